@@ -1,0 +1,1 @@
+"""DICOM in, true geometry out."""

@@ -1,0 +1,1 @@
+"""The service: the door, the hall and the bookkeeper of the node."""

@@ -1,0 +1,276 @@
+"""The node's books: tables and sessions, on SQLite or PostgreSQL."""
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+__all__ = [
+    "Base",
+    "Database",
+    "DecisionRow",
+    "DeliveryRow",
+    "DeliveryState",
+    "InstanceRow",
+    "LoginTokenRow",
+    "PeerRow",
+    "RefusalRow",
+    "ResultRow",
+    "RunRow",
+    "RunState",
+    "SecretRow",
+    "StudyRow",
+    "StudyState",
+    "open_database",
+    "utc_now",
+]
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+class _UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware time; SQLite forgets the zone, so it is put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Return the stored time as UTC."""
+        del dialect
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """Root of the tables; every text that a person reads is in `reason` or `note`, without patient data."""
+
+
+class StudyState(enum.StrEnum):
+    """Where a study stands."""
+
+    RECEIVING = "receiving"  # instances still arrive
+    QUEUED = "queued"  # ready, a run is waiting
+    RUNNING = "running"  # a run works on it
+    DELIVERED = "delivered"  # results accepted by every destination
+    UNDELIVERED = "undelivered"  # results exist, but a destination has not accepted all of them
+    REJECTED = "rejected"  # nothing can be computed from it; the reason says why
+    FAILED = "failed"  # a defect or an outage; can be run again
+
+
+class RunState(enum.StrEnum):
+    """Where one run (one revision of a study's result) stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class DeliveryState(enum.StrEnum):
+    """Where one object's way to one destination stands."""
+
+    WAITING = "waiting"  # never sent, or to be tried again
+    ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
+    REFUSED = "refused"  # the destination answered with a failure, or not at all
+
+
+class StudyRow(Base):
+    """One study that at least one instance has arrived of."""
+
+    __tablename__ = "study"
+    study_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(sa.String(16), index=True)  # keyed hash, the only name used in logs
+    state: Mapped[str] = mapped_column(sa.String(16), index=True, default=StudyState.RECEIVING)
+    reason: Mapped[str] = mapped_column(sa.Text, default="")
+    first_received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    last_received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)
+    current_run: Mapped[str | None] = mapped_column(sa.String(100), default=None)
+
+
+class InstanceRow(Base):
+    """One received version of one SOP instance; versions of equal UID differ in `sha256`."""
+
+    __tablename__ = "instance"
+    __table_args__ = (sa.UniqueConstraint("sop_instance_uid", "study_uid", "sha256"),)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
+    study_uid: Mapped[str] = mapped_column(sa.String(64), sa.ForeignKey("study.study_uid"), index=True)
+    series_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
+    sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
+    transfer_syntax_uid: Mapped[str] = mapped_column(sa.String(64))
+    patient_key: Mapped[str] = mapped_column(sa.String(16))  # keyed hash of PatientID and issuer
+    sha256: Mapped[str] = mapped_column(sa.String(64))  # of the data set's bytes as received, without file meta
+    path: Mapped[str] = mapped_column(sa.Text)  # relative to the node's folder
+    calling_ae: Mapped[str] = mapped_column(sa.String(16))
+    received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    current: Mapped[bool] = mapped_column(default=True)  # false once a newer version came
+
+
+class RefusalRow(Base):
+    """Something that came to the door and was not stored, with the reason."""
+
+    __tablename__ = "refusal"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)
+    calling_ae: Mapped[str] = mapped_column(sa.String(16), default="")
+    address: Mapped[str] = mapped_column(sa.String(64), default="")
+    code: Mapped[str] = mapped_column(sa.String(40))
+    reason: Mapped[str] = mapped_column(sa.Text)
+
+
+class RunRow(Base):
+    """One run of the workflow over one frozen manifest of a study."""
+
+    __tablename__ = "run"
+    run_id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)  # also the workflow's id
+    study_uid: Mapped[str] = mapped_column(sa.String(64), sa.ForeignKey("study.study_uid"), index=True)
+    revision: Mapped[int]
+    manifest_sha256: Mapped[str] = mapped_column(sa.String(64))
+    ready_at: Mapped[datetime] = mapped_column(_UtcDateTime)
+    state: Mapped[str] = mapped_column(sa.String(16), default=RunState.QUEUED)
+    step: Mapped[str] = mapped_column(sa.String(16), default="")  # the step at work, or the one that failed
+    code: Mapped[str] = mapped_column(sa.String(40), default="")
+    reason: Mapped[str] = mapped_column(sa.Text, default="")
+    summary: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # recognised roles and volumes
+    finished_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
+
+
+class DecisionRow(Base):
+    """One thing the node decided about a study, so that nothing is dropped silently."""
+
+    __tablename__ = "decision"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
+    ordinal: Mapped[int]
+    code: Mapped[str] = mapped_column(sa.String(40))
+    subject: Mapped[str] = mapped_column(sa.Text)
+    reason: Mapped[str] = mapped_column(sa.Text)
+
+
+class ResultRow(Base):
+    """One object the node made."""
+
+    __tablename__ = "result"
+    sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
+    study_uid: Mapped[str] = mapped_column(sa.String(64), sa.ForeignKey("study.study_uid"), index=True)
+    series_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
+    sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
+    kind: Mapped[str] = mapped_column(sa.String(8))  # SEG or SR
+    path: Mapped[str] = mapped_column(sa.Text)  # relative to the node's folder
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+
+
+class DeliveryRow(Base):
+    """What became of one object at one destination."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (sa.UniqueConstraint("sop_instance_uid", "destination"),)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), sa.ForeignKey("result.sop_instance_uid"))
+    destination: Mapped[str] = mapped_column(sa.String(64))  # the peer's name
+    state: Mapped[str] = mapped_column(sa.String(16), default=DeliveryState.WAITING)
+    status: Mapped[int | None] = mapped_column(default=None)  # C-STORE status of the last answer
+    attempts: Mapped[int] = mapped_column(default=0)
+    reason: Mapped[str] = mapped_column(sa.Text, default="")
+    changed_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, onupdate=utc_now)
+
+
+class PeerRow(Base):
+    """A DICOM application the node talks to."""
+
+    __tablename__ = "peer"
+    name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    ae_title: Mapped[str] = mapped_column(sa.String(16))
+    host: Mapped[str] = mapped_column(sa.String(255), default="")  # empty: a sender that is never called
+    port: Mapped[int] = mapped_column(default=0)
+    may_send: Mapped[bool] = mapped_column(default=True)  # accepted as a calling AE title
+    is_destination: Mapped[bool] = mapped_column(default=False)  # receives results
+    enabled: Mapped[bool] = mapped_column(default=True)
+
+
+class LoginTokenRow(Base):
+    """A one-time link or an open session of the panel; only hashes are kept."""
+
+    __tablename__ = "login_token"
+    token_sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(8))  # link or session
+    expires_at: Mapped[datetime] = mapped_column(_UtcDateTime)
+
+
+class SecretRow(Base):
+    """A random secret of this installation, made at first start (the key of the hashes in logs)."""
+
+    __tablename__ = "secret"
+    name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(sa.String(128))
+
+
+class Database:
+    """Sessions on one engine."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self._sessions = sessionmaker(engine, expire_on_commit=False)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open a session that commits when the block ends and rolls back when it raises."""
+        with self._sessions.begin() as session:
+            yield session
+
+
+def open_database(url: str) -> Database:
+    """Connect, and bring the tables to the newest migration.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL, ``sqlite:///PATH`` or ``postgresql+psycopg://...``.
+    """
+    engine = make_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return Database(engine)
+
+
+def make_engine(url: str) -> sa.Engine:
+    """Return an engine; on SQLite durable write-ahead logging with immediate transactions.
+
+    The stock journal of SQLite is four times slower, and a transaction that begins as a reader and
+    then writes can fail as busy at once; both measured for this design.
+    """
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    path = sa.make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

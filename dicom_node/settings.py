@@ -1,0 +1,205 @@
+"""Process settings: defaults from ``config/default.toml``, overridden by a site file and the environment."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+__all__ = [
+    "AssemblySettings",
+    "DatabaseSettings",
+    "ListenerSettings",
+    "NodeSettings",
+    "ProcessingSettings",
+    "Settings",
+    "SettingsError",
+    "ViewerSettings",
+    "WebSettings",
+    "config_folder",
+    "read_settings",
+]
+
+
+class SettingsError(ValueError):
+    """A settings file or variable that cannot be used; the message says which key and what would work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """Identity, address and folder of the node."""
+
+    folder: Path
+    ae_title: str
+    bind: str
+    dicom_port: int
+    any_calling_ae: bool
+
+    def __post_init__(self) -> None:
+        """Refuse an AE title that DICOM does not allow (PS3.5 6.2, VR AE)."""
+        if not 1 <= len(self.ae_title.strip()) <= 16 or not self.ae_title.isascii() or "\\" in self.ae_title:
+            message = f"node.ae_title {self.ae_title!r}: an AE title has 1 to 16 ASCII characters and no backslash"
+            raise SettingsError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """Where the node keeps its books."""
+
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenerSettings:
+    """Limits of the DICOM listener."""
+
+    association_timeout_s: int
+    dimse_timeout_s: int
+    network_timeout_s: int
+    maximum_associations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssemblySettings:
+    """When a study counts as complete."""
+
+    quiet_period_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessingSettings:
+    """What changes a result; its hash is part of every result's UID."""
+
+    reference: str
+    model: str
+    device: str
+    threads: int
+
+    def __post_init__(self) -> None:
+        """Refuse a reference on which no result can lie."""
+        if self.reference not in ("T1CE", "FLAIR"):
+            message = f'processing.reference {self.reference!r}: use "T1CE" or "FLAIR"'
+            raise SettingsError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSettings:
+    """Address of the panel."""
+
+    bind: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewerSettings:
+    """Address of OHIF and the folder it was unpacked to."""
+
+    bind: str
+    port: int
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All sections; see ``config/default.toml`` for the meaning of each key."""
+
+    node: NodeSettings
+    database: DatabaseSettings
+    listener: ListenerSettings
+    assembly: AssemblySettings
+    processing: ProcessingSettings
+    web: WebSettings
+    viewer: ViewerSettings
+
+    @property
+    def database_url(self) -> str:
+        """The configured URL, or SQLite in the node's folder."""
+        return self.database.url or f"sqlite:///{self.node.folder.absolute() / 'glionode.sqlite'}"
+
+
+def config_folder() -> Path:
+    """Return the folder of shipped configuration, in a wheel or in a source checkout."""
+    installed = Path(__file__).parent / "_config"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "config"
+
+
+def read_settings(site_file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Merge defaults, site file and environment.
+
+    Parameters
+    ----------
+    site_file
+        TOML that overrides single keys; by default the file that GLIONODE_CONFIG names, if any.
+    environment
+        Variables to look at; by default the process's own.
+
+    Raises
+    ------
+    SettingsError
+        For an unreadable file, an unknown section or key, or a value of the wrong type.
+    """
+    variables = os.environ if environment is None else environment
+    merged = _read_toml(config_folder() / "default.toml")
+    named = variables.get("GLIONODE_CONFIG")
+    path = site_file or (Path(named) if named else None)
+    if path is not None:
+        _override(merged, _read_toml(path), str(path))
+    sections = get_type_hints(Settings)
+    for section, keys in merged.items():
+        for key in keys:
+            name = f"GLIONODE_{section}_{key}".upper()
+            if name in variables:
+                keys[key] = _parse(variables[name], keys[key], name)
+    built = {name: _section(cls, merged[name], name) for name, cls in sections.items()}
+    return Settings(**built)
+
+
+def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"settings file {path}: {error.strerror}"
+        raise SettingsError(message) from error
+    except tomllib.TOMLDecodeError as error:
+        message = f"settings file {path}: {error}"
+        raise SettingsError(message) from error
+
+
+def _override(merged: dict[str, dict[str, Any]], site: dict[str, dict[str, Any]], origin: str) -> None:
+    for section, keys in site.items():
+        if section not in merged or not isinstance(keys, dict):
+            message = f"{origin}: unknown section [{section}]; known: {', '.join(merged)}"
+            raise SettingsError(message)
+        for key, value in keys.items():
+            if key not in merged[section]:
+                message = f"{origin}: unknown key {section}.{key}; known: {', '.join(merged[section])}"
+                raise SettingsError(message)
+            merged[section][key] = value
+
+
+def _parse(text: str, default: object, name: str) -> object:
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            message = f"{name}={text!r}: use true or false"
+            raise SettingsError(message)
+        return text.lower() == "true"
+    try:
+        return type(default)(text)  # type: ignore[call-arg]
+    except ValueError as error:
+        message = f"{name}={text!r}: a {type(default).__name__} is needed"
+        raise SettingsError(message) from error
+
+
+def _section(cls: type, values: Mapping[str, Any], section: str) -> Any:  # noqa: ANN401 - any of the classes above
+    hints = get_type_hints(cls)
+    converted = {}
+    for field in fields(cls):
+        value, wanted = values[field.name], hints[field.name]
+        if wanted is Path or (wanted is float and type(value) is int):
+            value = wanted(value)
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            message = f"{section}.{field.name} = {value!r}: a {wanted.__name__} is needed"
+            raise SettingsError(message)
+        converted[field.name] = value
+    return cls(**converted)

@@ -1,0 +1,1 @@
+"""Volumes in, findings out: the only room that knows torch."""

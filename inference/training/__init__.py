@@ -1,0 +1,1 @@
+"""How the shipped weights were made: data sets, augmentation, losses and the training loop."""

@@ -1,0 +1,1 @@
+"""Findings in, objects for the PACS out, viewers on top."""
