@@ -1,0 +1,69 @@
+"""What can go wrong between DICOM files and aligned volumes.
+
+::
+
+    ConversionError
+    ├── UnusableStudy          no MR, or no series that could carry a result
+    ├── UnreadableSeries       headers or pixels of a chosen series cannot be read
+    ├── BrokenGeometry         slices missing, doubled, sheared or of mixed shape
+    └── RegistrationFailed     two volumes could not be brought together
+
+Each carries a stable `reason` and a sentence without patient data.
+"""
+
+import enum
+
+__all__ = [
+    "BrokenGeometry",
+    "ConversionError",
+    "ConversionReason",
+    "RegistrationFailed",
+    "UnreadableSeries",
+    "UnusableStudy",
+]
+
+
+class ConversionReason(enum.StrEnum):
+    """Stable codes of everything this room refuses."""
+
+    NO_IMAGES = "no_images"
+    NO_MR = "no_mr"
+    NO_REFERENCE = "no_reference"
+    UNREADABLE_PIXELS = "unreadable_pixels"
+    MISSING_SLICE = "missing_slice"
+    DOUBLED_SLICE = "doubled_slice"
+    MIXED_GEOMETRY = "mixed_geometry"
+    SHEARED_STACK = "sheared_stack"
+    MISSING_POSITION = "missing_position"
+    TOO_FEW_SLICES = "too_few_slices"
+    REGISTRATION_FAILED = "registration_failed"
+
+
+class ConversionError(Exception):
+    """Base of this room's errors.
+
+    Attributes
+    ----------
+    reason
+        Stable code.
+    """
+
+    def __init__(self, reason: ConversionReason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class UnusableStudy(ConversionError):  # noqa: N818 - named for what happened
+    """The study holds nothing that could carry a result."""
+
+
+class UnreadableSeries(ConversionError):  # noqa: N818
+    """A series that is needed cannot be read."""
+
+
+class BrokenGeometry(ConversionError):  # noqa: N818
+    """The slices of a series do not make a volume."""
+
+
+class RegistrationFailed(ConversionError):  # noqa: N818
+    """Two volumes could not be brought into one space."""

@@ -1,0 +1,44 @@
+"""The bridge to SimpleITK, crossed by physical points and never by index order.
+
+SimpleITK indexes (column, row, slice) and its direction matrix has those axes as columns; its physical
+space is LPS like DICOM's, so origin and points need no change.
+"""
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from conversion.volume import Grid, ImageVolume, LabelVolume
+
+__all__ = ["from_simpleitk", "grid_from_simpleitk", "like_grid", "to_simpleitk"]
+
+
+def to_simpleitk(volume: ImageVolume | LabelVolume) -> sitk.Image:
+    """Return the volume as a SimpleITK image with equal physical positions."""
+    array = volume.voxels if isinstance(volume, ImageVolume) else volume.labels
+    image = sitk.GetImageFromArray(array)
+    like_grid(image, volume.grid)
+    return image
+
+
+def like_grid(image: sitk.Image, grid: Grid) -> None:
+    """Give a SimpleITK image of matching size the geometry of `grid`."""
+    image.SetOrigin([float(value) for value in grid.affine[:3, 3]])
+    image.SetSpacing([float(value) for value in grid.spacing_mm[::-1]])
+    image.SetDirection([float(value) for value in grid.directions[:, ::-1].ravel()])
+
+
+def from_simpleitk(image: sitk.Image, grid: Grid) -> ImageVolume:
+    """Return a SimpleITK image that was made on `grid` as a volume on it."""
+    voxels: NDArray[np.float32] = sitk.GetArrayFromImage(image).astype(np.float32)
+    return ImageVolume(grid=grid, voxels=voxels)
+
+
+def grid_from_simpleitk(image: sitk.Image, frame_of_reference_uid: str) -> Grid:
+    """Return the grid of a three-dimensional SimpleITK image."""
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    affine = np.eye(4)
+    affine[:3, :3] = (direction * np.array(image.GetSpacing()))[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()
+    columns, rows, slices = image.GetSize()
+    return Grid(shape=(slices, rows, columns), affine=affine, frame_of_reference_uid=frame_of_reference_uid)

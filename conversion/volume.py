@@ -1,0 +1,165 @@
+"""Voxels on a grid in patient space; the only place where axes are permuted or flipped.
+
+Arrays are indexed (slice, row, column). A grid's affine maps (slice, row, column, 1) to
+LPS patient coordinates in mm (PS3.3 C.7.6.2.1.1: x to the left, y to the back, z to the head).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conversion.errors import BrokenGeometry, ConversionReason
+
+__all__ = ["Grid", "ImageVolume", "LabelVolume"]
+
+_AXIAL = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+"""Columns: the LPS directions of (slice, row, column) in a canonical axial stack: head, back, left."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """Where voxels lie.
+
+    Attributes
+    ----------
+    shape
+        Numbers of (slices, rows, columns).
+    affine
+        Shape (4, 4), float64: index (slice, row, column, 1) to LPS in mm.
+    frame_of_reference_uid
+        The coordinate system that the LPS values belong to.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+    frame_of_reference_uid: str
+
+    def __post_init__(self) -> None:
+        """Hold a private, read-only copy of an affine that is orthogonal and not degenerate."""
+        affine = np.array(self.affine, np.float64)
+        if affine.shape != (4, 4) or not np.all(np.isfinite(affine)) or not np.array_equal(affine[3], [0, 0, 0, 1]):
+            raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, "the affine of a grid is not a finite 4 by 4 matrix")
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        if np.any(spacing <= 0) or any(n < 1 for n in self.shape):
+            raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, "a grid needs voxels of a size above zero")
+        directions = affine[:3, :3] / spacing
+        if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-3):
+            raise BrokenGeometry(ConversionReason.SHEARED_STACK, "the axes of a grid are not at right angles")
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_mm(self) -> NDArray[np.float64]:
+        """Distance of neighbours along (slice, row, column)."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def directions(self) -> NDArray[np.float64]:
+        """Unit vectors along (slice, row, column) as the columns of a (3, 3) matrix."""
+        return np.asarray(self.affine[:3, :3] / self.spacing_mm)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+    def position_mm(self, index: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return LPS coordinates of indices, shape (..., 3) to (..., 3)."""
+        return np.asarray(index @ self.affine[:3, :3].T + self.affine[:3, 3])
+
+    def equals(self, other: Self) -> bool:
+        """Tell whether two grids put every voxel at the same place (within 1 µm) of the same frame of reference."""
+        return (
+            self.shape == other.shape
+            and self.frame_of_reference_uid == other.frame_of_reference_uid
+            and bool(np.allclose(self.affine, other.affine, rtol=0, atol=1e-3))
+        )
+
+    def axial_order(self) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+        """Return which axes, reversed or not, make the stack closest to axial (slices to the head).
+
+        Returns
+        -------
+        tuple
+            For each canonical axis (head, back, left): the axis of this grid, and whether it runs the other way.
+        """
+        score = _AXIAL.T @ self.directions
+        best = max(_PERMUTATIONS, key=lambda p: sum(abs(score[k, p[k]]) for k in range(3)))
+        flips = tuple(bool(score[k, best[k]] < 0) for k in range(3))
+        return best, (flips[0], flips[1], flips[2])
+
+    def permuted(self, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Self:
+        """Return the same voxels' grid with axes reordered and then reversed where `flips` says so."""
+        shape = (self.shape[axes[0]], self.shape[axes[1]], self.shape[axes[2]])
+        affine = self.affine[:, [*axes, 3]].copy()
+        for axis, flip in enumerate(flips):
+            if flip:
+                affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+                affine[:3, axis] *= -1
+        return type(self)(shape=shape, affine=affine, frame_of_reference_uid=self.frame_of_reference_uid)
+
+    def resampled(self, spacing_mm: tuple[float, float, float]) -> Self:
+        """Return a grid of other spacing that covers the same box, centred on it."""
+        target = np.asarray(spacing_mm, np.float64)
+        extent = np.array(self.shape) * self.spacing_mm
+        shape = np.maximum(1, np.ceil(extent / target - 1e-6)).astype(int)
+        linear = self.directions * target
+        centre = self.position_mm((np.array(self.shape) - 1) / 2)
+        affine = np.eye(4)
+        affine[:3, :3] = linear
+        affine[:3, 3] = centre - linear @ ((shape - 1) / 2)
+        return type(self)(
+            shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+            affine=affine,
+            frame_of_reference_uid=self.frame_of_reference_uid,
+        )
+
+
+_PERMUTATIONS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageVolume:
+    """Intensities on a grid; interpolated linearly.
+
+    Attributes
+    ----------
+    voxels
+        float32, shape of the grid, read-only.
+    """
+
+    grid: Grid
+    voxels: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check the shape and close the array."""
+        object.__setattr__(self, "voxels", _closed(self.voxels, np.float32, self.grid))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelVolume:
+    """Label values on a grid; never interpolated but by nearest neighbour.
+
+    Attributes
+    ----------
+    labels
+        uint8, shape of the grid, read-only.
+    """
+
+    grid: Grid
+    labels: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        """Check the shape and close the array."""
+        object.__setattr__(self, "labels", _closed(self.labels, np.uint8, self.grid))
+
+
+def _closed(array: NDArray[np.generic], kind: type, grid: Grid) -> NDArray[np.generic]:
+    if array.shape != grid.shape:
+        sentence = f"voxels of shape {array.shape} do not fit a grid of shape {grid.shape}"
+        raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)
+    view = np.ascontiguousarray(array, kind).view()
+    view.setflags(write=False)
+    return view

@@ -1,0 +1,54 @@
+"""Findings: what is measured on a segmentation. One number: voxel count times voxel volume, on the native grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference.regions import REGION_LABELS, Region
+from inference.segmentation import Segmentation
+
+__all__ = ["Findings", "RegionFinding", "measure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionFinding:
+    """One region of one study.
+
+    Attributes
+    ----------
+    centroid_mm
+        LPS coordinates of the region's centre of mass, or None when it is empty.
+    """
+
+    region: Region
+    voxels: int
+    volume_ml: float
+    centroid_mm: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All regions that the model could tell apart, disjoint ones first."""
+
+    regions: tuple[RegionFinding, ...]
+
+    def of(self, region: Region) -> RegionFinding:
+        """Return the finding of one region."""
+        return next(finding for finding in self.regions if finding.region is region)
+
+
+def measure(segmentation: Segmentation) -> Findings:
+    """Measure every known region."""
+    return Findings(regions=tuple(_measure(segmentation, region) for region in segmentation.regions))
+
+
+def _measure(segmentation: Segmentation, region: Region) -> RegionFinding:
+    grid = segmentation.label_volume.grid
+    indices = np.argwhere(np.isin(segmentation.label_volume.labels, list(REGION_LABELS[region])))
+    centre = grid.position_mm(indices.mean(axis=0)) if len(indices) else None
+    return RegionFinding(
+        region=region,
+        voxels=len(indices),
+        volume_ml=len(indices) * grid.voxel_volume_ml,
+        centroid_mm=None if centre is None else (float(centre[0]), float(centre[1]), float(centre[2])),
+    )

@@ -1,0 +1,43 @@
+"""The tumour's regions: names and label values, final for every model and every result.
+
+A voxel carries one label. NCR, ED and ET are disjoint; TC and WT are unions of them (BraTS). Where a model knows
+only the whole tumour, its voxels carry a label of their own.
+"""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["REGION_LABELS", "Label", "Region"]
+
+
+class Label(enum.IntEnum):
+    """Values in a label volume; 4 stays free, because BraTS before 2023 used it for ET."""
+
+    BACKGROUND = 0
+    NCR = 1
+    ED = 2
+    ET = 3
+    WHOLE_TUMOUR = 5
+
+
+class Region(enum.StrEnum):
+    """Names of what is measured."""
+
+    NCR = "NCR"
+    ED = "ED"
+    ET = "ET"
+    WT = "WT"
+    TC = "TC"
+
+
+REGION_LABELS: Mapping[Region, frozenset[Label]] = MappingProxyType(
+    {
+        Region.NCR: frozenset({Label.NCR}),
+        Region.ED: frozenset({Label.ED}),
+        Region.ET: frozenset({Label.ET}),
+        Region.TC: frozenset({Label.NCR, Label.ET}),
+        Region.WT: frozenset({Label.NCR, Label.ED, Label.ET, Label.WHOLE_TUMOUR}),
+    }
+)
+"""Which labels make up each region."""

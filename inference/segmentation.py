@@ -1,0 +1,50 @@
+"""What a model says about a study: labels and probabilities on the reference's native grid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conversion.decision import Decision
+from conversion.volume import LabelVolume
+from inference.regions import Region
+
+__all__ = ["ModelIdentity", "Segmentation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which model it was.
+
+    Attributes
+    ----------
+    sha256
+        Hash of the manifest, which itself holds the hash of the weights.
+    """
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segmentation:
+    """Labels of `inference.regions.Label`, and what they rest on.
+
+    Attributes
+    ----------
+    regions
+        The regions that could be told apart: all five, or WT alone.
+    probabilities
+        float16, shape of the grid, read-only; for WT, and where known TC and ET.
+    sequences
+        The sequences the model was given.
+    """
+
+    label_volume: LabelVolume
+    regions: tuple[Region, ...]
+    probabilities: Mapping[Region, NDArray[np.float16]]
+    model: ModelIdentity
+    sequences: tuple[str, ...]
+    decisions: tuple[Decision, ...]

@@ -1,0 +1,104 @@
+"""Finds the tumour: from aligned volumes to labels on the reference's native grid."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conversion.alignment import AlignedVolumes, resample
+from conversion.decision import Decision
+from conversion.sequences import Role
+from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.errors import InferenceReason, UnsuitableInput
+from inference.model_bundle import ModelBundle
+from inference.postprocessing import label_regions, without_islands
+from inference.prediction import predict_slices
+from inference.preprocessing import normalise_intensity
+from inference.regions import Region
+from inference.segmentation import Segmentation
+
+__all__ = ["Segmenter"]
+
+_PREDICTED = (Region.WT, Region.TC, Region.ET)
+_ALL_REGIONS = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
+
+
+class Segmenter:
+    """A model with the geometry around it."""
+
+    def __init__(self, model: ModelBundle) -> None:
+        self.model = model
+
+    def segment(self, aligned: AlignedVolumes) -> Segmentation:
+        """Segment one study.
+
+        Parameters
+        ----------
+        aligned
+            Sequences on the reference's grid, of any orientation; a missing one is left empty and declared.
+
+        Raises
+        ------
+        UnsuitableInput
+            When the model's indispensable sequences are missing or a volume is empty.
+        """
+        manifest = self.model.manifest
+        present = tuple(name for name in manifest.channels if Role(name) in aligned.volumes)
+        if not set(present) & set(manifest.one_of):
+            sentence = f"model {manifest.name} needs one of {', '.join(manifest.one_of)}"
+            raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
+        grid = working_grid(aligned.grid, manifest.spacing_mm)
+        channels = [self._channel(aligned, name, grid) for name in manifest.channels]
+        probabilities = predict_slices(self.model, np.stack(channels))
+        core_known = set(manifest.core_needs) <= set(present)
+        native = {
+            region: resample(ImageVolume(grid=grid, voxels=values), aligned.grid).voxels
+            for region, values in zip(_PREDICTED, probabilities, strict=True)
+            if region is Region.WT or core_known
+        }
+        return Segmentation(
+            label_volume=LabelVolume(grid=aligned.grid, labels=self._labels(native, aligned.grid)),
+            regions=_ALL_REGIONS if core_known else (Region.WT,),
+            probabilities={region: values.astype(np.float16) for region, values in native.items()},
+            model=self.model.identity,
+            sequences=present,
+            decisions=tuple(_declare_missing(manifest.channels, present, core_known=core_known)),
+        )
+
+    def _channel(self, aligned: AlignedVolumes, name: str, grid: Grid) -> NDArray[np.float32]:
+        volume = aligned.volumes.get(Role(name))
+        if volume is None:
+            return np.zeros(grid.shape, np.float32)
+        values = normalise_intensity(resample(volume, grid).voxels)
+        if not values.any():
+            raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
+        return values
+
+    def _labels(self, native: dict[Region, NDArray[np.float32]], grid: Grid) -> NDArray[np.uint8]:
+        manifest = self.model.manifest
+        limits = dict(zip(_PREDICTED, manifest.thresholds, strict=True))
+        masks = {region: values >= limits[region] for region, values in native.items()}
+        minimum = round(manifest.minimum_lesion_ml / grid.voxel_volume_ml)
+        wt = without_islands(masks[Region.WT], minimum)
+        return label_regions(wt, masks.get(Region.TC), masks.get(Region.ET))
+
+
+def working_grid(reference: Grid, in_plane_mm: float) -> Grid:
+    """Return the stack of axial slices a network looks at, along the axes of the reference.
+
+    Slices keep their native distance where it is larger than the in-plane spacing, so a thick stack is never
+    cut into slices that nobody acquired.
+    """
+    axial = reference.permuted(*reference.axial_order())
+    slice_mm = max(float(axial.spacing_mm[0]), in_plane_mm)
+    return axial.resampled((slice_mm, in_plane_mm, in_plane_mm))
+
+
+def _declare_missing(channels: tuple[str, ...], present: tuple[str, ...], *, core_known: bool) -> list[Decision]:
+    decisions = [
+        Decision(code="missing_sequence", subject=name, reason=f"no {name} in the study; the model ran without it")
+        for name in channels
+        if name not in present
+    ]
+    if not core_known:
+        reason = "without T1 after contrast, necrosis and enhancement cannot be told apart: whole tumour only"
+        decisions.append(Decision(code="whole_tumour_only", subject="regions", reason=reason))
+    return decisions

@@ -1,0 +1,132 @@
+"""Comprehensive 3D SR with the regions' volumes (PS3.16 TID 1500, root Oncology Measurement Report)."""
+
+import hashlib
+from collections.abc import Sequence
+
+from highdicom import sr
+from highdicom.sr.value_types import TextContentItem
+from pydicom.dataset import Dataset
+
+from inference.measurements import Findings, RegionFinding
+from inference.segmentation import Segmentation
+from viewer_integration import codes
+from viewer_integration.identifiers import content_uid, tracking_uid
+from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance, stamp_creation
+from viewer_integration.segmentation_object import segment_labels
+
+__all__ = ["SERIES_NUMBER", "VOLUME_DECIMALS", "encode_report"]
+
+SERIES_NUMBER = 7702
+VOLUME_DECIMALS = 3
+"""A microlitre: finer than any voxel, and short enough to read."""
+
+_Group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
+
+
+def encode_report(
+    headers: Sequence[Dataset],
+    segmentation_object: Dataset | None,
+    segmentation: Segmentation,
+    findings: Findings,
+    provenance: Provenance,
+) -> Dataset:
+    """Return the report.
+
+    Regions with a segment are TID 1411 groups that reference it; unions (TC, WT) and empty regions have no segment
+    and are TID 1501 groups.
+
+    Parameters
+    ----------
+    headers
+        Cleaned headers of the reference series.
+    segmentation_object
+        The SEG of the same run, or None when nothing was found.
+    """
+    study_uid = str(headers[0].StudyInstanceUID)
+    groups = [_group(finding, segmentation_object, segmentation, headers) for finding in findings.regions]
+    content = sr.MeasurementReport(
+        observation_context=_observer(study_uid, segmentation, provenance),
+        procedure_reported=codes.MR_IMAGING,
+        imaging_measurements=groups,
+        title=codes.ONCOLOGY_REPORT,
+    )
+    content[0].ContentSequence.append(
+        TextContentItem(name=codes.COMMENT, value=_comment(segmentation), relationship_type="CONTAINS")
+    )
+    identity = (
+        study_uid,
+        provenance.manifest_sha256,
+        provenance.settings_sha256,
+        provenance.software_version,
+        segmentation.model.sha256,
+        hashlib.sha256(segmentation.label_volume.labels.tobytes()).hexdigest(),
+        repr(findings),
+    )
+    ds = sr.Comprehensive3DSR(
+        evidence=[*([segmentation_object] if segmentation_object is not None else []), *headers],
+        content=content[0],
+        series_instance_uid=content_uid("SR series", *identity),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=content_uid("SR", *identity),
+        instance_number=1,
+        manufacturer="GlioNode",
+        manufacturer_model_name=segmentation.model.name,
+        software_versions=(provenance.software_version, f"{segmentation.model.name} {segmentation.model.version}"),
+        device_serial_number=provenance.station,
+        series_description="GlioNode volumes - research use only",
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        performed_procedure_codes=[codes.MR_IMAGING],
+        content_date=provenance.ready_at.date(),
+        content_time=provenance.ready_at.time(),
+    )
+    stamp_creation(ds, provenance)
+    return ds
+
+
+def _observer(study_uid: str, segmentation: Segmentation, provenance: Provenance) -> sr.ObservationContext:
+    return sr.ObservationContext(
+        observer_device_context=sr.ObserverContext(
+            observer_type=codes.DEVICE,
+            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                uid=content_uid("device", provenance.station, study_uid),
+                name="GlioNode",
+                manufacturer_name="GlioNode",
+                model_name=segmentation.model.name,
+                serial_number=provenance.station,
+            ),
+        )
+    )
+
+
+def _comment(segmentation: Segmentation) -> str:
+    sequences = ", ".join(segmentation.sequences)
+    return (
+        f"{RESEARCH_USE_ONLY} Automatic result, not verified by a person. Model {segmentation.model.name} "
+        f"{segmentation.model.version} (SHA-256 {segmentation.model.sha256}), from {sequences}."
+    )
+
+
+def _group(
+    finding: RegionFinding, segmentation_object: Dataset | None, segmentation: Segmentation, headers: Sequence[Dataset]
+) -> _Group:
+    name, finding_type = codes.REGION_CONCEPTS[finding.region]
+    labels = segment_labels(segmentation)
+    number = next((k for k, label in enumerate(labels, 1) if codes.SEGMENTS[label].region is finding.region), None)
+    common = {
+        "tracking_identifier": sr.TrackingIdentifier(
+            uid=tracking_uid(str(headers[0].StudyInstanceUID), finding.region), identifier=f"GlioNode {name}"
+        ),
+        "finding_type": finding_type,
+        "finding_category": codes.MORPHOLOGICALLY_ABNORMAL,
+        "finding_sites": [sr.FindingSite(anatomic_location=codes.BRAIN)],
+        "algorithm_id": sr.AlgorithmIdentification(name=segmentation.model.name, version=segmentation.model.version),
+        "measurements": [
+            sr.Measurement(name=codes.VOLUME, value=round(finding.volume_ml, VOLUME_DECIMALS), unit=codes.MILLILITRE)
+        ],
+    }
+    if number is None or segmentation_object is None:
+        return sr.MeasurementsAndQualitativeEvaluations(**common)
+    reference = sr.ReferencedSegment.from_segmentation(segmentation_object, segment_number=number)
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=reference, **common)

@@ -1,0 +1,139 @@
+"""The objects of one run, encoded, read again and proved before anything is sent."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from conversion.decision import Decision
+from conversion.volume import Grid
+from inference.measurements import Findings
+from inference.segmentation import Segmentation
+from viewer_integration.errors import ProofFailed, ResultReason
+from viewer_integration.provenance import Provenance
+from viewer_integration.report_object import encode_report
+from viewer_integration.segmentation_object import encode_segmentation, segment_labels
+from viewer_integration.source_header import clean_source_headers
+
+__all__ = ["ResultObject", "ResultObjects", "decode_labels", "encode_results"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultObject:
+    """One encoded object: a complete DICOM file in memory."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultObjects:
+    """Everything a run sends, SEG before the SR that references it."""
+
+    objects: tuple[ResultObject, ...]
+    decisions: tuple[Decision, ...]
+
+
+def encode_results(
+    source_headers: Sequence[Dataset], segmentation: Segmentation, findings: Findings, provenance: Provenance
+) -> ResultObjects:
+    """Encode SEG and SR, read them again and prove them.
+
+    Parameters
+    ----------
+    source_headers
+        Headers of the reference series in the order of the grid's slices.
+
+    Raises
+    ------
+    UnusableSource
+        When the source lacks what places a result in space.
+    ProofFailed
+        When what was encoded, read again, differs from what was measured.
+    """
+    headers, decisions = clean_source_headers(source_headers)
+    seg = encode_segmentation(headers, segmentation, provenance)
+    report = encode_report(headers, seg, segmentation, findings, provenance)
+    objects = [_object("SR", report)]
+    if seg is None:
+        reason = "no tumour voxel was found, so there is no segmentation; the report says 0 ml"
+        decisions = (*decisions, Decision(code="no_tumour", subject="SEG", reason=reason))
+    else:
+        objects.insert(0, _object("SEG", seg))
+        _prove(objects[0].content, segmentation)
+    return ResultObjects(objects=tuple(objects), decisions=decisions)
+
+
+def _object(kind: str, ds: Dataset) -> ResultObject:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return ResultObject(
+        kind=kind,
+        sop_class_uid=str(ds.SOPClassUID),
+        sop_instance_uid=str(ds.SOPInstanceUID),
+        series_uid=str(ds.SeriesInstanceUID),
+        content=buffer.getvalue(),
+    )
+
+
+def _prove(content: bytes, segmentation: Segmentation) -> None:
+    """Read a SEG as a stranger would, by the positions in its frames, and compare every voxel."""
+    grid = segmentation.label_volume.grid
+    labels = decode_labels(content, grid, segment_labels(segmentation))
+    if not np.array_equal(labels, segmentation.label_volume.labels):
+        different = int(np.count_nonzero(labels != segmentation.label_volume.labels))
+        sentence = f"the encoded segmentation differs from the measured one in {different} voxels; nothing is sent"
+        raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
+
+
+def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[np.uint8]:
+    """Decode a BINARY SEG onto a grid, by patient positions alone.
+
+    Parameters
+    ----------
+    content
+        A DICOM file.
+    grid
+        The grid its frames are expected to lie on.
+    labels
+        The label value of segment 1, 2, ...
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape of the grid.
+
+    Raises
+    ------
+    ProofFailed
+        When the frame of reference differs or a frame lies beside the grid.
+    """
+    ds = hd.seg.Segmentation.from_dataset(pydicom.dcmread(io.BytesIO(content)), copy=False)
+    if str(ds.FrameOfReferenceUID) != grid.frame_of_reference_uid:
+        raise ProofFailed(ResultReason.PROOF_FAILED, "the segmentation lies in another frame of reference")
+    decoded = np.zeros(grid.shape, np.uint8)
+    to_index = np.linalg.inv(grid.affine)
+    frames = ds.pixel_array.reshape(-1, grid.shape[1], grid.shape[2])
+    for frame, item in zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        position = [float(value) for value in item.PlanePositionSequence[0].ImagePositionPatient]
+        index = to_index @ np.array([*position, 1.0])
+        k = round(float(index[0]))
+        off_mm = (index[:3] - [k, 0, 0]) * grid.spacing_mm
+        if not 0 <= k < grid.shape[0] or float(np.abs(off_mm).max()) > PLACE_TOLERANCE_MM:
+            sentence = f"a frame of the segmentation lies {np.abs(off_mm).max():.2f} mm beside its slice"
+            raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
+        number = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        decoded[k][frame > 0] = labels[number - 1]
+    return decoded
+
+
+PLACE_TOLERANCE_MM = 0.5
+"""How far a slice's own position may lie from the regular grid: what `conversion.stack` accepts as drift."""
