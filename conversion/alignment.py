@@ -15,7 +15,7 @@ from conversion.sequences import Role
 from conversion.simpleitk_bridge import from_simpleitk, like_grid, to_simpleitk
 from conversion.volume import Grid, ImageVolume
 
-__all__ = ["AlignedVolumes", "align", "resample"]
+__all__ = ["AlignedVolumes", "align", "already_aligned", "resample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,17 @@ def align(volumes: Mapping[Role, ImageVolume], reference: Role, threads: int = 4
         volumes=MappingProxyType(aligned),
         registrations=MappingProxyType(registrations),
         decisions=tuple(decisions),
+    )
+
+
+def already_aligned(volumes: Mapping[Role, ImageVolume], reference: Role) -> AlignedVolumes | None:
+    """Return the volumes as they are when they share one grid, as research data sets do; else None."""
+    if not all(volume.grid.equals(volumes[reference].grid) for volume in volumes.values()):
+        return None
+    reason = "all sequences share one grid, so nothing was registered or resampled"
+    decision = Decision(code="already_aligned", subject="study", reason=reason)
+    return AlignedVolumes(
+        reference=reference, volumes=MappingProxyType(dict(volumes)), registrations={}, decisions=(decision,)
     )
 
 

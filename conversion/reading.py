@@ -17,7 +17,7 @@ from conversion.stack import stack_slices
 from conversion.study import Acquisition, InstanceHeader, Series, SeriesUID, Study, StudyUID
 from conversion.volume import ImageVolume
 
-__all__ = ["dicom_files", "read_source_datasets", "read_study", "read_volumes"]
+__all__ = ["dicom_files", "read_series", "read_source_datasets", "read_study", "read_volumes"]
 
 _PHILIPS_TECHNIQUE = 0x20011020
 _PHILIPS_B_FACTOR = 0x20011003
@@ -182,10 +182,11 @@ def read_volumes(selection: SeriesSelection) -> dict[Role, ImageVolume]:
     BrokenGeometry
         When the slices make no volume.
     """
-    return {role: _read_volume(series) for role, series in selection.series.items()}
+    return {role: read_series(series) for role, series in selection.series.items()}
 
 
-def _read_volume(series: Series) -> ImageVolume:
+def read_series(series: Series) -> ImageVolume:
+    """Read the pixels of one series onto its own grid; raises as `read_volumes` does."""
     stack = stack_slices(series)
     voxels = np.empty(stack.grid.shape, np.float32)
     for k, instance in enumerate(stack.instances):

@@ -89,7 +89,8 @@ def _working_image(volume: ImageVolume) -> sitk.Image:
     """Shrink to about 2 mm along every finer axis."""
     image = to_simpleitk(volume)
     factors = [max(1, round(WORKING_SPACING_MM / spacing)) for spacing in image.GetSpacing()]
-    return sitk.BinShrink(image, factors)
+    shrunk: sitk.Image = sitk.BinShrink(image, factors)
+    return shrunk
 
 
 def _start(

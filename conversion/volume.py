@@ -53,7 +53,7 @@ class Grid:
     @property
     def spacing_mm(self) -> NDArray[np.float64]:
         """Distance of neighbours along (slice, row, column)."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0), np.float64)
 
     @property
     def directions(self) -> NDArray[np.float64]:
@@ -160,6 +160,6 @@ def _closed(array: NDArray[np.generic], kind: type, grid: Grid) -> NDArray[np.ge
     if array.shape != grid.shape:
         sentence = f"voxels of shape {array.shape} do not fit a grid of shape {grid.shape}"
         raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)
-    view = np.ascontiguousarray(array, kind).view()
+    view: NDArray[np.generic] = np.ascontiguousarray(array, kind).view()
     view.setflags(write=False)
     return view

@@ -28,6 +28,7 @@ __all__ = [
     "SecretRow",
     "StudyRow",
     "StudyState",
+    "make_engine",
     "open_database",
     "utc_now",
 ]
@@ -62,6 +63,7 @@ class StudyState(enum.StrEnum):
     RUNNING = "running"  # a run works on it
     DELIVERED = "delivered"  # results accepted by every destination
     UNDELIVERED = "undelivered"  # results exist, but a destination has not accepted all of them
+    STORED = "stored"  # results are kept here, because no destination is configured
     REJECTED = "rejected"  # nothing can be computed from it; the reason says why
     FAILED = "failed"  # a defect or an outage; can be run again
 
@@ -73,6 +75,7 @@ class RunState(enum.StrEnum):
     RUNNING = "running"
     DELIVERED = "delivered"
     UNDELIVERED = "undelivered"
+    STORED = "stored"
     REJECTED = "rejected"
     FAILED = "failed"
 
@@ -250,11 +253,17 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
-def make_engine(url: str) -> sa.Engine:
-    """Return an engine; on SQLite durable write-ahead logging with immediate transactions.
+def make_engine(url: str, *, lock_at_begin: bool = True) -> sa.Engine:
+    """Return an engine; on SQLite with durable write-ahead logging.
 
     The stock journal of SQLite is four times slower, and a transaction that begins as a reader and
     then writes can fail as busy at once; both measured for this design.
+
+    Parameters
+    ----------
+    lock_at_begin
+        Take SQLite's write lock when a transaction begins, so that what was read still holds when it writes; else at
+        the first write, as DBOS expects of its engine.
     """
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True)
@@ -265,12 +274,11 @@ def make_engine(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
-        connection.isolation_level = None
+        connection.isolation_level = None if lock_at_begin else "IMMEDIATE"
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if lock_at_begin:
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
     return engine

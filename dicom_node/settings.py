@@ -1,9 +1,10 @@
 """Process settings: defaults from ``config/default.toml``, overridden by a site file and the environment."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -18,6 +19,7 @@ __all__ = [
     "ViewerSettings",
     "WebSettings",
     "config_folder",
+    "masked_settings",
     "read_settings",
 ]
 
@@ -203,3 +205,11 @@ def _section(cls: type, values: Mapping[str, Any], section: str) -> Any:  # noqa
             raise SettingsError(message)
         converted[field.name] = value
     return cls(**converted)
+
+
+def masked_settings(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return every section as plain values, with the password of the database URL hidden."""
+    shown: dict[str, dict[str, Any]] = asdict(settings)
+    shown["node"]["folder"] = str(settings.node.folder)
+    shown["database"]["url"] = re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", settings.database.url)
+    return shown

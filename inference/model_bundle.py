@@ -96,13 +96,15 @@ def read_manifest(name_or_folder: str) -> tuple[Path, ModelManifest, str]:
     return folder, manifest, hashlib.sha256(content).hexdigest()
 
 
-def load_model(name_or_folder: str, device: str = "auto") -> ModelBundle:
+def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> ModelBundle:
     """Verify and load a model.
 
     Parameters
     ----------
     device
         ``auto`` takes CUDA when there, else the CPU; or a torch device name.
+    threads
+        CPU threads of the process's torch, 0 for all cores.
 
     Raises
     ------
@@ -127,6 +129,8 @@ def load_model(name_or_folder: str, device: str = "auto") -> ModelBundle:
     except (ValueError, TypeError, RuntimeError) as error:
         sentence = f"model {manifest.name}: its network does not fit this version ({str(error).splitlines()[0]})"
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
+    if threads:
+        torch.set_num_threads(threads)
     identity = ModelIdentity(name=manifest.name, version=manifest.version, sha256=manifest_sha256)
     placed = network.eval().to(chosen, memory_format=torch.channels_last)
     return ModelBundle(manifest=manifest, identity=identity, network=placed, device=chosen)

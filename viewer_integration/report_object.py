@@ -71,7 +71,7 @@ def encode_report(
         instance_number=1,
         manufacturer="GlioNode",
         manufacturer_model_name=segmentation.model.name,
-        software_versions=(provenance.software_version, f"{segmentation.model.name} {segmentation.model.version}"),
+        software_versions=provenance.software_version,
         device_serial_number=provenance.station,
         series_description="GlioNode volumes - research use only",
         is_complete=True,

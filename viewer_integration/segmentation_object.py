@@ -64,7 +64,7 @@ def encode_segmentation(
         instance_number=1,
         manufacturer="GlioNode",
         manufacturer_model_name=segmentation.model.name,
-        software_versions=(provenance.software_version, f"{segmentation.model.name} {segmentation.model.version}"),
+        software_versions=provenance.software_version,
         device_serial_number=provenance.station,
         content_label="GLIOMA",
         content_description=RESEARCH_USE_ONLY,

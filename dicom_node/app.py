@@ -1,0 +1,151 @@
+"""The roles of the node as processes: listener, worker, web; and all of them together.
+
+Listener, worker and web never call each other. They meet in the inbox, the database and the work queue, so that
+a crash of one, or an upgrade, leaves the others serving.
+"""
+
+import asyncio
+import ctypes
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from dicom_node.database import Database, open_database, utc_now
+from dicom_node.logs import configure_logs
+from dicom_node.settings import Settings
+
+__all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
+
+_log = structlog.get_logger()
+
+ROLES = ("listen", "work", "web")
+POLL_S = 0.5
+"""How often the worker looks for studies that have become quiet."""
+
+RESTART_S = 1.0
+"""Pause before a role that ended by itself is started again."""
+
+
+def run_listener(settings: Settings) -> None:
+    """Serve DICOM until told to stop."""
+    from dicom_node.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
+
+    configure_logs("listen")
+    listener = Listener(settings, open_database(settings.database_url))
+    stop = _stop_on_signal()
+    listener.start()
+    stop.wait()
+    listener.stop()
+
+
+def run_worker(settings: Settings) -> None:
+    """Assemble studies and process them until told to stop; the only role that loads torch."""
+    from dicom_node.assembly import Assembly  # noqa: PLC0415
+    from dicom_node.steps import Steps  # noqa: PLC0415
+    from dicom_node.workflow import Workflow  # noqa: PLC0415
+
+    configure_logs("work")
+    database = open_database(settings.database_url)
+    workflow = Workflow(settings, Steps(settings, database))
+    assembly = Assembly(database, settings.node.folder, settings.assembly.quiet_period_s)
+    stop = _stop_on_signal()
+    workflow.launch()
+    _log.info("working")
+    enqueued: set[str] = set()
+    while not stop.wait(POLL_S):
+        for ready in assembly.ready_studies(utc_now()):
+            _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+        queued = set(assembly.queued_runs())
+        for run_id in queued - enqueued:
+            workflow.enqueue(run_id)
+        enqueued = queued
+    workflow.stop()
+
+
+def run_web(settings: Settings) -> None:
+    """Serve the panel and the viewer, each on its own port, until told to stop."""
+    import uvicorn  # noqa: PLC0415
+
+    from dicom_node.holdings import Holdings  # noqa: PLC0415
+    from dicom_node.web.app import panel_app  # noqa: PLC0415
+    from dicom_node.web.ohif_bundle import ohif_folder  # noqa: PLC0415
+    from dicom_node.web.viewer import viewer_app, viewer_server  # noqa: PLC0415
+
+    configure_logs("web")
+    database = open_database(settings.database_url)
+    panel = uvicorn.Server(
+        uvicorn.Config(
+            panel_app(settings, database),
+            host=settings.web.bind,
+            port=settings.web.port,
+            log_level="critical",
+            access_log=False,
+        )
+    )
+    viewer = viewer_server(
+        viewer_app(Holdings(database, settings.node.folder), ohif_folder(settings)),
+        settings.viewer.bind,
+        settings.viewer.port,
+    )
+    _log.info("serving", panel=settings.web.port, viewer=settings.viewer.port)
+
+    async def both() -> None:
+        await asyncio.gather(panel.serve(), viewer.serve())
+
+    asyncio.run(both())
+
+
+def serve(settings: Settings, site_file: Path | None, announce: Callable[[Database], None]) -> None:
+    """Run every role in a process of its own and start again whichever ends.
+
+    Parameters
+    ----------
+    site_file
+        Peers to begin with; read only while the database knows none.
+    announce
+        Called once, when the database is ready and before the roles start.
+    """
+    from dicom_node.peers import seed_peers  # noqa: PLC0415
+
+    configure_logs("serve")
+    database = open_database(settings.database_url)
+    if site_file is not None:
+        seed_peers(database, site_file)
+    announce(database)
+    stop = _stop_on_signal()
+    children = {role: _start(role) for role in ROLES}
+    while not stop.wait(POLL_S):
+        for role, child in children.items():
+            if child.poll() is not None:
+                _log.error("role_ended", ended=role, status=child.returncode)
+                time.sleep(RESTART_S)
+                children[role] = _start(role)
+    for child in children.values():
+        child.terminate()
+    for child in children.values():
+        child.wait()
+
+
+def _start(role: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "dicom_node.cli", role],
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call into libc, no Python locks are touched
+    )
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies, however it dies (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

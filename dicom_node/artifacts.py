@@ -1,0 +1,177 @@
+"""What one step of a run leaves for the next: files below ``<folder>/work/<run>``, whole or absent.
+
+Arrays never go through the queue. Everything here can be computed again from the inbox, so it is not fsynced.
+"""
+
+import io
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conversion.alignment import AlignedVolumes
+from conversion.decision import Decision
+from conversion.registration import Registration
+from conversion.selection import SeriesSelection
+from conversion.sequences import Role
+from conversion.study import Study
+from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.regions import Region
+from inference.segmentation import ModelIdentity, Segmentation
+
+__all__ = ["Artifacts"]
+
+
+class Artifacts:
+    """The files of one run."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._folder = folder / "work" / run_id
+
+    def save_selection(self, selection: SeriesSelection) -> None:
+        """Keep which series has which role."""
+        self._save_json(
+            "selection",
+            {
+                "series": {role: series.series_uid for role, series in selection.series.items()},
+                "reference": selection.reference,
+                "decisions": [asdict(decision) for decision in selection.decisions],
+            },
+        )
+
+    def load_selection(self, study: Study) -> SeriesSelection:
+        """Return the kept selection over the study's headers."""
+        kept = self._load_json("selection")
+        by_uid = {series.series_uid: series for series in study.series}
+        return SeriesSelection(
+            study_uid=study.study_uid,
+            series={Role(role): by_uid[uid] for role, uid in kept["series"].items()},
+            reference=Role(kept["reference"]),
+            decisions=tuple(Decision(**decision) for decision in kept["decisions"]),
+        )
+
+    def save_volumes(self, volumes: Mapping[Role, ImageVolume]) -> None:
+        """Keep the sequences on their own grids."""
+        self._save_volumes("volumes", volumes)
+
+    def load_volumes(self) -> dict[Role, ImageVolume]:
+        """Return the sequences on their own grids."""
+        return self._load_volumes("volumes")
+
+    def save_aligned(self, aligned: AlignedVolumes) -> None:
+        """Keep the sequences on the reference's grid and how they got there."""
+        self._save_volumes("aligned", aligned.volumes)
+        moves = {
+            role: asdict(registration) | {"matrix": registration.matrix.tolist()}
+            for role, registration in aligned.registrations.items()
+        }
+        decisions = [asdict(decision) for decision in aligned.decisions]
+        self._save_json("alignment", {"reference": aligned.reference, "moves": moves, "decisions": decisions})
+
+    def load_aligned(self) -> AlignedVolumes:
+        """Return the sequences on the reference's grid."""
+        kept = self._load_json("alignment")
+        moves = {
+            Role(role): Registration(**(move | {"matrix": np.array(move["matrix"])}))
+            for role, move in kept["moves"].items()
+        }
+        return AlignedVolumes(
+            reference=Role(kept["reference"]),
+            volumes=self._load_volumes("aligned"),
+            registrations=moves,
+            decisions=tuple(Decision(**decision) for decision in kept["decisions"]),
+        )
+
+    def save_segmentation(self, segmentation: Segmentation) -> None:
+        """Keep labels, probabilities and what they rest on."""
+        arrays = {f"probability {region}": values for region, values in segmentation.probabilities.items()}
+        self._save_arrays(
+            "segmentation",
+            arrays | {"labels": segmentation.label_volume.labels, "affine": segmentation.label_volume.grid.affine},
+        )
+        self._save_json(
+            "findings",
+            {
+                "frame_of_reference_uid": segmentation.label_volume.grid.frame_of_reference_uid,
+                "regions": segmentation.regions,
+                "model": asdict(segmentation.model),
+                "sequences": segmentation.sequences,
+                "decisions": [asdict(decision) for decision in segmentation.decisions],
+            },
+        )
+
+    def load_segmentation(self) -> Segmentation:
+        """Return the kept segmentation."""
+        kept = self._load_json("findings")
+        with np.load(self._folder / "segmentation.npz") as arrays:
+            labels = arrays["labels"]
+            grid = Grid(
+                shape=labels.shape, affine=arrays["affine"], frame_of_reference_uid=kept["frame_of_reference_uid"]
+            )
+            probabilities = {
+                Region(name.removeprefix("probability ")): arrays[name]
+                for name in arrays.files
+                if name.startswith("probability ")
+            }
+        return Segmentation(
+            label_volume=LabelVolume(grid=grid, labels=labels),
+            regions=tuple(Region(region) for region in kept["regions"]),
+            probabilities=probabilities,
+            model=ModelIdentity(**kept["model"]),
+            sequences=tuple(kept["sequences"]),
+            decisions=tuple(Decision(**decision) for decision in kept["decisions"]),
+        )
+
+    def save_manifest(self, instances: list[dict[str, str]]) -> None:
+        """Keep the frozen list of instances the run works on."""
+        self._save_json("manifest", {"instances": instances})
+
+    def load_manifest(self) -> list[dict[str, str]]:
+        """Return the frozen list of instances."""
+        instances: list[dict[str, str]] = self._load_json("manifest")["instances"]
+        return instances
+
+    def clear_arrays(self) -> None:
+        """Remove what only the steps needed; the small JSON files stay as evidence."""
+        for name in ("volumes", "aligned", "segmentation"):
+            (self._folder / f"{name}.npz").unlink(missing_ok=True)
+
+    def _save_volumes(self, name: str, volumes: Mapping[Role, ImageVolume]) -> None:
+        arrays: dict[str, Any] = {}
+        for role, volume in volumes.items():
+            arrays[f"{role} voxels"], arrays[f"{role} affine"] = volume.voxels, volume.grid.affine
+        self._save_arrays(name, arrays)
+        frames = {role: volume.grid.frame_of_reference_uid for role, volume in volumes.items()}
+        self._save_json(name, {"frames": frames})
+
+    def _load_volumes(self, name: str) -> dict[Role, ImageVolume]:
+        frames = self._load_json(name)["frames"]
+        volumes = {}
+        with np.load(self._folder / f"{name}.npz") as arrays:
+            for role, frame in frames.items():
+                voxels = arrays[f"{role} voxels"]
+                grid = Grid(shape=voxels.shape, affine=arrays[f"{role} affine"], frame_of_reference_uid=frame)
+                volumes[Role(role)] = ImageVolume(grid=grid, voxels=voxels)
+        return volumes
+
+    def _save_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        self._write(f"{name}.npz", buffer.getvalue())
+
+    def _save_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self._write(f"{name}.json", json.dumps(content, indent=1).encode())
+
+    def _load_json(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_bytes())
+        return content
+
+    def _write(self, name: str, content: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".{secrets.token_hex(8)}.part"
+        temporary.write_bytes(content)
+        temporary.rename(self._folder / name)

@@ -1,0 +1,339 @@
+"""The command `glionode`: every subcommand in one place, each a few lines over the module that does the work."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dicom_node.settings import Settings, SettingsError, read_settings
+
+__all__ = ["main"]
+
+_NOTICE = "Research use only. Not a medical device."
+
+
+def _example(text: str) -> str:
+    return f"Example: {text}"
+
+
+def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn every foreseen error into one clear line on stderr and exit status 1."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click passes
+        try:
+            command(*args, **kwargs)
+        except _foreseen() as error:
+            click.echo(f"glionode: {error}", err=True)
+            sys.exit(1)
+
+    return wrapped
+
+
+def _foreseen() -> tuple[type[Exception], ...]:
+    from conversion.errors import ConversionError  # noqa: PLC0415 - commands load only what they need
+    from dicom_node.peers import PeerError  # noqa: PLC0415
+    from viewer_integration.errors import ResultError  # noqa: PLC0415
+
+    known: list[type[Exception]] = [SettingsError, ConversionError, ResultError, PeerError, OSError, ValueError]
+    for module, name in (("inference.errors", "InferenceError"), ("dicom_node.demo.run", "DemoError")):
+        if module in sys.modules:
+            known.append(getattr(sys.modules[module], name))
+    return tuple(known)
+
+
+def _emit(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:  # noqa: FBT001 - the --json flag
+    click.echo(json.dumps(content, indent=1) if as_json else "\n".join(lines))
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file that overrides defaults.")
+@click.version_option(package_name="glionode")
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """GlioNode: a DICOM node for brain tumours. Research use only, not a medical device."""
+    if config is not None:
+        os.environ["GLIONODE_CONFIG"] = str(config.absolute())
+    context.ensure_object(dict)
+
+
+@cli.command(epilog=_example("glionode serve --site site.toml"))
+@click.option("--site", type=click.Path(path_type=Path, exists=True), help="Peers to begin with (first start only).")
+@_one_line_errors
+def serve(site: Path | None) -> None:
+    """Run listener, worker and web together on the embedded defaults."""
+    from dicom_node.app import serve as run  # noqa: PLC0415
+    from dicom_node.web.auth import new_login_link  # noqa: PLC0415
+
+    settings = read_settings()
+
+    def announce(database: Any) -> None:  # noqa: ANN401 - Database, without loading it for --help
+        panel = f"http://{settings.web.bind}:{settings.web.port}"
+        click.echo(f"GlioNode. {_NOTICE}")
+        click.echo(f"DICOM   {settings.node.ae_title}@{settings.node.bind}:{settings.node.dicom_port}")
+        click.echo(f"Panel   {new_login_link(database, panel)}  (valid once, 15 minutes)")
+        click.echo(f"Viewer  http://{settings.viewer.bind}:{settings.viewer.port}/")
+        sys.stdout.flush()
+
+    run(settings, site, announce)
+
+
+def _role(name: str, does: str) -> None:
+    @cli.command(name=name, help=does, epilog=_example(f"glionode {name}"))
+    @_one_line_errors
+    def role() -> None:
+        from dicom_node import app  # noqa: PLC0415
+
+        runners = {"listen": app.run_listener, "work": app.run_worker, "web": app.run_web}
+        runners[name](read_settings())
+
+
+_role("listen", "Run the DICOM listener alone.")
+_role("work", "Run a worker alone.")
+_role("web", "Run panel and viewer alone.")
+
+
+@cli.command(epilog=_example("glionode demo"))
+@_json_option
+@_one_line_errors
+def demo(as_json: bool) -> None:  # noqa: FBT001
+    """Send a synthetic study through a real node over real sockets and show what came back."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from dicom_node.demo.run import run_demo  # noqa: PLC0415
+
+    settings = read_settings()
+    with tqdm(total=100, disable=None, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}") as bar:
+
+        def progress(phase: str, share: float) -> None:
+            bar.set_description(phase)
+            bar.update(round(100 * share) - bar.n)
+
+        result = run_demo(settings, progress)
+    paths = {kind: str(settings.node.folder / path) for kind, _, path in result.study.results}
+    summary = result.study.summary
+    content = {"link": result.link, "files": paths, "implanted_ml": result.true_volumes_ml, **summary}
+    lines = [f"GlioNode demo, synthetic phantom. {_NOTICE}", "", "Recognised sequences:"]
+    lines += [f"  {role:6}{series}" for role, series in summary["sequences"].items()]
+    lines += ["", "Volumes in ml (found, implanted):"]
+    lines += [
+        f"  {region:4}{volume:8.2f}{result.true_volumes_ml.get(region, 0.0):8.2f}"
+        for region, volume in summary["volumes_ml"].items()
+    ]
+    lines += ["", *(f"{kind:5}{path}" for kind, path in paths.items())]
+    lines += ["", "Open the study with its overlay (after `make run` or `glionode serve`):", f"  {result.link}"]
+    _emit(as_json, content, lines)
+
+
+@cli.command(epilog=_example("glionode send ./study --to GLIONODE@127.0.0.1:11112"))
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--to", "address", required=True, help="AET@HOST:PORT of a storage SCP.")
+@click.option("--from", "calling_ae", default="GLIONODE_SEND", show_default=True, help="Calling AE title.")
+@_json_option
+@_one_line_errors
+def send(folder: Path, address: str, calling_ae: str, as_json: bool) -> None:  # noqa: FBT001
+    """Send every DICOM file of a folder by C-STORE."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from dicom_node.send import parse_address, send_folder  # noqa: PLC0415
+
+    try:
+        destination = parse_address(address)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+    def progress(receipts: Iterable[Any], total: int) -> Iterable[Any]:
+        return tqdm(receipts, total=total, unit="file", disable=None, file=sys.stderr)
+
+    sending = send_folder(folder, destination, calling_ae, progress)
+    failed = [{"file": str(path), "reason": reason} for path, reason in sending.failed]
+    lines = [f"{sending.accepted} accepted, {len(failed)} not"]
+    _emit(as_json, {"accepted": sending.accepted, "failed": failed}, lines)
+    if failed or not sending.accepted:
+        first = f"{failed[0]['file']}: {failed[0]['reason']}" if failed else "no files in the folder"
+        click.echo(f"glionode: {first}", err=True)
+        sys.exit(1)
+
+
+@cli.command(epilog=_example("glionode convert ./study ./out"))
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@_json_option
+@_one_line_errors
+def convert(folder: Path, out: Path, as_json: bool) -> None:  # noqa: FBT001
+    """Convert every MR series of a DICOM folder to NIfTI with a JSON beside each."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from dicom_node.convert import convert_folder  # noqa: PLC0415
+
+    done = convert_folder(folder, out, lambda s: tqdm(s, unit="series", disable=None, file=sys.stderr))
+    content = {"files": [str(path) for path in done.files], "left_out": done.left_out}
+    lines = [*(f"wrote     {path}" for path in done.files), *(f"left out  {s}: {r}" for s, _, r in done.left_out)]
+    _emit(as_json, content, lines)
+    if not done.files:
+        click.echo("glionode: no series could be converted; left_out.json says why", err=True)
+        sys.exit(1)
+
+
+@cli.command(
+    epilog=_example("glionode segment ./study ./out   or   glionode segment --flair f.nii.gz --t1ce c.nii.gz ./out")
+)
+@click.argument("paths", metavar="[INPUT] OUT", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--t1", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1.")
+@click.option("--t1ce", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1 after contrast.")
+@click.option("--t2", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T2.")
+@click.option("--flair", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, FLAIR.")
+@click.option("--sequence", default="FLAIR", show_default=True, help="What a grey image slice shows.")
+@_json_option
+@_one_line_errors
+def segment(paths: tuple[Path, ...], sequence: str, as_json: bool, **volumes: Path | None) -> None:  # noqa: FBT001
+    """Segment a DICOM folder, NIfTI volumes or one image slice into OUT."""
+    from conversion.sequences import Role  # noqa: PLC0415
+    from dicom_node.workbench import segment_dicom, segment_nifti, segment_slice  # noqa: PLC0415
+
+    given = {Role(name.upper()): path for name, path in volumes.items() if path is not None}
+    if len(paths) != (1 if given else 2):
+        raise click.UsageError("give INPUT and OUT; or, with --t1, --t1ce, --t2, --flair, OUT alone")
+    if sequence.upper() not in list(Role):
+        raise click.UsageError(f"--sequence {sequence!r}: use one of {', '.join(Role)}")
+    if not given and not paths[0].exists():
+        raise click.UsageError(f"{paths[0]}: there is no such file or folder")
+    settings = read_settings()
+    if given:
+        done = segment_nifti(given, paths[0], settings)
+    elif paths[0].is_dir():
+        done = segment_dicom(paths[0], paths[1], settings)
+    elif paths[0].name.endswith((".nii", ".nii.gz")):
+        done = segment_nifti({Role(sequence.upper()): paths[0]}, paths[1], settings)
+    else:
+        done = segment_slice(paths[0], Role(sequence.upper()), paths[1], settings)
+    content = {
+        "sequences": done.sequences,
+        "volumes_ml": dict(done.volumes_ml),
+        "files": [str(path) for path in done.files],
+        "decisions": [asdict(decision) for decision in done.decisions],
+    }
+    lines = [_NOTICE, f"sequences: {', '.join(done.sequences)}"]
+    lines += [f"{region:4}{'no spacing' if ml is None else f'{ml:8.2f} ml'}" for region, ml in done.volumes_ml.items()]
+    lines += [f"wrote {path}" for path in done.files]
+    _emit(as_json, content, lines)
+
+
+@cli.command(epilog=_example("glionode status --json"))
+@_json_option
+@_one_line_errors
+def status(as_json: bool) -> None:  # noqa: FBT001
+    """Show every study with its state, reason and deliveries, and what was refused."""
+    from dicom_node.database import open_database  # noqa: PLC0415
+    from dicom_node.status import read_status, status_lines  # noqa: PLC0415
+
+    found = read_status(open_database(read_settings().database_url))
+    _emit(as_json, asdict(found), status_lines(found))
+
+
+@cli.command(name="check-config", epilog=_example("glionode check-config --json"))
+@_json_option
+@_one_line_errors
+def check_config(as_json: bool) -> None:  # noqa: FBT001
+    """Show the effective settings, secrets masked; fails when a setting cannot be used."""
+    from dicom_node.settings import masked_settings  # noqa: PLC0415
+
+    shown = masked_settings(read_settings())
+    lines = [line for section, keys in shown.items() for line in (f"[{section}]", *_toml_lines(keys), "")]
+    _emit(as_json, shown, lines)
+
+
+def _toml_lines(keys: dict[str, Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+
+
+@cli.command(epilog=_example("glionode doctor --orthanc http://127.0.0.1:8042"))
+@click.option("--orthanc", metavar="URL", help="Register the node in this Orthanc and set up auto-routing.")
+@click.option("--node-host", default="", help="Host under which Orthanc reaches the node.")
+@click.option("--username", default="", help="Of Orthanc's REST API.")
+@click.option("--password", default="", envvar="GLIONODE_ORTHANC_PASSWORD", help="Of Orthanc's REST API.")
+@click.option("--remove", is_flag=True, help="Undo the registration.")
+@_json_option
+@_one_line_errors
+def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> None:  # noqa: FBT001
+    """Test what the node needs; with --orthanc, connect it to an Orthanc."""
+    from dicom_node.database import open_database  # noqa: PLC0415
+    from dicom_node.doctor import diagnose  # noqa: PLC0415
+    from dicom_node.orthanc import (  # noqa: PLC0415
+        OrthancTarget,
+        connect_orthanc,
+        disconnect_orthanc,
+        lasting_configuration,
+    )
+
+    settings: Settings = read_settings()
+    database = open_database(settings.database_url)
+    advice = ""
+    if orthanc:
+        target = OrthancTarget(url=orthanc, **options)
+        if remove:
+            checks = disconnect_orthanc(target, database)
+        else:
+            checks = connect_orthanc(target, settings, database)
+            advice = lasting_configuration(target, settings)
+    else:
+        checks = diagnose(settings, database)
+    lines = [f"{'ok   ' if check.ok else 'FAIL '} {check.name}: {check.detail}" for check in checks]
+    _emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, advice])
+    if not all(check.ok for check in checks):
+        sys.exit(1)
+
+
+@cli.group()
+def models() -> None:
+    """Show the models the node can run."""
+
+
+@models.command(name="list", epilog=_example("glionode models list"))
+@_json_option
+@_one_line_errors
+def list_models(as_json: bool) -> None:  # noqa: FBT001
+    """List the shipped models."""
+    from inference.model_bundle import MODELS_FOLDER, read_manifest  # noqa: PLC0415
+
+    found = [read_manifest(path.parent.name)[1] for path in sorted(MODELS_FOLDER.glob("*/manifest.json"))]
+    content = {"models": [asdict(manifest) for manifest in found]}
+    _emit(as_json, content, [f"{m.name} {m.version}  {m.licence}" for m in found])
+
+
+@models.command(name="show", epilog=_example("glionode models show glioma-unet2d"))
+@click.argument("name")
+@_json_option
+@_one_line_errors
+def show_model(name: str, as_json: bool) -> None:  # noqa: FBT001
+    """Show a model's manifest, licence and card."""
+    from inference.model_bundle import read_manifest  # noqa: PLC0415
+
+    folder, manifest, sha256 = read_manifest(name)
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8") if (folder / "MODEL_CARD.md").exists() else ""
+    lines = [
+        f"{manifest.name} {manifest.version}",
+        f"manifest SHA-256 {sha256}",
+        f"licence {manifest.licence}",
+        "",
+        card,
+    ]
+    _emit(as_json, {"manifest": asdict(manifest), "sha256": sha256}, lines)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="glionode")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""`glionode demo`: the main job on real sockets: a node, a sender in a second process, and what came back."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.database import Database, StudyState, open_database
+from dicom_node.demo.phantom import DEMO_PLAN, make_phantom, write_study
+from dicom_node.peers import Peer, put_peer, remove_peer
+from dicom_node.settings import Settings
+from dicom_node.status import StudyStatus, read_status
+from dicom_node.steps import STEPS
+from viewer_integration.delivery import Destination
+from viewer_integration.ohif import study_link
+
+__all__ = ["DemoError", "DemoResult", "run_demo"]
+
+SENDER = Peer(name="demo sender", ae_title="GLIONODE_DEMO", host="", port=0, may_send=True, is_destination=False)
+TIMEOUT_S = 600.0
+START_TIMEOUT_S = 60.0
+POLL_S = 0.2
+_OPEN_STATES = (StudyState.RECEIVING, StudyState.QUEUED, StudyState.RUNNING)
+
+
+class DemoError(Exception):
+    """The demonstration did not come to its end; the message says where it stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the node made of the demo study.
+
+    Attributes
+    ----------
+    true_volumes_ml
+        What was implanted, to compare with.
+    link
+        Opens the study with its overlay while the node serves.
+    """
+
+    study: StudyStatus
+    true_volumes_ml: dict[str, float]
+    link: str
+
+
+def run_demo(settings: Settings, progress: Callable[[str, float], None]) -> DemoResult:
+    """Start a node, send it the phantom study, wait for the result, and stop the node.
+
+    Parameters
+    ----------
+    progress
+        Told a phase and the share of the whole that is done, 0 to 1.
+
+    Raises
+    ------
+    DemoError
+        When the node does not start, the study is not accepted, or no result comes.
+    """
+    database = open_database(settings.database_url)
+    with tempfile.TemporaryDirectory(prefix="glionode-demo-") as scratch, _node(settings):
+        progress("making the demo study", 0.02)
+        phantom = make_phantom(DEMO_PLAN)
+        write_study(phantom, Path(scratch))
+        put_peer(database, SENDER)
+        try:
+            progress("waiting for the node", 0.2)
+            node = _wait_for_node(settings)
+            progress("sending by C-STORE", 0.25)
+            _send(Path(scratch), node)
+            study = _wait_for_result(database, phantom.study_uid, progress)
+        finally:
+            remove_peer(database, SENDER.name)
+    progress("done", 1.0)
+    seg = next((uid for kind, uid, _ in study.results if kind == "SEG"), None)
+    base = f"http://{_reachable(settings.viewer.bind)}:{settings.viewer.port}"
+    series = _series_of(settings, study) if seg else None
+    return DemoResult(
+        study=study,
+        true_volumes_ml=dict(phantom.true_volume_ml),
+        link=study_link(base, phantom.study_uid, series),
+    )
+
+
+@contextmanager
+def _node(settings: Settings) -> Iterator[None]:
+    """Run ``glionode serve`` beside this process; its settings come from the same file and environment."""
+    node = subprocess.Popen(
+        [sys.executable, "-m", "dicom_node.cli", "serve"], stdout=subprocess.DEVNULL, stderr=_log_file(settings)
+    )
+    try:
+        yield
+    finally:
+        node.terminate()
+        node.wait()
+
+
+def _log_file(settings: Settings) -> int:
+    settings.node.folder.mkdir(parents=True, exist_ok=True)
+    return (settings.node.folder / "demo.log").open("ab").fileno()
+
+
+def _wait_for_node(settings: Settings) -> Destination:
+    from dicom_node.echo import EchoOutcome, echo  # noqa: PLC0415 - only here is the node called
+
+    node = Peer(
+        name="node",
+        ae_title=settings.node.ae_title,
+        host=_reachable(settings.node.bind),
+        port=settings.node.dicom_port,
+        may_send=False,
+        is_destination=False,
+    )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if echo(node, SENDER.ae_title).outcome is EchoOutcome.OK:
+            return Destination(name="node", ae_title=node.ae_title, host=node.host, port=node.port)
+        time.sleep(POLL_S)
+    log = settings.node.folder / "demo.log"
+    message = f"the node did not answer C-ECHO on port {node.port} within {START_TIMEOUT_S:.0f} s; see {log}"
+    raise DemoError(message)
+
+
+def _send(folder: Path, node: Destination) -> None:
+    address = f"{node.ae_title}@{node.host}:{node.port}"
+    command = [sys.executable, "-m", "dicom_node.cli", "send", str(folder), "--to", address]
+    sender = subprocess.run(  # noqa: S603 - our own module
+        [*command, "--from", SENDER.ae_title], capture_output=True, text=True, check=False
+    )
+    if sender.returncode:
+        message = f"the demo study was not accepted: {sender.stderr.strip()}"
+        raise DemoError(message)
+
+
+def _wait_for_result(database: Database, study_uid: str, progress: Callable[[str, float], None]) -> StudyStatus:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        study = next((study for study in read_status(database).studies if study.study_uid == study_uid), None)
+        if study is not None and study.state not in _OPEN_STATES:
+            if study.state in (StudyState.REJECTED, StudyState.FAILED):
+                message = f"the node gave no result: {study.reason}"
+                raise DemoError(message)
+            return study
+        if study is not None:
+            done = STEPS.index(study.step) if study.step in STEPS else 0
+            progress(study.step or study.state, 0.4 + 0.6 * done / len(STEPS))
+        time.sleep(POLL_S)
+    message = f"no result within {TIMEOUT_S:.0f} s"
+    raise DemoError(message)
+
+
+def _series_of(settings: Settings, study: StudyStatus) -> str:
+    import pydicom  # noqa: PLC0415 - one header of our own object
+
+    path = next(path for kind, _, path in study.results if kind == "SEG")
+    return str(pydicom.dcmread(settings.node.folder / path, stop_before_pixels=True).SeriesInstanceUID)
+
+
+def _reachable(bind: str) -> str:
+    return "127.0.0.1" if bind in ("", "0.0.0.0", "::") else bind  # noqa: S104 - read, not bound

@@ -1,0 +1,51 @@
+"""What follows from each kind of error in a step: the one table of the worker."""
+
+import enum
+
+import sqlalchemy as sa
+
+from conversion.errors import ConversionError
+from inference.errors import UnsuitableInput, UnusableModel
+from viewer_integration.errors import ProofFailed, UnusableSource
+
+__all__ = ["Consequence", "PatientsMixed", "consequence_of", "reason_of"]
+
+
+class Consequence(enum.StrEnum):
+    """What the worker does next."""
+
+    RETRY = "retry"  # a passing fault: the step is tried again with back-off, then the run fails
+    REJECT = "reject"  # the study itself cannot give a result; trying again would not help
+    FAIL = "fail"  # the node is at fault; the run can be repeated once that is mended
+
+
+class PatientsMixed(Exception):  # noqa: N818 - named for what happened
+    """Instances of one study name different patients."""
+
+
+_TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
+    (ConversionError, Consequence.REJECT, ""),
+    (UnsuitableInput, Consequence.REJECT, ""),
+    (UnusableSource, Consequence.REJECT, ""),
+    (PatientsMixed, Consequence.REJECT, "patients_mixed"),
+    (UnusableModel, Consequence.FAIL, ""),
+    (ProofFailed, Consequence.FAIL, ""),
+    (MemoryError, Consequence.FAIL, "out_of_memory"),
+    (OSError, Consequence.RETRY, "input_output"),
+    (sa.exc.OperationalError, Consequence.RETRY, "database"),
+)
+
+
+def consequence_of(error: Exception) -> Consequence:
+    """Return what follows; an error nobody foresaw is a defect of the node and fails the run."""
+    return next((consequence for kind, consequence, _ in _TABLE if isinstance(error, kind)), Consequence.FAIL)
+
+
+def reason_of(error: Exception) -> tuple[str, str]:
+    """Return a stable code and a sentence without patient data."""
+    code = next((code for kind, _, code in _TABLE if isinstance(error, kind)), "defect")
+    if not code:
+        return str(getattr(error, "reason", "defect")), str(error)
+    if isinstance(error, PatientsMixed):
+        return code, str(error)
+    return code, f"{type(error).__name__}: see the node's log for the details"

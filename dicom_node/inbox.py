@@ -1,0 +1,210 @@
+"""The inbox: received bytes on disk as they came, with a row in the books for each version of each instance."""
+
+import hashlib
+import io
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+import sqlalchemy as sa
+from pydicom.dataset import Dataset
+from sqlalchemy.orm import Session
+
+from dicom_node.database import Database, InstanceRow, StudyRow, StudyState, utc_now
+from dicom_node.keys import KeyedHash
+
+__all__ = ["Inbox", "InboxRefusal", "ReceivedInstance", "write_durably"]
+
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+"""PS3.5 9.1; nothing else ever becomes part of a path."""
+
+_IDENTIFYING = [
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "PatientID",
+    "IssuerOfPatientID",
+]
+
+
+class InboxRefusal(Exception):  # noqa: N818 - named for what happened
+    """An instance that cannot be stored; the sender keeps it.
+
+    Attributes
+    ----------
+    code
+        Stable reason code.
+    """
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedInstance:
+    """One stored instance.
+
+    Attributes
+    ----------
+    is_new
+        False for a byte-identical repeat.
+    is_changed
+        True when the UID was known with other bytes; both versions are kept.
+    """
+
+    study_key: str
+    sop_instance_uid: str
+    sha256: str
+    path: Path
+    is_new: bool
+    is_changed: bool
+
+
+class Inbox:
+    """Stores what arrives below ``<folder>/inbox`` and notes it in the database."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+        self._key = KeyedHash(database)
+
+    def receive(self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str) -> ReceivedInstance:
+        """Store one instance durably: when this returns, file and row survive a power cut.
+
+        Parameters
+        ----------
+        content
+            The complete DICOM file: preamble, file meta information and data set.
+        data_set
+            The data set's bytes alone, exactly as received; their hash tells versions apart.
+        sop_instance_uid
+            The UID that the request named.
+
+        Raises
+        ------
+        InboxRefusal
+            When the header cannot be read, lacks a UID, or contradicts the request.
+        """
+        ds = _read_identity(content, sop_instance_uid)
+        sha256 = hashlib.sha256(data_set).hexdigest()
+        study_uid, series_uid = str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID)
+        relative = Path("inbox", study_uid, series_uid, f"{sop_instance_uid}.{sha256[:12]}.dcm")
+        key = self._key(study_uid)
+        if self._is_held(sop_instance_uid, study_uid, sha256):
+            return ReceivedInstance(
+                study_key=key,
+                sop_instance_uid=sop_instance_uid,
+                sha256=sha256,
+                path=self._folder / relative,
+                is_new=False,
+                is_changed=False,
+            )
+        write_durably(self._folder / relative, content)
+        row = InstanceRow(
+            sop_instance_uid=sop_instance_uid,
+            study_uid=study_uid,
+            series_uid=series_uid,
+            sop_class_uid=str(ds.get("SOPClassUID", "")),
+            transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+            patient_key=self._key(str(ds.get("PatientID", "")), str(ds.get("IssuerOfPatientID", ""))),
+            sha256=sha256,
+            path=str(relative),
+            calling_ae=calling_ae,
+        )
+        changed = self._note(row, key)
+        return ReceivedInstance(
+            study_key=key,
+            sop_instance_uid=sop_instance_uid,
+            sha256=sha256,
+            path=self._folder / relative,
+            is_new=True,
+            is_changed=changed,
+        )
+
+    def _is_held(self, sop_instance_uid: str, study_uid: str, sha256: str) -> bool:
+        """Tell whether these bytes are the current version; an older version that comes again becomes current again."""
+        with self._database.session() as session:
+            row = session.scalar(_version(sop_instance_uid, study_uid, sha256))
+            return row is not None and row.current
+
+    def _note(self, row: InstanceRow, key: str) -> bool:
+        """Add the row as the current version and open the study again; return whether another version was known."""
+        with self._database.session() as session:
+            study = session.get(StudyRow, row.study_uid)
+            if study is None:
+                study = StudyRow(study_uid=row.study_uid, key=key)
+                session.add(study)
+                session.flush()
+            study.state, study.reason, study.last_received_at = StudyState.RECEIVING, "", utc_now()
+            changed = _retire_older(session, row)
+            known = session.scalar(_version(row.sop_instance_uid, row.study_uid, row.sha256))
+            if known is None:
+                session.add(row)
+            else:
+                known.current, known.received_at = True, utc_now()
+            return changed
+
+
+def _version(sop_instance_uid: str, study_uid: str, sha256: str) -> sa.Select[InstanceRow]:
+    return sa.select(InstanceRow).where(
+        InstanceRow.sop_instance_uid == sop_instance_uid,
+        InstanceRow.study_uid == study_uid,
+        InstanceRow.sha256 == sha256,
+    )
+
+
+def _retire_older(session: Session, row: InstanceRow) -> bool:
+    older = session.scalars(
+        sa.select(InstanceRow).where(
+            InstanceRow.sop_instance_uid == row.sop_instance_uid,
+            InstanceRow.study_uid == row.study_uid,
+            InstanceRow.sha256 != row.sha256,
+        )
+    ).all()
+    for version in older:
+        version.current = False
+    return bool(older)
+
+
+def _read_identity(content: bytes, sop_instance_uid: str) -> Dataset:
+    try:
+        ds = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=list(_IDENTIFYING))
+        uids = {
+            keyword: str(ds.get(keyword, "")) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+        }
+    except Exception as error:
+        sentence = f"the data set cannot be read as DICOM ({type(error).__name__}); it is damaged or cut short"
+        raise InboxRefusal("unreadable_data_set", sentence) from error
+    for keyword, value in uids.items():
+        if len(value) > 64 or not _UID.fullmatch(value):
+            sentence = f"the data set has no valid {keyword}; it is damaged, cut short or not conformant"
+            raise InboxRefusal("invalid_uid", sentence)
+    if uids["SOPInstanceUID"] != sop_instance_uid:
+        raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")
+    return ds
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or absent, even after a power cut: temporary file, fsync, rename, fsync."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,140 @@
+"""The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
+
+import secrets
+from typing import Any
+
+import structlog
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    RLELossless,
+)
+from pynetdicom import AE, evt
+from pynetdicom.presentation import AllStoragePresentationContexts
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dicom_node.database import Database, RefusalRow
+from dicom_node.inbox import Inbox, InboxRefusal
+from dicom_node.peers import accepted_calling_ae_titles
+from dicom_node.settings import Settings
+
+__all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]
+
+_log = structlog.get_logger()
+
+ACCEPTED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    JPEGLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+    RLELossless,
+)
+
+VERIFICATION = UID("1.2.840.10008.1.1")
+
+SUCCESS = 0x0000
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_MISMATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+"""Status codes of the Storage Service Class (PS3.4 B.2.3)."""
+
+
+class Listener:
+    """Accepts associations of configured peers and puts what they send into the inbox."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._inbox = Inbox(database, settings.node.folder)
+        self._entity = _application_entity(settings)
+        self._server: ThreadedAssociationServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port listened on, also when the settings asked for any free one."""
+        if self._server is None:
+            message = "the listener has not been started"
+            raise RuntimeError(message)
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Open the port and serve in threads of its own."""
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_REJECTED, self._on_rejected),
+            (evt.EVT_C_ECHO, lambda _event: SUCCESS),
+            (evt.EVT_C_STORE, self._on_store),
+        ]
+        address = (self._settings.node.bind, self._settings.node.dicom_port)
+        self._server = self._entity.start_server(address, block=False, evt_handlers=handlers)
+        _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)
+
+    def stop(self) -> None:
+        """Close the port and end open associations."""
+        self._entity.shutdown()
+
+    def _on_requested(self, _event: evt.Event) -> None:
+        """Read the accepted calling AE titles anew, so that a change in the panel acts on the next association."""
+        if self._settings.node.any_calling_ae:
+            return
+        titles = accepted_calling_ae_titles(self._database)
+        # An empty list would mean "everybody" to pynetdicom: nobody can guess this one.
+        self._entity.require_calling_aet = sorted(titles) or [secrets.token_hex(8)]
+
+    def _on_rejected(self, event: evt.Event) -> None:
+        request = event.assoc.requestor
+        calling, called = request.ae_title.strip(), str(getattr(request.primitive, "called_ae_title", "")).strip()
+        if called != self._settings.node.ae_title:
+            reason = f"called AE title {called!r} is not this node's ({self._settings.node.ae_title!r})"
+            code = "called_ae_title"
+        else:
+            reason = f"calling AE title {calling!r} is not an enabled peer that may send; add it on the AE titles page"
+            code = "calling_ae_title"
+        self._refuse(calling, str(request.address), code, reason)
+
+    def _on_store(self, event: evt.Event) -> int:
+        request: Any = event.request  # a C-STORE, by the event it came with
+        calling, address = event.assoc.requestor.ae_title.strip(), str(event.assoc.requestor.address)
+        try:
+            received = self._inbox.receive(
+                content=event.encoded_dataset(),
+                data_set=request.DataSet.getvalue(),
+                calling_ae=calling,
+                sop_instance_uid=str(request.AffectedSOPInstanceUID),
+            )
+        except InboxRefusal as refusal:
+            self._refuse(calling, address, refusal.code, str(refusal))
+            return DATA_SET_MISMATCH if refusal.code == "uid_mismatch" else CANNOT_UNDERSTAND
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the sender must hear it and keep its image
+            reason = f"could not be stored ({type(error).__name__}); the sender keeps it"
+            self._refuse(calling, address, "not_stored", reason)
+            return OUT_OF_RESOURCES
+        if received.is_changed:
+            _log.info("instance_changed", study=received.study_key)
+        return SUCCESS
+
+    def _refuse(self, calling_ae: str, address: str, code: str, reason: str) -> None:
+        _log.warning("refused", code=code, calling_ae=calling_ae)
+        with self._database.session() as session:
+            session.add(RefusalRow(calling_ae=calling_ae[:16], address=address[:64], code=code, reason=reason))
+
+
+def _application_entity(settings: Settings) -> AE:
+    entity = AE(ae_title=settings.node.ae_title)
+    entity.require_called_aet = True
+    entity.maximum_associations = settings.listener.maximum_associations
+    entity.acse_timeout = settings.listener.association_timeout_s
+    entity.dimse_timeout = settings.listener.dimse_timeout_s
+    entity.network_timeout = settings.listener.network_timeout_s
+    entity.maximum_pdu_size = 0  # as large as the sender likes: fewer, larger reads
+    entity.add_supported_context(VERIFICATION)
+    for context in AllStoragePresentationContexts:
+        entity.add_supported_context(str(context.abstract_syntax), list(ACCEPTED_TRANSFER_SYNTAXES))
+    return entity

@@ -1,0 +1,147 @@
+"""What stands in the books: every study with its state, reason, decisions and deliveries, and what was refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from dicom_node.database import (
+    Database,
+    DecisionRow,
+    DeliveryRow,
+    InstanceRow,
+    RefusalRow,
+    ResultRow,
+    RunRow,
+    StudyRow,
+)
+
+__all__ = ["NodeStatus", "RefusalStatus", "StudyStatus", "read_status", "status_lines"]
+
+REFUSALS_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyStatus:
+    """One study as its newest run stands.
+
+    Attributes
+    ----------
+    decisions
+        (code, subject, reason) of everything that was left out, preferred or assumed.
+    results
+        (kind, SOP instance UID, path relative to the node's folder).
+    deliveries
+        (SOP instance UID, destination, state, C-STORE status or None, reason).
+    """
+
+    study_uid: str
+    key: str
+    state: str
+    reason: str
+    step: str
+    revision: int
+    instances: int
+    last_received_at: str
+    summary: dict[str, Any]
+    decisions: tuple[tuple[str, str, str], ...]
+    results: tuple[tuple[str, str, str], ...]
+    deliveries: tuple[tuple[str, str, str, int | None, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusalStatus:
+    """Something that was not stored."""
+
+    at: str
+    calling_ae: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeStatus:
+    """The books at one moment, newest first."""
+
+    studies: tuple[StudyStatus, ...]
+    refusals: tuple[RefusalStatus, ...]
+
+
+def read_status(database: Database, limit: int = 100) -> NodeStatus:
+    """Read the newest studies and refusals.
+
+    Parameters
+    ----------
+    limit
+        Studies at most.
+    """
+    with database.session() as session:
+        studies = session.scalars(sa.select(StudyRow).order_by(StudyRow.last_received_at.desc()).limit(limit)).all()
+        refusals = session.scalars(sa.select(RefusalRow).order_by(RefusalRow.id.desc()).limit(REFUSALS_SHOWN)).all()
+        return NodeStatus(
+            studies=tuple(_study(session, study) for study in studies),
+            refusals=tuple(
+                RefusalStatus(
+                    at=row.at.isoformat(timespec="seconds"),
+                    calling_ae=row.calling_ae,
+                    code=row.code,
+                    reason=row.reason,
+                )
+                for row in refusals
+            ),
+        )
+
+
+def _study(session: Session, study: StudyRow) -> StudyStatus:
+    run = session.get(RunRow, study.current_run) if study.current_run else None
+    instances = session.scalar(
+        sa.select(sa.func.count())
+        .select_from(InstanceRow)
+        .where(InstanceRow.study_uid == study.study_uid, InstanceRow.current)
+    )
+    run_id = run.run_id if run else ""
+    decisions = _of_run(session, DecisionRow, run_id, DecisionRow.ordinal)
+    results = _of_run(session, ResultRow, run_id, ResultRow.kind)
+    deliveries = _of_run(session, DeliveryRow, run_id, DeliveryRow.id)
+    return StudyStatus(
+        study_uid=study.study_uid,
+        key=study.key,
+        state=study.state,
+        reason=study.reason,
+        step=run.step if run else "",
+        revision=run.revision if run else 0,
+        instances=instances or 0,
+        last_received_at=study.last_received_at.isoformat(timespec="seconds"),
+        summary=run.summary if run else {},
+        decisions=tuple((row.code, row.subject, row.reason) for row in decisions),
+        results=tuple((row.kind, row.sop_instance_uid, row.path) for row in results),
+        deliveries=tuple(
+            (row.sop_instance_uid, row.destination, row.state, row.status, row.reason) for row in deliveries
+        ),
+    )
+
+
+def _of_run(session: Session, table: Any, run_id: str, order: Any) -> Sequence[Any]:  # noqa: ANN401 - any row class
+    return session.scalars(sa.select(table).where(table.run_id == run_id).order_by(order)).all()
+
+
+def status_lines(status: NodeStatus) -> list[str]:
+    """Return the books as text for a terminal."""
+    lines = []
+    for study in status.studies:
+        lines.append(f"{study.study_uid}  {study.state}  {study.instances} instances  revision {study.revision}")
+        if study.reason:
+            lines.append(f"    reason: {study.reason}")
+        volumes = ", ".join(f"{region} {ml:.2f} ml" for region, ml in study.summary.get("volumes_ml", {}).items())
+        sequences = ", ".join(f"{role} = {series}" for role, series in study.summary.get("sequences", {}).items())
+        lines += [f"    {text}" for text in (sequences, volumes) if text]
+        lines += [f"    {subject}: {reason}" for _, subject, reason in study.decisions]
+        lines += [
+            f"    {destination}: {state} {reason}".rstrip() for _, destination, state, _, reason in study.deliveries
+        ]
+    if not status.studies:
+        lines.append("no studies yet: send one to the node's AE title, or try `glionode demo`")
+    lines += [f"refused {r.at} from {r.calling_ae or '?'}: {r.reason}" for r in status.refusals]
+    return lines

@@ -1,0 +1,244 @@
+"""The six steps of a run: the line of `dicom_node.pipeline`, cut where a killed node resumes.
+
+Each step reads what the step before left in the artifacts, works, and leaves its own; done twice, it gives the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from conversion.alignment import align
+from conversion.decision import Decision
+from conversion.reading import read_source_datasets, read_study, read_volumes
+from conversion.selection import select_series
+from conversion.sequences import Role
+from conversion.study import Study
+from dicom_node.artifacts import Artifacts
+from dicom_node.database import (
+    Database,
+    DecisionRow,
+    DeliveryRow,
+    DeliveryState,
+    ResultRow,
+    RunRow,
+    RunState,
+    StudyRow,
+    StudyState,
+    utc_now,
+)
+from dicom_node.failures import PatientsMixed
+from dicom_node.inbox import write_durably
+from dicom_node.peers import destinations
+from dicom_node.settings import Settings
+from dicom_node.versions import version_decisions
+from inference.measurements import Findings, measure
+from inference.model_bundle import load_model
+from inference.segmenter import Segmenter
+from viewer_integration.delivery import Destination, send_files
+from viewer_integration.provenance import Provenance
+from viewer_integration.result import ResultObjects, encode_results
+
+__all__ = ["STEPS", "Steps", "processing_sha256"]
+
+STEPS = ("select", "convert", "align", "segment", "encode", "deliver")
+
+
+class Steps:
+    """Step bodies over one database and one folder; the model is loaded at its first use."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._folder = settings.node.folder
+        self._segmenter: Segmenter | None = None
+
+    def select(self, run_id: str) -> None:
+        """Read headers and choose one series for each role."""
+        artifacts = self._artifacts(run_id)
+        patients = {entry["patient_key"] for entry in artifacts.load_manifest()}
+        if len(patients) > 1:
+            sentence = f"the study's images name {len(patients)} different patients; correct that at the source"
+            raise PatientsMixed(sentence)
+        run = self._run(run_id)
+        changed = version_decisions(self._database, self._folder, run.study_uid)
+        self._decide(run_id, "select", changed)
+        selection = select_series(self._study(run_id), Role(self._settings.processing.reference))
+        artifacts.save_selection(selection)
+        self._decide(run_id, "select", [*changed, *selection.decisions])
+        roles = {role: series.name for role, series in selection.series.items()}
+        self._summarise(run_id, {"sequences": roles, "reference": selection.reference})
+
+    def convert(self, run_id: str) -> None:
+        """Read the pixels of the chosen series."""
+        artifacts = self._artifacts(run_id)
+        artifacts.save_volumes(read_volumes(artifacts.load_selection(self._study(run_id))))
+
+    def align(self, run_id: str) -> None:
+        """Bring every sequence onto the reference's grid."""
+        artifacts = self._artifacts(run_id)
+        reference = artifacts.load_selection(self._study(run_id)).reference
+        aligned = align(artifacts.load_volumes(), reference)
+        artifacts.save_aligned(aligned)
+        self._decide(run_id, "align", aligned.decisions)
+
+    def segment(self, run_id: str) -> None:
+        """Find the tumour and measure it."""
+        artifacts = self._artifacts(run_id)
+        if self._segmenter is None:
+            processing = self._settings.processing
+            self._segmenter = Segmenter(load_model(processing.model, processing.device, processing.threads))
+        segmentation = self._segmenter.segment(artifacts.load_aligned())
+        artifacts.save_segmentation(segmentation)
+        self._decide(run_id, "segment", segmentation.decisions)
+        self._summarise(run_id, _summary(measure(segmentation)))
+
+    def encode(self, run_id: str) -> None:
+        """Write SEG and SR, proved, into the results folder."""
+        artifacts = self._artifacts(run_id)
+        selection = artifacts.load_selection(self._study(run_id))
+        segmentation = artifacts.load_segmentation()
+        headers = read_source_datasets(selection.series[selection.reference])
+        results = encode_results(headers, segmentation, measure(segmentation), self._provenance(run_id))
+        self._decide(run_id, "encode", results.decisions)
+        self._keep_results(run_id, results)
+
+    def deliver(self, run_id: str) -> None:
+        """Send what is not yet accepted to every destination, and note each answer."""
+        for peer in destinations(self._database):
+            destination = Destination(name=peer.name, ae_title=peer.ae_title, host=peer.host, port=peer.port)
+            waiting = self._waiting(run_id, peer.name)
+            for receipt in send_files(list(waiting.values()), destination, self._settings.node.ae_title):
+                with self._database.session() as session:
+                    row = session.scalars(_delivery(receipt.sop_instance_uid, peer.name)).one()
+                    row.state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
+                    row.status, row.reason, row.attempts = receipt.status, receipt.reason, row.attempts + 1
+        self._finish_delivery(run_id)
+
+    def begin(self, run_id: str, step: str) -> None:
+        """Note that a step has started."""
+        with self._database.session() as session:
+            run = session.get_one(RunRow, run_id)
+            run.state, run.step = RunState.RUNNING, step
+            study = session.get_one(StudyRow, run.study_uid)
+            if study.current_run == run_id and study.state != StudyState.RECEIVING:
+                study.state = StudyState.RUNNING
+
+    def finish(self, run_id: str, state: RunState, code: str = "", reason: str = "") -> None:
+        """Close a run; the study follows unless newer content has arrived meanwhile."""
+        with self._database.session() as session:
+            run = session.get_one(RunRow, run_id)
+            run.state, run.code, run.reason, run.finished_at = state, code, reason, utc_now()
+            study = session.get_one(StudyRow, run.study_uid)
+            if study.current_run == run_id and study.state != StudyState.RECEIVING:
+                study.state, study.reason = StudyState(state), reason
+        if state in (RunState.DELIVERED, RunState.STORED):
+            self._artifacts(run_id).clear_arrays()
+
+    def is_delivered(self, run_id: str) -> bool:
+        """Tell whether nothing is left to send."""
+        return self._run(run_id).state != RunState.UNDELIVERED
+
+    def _artifacts(self, run_id: str) -> Artifacts:
+        return Artifacts(self._folder, run_id)
+
+    def _run(self, run_id: str) -> RunRow:
+        with self._database.session() as session:
+            return session.get_one(RunRow, run_id)
+
+    def _study(self, run_id: str) -> Study:
+        return read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
+
+    def _provenance(self, run_id: str) -> Provenance:
+        run = self._run(run_id)
+        return Provenance(
+            ready_at=run.ready_at.astimezone(),
+            manifest_sha256=run.manifest_sha256,
+            settings_sha256=processing_sha256(self._settings),
+            software_version=version("glionode"),
+            station=self._settings.node.ae_title,
+        )
+
+    def _decide(self, run_id: str, step: str, decisions: Iterable[Decision]) -> None:
+        """Replace the step's decisions, so that a repeated step does not double them."""
+        first = STEPS.index(step) * 10_000
+        with self._database.session() as session:
+            session.execute(
+                sa.delete(DecisionRow).where(
+                    DecisionRow.run_id == run_id, DecisionRow.ordinal.between(first, first + 9_999)
+                )
+            )
+            for ordinal, decision in enumerate(decisions, start=first):
+                session.add(DecisionRow(run_id=run_id, ordinal=ordinal, **asdict(decision)))
+
+    def _summarise(self, run_id: str, facts: dict[str, Any]) -> None:
+        with self._database.session() as session:
+            run = session.get_one(RunRow, run_id)
+            run.summary = {**run.summary, **facts}
+
+    def _keep_results(self, run_id: str, results: ResultObjects) -> None:
+        run = self._run(run_id)
+        for result in results.objects:
+            relative = Path("results", run.study_uid, run_id, f"{result.kind}.dcm")
+            write_durably(self._folder / relative, result.content)
+            row = ResultRow(
+                sop_instance_uid=result.sop_instance_uid,
+                run_id=run_id,
+                study_uid=run.study_uid,
+                series_uid=result.series_uid,
+                sop_class_uid=result.sop_class_uid,
+                kind=result.kind,
+                path=str(relative),
+                sha256=hashlib.sha256(result.content).hexdigest(),
+            )
+            with self._database.session() as session:
+                session.merge(row)
+
+    def _waiting(self, run_id: str, destination: str) -> dict[str, Path]:
+        """Return what a destination has not accepted yet, SEG first."""
+        with self._database.session() as session:
+            results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id).order_by(ResultRow.kind))
+            waiting = {}
+            for result in results.all():
+                row = session.scalar(_delivery(result.sop_instance_uid, destination))
+                if row is None:
+                    row = DeliveryRow(run_id=run_id, sop_instance_uid=result.sop_instance_uid, destination=destination)
+                    session.add(row)
+                if row.state != DeliveryState.ACCEPTED:
+                    waiting[result.sop_instance_uid] = self._folder / result.path
+            return waiting
+
+    def _finish_delivery(self, run_id: str) -> None:
+        with self._database.session() as session:
+            rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
+            open_rows = [row for row in rows if row.state != DeliveryState.ACCEPTED]
+        if not rows:
+            self.finish(
+                run_id, RunState.STORED, reason="no destination is configured: the results are kept on the node"
+            )
+        elif open_rows:
+            reason = "; ".join(sorted({f"{row.destination}: {row.reason}" for row in open_rows}))
+            self.finish(run_id, RunState.UNDELIVERED, "undelivered", reason)
+        else:
+            self.finish(run_id, RunState.DELIVERED)
+
+
+def _delivery(sop_instance_uid: str, destination: str) -> sa.Select[DeliveryRow]:
+    return sa.select(DeliveryRow).where(
+        DeliveryRow.sop_instance_uid == sop_instance_uid, DeliveryRow.destination == destination
+    )
+
+
+def _summary(findings: Findings) -> dict[str, Any]:
+    return {"volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in findings.regions}}
+
+
+def processing_sha256(settings: Settings) -> str:
+    """Return the hash of the settings that can change a result; the number of threads cannot."""
+    effective = asdict(settings.processing) | {"threads": None}
+    return hashlib.sha256(json.dumps(effective, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""Versions of one instance: a correction of the header, or other pixels under the same UID."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import sqlalchemy as sa
+from pydicom.dataset import Dataset
+
+from conversion.decision import Decision
+from dicom_node.database import Database, InstanceRow
+
+__all__ = ["version_decisions"]
+
+_GEOMETRY = ("Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames")
+_SCALING = ("RescaleSlope", "RescaleIntercept")
+
+
+def version_decisions(database: Database, folder: Path, study_uid: str) -> list[Decision]:
+    """Compare the newest version of every instance that came in several with the one before it.
+
+    Equal decoded pixels and geometry are a correction of the header; anything else is flagged. The newest is
+    used either way, and every version stays in the inbox.
+    """
+    corrected, differing = 0, []
+    for newest, previous in _pairs(database, study_uid):
+        if _same_image(folder / newest, folder / previous):
+            corrected += 1
+        else:
+            differing.append(Path(newest).stem.rsplit(".", 1)[0])
+    decisions = []
+    if corrected:
+        reason = f"{corrected} instance(s) came again with another header and equal pixels: the newest is used"
+        decisions.append(Decision(code="header_corrected", subject="study", reason=reason))
+    if differing:
+        reason = (
+            f"{len(differing)} instance(s) came again with OTHER PIXELS under the same UID: the newest is used, "
+            f"all are kept; first: {differing[0]}"
+        )
+        decisions.append(Decision(code="pixels_differ", subject="study", reason=reason))
+    return decisions
+
+
+def _pairs(database: Database, study_uid: str) -> list[tuple[str, str]]:
+    with database.session() as session:
+        rows = session.scalars(
+            sa.select(InstanceRow)
+            .where(InstanceRow.study_uid == study_uid)
+            .order_by(InstanceRow.sop_instance_uid, InstanceRow.current.desc(), InstanceRow.received_at.desc())
+        ).all()
+    by_uid: dict[str, list[str]] = {}
+    for row in rows:
+        by_uid.setdefault(row.sop_instance_uid, []).append(row.path)
+    return [(paths[0], paths[1]) for paths in by_uid.values() if len(paths) > 1]
+
+
+def _same_image(first: Path, second: Path) -> bool:
+    a, b = pydicom.dcmread(first), pydicom.dcmread(second)
+    if any(_value(a, keyword) != _value(b, keyword) for keyword in (*_GEOMETRY, *_SCALING)):
+        return False
+    try:
+        return bool(np.array_equal(a.pixel_array, b.pixel_array))
+    except Exception:  # noqa: BLE001 - what cannot be decoded cannot be called equal
+        return a.get("PixelData") is not None and a.get("PixelData") == b.get("PixelData")
+
+
+def _value(ds: Dataset, keyword: str) -> str:
+    value = ds.get(keyword)
+    return "" if value is None else str(value)

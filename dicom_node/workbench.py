@@ -1,0 +1,178 @@
+"""`glionode segment`: a DICOM folder, NIfTI volumes or one image slice in; masks, picture and findings out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from conversion.alignment import AlignedVolumes, align, already_aligned
+from conversion.decision import Decision
+from conversion.errors import ConversionReason, UnusableStudy
+from conversion.reading import dicom_files
+from conversion.sequences import Role
+from conversion.volume import Grid, ImageVolume
+from dicom_node.nifti import read_nifti, write_nifti
+from dicom_node.overlay import write_overlay
+from dicom_node.pipeline import find_tumour
+from dicom_node.settings import Settings
+from dicom_node.steps import processing_sha256
+from inference.measurements import Findings, measure
+from inference.model_bundle import load_model
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
+from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance
+
+__all__ = ["WorkbenchResult", "segment_dicom", "segment_nifti", "segment_slice"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkbenchResult:
+    """What was written and found.
+
+    Attributes
+    ----------
+    volumes_ml
+        By region, or None where the input has no spacing.
+    """
+
+    files: tuple[Path, ...]
+    sequences: tuple[str, ...]
+    volumes_ml: Mapping[str, float | None]
+    decisions: tuple[Decision, ...]
+
+
+def segment_dicom(folder: Path, out: Path, settings: Settings) -> WorkbenchResult:
+    """Segment one DICOM study and write SEG and SR beside the masks.
+
+    Raises
+    ------
+    ConversionError, InferenceError, ResultError
+        With the sentence that says why there is no result.
+    """
+    paths = dicom_files(folder)
+    if not paths:
+        raise UnusableStudy(ConversionReason.NO_IMAGES, f"{folder}: no files in this folder")
+    provenance = Provenance(
+        ready_at=datetime.fromtimestamp(max(path.stat().st_mtime for path in paths)).astimezone(),
+        manifest_sha256="",
+        settings_sha256=processing_sha256(settings),
+        software_version=version("glionode"),
+        station=settings.node.ae_title,
+    )
+    reference = Role(settings.processing.reference)
+    outcome = find_tumour(paths, reference, _segmenter(settings), provenance)
+    out.mkdir(parents=True, exist_ok=True)
+    objects = []
+    for result in outcome.results.objects:
+        path = out / f"{result.kind}.dcm"
+        path.write_bytes(result.content)
+        objects.append(path)
+    return _write(outcome.aligned, outcome.segmentation, outcome.decisions, out, objects=objects)
+
+
+def segment_nifti(paths: Mapping[Role, Path], out: Path, settings: Settings) -> WorkbenchResult:
+    """Segment NIfTI volumes of one person; volumes that share a grid are taken as registered already."""
+    volumes = {role: read_nifti(path) for role, path in paths.items()}
+    preferred = (Role(settings.processing.reference), Role.T1CE, Role.FLAIR)
+    reference = next((role for role in preferred if role in volumes), None)
+    if reference is None:
+        raise UnusableStudy(ConversionReason.NO_REFERENCE, "give --t1ce or --flair; one of them is needed")
+    aligned = already_aligned(volumes, reference) or align(volumes, reference)
+    segmentation = _segmenter(settings).segment(aligned)
+    return _write(aligned, segmentation, (*aligned.decisions, *segmentation.decisions), out)
+
+
+def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> WorkbenchResult:
+    """Segment one axial slice from a PNG, JPEG or TIFF file.
+
+    A grey image is the sequence `role`; a colour image with differing channels is T1, FLAIR, T1 after contrast in red,
+    green, blue (the layout of the public LGG set). A picture has no spacing, so 1 mm is assumed for the network and
+    no volume is stated.
+    """
+    aligned = _read_slice(path, role)
+    segmentation = _segmenter(settings).segment(aligned)
+    reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
+    decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *segmentation.decisions)
+    return _write(aligned, segmentation, decisions, out, spacing_known=False)
+
+
+def _segmenter(settings: Settings) -> Segmenter:
+    processing = settings.processing
+    return Segmenter(load_model(processing.model, processing.device, processing.threads))
+
+
+def _read_slice(path: Path, role: Role) -> AlignedVolumes:
+    try:
+        pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
+    except RuntimeError as error:
+        sentence = f"{path.name}: not a readable PNG, JPEG or TIFF image"
+        raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence) from error
+    colour = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
+    if not colour and pixels.ndim != 2:
+        sentence = f"{path.name}: a single two-dimensional image is needed"
+        raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence)
+    if colour and not np.array_equal(pixels[..., 0], pixels[..., 1]):
+        channels = {Role.T1: pixels[..., 0], Role.FLAIR: pixels[..., 1], Role.T1CE: pixels[..., 2]}
+        channels = {r: c for r, c in channels.items() if r is Role.FLAIR or not np.array_equal(c, pixels[..., 1])}
+    else:
+        channels = {role: pixels[..., 0] if colour else pixels}
+    rows, columns = next(iter(channels.values())).shape
+    axial = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float64)
+    grid = Grid(shape=(1, rows, columns), affine=axial, frame_of_reference_uid="picture")
+    volumes = {r: ImageVolume(grid=grid, voxels=c[np.newaxis]) for r, c in channels.items()}
+    reference = Role.T1CE if Role.T1CE in volumes else next(iter(volumes))
+    return AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
+
+
+def _write(
+    aligned: AlignedVolumes,
+    segmentation: Segmentation,
+    decisions: tuple[Decision, ...],
+    out: Path,
+    *,
+    spacing_known: bool = True,
+    objects: list[Path] | None = None,
+) -> WorkbenchResult:
+    out.mkdir(parents=True, exist_ok=True)
+    grid = segmentation.label_volume.grid
+    files = [*(objects or []), out / "segmentation.nii.gz", out / "overlay.png", out / "findings.json"]
+    write_nifti(segmentation.label_volume, out / "segmentation.nii.gz")
+    for region, values in segmentation.probabilities.items():
+        path = out / f"probability_{region.lower()}.nii.gz"
+        write_nifti(ImageVolume(grid=grid, voxels=values.astype(np.float32)), path)
+        files.append(path)
+    write_overlay(aligned.volumes[aligned.reference], segmentation.label_volume, out / "overlay.png")
+    findings = measure(segmentation)
+    content = _findings_json(segmentation, findings, decisions, spacing_known=spacing_known)
+    (out / "findings.json").write_text(json.dumps(content, indent=1))
+    return WorkbenchResult(
+        files=tuple(files),
+        sequences=segmentation.sequences,
+        volumes_ml={region: values["volume_ml"] for region, values in content["regions"].items()},
+        decisions=decisions,
+    )
+
+
+def _findings_json(
+    segmentation: Segmentation, findings: Findings, decisions: tuple[Decision, ...], *, spacing_known: bool
+) -> dict[str, Any]:
+    return {
+        "notice": RESEARCH_USE_ONLY,
+        "model": asdict(segmentation.model),
+        "sequences": segmentation.sequences,
+        "regions": {
+            finding.region: {
+                "voxels": finding.voxels,
+                "volume_ml": round(finding.volume_ml, 3) if spacing_known else None,
+                "centroid_lps_mm": finding.centroid_mm if spacing_known else None,
+            }
+            for finding in findings.regions
+        },
+        "decisions": [asdict(decision) for decision in decisions],
+    }

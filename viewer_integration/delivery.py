@@ -1,0 +1,127 @@
+"""Delivery by C-STORE, with the answer to every single object kept as a value."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pynetdicom import AE
+from pynetdicom.association import Association
+
+__all__ = ["DeliveryReceipt", "Destination", "send_files"]
+
+CONNECTION_TIMEOUT_S = 15
+ANSWER_TIMEOUT_S = 120
+MAXIMUM_CONTEXTS = 128
+"""Presentation contexts an association can propose (PS3.8 9.3.2.2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """A storage SCP."""
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryReceipt:
+    """What a destination said to one file.
+
+    Attributes
+    ----------
+    status
+        C-STORE status, or None when no answer came.
+    reason
+        A sentence for a person when it is not a plain success.
+    """
+
+    path: Path
+    sop_instance_uid: str
+    accepted: bool
+    status: int | None
+    reason: str
+
+
+def send_files(paths: Sequence[Path], destination: Destination, calling_ae: str) -> Iterator[DeliveryReceipt]:
+    """Send DICOM files over one association, and yield a receipt for each, in order.
+
+    A file is sent in the transfer syntax it is stored in; a warning status (0xB000 to 0xBFFF) counts as accepted and
+    is kept. Never raises for what the destination or the network does.
+    """
+    metas = [(path, _read_meta(path)) for path in paths]
+    readable = [(path, meta) for path, meta in metas if meta is not None]
+    for path, meta in metas:
+        if meta is None:
+            yield _failed(path, "", None, "not a DICOM file; not sent")
+    if not readable:
+        return
+    assoc = _associate({(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for _, m in readable}, destination, calling_ae)
+    if not assoc.is_established:
+        reason = _why_not(assoc, destination)
+        yield from (_failed(path, str(meta.MediaStorageSOPInstanceUID), None, reason) for path, meta in readable)
+        return
+    try:
+        for path, meta in readable:
+            yield _send(assoc, path, str(meta.MediaStorageSOPInstanceUID), destination)
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | None:
+    try:
+        meta = pydicom.filereader.read_file_meta_info(path)
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for what is no DICOM file
+        return None
+    needed = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
+    return meta if all(meta.get(keyword) for keyword in needed) else None
+
+
+def _associate(pairs: set[tuple[str, str]], destination: Destination, calling_ae: str) -> Association:
+    entity = AE(ae_title=calling_ae)
+    entity.connection_timeout = CONNECTION_TIMEOUT_S
+    entity.acse_timeout = CONNECTION_TIMEOUT_S
+    entity.dimse_timeout = entity.network_timeout = ANSWER_TIMEOUT_S
+    for sop_class, transfer_syntax in sorted(pairs)[:MAXIMUM_CONTEXTS]:
+        entity.add_requested_context(sop_class, transfer_syntax)
+    return entity.associate(destination.host, destination.port, ae_title=destination.ae_title, max_pdu=0)
+
+
+def _why_not(assoc: Association, destination: Destination) -> str:
+    where = f"{destination.ae_title} at {destination.host}:{destination.port}"
+    if assoc.is_rejected:
+        return f"{where} rejected the association; check that it knows this node's AE title"
+    if assoc.is_aborted:
+        return f"{where} aborted the association"
+    return f"{where} does not answer; check address, port and firewall"
+
+
+def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: Destination) -> DeliveryReceipt:
+    if not assoc.is_established:
+        return _failed(path, sop_instance_uid, None, f"{destination.ae_title} closed the association; not sent")
+    try:
+        answer = assoc.send_c_store(path)
+    except ValueError as error:
+        return _failed(
+            path, sop_instance_uid, None, f"{destination.ae_title} does not accept this kind of object ({error})"
+        )
+    status = answer.get("Status")
+    if status is None:
+        return _failed(path, sop_instance_uid, None, f"{destination.ae_title} gave no answer")
+    accepted = status == 0 or 0xB000 <= status <= 0xBFFF or status in (0x0001, 0x0107, 0x0116)
+    reason = "" if status == 0 else f"{destination.ae_title} answered 0x{status:04X}"
+    comment = str(answer.get("ErrorComment", "") or "")
+    return DeliveryReceipt(
+        path=path,
+        sop_instance_uid=sop_instance_uid,
+        accepted=accepted,
+        status=int(status),
+        reason=f"{reason}: {comment}" if reason and comment else reason,
+    )
+
+
+def _failed(path: Path, sop_instance_uid: str, status: int | None, reason: str) -> DeliveryReceipt:
+    return DeliveryReceipt(path=path, sop_instance_uid=sop_instance_uid, accepted=False, status=status, reason=reason)

@@ -1,0 +1,240 @@
+"""QIDO-RS as values: what a query asks and what is answered (PS3.18 10.6).
+
+Nothing here reads a file or knows a socket. A header is a data set whose large values may be absent or deferred.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
+from pydicom.tag import Tag
+
+__all__ = [
+    "Query",
+    "QueryError",
+    "StudySummary",
+    "instance_answer",
+    "instance_url",
+    "is_uid",
+    "matches",
+    "parse_query",
+    "series_answer",
+    "study_answer",
+]
+
+_PIXEL_GROUP = 0x7FE0
+_UID = re.compile(r"\d+(?:\.\d+)*")
+
+# PS3.18 tables 10.6.3-3 to 10.6.3-5, without the attributes that each function below computes.
+_STUDY_KEYWORDS = (
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "TimezoneOffsetFromUTC",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyID",
+    "StudyDescription",
+)
+_SERIES_KEYWORDS = (
+    "Modality",
+    "TimezoneOffsetFromUTC",
+    "SeriesDescription",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDate",
+    "SeriesTime",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "RequestAttributesSequence",
+)
+_INSTANCE_KEYWORDS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "TimezoneOffsetFromUTC",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "NumberOfFrames",
+)
+
+
+class QueryError(ValueError):
+    """A query that cannot be answered; the message says which parameter and why, without its value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A QIDO-RS query (PS3.18 8.3.4): what must match, what comes back, and which page of it."""
+
+    conditions: tuple[tuple[int, str], ...] = ()
+    included: frozenset[int] = frozenset()
+    include_all: bool = False
+    limit: int | None = None
+    offset: int = 0
+
+    @property
+    def study_uids(self) -> tuple[str, ...]:
+        """The Study Instance UIDs that are asked for; empty for any."""
+        wanted = [text for tag, text in self.conditions if tag == Tag("StudyInstanceUID")]
+        return tuple(_uid_list(wanted[0])) if wanted else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """What is known of a study beside one of its headers."""
+
+    modalities: tuple[str, ...]
+    sop_classes: tuple[str, ...]
+    series: int
+    instances: int
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text has the form of a UID (PS3.5 9.1); leading zeros, which real devices write, are let pass."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
+    """Read the parameters of a QIDO-RS search.
+
+    Parameters
+    ----------
+    parameters
+        Names and decoded values in their order; attributes are named by keyword or eight hexadecimal digits.
+
+    Raises
+    ------
+    QueryError
+        For an attribute that does not exist or lies in a sequence, and for a limit or offset that is no number.
+    """
+    conditions: list[tuple[int, str]] = []
+    included: set[int] = set()
+    include_all, numbers = False, {"limit": -1, "offset": 0}
+    for name, value in parameters:
+        if name in numbers:
+            numbers[name] = _count(name, value)
+        elif name == "includefield":
+            fields = [field for field in value.split(",") if field]
+            include_all = include_all or "all" in fields
+            included.update(_tag(field) for field in fields if field != "all")
+        elif name != "fuzzymatching" and value:
+            conditions.append((_tag(name), value))
+        elif name != "fuzzymatching":
+            included.add(_tag(name))
+    return Query(
+        conditions=tuple(conditions),
+        included=frozenset(included),
+        include_all=include_all,
+        limit=None if numbers["limit"] < 0 else numbers["limit"],
+        offset=numbers["offset"],
+    )
+
+
+def _count(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise QueryError(f"{name} must be a whole number")
+    return int(text)
+
+
+def _tag(name: str) -> int:
+    if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+        return int(name, 16)
+    tag = tag_for_keyword(name)
+    if tag is None:
+        message = "an attribute of the query is neither a DICOM keyword nor a tag of eight hexadecimal digits"
+        raise QueryError(message)
+    return tag
+
+
+def matches(answer: Dataset, header: Dataset, query: Query) -> bool:
+    """Whether an entity satisfies every condition of a query (PS3.4 C.2.2.2).
+
+    Parameters
+    ----------
+    answer
+        The entity's own attributes, which go before those of the header.
+    header
+        One of the entity's instances.
+    query
+        Single values, lists of UIDs, ranges of dates and times, and the wildcards ``*`` and ``?``.
+    """
+    return all(_satisfies(answer if tag in answer else header, tag, text) for tag, text in query.conditions)
+
+
+def _satisfies(ds: Dataset, tag: int, wanted: str) -> bool:
+    if tag not in ds:
+        return False
+    element = ds[tag]
+    raw = element.value if element.VM > 1 else [element.value]
+    values = ["" if value is None else str(value) for value in raw]
+    if element.VR == "UI":
+        return any(value in _uid_list(wanted) for value in values)
+    if element.VR in ("DA", "TM", "DT") and "-" in wanted:
+        first, _, last = wanted.partition("-")
+        return any(value and first <= value and (not last or value[: len(last)] <= last) for value in values)
+    pattern = re.escape(wanted).replace(r"\*", ".*").replace(r"\?", ".")
+    flags = re.IGNORECASE | re.DOTALL if element.VR == "PN" else re.DOTALL
+    return any(re.fullmatch(pattern, value, flags) for value in values)
+
+
+def _uid_list(text: str) -> list[str]:
+    return text.replace("\\", ",").split(",")
+
+
+def instance_url(root: str, header: Dataset) -> str:
+    """Return the WADO-RS address of an instance below the root of the DICOMweb origin."""
+    return f"{_series_url(root, header)}/instances/{header.SOPInstanceUID}"
+
+
+def _series_url(root: str, header: Dataset) -> str:
+    return f"{root}/studies/{header.StudyInstanceUID}/series/{header.SeriesInstanceUID}"
+
+
+def study_answer(header: Dataset, summary: StudySummary, root: str, query: Query) -> Dataset:
+    """Return what a search for studies says of one study (PS3.18 table 10.6.3-3)."""
+    answer = _selected(header, _STUDY_KEYWORDS, query)
+    answer.ModalitiesInStudy = list(summary.modalities)
+    answer.SOPClassesInStudy = list(summary.sop_classes)
+    answer.NumberOfStudyRelatedSeries = summary.series
+    answer.NumberOfStudyRelatedInstances = summary.instances
+    return _retrievable(answer, f"{root}/studies/{header.StudyInstanceUID}")
+
+
+def series_answer(header: Dataset, instances: int, root: str, query: Query) -> Dataset:
+    """Return what a search for series says of one series (PS3.18 table 10.6.3-4)."""
+    answer = _selected(header, _SERIES_KEYWORDS, query)
+    answer.NumberOfSeriesRelatedInstances = instances
+    return _retrievable(answer, _series_url(root, header))
+
+
+def instance_answer(header: Dataset, transfer_syntax_uid: str, root: str, query: Query) -> Dataset:
+    """Return what a search for instances says of one instance (PS3.18 table 10.6.3-5)."""
+    answer = _selected(header, _INSTANCE_KEYWORDS, query)
+    answer.AvailableTransferSyntaxUID = transfer_syntax_uid
+    return _retrievable(answer, instance_url(root, header))
+
+
+def _selected(header: Dataset, keywords: tuple[str, ...], query: Query) -> Dataset:
+    wanted = {int(Tag(keyword)) for keyword in keywords} | query.included | {tag for tag, _ in query.conditions}
+    answer = Dataset()
+    for tag in header.keys():  # noqa: SIM118 - iterating a data set would read every value
+        if int(tag) in wanted or (query.include_all and tag.group < _PIXEL_GROUP):
+            answer[tag] = header[tag]
+    return answer
+
+
+def _retrievable(answer: Dataset, url: str) -> Dataset:
+    answer.RetrieveURL = url
+    answer.InstanceAvailability = "ONLINE"
+    return answer
