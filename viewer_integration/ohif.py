@@ -43,7 +43,7 @@ _FUNCTIONS = """window.config.whiteLabeling = {
     React.createElement('div', {style: {fontSize: '11px', opacity: 0.8}}, NOTICE),
   ),
 };
-window.config.httpErrorHandler = error => console.warn('request failed', error && (error.status || error.error || error));
+window.config.httpErrorHandler = error => console.warn('request failed', (error && error.status) || error);
 """
 
 

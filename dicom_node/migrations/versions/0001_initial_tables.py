@@ -9,8 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
-    """Apply this revision."""
+def _create_login_token() -> None:
     op.create_table(
         "login_token",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
@@ -18,6 +17,9 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("token_sha256"),
     )
+
+
+def _create_peer() -> None:
     op.create_table(
         "peer",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -29,6 +31,9 @@ def upgrade() -> None:
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _create_refusal() -> None:
     op.create_table(
         "refusal",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -42,12 +47,17 @@ def upgrade() -> None:
     with op.batch_alter_table("refusal", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_refusal_at"), ["at"], unique=False)
 
+
+def _create_secret() -> None:
     op.create_table(
         "secret",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("value", sa.String(length=128), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _create_study() -> None:
     op.create_table(
         "study",
         sa.Column("study_uid", sa.String(length=64), nullable=False),
@@ -64,6 +74,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_study_last_received_at"), ["last_received_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_study_state"), ["state"], unique=False)
 
+
+def _create_instance() -> None:
     op.create_table(
         "instance",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -90,6 +102,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_instance_sop_instance_uid"), ["sop_instance_uid"], unique=False)
         batch_op.create_index(batch_op.f("ix_instance_study_uid"), ["study_uid"], unique=False)
 
+
+def _create_run() -> None:
     op.create_table(
         "run",
         sa.Column("run_id", sa.String(length=100), nullable=False),
@@ -112,6 +126,8 @@ def upgrade() -> None:
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_run_study_uid"), ["study_uid"], unique=False)
 
+
+def _create_decision() -> None:
     op.create_table(
         "decision",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -129,6 +145,8 @@ def upgrade() -> None:
     with op.batch_alter_table("decision", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_decision_run_id"), ["run_id"], unique=False)
 
+
+def _create_result() -> None:
     op.create_table(
         "result",
         sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
@@ -155,6 +173,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_result_series_uid"), ["series_uid"], unique=False)
         batch_op.create_index(batch_op.f("ix_result_study_uid"), ["study_uid"], unique=False)
 
+
+def _create_delivery() -> None:
     op.create_table(
         "delivery",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -179,6 +199,20 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_delivery_run_id"), ["run_id"], unique=False)
+
+
+def upgrade() -> None:
+    """Apply this revision."""
+    _create_login_token()
+    _create_peer()
+    _create_refusal()
+    _create_secret()
+    _create_study()
+    _create_instance()
+    _create_run()
+    _create_decision()
+    _create_result()
+    _create_delivery()
 
 
 def downgrade() -> None:

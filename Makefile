@@ -1,0 +1,68 @@
+# Every target works from a clean clone; see README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium
+SHELL := /bin/bash
+
+.PHONY: setup viewer demo run test check lint types unit integration debian lock clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "GlioNode needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+viewer: setup
+	$(BIN)/python -m dicom_node.web.ohif_bundle
+
+demo: setup viewer
+	$(BIN)/glionode demo
+
+run: setup viewer
+	$(BIN)/glionode serve
+
+test: setup viewer debian check
+
+# Set up what the integration and browser tests talk to.
+debian:
+	@missing=""; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "make test: these Debian packages are missing and only root may install them:$$missing"; \
+	  echo "           sudo apt-get install$$missing   (their tests are skipped until then)"; exit 0; fi; \
+	echo "installing$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+check: lint types
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+unit:
+	$(BIN)/pytest tests/unit
+
+integration:
+	$(BIN)/pytest tests/integration tests/acceptance
+
+# Writes requirements.lock anew: everything but torch, pinned and hashed.
+lock: setup
+	$(BIN)/python -m venv .lock && .lock/bin/pip install --quiet pip-tools $(TORCH)
+	.lock/bin/pip-compile --quiet --generate-hashes --strip-extras --all-extras --unsafe-package torch --allow-unsafe \
+	  --no-emit-find-links --no-emit-index-url --output-file requirements.lock pyproject.toml
+	sed -i '/^# The following packages are considered/,$$d' requirements.lock
+	rm -rf .lock
+
+clean:
+	rm -rf $(VENV) .lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

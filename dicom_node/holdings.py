@@ -1,0 +1,189 @@
+"""What the node holds and may be looked at: received instances, and the newest results of each study."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import sqlalchemy as sa
+from pydicom import Dataset, dcmread
+from sqlalchemy.orm import Session
+
+from dicom_node.database import Database, InstanceRow, ResultRow, RunRow, StudyRow
+
+__all__ = ["HeldInstance", "HeldSeries", "HeldStudy", "Holdings"]
+
+_PAGE = 50  # studies that one look into the database fetches; SQLite lets no one write meanwhile
+_DEFERRED_BYTES = 1024  # a larger value, pixel data above all, stays on disk
+_HEADERS = 1024  # at about 50 kB each
+_WHOLE = 4  # a reader asks for the frames of one instance one by one
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldInstance:
+    """One instance on disk."""
+
+    study_key: str
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldSeries:
+    """One series: how many instances it has, and one of them."""
+
+    series_uid: str
+    sop_class_uid: str
+    count: int
+    sample: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldStudy:
+    """One study with at least one series; `key` names it in logs."""
+
+    study_uid: str
+    key: str
+    series: tuple[HeldSeries, ...]
+
+
+class Holdings:
+    """Reads the books for what is there, and the files for what they say.
+
+    Parameters
+    ----------
+    database
+        The node's books.
+    folder
+        The node's folder, to which the paths in the books are relative.
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+
+    def studies(self, study_uids: Collection[str] = ()) -> Iterator[HeldStudy]:
+        """Yield studies, the last received first; the database is asked page by page.
+
+        Parameters
+        ----------
+        study_uids
+            Only these; empty for all.
+        """
+        page = 0
+        while found := self._page(study_uids, page):
+            yield from (study for study in found if study.series)
+            page += 1
+
+    def _page(self, study_uids: Collection[str], page: int) -> list[HeldStudy]:
+        chosen = sa.select(StudyRow.study_uid, StudyRow.key)
+        if study_uids:
+            chosen = chosen.where(StudyRow.study_uid.in_(study_uids))
+        order = (StudyRow.last_received_at.desc(), StudyRow.study_uid)
+        with self._database.session() as session:
+            rows = session.execute(chosen.order_by(*order).offset(page * _PAGE).limit(_PAGE)).all()
+            return [self._study(session, row.study_uid, row.key) for row in rows]
+
+    def _study(self, session: Session, study_uid: str, key: str) -> HeldStudy:
+        held = _held(study_uid).subquery()
+        rows = session.execute(
+            sa.select(
+                held.c.series_uid,
+                sa.func.min(held.c.sop_class_uid),
+                sa.func.count(),
+                sa.func.min(held.c.path),
+            ).group_by(held.c.series_uid)
+        ).all()
+        series = tuple(
+            HeldSeries(series_uid=uid, sop_class_uid=sop_class, count=count, sample=self._folder / path)
+            for uid, sop_class, count, path in rows
+        )
+        return HeldStudy(study_uid=study_uid, key=key, series=series)
+
+    def instances(
+        self, study_uid: str, series_uid: str | None = None, sop_instance_uid: str | None = None
+    ) -> list[HeldInstance]:
+        """Return the instances of a study, of one of its series, or the one that is named; empty if not held."""
+        held = _held(study_uid).subquery()
+        chosen = sa.select(held, StudyRow.key).select_from(held).join(StudyRow, StudyRow.study_uid == study_uid)
+        if series_uid is not None:
+            chosen = chosen.where(held.c.series_uid == series_uid)
+        if sop_instance_uid is not None:
+            chosen = chosen.where(held.c.sop_instance_uid == sop_instance_uid)
+        with self._database.session() as session:
+            rows = session.execute(chosen.order_by(held.c.series_uid, held.c.path)).all()
+        return [
+            HeldInstance(
+                study_key=row.key,
+                study_uid=study_uid,
+                series_uid=row.series_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                path=self._folder / row.path,
+            )
+            for row in rows
+        ]
+
+    def header(self, path: Path) -> Dataset:
+        """Return an instance's header with large values left on disk; it is shared, so it must not be changed.
+
+        Raises
+        ------
+        OSError
+            When the file is not there.
+        InvalidDicomError
+            When it is not DICOM.
+        """
+        return _header(path, path.stat().st_mtime_ns)
+
+    def whole(self, path: Path) -> Dataset:
+        """Return an instance with its pixel data; it is shared, so it must not be changed.
+
+        Raises
+        ------
+        OSError
+            When the file is not there.
+        InvalidDicomError
+            When it is not DICOM.
+        """
+        return _whole(path, path.stat().st_mtime_ns)
+
+
+def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
+    """Select what is held of a study.
+
+    An object of the node that a PACS sent back to it is not shown twice, and an outdated one not at all.
+    """
+    newest = (
+        sa.select(RunRow.run_id)
+        .join(ResultRow, ResultRow.run_id == RunRow.run_id)
+        .where(RunRow.study_uid == study_uid)
+        .order_by(RunRow.revision.desc(), RunRow.ready_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    own = sa.select(ResultRow.sop_instance_uid).where(ResultRow.study_uid == study_uid)
+    received = sa.select(
+        InstanceRow.series_uid, InstanceRow.sop_instance_uid, InstanceRow.sop_class_uid, InstanceRow.path
+    ).where(
+        InstanceRow.study_uid == study_uid,
+        InstanceRow.current.is_(True),
+        InstanceRow.sop_instance_uid.not_in(own),
+    )
+    results = sa.select(
+        ResultRow.series_uid, ResultRow.sop_instance_uid, ResultRow.sop_class_uid, ResultRow.path
+    ).where(ResultRow.run_id == newest)
+    return sa.union_all(received, results)
+
+
+@lru_cache(maxsize=_HEADERS)
+def _header(path: Path, changed_ns: int) -> Dataset:
+    del changed_ns  # part of the cache's key: a file that was replaced is read again
+    return dcmread(path, defer_size=_DEFERRED_BYTES)
+
+
+@lru_cache(maxsize=_WHOLE)
+def _whole(path: Path, changed_ns: int) -> Dataset:
+    del changed_ns
+    return dcmread(path)

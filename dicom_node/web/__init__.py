@@ -1,0 +1,1 @@
+"""The pages: administration panel and viewer."""

@@ -1,0 +1,89 @@
+"""Forwards reading DICOMweb requests to another origin, such as Orthanc, so that the same page shows its studies."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+__all__ = ["DicomwebUpstream"]
+
+log = structlog.get_logger(__name__)
+
+_ROOT = "/dicom-web"
+_ASKED = ("accept", "host")  # an origin builds its bulk data addresses from the host that the browser named
+_ANSWERED = ("content-type", "content-length", "etag", "last-modified", "warning")
+_CONNECT_S = 10
+_ANSWER_S = 120
+
+
+class DicomwebUpstream:
+    """Answers for `/dicom-web` and `/wado` from another DICOMweb origin.
+
+    Parameters
+    ----------
+    root
+        Its DICOMweb root, such as ``http://127.0.0.1:8042/dicom-web``; user and password may stand in it. Its path
+        should be ``/dicom-web``, since the addresses of bulk data in its answers are not rewritten. WADO-URI is
+        expected at ``/wado`` beside it.
+    """
+
+    def __init__(self, root: str) -> None:
+        parts = urlsplit(root)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            message = "the upstream DICOMweb root must be an http or https address"
+            raise ValueError(message)
+        self._root = root.rstrip("/")
+        self._wado = f"{parts.scheme}://{parts.netloc}/wado"
+        self._client = httpx.AsyncClient(timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S), trust_env=False)
+        self._client.headers.clear()  # httpx would ask for compressed answers, which are then not the origin's bytes
+
+    def routes(self) -> list[Route]:
+        """Return the routes, which stand at the root of the viewer's port."""
+        return [
+            Route(_ROOT + "/{path:path}", self.forward, methods=["GET"]),
+            Route("/wado", self.forward, methods=["GET"]),
+        ]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: object) -> AsyncIterator[None]:
+        """Close the connections when the application ends."""
+        async with self._client:
+            yield
+
+    async def forward(self, request: Request) -> Response:
+        """Pass a request on and stream the answer back."""
+        path = request.scope["path"]
+        if "/../" in f"{path}/":
+            raise HTTPException(400, "The address must not leave the DICOMweb root.")
+        target = self._wado if path == "/wado" else self._root + path.removeprefix(_ROOT)
+        headers = {name: value for name, value in request.headers.items() if name in _ASKED}
+        query = request.url.query.encode("ascii") or None
+        outgoing = self._client.build_request("GET", httpx.URL(target, query=query), headers=headers)
+        try:
+            answer = await self._client.send(outgoing, stream=True)
+        except httpx.TransportError as error:
+            log.warning("dicomweb_upstream_unreachable", error=type(error).__name__)
+            raise HTTPException(502, "The DICOMweb origin behind this page does not answer.") from error
+        return _Forwarded(answer)
+
+
+class _Forwarded(StreamingResponse):
+    """An answer that is passed on as it comes, and let go when the browser goes away."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        kept = {name: value for name, value in answer.headers.items() if name in _ANSWERED}
+        super().__init__(answer.aiter_raw(), answer.status_code, kept | {"Cache-Control": "no-store"})
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.aclose()

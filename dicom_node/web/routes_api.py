@@ -1,0 +1,73 @@
+"""The peers as JSON under ``/api/peers``."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from dicom_node.database import Database
+from dicom_node.echo import EchoOutcome, echo
+from dicom_node.peers import Peer, add_peer, get_peer, list_peers, remove_peer, set_enabled
+from dicom_node.settings import Settings
+
+__all__ = ["api_routes"]
+
+
+class PeerModel(BaseModel):
+    """A peer."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    name: str
+    ae_title: str
+    host: str = ""
+    port: int = 0
+    may_send: bool = True
+    is_destination: bool = False
+    enabled: bool = True
+
+
+class PeerChange(BaseModel):
+    """What can be changed of a peer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool
+
+
+class EchoModel(BaseModel):
+    """The result of a C-ECHO."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    ok: bool
+    outcome: EchoOutcome
+    sentence: str
+
+
+def api_routes(settings: Settings, database: Database) -> APIRouter:
+    """Return the API; the application answers an unknown name with 404, a peer that cannot be used with 422."""
+    routes = APIRouter(prefix="/api/peers")
+
+    @routes.get("")
+    def list_all() -> list[PeerModel]:
+        return [PeerModel.model_validate(peer) for peer in list_peers(database)]
+
+    @routes.post("", status_code=201)
+    def add(body: PeerModel) -> PeerModel:
+        peer = Peer(**body.model_dump())
+        add_peer(database, peer)
+        return PeerModel.model_validate(peer)
+
+    @routes.patch("/{name}")
+    def change(name: str, body: PeerChange) -> PeerModel:
+        set_enabled(database, name, enabled=body.enabled)
+        return PeerModel.model_validate(get_peer(database, name))
+
+    @routes.delete("/{name}", status_code=204)
+    def remove(name: str) -> None:
+        remove_peer(database, name)
+
+    @routes.post("/{name}/echo")
+    def call(name: str) -> EchoModel:
+        return EchoModel.model_validate(echo(get_peer(database, name), settings.node.ae_title))
+
+    return routes

@@ -1,0 +1,73 @@
+"""The page of the AE titles: plain forms, so that it works without JavaScript."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+from fastapi.templating import Jinja2Templates
+from pydantic import BaseModel
+
+from dicom_node.database import Database
+from dicom_node.echo import echo
+from dicom_node.peers import Peer, PeerError, add_peer, get_peer, list_peers, remove_peer, set_enabled
+from dicom_node.settings import Settings
+
+__all__ = ["peer_routes"]
+
+_PORT_DIGITS = 5
+
+
+class _PeerForm(BaseModel):
+    """The form as entered, so that it can be shown again beside what was wrong."""
+
+    name: str = ""
+    ae_title: str = ""
+    host: str = ""
+    port: str = ""
+    may_send: bool = False
+    is_destination: bool = False
+
+    def peer(self) -> Peer:
+        """Return the peer that was meant; an entry that is no number becomes a port that is refused."""
+        entered = self.port.strip()
+        is_number = entered.isascii() and entered.isdigit() and len(entered) <= _PORT_DIGITS
+        port = int(entered) if is_number else -1
+        return Peer(**self.model_dump(exclude={"port"}), port=port if entered else 0)
+
+
+def peer_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
+    """Return the page and what its forms do."""
+    routes = APIRouter(prefix="/peers", include_in_schema=False)
+
+    def show(request: Request, *, status_code: int = 200, **shown: object) -> Response:
+        defaults = {"peers": list_peers(database), "node": settings.node, "form": _PeerForm(may_send=True)}
+        return pages.TemplateResponse(request, "peers.html", {**defaults, **shown}, status_code=status_code)
+
+    @routes.get("")
+    def listed(request: Request) -> Response:
+        return show(request)
+
+    @routes.post("")
+    def add(request: Request, form: Annotated[_PeerForm, Form()]) -> Response:
+        try:
+            add_peer(database, form.peer())
+        except PeerError as error:
+            problems = {problem.field: problem.sentence for problem in error.problems}
+            return show(request, status_code=422, form=form, problems=problems)
+        return RedirectResponse("/peers", status_code=303)
+
+    @routes.post("/{name}/echo")
+    def call(request: Request, name: str) -> Response:
+        return show(request, called=name, result=echo(get_peer(database, name), settings.node.ae_title))
+
+    @routes.post("/{name}/remove")
+    def remove(name: str) -> Response:
+        remove_peer(database, name)
+        return RedirectResponse("/peers", status_code=303)
+
+    @routes.post("/{name}/{action}")
+    def change(name: str, action: Literal["enable", "disable"]) -> Response:
+        set_enabled(database, name, enabled=action == "enable")
+        return RedirectResponse("/peers", status_code=303)
+
+    return routes

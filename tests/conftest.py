@@ -1,0 +1,38 @@
+"""What a test needs from its surroundings: absent, it is skipped with a sentence; in CI it fails."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+_DATA = Path(os.environ.get("GLIONODE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+_SENTENCE = "the shared data sets are not here; set GLIONODE_TEST_DATA to their folder"
+
+
+def _missing(marker: str) -> str:
+    """Return what a marker's tests lack, or nothing."""
+    programs = {
+        "orthanc": ("Orthanc",),
+        "dcmtk": ("/usr/bin/storescu", "dciodvfy"),
+        "browser": ("/usr/bin/chromium",),
+    }
+    if marker == "data":
+        return "" if (_DATA / "README.md").exists() else _SENTENCE
+    absent = [program for program in programs[marker] if shutil.which(program) is None]
+    return f"{', '.join(absent)} not installed; `make test` as root installs the Debian packages" if absent else ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or in CI fail, a test whose surroundings are missing."""
+    for marker in ("data", "orthanc", "dcmtk", "browser"):
+        if item.get_closest_marker(marker) and (reason := _missing(marker)):
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of the shared data sets."""
+    return _DATA

@@ -1,0 +1,71 @@
+"""The panel as a person uses it, in headless Chromium against a real peer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from dicom_node.database import Database, open_database
+from dicom_node.peers import Peer, list_peers
+from dicom_node.settings import read_settings
+from dicom_node.web.app import panel_app
+from dicom_node.web.auth import new_login_link
+from tests.support.browser import chromium
+from tests.support.viewer_port import served
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+
+
+@pytest.fixture
+def pacs_port() -> Iterator[int]:
+    ae = AE(ae_title="PACS")
+    ae.require_calling_aet = ["GLIONODE"]
+    ae.add_supported_context(Verification)
+    server: Any = ae.start_server(("127.0.0.1", 0), block=False)
+    yield server.socket.getsockname()[1]
+    server.shutdown()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_peer_is_added_and_called(database: Database, pacs_port: int, tmp_path: Path, *, javascript: bool) -> None:
+    with served(panel_app(read_settings(environment={}), database)) as url, chromium() as browser:
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, java_script_enabled=javascript)
+        page = context.new_page()
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        expect(page.get_by_role("heading", name="No peers yet: add your PACS")).to_be_visible()
+
+        _add(page, name="My PACS", ae_title="PACS", host="127.0.0.1", port="")
+        expect(page.get_by_label("Port", exact=True)).to_have_attribute("aria-invalid", "true")
+        page.get_by_label("Port", exact=True).fill(str(pacs_port))
+        page.get_by_role("button", name="Add peer").click()
+        _add(page, name="Scanner", ae_title="MR1", host="", port="")
+
+        page.get_by_role("button", name="C-ECHO My PACS").click()
+        result = page.get_by_role("status").filter(has_text="C-ECHO")
+        expect(result).to_have_text(f"PACS at 127.0.0.1:{pacs_port} answered the C-ECHO.")
+        page.get_by_role("button", name="Disable Scanner").click()
+        expect(page.get_by_role("button", name="Enable Scanner")).to_be_visible()
+        page.screenshot(path=tmp_path / "peers.png", full_page=True)
+        assert [text for text in messages if "Content Security Policy" in text] == []
+    assert list_peers(database) == [
+        Peer(name="My PACS", ae_title="PACS", host="127.0.0.1", port=pacs_port),
+        Peer(name="Scanner", ae_title="MR1", enabled=False),
+    ]
+
+
+def _add(page: Page, *, name: str, ae_title: str, host: str, port: str) -> None:
+    for label, value in (("Name", name), ("AE title", ae_title), ("Host", host), ("Port", port)):
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name="Add peer").click()

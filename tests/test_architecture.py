@@ -1,0 +1,60 @@
+"""The house's own rules, held by tests."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("conversion", "inference", "viewer_integration", "dicom_node")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+def _functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_import_directions_hold() -> None:
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_readable(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    for function in _functions(path):
+        docstring = ast.get_docstring(function, clean=False) or ""
+        body = (function.end_lineno or 0) - function.lineno + 1 - len(docstring.splitlines())
+        assert body <= 50, f"{function.name} has {body} lines"
+
+
+def test_pipeline_is_one_screen() -> None:
+    (find_tumour,) = [f for f in _functions(ROOT / "dicom_node" / "pipeline.py") if f.name == "find_tumour"]
+    assert (find_tumour.end_lineno or 0) - find_tumour.lineno < 20
+    assert len((ROOT / "dicom_node" / "pipeline.py").read_text().splitlines()) <= 60
+
+
+def test_only_the_command_line_prints() -> None:
+    for path in SOURCES:
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        prints = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+        assert not prints or path.name == "cli.py", f"{path} prints"
+
+
+def test_packages_say_what_they_are_and_hold_no_code() -> None:
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            body = ast.parse(path.read_text()).body
+            assert len(body) == 1, path
+            assert isinstance(body[0], ast.Expr), path
+
+
+@pytest.mark.parametrize("role", ["dicom_node.listener", "dicom_node.web.app", "dicom_node.web.viewer"])
+def test_listener_and_web_never_load_torch(role: str) -> None:
+    code = f"import sys, {role}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert done.returncode == 0

@@ -1,0 +1,62 @@
+"""What a wheel carries, and that nobody else's packages answer to our generic names."""
+
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("conversion", "inference", "viewer_integration", "dicom_node")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = out.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_wheel_holds_rooms_configuration_migrations_and_model(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    for needed in (
+        "dicom_node/_config/default.toml",
+        "dicom_node/_config/orthanc/route-to-glionode.lua",
+        "dicom_node/migrations/versions/0001_initial_tables.py",
+        "dicom_node/web/templates/base.html",
+        "inference/models/glioma-unet2d/weights.safetensors",
+        "inference/models/glioma-unet2d/LICENSE-WEIGHTS",
+    ):
+        assert needed in names
+    tops = {name.split("/")[0] for name in names if not name.startswith("glionode-")}
+    assert tops == set(ROOMS)
+
+
+def test_no_foreign_distribution_owns_our_names() -> None:
+    owners = packages_distributions()
+    assert {name for room in ROOMS for name in owners.get(room, [])} <= {"glionode"}
+
+
+def test_cannot_be_uploaded_by_accident_and_names_both_licences() -> None:
+    metadata = distribution("glionode").metadata
+    assert "Private :: Do Not Upload" in (metadata.get_all("Classifier") or [])
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert "Creative Commons" in (ROOT / "inference/models/glioma-unet2d/LICENSE-WEIGHTS").read_text()
+
+
+def test_shipped_weights_stay_small() -> None:
+    total = sum(path.stat().st_size for path in (ROOT / "inference/models").rglob("*.safetensors"))
+    assert 0 < total <= 16 * 2**20
+
+
+def test_everything_but_torch_is_pinned_with_hashes() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    pinned = [line for line in lock.splitlines() if "==" in line and not line.startswith((" ", "#"))]
+    assert len(pinned) > 50
+    assert lock.count("--hash=sha256:") >= len(pinned)
+    assert not any(line.startswith("torch==") for line in pinned)
+    assert not any(line.lower().startswith(("pylibjpeg-libjpeg", "panoptica")) for line in pinned)

@@ -1,0 +1,106 @@
+"""What the node holds, from its books and files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dicom_node.database import Database, InstanceRow, open_database
+from dicom_node.holdings import Holdings
+from tests.support.viewer_study import ViewerStudy, hold, hold_results, instance_row, make_study
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+
+
+@pytest.fixture
+def study(database: Database, tmp_path: Path) -> ViewerStudy:
+    made = make_study()
+    hold(database, tmp_path, made)
+    return made
+
+
+def _uids(holdings: Holdings, study: ViewerStudy) -> set[str]:
+    return {held.sop_instance_uid for held in holdings.instances(study.study_uid)}
+
+
+def test_a_study_is_its_received_instances_and_its_results(
+    database: Database, study: ViewerStudy, tmp_path: Path
+) -> None:
+    holdings = Holdings(database, tmp_path)
+    (held,) = holdings.studies()
+    assert held.study_uid == study.study_uid
+    assert {series.series_uid: series.count for series in held.series} == {
+        study.mr[0].SeriesInstanceUID: len(study.mr),
+        study.seg.SeriesInstanceUID: 1,
+        study.sr.SeriesInstanceUID: 1,
+    }
+    assert all(series.sample.is_file() for series in held.series)
+    assert _uids(holdings, study) == {ds.SOPInstanceUID for ds in (*study.mr, study.seg, study.sr)}
+
+
+def test_studies_are_found_by_uid_and_over_many_pages(database: Database, study: ViewerStudy, tmp_path: Path) -> None:
+    others = [make_study(f"other {number}") for number in range(2)]
+    for other in others:
+        hold(database, tmp_path, other)
+    holdings = Holdings(database, tmp_path)
+    assert [held.study_uid for held in holdings.studies([study.study_uid, "1.2.3"])] == [study.study_uid]
+    assert {held.study_uid for held in holdings.studies()} == {study.study_uid, *(one.study_uid for one in others)}
+    assert list(holdings.studies(["1.2.3"])) == []
+
+
+def test_instances_are_chosen_by_series_and_by_name(database: Database, study: ViewerStudy, tmp_path: Path) -> None:
+    holdings = Holdings(database, tmp_path)
+    series_uid, name = study.mr[0].SeriesInstanceUID, study.mr[3].SOPInstanceUID
+    assert len(holdings.instances(study.study_uid, series_uid)) == len(study.mr)
+    (held,) = holdings.instances(study.study_uid, series_uid, name)
+    assert (held.sop_instance_uid, held.series_uid) == (name, series_uid)
+    assert held.path.is_relative_to(tmp_path)
+    assert holdings.instances(study.study_uid, study.seg.SeriesInstanceUID, name) == []
+    assert holdings.instances("1.2.3") == []
+
+
+def test_only_the_newest_results_are_shown(database: Database, study: ViewerStudy, tmp_path: Path) -> None:
+    newer = make_study("newer results")
+    for result in (newer.seg, newer.sr):
+        result.StudyInstanceUID = study.study_uid
+    hold_results(database, tmp_path, (newer.seg, newer.sr), revision=2)
+    found = _uids(Holdings(database, tmp_path), study)
+    assert {newer.seg.SOPInstanceUID, newer.sr.SOPInstanceUID} <= found
+    assert not {study.seg.SOPInstanceUID, study.sr.SOPInstanceUID} & found
+
+
+def test_replaced_versions_and_results_that_came_back_are_not_shown(
+    database: Database, study: ViewerStudy, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        row = session.query(InstanceRow).filter_by(sop_instance_uid=study.mr[0].SOPInstanceUID).one()
+        row.current = False
+        returned = study.seg.copy()
+        returned.file_meta = study.seg.file_meta
+        session.add(instance_row(returned, "received/returned.dcm"))
+    holdings = Holdings(database, tmp_path)
+    assert study.mr[0].SOPInstanceUID not in _uids(holdings, study)
+    (seg,) = holdings.instances(study.study_uid, study.seg.SeriesInstanceUID)
+    assert seg.path.parent.name == "results-1"
+
+
+def test_headers_leave_the_pixels_on_disk_and_are_read_once(
+    database: Database, study: ViewerStudy, tmp_path: Path
+) -> None:
+    holdings = Holdings(database, tmp_path)
+    (held,) = holdings.instances(study.study_uid, study.seg.SeriesInstanceUID)
+    header = holdings.header(held.path)
+    assert header.get_item("PixelData", keep_deferred=True).value is None
+    assert holdings.header(held.path) is header
+    assert holdings.whole(held.path).PixelData == study.seg.PixelData
+    later_ns = held.path.stat().st_mtime_ns + 1_000_000_000
+    os.utime(held.path, ns=(later_ns, later_ns))
+    assert holdings.header(held.path) is not header
+
+
+def test_a_missing_file_is_an_error(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Holdings(database, tmp_path).header(tmp_path / "gone.dcm")

@@ -1,0 +1,170 @@
+"""Peers: what is a valid one, and what the tables hold."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicom_node.database import Database, open_database
+from dicom_node.peers import (
+    Peer,
+    PeerError,
+    accepted_calling_ae_titles,
+    add_peer,
+    destinations,
+    export_peers,
+    list_peers,
+    put_peer,
+    remove_peer,
+    seed_peers,
+    set_enabled,
+)
+from dicom_node.settings import config_folder
+
+PACS = Peer(name="PACS", ae_title="PACS", host="127.0.0.1", port=104, is_destination=True)
+SCANNER = Peer(name="Scanner", ae_title="MR1")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+
+
+def _problem_fields(**values: object) -> list[str]:
+    with pytest.raises(PeerError) as caught:
+        Peer(**{"name": "A", "ae_title": "A", **values})  # type: ignore[arg-type]
+    return [problem.field for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("title", ["", " ", "SEVENTEENLETTERS1", "A\\B", "A\tB", "Ä"])
+def test_an_ae_title_that_dicom_does_not_allow_is_refused(title: str) -> None:
+    assert _problem_fields(ae_title=title) == ["ae_title"]
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters="\\"), min_size=1, max_size=16))
+def test_every_ae_title_of_the_standard_is_kept_without_surrounding_spaces(title: str) -> None:
+    if title.strip(" "):
+        assert Peer(name="A", ae_title=title).ae_title == title.strip(" ")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "x" * 65, "..", "a\nb"])
+def test_a_name_that_no_link_can_carry_is_refused(name: str) -> None:
+    assert _problem_fields(name=name) == ["name"]
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_host_needs_a_port(port: int) -> None:
+    assert _problem_fields(host="pacs", port=port) == ["port"]
+
+
+def test_a_port_needs_a_host() -> None:
+    assert _problem_fields(port=104) == ["host"]
+
+
+def test_a_host_has_no_spaces() -> None:
+    assert _problem_fields(host="my pacs", port=104) == ["host"]
+
+
+def test_a_destination_needs_an_address() -> None:
+    assert _problem_fields(is_destination=True) == ["host"]
+
+
+def test_every_problem_is_told_at_once() -> None:
+    assert _problem_fields(name="", ae_title="", host="a b", port=0) == ["name", "ae_title", "host", "port"]
+
+
+def test_peers_are_listed_by_name(database: Database) -> None:
+    add_peer(database, SCANNER)
+    add_peer(database, PACS)
+    assert list_peers(database) == [PACS, SCANNER]
+
+
+def test_a_name_is_given_once(database: Database) -> None:
+    add_peer(database, PACS)
+    with pytest.raises(PeerError, match="already"):
+        add_peer(database, PACS)
+
+
+def test_a_peer_can_be_put_again(database: Database) -> None:
+    put_peer(database, SCANNER)
+    moved = Peer(name="Scanner", ae_title="MR2")
+    put_peer(database, moved)
+    assert list_peers(database) == [moved]
+
+
+def test_a_disabled_peer_may_not_send_and_receives_nothing(database: Database) -> None:
+    add_peer(database, PACS)
+    add_peer(database, SCANNER)
+    assert accepted_calling_ae_titles(database) == {"PACS", "MR1"}
+    assert destinations(database) == [PACS]
+    set_enabled(database, "PACS", enabled=False)
+    assert accepted_calling_ae_titles(database) == {"MR1"}
+    assert destinations(database) == []
+    set_enabled(database, "PACS", enabled=True)
+    assert destinations(database) == [PACS]
+
+
+def test_a_peer_that_only_receives_may_not_send(database: Database) -> None:
+    add_peer(database, Peer(name="Viewer", ae_title="VIEWER", may_send=False))
+    assert accepted_calling_ae_titles(database) == frozenset()
+
+
+def test_a_peer_can_be_removed(database: Database) -> None:
+    add_peer(database, PACS)
+    remove_peer(database, "PACS")
+    assert list_peers(database) == []
+
+
+def test_an_unknown_peer_is_said_to_be_unknown(database: Database) -> None:
+    with pytest.raises(PeerError, match="No peer is called 'Ghost'"):
+        remove_peer(database, "Ghost")
+    with pytest.raises(PeerError, match="No peer is called 'Ghost'"):
+        set_enabled(database, "Ghost", enabled=False)
+
+
+def test_the_shipped_example_seeds_an_empty_table_once(database: Database) -> None:
+    example = config_folder() / "site.example.toml"
+    assert seed_peers(database, example) == 3
+    assert [peer.name for peer in destinations(database)] == ["PACS"]
+    assert accepted_calling_ae_titles(database) == {"PACS", "MR1"}
+    assert seed_peers(database, example) == 0
+
+
+def test_what_is_exported_seeds_another_node(database: Database, tmp_path: Path) -> None:
+    quoted = Peer(name="Odd", ae_title='A "B" ~')
+    for peer in (PACS, SCANNER, quoted):
+        add_peer(database, peer)
+    exported = tmp_path / "site.toml"
+    exported.write_text(export_peers(database), encoding="utf-8")
+    other = open_database(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    seed_peers(other, exported)
+    assert list_peers(other) == list_peers(database)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[[peer]]\nname = 'A'\n", "peer 1: ae_title must be given"),
+        ("[[peer]]\nname = 'A'\nae_title = 'A'\nport = '104'\n", "port = '104', but a int is needed"),
+        ("[[peer]]\nname = 'A'\nae_title = 'A'\ncolour = 'red'\n", "unknown key 'colour'"),
+        ("[[peer]]\nname = 'A'\nae_title = 'A'\nhost = 'a'\n", "peer 1: A host needs its port"),
+        ("[[peer]]\nname = 'A'\nae_title = 'A'\n" * 2, "two peers have the same name"),
+        ("[node]\nfolder = 'x'\n", "only [[peer]] tables are known here, not node"),
+        ("[peer]\nname = 'A'\n", "not this form"),
+        ("peer = [1]\n", "peer 1: a table is needed"),
+        ("[[peer", "Site file"),
+    ],
+)
+def test_a_site_file_that_cannot_be_used_says_why(database: Database, tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PeerError) as caught:
+        seed_peers(database, path)
+    assert sentence in str(caught.value)
+    assert list_peers(database) == []
+
+
+def test_a_missing_site_file_is_said_to_be_missing(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(PeerError, match="No such file"):
+        seed_peers(database, tmp_path / "none.toml")
