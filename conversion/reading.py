@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.uid import MRImageStorage
 
 from conversion.decision import Decision
@@ -58,7 +59,7 @@ def read_study(paths: Iterable[Path]) -> Study:
         )
     series = [_series(group) for group in datasets.values() if _is_classic_mr(group, decisions)]
     if not series:
-        kinds = sorted({str(group[0][1].get("Modality", "?")) for group in datasets.values()})
+        kinds = sorted({_kind(group[0][1]) for group in datasets.values()})
         sentence = f"no MR image series in the study (found: {', '.join(kinds)}); T1 after contrast or FLAIR is needed"
         raise UnusableStudy(ConversionReason.NO_MR, sentence)
     return Study(
@@ -82,12 +83,17 @@ def _read_header(path: Path, decisions: list[Decision]) -> pydicom.Dataset | Non
     return None
 
 
+def _kind(ds: pydicom.Dataset) -> str:
+    enhanced = "enhanced " if str(ds.get("SOPClassUID", "")) in _ENHANCED_MR else ""
+    return f"{enhanced}{ds.get('Modality', '?')}"
+
+
 def _is_classic_mr(group: list[tuple[Path, pydicom.Dataset]], decisions: list[Decision]) -> bool:
     ds = group[0][1]
     sop_class = str(ds.get("SOPClassUID", ""))
     if sop_class == MRImageStorage:
         return True
-    subject = f"series {ds.get('SeriesNumber') or 0}"
+    subject = f"series {int(_number(ds, 'SeriesNumber') or 0)}"
     if sop_class in _ENHANCED_MR:
         reason = (
             f"enhanced multi-frame MR ({len(group)} instance(s)) is not read by this version; route the classic series"
@@ -105,7 +111,7 @@ def _series(group: list[tuple[Path, pydicom.Dataset]]) -> Series:
     ds = group[0][1]
     return Series(
         series_uid=SeriesUID(str(ds.SeriesInstanceUID)),
-        number=int(ds.get("SeriesNumber") or 0),
+        number=int(_number(ds, "SeriesNumber") or 0),
         sop_class_uid=str(ds.SOPClassUID),
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID", "")),
         acquisition=_acquisition([ds for _, ds in group]),
@@ -114,28 +120,27 @@ def _series(group: list[tuple[Path, pydicom.Dataset]]) -> Series:
 
 
 def _instance(path: Path, ds: pydicom.Dataset) -> InstanceHeader:
-    orientation = [float(value) for value in ds.get("ImageOrientationPatient") or []]
-    position = [float(value) for value in ds.get("ImagePositionPatient") or []]
-    spacing = [float(value) for value in ds.get("PixelSpacing") or [0.0, 0.0]]
+    orientation, position = _numbers(ds, "ImageOrientationPatient"), _numbers(ds, "ImagePositionPatient")
+    spacing = _numbers(ds, "PixelSpacing")
     known = len(orientation) == 6 and len(position) == 3
     return InstanceHeader(
         path=path,
         sop_instance_uid=str(ds.SOPInstanceUID),
-        instance_number=int(ds.get("InstanceNumber") or 0),
+        instance_number=int(_number(ds, "InstanceNumber") or 0),
         rows=int(ds.get("Rows") or 0),
         columns=int(ds.get("Columns") or 0),
         position_mm=(position[0], position[1], position[2]) if known else None,
         row_direction=(orientation[0], orientation[1], orientation[2]) if known else None,
         column_direction=(orientation[3], orientation[4], orientation[5]) if known else None,
-        row_spacing_mm=spacing[0],
-        column_spacing_mm=spacing[1],
+        row_spacing_mm=spacing[0] if len(spacing) == 2 else 0.0,
+        column_spacing_mm=spacing[1] if len(spacing) == 2 else 0.0,
     )
 
 
 def _acquisition(datasets: list[pydicom.Dataset]) -> Acquisition:
     ds = datasets[0]
     private = [str(ds[_PHILIPS_TECHNIQUE].value)] if _PHILIPS_TECHNIQUE in ds else []
-    b_value = ds.get("DiffusionBValue")
+    b_value = _number(ds, "DiffusionBValue")
     if b_value is None and _PHILIPS_B_FACTOR in ds and isinstance(ds[_PHILIPS_B_FACTOR].value, float):
         b_value = ds[_PHILIPS_B_FACTOR].value
     times = [time for each in datasets if (time := _seconds(each)) is not None]
@@ -148,7 +153,7 @@ def _acquisition(datasets: list[pydicom.Dataset]) -> Acquisition:
         repetition_time_ms=_number(ds, "RepetitionTime"),
         echo_time_ms=_number(ds, "EchoTime"),
         inversion_time_ms=_number(ds, "InversionTime"),
-        diffusion_b_value=float(b_value) if b_value is not None else None,
+        diffusion_b_value=b_value,
         contrast_agent=bool(str(ds.get("ContrastBolusAgent") or "").strip()),
         acquired_at=min(times) if times else None,
     )
@@ -160,8 +165,17 @@ def _values(ds: pydicom.Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def _number(ds: pydicom.Dataset, keyword: str) -> float | None:
-    value = ds.get(keyword)
-    return float(value) if value not in (None, "") else None
+    numbers = _numbers(ds, keyword)
+    return numbers[0] if len(numbers) == 1 else None
+
+
+def _numbers(ds: pydicom.Dataset, keyword: str) -> list[float]:
+    """Return the values of a numeric attribute; none when it is absent, empty or not a number."""
+    try:
+        value = ds.get(keyword)
+        return [float(item) for item in (value if isinstance(value, MultiValue) else (value,))]
+    except (TypeError, ValueError):
+        return []
 
 
 def _seconds(ds: pydicom.Dataset) -> float | None:
@@ -199,6 +213,7 @@ def _read_pixels(series: Series, instance: InstanceHeader) -> NDArray[np.float32
     try:
         ds = pydicom.dcmread(instance.path)
         pixels = ds.pixel_array.astype(np.float32)
+        slope, intercept = float(ds.get("RescaleSlope", 1) or 1), float(ds.get("RescaleIntercept", 0) or 0)
     except Exception as error:
         what = f"{series.name}, image {instance.instance_number}: the pixels cannot be read ({type(error).__name__})"
         sentence = f"{what}; the file is truncated, damaged or of an unknown encoding: send it again"
@@ -207,7 +222,6 @@ def _read_pixels(series: Series, instance: InstanceHeader) -> NDArray[np.float32
         what = f"{series.name}, image {instance.instance_number}"
         sentence = f"{what}: {pixels.ndim}-dimensional or coloured pixels are no MR slice"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
-    slope, intercept = float(ds.get("RescaleSlope", 1) or 1), float(ds.get("RescaleIntercept", 0) or 0)
     return np.asarray(pixels * slope + intercept, np.float32)
 
 

@@ -110,7 +110,8 @@ def _start(
 
 def _method() -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums over several threads differ in their last bits from run to run
+    method.SetNumberOfThreads(1)
+    method.SetNumberOfWorkUnits(1)  # sums over several threads differ in their last bits from run to run
     method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(SAMPLING_SHARE, SAMPLING_SEED)

@@ -2,7 +2,9 @@
 
 import logging
 import sys
+import warnings
 
+import pydicom
 import structlog
 
 __all__ = ["configure_logs"]
@@ -20,6 +22,9 @@ def configure_logs(role: str) -> None:
     for noisy in ("pynetdicom", "dbos", "pydicom", "httpx"):
         # These libraries write UIDs and header values into their messages.
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # pydicom's warnings quote the malformed value, which may be a patient's.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    warnings.filterwarnings("ignore", module="pydicom|highdicom")
     structlog.configure(
         processors=[
             _name_role(role),

@@ -5,10 +5,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+from numpy.typing import NDArray
 from safetensors.torch import load
 from torch import nn
 
+from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.brain_region import BrainAtlas
 from inference.errors import InferenceReason, UnusableModel
 from inference.networks import build_network
 from inference.segmentation import ModelIdentity
@@ -61,6 +66,7 @@ class ModelBundle:
     identity: ModelIdentity
     network: nn.Module
     device: torch.device
+    atlas: BrainAtlas
 
 
 def read_manifest(name_or_folder: str) -> tuple[Path, ModelManifest, str]:
@@ -133,4 +139,15 @@ def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> M
         torch.set_num_threads(threads)
     identity = ModelIdentity(name=manifest.name, version=manifest.version, sha256=manifest_sha256)
     placed = network.eval().to(chosen, memory_format=torch.channels_last)
-    return ModelBundle(manifest=manifest, identity=identity, network=placed, device=chosen)
+    return ModelBundle(manifest=manifest, identity=identity, network=placed, device=chosen, atlas=_load_atlas())
+
+
+def _load_atlas() -> BrainAtlas:
+    """Return the MNI152 T1 template and brain mask that nilearn carries, at 2 mm."""
+    image, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
+    voxels: NDArray[np.float32] = np.asarray(image.get_fdata(), np.float32).transpose(2, 1, 0)
+    affine = image.affine[:, [2, 1, 0, 3]].copy()  # (column, row, slice) to (slice, row, column)
+    affine[:2] *= -1  # NIfTI's RAS to LPS
+    grid = Grid(shape=voxels.shape, affine=affine, frame_of_reference_uid="MNI152")
+    labels = np.asarray(mask.get_fdata() > 0, np.uint8).transpose(2, 1, 0)
+    return BrainAtlas(image=ImageVolume(grid=grid, voxels=voxels), mask=LabelVolume(grid=grid, labels=labels))

@@ -7,6 +7,7 @@ from conversion.alignment import AlignedVolumes, resample
 from conversion.decision import Decision
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.brain_region import find_brain
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.model_bundle import ModelBundle
 from inference.postprocessing import label_regions, without_islands
@@ -54,13 +55,15 @@ class Segmenter:
             for region, values in zip(_PREDICTED, probabilities, strict=True)
             if region is Region.WT or core_known
         }
+        brain = find_brain(self.model.atlas, aligned.volumes[aligned.reference])
+        labels, decisions = self._labels(native, aligned.grid, brain)
         return Segmentation(
-            label_volume=LabelVolume(grid=aligned.grid, labels=self._labels(native, aligned.grid)),
+            label_volume=LabelVolume(grid=aligned.grid, labels=labels),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
             probabilities={region: values.astype(np.float16) for region, values in native.items()},
             model=self.model.identity,
             sequences=present,
-            decisions=tuple(_declare_missing(manifest.channels, present, core_known=core_known)),
+            decisions=(*_declare_missing(manifest.channels, present, core_known=core_known), *decisions),
         )
 
     def _channel(self, aligned: AlignedVolumes, name: str, grid: Grid) -> NDArray[np.float32]:
@@ -72,13 +75,21 @@ class Segmenter:
             raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
         return values
 
-    def _labels(self, native: dict[Region, NDArray[np.float32]], grid: Grid) -> NDArray[np.uint8]:
+    def _labels(
+        self, native: dict[Region, NDArray[np.float32]], grid: Grid, brain: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.uint8], list[Decision]]:
         manifest = self.model.manifest
         limits = dict(zip(_PREDICTED, manifest.thresholds, strict=True))
         masks = {region: values >= limits[region] for region, values in native.items()}
-        minimum = round(manifest.minimum_lesion_ml / grid.voxel_volume_ml)
-        wt = without_islands(masks[Region.WT], minimum)
-        return label_regions(wt, masks.get(Region.TC), masks.get(Region.ET))
+        wt, decisions = masks[Region.WT], []
+        if brain is not None:
+            outside_ml = int(np.count_nonzero(wt & ~brain)) * grid.voxel_volume_ml
+            wt = wt & brain
+            if outside_ml:
+                reason = f"{outside_ml:.1f} ml that the network marked outside the brain were left out"
+                decisions.append(Decision(code="outside_brain", subject="WT", reason=reason))
+        wt = without_islands(wt, round(manifest.minimum_lesion_ml / grid.voxel_volume_ml))
+        return label_regions(wt, masks.get(Region.TC), masks.get(Region.ET)), decisions
 
 
 def working_grid(reference: Grid, in_plane_mm: float) -> Grid:

@@ -162,14 +162,16 @@ def _distance_mm(mask: NDArray[np.bool_]) -> Field:
 
 def _wrap(seed: int, brain: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Lay fluid, dura, skull, muscle, fat and skin around the brain, and add the face."""
-    closed = _distance_mm(_distance_mm(brain) > 8.0) > 6.3
+    closed = (
+        _distance_mm(_distance_mm(brain) > 8.0) > 6.3
+    )  # the cavity of the skull bridges what is narrower than 16 mm
     outside = _distance_mm(closed)
     x, y, z = axis_coordinates_mm()
     skull_mm = 6.0 + 1.0 * smooth_noise((seed, 3), HEAD_SHAPE, 30.0)
     temple = 6.0 * np.exp(-(((np.abs(x) - 62) / 24) ** 2) - ((y + 10) / 40) ** 2 - ((z + 18) / 30) ** 2)
     scalp_mm = 5.5 + 0.7 * smooth_noise((seed, 4), HEAD_SHAPE, 30.0) + temple
     head = (outside < skull_mm + scalp_mm) | _face(x, y, z)
-    head = _distance_mm(_distance_mm(head) > 12.0) > 12.0
+    head = _closed(head, 12.0)
     depth = _distance_mm(~head)
     tissue = np.zeros(HEAD_SHAPE, np.uint8)
     tissue[head] = Tissue.MUSCLE
@@ -188,6 +190,15 @@ def _wrap(seed: int, brain: NDArray[np.bool_]) -> NDArray[np.uint8]:
     sinus = (np.abs(x) < 4.0) & (outside < 4.5) & ((y > -30) & (z > 10))
     tissue[sinus & (outside > 0)] = Tissue.VESSEL
     return tissue
+
+
+def _closed(mask: NDArray[np.bool_], radius_mm: float) -> NDArray[np.bool_]:
+    """Fill dents narrower than twice the radius; the mask goes on below the grid, and ends before its other borders."""
+    margin = 2 * round(radius_mm / 2 + 1)
+    sides = np.pad(mask, ((0, margin), (margin, margin), (margin, margin)))
+    padded = np.pad(sides, ((margin, 0), (0, 0), (0, 0)), mode="edge")
+    inner = (slice(margin, -margin),) * 3
+    return np.asarray((_distance_mm(_distance_mm(padded) > radius_mm) > radius_mm)[inner])
 
 
 def _ellipsoid(centre: Vector, radii: Vector) -> NDArray[np.bool_]:

@@ -57,11 +57,11 @@ SEQUENCES = {
     ),
     "T2": Sequence(
         gm=1.35, csf=3.0, ncr=2.4, ed=1.85, et=1.7, dura=0.7, marrow=0.9, fat=1.7, muscle=0.55, skin=0.8,
-        vessel=0.4, texture=-0.7, noise=0.035, scale=300.0,
+        vessel=0.4, texture=-1.2, noise=0.035, scale=300.0,
     ),
     "FLAIR": Sequence(
         gm=1.18, csf=0.3, ncr=1.35, ed=1.8, et=1.75, dura=0.8, marrow=0.9, fat=1.7, muscle=0.65, skin=0.9,
-        vessel=0.5, texture=-0.3, noise=0.035, scale=360.0,
+        vessel=0.5, texture=-0.6, noise=0.035, scale=360.0,
     ),
 }  # fmt: skip
 

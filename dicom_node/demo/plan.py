@@ -126,7 +126,7 @@ DEMO_PLAN = PhantomPlan(
             gap_mm=0.5,
             rows=400,
             columns=352,
-            slices=29,
+            slices=32,
         ),
         SeriesPlan(
             role="FLAIR",
@@ -161,7 +161,7 @@ def _coarse_series(t1: str, t2: str, flair: str, oblique_deg: Vector) -> tuple[S
     """Return four quick series whose planes differ from one test phantom to the next."""
     upright = (0.0, 0.0, 0.0)
     return (
-        _coarse("T1", 1, t1, 6.0, upright),
+        _coarse("T1", 1, t1, 6.5, upright),
         _coarse("T2", 2, t2, 6.5, oblique_deg),
         _coarse("FLAIR", 3, flair, 5.0, upright),
         _coarse("T1CE", 4, "axial", 5.0, (oblique_deg[0] / 2, 0.0, 0.0)),
@@ -169,7 +169,7 @@ def _coarse_series(t1: str, t2: str, flair: str, oblique_deg: Vector) -> tuple[S
 
 
 def _coarse(role: str, number: int, plane: str, slice_mm: float, oblique_deg: Vector) -> SeriesPlan:
-    extent_mm = {"axial": 156.0, "sagittal": 160.0, "coronal": 182.0}[plane]
+    extent_mm = {"axial": 160.0, "sagittal": 160.0, "coronal": 190.0}[plane]
     return SeriesPlan(
         role=role,
         number=number,
@@ -197,7 +197,7 @@ TEST_PLANS = (
         tumour_centre_mm=(-46.0, 22.0, -6.0),
         size_ml=20.0,
         patient_shift_mm=(-3.0, 5.0, -8.0),
-        series=_coarse_series("sagittal", "coronal", "axial", (-15.0, 4.0, 0.0)),
+        series=_coarse_series("sagittal", "axial", "axial", (-15.0, 4.0, 0.0)),
     ),
     PhantomPlan(
         seed=303,

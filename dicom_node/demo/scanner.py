@@ -13,7 +13,7 @@ __all__ = ["head_to_patient", "scan", "series_affine"]
 Field = NDArray[np.float32]
 Affine = NDArray[np.float64]
 
-_FIELD_CENTRE_MM = (0.0, 8.0, 0.0)
+_FIELD_CENTRE_MM = (0.0, 8.0, 3.0)
 """Where the middle of every stack lies in the head before it is moved: the middle of the brain."""
 
 _DIRECTIONS = {

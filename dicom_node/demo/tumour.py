@@ -72,15 +72,15 @@ def _grow(plan: PhantomPlan, head: Head, box: Box) -> tuple[NDArray[np.uint8], F
     same_side = np.sign(plan.tumour_centre_mm[0]) * x_mm > 1.5
     brain = (head.tissue[box] == Tissue.BRAIN) & same_side
     parenchyma = brain & (gm + wm > 0.5)
-    lobes = smooth_noise((plan.seed, 20), gm.shape, 14.0)
+    lobes = smooth_noise((plan.seed, 20), gm.shape, 18.0)
     core_voxels = round(plan.size_ml * plan.core_share * _VOXELS_PER_ML)
-    core = _grown(radius * (1.0 + 0.18 * lobes), brain & ~_ventricles(head, box), core_voxels)
+    core = _grown(radius * np.exp(0.22 * lobes), brain & ~_ventricles(head, box), core_voxels)
     depth = ndimage.distance_transform_edt(core)
-    inner = radius * (1.0 + 0.2 * smooth_noise((plan.seed, 21), gm.shape, 9.0))
+    inner = radius * np.exp(0.3 * smooth_noise((plan.seed, 21), gm.shape, 10.0))
     necrosis = _grown(inner, core & (depth > _RIM_MM), round(core_voxels * plan.necrosis_share))
     reach = ndimage.distance_transform_edt(~core).astype(np.float32)
     along_tracts = 14.0 * ndimage.gaussian_filter(wm, 1.5) - 4.0 * ndimage.gaussian_filter(gm, 1.5)
-    reach += 3.0 * smooth_noise((plan.seed, 22), gm.shape, 12.0) - along_tracts
+    reach += 5.0 * smooth_noise((plan.seed, 22), gm.shape, 15.0) - along_tracts
     reach[core] = reach.min() - 1.0
     whole = _grown(reach, parenchyma | core, round(plan.size_ml * _VOXELS_PER_ML))
     labels = np.zeros(gm.shape, np.uint8)
@@ -111,25 +111,25 @@ def _ventricles(head: Head, box: Box) -> Mask:
 
 
 def _grown(cost: Field, allowed: Mask, voxels: int) -> Mask:
-    """Return the cheapest connected voxels, their number as wanted to within one in a hundred.
+    """Return the cheapest connected voxels, their number as wanted to within one in two hundred.
 
     Raises
     ------
     ValueError
-        When the allowed voxels are too few.
+        When the allowed voxels are too few, or so scattered that no connected body has that size.
     """
     wanted = voxels
-    for _ in range(6):
-        if np.count_nonzero(allowed) <= wanted:
-            message = f"no room for {voxels / _VOXELS_PER_ML:g} ml of tumour here: move the centre or make it smaller"
-            raise ValueError(message)
-        limit = np.partition(cost[allowed], wanted)[wanted]
-        body = _largest(allowed & (cost < limit))
+    costs = np.sort(cost[allowed])
+    for _ in range(10):
+        if not 0 < wanted < costs.size:
+            break
+        body = _largest(allowed & (cost < costs[wanted]))
         missing = voxels - int(np.count_nonzero(body))
         if abs(missing) <= voxels / 200:
-            break
+            return body
         wanted += missing
-    return body
+    message = f"no room for {voxels / _VOXELS_PER_ML:g} ml of tumour here: move the centre or make it smaller"
+    raise ValueError(message)
 
 
 def _largest(mask: Mask) -> Mask:

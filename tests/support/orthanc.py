@@ -48,7 +48,9 @@ class Orthanc:
 
 
 @contextlib.contextmanager
-def running_orthanc(folder: Path, modalities: Mapping[str, tuple[str, int]] | None = None) -> Iterator[Orthanc]:
+def running_orthanc(
+    folder: Path, modalities: Mapping[str, tuple[str, int]] | None = None, **options: object
+) -> Iterator[Orthanc]:
     """Start Orthanc, wait until it answers, and stop it at the end.
 
     Parameters
@@ -57,11 +59,14 @@ def running_orthanc(folder: Path, modalities: Mapping[str, tuple[str, int]] | No
         Empty folder for its configuration, database and log.
     modalities
         AE title to host and port of each peer that may store, find and echo.
+    **options
+        Further settings of Orthanc's own configuration.
     """
     orthanc = Orthanc(http_port=free_port(), dicom_port=free_port())
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "orthanc.json"
-    configuration.write_text(json.dumps(_configuration(orthanc, folder, modalities or {}), indent=2), encoding="utf-8")
+    settings = {**_configuration(orthanc, folder, modalities or {}), **options}
+    configuration.write_text(json.dumps(settings, indent=2), encoding="utf-8")
     with (folder / "orthanc.log").open("wb") as log:
         process = subprocess.Popen([_program(), str(configuration)], stdout=log, stderr=subprocess.STDOUT)
     try:

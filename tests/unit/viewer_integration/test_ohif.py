@@ -1,11 +1,12 @@
 """OHIF's configuration and links."""
 
 import json
+from typing import Any
 
 from viewer_integration.ohif import CONTENT_SECURITY_POLICY, OHIF_INTEGRITY, DataSource, app_config, study_link
 
 
-def _settings(script: str) -> dict[str, object]:
+def _settings(script: str) -> dict[str, Any]:
     text = script.removeprefix("window.config = ")
     found, _ = json.JSONDecoder().raw_decode(text)
     assert isinstance(found, dict)

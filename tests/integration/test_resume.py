@@ -1,0 +1,140 @@
+"""A node that is killed in the middle of its work takes it up where it was cut off, and delivers once."""
+
+import hashlib
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from dicom_node.steps import STEPS
+from tests.support.node import SENDER, Node, destination, running_node
+from tests.support.pacs import Pacs, instance_of, instance_of_file, running_pacs, store
+from tests.support.small_study import make_small_study
+
+ATTEMPTS = 8
+STEP_DEADLINE_S = 90.0
+DONE = "SELECT workflow_uuid, function_name FROM operation_outputs WHERE function_name IN {}".format(repr(STEPS))
+SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def _send(node: Node, name: str) -> str:
+    """Send a study and return its UID."""
+    datasets = make_small_study(name)
+    assert set(store([instance_of(ds) for ds in datasets], node.settings.node.dicom_port)) == {0x0000}
+    return str(datasets[0].StudyInstanceUID)
+
+
+def _steps_done(node: Node) -> set[tuple[str, str]]:
+    """Return every (run, step) that the workflow's own books call complete."""
+    return {(run, step) for run, step in node.rows("workflow.sqlite", DONE)}
+
+
+def _run_in_step(node: Node, study_uid: str, step: str) -> str | None:
+    """Return the run that works on the study, when it is within the step at this moment."""
+    query = "SELECT run_id FROM run WHERE study_uid = ? AND step = ? AND state = 'running'"
+    found = node.rows("glionode.sqlite", query, study_uid, step)
+    return found[0][0] if found and (found[0][0], step) not in _steps_done(node) else None
+
+
+def _kill_within(node: Node, study_uid: str, step: str) -> str | None:
+    """Kill every process while the run is within the step; return the run, or None when the moment has passed."""
+    deadline = time.monotonic() + STEP_DEADLINE_S
+    while _run_in_step(node, study_uid, step) is None:
+        study = node.rows("glionode.sqlite", "SELECT state FROM study WHERE study_uid = ?", study_uid)
+        if study == [("delivered",)]:
+            return None
+        if time.monotonic() > deadline:
+            raise node.failure(f"the study never came to the step {step}")
+        time.sleep(0.001)
+    node.signal(signal.SIGSTOP)
+    run = _run_in_step(node, study_uid, step)
+    if run is None:
+        node.signal(signal.SIGCONT)
+    else:
+        node.kill_hard()
+    return run
+
+
+def _kill_at(node: Node, pacs: Pacs, step: str) -> tuple[str, str]:
+    """Send studies until one is caught within the step; return its UID and its run."""
+    for attempt in range(ATTEMPTS):
+        if step == "deliver":
+            for study in node.status().studies:
+                node.wait_for_state(study.study_uid, {"delivered"})
+            pacs.hold()  # the destination has stored the object, and the node dies before it hears so
+        study_uid = _send(node, f"{step} {attempt}")
+        run = _kill_within(node, study_uid, step)
+        pacs.release()
+        if run is not None:
+            return study_uid, run
+    raise node.failure(f"no study was caught within the step {step}")
+
+
+def _times_done(node: Node, run: str, step: str) -> int:
+    return sum(
+        event["event"] == "step_done" and (event["run"], event["step"]) == (run, step) for event in node.events()
+    )
+
+
+def _assert_delivered_once(node: Node, pacs: Pacs, study_uid: str) -> None:
+    """Compare what stands in the books and lies in the results folder with what the destination has."""
+    study = node.wait_for_state(study_uid, {"delivered"})
+    assert [kind for kind, _, _ in study.results] == ["SEG", "SR"]
+    assert {(uid, state) for uid, _, state, _, _ in study.deliveries} == {
+        (uid, "accepted") for _, uid, _ in study.results
+    }
+    files = sorted((node.settings.node.folder / "results" / study_uid).rglob("*.dcm"))
+    assert files == sorted(node.settings.node.folder / path for _, _, path in study.results)
+    for path in files:
+        kept = instance_of_file(path)
+        assert {hashlib.sha256(version).hexdigest() for version in pacs.received[kept.sop_instance_uid]} == {
+            hashlib.sha256(kept.data_set).hexdigest()
+        }
+
+
+@pytest.mark.timeout(900)
+def test_a_node_killed_at_any_step_delivers_every_study_once(tmp_path: Path) -> None:
+    killed: dict[str, str] = {}
+    done_before: set[tuple[str, str]] = set()
+    with running_pacs() as pacs, running_node(tmp_path, [SENDER, destination(pacs)]) as node:
+        for step in STEPS:
+            study_uid, run = _kill_at(node, pacs, step)
+            killed[study_uid] = run
+            done = _steps_done(node)
+            assert {name for found, name in done if found == run} == set(STEPS[: STEPS.index(step)])
+            done_before |= done
+            node.start()
+        study_uids = [study.study_uid for study in node.status().studies]
+        assert set(killed) <= set(study_uids)
+        for study_uid in study_uids:
+            _assert_delivered_once(node, pacs, study_uid)
+        expected = {uid for study in node.status().studies for _, uid, _ in study.results}
+        assert set(pacs.received) == expected
+        assert len(expected) == 2 * len(study_uids)
+        assert {(run, step): _times_done(node, run, step) for run, step in done_before} == dict.fromkeys(done_before, 1)
+        # Nothing is left in the queue: every workflow has ended, each study has had one run.
+        assert set(node.rows("workflow.sqlite", "SELECT DISTINCT status FROM workflow_status")) == {("SUCCESS",)}
+        assert [study.revision for study in node.status().studies] == [1] * len(study_uids)
+
+
+def test_a_destination_that_refuses_is_tried_again_and_the_reason_is_shown_meanwhile(tmp_path: Path) -> None:
+    with running_pacs() as pacs, running_node(tmp_path, [SENDER, destination(pacs)]) as node:
+        pacs.answer = 0xA700
+        study_uid = _send(node, "refused")
+        waiting = node.wait_for_state(study_uid, {"undelivered"})
+        assert waiting.reason == "PACS: PACS answered 0xA700"
+        assert {(state, status) for _, _, state, status, _ in waiting.deliveries} == {("refused", 0xA700)}
+        pacs.answer = 0x0000
+        _assert_delivered_once(node, pacs, study_uid)
+        assert pacs.refused == len(waiting.results)
+
+
+def test_results_are_kept_while_no_destination_is_configured(tmp_path: Path) -> None:
+    with running_node(tmp_path) as node:
+        study = node.wait_for_state(_send(node, "kept"), {"stored"})
+        assert study.reason == "no destination is configured: the results are kept on the node"
+        assert all((node.settings.node.folder / path).is_file() for _, _, path in study.results)
+        text = node.command("status", "--json").stdout
+        assert [found["state"] for found in json.loads(text)["studies"]] == ["stored"]

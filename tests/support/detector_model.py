@@ -1,0 +1,73 @@
+"""A model folder whose answer is known: a real U-Net of the allow-list with weights set by hand.
+
+It calls WT what is bright on FLAIR, TC what is bright on T1CE, and ET what is bright on T2, in each axial slice, and
+moves its answer by `SHIFT_ROWS` rows to the back: so an exchanged channel, a flipped row or a transposed slice shows.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from inference.networks import build_network
+
+__all__ = ["NETWORK", "SHIFT_ROWS", "write_detector"]
+
+NETWORK = {"in_channels": 4, "out_channels": 3, "filters": [3, 3, 3]}
+SHIFT_ROWS = 2
+LIMIT = 2.0
+"""Brightness from which the detector answers, in standard deviations of a slice."""
+
+_T1, _T1CE, _T2, _FLAIR = range(4)
+
+
+def write_detector(folder: Path, **changes: object) -> Path:
+    """Write the model folder; `changes` replace fields of its manifest.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(_weights(), folder / "weights.safetensors")
+    manifest = {
+        "name": "detector",
+        "version": "1.2.3",
+        "architecture": "unet2d",
+        "network": NETWORK,
+        "channels": ["T1", "T1CE", "T2", "FLAIR"],
+        "one_of": ["T1CE", "FLAIR"],
+        "core_needs": ["T1CE"],
+        "spacing_mm": 1.0,
+        "thresholds": [0.5, 0.5, 0.5],
+        "minimum_lesion_ml": 0.3,
+        "weights_sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
+        "licence": "CC0",
+        "intended_use": "Tests",
+    }
+    (folder / "manifest.json").write_text(json.dumps({"model": manifest | changes}))
+    return folder
+
+
+def _weights() -> dict[str, Tensor]:
+    """Return weights that lead three channels through the first level and nothing through the deeper ones."""
+    weights = {
+        name: torch.ones_like(value) if "norm" in name and name.endswith("weight") else torch.zeros_like(value)
+        for name, value in build_network("unet2d", NETWORK).state_dict().items()
+    }
+    for prefix in ("input_block", "skip_layers.downsample"):
+        for feature, channel in enumerate((_FLAIR, _T1CE, _T2)):
+            weights[f"{prefix}.conv1.conv.weight"][feature, channel, 0, 1] = 1.0
+            weights[f"{prefix}.conv2.conv.weight"][feature, feature, 0, 1] = 1.0
+    for prefix in ("upsamples.1", "skip_layers.upsample"):
+        for feature in range(3):
+            weights[f"{prefix}.conv_block.conv1.conv.weight"][feature, 3 + feature, 1, 1] = 1.0
+            weights[f"{prefix}.conv_block.conv2.conv.weight"][feature, feature, 1, 1] = 1.0
+    for region in range(3):
+        weights["output_block.conv.conv.weight"][region, region] = 4.0
+        weights["output_block.conv.conv.bias"][region] = -4.0 * LIMIT
+    return weights

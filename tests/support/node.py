@@ -1,0 +1,167 @@
+"""A real node: `glionode serve` in a process group of its own, on free ports and with a folder of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dicom_node.database import Database, open_database
+from dicom_node.peers import Peer, put_peer
+from dicom_node.settings import Settings, read_settings
+from dicom_node.status import NodeStatus, StudyStatus, read_status
+from tests.support.orthanc import free_port
+from tests.support.pacs import Pacs, echo
+
+SENDER = Peer(name="Sender", ae_title="SENDER")
+START_S = 90.0
+STOP_S = 30.0
+POLL_S = 0.02
+
+
+class Node:
+    """A node that can be started, killed and started again on the same folder and ports."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        ports = {f"GLIONODE_{name}": str(free_port()) for name in ("NODE_DICOM_PORT", "WEB_PORT", "VIEWER_PORT")}
+        own = {
+            "GLIONODE_NODE_FOLDER": str(folder / "node"),
+            "GLIONODE_ASSEMBLY_QUIET_PERIOD_S": "1",
+            "GLIONODE_PROCESSING_DEVICE": "cpu",
+            "GLIONODE_PROCESSING_THREADS": "1",  # threads that wait for each other are slow on a busy machine
+        }
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")}
+        self.environment = {**inherited, **ports, **own, **environment}
+        self.settings: Settings = read_settings(environment=self.environment)
+        self.log_file = folder / "stderr.jsonl"
+        self.database: Database = open_database(self.settings.database_url)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start every role and wait until the listener answers a C-ECHO."""
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dicom_node.cli", "serve"],
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_S
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise self.failure("the node did not start")
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """Ask every role to end, as a service manager does."""
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_S)
+            self.kill_hard()
+
+    def kill_hard(self) -> None:
+        """Kill every process of the node at once."""
+        if self._process is not None:
+            self.signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the node."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def answers(self, calling_ae: str = SENDER.ae_title, called_ae: str = "GLIONODE") -> bool:
+        """Tell whether the listener answers a C-ECHO."""
+        port = self.settings.node.dicom_port
+        with socket.socket() as probe:  # pynetdicom leaves the socket of a failed connection open
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return False
+        return echo(port, calling_ae, called_ae)
+
+    def status(self) -> NodeStatus:
+        """Read the node's books."""
+        return read_status(self.database)
+
+    def study(self, study_uid: str) -> StudyStatus | None:
+        """Return where one study stands, or None while nothing of it has come."""
+        return next((study for study in self.status().studies if study.study_uid == study_uid), None)
+
+    def wait_for_state(self, study_uid: str, states: Collection[str], deadline_s: float = 120.0) -> StudyStatus:
+        """Wait until a study has reached one of the states."""
+        deadline = time.monotonic() + deadline_s
+        while (study := self.study(study_uid)) is None or study.state not in states:
+            if time.monotonic() > deadline:
+                found = "nothing" if study is None else f"{study.state} at {study.step} ({study.reason})"
+                raise self.failure(f"waited for {'/'.join(states)}, found {found}")
+            time.sleep(POLL_S)
+        return study
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the real command line with this node's settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "dicom_node.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return every log event of every process, oldest first."""
+        lines = self.log_file.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def rows(self, file: str, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """Read a SQLite file of the node without taking any lock, so also while the node is stopped."""
+        path = self.settings.node.folder / file
+        if not path.exists():
+            return []
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def failure(self, sentence: str) -> AssertionError:
+        """Return an error that shows what the node wrote to stderr."""
+        log = self.log_file.read_text(encoding="utf-8", errors="replace") if self.log_file.exists() else ""
+        return AssertionError(f"{sentence}; the node's stderr ends with:\n{log[-6000:]}")
+
+
+@contextlib.contextmanager
+def running_node(
+    folder: Path, peers: Sequence[Peer] = (SENDER,), environment: Mapping[str, str] | None = None
+) -> Iterator[Node]:
+    """Start a node that knows the peers, and stop it at the end.
+
+    Parameters
+    ----------
+    folder
+        Empty; the node's folder and its stderr go there.
+    environment
+        Settings beside ports and folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    node = Node(folder, environment or {})
+    for peer in peers:
+        put_peer(node.database, peer)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+        node.database.engine.dispose()
+
+
+def destination(pacs: Pacs, name: str = "PACS") -> Peer:
+    """Return the peer that a test PACS is to the node."""
+    return Peer(name=name, ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.port, is_destination=True)

@@ -1,0 +1,102 @@
+"""Real studies of real scanners: their roles, their voxels in patient space, and what has to be refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
+from conversion.reading import dicom_files, read_series, read_study
+from conversion.selection import select_series
+from conversion.sequences import Role
+from conversion.study import Series
+from conversion.volume import ImageVolume
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.filterwarnings("ignore:Invalid value for VR"),
+    pytest.mark.filterwarnings("ignore:The value length"),
+]
+
+PHILIPS = "dicom/philips-1.5T-tumour"
+BRAINIX = "dicom/brainix"
+
+
+def _as_simpleitk_reads(series: Series) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    folder = series.instances[0].path.parent
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), str(series.series_uid)))
+    image: sitk.Image = reader.Execute()
+    return image
+
+
+def _assert_same_in_patient_space(volume: ImageVolume, image: sitk.Image, share: float = 0.002) -> None:
+    """Compare a fixed draw of voxels, and every corner, by their positions alone."""
+    rng = np.random.default_rng(7)
+    shape = np.array(volume.grid.shape)
+    assert sorted(image.GetSize()) == sorted(volume.grid.shape)
+    draw = rng.integers(0, shape, size=(int(np.prod(shape) * share), 3))
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
+    for index in np.concatenate([draw, corners]):
+        point = [float(value) for value in volume.grid.position_mm(index.astype(float))]
+        continuous = np.array(image.TransformPhysicalPointToContinuousIndex(point))
+        place = np.round(continuous).astype(int)
+        assert np.allclose(continuous, place, atol=0.02)
+        expected = image.GetPixel(*[int(n) for n in place])
+        assert volume.voxels[tuple(index)] == pytest.approx(expected, rel=1e-5, abs=1e-3)
+
+
+def test_the_roles_of_a_study_with_unhelpful_headers(shared_data: Path) -> None:
+    selection = select_series(read_study(dicom_files(shared_data / PHILIPS)))
+    roles = {role: series.number for role, series in selection.series.items()}
+    assert roles == {Role.T1: 901, Role.T1CE: 1201, Role.T2: 401, Role.FLAIR: 701}
+    assert selection.reference is Role.T1CE
+    named = {decision.subject for decision in selection.decisions}
+    assert named >= {f"series {number}" for number in (101, 303, 304, 401, 502, 701, 901, 1103, 1201, 1301)}
+
+
+def test_the_roles_of_a_study_without_contrast(shared_data: Path) -> None:
+    selection = select_series(read_study(dicom_files(shared_data / BRAINIX)))
+    roles = {role: series.number for role, series in selection.series.items()}
+    assert roles == {Role.T1: 601, Role.T2: 301, Role.FLAIR: 401}
+    assert selection.reference is Role.FLAIR
+
+
+@pytest.mark.parametrize(("study", "role"), [(PHILIPS, Role.T1CE), (PHILIPS, Role.FLAIR), (BRAINIX, Role.FLAIR)])
+def test_voxels_lie_where_simpleitk_puts_them(shared_data: Path, study: str, role: Role) -> None:
+    series = select_series(read_study(dicom_files(shared_data / study))).series[role]
+    _assert_same_in_patient_space(read_series(series), _as_simpleitk_reads(series))
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["ge/001", "ge/001_implicit", "generic/001", "generic/002_non_isotropic", "philips/001", "compressed_j2k/001"],
+)
+def test_vendors_series_equal_what_another_program_made_of_them(shared_data: Path, case: str) -> None:
+    folder = shared_data / "dicom/vendors" / case
+    (series,) = read_study(dicom_files(folder)).series
+    truth = sitk.ReadImage(str(folder.with_name(f"{folder.name}_ground_truth.nii.gz")))
+    _assert_same_in_patient_space(read_series(series), truth)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("refuse/sliceorientation/001", ConversionReason.MIXED_GEOMETRY),
+        ("ge/001_single_slice", ConversionReason.TOO_FEW_SLICES),
+    ],
+)
+def test_what_is_no_volume_is_refused(shared_data: Path, case: str, reason: ConversionReason) -> None:
+    (series,) = read_study(dicom_files(shared_data / "dicom/vendors" / case)).series
+    with pytest.raises(BrokenGeometry) as caught:
+        read_series(series)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("case", "found"), [("philips_enhanced/001", "enhanced MR"), ("refuse/gantrytilting/001", "CT")]
+)
+def test_a_study_of_other_objects_says_what_it_holds(shared_data: Path, case: str, found: str) -> None:
+    with pytest.raises(UnusableStudy, match=f"found: {found}"):
+        read_study(dicom_files(shared_data / "dicom/vendors" / case))

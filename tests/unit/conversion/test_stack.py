@@ -1,0 +1,172 @@
+"""From slice positions to a stack: any order gives the same grid, and what is no regular stack is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from conversion.errors import BrokenGeometry, ConversionReason
+from conversion.stack import SliceStack, stack_slices
+from conversion.study import Acquisition, InstanceHeader, Series, SeriesUID
+from tests.support.dicom_series import axis_aligned
+from tests.support.strategies import affines, slice_orders
+
+FEW = settings(max_examples=25, deadline=None, derandomize=True)
+Vector = tuple[float, float, float]
+
+
+def _vector(values: NDArray[np.float64]) -> Vector:
+    return (float(values[0]), float(values[1]), float(values[2]))
+
+
+def _header(affine: NDArray[np.float64], k: float, name: str = "") -> InstanceHeader:
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return InstanceHeader(
+        path=Path(f"{k}.dcm"),
+        sop_instance_uid=name or f"1.{k}",
+        instance_number=1,
+        rows=6,
+        columns=5,
+        position_mm=_vector(affine[:3, 3] + k * affine[:3, 0]),
+        row_direction=_vector(affine[:3, 2] / spacing[2]),
+        column_direction=_vector(affine[:3, 1] / spacing[1]),
+        row_spacing_mm=float(spacing[1]),
+        column_spacing_mm=float(spacing[2]),
+    )
+
+
+def _headers(slices: int = 10, affine: NDArray[np.float64] | None = None) -> list[InstanceHeader]:
+    return [_header(axis_aligned("axial") if affine is None else affine, k) for k in range(slices)]
+
+
+def _stack(headers: list[InstanceHeader]) -> SliceStack:
+    return stack_slices(
+        Series(
+            series_uid=SeriesUID("1.2"),
+            number=7,
+            sop_class_uid="1",
+            frame_of_reference_uid="1.2.3",
+            acquisition=Acquisition(),
+            instances=tuple(headers),
+        )
+    )
+
+
+def _refusal(headers: list[InstanceHeader]) -> BrokenGeometry:
+    with pytest.raises(BrokenGeometry) as caught:
+        _stack(headers)
+    assert "series 7" in str(caught.value)
+    return caught.value
+
+
+@st.composite
+def _shuffled(draw: st.DrawFn) -> tuple[NDArray[np.float64], list[int]]:
+    return draw(affines()), draw(slice_orders(draw(st.integers(2, 9))))
+
+
+@given(_shuffled())
+@FEW
+def test_any_slice_order_of_any_orientation_gives_the_grid_of_the_patient(
+    case: tuple[NDArray[np.float64], list[int]],
+) -> None:
+    affine, order = case
+    stack = _stack([_header(affine, k) for k in order])
+    assert stack.grid.shape == (len(order), 6, 5)
+    assert stack.grid.frame_of_reference_uid == "1.2.3"
+    normal = np.cross(affine[:3, 2], affine[:3, 1])
+    assert stack.grid.affine[:3, 0] @ normal > 0, "slices run along row x column direction"
+    for k, instance in enumerate(stack.instances):
+        written = float(instance.path.stem)
+        for row, column in ((0, 0), (5, 0), (0, 4)):
+            point = affine @ [written, row, column, 1]
+            assert np.allclose(stack.grid.position_mm(np.array([k, row, column], float)), point[:3], atol=1e-6)
+
+
+def test_spacing_comes_from_positions_row_and_column_spacing_from_the_right_places() -> None:
+    stack = _stack(_headers(affine=axis_aligned("coronal", (4.5, 0.75, 1.25))))
+    assert np.allclose(stack.grid.spacing_mm, [4.5, 0.75, 1.25])
+
+
+def test_positions_rounded_to_a_hundredth_are_a_regular_stack() -> None:
+    affine = axis_aligned("axial", (1.1999, 1.0, 1.0))
+    headers = [
+        replace(header, position_mm=_vector(np.round(np.array(header.position_mm), 2)))
+        for header in _headers(20, affine)
+    ]
+    assert _stack(headers).grid.spacing_mm[0] == pytest.approx(1.1999, abs=1e-3)
+
+
+@pytest.mark.parametrize(("absent", "sentence"), [({4}, "1 slice(s) missing after slice 4"), ({4, 5}, "2 slice(s)")])
+def test_a_missing_slice_is_named(absent: set[int], sentence: str) -> None:
+    error = _refusal([header for k, header in enumerate(_headers()) if k not in absent])
+    assert error.reason is ConversionReason.MISSING_SLICE
+    assert sentence in str(error)
+    assert "3.00 mm apart" in str(error)
+
+
+def test_the_place_of_a_missing_slice_counts_from_the_start_of_the_stack_in_any_order() -> None:
+    headers = [header for k, header in enumerate(_headers()) if k != 7]
+    assert "after slice 7" in str(_refusal(headers[::-1]))
+
+
+def test_two_images_at_one_position_are_refused() -> None:
+    again = replace(_headers()[3], sop_instance_uid="1.99", instance_number=99)
+    error = _refusal([*_headers(), again])
+    assert error.reason is ConversionReason.DOUBLED_SLICE
+    assert "slice 4 of 11" in str(error)
+
+
+def test_a_series_of_two_time_points_is_refused_as_doubled() -> None:
+    assert _refusal(_headers() + _headers()).reason is ConversionReason.DOUBLED_SLICE
+
+
+def test_uneven_slices_are_refused() -> None:
+    headers = _headers()
+    headers[5] = _header(axis_aligned("axial"), 5.2)
+    error = _refusal(headers)
+    assert error.reason is ConversionReason.MIXED_GEOMETRY
+    assert "unevenly" in str(error)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 7},
+        {"columns": 7},
+        {"row_spacing_mm": 1.52},
+        {"column_spacing_mm": 1.27},
+        {"row_direction": (0.9998, 0.02, 0.0)},
+        {"column_direction": (0.0, 0.9998, 0.02)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_image_of_other_size_spacing_or_orientation_is_refused(change: dict[str, object]) -> None:
+    headers = _headers()
+    headers[6] = replace(headers[6], **change)  # type: ignore[arg-type]
+    assert _refusal(headers).reason is ConversionReason.MIXED_GEOMETRY
+
+
+@pytest.mark.parametrize("field", ["position_mm", "row_direction", "column_direction"])
+def test_an_image_without_position_or_orientation_is_refused(field: str) -> None:
+    headers = _headers()
+    headers[9] = replace(headers[9], **{field: None})  # type: ignore[arg-type]
+    assert _refusal(headers).reason is ConversionReason.MISSING_POSITION
+
+
+def test_one_image_is_not_a_volume() -> None:
+    assert _refusal(_headers(1)).reason is ConversionReason.TOO_FEW_SLICES
+
+
+@pytest.mark.parametrize(("tilt_deg", "refused"), [(0.5, False), (3.0, True), (-15.0, True)])
+def test_a_gantry_tilt_is_refused(tilt_deg: float, refused: bool) -> None:  # noqa: FBT001
+    affine = axis_aligned("axial")
+    affine[1, 0] = 3.0 * np.tan(np.radians(tilt_deg))
+    headers = _headers(affine=affine)
+    if refused:
+        assert _refusal(headers).reason is ConversionReason.SHEARED_STACK
+    else:
+        assert _stack(headers).grid.shape[0] == 10

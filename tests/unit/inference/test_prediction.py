@@ -1,0 +1,69 @@
+"""The slice network over a stack: every slice on its own, any size, the same for a mirrored head."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference.model_bundle import ModelBundle, load_model
+from inference.prediction import BATCH_SLICES, predict_slices
+from tests.support.detector_model import SHIFT_ROWS, write_detector
+
+SLICES, ROWS, COLUMNS = BATCH_SLICES + 3, 62, 65
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    return load_model(str(write_detector(tmp_path_factory.mktemp("detector"))), "cpu")
+
+
+def _channels(marked: list[int]) -> NDArray[np.float32]:
+    """Return four channels of even tissue; FLAIR has a bright patch off the middle in the marked slices."""
+    channels = np.zeros((4, SLICES, ROWS, COLUMNS), np.float32)
+    channels[:, :, 8:55, 6:60] = 1.0
+    channels[3, marked, 14:24, 40:50] = 3.0
+    return channels
+
+
+def _wt(model: ModelBundle, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return predict_slices(model, channels)[0] >= 0.5
+
+
+def test_the_answer_has_the_shape_of_the_stack_whatever_the_padding(detector: ModelBundle) -> None:
+    probabilities = predict_slices(detector, _channels([]))
+    assert probabilities.shape == (3, SLICES, ROWS, COLUMNS)
+    assert probabilities.dtype == np.float32
+    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+
+
+def test_slices_keep_their_order_across_batches(detector: ModelBundle) -> None:
+    marked = [0, 4, BATCH_SLICES - 1, BATCH_SLICES, SLICES - 1]
+    found = _wt(detector, _channels(marked)).any(axis=(1, 2))
+    assert np.flatnonzero(found).tolist() == marked
+
+
+def test_rows_and_columns_are_not_exchanged_or_cropped_at_the_wrong_end(detector: ModelBundle) -> None:
+    expected = np.zeros((ROWS, COLUMNS), bool)
+    expected[14 + SHIFT_ROWS : 24 + SHIFT_ROWS, 40:50] = True
+    assert np.array_equal(_wt(detector, _channels([2]))[2], expected)
+
+
+def test_each_region_is_a_map_of_its_own(detector: ModelBundle) -> None:
+    probabilities = predict_slices(detector, _channels([2]))
+    assert probabilities[0].max() > 0.9
+    assert probabilities[1:].max() < 0.1
+
+
+def test_a_mirrored_head_gives_the_mirrored_answer() -> None:
+    """With the shipped weights, which know left from right unless both views are averaged."""
+    model = load_model("glioma-unet2d", "cpu")
+    rng = np.random.default_rng(11)
+    channels = _channels([1])[:, :2, :48, :48] + rng.uniform(0, 0.3, (4, 2, 48, 48)).astype(np.float32)
+    plain, mirrored = predict_slices(model, channels), predict_slices(model, channels[..., ::-1])
+    assert np.allclose(plain, mirrored[..., ::-1], atol=1e-6)
+    assert not np.allclose(plain, plain[..., ::-1], atol=0.01)
+
+
+def test_the_same_input_gives_the_same_answer(detector: ModelBundle) -> None:
+    assert np.array_equal(predict_slices(detector, _channels([3])), predict_slices(detector, _channels([3])))

@@ -1,0 +1,234 @@
+"""The segmenter: the same anatomy gives the same mask in the patient, however its slices are stored."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.typing import NDArray
+
+from conversion.alignment import AlignedVolumes
+from conversion.sequences import Role
+from conversion.volume import Grid, ImageVolume
+from inference.errors import InferenceReason, UnsuitableInput
+from inference.measurements import measure
+from inference.model_bundle import load_model
+from inference.regions import Label, Region
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter, working_grid
+from tests.support.detector_model import SHIFT_ROWS, write_detector
+from tests.support.dicom_series import axis_aligned
+from tests.support.strategies import directions
+
+CENTRE_MM = np.array([9.0, -8.0, 6.0])
+"""Middle of the tumour: left, front, head."""
+
+RADIUS_MM = {Role.FLAIR: 9.0, Role.T1CE: 6.5, Role.T2: 4.0}
+"""Where each sequence is bright: WT, TC and ET as the detector sees them."""
+
+EXTENT_MM = 60.0
+ALL = (Role.T1, Role.T1CE, Role.T2, Role.FLAIR)
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    return Segmenter(load_model(str(write_detector(tmp_path_factory.mktemp("detector"))), "cpu"))
+
+
+def _grid(linear: NDArray[np.float64]) -> Grid:
+    """Return a grid of `EXTENT_MM` around the origin; `linear` holds direction times spacing of each axis."""
+    affine = np.eye(4)
+    affine[:3, :3] = linear
+    shape = np.ceil(EXTENT_MM / np.linalg.norm(linear, axis=0)).astype(int)
+    affine[:3, 3] = -linear @ ((shape - 1) / 2)
+    return Grid(shape=(int(shape[0]), int(shape[1]), int(shape[2])), affine=affine, frame_of_reference_uid="1.2.3")
+
+
+def _points(grid: Grid) -> NDArray[np.float64]:
+    index = np.stack(np.meshgrid(*(np.arange(float(n)) for n in grid.shape), indexing="ij"), axis=-1)
+    return grid.position_mm(index)
+
+
+def _sphere(points: NDArray[np.float64], radius_mm: float, centre_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.linalg.norm(points - centre_mm, axis=-1) < radius_mm)
+
+
+def _anatomy(grid: Grid, role: Role, extra: Mapping[Role, NDArray[np.float64]] | None = None) -> ImageVolume:
+    """Return a long cylinder of even tissue with the role's bright sphere; `extra` are centres of specks of 3 mm."""
+    points = _points(grid)
+    brightness = np.where(np.hypot(points[..., 0], points[..., 1]) < 24, 100.0, 0.0)
+    if role in RADIUS_MM:
+        brightness[_sphere(points, RADIUS_MM[role], CENTRE_MM)] = 320.0
+    for centre in [] if extra is None or role not in extra else [extra[role]]:
+        brightness[_sphere(points, 3.0, centre)] = 320.0
+    return ImageVolume(grid=grid, voxels=brightness.astype(np.float32))
+
+
+def _aligned(
+    grid: Grid, roles: tuple[Role, ...] = ALL, extra: Mapping[Role, NDArray[np.float64]] | None = None
+) -> AlignedVolumes:
+    reference = Role.T1CE if Role.T1CE in roles else roles[-1]
+    volumes = {role: _anatomy(grid, role, extra) for role in roles}
+    return AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
+
+
+def _axial() -> Grid:
+    return _grid(axis_aligned("axial", (2.0, 1.0, 1.0))[:3, :3])
+
+
+def _backwards(grid: Grid) -> NDArray[np.float64]:
+    """Return the direction of the grid that runs closest to the patient's back: where the detector moves its answer."""
+    best = int(np.argmax(np.abs(grid.directions[1])))
+    direction = grid.directions[:, best]
+    return np.asarray(direction * np.sign(direction[1]))
+
+
+def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    return float(2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second)))
+
+
+def _check_against_truth(segmentation: Segmentation) -> None:
+    grid = segmentation.label_volume.grid
+    centre = CENTRE_MM + SHIFT_ROWS * _backwards(grid)
+    findings = measure(segmentation)
+    for region, role in ((Region.WT, Role.FLAIR), (Region.TC, Role.T1CE), (Region.ET, Role.T2)):
+        truth = _sphere(_points(grid), RADIUS_MM[role], centre)
+        assert _dice(segmentation.probabilities[region] >= 0.5, truth) > 0.9
+        found = findings.of(region)
+        assert found.centroid_mm is not None
+        assert np.linalg.norm(np.array(found.centroid_mm) - centre) < 0.5
+        assert found.volume_ml == pytest.approx(np.count_nonzero(truth) * grid.voxel_volume_ml, rel=0.12)
+
+
+@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
+@pytest.mark.parametrize("spacing_mm", [(2.0, 1.0, 1.0), (1.0, 1.5, 0.75)])
+def test_the_same_anatomy_is_found_in_every_plane(
+    segmenter: Segmenter, plane: str, spacing_mm: tuple[float, float, float]
+) -> None:
+    grid = _grid(axis_aligned(plane, spacing_mm)[:3, :3])
+    segmentation = segmenter.segment(_aligned(grid))
+    assert segmentation.label_volume.grid is grid
+    _check_against_truth(segmentation)
+
+
+@given(directions(tilt_deg=18.0))
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_the_same_anatomy_is_found_in_any_orientation(segmenter: Segmenter, matrix: NDArray[np.float64]) -> None:
+    _check_against_truth(segmenter.segment(_aligned(_grid(matrix * [1.6, 1.2, 1.0]))))
+
+
+def test_the_shipped_model_sees_the_same_head_in_every_plane() -> None:
+    """Its probabilities are compared voxel by voxel in the patient, so that weights of any quality serve."""
+    shipped = Segmenter(load_model("glioma-unet2d", "cpu"))
+    axial = shipped.segment(_aligned(_axial()))
+    for linear in (_axial().affine[:3, [2, 0, 1]] * [-1, 1, -1], _axial().affine[:3, [1, 0, 2]] * [1, -1, 1]):
+        grid = _grid(linear)
+        other = shipped.segment(_aligned(grid))
+        index = np.round((_points(_axial()) - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T).astype(int)
+        for region, values in axial.probabilities.items():
+            same = other.probabilities[region][tuple(np.moveaxis(index, -1, 0))]
+            assert np.abs(same.astype(float) - values.astype(float)).max() < 0.02
+        assert np.ptp(axial.probabilities[Region.WT].astype(float)) > 0.01
+
+
+def test_regions_and_labels_agree_with_the_probabilities(segmenter: Segmenter) -> None:
+    segmentation = segmenter.segment(_aligned(_axial()))
+    wt, tc, et = (segmentation.probabilities[region] >= 0.5 for region in (Region.WT, Region.TC, Region.ET))
+    expected = np.select([wt & et, wt & tc, wt], [Label.ET, Label.NCR, Label.ED], Label.BACKGROUND)
+    assert np.array_equal(segmentation.label_volume.labels, expected)
+    assert segmentation.regions == (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
+    assert segmentation.sequences == ("T1", "T1CE", "T2", "FLAIR")
+    assert segmentation.decisions == ()
+    assert segmentation.model == segmenter.model.identity
+
+
+def test_probabilities_are_half_precision_on_the_native_grid_and_read_only(segmenter: Segmenter) -> None:
+    segmentation = segmenter.segment(_aligned(_axial()))
+    for values in segmentation.probabilities.values():
+        assert values.dtype == np.float16
+        assert values.shape == _axial().shape
+        with pytest.raises(ValueError, match="read-only"):
+            values[0, 0, 0] = 1.0
+
+
+def test_without_contrast_only_the_whole_tumour_is_told_and_that_is_said(segmenter: Segmenter) -> None:
+    segmentation = segmenter.segment(_aligned(_axial(), (Role.T1, Role.FLAIR)))
+    assert segmentation.regions == (Region.WT,)
+    assert set(segmentation.probabilities) == {Region.WT}
+    assert set(np.unique(segmentation.label_volume.labels)) == {Label.BACKGROUND, Label.WHOLE_TUMOUR}
+    assert segmentation.sequences == ("T1", "FLAIR")
+    decided = [(decision.code, decision.subject) for decision in segmentation.decisions]
+    assert decided == [("missing_sequence", "T1CE"), ("missing_sequence", "T2"), ("whole_tumour_only", "regions")]
+
+
+def test_a_missing_sequence_is_an_empty_channel_of_its_own(segmenter: Segmenter) -> None:
+    segmentation = segmenter.segment(_aligned(_axial(), (Role.T1CE, Role.FLAIR)))
+    findings = measure(segmentation)
+    assert findings.of(Region.TC).volume_ml > 0.5
+    assert findings.of(Region.WT).volume_ml > findings.of(Region.TC).volume_ml
+    assert findings.of(Region.ET).voxels == 0
+    assert [decision.subject for decision in segmentation.decisions] == ["T1", "T2"]
+
+
+def test_neither_contrast_nor_flair_is_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(UnsuitableInput, match="T1CE, FLAIR") as caught:
+        segmenter.segment(_aligned(_axial(), (Role.T1, Role.T2)))
+    assert caught.value.reason is InferenceReason.SEQUENCES_MISSING
+
+
+def test_a_series_without_signal_is_refused_and_named(segmenter: Segmenter) -> None:
+    aligned = _aligned(_axial(), (Role.FLAIR,))
+    empty = ImageVolume(grid=_axial(), voxels=np.zeros(_axial().shape, np.float32))
+    dark = AlignedVolumes(
+        reference=Role.FLAIR, volumes={**aligned.volumes, Role.T2: empty}, registrations={}, decisions=()
+    )
+    with pytest.raises(UnsuitableInput, match="T2 series") as caught:
+        segmenter.segment(dark)
+    assert caught.value.reason is InferenceReason.EMPTY_VOLUME
+
+
+@pytest.mark.parametrize(("minimum_ml", "lesions"), [(0.3, 1), (0.0, 2)])
+def test_specks_below_the_smallest_lesion_are_left_out(tmp_path: Path, minimum_ml: float, lesions: int) -> None:
+    segmenter = Segmenter(load_model(str(write_detector(tmp_path, minimum_lesion_ml=minimum_ml)), "cpu"))
+    speck = np.array([-12.0, 8.0, -16.0])
+    labels = segmenter.segment(_aligned(_axial(), extra={Role.FLAIR: speck})).label_volume.labels
+    near_speck = _sphere(_points(_axial()), 6.0, speck)
+    assert bool(labels[near_speck].any()) == (lesions == 2)
+    assert bool(labels[~near_speck].any())
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "emptied"),
+    [([1.1, 0.5, 0.5], Region.WT), ([0.5, 1.1, 0.5], Region.NCR), ([0.5, 0.5, 1.1], Region.ET)],
+)
+def test_each_threshold_belongs_to_its_region(tmp_path: Path, thresholds: list[float], emptied: Region) -> None:
+    segmenter = Segmenter(load_model(str(write_detector(tmp_path, thresholds=thresholds)), "cpu"))
+    findings = measure(segmenter.segment(_aligned(_axial())))
+    empty = {finding.region for finding in findings.regions if finding.voxels == 0}
+    assert empty == (set(findings_regions()) if emptied is Region.WT else {emptied})
+
+
+def findings_regions() -> tuple[Region, ...]:
+    """Return every region: without a whole tumour all are empty."""
+    return tuple(Region)
+
+
+@pytest.mark.parametrize(
+    ("linear_mm", "spacing_mm"),
+    [((5.0, 0.5, 0.5), (5.0, 1.0, 1.0)), ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0)), ((1.0, 2.0, 2.0), (1.0, 1.0, 1.0))],
+    ids=["thick slices stay", "fine voxels are binned", "coarse pixels are refined"],
+)
+def test_the_working_grid_is_axial_and_never_thinner_than_acquired(
+    linear_mm: tuple[float, float, float], spacing_mm: tuple[float, float, float]
+) -> None:
+    grid = working_grid(_grid(axis_aligned("axial", linear_mm)[:3, :3]), 1.0)
+    assert np.allclose(grid.spacing_mm, spacing_mm)
+    assert np.allclose(grid.directions, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("plane", ["sagittal", "coronal"])
+def test_the_working_grid_of_another_plane_is_turned_to_axial(plane: str) -> None:
+    grid = working_grid(_grid(axis_aligned(plane, (3.0, 1.5, 1.0))[:3, :3]), 1.0)
+    assert np.allclose(grid.spacing_mm, [1.5, 1.0, 1.0])
+    assert np.allclose(grid.directions, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
