@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dicom_node.artifacts import Artifacts
-from dicom_node.database import Database, InstanceRow, RunRow, RunState, StudyRow, StudyState
+from dicom_node.database import Database, InstanceRow, ResultRow, RunRow, RunState, StudyRow, StudyState
 
 __all__ = ["Assembly", "StudyReady"]
 
@@ -68,9 +68,11 @@ class Assembly:
             study = session.get(StudyRow, study_uid)
             if study is None or study.last_received_at > now - self._quiet:
                 return None  # something arrived in the meantime
+            # A PACS that routes everything also sends the node's own results back; a run over them would never end.
+            own = InstanceRow.sop_instance_uid.in_(sa.select(ResultRow.sop_instance_uid))
             instances = session.scalars(
                 sa.select(InstanceRow)
-                .where(InstanceRow.study_uid == study_uid, InstanceRow.current)
+                .where(InstanceRow.study_uid == study_uid, InstanceRow.current, ~own)
                 .order_by(InstanceRow.series_uid, InstanceRow.sop_instance_uid)
             ).all()
             manifest = [_entry(instance) for instance in instances]

@@ -94,6 +94,11 @@ class Listener:
         if called != self._settings.node.ae_title:
             reason = f"called AE title {called!r} is not this node's ({self._settings.node.ae_title!r})"
             code = "called_ae_title"
+        elif not self._entity.require_calling_aet or calling in self._entity.require_calling_aet:
+            reason = (
+                f"more than {self._settings.listener.maximum_associations} associations at once; the sender tries again"
+            )
+            code = "association_limit"
         else:
             reason = f"calling AE title {calling!r} is not an enabled peer that may send; add it on the AE titles page"
             code = "calling_ae_title"
@@ -129,6 +134,8 @@ class Listener:
 def _application_entity(settings: Settings) -> AE:
     entity = AE(ae_title=settings.node.ae_title)
     entity.require_called_aet = True
+    # Nobody, until the first association has had the peers read: an empty list would mean everybody.
+    entity.require_calling_aet = [] if settings.node.any_calling_ae else [secrets.token_hex(8)]
     entity.maximum_associations = settings.listener.maximum_associations
     entity.acse_timeout = settings.listener.association_timeout_s
     entity.dimse_timeout = settings.listener.dimse_timeout_s

@@ -2,7 +2,9 @@
 
 import logging
 import sys
+import traceback
 import warnings
+from types import TracebackType
 
 import pydicom
 import structlog
@@ -30,7 +32,7 @@ def configure_logs(role: str) -> None:
             _name_role(role),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(_where_it_happened),
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -44,3 +46,20 @@ def _name_role(role: str) -> structlog.typing.Processor:
         return {**event, "role": role}
 
     return add
+
+
+def _where_it_happened(
+    exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
+) -> list[dict[str, object]]:
+    """Return the kind and the place of an error and of its causes.
+
+    Its text and its local variables may hold header values and UIDs, so neither is shown.
+    """
+    shown: list[dict[str, object]] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        shown.append({"type": type(error).__name__, "frames": where})
+        error = error.__cause__ or error.__context__
+    return shown

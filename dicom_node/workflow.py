@@ -91,8 +91,8 @@ def _perform(name: str, run_id: str) -> str:
     try:
         return DBOS.run_step(options, _run_step, name, run_id)
     except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        code, reason = reason_of(cause)
+        attempts: list[Exception] = getattr(error, "errors", [error])  # DBOS tells what every attempt raised
+        code, reason = reason_of(attempts[-1])
         return DBOS.run_step(StepOptions(name=f"{name}_failed"), _give_up, run_id, code, reason)
 
 

@@ -94,7 +94,8 @@ def _with_head(atlas: BrainAtlas, distance: sitk.Image) -> sitk.Image:
 
 def _method(fixed_mask: sitk.Image) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # the same sums in the same order every time
+    method.SetNumberOfThreads(1)
+    method.SetNumberOfWorkUnits(1)  # the same sums in the same order every time
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricFixedMask(fixed_mask)
     method.SetInterpolator(sitk.sitkLinear)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import nn
 
@@ -41,6 +42,8 @@ class ModelManifest:
         Probability from which a voxel belongs to WT, TC, ET.
     minimum_lesion_ml
         Connected whole-tumour components below this volume are left out.
+    minimum_share
+        So are those below this share of the largest component.
     """
 
     name: str
@@ -53,6 +56,7 @@ class ModelManifest:
     spacing_mm: float
     thresholds: tuple[float, float, float]
     minimum_lesion_ml: float
+    minimum_share: float
     weights_sha256: str
     licence: str
     intended_use: str
@@ -132,7 +136,7 @@ def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> M
     try:
         network = build_network(manifest.architecture, manifest.network)
         network.load_state_dict({name: tensor.float() for name, tensor in load(content).items()})
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         sentence = f"model {manifest.name}: its network does not fit this version ({str(error).splitlines()[0]})"
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
     if threads:

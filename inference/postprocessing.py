@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from inference.regions import Label
 
-__all__ = ["label_regions", "without_islands"]
+__all__ = ["label_regions", "largest_component", "without_islands"]
 
 
 def without_islands(mask: NDArray[np.bool_], minimum_voxels: int) -> NDArray[np.bool_]:
@@ -16,6 +16,14 @@ def without_islands(mask: NDArray[np.bool_], minimum_voxels: int) -> NDArray[np.
     components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)  # noqa: FBT003
     kept = sitk.RelabelComponent(components, minimumObjectSize=minimum_voxels)
     return np.asarray(sitk.GetArrayFromImage(kept) > 0)
+
+
+def largest_component(mask: NDArray[np.bool_]) -> int:
+    """Return the number of voxels of the largest connected component (26 neighbours)."""
+    if not mask.any():
+        return 0
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)  # noqa: FBT003
+    return int(np.bincount(sitk.GetArrayViewFromImage(components).ravel())[1:].max())
 
 
 def label_regions(

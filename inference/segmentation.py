@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +49,17 @@ class Segmentation:
     model: ModelIdentity
     sequences: tuple[str, ...]
     decisions: tuple[Decision, ...]
+
+    def __post_init__(self) -> None:
+        """Close the probabilities."""
+        object.__setattr__(
+            self,
+            "probabilities",
+            MappingProxyType({region: _closed(values) for region, values in self.probabilities.items()}),
+        )
+
+
+def _closed(values: NDArray[np.float16]) -> NDArray[np.float16]:
+    view = np.asarray(values, np.float16).view()
+    view.setflags(write=False)
+    return view

@@ -10,7 +10,7 @@ from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.brain_region import find_brain
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.model_bundle import ModelBundle
-from inference.postprocessing import label_regions, without_islands
+from inference.postprocessing import label_regions, largest_component, without_islands
 from inference.prediction import predict_slices
 from inference.preprocessing import normalise_intensity
 from inference.regions import Region
@@ -88,8 +88,17 @@ class Segmenter:
             if outside_ml:
                 reason = f"{outside_ml:.1f} ml that the network marked outside the brain were left out"
                 decisions.append(Decision(code="outside_brain", subject="WT", reason=reason))
-        wt = without_islands(wt, round(manifest.minimum_lesion_ml / grid.voxel_volume_ml))
-        return label_regions(wt, masks.get(Region.TC), masks.get(Region.ET)), decisions
+        kept = without_islands(wt, self._least_voxels(wt, grid))
+        islands_ml = int(np.count_nonzero(wt & ~kept)) * grid.voxel_volume_ml
+        if islands_ml:
+            reason = f"{islands_ml:.1f} ml in small islands were left out"
+            decisions.append(Decision(code="islands", subject="WT", reason=reason))
+        return label_regions(kept, masks.get(Region.TC), masks.get(Region.ET)), decisions
+
+    def _least_voxels(self, wt: NDArray[np.bool_], grid: Grid) -> int:
+        """Return the size under which a component is an island: an absolute and a relative limit."""
+        absolute = self.model.manifest.minimum_lesion_ml / grid.voxel_volume_ml
+        return round(max(absolute, self.model.manifest.minimum_share * largest_component(wt)))
 
 
 def working_grid(reference: Grid, in_plane_mm: float) -> Grid:

@@ -52,22 +52,16 @@ def send_files(paths: Sequence[Path], destination: Destination, calling_ae: str)
     is kept. Never raises for what the destination or the network does.
     """
     metas = [(path, _read_meta(path)) for path in paths]
-    readable = [(path, meta) for path, meta in metas if meta is not None]
-    for path, meta in metas:
-        if meta is None:
-            yield _failed(path, "", None, "not a DICOM file; not sent")
-    if not readable:
-        return
-    assoc = _associate({(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for _, m in readable}, destination, calling_ae)
-    if not assoc.is_established:
-        reason = _why_not(assoc, destination)
-        yield from (_failed(path, str(meta.MediaStorageSOPInstanceUID), None, reason) for path, meta in readable)
-        return
+    pairs = {(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID) for _, meta in metas if meta is not None}
+    assoc = _associate(pairs, destination, calling_ae) if pairs else None
     try:
-        for path, meta in readable:
-            yield _send(assoc, path, str(meta.MediaStorageSOPInstanceUID), destination)
+        for path, meta in metas:
+            if meta is None or assoc is None:
+                yield _failed(path, "", None, "not a DICOM file; not sent")
+            else:
+                yield _send(assoc, path, str(meta.MediaStorageSOPInstanceUID), destination)
     finally:
-        if assoc.is_established:
+        if assoc is not None and assoc.is_established:
             assoc.release()
 
 
@@ -101,7 +95,7 @@ def _why_not(assoc: Association, destination: Destination) -> str:
 
 def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: Destination) -> DeliveryReceipt:
     if not assoc.is_established:
-        return _failed(path, sop_instance_uid, None, f"{destination.ae_title} closed the association; not sent")
+        return _failed(path, sop_instance_uid, None, _why_not(assoc, destination))
     try:
         answer = assoc.send_c_store(path)
     except ValueError as error:

@@ -128,5 +128,11 @@ def _group(
     }
     if number is None or segmentation_object is None:
         return sr.MeasurementsAndQualitativeEvaluations(**common)
-    reference = sr.ReferencedSegment.from_segmentation(segmentation_object, segment_number=number)
+    # The source is named as a series: listed image by image, OHIF prints a line for each.
+    reference = sr.ReferencedSegment(
+        sop_class_uid=segmentation_object.SOPClassUID,
+        sop_instance_uid=segmentation_object.SOPInstanceUID,
+        segment_number=number,
+        source_series=sr.SourceSeriesForSegmentation(str(headers[0].SeriesInstanceUID)),
+    )
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=reference, **common)

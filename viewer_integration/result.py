@@ -114,11 +114,12 @@ def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[
     Raises
     ------
     ProofFailed
-        When the frame of reference differs or a frame lies beside the grid.
+        When frame of reference, matrix, orientation or spacing differ, or a frame lies beside the grid.
     """
     ds = hd.seg.Segmentation.from_dataset(pydicom.dcmread(io.BytesIO(content)), copy=False)
     if str(ds.FrameOfReferenceUID) != grid.frame_of_reference_uid:
         raise ProofFailed(ResultReason.PROOF_FAILED, "the segmentation lies in another frame of reference")
+    _prove_plane(ds, grid)
     decoded = np.zeros(grid.shape, np.uint8)
     to_index = np.linalg.inv(grid.affine)
     frames = ds.pixel_array.reshape(-1, grid.shape[1], grid.shape[2])
@@ -133,6 +134,17 @@ def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[
         number = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         decoded[k][frame > 0] = labels[number - 1]
     return decoded
+
+
+def _prove_plane(ds: Dataset, grid: Grid) -> None:
+    """Compare matrix, orientation and spacing of a SEG's frames with the grid's slices, by their farthest corner."""
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, np.float64)
+    between_rows, between_columns = (float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing)
+    drift = np.abs(np.column_stack([cosines[3:] * between_rows, cosines[:3] * between_columns]) - grid.affine[:3, 1:3])
+    if (ds.Rows, ds.Columns) != grid.shape[1:] or float((drift @ grid.shape[1:]).max()) > PLACE_TOLERANCE_MM:
+        sentence = "the frames of the segmentation differ from the slices in matrix, orientation or pixel spacing"
+        raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
 
 
 PLACE_TOLERANCE_MM = 0.5

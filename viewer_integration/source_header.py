@@ -5,6 +5,7 @@ from copy import deepcopy
 
 from pydicom.config import RAISE
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
 from conversion.decision import Decision
@@ -24,6 +25,9 @@ _COPIED = (
     "ReferringPhysicianName",
 )
 """Attributes that a derived object takes over from its source."""
+
+UNICODE = "ISO_IR 192"
+"""Character set of every result: it holds the text of every source, whatever set that came in (PS3.3 C.12.1.1.2)."""
 
 _REQUIRED = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
@@ -54,11 +58,12 @@ def clean_source_headers(headers: Sequence[Dataset]) -> tuple[list[Dataset], tup
             if not ds.get(keyword):
                 sentence = f"the reference series has no {keyword}, so no result can be placed on it"
                 raise UnusableSource(ResultReason.SOURCE_HEADERS, sentence)
+        ds.decode()
+        ds.SpecificCharacterSet = UNICODE
         for keyword in _COPIED:
-            if keyword not in ds:
-                setattr(ds, keyword, "")
-            elif not _valid(ds, keyword):
-                setattr(ds, keyword, "")
+            valid = _valid(ds, keyword)
+            setattr(ds, keyword, str(ds.get(keyword) or "") if valid else "")
+            if not valid:
                 reason = f"the source's {keyword} breaks the standard, so the result leaves it empty"
                 decisions[keyword] = Decision(code="header_emptied", subject=keyword, reason=reason)
         cleaned.append(ds)
@@ -66,7 +71,9 @@ def clean_source_headers(headers: Sequence[Dataset]) -> tuple[list[Dataset], tup
 
 
 def _valid(ds: Dataset, keyword: str) -> bool:
-    value = str(ds[keyword].value or "")
+    if isinstance(ds.get(keyword), MultiValue):
+        return False
+    value = str(ds.get(keyword) or "")
     if keyword == "PatientSex":
         return value in ("", "M", "F", "O")
     if not value:

@@ -105,7 +105,8 @@ def _with_tumour(image: Field, sequence: Sequence, tumour: Tumour, seed: int) ->
     labels, part = tumour.labels[box], image[box]
     patchy = smooth_noise((seed, 32), part.shape, 6.0)
     edema = ndimage.gaussian_filter(tumour.infiltration[box] * (labels == ED), 0.8)
-    part += edema * (0.85 * sequence.ed * (1.0 + 0.05 * patchy) + 0.15 * part - part)
+    water = 1.0 + 0.08 * patchy  # more of it is darker on T1 and brighter on T2 at once
+    part += edema * 0.85 * (1.0 + (sequence.ed - 1.0) * water - part)
     for label, value, variation, softness in ((ET, sequence.et, 0.14, 0.6), (NCR, sequence.ncr, 0.08, 0.8)):
         weight = ndimage.gaussian_filter((labels == label).astype(np.float32), softness)
         part += weight * (value * (1.0 + variation * patchy) - part)

@@ -130,4 +130,5 @@ def drop_sequences(images: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(keep[1] | keep[3]):
         keep = keep.clone()
         keep[3] = present[3]
+        keep[1] = present[1] & ~present[3]
     return images * keep[:, None, None], keep

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.steps import STEPS
+from dicom_node.peers import put_peer
 from tests.support.node import SENDER, Node, destination, running_node
 from tests.support.pacs import Pacs, instance_of, instance_of_file, running_pacs, store
 from tests.support.small_study import make_small_study
 
+STEPS = ("select", "convert", "align", "segment", "encode", "deliver")
 ATTEMPTS = 8
 STEP_DEADLINE_S = 90.0
-DONE = "SELECT workflow_uuid, function_name FROM operation_outputs WHERE function_name IN {}".format(repr(STEPS))
-SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
 
 
 def _send(node: Node, name: str) -> str:
@@ -28,7 +27,8 @@ def _send(node: Node, name: str) -> str:
 
 def _steps_done(node: Node) -> set[tuple[str, str]]:
     """Return every (run, step) that the workflow's own books call complete."""
-    return {(run, step) for run, step in node.rows("workflow.sqlite", DONE)}
+    rows = node.rows("workflow.sqlite", "SELECT workflow_uuid, function_name FROM operation_outputs")
+    return {(run, step) for run, step in rows if step in STEPS}
 
 
 def _run_in_step(node: Node, study_uid: str, step: str) -> str | None:
@@ -119,8 +119,12 @@ def test_a_node_killed_at_any_step_delivers_every_study_once(tmp_path: Path) -> 
         assert [study.revision for study in node.status().studies] == [1] * len(study_uids)
 
 
-def test_a_destination_that_refuses_is_tried_again_and_the_reason_is_shown_meanwhile(tmp_path: Path) -> None:
-    with running_pacs() as pacs, running_node(tmp_path, [SENDER, destination(pacs)]) as node:
+def test_results_are_kept_without_a_destination_and_one_that_refuses_is_tried_again(tmp_path: Path) -> None:
+    with running_pacs() as pacs, running_node(tmp_path) as node:
+        kept = node.wait_for_state(_send(node, "kept"), {"stored"})
+        assert kept.reason == "no destination is configured: the results are kept on the node"
+        assert all((node.settings.node.folder / path).is_file() for _, _, path in kept.results)
+        put_peer(node.database, destination(pacs))
         pacs.answer = 0xA700
         study_uid = _send(node, "refused")
         waiting = node.wait_for_state(study_uid, {"undelivered"})
@@ -129,12 +133,6 @@ def test_a_destination_that_refuses_is_tried_again_and_the_reason_is_shown_meanw
         pacs.answer = 0x0000
         _assert_delivered_once(node, pacs, study_uid)
         assert pacs.refused == len(waiting.results)
-
-
-def test_results_are_kept_while_no_destination_is_configured(tmp_path: Path) -> None:
-    with running_node(tmp_path) as node:
-        study = node.wait_for_state(_send(node, "kept"), {"stored"})
-        assert study.reason == "no destination is configured: the results are kept on the node"
-        assert all((node.settings.node.folder / path).is_file() for _, _, path in study.results)
-        text = node.command("status", "--json").stdout
-        assert [found["state"] for found in json.loads(text)["studies"]] == ["stored"]
+        assert set(pacs.received) == {uid for _, uid, _ in waiting.results}
+        states = [found["state"] for found in json.loads(node.command("status", "--json").stdout)["studies"]]
+        assert states == ["delivered", "stored"]

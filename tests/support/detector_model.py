@@ -1,6 +1,6 @@
 """A model folder whose answer is known: a real U-Net of the allow-list with weights set by hand.
 
-It calls WT what is bright on FLAIR, TC what is bright on T1CE, and ET what is bright on T2, in each axial slice, and
+It calls WT what is bright on FLAIR, TC what is bright on T1CE, and ET what is bright on T1, in each axial slice, and
 moves its answer by `SHIFT_ROWS` rows to the back: so an exchanged channel, a flipped row or a transposed slice shows.
 """
 
@@ -21,11 +21,18 @@ SHIFT_ROWS = 2
 LIMIT = 2.0
 """Brightness from which the detector answers, in standard deviations of a slice."""
 
-_T1, _T1CE, _T2, _FLAIR = range(4)
+_CHANNELS = ["T1", "T1CE", "T2", "FLAIR"]
 
 
-def write_detector(folder: Path, **changes: object) -> Path:
-    """Write the model folder; `changes` replace fields of its manifest.
+def write_detector(folder: Path, seen: tuple[str, str, str] = ("FLAIR", "T1CE", "T1"), **changes: object) -> Path:
+    """Write the model folder.
+
+    Parameters
+    ----------
+    seen
+        The sequences on which WT, TC and ET are bright.
+    changes
+        Other values of the manifest's fields.
 
     Returns
     -------
@@ -33,18 +40,19 @@ def write_detector(folder: Path, **changes: object) -> Path:
         The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_weights(), folder / "weights.safetensors")
+    save_file(_weights(seen), folder / "weights.safetensors")
     manifest = {
         "name": "detector",
         "version": "1.2.3",
         "architecture": "unet2d",
         "network": NETWORK,
-        "channels": ["T1", "T1CE", "T2", "FLAIR"],
+        "channels": _CHANNELS,
         "one_of": ["T1CE", "FLAIR"],
         "core_needs": ["T1CE"],
         "spacing_mm": 1.0,
         "thresholds": [0.5, 0.5, 0.5],
         "minimum_lesion_ml": 0.3,
+        "minimum_share": 0.0,
         "weights_sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
         "licence": "CC0",
         "intended_use": "Tests",
@@ -53,15 +61,15 @@ def write_detector(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def _weights() -> dict[str, Tensor]:
+def _weights(seen: tuple[str, str, str]) -> dict[str, Tensor]:
     """Return weights that lead three channels through the first level and nothing through the deeper ones."""
     weights = {
         name: torch.ones_like(value) if "norm" in name and name.endswith("weight") else torch.zeros_like(value)
         for name, value in build_network("unet2d", NETWORK).state_dict().items()
     }
     for prefix in ("input_block", "skip_layers.downsample"):
-        for feature, channel in enumerate((_FLAIR, _T1CE, _T2)):
-            weights[f"{prefix}.conv1.conv.weight"][feature, channel, 0, 1] = 1.0
+        for feature, channel in enumerate(seen):
+            weights[f"{prefix}.conv1.conv.weight"][feature, _CHANNELS.index(channel), 0, 1] = 1.0
             weights[f"{prefix}.conv2.conv.weight"][feature, feature, 0, 1] = 1.0
     for prefix in ("upsamples.1", "skip_layers.upsample"):
         for feature in range(3):

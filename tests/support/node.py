@@ -21,8 +21,8 @@ from tests.support.orthanc import free_port
 from tests.support.pacs import Pacs, echo
 
 SENDER = Peer(name="Sender", ae_title="SENDER")
-START_S = 90.0
 STOP_S = 30.0
+START_S = 120.0
 POLL_S = 0.02
 
 

@@ -1,12 +1,14 @@
 """A real storage SCP that keeps what it is sent, and a sender that stores any bytes at any storage SCP."""
 
+import socket
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -18,6 +20,28 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 
 VERIFICATION = "1.2.840.10008.1.1"
 TIMEOUT_S = 30.0
+
+
+class OpenSockets:
+    """Closes connections for certain: pynetdicom leaves a socket open when the other side was the first to close it."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def handler(self) -> tuple[evt.EventType, Callable[[evt.Event], None]]:
+        """Give this to whatever opens associations."""
+        return evt.EVT_CONN_OPEN, self._on_open
+
+    def close(self) -> None:
+        """Close what was opened, as often as one likes."""
+        for one in self._sockets:
+            one.close()
+
+    def _on_open(self, event: evt.Event) -> None:
+        transport = event.assoc.dul.socket
+        if transport is not None and transport.socket is not None:
+            self._sockets.append(transport.socket)
 
 
 @dataclass(kw_only=True)
@@ -69,7 +93,9 @@ def running_pacs(ae_title: str = "PACS") -> Iterator[Pacs]:
     entity.add_supported_context(VERIFICATION)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax))
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, pacs._on_store)])
+    sockets = OpenSockets()
+    handlers: list[Any] = [(evt.EVT_C_STORE, pacs._on_store), sockets.handler]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     assert server is not None
     pacs.port = int(server.server_address[1])
     try:
@@ -77,6 +103,7 @@ def running_pacs(ae_title: str = "PACS") -> Iterator[Pacs]:
     finally:
         pacs.release()
         entity.shutdown()
+        sockets.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,39 +153,51 @@ def store(
         When the association is not accepted.
     """
     pairs = sorted({(one.sop_class_uid, one.transfer_syntax_uid) for one in instances})
-    assoc = _associate(pairs, port, calling_ae, called_ae)
-    contexts = {(str(c.abstract_syntax), str(c.transfer_syntax[0])): c.context_id for c in assoc.accepted_contexts}
-    try:
+    with association(pairs, port, calling_ae, called_ae) as assoc:
+        contexts = {(str(c.abstract_syntax), str(c.transfer_syntax[0])): c.context_id for c in assoc.accepted_contexts}
         return [
             _send(assoc, one, contexts[one.sop_class_uid, one.transfer_syntax_uid] or 0, message_id)
             for message_id, one in enumerate(instances, start=1)
         ]
-    finally:
-        if assoc.is_established:
-            assoc.release()
 
 
 def echo(port: int, calling_ae: str = "SENDER", called_ae: str = "GLIONODE") -> bool:
     """Tell whether a C-ECHO is answered with success."""
     try:
-        assoc = _associate([(VERIFICATION, ExplicitVRLittleEndian)], port, calling_ae, called_ae)
+        with association([(VERIFICATION, ExplicitVRLittleEndian)], port, calling_ae, called_ae) as assoc:
+            return bool(assoc.send_c_echo().get("Status") == 0x0000)
     except ConnectionRefusedError:
         return False
-    status = assoc.send_c_echo().get("Status")
-    assoc.release()
-    return bool(status == 0x0000)
 
 
-def _associate(pairs: Sequence[tuple[str, str]], port: int, calling_ae: str, called_ae: str) -> Association:
+@contextmanager
+def association(
+    pairs: Sequence[tuple[str, str]], port: int, calling_ae: str = "SENDER", called_ae: str = "GLIONODE"
+) -> Iterator[Association]:
+    """Associate for pairs of SOP class and transfer syntax, and release at the end.
+
+    Raises
+    ------
+    ConnectionRefusedError
+        When the association is not accepted.
+    """
     entity = AE(ae_title=calling_ae)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = TIMEOUT_S
     for sop_class_uid, transfer_syntax_uid in pairs:
         entity.add_requested_context(sop_class_uid, transfer_syntax_uid)
-    assoc = entity.associate("127.0.0.1", port, ae_title=called_ae)
-    if not assoc.is_established:
-        message = "rejected" if assoc.is_rejected else "no answer"
-        raise ConnectionRefusedError(message)
-    return assoc
+    sockets = OpenSockets()
+    assoc = entity.associate("127.0.0.1", port, ae_title=called_ae, evt_handlers=[sockets.handler])
+    try:
+        if not assoc.is_established:
+            message = "rejected" if assoc.is_rejected else "no answer"
+            raise ConnectionRefusedError(message)
+        yield assoc
+    finally:
+        if assoc.is_established:
+            assoc.release()
+        if assoc.ident is not None:  # a rejected one was never started
+            assoc.join(TIMEOUT_S)
+        sockets.close()
 
 
 def _send(assoc: Association, instance: Instance, context_id: int, message_id: int) -> int | None:

@@ -17,7 +17,7 @@ from dicom_node.demo.anatomy import Head, Tissue
 from dicom_node.demo.contrast import SEQUENCES
 from dicom_node.demo.phantom import DEMO_PLAN, TEST_PLANS, Phantom, PhantomPlan, make_phantom, write_study
 from dicom_node.demo.smooth_noise import smooth_noise
-from dicom_node.demo.tumour import grow_tumour
+from dicom_node.demo.tumour import Tumour, grow_tumour
 from tests.support.phantoms import ROLES, phantom_of, small_plan, small_series, write_shuffled
 
 CENTROID_MM = 0.5
@@ -32,9 +32,9 @@ class ReadSeries:
     voxels: NDArray[np.float64]
     first: pydicom.Dataset
 
-    def centroid_mm(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the centre of mass of a mask in patient LPS."""
-        index = np.mean(np.nonzero(mask), axis=1)
+    def centroid_mm(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the centre of mass of a stack of weights in patient LPS."""
+        index = np.tensordot(weights, np.moveaxis(np.indices(weights.shape), 0, -1), axes=3) / weights.sum()
         return np.asarray((self.affine @ [*index, 1.0])[:3])
 
 
@@ -54,25 +54,32 @@ def read_series(folder: Path) -> ReadSeries:
     return ReadSeries(affine=affine, voxels=voxels, first=instances[0])
 
 
-def in_plain_white_matter(phantom: Phantom) -> Phantom:
-    """Return the same tumour in a head of nothing but white matter, so that all of its border shows everywhere."""
-    head = phantom.head
-    nothing = np.zeros_like(head.gm)
-    tissue = np.full_like(head.tissue, Tissue.BRAIN)
-    return replace(phantom, head=Head(tissue=tissue, gm=nothing, wm=np.ones_like(head.wm), texture=nothing))
+def of_one_kind_in_white_matter(phantom: Phantom) -> Phantom:
+    """Return the same tumour, all edema, in a head of nothing but white matter.
+
+    What it changes in an image is then proportional to how much of a voxel it fills.
+    """
+    whole = phantom.tumour.labels > 0
+    nothing = np.zeros_like(phantom.head.gm)
+    return replace(
+        phantom,
+        head=Head(
+            tissue=np.full_like(phantom.head.tissue, Tissue.BRAIN), gm=nothing, wm=nothing + 1.0, texture=nothing
+        ),
+        tumour=Tumour(labels=np.where(whole, np.uint8(ED), np.uint8(0)), infiltration=whole.astype(np.float32)),
+    )
 
 
-def changed_by_tumour(phantom: Phantom, folder: Path) -> dict[str, tuple[ReadSeries, NDArray[np.bool_]]]:
-    """Return each series by role, and where it differs from the same head without tumour (same noise in both)."""
+def changes_by_tumour(phantom: Phantom, folder: Path) -> dict[str, tuple[ReadSeries, NDArray[np.float64]]]:
+    """Return each series by role, and its difference from the same head without tumour (same noise in both)."""
     write_study(phantom, folder / "ill")
-    labels = np.zeros_like(phantom.tumour.labels)
-    healthy = replace(phantom.tumour, labels=labels, infiltration=labels.astype(np.float32))
+    healthy = grow_tumour(replace(phantom.plan, size_ml=0.0), phantom.head)
     write_study(replace(phantom, tumour=healthy), folder / "well")
-    changed = {}
+    changes = {}
     for series in phantom.plan.series:
         ill, well = (read_series(folder / name / str(series.number)) for name in ("ill", "well"))
-        changed[series.role] = ill, np.abs(ill.voxels - well.voxels) > 0.03 * SEQUENCES[series.role].scale
-    return changed
+        changes[series.role] = ill, np.abs(ill.voxels - well.voxels) / SEQUENCES[series.role].scale
+    return changes
 
 
 @pytest.mark.parametrize("plan", [DEMO_PLAN, *TEST_PLANS], ids=lambda plan: str(plan.seed))
@@ -123,16 +130,17 @@ def test_tumour_lies_in_the_files_where_the_plan_put_it(tmp_path: Path) -> None:
     planes = (("T1", "sagittal"), ("T1CE", "coronal"), ("T2", "axial"), ("FLAIR", "axial"))
     series = [small_series(role, number, plane) for number, (role, plane) in enumerate(planes, 1)]
     series[2] = replace(series[2], oblique_deg=(20.0, -8.0, 5.0))
-    phantom = in_plain_white_matter(phantom_of(replace(small_plan(), series=tuple(series))))
-    for role, (read, changed) in changed_by_tumour(phantom, tmp_path).items():
-        distance_mm = np.linalg.norm(read.centroid_mm(changed) - phantom.tumour_centroid_mm)
+    phantom = of_one_kind_in_white_matter(phantom_of(replace(small_plan(), series=tuple(series))))
+    for role, (read, change) in changes_by_tumour(phantom, tmp_path).items():
+        distance_mm = np.linalg.norm(read.centroid_mm(change) - phantom.tumour_centroid_mm)
         assert distance_mm < CENTROID_MM, f"{role}: {distance_mm:.2f} mm"
 
 
 def test_tumour_changes_the_real_head_where_the_labels_are(tmp_path: Path) -> None:
     phantom = phantom_of(small_plan(roles=("T2", "T1CE")))
-    for role, (series, changed) in changed_by_tumour(phantom, tmp_path).items():
-        labels = phantom.labels_at(series.affine, series.voxels.shape)
+    for role, (read, change) in changes_by_tumour(phantom, tmp_path).items():
+        labels = phantom.labels_at(read.affine, read.voxels.shape)
+        changed = change > 0.05
         assert np.count_nonzero(changed & (labels == NCR)) / np.count_nonzero(labels == NCR) > 0.9, role
         assert np.count_nonzero(changed & (labels == 0)) / np.count_nonzero(changed) < 0.35, role
 
@@ -156,9 +164,10 @@ def test_head_motion_between_series_moves_the_image_and_not_the_truth(tmp_path: 
     still = small_plan(roles=("FLAIR",))
     shift = (6.0, -4.0, 0.0)
     moved = replace(still, series=(replace(still.series[0], patient_shift_mm=shift),))
-    _, before = changed_by_tumour(phantom_of(still), tmp_path / "still")["FLAIR"]
-    series, after = changed_by_tumour(phantom_of(moved), tmp_path / "moved")["FLAIR"]
-    np.testing.assert_allclose(series.centroid_mm(after) - series.centroid_mm(before), shift, atol=CENTROID_MM)
+    phantoms = (of_one_kind_in_white_matter(phantom_of(plan)) for plan in (still, moved))
+    before, after = (changes_by_tumour(phantom, tmp_path / str(k))["FLAIR"] for k, phantom in enumerate(phantoms))
+    motion = after[0].centroid_mm(after[1]) - before[0].centroid_mm(before[1])
+    np.testing.assert_allclose(motion, shift, atol=CENTROID_MM)
     np.testing.assert_array_equal(phantom_of(moved).tumour_centroid_mm, phantom_of(still).tumour_centroid_mm)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ SHIPPED = sorted(path.parent.name for path in MODELS_FOLDER.glob("*/manifest.jso
 
 def _refusal(folder: Path | str) -> UnusableModel:
     with pytest.raises(UnusableModel) as caught:
-        load_model(str(folder), "cpu")
+        load_model(str(folder), "cpu", threads=1)
     return caught.value
 
 
@@ -32,7 +33,7 @@ def _replace_weights(folder: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_loads_by_its_name_and_verifies(name: str) -> None:
-    model = load_model(name, "cpu")
+    model = load_model(name, "cpu", threads=1)
     assert model.manifest.channels == CHANNELS
     assert set(model.manifest.one_of) == {"T1CE", "FLAIR"}
     assert model.manifest.core_needs == ("T1CE",)
@@ -49,14 +50,14 @@ def test_shipped_weights_stay_below_16_mib_together() -> None:
 
 def test_the_identity_is_the_hash_of_the_manifest(tmp_path: Path) -> None:
     folder = write_detector(tmp_path)
-    identity = load_model(str(folder), "cpu").identity
+    identity = load_model(str(folder), "cpu", threads=1).identity
     assert (identity.name, identity.version) == ("detector", "1.2.3")
     assert identity.sha256 == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
 
 
 def test_loaded_weights_are_those_of_the_file(tmp_path: Path) -> None:
     folder = write_detector(tmp_path)
-    loaded = load_model(str(folder), "cpu").network.state_dict()
+    loaded = load_model(str(folder), "cpu", threads=1).network.state_dict()
     for name, tensor in load_file(folder / "weights.safetensors").items():
         assert torch.equal(loaded[name], tensor)
 
@@ -66,7 +67,9 @@ def test_half_precision_weights_are_widened(tmp_path: Path) -> None:
     halved = {name: tensor.half() for name, tensor in load_file(folder / "weights.safetensors").items()}
     save_file(halved, tmp_path / "half")
     _replace_weights(folder, (tmp_path / "half").read_bytes())
-    assert {tensor.dtype for tensor in load_model(str(folder), "cpu").network.parameters()} == {torch.float32}
+    assert {tensor.dtype for tensor in load_model(str(folder), "cpu", threads=1).network.parameters()} == {
+        torch.float32
+    }
 
 
 @pytest.mark.parametrize("position", [0, 5000, -1])
@@ -105,7 +108,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(tmp_path: Path) -> Non
     ids=["architecture", "other size", "unknown setting"],
 )
 def test_a_network_that_this_version_cannot_build_is_refused(
-    tmp_path: Path, changes: dict[str, object], sentence: str
+    tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     error = _refusal(write_detector(tmp_path, **changes))
     assert error.reason is InferenceReason.MODEL_UNKNOWN

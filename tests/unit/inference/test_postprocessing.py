@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from inference.postprocessing import label_regions, without_islands
+from inference.postprocessing import label_regions, largest_component, without_islands
 from inference.regions import REGION_LABELS, Label, Region
 
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
@@ -69,6 +69,14 @@ def test_what_is_kept_stays_where_it_is() -> None:
 
 def test_an_empty_mask_stays_empty() -> None:
     assert not without_islands(np.zeros((2, 3, 4), bool), 10).any()
+
+
+def test_the_largest_component_is_counted() -> None:
+    mask = _islands()
+    assert largest_component(mask) == 5
+    mask[0, 0, 0:4] = False
+    assert largest_component(mask) == 2
+    assert largest_component(np.zeros((2, 3, 4), bool)) == 0
 
 
 @given(MASKS, st.integers(0, 12))

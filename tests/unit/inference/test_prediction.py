@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from inference.model_bundle import ModelBundle, load_model
 from inference.prediction import BATCH_SLICES, predict_slices
+from inference.preprocessing import CHANNELS
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 
 SLICES, ROWS, COLUMNS = BATCH_SLICES + 3, 62, 65
@@ -15,7 +16,7 @@ SLICES, ROWS, COLUMNS = BATCH_SLICES + 3, 62, 65
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
-    return load_model(str(write_detector(tmp_path_factory.mktemp("detector"))), "cpu")
+    return load_model(str(write_detector(tmp_path_factory.mktemp("detector"))), "cpu", threads=1)
 
 
 def _channels(marked: list[int]) -> NDArray[np.float32]:
@@ -27,7 +28,7 @@ def _channels(marked: list[int]) -> NDArray[np.float32]:
 
 
 def _wt(model: ModelBundle, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return predict_slices(model, channels)[0] >= 0.5
+    return np.asarray(predict_slices(model, channels)[0] >= 0.5)
 
 
 def test_the_answer_has_the_shape_of_the_stack_whatever_the_padding(detector: ModelBundle) -> None:
@@ -57,12 +58,25 @@ def test_each_region_is_a_map_of_its_own(detector: ModelBundle) -> None:
 
 def test_a_mirrored_head_gives_the_mirrored_answer() -> None:
     """With the shipped weights, which know left from right unless both views are averaged."""
-    model = load_model("glioma-unet2d", "cpu")
+    model = load_model("glioma-unet2d", "cpu", threads=1)
     rng = np.random.default_rng(11)
     channels = _channels([1])[:, :2, :48, :48] + rng.uniform(0, 0.3, (4, 2, 48, 48)).astype(np.float32)
+    channels[1] = 0.0
     plain, mirrored = predict_slices(model, channels), predict_slices(model, channels[..., ::-1])
     assert np.allclose(plain, mirrored[..., ::-1], atol=1e-6)
-    assert not np.allclose(plain, plain[..., ::-1], atol=0.01)
+    assert np.abs(plain - plain[..., ::-1]).max() > 0.01
+
+
+@pytest.mark.parametrize(("missing", "probability"), [(None, 0.5), ("T1CE", 1.0), ("FLAIR", 1.0), ("T1", 0.5)])
+def test_the_second_look_goes_without_t2_where_contrast_and_flair_are_there(
+    tmp_path: Path, missing: str | None, probability: float
+) -> None:
+    model = load_model(str(write_detector(tmp_path, seen=("FLAIR", "T1CE", "T2"))), "cpu", threads=1)
+    channels = _channels([])
+    channels[2, 3, 14:24, 40:50] = 3.0
+    if missing is not None:
+        channels[CHANNELS.index(missing)] = 0.0
+    assert predict_slices(model, channels)[2].max() == pytest.approx(probability, abs=0.05)
 
 
 def test_the_same_input_gives_the_same_answer(detector: ModelBundle) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,10 @@ from tests.support.detector_model import SHIFT_ROWS, write_detector
 from tests.support.dicom_series import axis_aligned
 from tests.support.strategies import directions
 
-CENTRE_MM = np.array([9.0, -8.0, 6.0])
+CENTRE_MM = np.array([7.0, -6.0, 4.0])
 """Middle of the tumour: left, front, head."""
 
-RADIUS_MM = {Role.FLAIR: 9.0, Role.T1CE: 6.5, Role.T2: 4.0}
+RADIUS_MM = {Role.FLAIR: 11.0, Role.T1CE: 8.5, Role.T1: 6.0}
 """Where each sequence is bright: WT, TC and ET as the detector sees them."""
 
 EXTENT_MM = 60.0
@@ -33,7 +34,7 @@ ALL = (Role.T1, Role.T1CE, Role.T2, Role.FLAIR)
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
-    return Segmenter(load_model(str(write_detector(tmp_path_factory.mktemp("detector"))), "cpu"))
+    return Segmenter(load_model(str(write_detector(tmp_path_factory.mktemp("detector"))), "cpu", threads=1))
 
 
 def _grid(linear: NDArray[np.float64]) -> Grid:
@@ -92,13 +93,13 @@ def _check_against_truth(segmentation: Segmentation) -> None:
     grid = segmentation.label_volume.grid
     centre = CENTRE_MM + SHIFT_ROWS * _backwards(grid)
     findings = measure(segmentation)
-    for region, role in ((Region.WT, Role.FLAIR), (Region.TC, Role.T1CE), (Region.ET, Role.T2)):
+    for region, role in ((Region.WT, Role.FLAIR), (Region.TC, Role.T1CE), (Region.ET, Role.T1)):
         truth = _sphere(_points(grid), RADIUS_MM[role], centre)
         assert _dice(segmentation.probabilities[region] >= 0.5, truth) > 0.9
         found = findings.of(region)
         assert found.centroid_mm is not None
         assert np.linalg.norm(np.array(found.centroid_mm) - centre) < 0.5
-        assert found.volume_ml == pytest.approx(np.count_nonzero(truth) * grid.voxel_volume_ml, rel=0.12)
+        assert found.volume_ml == pytest.approx(np.count_nonzero(truth) * grid.voxel_volume_ml, rel=0.2)
 
 
 @pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
@@ -113,14 +114,14 @@ def test_the_same_anatomy_is_found_in_every_plane(
 
 
 @given(directions(tilt_deg=18.0))
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 def test_the_same_anatomy_is_found_in_any_orientation(segmenter: Segmenter, matrix: NDArray[np.float64]) -> None:
     _check_against_truth(segmenter.segment(_aligned(_grid(matrix * [1.6, 1.2, 1.0]))))
 
 
 def test_the_shipped_model_sees_the_same_head_in_every_plane() -> None:
     """Its probabilities are compared voxel by voxel in the patient, so that weights of any quality serve."""
-    shipped = Segmenter(load_model("glioma-unet2d", "cpu"))
+    shipped = Segmenter(load_model("glioma-unet2d", "cpu", threads=1))
     axial = shipped.segment(_aligned(_axial()))
     for linear in (_axial().affine[:3, [2, 0, 1]] * [-1, 1, -1], _axial().affine[:3, [1, 0, 2]] * [1, -1, 1]):
         grid = _grid(linear)
@@ -168,6 +169,7 @@ def test_a_missing_sequence_is_an_empty_channel_of_its_own(segmenter: Segmenter)
     assert findings.of(Region.TC).volume_ml > 0.5
     assert findings.of(Region.WT).volume_ml > findings.of(Region.TC).volume_ml
     assert findings.of(Region.ET).voxels == 0
+    assert findings.of(Region.NCR).voxels == findings.of(Region.TC).voxels
     assert [decision.subject for decision in segmentation.decisions] == ["T1", "T2"]
 
 
@@ -188,30 +190,49 @@ def test_a_series_without_signal_is_refused_and_named(segmenter: Segmenter) -> N
     assert caught.value.reason is InferenceReason.EMPTY_VOLUME
 
 
-@pytest.mark.parametrize(("minimum_ml", "lesions"), [(0.3, 1), (0.0, 2)])
-def test_specks_below_the_smallest_lesion_are_left_out(tmp_path: Path, minimum_ml: float, lesions: int) -> None:
-    segmenter = Segmenter(load_model(str(write_detector(tmp_path, minimum_lesion_ml=minimum_ml)), "cpu"))
-    speck = np.array([-12.0, 8.0, -16.0])
-    labels = segmenter.segment(_aligned(_axial(), extra={Role.FLAIR: speck})).label_volume.labels
+@pytest.mark.parametrize(
+    ("limits", "lesions"),
+    [
+        ({"minimum_lesion_ml": 0.3, "minimum_share": 0.0}, 1),
+        ({"minimum_lesion_ml": 0.0, "minimum_share": 0.1}, 1),
+        ({"minimum_lesion_ml": 0.05, "minimum_share": 0.005}, 2),
+        ({"minimum_lesion_ml": 0.0, "minimum_share": 0.0}, 2),
+    ],
+)
+def test_specks_below_the_smallest_lesion_are_left_out_and_that_is_said(
+    tmp_path: Path, limits: dict[str, Any], lesions: int
+) -> None:
+    segmenter = Segmenter(load_model(str(write_detector(tmp_path, **limits)), "cpu", threads=1))
+    speck = np.array([-12.0, 8.0, -19.0])
+    segmentation = segmenter.segment(_aligned(_axial(), extra={Role.FLAIR: speck}))
     near_speck = _sphere(_points(_axial()), 6.0, speck)
-    assert bool(labels[near_speck].any()) == (lesions == 2)
-    assert bool(labels[~near_speck].any())
+    assert bool(segmentation.label_volume.labels[near_speck].any()) == (lesions == 2)
+    assert bool(segmentation.label_volume.labels[~near_speck].any())
+    assert [decision.code for decision in segmentation.decisions] == ["islands"] * (2 - lesions)
+
+
+def test_what_lies_outside_the_brain_is_left_out_and_that_is_said(segmenter: Segmenter) -> None:
+    grid = _axial()
+    wt = np.zeros(grid.shape, np.float32)
+    wt[5:15, 20:40, 20:40] = 1.0
+    brain = np.zeros(grid.shape, bool)
+    brain[:, :, 30:] = True
+    labels, decisions = segmenter._labels({Region.WT: wt}, grid, brain)
+    assert np.array_equal(labels > 0, (wt > 0) & brain)
+    assert [(decision.code, decision.subject) for decision in decisions] == [("outside_brain", "WT")]
+    assert decisions[0].reason.startswith("4.0 ml")
+    assert segmenter._labels({Region.WT: wt * brain}, grid, brain)[1] == []
+    assert np.array_equal(segmenter._labels({Region.WT: wt}, grid, None)[0] > 0, wt > 0)
 
 
 @pytest.mark.parametrize(
     ("thresholds", "emptied"),
-    [([1.1, 0.5, 0.5], Region.WT), ([0.5, 1.1, 0.5], Region.NCR), ([0.5, 0.5, 1.1], Region.ET)],
+    [([1.1, 0.5, 0.5], set(Region)), ([0.5, 1.1, 0.5], {Region.NCR}), ([0.5, 0.5, 1.1], {Region.ET})],
 )
-def test_each_threshold_belongs_to_its_region(tmp_path: Path, thresholds: list[float], emptied: Region) -> None:
-    segmenter = Segmenter(load_model(str(write_detector(tmp_path, thresholds=thresholds)), "cpu"))
+def test_each_threshold_belongs_to_its_region(tmp_path: Path, thresholds: list[float], emptied: set[Region]) -> None:
+    segmenter = Segmenter(load_model(str(write_detector(tmp_path, thresholds=thresholds)), "cpu", threads=1))
     findings = measure(segmenter.segment(_aligned(_axial())))
-    empty = {finding.region for finding in findings.regions if finding.voxels == 0}
-    assert empty == (set(findings_regions()) if emptied is Region.WT else {emptied})
-
-
-def findings_regions() -> tuple[Region, ...]:
-    """Return every region: without a whole tumour all are empty."""
-    return tuple(Region)
+    assert {finding.region for finding in findings.regions if finding.voxels == 0} == emptied
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,388 @@
+"""The listener over real sockets: what is stored, what is refused, and who is let in."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    JPEG2000,
+    CTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    RLELossless,
+)
+
+from dicom_node.database import Database, InstanceRow, RefusalRow, StudyRow, StudyState, open_database
+from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
+from dicom_node.peers import Peer, put_peer, set_enabled
+from dicom_node.settings import Settings, read_settings
+from tests.support.pacs import Instance, association, echo, instance_of, store
+from tests.support.small_study import make_small_study, uid_of
+
+SENDER = Peer(name="Sender", ae_title="SENDER")
+COMPRESSED = (JPEGLosslessSV1, JPEGLossless, JPEG2000Lossless, JPEG2000, RLELossless)
+STORAGE_CLASSES = {
+    "CT": CTImageStorage,
+    "Enhanced MR": EnhancedMRImageStorage,
+    "Comprehensive 3D SR": "1.2.840.10008.5.1.4.1.1.88.34",
+    "Segmentation": "1.2.840.10008.5.1.4.1.1.66.4",
+    "Encapsulated PDF": "1.2.840.10008.5.1.4.1.1.104.1",
+    "Grayscale presentation state": "1.2.840.10008.5.1.4.1.1.11.1",
+    "Secondary capture": "1.2.840.10008.5.1.4.1.1.7",
+}
+
+
+def _settings(folder: Path, **values: str) -> Settings:
+    fixed = {"GLIONODE_NODE_FOLDER": str(folder), "GLIONODE_NODE_DICOM_PORT": "0"}
+    return read_settings(environment={**fixed, **values})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "node"
+
+
+@pytest.fixture
+def database(folder: Path) -> Iterator[Database]:
+    opened = open_database(_settings(folder).database_url)
+    put_peer(opened, SENDER)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def start(folder: Path, database: Database) -> Iterator[Callable[..., int]]:
+    """Return a function that starts a listener with settings and returns its port."""
+    started: list[Listener] = []
+
+    def run(**values: str) -> int:
+        started.append(Listener(_settings(folder, **values), database))
+        started[-1].start()
+        return started[-1].port
+
+    yield run
+    for listener in started:
+        listener.stop()
+
+
+@pytest.fixture
+def port(start: Callable[..., int]) -> int:
+    return start()
+
+
+@pytest.fixture
+def image() -> Dataset:
+    return make_small_study("listener", roles=["FLAIR"])[0]
+
+
+def _rows(database: Database) -> list[InstanceRow]:
+    with database.session() as session:
+        return list(session.scalars(sa.select(InstanceRow).order_by(InstanceRow.id)))
+
+
+def _refusals(database: Database) -> list[RefusalRow]:
+    with database.session() as session:
+        return list(session.scalars(sa.select(RefusalRow).order_by(RefusalRow.id)))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "inbox").rglob("*") if path.is_file())
+
+
+def _data_set(path: Path) -> bytes:
+    """Return what follows the file meta information."""
+    content = path.read_bytes()
+    assert content[128:132] == b"DICM"
+    length = int.from_bytes(content[140:144], "little")  # value of (0002,0000)
+    return content[144 + length :]
+
+
+def _with_frames(ds: Dataset, *frames: bytes) -> Dataset:
+    ds.PixelData = encapsulate(list(frames))
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    return ds
+
+
+def test_an_echo_is_answered(port: int) -> None:
+    assert echo(port)
+
+
+def test_the_port_is_not_known_before_the_start(folder: Path, database: Database) -> None:
+    with pytest.raises(RuntimeError, match="not been started"):
+        Listener(_settings(folder), database).port  # noqa: B018 - the property raises
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_uncompressed_bytes_are_stored_as_received(
+    port: int, folder: Path, database: Database, image: Dataset, syntax: str
+) -> None:
+    sent = instance_of(image, syntax)
+    assert store([sent], port) == [0x0000]
+    (path,), (row,) = _files(folder), _rows(database)
+    assert _data_set(path) == sent.data_set
+    assert path == folder / row.path
+    assert row.transfer_syntax_uid == dcmread(path).file_meta.TransferSyntaxUID == syntax
+    assert row.sha256 == hashlib.sha256(sent.data_set).hexdigest()
+    assert (row.calling_ae, row.sop_class_uid, row.current) == ("SENDER", image.SOPClassUID, True)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_compressed_bytes_are_stored_as_received_even_if_no_decoder_could_read_them(
+    port: int, folder: Path, image: Dataset, syntax: str
+) -> None:
+    sent = instance_of(_with_frames(image, b"\xff\x4f no decoder reads this \xff\xd9"), syntax)
+    assert store([sent], port) == [0x0000]
+    (path,) = _files(folder)
+    assert _data_set(path) == sent.data_set
+    assert dcmread(path).file_meta.TransferSyntaxUID == syntax
+
+
+def test_every_transfer_syntax_that_is_accepted_is_tested() -> None:
+    assert set(ACCEPTED_TRANSFER_SYNTAXES) == {ExplicitVRLittleEndian, ImplicitVRLittleEndian, *COMPRESSED}
+
+
+@pytest.mark.parametrize("sop_class", STORAGE_CLASSES.values(), ids=STORAGE_CLASSES.keys())
+def test_every_storage_class_is_kept(
+    port: int, folder: Path, database: Database, image: Dataset, sop_class: str
+) -> None:
+    image.SOPClassUID = sop_class
+    sent = instance_of(image)
+    assert store([sent], port) == [0x0000]
+    assert [_data_set(path) for path in _files(folder)] == [sent.data_set]
+    assert [row.sop_class_uid for row in _rows(database)] == [sop_class]
+
+
+def test_the_same_instance_twice_is_one_file_and_one_row(
+    port: int, folder: Path, database: Database, image: Dataset
+) -> None:
+    sent = instance_of(image)
+    assert store([sent, sent], port) == [0x0000, 0x0000]
+    assert store([sent], port) == [0x0000]
+    assert len(_files(folder)) == len(_rows(database)) == 1
+
+
+def test_a_repeat_does_not_open_the_study_again(port: int, database: Database, image: Dataset) -> None:
+    sent = instance_of(image)
+    store([sent], port)
+    with database.session() as session:
+        session.get_one(StudyRow, image.StudyInstanceUID).state = StudyState.DELIVERED
+    store([sent], port)
+    with database.session() as session:
+        assert session.get_one(StudyRow, image.StudyInstanceUID).state == StudyState.DELIVERED
+
+
+def test_other_bytes_under_the_same_uid_are_both_kept_and_the_newest_is_current(
+    port: int, folder: Path, database: Database, image: Dataset
+) -> None:
+    first = instance_of(image)
+    image.SeriesDescription = "corrected"
+    second = instance_of(image)
+    assert store([first, second], port) == [0x0000, 0x0000]
+    assert sorted(_data_set(path) for path in _files(folder)) == sorted([first.data_set, second.data_set])
+    assert [(_data_set(folder / row.path), row.current) for row in _rows(database)] == [
+        (first.data_set, False),
+        (second.data_set, True),
+    ]
+
+
+def test_an_older_version_that_comes_again_is_current_again(
+    port: int, folder: Path, database: Database, image: Dataset
+) -> None:
+    first = instance_of(image)
+    image.SeriesDescription = "other"
+    second = instance_of(image)
+    assert store([first, second, first], port) == [0x0000] * 3
+    assert [row.current for row in _rows(database)] == [True, False]
+    assert len(_files(folder)) == 2
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+@pytest.mark.parametrize(
+    "value", ["../../../outside", "1.2/../../3", "1.2\\3", "..", "1." + "2" * 70, "1.02", "1.2.x"], ids=repr
+)
+def test_a_uid_that_is_none_is_refused_and_nothing_is_written(
+    port: int, folder: Path, database: Database, image: Dataset, keyword: str, value: str
+) -> None:
+    name = image.SOPInstanceUID
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image[keyword].VR = "LO"  # of which pydicom believes anything
+        setattr(image, keyword, value)
+        sent = replace(instance_of(image, ImplicitVRLittleEndian), sop_instance_uid=name)
+    before = sorted(folder.parent.rglob("*"))
+    assert store([sent], port) == [0xC000]
+    assert sorted(folder.parent.rglob("*")) == before
+    (refusal,) = _refusals(database)
+    assert (refusal.code, refusal.calling_ae) == ("invalid_uid", "SENDER")
+    assert keyword in refusal.reason
+    assert value not in refusal.reason
+    assert echo(port)
+
+
+def test_a_request_with_a_path_as_its_uid_is_refused_and_nothing_is_written(
+    port: int, folder: Path, database: Database, image: Dataset
+) -> None:
+    sent = instance_of(image)
+    before = sorted(folder.parent.rglob("*"))
+    assert store([replace(sent, sop_instance_uid="../../outside")], port) == [0xA900]
+    assert sorted(folder.parent.rglob("*")) == before
+    assert [refusal.code for refusal in _refusals(database)] == ["uid_mismatch"]
+
+
+def test_a_request_that_names_another_instance_is_refused(
+    port: int, folder: Path, database: Database, image: Dataset
+) -> None:
+    sent = replace(instance_of(image), sop_instance_uid=uid_of("another"))
+    assert store([sent], port) == [0xA900]
+    assert [refusal.code for refusal in _refusals(database)] == ["uid_mismatch"]
+    assert _files(folder) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x00", b"this is no DICOM at all", os.urandom(4096), b"\x08\x00\x18\x00UI\xff\xff1.2"]
+)
+def test_what_is_no_data_set_is_refused(
+    port: int, folder: Path, database: Database, image: Dataset, content: bytes
+) -> None:
+    sent = replace(instance_of(image), data_set=content)
+    (status,) = store([sent], port)
+    assert status == 0xC000
+    (refusal,) = _refusals(database)
+    assert refusal.code in ("unreadable_data_set", "invalid_uid")
+    assert "damaged" in refusal.reason
+    assert _files(folder) == []
+    assert echo(port)
+
+
+def test_what_cannot_be_written_stays_with_the_sender(
+    port: int, folder: Path, database: Database, image: Dataset
+) -> None:
+    (folder / "inbox").write_text("a file where the folder should be")
+    assert store([instance_of(image)], port) == [0xA700]
+    (refusal,) = _refusals(database)
+    assert refusal.code == "not_stored"
+    assert "the sender keeps it" in refusal.reason
+    assert _rows(database) == []
+    (folder / "inbox").unlink()
+    assert store([instance_of(image)], port) == [0x0000]
+
+
+def test_no_half_written_file_is_left(port: int, folder: Path, image: Dataset) -> None:
+    assert store([instance_of(image)], port) == [0x0000]
+    assert [path.suffix for path in _files(folder)] == [".dcm"]
+
+
+def test_an_unknown_calling_ae_title_is_rejected_with_its_reason(port: int, database: Database) -> None:
+    with pytest.raises(ConnectionRefusedError, match="rejected"), association(_pairs(), port, "STRANGER"):
+        pass
+    (refusal,) = _refusals(database)
+    assert (refusal.code, refusal.calling_ae) == ("calling_ae_title", "STRANGER")
+    assert "add it on the AE titles page" in refusal.reason
+
+
+def test_another_called_ae_title_is_rejected_with_its_reason(port: int, database: Database) -> None:
+    assert not echo(port, called_ae="ELSEWHERE")
+    (refusal,) = _refusals(database)
+    assert refusal.code == "called_ae_title"
+    assert "'ELSEWHERE'" in refusal.reason
+    assert "'GLIONODE'" in refusal.reason
+
+
+def test_a_change_of_the_peers_acts_on_the_next_association(port: int, database: Database) -> None:
+    assert echo(port)
+    set_enabled(database, "Sender", enabled=False)
+    assert not echo(port)
+    put_peer(database, Peer(name="Another", ae_title="ANOTHER"))
+    assert echo(port, "ANOTHER")
+    assert not echo(port)
+    set_enabled(database, "Sender", enabled=True)
+    assert echo(port)
+
+
+def test_a_peer_that_only_receives_may_not_send(port: int, database: Database) -> None:
+    put_peer(database, replace(SENDER, may_send=False))
+    assert not echo(port)
+
+
+def test_without_any_peer_everybody_is_rejected(port: int, database: Database) -> None:
+    set_enabled(database, "Sender", enabled=False)
+    assert not echo(port)
+    assert not echo(port, "ANY")
+    assert not echo(port, "")
+
+
+def test_everybody_is_let_in_where_the_setting_says_so(start: Callable[..., int], database: Database) -> None:
+    set_enabled(database, "Sender", enabled=False)
+    open_port = start(GLIONODE_NODE_ANY_CALLING_AE="true")
+    assert echo(open_port, "STRANGER")
+    assert not echo(open_port, "STRANGER", called_ae="ELSEWHERE")
+
+
+def test_nobody_is_let_in_while_the_peers_cannot_be_read(port: int, database: Database) -> None:
+    with database.session() as session:
+        session.execute(sa.text("ALTER TABLE peer RENAME TO hidden"))
+    assert not echo(port, "STRANGER")
+    with database.session() as session:
+        session.execute(sa.text("ALTER TABLE hidden RENAME TO peer"))
+    assert echo(port)
+
+
+def test_one_association_too_many_is_rejected_and_told(start: Callable[..., int], database: Database) -> None:
+    limited = start(GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS="1")
+    with association(_pairs(), limited):
+        assert not echo(limited)
+    (refusal,) = _refusals(database)
+    assert refusal.code == "association_limit"
+
+
+def test_several_senders_at_once_lose_nothing(port: int, folder: Path, database: Database) -> None:
+    senders = [f"SENDER{number}" for number in range(4)]
+    for title in senders:
+        put_peer(database, Peer(name=title, ae_title=title))
+    shared = [instance_of(ds) for ds in make_small_study("of all", roles=["T2"])]
+    own = {title: [instance_of(ds) for ds in make_small_study(title, roles=["FLAIR"])] for title in senders}
+
+    def send(title: str) -> list[int | None]:
+        return store([*own[title], *shared], port, title)
+
+    with ThreadPoolExecutor(len(senders)) as pool:
+        statuses = [status for answer in pool.map(send, senders) for status in answer]
+    assert set(statuses) == {0x0000}
+    expected = {
+        one.sop_instance_uid: one.data_set for one in (*shared, *(each for group in own.values() for each in group))
+    }
+    rows = _rows(database)
+    assert {row.sop_instance_uid: _data_set(folder / row.path) for row in rows} == expected
+    assert len(rows) == len(_files(folder)) == len(expected)
+    assert all(row.current for row in rows)
+
+
+def _pairs() -> list[tuple[str, str]]:
+    return [("1.2.840.10008.1.1", ExplicitVRLittleEndian)]
+
+
+def test_the_sender_keeps_what_the_books_did_not_take(
+    port: int, database: Database, image: Dataset, folder: Path
+) -> None:
+    with database.session() as session:
+        session.execute(sa.text("ALTER TABLE instance RENAME TO hidden"))
+    sent: Instance = instance_of(image)
+    assert store([sent], port) == [0xA700]
+    with database.session() as session:
+        session.execute(sa.text("ALTER TABLE hidden RENAME TO instance"))
+    assert store([sent], port) == [0x0000]
+    assert [_data_set(path) for path in _files(folder)] == [sent.data_set]
