@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from dicom_node.logs import configure_logs
 from dicom_node.settings import Settings, SettingsError, read_settings
 
 __all__ = ["main"]
@@ -64,6 +65,7 @@ def cli(context: click.Context, config: Path | None) -> None:
     if config is not None:
         os.environ["GLIONODE_CONFIG"] = str(config.absolute())
     context.ensure_object(dict)
+    configure_logs("command", quiet=True)
 
 
 @cli.command(epilog=_example("glionode serve --site site.toml"))

@@ -12,13 +12,15 @@ import structlog
 __all__ = ["configure_logs"]
 
 
-def configure_logs(role: str) -> None:
+def configure_logs(role: str, *, quiet: bool = False) -> None:
     """Set up logging once per process.
 
     Parameters
     ----------
     role
         Name of the process, written into every event.
+    quiet
+        Leave out everything below an error: for commands, whose one line on stderr is for a person.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
     for noisy in ("pynetdicom", "dbos", "pydicom", "httpx"):
@@ -35,6 +37,7 @@ def configure_logs(role: str) -> None:
             structlog.processors.ExceptionRenderer(_where_it_happened),
             structlog.processors.JSONRenderer(),
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if quiet else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 

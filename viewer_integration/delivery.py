@@ -52,7 +52,7 @@ def send_files(paths: Sequence[Path], destination: Destination, calling_ae: str)
     is kept. Never raises for what the destination or the network does.
     """
     metas = [(path, _read_meta(path)) for path in paths]
-    pairs = {(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID) for _, meta in metas if meta is not None}
+    pairs: set[tuple[str, str]] = {(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for _, m in metas if m is not None}
     assoc = _associate(pairs, destination, calling_ae) if pairs else None
     try:
         for path, meta in metas:
@@ -90,6 +90,8 @@ def _why_not(assoc: Association, destination: Destination) -> str:
         return f"{where} rejected the association; check that it knows this node's AE title"
     if assoc.is_aborted:
         return f"{where} aborted the association"
+    if assoc.is_released:
+        return f"{where} closed the association"
     return f"{where} does not answer; check address, port and firewall"
 
 

@@ -194,8 +194,9 @@ TEST_PLANS = (
     ),
     PhantomPlan(
         seed=202,
-        tumour_centre_mm=(-46.0, 22.0, -6.0),
-        size_ml=20.0,
+        tumour_centre_mm=(-44.0, 22.0, -6.0),
+        size_ml=24.0,
+        core_share=0.38,
         patient_shift_mm=(-3.0, 5.0, -8.0),
         series=_coarse_series("sagittal", "axial", "axial", (-15.0, 4.0, 0.0)),
     ),

@@ -79,7 +79,7 @@ def _grow(plan: PhantomPlan, head: Head, box: Box) -> tuple[NDArray[np.uint8], F
     inner = radius * np.exp(0.3 * smooth_noise((plan.seed, 21), gm.shape, 10.0))
     necrosis = _grown(inner, core & (depth > _RIM_MM), round(core_voxels * plan.necrosis_share))
     reach = ndimage.distance_transform_edt(~core).astype(np.float32)
-    along_tracts = 14.0 * ndimage.gaussian_filter(wm, 1.5) - 4.0 * ndimage.gaussian_filter(gm, 1.5)
+    along_tracts = 12.0 * ndimage.gaussian_filter(wm, 2.5) - 4.0 * ndimage.gaussian_filter(gm, 2.5)
     reach += 5.0 * smooth_noise((plan.seed, 22), gm.shape, 15.0) - along_tracts
     reach[core] = reach.min() - 1.0
     whole = _grown(reach, parenchyma | core, round(plan.size_ml * _VOXELS_PER_ML))

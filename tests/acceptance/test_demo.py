@@ -1,0 +1,51 @@
+"""`glionode demo` from an empty folder, and then the link it printed, served and opened."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference.regions import Region
+from tests.support.browser import chromium, open_study, overlay_pixels, show_slice, take_screenshot
+from tests.support.node import Node
+from viewer_integration.codes import SEGMENTS
+
+SCREENSHOT = Path(__file__).with_name("demo_overlay.png")
+TUMOUR_HEIGHT = 0.45
+"""Where the demo's tumour lies in its axial T1 after contrast, 0 at the top of the head to 1."""
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+def test_demo_prints_what_came_back_and_its_link_opens_the_overlay(tmp_path: Path) -> None:
+    node = Node(tmp_path, {})
+    command = [sys.executable, "-m", "dicom_node.cli", "demo", "--json"]
+    done = subprocess.run(
+        command, env=node.environment, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert set(shown["sequences"]) == {"T1", "T1CE", "T2", "FLAIR"}
+    assert set(shown["volumes_ml"]) == set(Region)
+    assert shown["volumes_ml"]["WT"] == pytest.approx(shown["implanted_ml"]["WT"], rel=0.5)
+    assert sorted(shown["files"]) == ["SEG", "SR"]
+    assert all(Path(path).is_file() for path in shown["files"].values())
+
+    node.start()
+    try:
+        with chromium() as browser:
+            page = open_study(browser, shown["link"], segments=3)
+            show_slice(page, TUMOUR_HEIGHT)
+            for concept in list(SEGMENTS.values())[:3]:
+                assert overlay_pixels(page, concept.rgb) > 20, concept.name
+            take_screenshot(page, tmp_path / "overlay.png")
+    finally:
+        node.stop()
+        node.database.engine.dispose()
+    if os.environ.get("GLIONODE_UPDATE_SCREENSHOT"):
+        shutil.copy(tmp_path / "overlay.png", SCREENSHOT)
+    assert SCREENSHOT.stat().st_size > 10_000

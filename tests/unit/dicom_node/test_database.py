@@ -1,0 +1,108 @@
+"""The node's books: migrations, durability of settings, and sessions."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+import dicom_node.migrations
+from dicom_node.database import (
+    Base,
+    Database,
+    InstanceRow,
+    RunState,
+    SecretRow,
+    StudyRow,
+    StudyState,
+    open_database,
+    utc_now,
+)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'new folder' / 'node.sqlite'}"
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = open_database(url)
+    yield opened
+    opened.engine.dispose()
+
+
+def test_the_migrations_give_the_tables_of_the_models(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_can_be_undone(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(dicom_node.migrations.__path__[0])))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert sa.inspect(database.engine).get_table_names() == ["alembic_version"]
+
+
+def test_a_database_can_be_opened_again_and_keeps_what_it_holds(database: Database, url: str) -> None:
+    with database.session() as session:
+        session.add(SecretRow(name="kept", value="value"))
+    again = open_database(url)
+    with again.session() as session:
+        assert session.get_one(SecretRow, "kept").value == "value"
+    again.engine.dispose()
+
+
+def test_sqlite_is_durable_and_holds_its_references(database: Database) -> None:
+    with database.session() as session:
+        pragmas = {
+            name: session.execute(sa.text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
+
+
+def test_an_instance_without_its_study_is_refused(database: Database) -> None:
+    row = {"sop_instance_uid": "1.2", "series_uid": "1.3", "sop_class_uid": "1.4", "transfer_syntax_uid": "1.5"}
+    rest = {"patient_key": "", "sha256": "", "path": "", "calling_ae": ""}
+    with pytest.raises(sa.exc.IntegrityError), database.session() as session:
+        session.add(InstanceRow(study_uid="1.1", **row, **rest))
+
+
+def test_a_session_that_raises_leaves_nothing(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.session() as session:
+        session.add(SecretRow(name="lost", value=""))
+        session.flush()
+        _ = 1 // 0
+    with database.session() as session:
+        assert session.get(SecretRow, "lost") is None
+
+
+def test_times_come_back_aware_and_in_utc(database: Database) -> None:
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.1", key="k"))
+    with database.session() as session:
+        study = session.get_one(StudyRow, "1.1")
+        assert study.first_received_at.tzinfo == UTC
+        assert utc_now() - timedelta(minutes=5) < study.first_received_at <= utc_now()
+        assert study.state == StudyState.RECEIVING
+
+
+def test_a_time_of_another_zone_is_kept_as_the_moment_it_was(database: Database) -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.1", key="k", last_received_at=noon))
+    with database.session() as session:
+        assert session.get_one(StudyRow, "1.1").last_received_at == noon
+
+
+def test_every_state_of_a_run_is_a_state_of_its_study() -> None:
+    assert {str(state) for state in RunState} < {str(state) for state in StudyState}

@@ -1,0 +1,148 @@
+"""Settings: every key from file and environment, errors that name the key, secrets that stay hidden."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_node.settings import Settings, SettingsError, config_folder, masked_settings, read_settings
+
+DEFAULTS: dict[str, dict[str, Any]] = tomllib.loads((config_folder() / "default.toml").read_text(encoding="utf-8"))
+KEYS = [(section, key) for section, keys in DEFAULTS.items() for key in keys]
+OTHER_VALUES = {"reference": "FLAIR", "ae_title": "OTHER"}
+
+
+def _other(section: str, key: str) -> str | int | float | bool:
+    """Return an allowed value that is not the default."""
+    default = DEFAULTS[section][key]
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int | float):
+        return default + 1
+    return OTHER_VALUES.get(key, f"other-{key}")
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "site.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_shipped_defaults_are_what_is_read() -> None:
+    assert masked_settings(read_settings(environment={})) == DEFAULTS
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_every_key_can_be_set_by_a_file(tmp_path: Path, section: str, key: str) -> None:
+    wanted = _other(section, key)
+    settings = read_settings(_write(tmp_path, f"[{section}]\n{key} = {_toml(wanted)}\n"), environment={})
+    expected = {name: dict(keys) for name, keys in DEFAULTS.items()}
+    expected[section][key] = wanted
+    assert masked_settings(settings) == expected
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_every_key_can_be_set_by_a_variable_which_wins_over_the_file(tmp_path: Path, section: str, key: str) -> None:
+    site = _write(tmp_path, f"[{section}]\n{key} = {_toml(DEFAULTS[section][key])}\n")
+    wanted = _other(section, key)
+    variables = {f"GLIONODE_{section}_{key}".upper(): str(wanted), "GLIONODE_CONFIG": str(site)}
+    assert masked_settings(read_settings(environment=variables))[section][key] == wanted
+
+
+@pytest.mark.parametrize(("section", "key"), [pair for pair in KEYS if not isinstance(DEFAULTS[pair[0]][pair[1]], str)])
+def test_a_variable_of_the_wrong_type_is_named(section: str, key: str) -> None:
+    name = f"GLIONODE_{section}_{key}".upper()
+    with pytest.raises(SettingsError, match=f"{name}='many'"):
+        read_settings(environment={name: "many"})
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_a_file_with_a_value_of_the_wrong_type_names_the_key(tmp_path: Path, section: str, key: str) -> None:
+    wrong = "1" if isinstance(DEFAULTS[section][key], str) else '"text"'
+    if key == "folder" and section == "node":
+        wrong = "[1]"
+    with pytest.raises(SettingsError, match=rf"{section}\.{key}"):
+        read_settings(_write(tmp_path, f"[{section}]\n{key} = {wrong}\n"), environment={})
+
+
+def test_a_whole_number_does_where_a_fraction_may_stand(tmp_path: Path) -> None:
+    site = _write(tmp_path, "[assembly]\nquiet_period_s = 5\n")
+    assert read_settings(site, environment={}).assembly.quiet_period_s == 5.0
+
+
+def test_the_file_that_is_given_wins_over_the_one_that_a_variable_names(tmp_path: Path) -> None:
+    site = _write(tmp_path, '[node]\nae_title = "GIVEN"\n')
+    assert read_settings(site, environment={"GLIONODE_CONFIG": "/absent.toml"}).node.ae_title == "GIVEN"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[nodes]\nport = 1\n", r"unknown section \[nodes\]; known: node, "),
+        ("[node]\nport = 1\n", r"unknown key node\.port; known: folder, "),
+        ('ae_title = "X"\n', r"unknown section \[ae_title\]"),
+        ("[node\n", "site.toml: "),
+        ('[node]\nae_title = ""\n', r"node\.ae_title"),
+        ('[node]\nae_title = "SEVENTEENLETTERS1"\n', r"node\.ae_title"),
+        ('[node]\nae_title = "A\\\\B"\n', r"node\.ae_title"),
+        ('[processing]\nreference = "T2"\n', r"processing\.reference"),
+    ],
+)
+def test_an_unusable_file_is_explained(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        read_settings(_write(tmp_path, text), environment={})
+
+
+def test_an_absent_file_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"/absent\.toml: No such file"):
+        read_settings(Path("/absent.toml"), environment={})
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_bytes(b'[node]\nae_title = "\xff\xfe"\n')
+    with pytest.raises(SettingsError, match=r"site\.toml"):
+        read_settings(path, environment={})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("postgresql+psycopg://host/db", "postgresql+psycopg://host/db"),
+        ("postgresql+psycopg://user@host/db", "postgresql+psycopg://user@host/db"),
+        ("postgresql+psycopg://user:sesame@host/db", "postgresql+psycopg://user:***@host/db"),
+        ("postgresql+psycopg://:sesame@host/db", "postgresql+psycopg://:***@host/db"),
+        ("postgresql+psycopg://user:se:s@me@host/db", "postgresql+psycopg://user:***@host/db"),
+        (
+            "postgresql+psycopg://host/db?user=u&password=sesame&x=1",
+            "postgresql+psycopg://host/db?user=u&password=***&x=1",
+        ),
+    ],
+)
+def test_the_password_of_the_database_is_masked(url: str, shown: str) -> None:
+    settings = read_settings(environment={"GLIONODE_DATABASE_URL": url})
+    assert masked_settings(settings)["database"]["url"] == shown
+    assert settings.database.url == url
+
+
+def test_the_database_is_sqlite_in_the_folder_unless_a_url_is_given(tmp_path: Path) -> None:
+    folder = {"GLIONODE_NODE_FOLDER": str(tmp_path)}
+    assert read_settings(environment=folder).database_url == f"sqlite:///{tmp_path}/glionode.sqlite"
+    url = {"GLIONODE_DATABASE_URL": "postgresql+psycopg://host/db"}
+    assert read_settings(environment={**folder, **url}).database_url == url["GLIONODE_DATABASE_URL"]
+
+
+@pytest.mark.parametrize(
+    "read", [lambda s: s.node, lambda s: s.processing, lambda s: s], ids=["node", "processing", "all"]
+)
+def test_settings_do_not_change(read: Callable[[Settings], object]) -> None:
+    with pytest.raises(AttributeError):
+        vars(type(read(read_settings(environment={}))))  # a frozen dataclass
+        read(read_settings(environment={})).__setattr__("folder", "elsewhere")

@@ -1,0 +1,237 @@
+"""The objects of a run: the same again to the byte, other content under another UID, and proved before they leave."""
+
+import io
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from conversion.volume import Grid, LabelVolume
+from inference.measurements import measure
+from inference.segmentation import ModelIdentity
+from tests.support.dicom_series import axis_aligned
+from tests.support.hand_made_run import PROVENANCE, Run, make_run, segmentation_of
+from viewer_integration.errors import ProofFailed, ResultReason, UnusableSource
+from viewer_integration.result import _prove, decode_labels
+
+
+def _labels() -> NDArray[np.uint8]:
+    labels = np.zeros((6, 9, 11), np.uint8)
+    labels[1:5, 2:7, 3:9] = 2
+    labels[2:4, 3:6, 4:7] = 1
+    labels[3, 4, 5:7] = 3
+    return labels
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("run"), _labels(), axis_aligned("sagittal"), [2, 0, 5, 3, 1, 4])
+
+
+def _relabelled(run: Run, labels: NDArray[np.uint8]) -> Run:
+    segmentation = segmentation_of(LabelVolume(grid=run.segmentation.label_volume.grid, labels=labels))
+    return replace(run, segmentation=segmentation, findings=measure(segmentation))
+
+
+def _uids(run: Run) -> set[str]:
+    return {uid for each in run.encode().objects for uid in (each.sop_instance_uid, each.series_uid)}
+
+
+def test_seg_comes_before_the_sr_that_references_it(run: Run) -> None:
+    results = run.encode()
+    assert [each.kind for each in results.objects] == ["SEG", "SR"]
+    assert results.decisions == ()
+    for each in results.objects:
+        ds = pydicom.dcmread(io.BytesIO(each.content))
+        assert (ds.SOPClassUID, ds.SOPInstanceUID) == (each.sop_class_uid, each.sop_instance_uid)
+        assert ds.SeriesInstanceUID == each.series_uid
+        assert ds.file_meta.MediaStorageSOPInstanceUID == each.sop_instance_uid
+        assert each.content[128:132] == b"DICM"
+
+
+def test_a_repeat_is_the_same_to_the_byte(run: Run, tmp_path: Path) -> None:
+    again = make_run(tmp_path, _labels(), axis_aligned("sagittal"))
+    assert [each.content for each in run.encode().objects] == [each.content for each in again.encode().objects]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"manifest_sha256": "00" * 32},
+        {"settings_sha256": "00" * 32},
+        {"software_version": "0.1.1"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_provenance_makes_other_uids(run: Run, change: dict[str, str]) -> None:
+    other = replace(run, provenance=replace(PROVENANCE, **change))  # type: ignore[arg-type]
+    assert _uids(run).isdisjoint(_uids(other))
+
+
+def test_another_model_makes_other_uids(run: Run) -> None:
+    model = ModelIdentity(name="hand-made", version="3.2.1", sha256="ac" * 32)
+    assert _uids(run).isdisjoint(_uids(replace(run, segmentation=replace(run.segmentation, model=model))))
+
+
+def test_one_other_voxel_makes_other_uids(run: Run) -> None:
+    labels = run.segmentation.label_volume.labels.copy()
+    labels[0, 0, 0] = 2
+    assert _uids(run).isdisjoint(_uids(_relabelled(run, labels)))
+
+
+def test_voxels_moved_without_change_of_volume_make_other_uids(run: Run) -> None:
+    labels = np.roll(run.segmentation.label_volume.labels, 1, axis=1)
+    moved = _relabelled(run, labels)
+    assert [f.volume_ml for f in moved.findings.regions] == [f.volume_ml for f in run.findings.regions]
+    assert _uids(run).isdisjoint(_uids(moved))
+
+
+def test_the_hour_of_completeness_is_no_part_of_the_identity(run: Run) -> None:
+    later = replace(PROVENANCE, ready_at=PROVENANCE.ready_at + timedelta(hours=1))
+    assert _uids(run) == _uids(replace(run, provenance=later))
+
+
+def test_nothing_found_gives_a_report_alone_and_says_why(run: Run) -> None:
+    results = _relabelled(run, np.zeros_like(run.segmentation.label_volume.labels)).encode()
+    assert [each.kind for each in results.objects] == ["SR"]
+    assert [decision.code for decision in results.decisions] == ["no_tumour"]
+
+
+def test_what_was_emptied_in_the_headers_is_said(run: Run) -> None:
+    headers = deepcopy(run.headers)
+    for ds in headers:
+        ds.PatientSex = "X"
+    results = replace(run, headers=headers).encode()
+    assert [(decision.code, decision.subject) for decision in results.decisions] == [("header_emptied", "PatientSex")]
+    assert not pydicom.dcmread(io.BytesIO(results.objects[0].content)).PatientSex
+
+
+def test_a_source_without_frame_of_reference_is_refused(run: Run) -> None:
+    headers = deepcopy(run.headers)
+    for ds in headers:
+        del ds.FrameOfReferenceUID
+    with pytest.raises(UnusableSource):
+        replace(run, headers=headers).encode()
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        ("ISO_IR 100", "Müller-Lüdenscheidt^Jörg"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 192", "Großmann^Zoë=山田^太郎"),
+    ],
+)
+def test_names_that_are_not_ascii_survive_in_seg_and_sr(tmp_path: Path, character_set: object, name: str) -> None:
+    run = make_run(tmp_path, _labels(), axis_aligned("axial"), SpecificCharacterSet=character_set, PatientName=name)
+    for each in run.encode().objects:
+        assert str(pydicom.dcmread(io.BytesIO(each.content)).PatientName) == name
+        assert name.encode() in each.content
+
+
+def _tampered(run: Run, tamper: Callable[[Dataset], None]) -> bytes:
+    ds = pydicom.dcmread(io.BytesIO(run.encode().objects[0].content))
+    tamper(ds)
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    return buffer.getvalue()
+
+
+def _one_bit(ds: Dataset) -> None:
+    pixels = bytearray(ds.PixelData)
+    pixels[len(pixels) // 2] ^= 1
+    ds.PixelData = bytes(pixels)
+
+
+def _frame_moved(ds: Dataset) -> None:
+    ds.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence[0].ImagePositionPatient[0] += 1.0
+
+
+def _frames_exchanged(ds: Dataset) -> None:
+    first, second = (ds.PerFrameFunctionalGroupsSequence[k].PlanePositionSequence[0] for k in (0, 1))
+    first.ImagePositionPatient, second.ImagePositionPatient = second.ImagePositionPatient, first.ImagePositionPatient
+
+
+def _segments_exchanged(ds: Dataset) -> None:
+    for item in ds.PerFrameFunctionalGroupsSequence:
+        (number,) = item.SegmentIdentificationSequence
+        number.ReferencedSegmentNumber = {1: 2, 2: 1, 3: 3}[number.ReferencedSegmentNumber]
+
+
+def _frame_outside(ds: Dataset) -> None:
+    position = ds.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient
+    position[0] -= 600.0
+
+
+def _other_frame_of_reference(ds: Dataset) -> None:
+    ds.FrameOfReferenceUID = "1.2.3.4"
+
+
+def _mirrored(ds: Dataset) -> None:
+    cosines = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    cosines[:3] = [-value for value in cosines[:3]]
+
+
+def _turned(ds: Dataset) -> None:
+    plane = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    plane.ImageOrientationPatient = [*plane.ImageOrientationPatient[3:], *plane.ImageOrientationPatient[:3]]
+
+
+def _stretched(ds: Dataset) -> None:
+    ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [1.25, 1.5]
+
+
+def _transposed(ds: Dataset) -> None:
+    ds.Rows, ds.Columns = ds.Columns, ds.Rows
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        _one_bit,
+        _frame_moved,
+        _frames_exchanged,
+        _segments_exchanged,
+        _frame_outside,
+        _other_frame_of_reference,
+        _mirrored,
+        _turned,
+        _stretched,
+        _transposed,
+    ],
+    ids=lambda tamper: tamper.__name__.strip("_"),
+)
+def test_the_proof_refuses_a_tampered_object(run: Run, tamper: Callable[[Dataset], None]) -> None:
+    with pytest.raises(ProofFailed) as caught:
+        _prove(_tampered(run, tamper), run.segmentation)
+    assert caught.value.reason is ResultReason.PROOF_FAILED
+
+
+def test_the_proof_accepts_the_object_and_the_refusal_counts_the_voxels(run: Run) -> None:
+    _prove(_tampered(run, lambda _: None), run.segmentation)
+    with pytest.raises(ProofFailed, match="in 1 voxels"):
+        _prove(_tampered(run, _one_bit), run.segmentation)
+
+
+def test_labels_are_decoded_by_positions_onto_the_grid(run: Run) -> None:
+    content = run.encode().objects[0].content
+    grid = run.segmentation.label_volume.grid
+    assert np.array_equal(decode_labels(content, grid, (1, 2, 3)), run.segmentation.label_volume.labels)
+    assert np.array_equal(decode_labels(content, grid, (7, 8, 9)) > 0, run.segmentation.label_volume.labels > 0)
+
+
+def test_labels_are_not_decoded_onto_another_grid(run: Run) -> None:
+    content = run.encode().objects[0].content
+    grid = run.segmentation.label_volume.grid
+    affine = grid.affine.copy()
+    affine[:3, 3] += grid.affine[:3, 0] / 2
+    shifted = Grid(shape=grid.shape, affine=affine, frame_of_reference_uid=grid.frame_of_reference_uid)
+    with pytest.raises(ProofFailed, match=r"1\.50 mm beside"):
+        decode_labels(content, shifted, (1, 2, 3))
