@@ -40,10 +40,15 @@ def utc_now() -> datetime:
 
 
 class _UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware time; SQLite forgets the zone, so it is put back on reading."""
+    """An aware time; SQLite forgets the zone, so UTC is written, and put back on reading."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Return the time to store in UTC."""
+        del dialect
+        return value.astimezone(UTC) if value is not None else value
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         """Return the stored time as UTC."""

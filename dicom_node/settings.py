@@ -163,7 +163,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
     except OSError as error:
         message = f"settings file {path}: {error.strerror}"
         raise SettingsError(message) from error
-    except tomllib.TOMLDecodeError as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         message = f"settings file {path}: {error}"
         raise SettingsError(message) from error
 
@@ -198,8 +198,10 @@ def _section(cls: type, values: Mapping[str, Any], section: str) -> Any:  # noqa
     converted = {}
     for field in fields(cls):
         value, wanted = values[field.name], hints[field.name]
-        if wanted is Path or (wanted is float and type(value) is int):
-            value = wanted(value)
+        if wanted is Path and isinstance(value, str):
+            value = Path(value)
+        elif wanted is float and type(value) is int:
+            value = float(value)
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             message = f"{section}.{field.name} = {value!r}: a {wanted.__name__} is needed"
             raise SettingsError(message)
@@ -211,5 +213,6 @@ def masked_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return every section as plain values, with the password of the database URL hidden."""
     shown: dict[str, dict[str, Any]] = asdict(settings)
     shown["node"]["folder"] = str(settings.node.folder)
-    shown["database"]["url"] = re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", settings.database.url)
+    url = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", settings.database.url)
+    shown["database"]["url"] = re.sub(r"([?&]password=)[^&]*", r"\1***", url)
     return shown

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 __all__ = ["DeliveryReceipt", "Destination", "send_files"]
@@ -53,11 +53,13 @@ def send_files(paths: Sequence[Path], destination: Destination, calling_ae: str)
     """
     metas = [(path, _read_meta(path)) for path in paths]
     pairs: set[tuple[str, str]] = {(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for _, m in metas if m is not None}
-    assoc = _associate(pairs, destination, calling_ae) if pairs else None
+    assoc, refusal = _associate(pairs, destination, calling_ae) if pairs else (None, "")
     try:
         for path, meta in metas:
             if meta is None or assoc is None:
                 yield _failed(path, "", None, "not a DICOM file; not sent")
+            elif refusal:
+                yield _failed(path, str(meta.MediaStorageSOPInstanceUID), None, refusal)
             else:
                 yield _send(assoc, path, str(meta.MediaStorageSOPInstanceUID), destination)
     finally:
@@ -74,30 +76,37 @@ def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | None:
     return meta if all(meta.get(keyword) for keyword in needed) else None
 
 
-def _associate(pairs: set[tuple[str, str]], destination: Destination, calling_ae: str) -> Association:
+def _associate(pairs: set[tuple[str, str]], destination: Destination, calling_ae: str) -> tuple[Association, str]:
+    """Return the association, and why it was not established."""
     entity = AE(ae_title=calling_ae)
     entity.connection_timeout = CONNECTION_TIMEOUT_S
     entity.acse_timeout = CONNECTION_TIMEOUT_S
     entity.dimse_timeout = entity.network_timeout = ANSWER_TIMEOUT_S
     for sop_class, transfer_syntax in sorted(pairs)[:MAXIMUM_CONTEXTS]:
         entity.add_requested_context(sop_class, transfer_syntax)
-    return entity.associate(destination.host, destination.port, ae_title=destination.ae_title, max_pdu=0)
+    connections: list[evt.Event] = []
+    assoc = entity.associate(
+        destination.host,
+        destination.port,
+        ae_title=destination.ae_title,
+        max_pdu=0,
+        evt_handlers=[(evt.EVT_CONN_OPEN, connections.append)],
+    )
+    return assoc, "" if assoc.is_established else _why_not(assoc, destination, connected=bool(connections))
 
 
-def _why_not(assoc: Association, destination: Destination) -> str:
+def _why_not(assoc: Association, destination: Destination, *, connected: bool) -> str:
     where = f"{destination.ae_title} at {destination.host}:{destination.port}"
+    if not connected:
+        return f"{where} does not answer; check address, port and firewall"
     if assoc.is_rejected:
         return f"{where} rejected the association; check that it knows this node's AE title"
-    if assoc.is_aborted:
-        return f"{where} aborted the association"
-    if assoc.is_released:
-        return f"{where} closed the association"
-    return f"{where} does not answer; check address, port and firewall"
+    return f"{where} aborted the association"
 
 
 def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: Destination) -> DeliveryReceipt:
     if not assoc.is_established:
-        return _failed(path, sop_instance_uid, None, _why_not(assoc, destination))
+        return _failed(path, sop_instance_uid, None, f"{destination.ae_title} closed the association; not sent")
     try:
         answer = assoc.send_c_store(path)
     except ValueError as error:
@@ -106,6 +115,7 @@ def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: De
         )
     status = answer.get("Status")
     if status is None:
+        assoc.abort()  # else the next file would wait for an answer on a lost connection
         return _failed(path, sop_instance_uid, None, f"{destination.ae_title} gave no answer")
     accepted = status == 0 or 0xB000 <= status <= 0xBFFF or status in (0x0001, 0x0107, 0x0116)
     reason = "" if status == 0 else f"{destination.ae_title} answered 0x{status:04X}"

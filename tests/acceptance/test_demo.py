@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.peers import put_peer
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, show_slice, take_screenshot
-from tests.support.node import Node
+from tests.support.node import SENDER, Node
 from viewer_integration.codes import SEGMENTS
 
 SCREENSHOT = Path(__file__).with_name("demo_overlay.png")
@@ -35,8 +36,9 @@ def test_demo_prints_what_came_back_and_its_link_opens_the_overlay(tmp_path: Pat
     assert sorted(shown["files"]) == ["SEG", "SR"]
     assert all(Path(path).is_file() for path in shown["files"].values())
 
-    node.start()
+    put_peer(node.database, SENDER)  # the node is asked under this title whether it is up
     try:
+        node.start()
         with chromium() as browser:
             page = open_study(browser, shown["link"], segments=3)
             show_slice(page, TUMOUR_HEIGHT)

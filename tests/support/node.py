@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -17,7 +18,6 @@ from dicom_node.database import Database, open_database
 from dicom_node.peers import Peer, put_peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.status import NodeStatus, StudyStatus, read_status
-from tests.support.orthanc import free_port
 from tests.support.pacs import Pacs, echo
 
 SENDER = Peer(name="Sender", ae_title="SENDER")
@@ -30,7 +30,8 @@ class Node:
     """A node that can be started, killed and started again on the same folder and ports."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        ports = {f"GLIONODE_{name}": str(free_port()) for name in ("NODE_DICOM_PORT", "WEB_PORT", "VIEWER_PORT")}
+        names = ("GLIONODE_NODE_DICOM_PORT", "GLIONODE_WEB_PORT", "GLIONODE_VIEWER_PORT")
+        ports = dict(zip(names, map(str, _free_ports(len(names))), strict=True))
         own = {
             "GLIONODE_NODE_FOLDER": str(folder / "node"),
             "GLIONODE_ASSEMBLY_QUIET_PERIOD_S": "1",
@@ -46,6 +47,7 @@ class Node:
 
     def start(self) -> None:
         """Start every role and wait until the listener answers a C-ECHO."""
+        listened = self._times_listening()
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dicom_node.cli", "serve"],
@@ -54,8 +56,9 @@ class Node:
                 stderr=log,
                 start_new_session=True,
             )
+        # Connecting to a port before somebody listens can connect to itself (RFC 793, simultaneous open).
         deadline = time.monotonic() + START_S
-        while not self.answers():
+        while self._times_listening() == listened or not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise self.failure("the node did not start")
             time.sleep(POLL_S)
@@ -83,11 +86,7 @@ class Node:
 
     def answers(self, calling_ae: str = SENDER.ae_title, called_ae: str = "GLIONODE") -> bool:
         """Tell whether the listener answers a C-ECHO."""
-        port = self.settings.node.dicom_port
-        with socket.socket() as probe:  # pynetdicom leaves the socket of a failed connection open
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return False
-        return echo(port, calling_ae, called_ae)
+        return echo(self.settings.node.dicom_port, calling_ae, called_ae)
 
     def status(self) -> NodeStatus:
         """Read the node's books."""
@@ -120,8 +119,13 @@ class Node:
 
     def events(self) -> list[dict[str, Any]]:
         """Return every log event of every process, oldest first."""
+        if not self.log_file.exists():
+            return []
         lines = self.log_file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def _times_listening(self) -> int:
+        return sum(event["event"] == "listening" for event in self.events())
 
     def rows(self, file: str, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Read a SQLite file of the node without taking any lock, so also while the node is stopped."""
@@ -160,6 +164,18 @@ def running_node(
     finally:
         node.stop()
         node.database.engine.dispose()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports below those given to connecting sockets, so that nobody takes them between two starts."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(20000, 30000), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 def destination(pacs: Pacs, name: str = "PACS") -> Peer:

@@ -78,10 +78,14 @@ def test_an_instance_without_its_study_is_refused(database: Database) -> None:
 
 
 def test_a_session_that_raises_leaves_nothing(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.session() as session:
-        session.add(SecretRow(name="lost", value=""))
-        session.flush()
-        _ = 1 // 0
+    def fail() -> None:
+        with database.session() as session:
+            session.add(SecretRow(name="lost", value=""))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with database.session() as session:
         assert session.get(SecretRow, "lost") is None
 

@@ -1,0 +1,214 @@
+"""When a study counts as complete, and what a late instance does."""
+
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+
+from dicom_node.artifacts import Artifacts
+from dicom_node.assembly import Assembly
+from dicom_node.database import Database, ResultRow, RunRow, RunState, StudyRow, StudyState, open_database, utc_now
+from dicom_node.inbox import Inbox
+from tests.support.small_study import make_small_study, uid_of
+
+QUIET_S = 20.0
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def assembly(database: Database, tmp_path: Path) -> Assembly:
+    return Assembly(database, tmp_path, QUIET_S)
+
+
+@pytest.fixture
+def images() -> list[Dataset]:
+    return make_small_study("assembly", roles=["FLAIR"])
+
+
+def _receive(database: Database, folder: Path, *images: Dataset) -> None:
+    for ds in images:
+        buffer = io.BytesIO()
+        ds.save_as(buffer, enforce_file_format=True)
+        content = buffer.getvalue()
+        Inbox(database, folder).receive(content, content, "SENDER", str(ds.SOPInstanceUID))
+
+
+def _after_quiet(database: Database, assembly: Assembly, more_s: float = 0.0) -> list[str]:
+    """Let exactly the quiet period pass after the last arrival, and return the runs that became ready."""
+    with database.session() as session:
+        last = max(study.last_received_at for study in session.query(StudyRow))
+    return [ready.run_id for ready in assembly.ready_studies(last + timedelta(seconds=QUIET_S + more_s))]
+
+
+def _study(database: Database, images: list[Dataset]) -> StudyRow:
+    with database.session() as session:
+        return session.get_one(StudyRow, images[0].StudyInstanceUID)
+
+
+def _revision(database: Database, run_id: str) -> int:
+    with database.session() as session:
+        return session.get_one(RunRow, run_id).revision
+
+
+def _finish(database: Database, run_id: str, state: RunState = RunState.DELIVERED) -> None:
+    with database.session() as session:
+        run = session.get_one(RunRow, run_id)
+        run.state, run.reason = state, "the reason of that run"
+        study = session.get_one(StudyRow, run.study_uid)
+        study.state, study.reason = StudyState(state), run.reason
+
+
+def test_a_study_is_ready_when_nothing_came_for_the_quiet_period(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    assert _after_quiet(database, assembly, more_s=-0.001) == []
+    assert _study(database, images).state == StudyState.RECEIVING
+    (run_id,) = _after_quiet(database, assembly)
+    study = _study(database, images)
+    assert (study.state, study.current_run) == (StudyState.QUEUED, run_id)
+    assert _revision(database, run_id) == 1
+    assert _after_quiet(database, assembly, more_s=100) == []
+
+
+def test_what_is_ready_says_why(database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]) -> None:
+    _receive(database, tmp_path, *images)
+    (ready,) = assembly.ready_studies(utc_now() + timedelta(seconds=QUIET_S))
+    assert (ready.instances, ready.reason) == (len(images), "nothing arrived for 20 s")
+    assert ready.study_key == _study(database, images).key
+    assert images[0].StudyInstanceUID not in ready.run_id
+
+
+def test_the_manifest_is_what_the_inbox_holds(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    (run_id,) = _after_quiet(database, assembly)
+    manifest = Artifacts(tmp_path, run_id).load_manifest()
+    assert {entry["sop_instance_uid"] for entry in manifest} == {ds.SOPInstanceUID for ds in images}
+    assert all((tmp_path / entry["path"]).is_file() for entry in manifest)
+    assert len({entry["patient_key"] for entry in manifest}) == 1
+
+
+def test_the_order_of_arrival_does_not_change_the_run(tmp_path: Path, images: list[Dataset]) -> None:
+    manifests = []
+    for name, arriving in (("forward", images), ("backward", images[::-1])):
+        database = open_database(f"sqlite:///{tmp_path / name / 'node.sqlite'}")
+        _receive(database, tmp_path / name, *arriving)
+        (run_id,) = _after_quiet(database, Assembly(database, tmp_path / name, QUIET_S))
+        with database.session() as session:
+            manifests.append(session.get_one(RunRow, run_id).manifest_sha256)
+        database.engine.dispose()
+    assert manifests[0] == manifests[1]
+
+
+def test_a_late_instance_makes_another_run(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images[:-1])
+    (first,) = _after_quiet(database, assembly)
+    _finish(database, first)
+    _receive(database, tmp_path, images[-1])
+    study = _study(database, images)
+    assert (study.state, study.reason) == (StudyState.RECEIVING, "")
+    (second,) = _after_quiet(database, assembly)
+    assert second != first
+    assert (_revision(database, first), _revision(database, second)) == (1, 2)
+    assert len(Artifacts(tmp_path, first).load_manifest()) == len(images) - 1
+    assert len(Artifacts(tmp_path, second).load_manifest()) == len(images)
+    assert _study(database, images).current_run == second
+
+
+def test_a_corrected_instance_makes_another_run_on_the_newest_version(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    (first,) = _after_quiet(database, assembly)
+    images[0].SeriesDescription = "corrected"
+    _receive(database, tmp_path, images[0])
+    (second,) = _after_quiet(database, assembly)
+    assert second != first
+    manifest = Artifacts(tmp_path, second).load_manifest()
+    assert len(manifest) == len(images)
+    assert (
+        len({entry["sha256"] for entry in Artifacts(tmp_path, first).load_manifest()} - {e["sha256"] for e in manifest})
+        == 1
+    )
+
+
+def test_a_study_that_goes_back_to_earlier_content_has_its_earlier_result(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    (first,) = _after_quiet(database, assembly)
+    _finish(database, first, RunState.STORED)
+    original = images[0].SeriesDescription
+    images[0].SeriesDescription = "for a while"
+    _receive(database, tmp_path, images[0])
+    (second,) = _after_quiet(database, assembly)
+    _finish(database, second)
+    images[0].SeriesDescription = original
+    _receive(database, tmp_path, images[0])
+    assert _after_quiet(database, assembly) == []
+    study = _study(database, images)
+    assert (study.current_run, study.state, study.reason) == (first, StudyState.STORED, "the reason of that run")
+    assert assembly.queued_runs() == []
+
+
+def test_the_node_does_not_work_on_its_own_results(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    (run_id,) = _after_quiet(database, assembly)
+    _finish(database, run_id)
+    result = images[0].copy()
+    result.SOPInstanceUID, result.SeriesInstanceUID = uid_of("result"), uid_of("result", "series")
+    names = {"sop_instance_uid": result.SOPInstanceUID, "series_uid": result.SeriesInstanceUID, "kind": "SEG"}
+    with database.session() as session:
+        rest = {"sop_class_uid": "1.2", "path": "results/SEG.dcm", "sha256": "0"}
+        session.add(ResultRow(run_id=run_id, study_uid=result.StudyInstanceUID, **names, **rest))
+    _receive(database, tmp_path, result)  # a PACS that routes everything
+    assert _study(database, images).state == StudyState.RECEIVING
+    assert _after_quiet(database, assembly) == []
+    study = _study(database, images)
+    assert (study.state, study.current_run) == (StudyState.DELIVERED, run_id)
+
+
+def test_studies_are_assembled_apart(database: Database, assembly: Assembly, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        _receive(database, tmp_path, *make_small_study(name, roles=["FLAIR"])[:2])
+    runs = _after_quiet(database, assembly)
+    assert len(set(runs)) == 2
+    assert sorted(assembly.queued_runs()) == sorted(runs)
+
+
+def test_a_crash_between_freezing_and_queueing_loses_no_run(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    (run_id,) = _after_quiet(database, assembly)
+    restarted = Assembly(database, tmp_path, QUIET_S)
+    assert restarted.ready_studies(utc_now() + timedelta(hours=1)) == []
+    assert restarted.queued_runs() == [run_id]
+    _finish(database, run_id)
+    assert restarted.queued_runs() == []
+
+
+def test_a_study_that_is_done_is_not_frozen_again(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    (run_id,) = _after_quiet(database, assembly)
+    _finish(database, run_id)
+    _receive(database, tmp_path, *images)  # byte for byte what is held
+    assert _after_quiet(database, assembly, more_s=1000) == []
+    assert _study(database, images).state == StudyState.DELIVERED

@@ -1,0 +1,113 @@
+"""The inbox without a network: versions of instances, and files that are whole or absent."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydicom.dataset import Dataset
+
+from dicom_node.database import Database, InstanceRow, StudyRow, open_database
+from dicom_node.inbox import Inbox, InboxRefusal, ReceivedInstance, write_durably
+from dicom_node.keys import KeyedHash
+from tests.support.small_study import make_small_study
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def image() -> Dataset:
+    return make_small_study("inbox", roles=["FLAIR"])[0]
+
+
+def _receive(database: Database, folder: Path, ds: Dataset) -> ReceivedInstance:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    content = buffer.getvalue()
+    return Inbox(database, folder).receive(content, content, "SENDER", str(ds.SOPInstanceUID))
+
+
+def _row(database: Database) -> InstanceRow:
+    with database.session() as session:
+        return session.scalars(sa.select(InstanceRow)).one()
+
+
+def test_an_instance_is_stored_below_its_study_and_series(database: Database, tmp_path: Path, image: Dataset) -> None:
+    received = _receive(database, tmp_path, image)
+    content = received.path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    name = f"{image.SOPInstanceUID}.{sha256[:12]}.dcm"
+    assert received.path == tmp_path / "inbox" / image.StudyInstanceUID / image.SeriesInstanceUID / name
+    assert (received.sha256, received.is_new, received.is_changed) == (sha256, True, False)
+    assert _row(database).path == str(received.path.relative_to(tmp_path))
+
+
+def test_a_repeat_and_a_change_are_told_apart(database: Database, tmp_path: Path, image: Dataset) -> None:
+    first = _receive(database, tmp_path, image)
+    again = _receive(database, tmp_path, image)
+    assert (again.path, again.is_new, again.is_changed) == (first.path, False, False)
+    image.SeriesDescription = "another"
+    changed = _receive(database, tmp_path, image)
+    assert (changed.is_new, changed.is_changed) == (True, True)
+    assert changed.path != first.path
+
+
+def test_one_uid_in_two_studies_is_two_instances(database: Database, tmp_path: Path, image: Dataset) -> None:
+    _receive(database, tmp_path, image)
+    image.StudyInstanceUID = "1.2.3"
+    assert not _receive(database, tmp_path, image).is_changed
+    with database.session() as session:
+        assert [row.current for row in session.scalars(sa.select(InstanceRow))] == [True, True]
+        assert session.scalar(sa.select(sa.func.count()).select_from(StudyRow)) == 2
+
+
+def test_studies_and_patients_are_named_by_keyed_hashes(database: Database, tmp_path: Path, image: Dataset) -> None:
+    image.PatientID, image.IssuerOfPatientID = "TELLTALE", "HOSPITAL"
+    received = _receive(database, tmp_path, image)
+    key = KeyedHash(database)
+    assert received.study_key == key(str(image.StudyInstanceUID))
+    assert _row(database).patient_key == key("TELLTALE", "HOSPITAL")
+
+
+def test_a_keyed_hash_belongs_to_its_installation(database: Database, tmp_path: Path) -> None:
+    other = open_database(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    assert KeyedHash(database)("1.2.3") == KeyedHash(database)("1.2.3") != KeyedHash(other)("1.2.3")
+    assert KeyedHash(database)("ab", "c") != KeyedHash(database)("a", "bc")
+    assert len(KeyedHash(database)("1.2.3")) == 12
+    other.engine.dispose()
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+def test_an_instance_without_a_uid_is_refused(database: Database, tmp_path: Path, image: Dataset, keyword: str) -> None:
+    uid = image.SOPInstanceUID
+    image.file_meta.MediaStorageSOPInstanceUID = uid
+    delattr(image, keyword)
+    buffer = io.BytesIO()
+    image.save_as(buffer, enforce_file_format=True)
+    with pytest.raises(InboxRefusal, match=f"no valid {keyword}") as caught:
+        Inbox(database, tmp_path).receive(buffer.getvalue(), b"", "SENDER", str(uid))
+    assert caught.value.code == "invalid_uid"
+    assert not (tmp_path / "inbox").exists()
+
+
+def test_a_file_is_written_whole_and_replaces_another(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    write_durably(path, b"first")
+    write_durably(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_take_its_place_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "taken"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_durably(path, b"content")
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,113 @@
+"""What is told about an instance that came in several versions."""
+
+import io
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000, RLELossless
+
+from conversion.decision import Decision
+from dicom_node.database import Database, open_database
+from dicom_node.inbox import Inbox
+from dicom_node.versions import version_decisions
+from tests.support.small_study import make_small_study
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def images() -> list[Dataset]:
+    return make_small_study("versions", roles=["FLAIR"])
+
+
+def _receive(database: Database, folder: Path, ds: Dataset) -> None:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    content = buffer.getvalue()
+    Inbox(database, folder).receive(content, content, "SENDER", str(ds.SOPInstanceUID))
+
+
+def _decisions(database: Database, folder: Path, *versions: Dataset) -> list[Decision]:
+    for ds in versions:
+        _receive(database, folder, ds)
+    return version_decisions(database, folder, str(versions[0].StudyInstanceUID))
+
+
+def test_single_versions_need_no_word(database: Database, tmp_path: Path, images: list[Dataset]) -> None:
+    assert _decisions(database, tmp_path, *images) == []
+    assert _decisions(database, tmp_path, *images) == []
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "SeriesDescription", "WindowCenter"])
+def test_equal_pixels_with_another_header_are_a_correction(
+    database: Database, tmp_path: Path, images: list[Dataset], keyword: str
+) -> None:
+    corrected = deepcopy(images[0])
+    setattr(corrected, keyword, "17")
+    (decision,) = _decisions(database, tmp_path, images[0], corrected)
+    assert (decision.code, decision.subject) == ("header_corrected", "study")
+    assert "1 instance(s)" in decision.reason
+    assert "17" not in decision.reason
+
+
+def test_the_same_pixels_in_another_encoding_are_a_correction(
+    database: Database, tmp_path: Path, images: list[Dataset]
+) -> None:
+    compressed = make_small_study("versions", roles=["FLAIR"])[0]
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    assert [d.code for d in _decisions(database, tmp_path, images[0], compressed)] == ["header_corrected"]
+
+
+def test_other_pixels_are_flagged(database: Database, tmp_path: Path, images: list[Dataset]) -> None:
+    changed = deepcopy(images[0])
+    pixels = np.frombuffer(images[0].PixelData, "<u2").copy()
+    pixels[0] += 1
+    changed.PixelData = pixels.tobytes()
+    (decision,) = _decisions(database, tmp_path, images[0], changed)
+    assert decision.code == "pixels_differ"
+    assert "OTHER PIXELS" in decision.reason
+    assert "all are kept" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("ImagePositionPatient", [0.0, 0.0, 1.0]), ("PixelSpacing", [1.0, 1.0]), ("RescaleSlope", 2.0)],
+)
+def test_other_geometry_or_scaling_is_flagged(
+    database: Database, tmp_path: Path, images: list[Dataset], keyword: str, value: object
+) -> None:
+    changed = deepcopy(images[0])
+    setattr(changed, keyword, value)
+    assert [d.code for d in _decisions(database, tmp_path, images[0], changed)] == ["pixels_differ"]
+
+
+def test_pixels_that_cannot_be_decoded_are_equal_only_byte_for_byte(
+    database: Database, tmp_path: Path, images: list[Dataset]
+) -> None:
+    for ds in images[:2]:
+        ds.compress(RLELossless, generate_instance_uid=False)
+        ds.file_meta.TransferSyntaxUID = JPEG2000  # which they are not
+    corrected, changed = deepcopy(images[0]), deepcopy(images[1])
+    corrected.SeriesDescription = "corrected"
+    changed.PixelData = encapsulate([b"other bytes"])
+    codes = [d.code for d in _decisions(database, tmp_path, images[0], corrected, images[1], changed)]
+    assert codes == ["header_corrected", "pixels_differ"]
+
+
+def test_the_newest_version_is_compared_with_the_one_before(
+    database: Database, tmp_path: Path, images: list[Dataset]
+) -> None:
+    second, third = deepcopy(images[0]), deepcopy(images[0])
+    second.RescaleSlope = third.RescaleSlope = 2.0
+    third.SeriesDescription = "corrected"
+    assert [d.code for d in _decisions(database, tmp_path, images[0], second, third)] == ["header_corrected"]
