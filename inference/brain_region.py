@@ -77,7 +77,10 @@ def find_brain(atlas: BrainAtlas, head: ImageVolume) -> NDArray[np.bool_] | None
 def _distance(atlas: BrainAtlas) -> sitk.Image:
     """Return the distance to the brain's surface in mm, negative inside, on a grid with room for a head."""
     mask = sitk.ConstantPad(to_simpleitk(atlas.mask), [ROOM_VOXELS] * 3, [ROOM_VOXELS] * 3, 0)
-    return sitk.SignedMaurerDistanceMap(mask > 0, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+    distance: sitk.Image = sitk.SignedMaurerDistanceMap(
+        mask > 0, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
+    )
+    return distance
 
 
 def _with_head(atlas: BrainAtlas, distance: sitk.Image) -> sitk.Image:
@@ -157,7 +160,8 @@ def _top_and_middle(image: sitk.Image) -> tuple[float, NDArray[np.float64]]:
 
 def _shrunk(image: sitk.Image) -> sitk.Image:
     factors = [max(1, round(WORKING_MM / spacing)) for spacing in image.GetSpacing()]
-    return sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors)
+    shrunk: sitk.Image = sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors)
+    return shrunk
 
 
 def _onto_head(distance: sitk.Image, head: ImageVolume, transform: sitk.Transform) -> NDArray[np.bool_]:

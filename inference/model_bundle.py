@@ -142,7 +142,7 @@ def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> M
     if threads:
         torch.set_num_threads(threads)
     identity = ModelIdentity(name=manifest.name, version=manifest.version, sha256=manifest_sha256)
-    placed = network.eval().to(chosen, memory_format=torch.channels_last)
+    placed = network.eval().to(chosen)
     return ModelBundle(manifest=manifest, identity=identity, network=placed, device=chosen, atlas=_load_atlas())
 
 

@@ -16,7 +16,7 @@ MAXIMUM_INTENSITY = 4.0
 """Ceiling in units of the tissue median; only fat, vessels and artefacts lie above."""
 
 
-def normalise_intensity(voxels: NDArray[np.floating]) -> NDArray[np.float32]:
+def normalise_intensity(voxels: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:
     """Scale one volume so that air is 0 and the median of the tissue is 1.
 
     Parameters
@@ -34,4 +34,4 @@ def normalise_intensity(voxels: NDArray[np.floating]) -> NDArray[np.float32]:
     tissue = positive[positive > threshold]
     if tissue.size == 0:
         return np.zeros_like(positive)
-    return np.clip(positive / float(np.median(tissue)), 0.0, MAXIMUM_INTENSITY)
+    return np.asarray(np.clip(positive / float(np.median(tissue)), 0.0, MAXIMUM_INTENSITY), np.float32)

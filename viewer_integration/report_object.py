@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from highdicom import sr
 from highdicom.sr.value_types import TextContentItem
@@ -88,7 +89,7 @@ def encode_report(
 def _observer(study_uid: str, segmentation: Segmentation, provenance: Provenance) -> sr.ObservationContext:
     return sr.ObservationContext(
         observer_device_context=sr.ObserverContext(
-            observer_type=codes.DEVICE,
+            observer_type=sr.CodedConcept.from_code(codes.DEVICE),
             observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
                 uid=content_uid("device", provenance.station, study_uid),
                 name="GlioNode",
@@ -114,7 +115,7 @@ def _group(
     name, finding_type = codes.REGION_CONCEPTS[finding.region]
     labels = segment_labels(segmentation)
     number = next((k for k, label in enumerate(labels, 1) if codes.SEGMENTS[label].region is finding.region), None)
-    common = {
+    common: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(
             uid=tracking_uid(str(headers[0].StudyInstanceUID), finding.region), identifier=f"GlioNode {name}"
         ),

@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,10 +43,10 @@ def main() -> None:
     training, held_out = lgg[0] + brats[0], lgg[1] + brats[1]
     _log.info("training patients %d, held out %d", len(training), len(held_out))
     torch.manual_seed(plan.seed)
-    network = build_network("unet2d", NETWORK).to(memory_format=torch.channels_last)
+    network = build_network("unet2d", NETWORK)
     average = train(network, training, plan, arguments.out / "checkpoint.pt")
     torch.save(average.state_dict(), arguments.out / "weights.pt")
-    report = {
+    report: dict[str, Any] = {
         "plan": asdict(plan),
         "network": NETWORK,
         "training_patients": sorted(case.patient for case in training),
@@ -56,7 +57,7 @@ def main() -> None:
     _log.info("%s", json.dumps({k: v["mean"] for k, v in report["held_out_dice"].items()}))
 
 
-def _scores(network: nn.Module, cases: list[TrainingCase], keep: tuple[bool, ...]) -> dict[str, dict[str, object]]:
+def _scores(network: nn.Module, cases: list[TrainingCase], keep: tuple[bool, ...]) -> dict[str, dict[str, Any]]:
     by_case = {case.patient: (case.source, held_out_dice(network, case, keep)) for case in cases}
     values: dict[str, list[float]] = {}
     for source, region in chain.from_iterable([(s, r) for r in d] for s, d in by_case.values()):

@@ -151,7 +151,8 @@ def held_out_dice(network: nn.Module, case: TrainingCase, keep: tuple[bool, ...]
     rows, columns = images.shape[-2:]
     padded = nn.functional.pad(images, (0, -columns % 32, 0, -rows % 32)).transpose(0, 1)
     outputs = []
-    for batch in padded.split(16):
+    for start in range(0, len(padded), 16):
+        batch = padded[start : start + 16]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             outputs.append(network(batch.contiguous(memory_format=torch.channels_last)).float() > 0)
     predicted = torch.cat(outputs).transpose(0, 1)[..., :rows, :columns].numpy()

@@ -10,7 +10,6 @@ from inference.brain_region import BrainAtlas, find_brain
 from inference.model_bundle import load_model
 from tests.support.dicom_series import axis_aligned
 
-
 ROOM = 16
 Drawn = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -22,7 +21,7 @@ def atlas() -> BrainAtlas:
 
 @pytest.fixture(scope="module")
 def drawn(atlas: BrainAtlas) -> Drawn:
-    """Return the atlas' brain inside a dark skull and a bright scalp, and the brain alone, with `ROOM` voxels around."""
+    """Return the atlas' brain inside a dark skull and a bright scalp, and the brain alone, both with room around."""
     brain = np.pad(atlas.mask.labels.astype(float), ROOM)
     away = distance_transform_edt(brain == 0, sampling=atlas.mask.grid.spacing_mm)
     scalp = ((away > 7) & (away < 16)) * 1.2

@@ -129,17 +129,16 @@ def test_segments_are_named_typed_and_coloured(tmp_path: Path) -> None:
     for item, rgb in zip(ds.SegmentSequence, ((220, 50, 47), (60, 180, 75), (255, 215, 0)), strict=True):
         assert item.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "49755003"
         assert item.AnatomicRegionSequence[0].CodeMeaning == "Brain"
-        assert _shown_colour(item.RecommendedDisplayCIELabValue) == pytest.approx(rgb, abs=5)
+        assert _shown_colour(item.RecommendedDisplayCIELabValue) == pytest.approx(rgb, abs=1)
 
 
 def _shown_colour(encoded: list[int]) -> tuple[float, ...]:
-    """Return sRGB 0 to 255 of a CIELab value as DICOM scales it (PS3.3 C.10.7.1.1), by way of XYZ under D50."""
+    """Return sRGB 0 to 255 of a CIELab value as DICOM scales it (PS3.3 C.10.7.1.1), under D65 as viewers read it."""
     lightness, a, b = encoded[0] / 65535 * 100, encoded[1] / 65535 * 255 - 128, encoded[2] / 65535 * 255 - 128
     y = (lightness + 16) / 116
     xyz = [v**3 if v > 6 / 29 else 3 * (6 / 29) ** 2 * (v - 4 / 29) for v in (y + a / 500, y, y - b / 200)]
-    x50, y50, z50 = (v * white for v, white in zip(xyz, (0.9642, 1.0, 0.8251), strict=True))
-    to_rgb = np.array([[3.1339, -1.6169, -0.4906], [-0.9788, 1.9161, 0.0335], [0.0719, -0.2290, 1.4052]])
-    linear = np.clip(to_rgb @ [x50, y50, z50], 0, 1)
+    to_rgb = np.array([[3.2405, -1.5371, -0.4985], [-0.9693, 1.8760, 0.0416], [0.0556, -0.2040, 1.0572]])
+    linear = np.clip(to_rgb @ (np.array(xyz) * [0.95047, 1.0, 1.08883]), 0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return tuple(float(v) for v in 255 * curved)
 

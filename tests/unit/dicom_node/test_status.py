@@ -1,0 +1,147 @@
+"""What `glionode status` shows of the books."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dicom_node.database import (
+    Database,
+    DecisionRow,
+    DeliveryRow,
+    InstanceRow,
+    RefusalRow,
+    ResultRow,
+    RunRow,
+    StudyRow,
+    open_database,
+    utc_now,
+)
+from dicom_node.status import REFUSALS_SHOWN, read_status, status_lines
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    yield opened
+    opened.engine.dispose()
+
+
+def _instance(number: int, *, current: bool) -> InstanceRow:
+    return InstanceRow(
+        sop_instance_uid=f"1.1.{number}",
+        study_uid="1.1",
+        series_uid="1.1.0",
+        sop_class_uid="1.2",
+        transfer_syntax_uid="1.3",
+        patient_key="p",
+        sha256=f"{number}{current}",
+        path=f"{number}{current}",
+        calling_ae="SENDER",
+        current=current,
+    )
+
+
+def _run(run_id: str, revision: int) -> RunRow:
+    summary = {"sequences": {"T1CE": "series 4"}, "volumes_ml": {"WT": 12.3456}, "reference": "T1CE"}
+    return RunRow(
+        run_id=run_id,
+        study_uid="1.1",
+        revision=revision,
+        manifest_sha256="0",
+        ready_at=utc_now(),
+        step="deliver",
+        summary=summary if revision == 2 else {},
+    )
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    """Return books with one study of two revisions."""
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.1", key="key", state="undelivered", reason="PACS: no", current_run="new"))
+        session.flush()
+        session.add_all([_instance(1, current=False), _instance(1, current=True), _instance(2, current=True)])
+        session.add_all([_run("old", 1), _run("new", 2)])
+        session.flush()
+        for run_id in ("old", "new"):
+            for ordinal, code in ((2, "second"), (1, "first")):
+                row = DecisionRow(
+                    run_id=run_id, ordinal=ordinal, code=code, subject="series 4", reason=f"{run_id} {code}"
+                )
+                session.add(row)
+            result = {"sop_instance_uid": f"9.{run_id}", "series_uid": "9", "sop_class_uid": "1.2", "sha256": "0"}
+            session.add(ResultRow(run_id=run_id, study_uid="1.1", kind="SR", path=f"results/{run_id}", **result))
+        session.flush()
+        session.add(
+            DeliveryRow(
+                run_id="new", sop_instance_uid="9.new", destination="PACS", state="refused", status=0xA700, reason="no"
+            )
+        )
+    return database
+
+
+def test_a_study_shows_its_newest_run_only(filled: Database) -> None:
+    (study,) = read_status(filled).studies
+    assert (study.state, study.reason, study.step, study.revision) == ("undelivered", "PACS: no", "deliver", 2)
+    assert study.instances == 2
+    assert study.decisions == (("first", "series 4", "new first"), ("second", "series 4", "new second"))
+    assert study.results == (("SR", "9.new", "results/new"),)
+    assert study.deliveries == (("9.new", "PACS", "refused", 0xA700, "no"),)
+
+
+def test_a_study_without_a_run_is_shown(database: Database) -> None:
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.1", key="key"))
+    (study,) = read_status(database).studies
+    assert (study.state, study.revision, study.instances, study.decisions) == ("receiving", 0, 0, ())
+
+
+def test_the_newest_study_comes_first_and_the_rest_can_be_left_out(database: Database) -> None:
+    with database.session() as session:
+        for number in range(3):
+            at = utc_now() + timedelta(seconds=number)
+            session.add(StudyRow(study_uid=f"1.{number}", key="key", last_received_at=at))
+    assert [study.study_uid for study in read_status(database).studies] == ["1.2", "1.1", "1.0"]
+    assert [study.study_uid for study in read_status(database, limit=1).studies] == ["1.2"]
+
+
+def test_the_newest_refusals_are_shown(database: Database) -> None:
+    with database.session() as session:
+        for number in range(REFUSALS_SHOWN + 5):
+            session.add(RefusalRow(calling_ae="X", code="calling_ae_title", reason=f"reason {number}"))
+            session.flush()
+    shown = read_status(database).refusals
+    assert len(shown) == REFUSALS_SHOWN
+    assert shown[0].reason == f"reason {REFUSALS_SHOWN + 4}"
+
+
+def test_the_text_says_everything_a_person_needs(filled: Database) -> None:
+    with filled.session() as session:
+        session.add(RefusalRow(calling_ae="", code="calling_ae_title", reason="not known here"))
+    status = read_status(filled)
+    assert status_lines(status) == [
+        "1.1  undelivered  2 instances  revision 2",
+        "    reason: PACS: no",
+        "    T1CE = series 4",
+        "    WT 12.35 ml",
+        "    series 4: new first",
+        "    series 4: new second",
+        "    PACS: refused no",
+        f"refused {status.refusals[0].at} from ?: not known here",
+    ]
+
+
+def test_an_empty_node_says_what_to_do(database: Database) -> None:
+    assert status_lines(read_status(database)) == [
+        "no studies yet: send one to the node's AE title, or try `glionode demo`"
+    ]
+
+
+def test_the_status_is_a_json_document(filled: Database) -> None:
+    again = json.loads(json.dumps(asdict(read_status(filled))))
+    assert again["studies"][0]["summary"]["volumes_ml"] == {"WT": 12.3456}
+    assert again["refusals"] == []

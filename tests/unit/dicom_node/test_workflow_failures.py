@@ -1,0 +1,67 @@
+"""The one table of the worker: what follows from each kind of error, and what a person is told."""
+
+import pytest
+import sqlalchemy as sa
+
+from conversion.errors import ConversionError, ConversionReason
+from dicom_node.failures import Consequence, PatientsMixed, consequence_of, reason_of
+from inference.errors import InferenceError, InferenceReason, UnusableModel
+from viewer_integration.errors import ProofFailed, ResultError, ResultReason
+
+PATH = "/inbox/1.2.3/TELLTALE.dcm"
+PASSING = [
+    OSError(28, "No space left on device", PATH),
+    ConnectionResetError(PATH),
+    TimeoutError(PATH),
+    sa.exc.OperationalError("SELECT 'TELLTALE'", ("TELLTALE",), Exception("database is locked")),
+]
+DEFECTS = [ValueError(PATH), KeyError("TELLTALE"), RuntimeError("TELLTALE"), AssertionError("TELLTALE")]
+OF_THE_NODE = (UnusableModel, ProofFailed)
+
+
+def _below(kind: type[Exception]) -> list[type[Exception]]:
+    return [kind, *(deeper for lower in kind.__subclasses__() for deeper in _below(lower))]
+
+
+LOWER_ERRORS = [
+    (kind, reason)
+    for root, reasons in (
+        (ConversionError, ConversionReason),
+        (InferenceError, InferenceReason),
+        (ResultError, ResultReason),
+    )
+    for kind in _below(root)[1:]
+    for reason in reasons
+]
+
+
+@pytest.mark.parametrize(("kind", "reason"), LOWER_ERRORS)
+def test_every_error_of_the_rooms_is_told_with_its_own_reason(kind: type[Exception], reason: str) -> None:
+    error = kind(reason, "one sentence")
+    assert consequence_of(error) is (Consequence.FAIL if issubclass(kind, OF_THE_NODE) else Consequence.REJECT)
+    assert reason_of(error) == (str(reason), "one sentence")
+
+
+def test_mixed_patients_are_rejected() -> None:
+    error = PatientsMixed("the images name 2 different patients")
+    assert consequence_of(error) is Consequence.REJECT
+    assert reason_of(error) == ("patients_mixed", "the images name 2 different patients")
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_a_passing_fault_is_tried_again_and_told_without_its_text(error: Exception) -> None:
+    assert consequence_of(error) is Consequence.RETRY
+    code, reason = reason_of(error)
+    assert code == ("database" if isinstance(error, sa.exc.OperationalError) else "input_output")
+    assert reason == f"{type(error).__name__}: see the node's log for the details"
+
+
+@pytest.mark.parametrize("error", DEFECTS, ids=lambda error: type(error).__name__)
+def test_what_nobody_foresaw_is_a_defect_and_told_without_its_text(error: Exception) -> None:
+    assert consequence_of(error) is Consequence.FAIL
+    assert reason_of(error) == ("defect", f"{type(error).__name__}: see the node's log for the details")
+
+
+def test_too_little_memory_fails() -> None:
+    assert consequence_of(MemoryError()) is Consequence.FAIL
+    assert reason_of(MemoryError())[0] == "out_of_memory"
