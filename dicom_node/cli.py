@@ -31,7 +31,7 @@ def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except _foreseen() as error:
-            click.echo(f"glionode: {error}", err=True)
+            click.echo(f"glionode: {(str(error) or type(error).__name__).splitlines()[0]}", err=True)
             sys.exit(1)
 
     return wrapped
@@ -43,7 +43,12 @@ def _foreseen() -> tuple[type[Exception], ...]:
     from viewer_integration.errors import ResultError  # noqa: PLC0415
 
     known: list[type[Exception]] = [SettingsError, ConversionError, ResultError, PeerError, OSError, ValueError]
-    for module, name in (("inference.errors", "InferenceError"), ("dicom_node.demo.run", "DemoError")):
+    loaded_later = (
+        ("inference.errors", "InferenceError"),
+        ("dicom_node.demo.run", "DemoError"),
+        ("sqlalchemy.exc", "SQLAlchemyError"),
+    )
+    for module, name in loaded_later:
         if module in sys.modules:
             known.append(getattr(sys.modules[module], name))
     return tuple(known)
@@ -200,7 +205,6 @@ def convert(folder: Path, out: Path, as_json: bool) -> None:  # noqa: FBT001
 def segment(paths: tuple[Path, ...], sequence: str, as_json: bool, **volumes: Path | None) -> None:  # noqa: FBT001
     """Segment a DICOM folder, NIfTI volumes or one image slice into OUT."""
     from conversion.sequences import Role  # noqa: PLC0415
-    from dicom_node.workbench import segment_dicom, segment_nifti, segment_slice  # noqa: PLC0415
 
     given = {Role(name.upper()): path for name, path in volumes.items() if path is not None}
     if len(paths) != (1 if given else 2):
@@ -209,6 +213,8 @@ def segment(paths: tuple[Path, ...], sequence: str, as_json: bool, **volumes: Pa
         raise click.UsageError(f"--sequence {sequence!r}: use one of {', '.join(Role)}")
     if not given and not paths[0].exists():
         raise click.UsageError(f"{paths[0]}: there is no such file or folder")
+    from dicom_node.workbench import segment_dicom, segment_nifti, segment_slice  # noqa: PLC0415 - seconds, for torch
+
     settings = read_settings()
     if given:
         done = segment_nifti(given, paths[0], settings)
@@ -295,7 +301,7 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
         sys.exit(1)
 
 
-@cli.group()
+@cli.group(epilog=_example("glionode models list"))
 def models() -> None:
     """Show the models the node can run."""
 

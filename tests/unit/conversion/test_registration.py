@@ -10,7 +10,7 @@ from conversion.volume import Grid, ImageVolume
 from tests.support.dicom_series import axis_aligned
 
 FRAME = "1.2.3"
-CENTRE_MM = np.array([5.0, -8.0, 12.0])
+CENTRE_MM = np.array([-25.0, 38.0, 40.0])
 """Middle of the head in its own coordinates."""
 
 

@@ -117,9 +117,9 @@ def test_the_time_pair_does_not_overrule_a_series_marked_as_after_contrast() -> 
     selection = _select(
         _series(1, acquired_at=36000.0, **SE_T1),
         _series(2, acquired_at=36600.0, **SE_T1),
-        _series(3, acquired_at=36300.0, text="t1 gd", **SE_T1),
+        _series(3, acquired_at=36900.0, text="t1 gd", **SE_T1),
     )
-    assert _roles(selection)[T1CE] == 3
+    assert _roles(selection) == {T1: 1, T1CE: 3}
 
 
 @pytest.mark.parametrize(("preferred", "expected"), [(T1CE, T1CE), (FLAIR, FLAIR)])

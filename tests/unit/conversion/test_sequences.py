@@ -67,6 +67,7 @@ def _kind(text: str = "", timing: Timing = (None, None, None), sequence: tuple[s
         ("Philips FLAIR", (11000, 140, 2800), ("IR",), "FLAIR"),
         ("Philips SWI", (31, 23, None), ("GR",), "T2*"),
         ("proton density", (3000, 20, None), ("SE",), "PD"),
+        ("inversion recovery with a short echo", (5000, 10, 2000), ("SE", "IR"), "PD"),
     ],
 )
 def test_timing_alone_tells_the_contrast(maker: str, timing: Timing, sequence: tuple[str, ...], kind: str) -> None:

@@ -91,13 +91,13 @@ def test_spacing_comes_from_positions_row_and_column_spacing_from_the_right_plac
     assert np.allclose(stack.grid.spacing_mm, [4.5, 0.75, 1.25])
 
 
-def test_positions_rounded_to_a_hundredth_are_a_regular_stack() -> None:
-    affine = axis_aligned("axial", (1.1999, 1.0, 1.0))
+def test_rounded_positions_are_a_regular_stack_as_long_as_the_true_one() -> None:
+    affine = axis_aligned("axial", (6.23, 1.0, 1.0))
     headers = [
-        replace(header, position_mm=_vector(np.round(np.array(header.position_mm), 2)))
-        for header in _headers(20, affine)
+        replace(header, position_mm=_vector(np.round(np.array(header.position_mm), 1)))
+        for header in _headers(21, affine)
     ]
-    assert _stack(headers).grid.spacing_mm[0] == pytest.approx(1.1999, abs=1e-3)
+    assert _stack(headers).grid.spacing_mm[0] == pytest.approx(6.23, abs=0.005)
 
 
 @pytest.mark.parametrize(("absent", "sentence"), [({4}, "1 slice(s) missing after slice 4"), ({4, 5}, "2 slice(s)")])

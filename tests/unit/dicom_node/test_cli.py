@@ -1,0 +1,175 @@
+"""The command line as scripts see it: help, exit status, one line on stderr, one JSON document on stdout."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from dicom_node.cli import cli
+from tests.support.detector_model import write_detector
+from tests.support.pacs import running_pacs
+from tests.support.small_study import make_small_study
+
+
+def _commands(group: click.Group, *above: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield " ".join((*above, name)), command
+        if isinstance(command, click.Group):
+            yield from _commands(command, *above, name)
+
+
+COMMANDS = dict(_commands(cli))
+JSON_COMMANDS = [name for name, command in COMMANDS.items() if "as_json" in {p.name for p in command.params}]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Return a folder with one series."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for number, ds in enumerate(make_small_study("command", roles=["FLAIR"])):
+        ds.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return folder
+
+
+def _run(
+    folder: Path, *arguments: str | Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with settings of its own."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "dicom_node.cli", *map(str, arguments)],
+        env={**inherited, "GLIONODE_NODE_FOLDER": str(folder / "node"), **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Return the one JSON document that a command printed with success."""
+    assert (done.returncode, done.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def _assert_one_line(done: subprocess.CompletedProcess[str], says: str) -> None:
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("glionode: ")
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    command = COMMANDS[name]
+    shown = command.get_help(click.Context(command, info_name=f"glionode {name}"))
+    assert f"Example: glionode {name}" in shown
+    assert command.help
+
+
+def test_the_commands_that_answer_with_json_are_those_that_answer(tmp_path: Path) -> None:
+    serving = {"serve", "listen", "work", "web", "models"}
+    assert set(COMMANDS) - set(JSON_COMMANDS) == serving
+    assert "Commands:" in _run(tmp_path, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["send", ".", "--to", "nowhere"],
+        ["segment", "only-one"],
+        ["segment", "absent", "out"],
+        ["segment", ".", "out", "--sequence", "CT"],
+        ["status", "--xml"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_exits_with_2_and_an_explanation(tmp_path: Path, arguments: list[str]) -> None:
+    done = _run(tmp_path, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_status_of_a_new_node(tmp_path: Path) -> None:
+    assert _document(_run(tmp_path, "status", "--json")) == {"studies": [], "refusals": []}
+    assert _run(tmp_path, "status").stdout.startswith("no studies yet")
+
+
+def test_a_database_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+    done = _run(tmp_path, "status", environment={"GLIONODE_DATABASE_URL": f"sqlite:///{tmp_path}"})
+    _assert_one_line(done, "unable to open database file")
+
+
+def test_check_config_shows_the_effective_settings_with_secrets_masked(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('[database]\nurl = "postgresql+psycopg://node:sesame@db/node"\n[web]\nport = 9000\n')
+    done = _run(tmp_path, "--config", site, "check-config", "--json", environment={"GLIONODE_WEB_PORT": "9001"})
+    shown = _document(done)
+    assert shown["database"]["url"] == "postgresql+psycopg://node:***@db/node"
+    assert shown["web"]["port"] == 9001
+    assert shown["node"]["folder"] == str(tmp_path / "node")
+    text = _run(tmp_path, "--config", site, "check-config").stdout
+    assert "[web]\n" in text
+    assert "port = 9000\n" in text
+    assert "sesame" not in text + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("[web]\nprot = 1\n", "unknown key web.prot"), ('[web]\nport = "x"\n', "web.port"), ("[", "site.toml")],
+)
+def test_check_config_fails_in_one_line_that_names_the_key(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "site.toml").write_text(text)
+    done = _run(tmp_path, "--config", tmp_path / "site.toml", "check-config", "--json")
+    _assert_one_line(done, says)
+    assert done.stdout == ""
+
+
+def test_send_tells_what_was_accepted(tmp_path: Path, study: Path) -> None:
+    with running_pacs() as pacs:
+        address = f"PACS@127.0.0.1:{pacs.port}"
+        shown = _document(_run(tmp_path, "send", study, "--to", address, "--json"))
+        assert shown == {"accepted": len(pacs.received), "failed": []}
+        pacs.answer = 0xA700
+        refused = _run(tmp_path, "send", study, "--to", address)
+    _assert_one_line(refused, "PACS answered 0xA700")
+    assert refused.stdout == f"0 accepted, {shown['accepted']} not\n"
+
+
+def test_send_to_nobody_fails_in_one_line(tmp_path: Path, study: Path) -> None:
+    done = _run(tmp_path, "send", study, "--to", "PACS@127.0.0.1:1", "--json")
+    _assert_one_line(done, "does not answer")
+    assert json.loads(done.stdout)["accepted"] == 0
+
+
+def test_convert_writes_and_lists_its_files(tmp_path: Path, study: Path) -> None:
+    shown = _document(_run(tmp_path, "convert", study, tmp_path / "out", "--json"))
+    assert [Path(path).name for path in shown["files"]] == ["0001_FLAIR.nii.gz"]
+    assert shown["left_out"] == []
+    (tmp_path / "empty").mkdir()
+    _assert_one_line(_run(tmp_path, "convert", tmp_path / "empty", tmp_path / "out"), "no readable DICOM image")
+
+
+def test_segment_tells_regions_and_files(tmp_path: Path, study: Path) -> None:
+    model = {"GLIONODE_PROCESSING_MODEL": str(write_detector(tmp_path / "model")), "GLIONODE_PROCESSING_THREADS": "1"}
+    shown = _document(_run(tmp_path, "segment", study, tmp_path / "out", "--json", environment=model))
+    assert shown["sequences"] == ["FLAIR"]
+    assert list(shown["volumes_ml"]) == ["WT"]
+    assert all(Path(path).is_file() for path in shown["files"])
+    assert {"code", "subject", "reason"} == set(shown["decisions"][0])
+    missing = _run(tmp_path, "segment", study, tmp_path / "out", environment={"GLIONODE_PROCESSING_MODEL": "none"})
+    _assert_one_line(missing, "no model 'none'; shipped models: ")
+
+
+def test_models_are_listed(tmp_path: Path) -> None:
+    listed = _document(_run(tmp_path, "models", "list", "--json"))["models"]
+    assert "glioma-unet2d" in [model["name"] for model in listed]

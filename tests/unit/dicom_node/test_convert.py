@@ -1,0 +1,128 @@
+"""`glionode convert`: every MR series of a folder as NIfTI and JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
+
+from conversion.errors import UnusableStudy
+from conversion.reading import dicom_files, read_series, read_study
+from conversion.volume import Grid, ImageVolume, LabelVolume
+from dicom_node.convert import Conversion, convert_folder
+from dicom_node.nifti import read_nifti, write_nifti
+from tests.support.small_study import COLUMNS, ROWS, SLICE_MM, SLICES, SPACING_MM, make_small_study, uid_of
+
+
+def _write(folder: Path, study: list[Dataset]) -> None:
+    folder.mkdir(exist_ok=True)
+    for number, ds in enumerate(study):
+        ds.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+
+
+def _convert(folder: Path, study: list[Dataset]) -> Conversion:
+    _write(folder / "in", study)
+    return convert_folder(folder / "in", folder / "out")
+
+
+def _description(path: Path) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+    return described
+
+
+def test_every_series_becomes_a_volume_with_its_role(tmp_path: Path) -> None:
+    done = _convert(tmp_path, make_small_study("convert"))
+    assert [path.name for path in done.files] == [
+        "0001_T1.nii.gz",
+        "0002_T1CE.nii.gz",
+        "0003_T2.nii.gz",
+        "0004_FLAIR.nii.gz",
+    ]
+    assert done.left_out == ()
+    assert json.loads((tmp_path / "out" / "left_out.json").read_text()) == []
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == sorted(
+        ["left_out.json", *(p.name for p in done.files), *(p.name.replace(".nii.gz", ".json") for p in done.files)]
+    )
+
+
+def test_voxels_and_geometry_are_those_of_the_series(tmp_path: Path) -> None:
+    done = _convert(tmp_path, make_small_study("convert", roles=["FLAIR"]))
+    (series,) = read_study(dicom_files(tmp_path / "in")).series
+    volume, found = read_series(series), read_nifti(done.files[0])
+    assert_array_equal(found.voxels, volume.voxels)
+    assert_allclose(found.grid.affine, volume.grid.affine, atol=1e-4)
+
+
+def test_the_json_tells_role_evidence_and_geometry(tmp_path: Path) -> None:
+    done = _convert(tmp_path, make_small_study("convert", roles=["T1CE"]))
+    told = _description(done.files[0])
+    assert (told["series_uid"], told["role"]) == (uid_of("convert", "T1CE"), "T1CE")
+    assert told["evidence"]["kind"] == "T1"
+    assert "TR 560 ms" in told["evidence"]["reason"]
+    assert told["geometry"]["shape_slice_row_column"] == [SLICES, ROWS, COLUMNS]
+    assert_allclose(told["geometry"]["spacing_mm"], [SLICE_MM, SPACING_MM, SPACING_MM])
+    assert told["geometry"]["frame_of_reference_uid"] == uid_of("convert", "frame of reference")
+
+
+def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
+    study = make_small_study("convert")
+    for ds in study:
+        if ds.SeriesDescription == "T1":
+            ds.SOPClassUID, ds.Modality = CTImageStorage, "CT"
+    del study[2 * SLICES + 4]  # a slice of T2
+    _write(tmp_path / "in", study)
+    (tmp_path / "in" / "letter.txt").write_text("no image")
+    done = convert_folder(tmp_path / "in", tmp_path / "out")
+    assert [path.name[:4] for path in done.files] == ["0002", "0004"]
+    left_out = {subject: code for subject, code, _ in done.left_out}
+    assert left_out == {"series 1": "not_mr", "series 3": "missing_slice", "file letter.txt": "unreadable_file"}
+    listed = json.loads((tmp_path / "out" / "left_out.json").read_text())
+    assert [tuple(item[key] for key in ("subject", "code", "reason")) for item in listed] == list(done.left_out)
+
+
+def test_a_study_without_a_reference_is_converted_all_the_same(tmp_path: Path) -> None:
+    done = _convert(tmp_path, make_small_study("convert", roles=["T2"]))
+    assert [path.name for path in done.files] == ["0001_T2.nii.gz"]
+    assert _description(done.files[0])["role"] is None
+
+
+def test_series_of_equal_number_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    study = make_small_study("convert", roles=["T2", "FLAIR"])
+    for ds in study:
+        ds.SeriesNumber = 7
+        ds.SeriesDescription = "../../flair" if ds.SeriesDescription == "FLAIR" else "t2"
+        ds.InversionTime = 2500.0
+    done = _convert(tmp_path, study)
+    assert len(set(done.files)) == 2
+    assert all(path.parent == tmp_path / "out" and path.is_file() for path in done.files)
+
+
+def test_a_folder_without_dicom_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("no image")
+    with pytest.raises(UnusableStudy, match="no readable DICOM image"):
+        convert_folder(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("as_labels", [False, True])
+def test_nifti_files_come_back(tmp_path: Path, as_labels: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    column = np.array([0.1, 1.0, 0.05]) / np.linalg.norm([0.1, 1.0, 0.05])
+    row = np.cross(column, [0.0, 0.0, 1.0]) / np.linalg.norm(np.cross(column, [0.0, 0.0, 1.0]))
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([4.4 * np.cross(row, column), 1.1 * column, 0.9 * row, [-10.5, 7.25, -30.0]])
+    grid = Grid(shape=(3, 4, 5), affine=affine, frame_of_reference_uid="1.2")
+    values = np.arange(60).reshape(grid.shape)
+    fractions = (values / 7).astype(np.float32)
+    write_nifti(
+        LabelVolume(grid=grid, labels=values.astype(np.uint8))
+        if as_labels
+        else ImageVolume(grid=grid, voxels=fractions),
+        tmp_path / "new" / "v.nii.gz",
+    )
+    found = read_nifti(tmp_path / "new" / "v.nii.gz", "1.2")
+    assert_allclose(found.grid.affine, affine, atol=1e-4)
+    assert_array_equal(found.voxels, values if as_labels else fractions)

@@ -1,0 +1,173 @@
+"""`glionode segment`: DICOM, NIfTI and single slices to masks, picture and findings, by a model of known answers."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from conversion.errors import ConversionError
+from conversion.sequences import Role
+from conversion.volume import Grid, ImageVolume
+from dicom_node.nifti import read_nifti, write_nifti
+from dicom_node.settings import Settings, read_settings
+from dicom_node.workbench import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
+from inference.errors import UnsuitableInput
+from tests.support.detector_model import write_detector
+from tests.support.small_study import make_small_study
+
+SIZE = 96
+FILES = {"segmentation.nii.gz", "probability_wt.nii.gz", "overlay.png", "findings.json"}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    model = write_detector(tmp_path_factory.mktemp("detector"))
+    return read_settings(environment={"GLIONODE_PROCESSING_MODEL": str(model), "GLIONODE_PROCESSING_THREADS": "1"})
+
+
+def _findings(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "findings.json").read_text())
+    return content
+
+
+def _head(*, bright: bool = True) -> NDArray[np.float32]:
+    """Return slices of a round head, with or without a bright disc in the middle three."""
+    k, row, column = np.indices((8, SIZE, SIZE))
+    image = np.where(np.hypot(row - SIZE / 2, column - SIZE / 2) < 44, 100.0, 0.0)
+    lesion = (np.hypot(row - 40, column - 60) < 11) & (abs(k - 4) <= 1)
+    image[lesion] = 900.0 if bright else 100.0
+    return image.astype(np.float32)
+
+
+def _write_volumes(folder: Path, roles: Mapping[Role, bool]) -> dict[Role, Path]:
+    affine = np.array([[0, 0, 2.0, -90], [0, 2.0, 0, -90], [5.0, 0, 0, 0], [0, 0, 0, 1]])
+    grid = Grid(shape=(8, SIZE, SIZE), affine=affine, frame_of_reference_uid="1.2")
+    paths = {}
+    for role, bright in roles.items():
+        paths[role] = folder / f"{role}.nii.gz"
+        write_nifti(ImageVolume(grid=grid, voxels=_head(bright=bright)), paths[role])
+    return paths
+
+
+def test_nifti_volumes_give_masks_and_volumes(tmp_path: Path, settings: Settings) -> None:
+    paths = _write_volumes(tmp_path, {Role.T1: False, Role.T1CE: True, Role.FLAIR: True})
+    done = segment_nifti(paths, tmp_path / "out", settings)
+    assert {path.name for path in done.files} == {*FILES, "probability_tc.nii.gz", "probability_et.nii.gz"}
+    assert all(path.is_file() for path in done.files)
+    assert done.sequences == ("T1", "T1CE", "FLAIR")
+    labels = read_nifti(tmp_path / "out" / "segmentation.nii.gz")
+    assert labels.grid.equals(read_nifti(paths[Role.T1CE]).grid)
+    voxel_ml = labels.grid.voxel_volume_ml
+    assert done.volumes_ml["WT"] == pytest.approx(np.count_nonzero(labels.voxels) * voxel_ml, abs=1e-3)
+    assert 0.6 < done.volumes_ml["WT"] / ((_head() > 500).sum() * voxel_ml) < 1.6
+    findings = _findings(tmp_path / "out")
+    assert "research" in findings["notice"].lower()
+    assert findings["model"]["name"] == "detector"
+    assert {decision["code"] for decision in findings["decisions"]} >= {"already_aligned", "missing_sequence"}
+
+
+def test_a_flair_alone_gives_the_whole_tumour(tmp_path: Path, settings: Settings) -> None:
+    done = segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: True}), tmp_path / "out", settings)
+    assert {path.name for path in done.files} == FILES
+    assert set(done.volumes_ml) == {"WT"}
+    assert set(np.unique(read_nifti(tmp_path / "out" / "segmentation.nii.gz").voxels)) == {0, 5}
+
+
+def test_a_head_without_a_lesion_gives_nothing(tmp_path: Path, settings: Settings) -> None:
+    done = segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: False}), tmp_path / "out", settings)
+    assert done.volumes_ml == {"WT": 0.0}
+    assert (tmp_path / "out" / "overlay.png").is_file()
+
+
+def test_a_t2_alone_is_not_enough(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(ConversionError, match="--t1ce or --flair"):
+        segment_nifti(_write_volumes(tmp_path, {Role.T2: True}), tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_volume_is_named(tmp_path: Path, settings: Settings) -> None:
+    path = tmp_path / "f.nii.gz"
+    path.write_text("no volume")
+    with pytest.raises(ConversionError, match=r"f\.nii\.gz: not a readable NIfTI file"):
+        segment_nifti({Role.FLAIR: path}, tmp_path / "out", settings)
+
+
+def test_an_empty_volume_is_refused(tmp_path: Path, settings: Settings) -> None:
+    grid = Grid(shape=(8, 32, 32), affine=np.diag([5.0, 2.0, 2.0, 1.0]), frame_of_reference_uid="1.2")
+    write_nifti(ImageVolume(grid=grid, voxels=np.zeros(grid.shape, np.float32)), tmp_path / "f.nii.gz")
+    with pytest.raises(UnsuitableInput, match="no signal"):
+        segment_nifti({Role.FLAIR: tmp_path / "f.nii.gz"}, tmp_path / "out", settings)
+
+
+def test_a_dicom_folder_gives_seg_and_sr_too(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "in").mkdir()
+    study = make_small_study("workbench", roles=["FLAIR"])
+    for number, ds in enumerate(study):
+        ds.PixelData = (_head()[min(number, 7), 16:64, 28:68] * 4).astype("<u2").tobytes()
+        ds.save_as(tmp_path / "in" / f"{number}.dcm", enforce_file_format=True)
+    done = segment_dicom(tmp_path / "in", tmp_path / "out", settings)
+    assert {path.name for path in done.files} == {*FILES, "SEG.dcm", "SR.dcm"}
+    assert done.volumes_ml["WT"] is not None
+    assert done.volumes_ml["WT"] > 0
+    seg, sr = (pydicom.dcmread(tmp_path / "out" / f"{kind}.dcm") for kind in ("SEG", "SR"))
+    assert (seg.Modality, sr.Modality) == ("SEG", "SR")
+    assert seg.StudyInstanceUID == sr.StudyInstanceUID == study[0].StudyInstanceUID
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(ConversionError, match="no files in this folder"):
+        segment_dicom(tmp_path, tmp_path / "out", settings)
+
+
+def _slice(folder: Path, name: str, pixels: NDArray[np.float32]) -> Path:
+    Image.fromarray((pixels / 4).astype(np.uint8)).save(folder / name)
+    return folder / name
+
+
+def _assert_without_spacing(done: WorkbenchResult, out: Path) -> None:
+    """Check that no size is stated, because a picture has none."""
+    assert set(done.volumes_ml.values()) == {None}
+    assert "no_spacing" in {decision.code for decision in done.decisions}
+    regions = _findings(out)["regions"].values()
+    assert all(region["volume_ml"] is None and region["centroid_lps_mm"] is None for region in regions)
+    assert all(region["voxels"] > 0 for region in regions)
+
+
+@pytest.mark.parametrize("name", ["slice.png", "slice.tiff", "slice.jpg"])
+def test_a_grey_picture_is_one_sequence(tmp_path: Path, settings: Settings, name: str) -> None:
+    done = segment_slice(_slice(tmp_path, name, _head()[4]), Role.FLAIR, tmp_path / "out", settings)
+    assert done.sequences == ("FLAIR",)
+    _assert_without_spacing(done, tmp_path / "out")
+
+
+def test_a_grey_picture_stored_in_colour_is_one_sequence(tmp_path: Path, settings: Settings) -> None:
+    path = _slice(tmp_path, "slice.png", np.repeat(_head()[4][..., None], 3, axis=2))
+    assert segment_slice(path, Role.FLAIR, tmp_path / "out", settings).sequences == ("FLAIR",)
+
+
+def test_a_picture_of_three_channels_is_three_sequences(tmp_path: Path, settings: Settings) -> None:
+    channels = np.stack([_head(bright=False)[4], _head()[4], _head()[4] * 0.9], axis=2)
+    done = segment_slice(_slice(tmp_path, "slice.tif", channels), Role.FLAIR, tmp_path / "out", settings)
+    assert done.sequences == ("T1", "T1CE", "FLAIR")
+    assert "WT" in done.volumes_ml
+
+
+def test_what_is_no_picture_is_named(tmp_path: Path, settings: Settings) -> None:
+    path = tmp_path / "slice.png"
+    path.write_text("no picture")
+    with pytest.raises(ConversionError, match=r"slice\.png: not a readable PNG, JPEG or TIFF image"):
+        segment_slice(path, Role.FLAIR, tmp_path / "out", settings)
+
+
+def test_the_picture_shows_the_regions_in_colour(tmp_path: Path, settings: Settings) -> None:
+    segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: True}), tmp_path / "out", settings)
+    pixels = np.asarray(Image.open(tmp_path / "out" / "overlay.png").convert("RGB")).astype(int)
+    above, below = pixels[: 256 - 4], pixels[260:512]
+    assert np.ptp(above, axis=2).max() == 0
+    assert np.ptp(below, axis=2).max() > 40
