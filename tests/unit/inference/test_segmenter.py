@@ -173,6 +173,12 @@ def test_a_missing_sequence_is_an_empty_channel_of_its_own(segmenter: Segmenter)
     assert [decision.subject for decision in segmentation.decisions] == ["T1", "T2"]
 
 
+def test_the_channel_of_a_missing_sequence_is_zero_everywhere(segmenter: Segmenter) -> None:
+    aligned = _aligned(_axial(), (Role.T1CE, Role.FLAIR))
+    assert not segmenter._channel(aligned, "T2", _axial()).any()
+    assert segmenter._channel(aligned, "FLAIR", _axial()).max() > 2.0
+
+
 def test_neither_contrast_nor_flair_is_refused(segmenter: Segmenter) -> None:
     with pytest.raises(UnsuitableInput, match="T1CE, FLAIR") as caught:
         segmenter.segment(_aligned(_axial(), (Role.T1, Role.T2)))

@@ -21,11 +21,12 @@ def test_a_perfect_answer_costs_nothing_and_the_opposite_much() -> None:
     assert float(region_loss((1 - targets * 2) * 40, targets, known)) > 20
 
 
-def test_the_value_of_no_opinion_is_that_of_the_formula() -> None:
-    targets, known = _targets(), torch.ones(2, 3)
+@pytest.mark.parametrize("drawn", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 1.0)])
+def test_the_value_of_no_opinion_is_that_of_the_formula(drawn: tuple[float, float, float]) -> None:
+    known = torch.tensor([drawn, drawn])
     overlap, total = 0.5 * 9 * 2, 0.5 * 36 * 2 + 9 * 2
     expected = math.log(2) + 1 - (2 * overlap + 1) / (total + 1)
-    assert float(region_loss(torch.zeros_like(targets), targets, known)) == pytest.approx(expected, rel=1e-5)
+    assert float(region_loss(torch.zeros(2, 3, 6, 6), _targets(), known)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("region", [0, 1, 2])

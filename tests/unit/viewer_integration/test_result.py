@@ -93,6 +93,16 @@ def test_voxels_moved_without_change_of_volume_make_other_uids(run: Run) -> None
     assert _uids(run).isdisjoint(_uids(moved))
 
 
+def test_other_labels_make_another_report_even_under_the_same_findings(run: Run) -> None:
+    moved = _relabelled(run, np.roll(run.segmentation.label_volume.labels, 1, axis=1))
+    assert _uids(run).isdisjoint(_uids(replace(moved, findings=run.findings)))
+
+
+def test_headers_in_another_order_than_the_labels_are_found_out(run: Run) -> None:
+    with pytest.raises(ProofFailed, match="differs from the measured one"):
+        replace(run, headers=run.headers[::-1]).encode()
+
+
 def test_the_hour_of_completeness_is_no_part_of_the_identity(run: Run) -> None:
     later = replace(PROVENANCE, ready_at=PROVENANCE.ready_at + timedelta(hours=1))
     assert _uids(run) == _uids(replace(run, provenance=later))
