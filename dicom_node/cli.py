@@ -292,11 +292,11 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
             checks = disconnect_orthanc(target, database)
         else:
             checks = connect_orthanc(target, settings, database)
-            advice = lasting_configuration(target, settings)
+            advice = lasting_configuration(target, settings) if checks[0].ok else ""
     else:
         checks = diagnose(settings, database)
     lines = [f"{'ok   ' if check.ok else 'FAIL '} {check.name}: {check.detail}" for check in checks]
-    _emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, advice])
+    _emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, *([advice] if advice else [])])
     if not all(check.ok for check in checks):
         sys.exit(1)
 
