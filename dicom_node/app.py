@@ -61,6 +61,7 @@ def run_worker(settings: Settings) -> None:
     while not stop.wait(POLL_S):
         for ready in assembly.ready_studies(utc_now()):
             _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+        workflow.close_given_up()
         queued = set(assembly.queued_runs())
         for run_id in queued - enqueued:
             workflow.enqueue(run_id)

@@ -298,6 +298,8 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
     lines = [f"{'ok   ' if check.ok else 'FAIL '} {check.name}: {check.detail}" for check in checks]
     _emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, *([advice] if advice else [])])
     if not all(check.ok for check in checks):
+        failed = next(check for check in checks if not check.ok)
+        click.echo(f"glionode: {failed.name}: {failed.detail}", err=True)
         sys.exit(1)
 
 

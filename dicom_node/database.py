@@ -117,7 +117,7 @@ class InstanceRow(Base):
     series_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
     sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
     transfer_syntax_uid: Mapped[str] = mapped_column(sa.String(64))
-    patient_key: Mapped[str] = mapped_column(sa.String(16))  # keyed hash of PatientID and issuer
+    patient_key: Mapped[str] = mapped_column(sa.String(16))  # keyed hash of PatientID
     sha256: Mapped[str] = mapped_column(sa.String(64))  # of the data set's bytes as received, without file meta
     path: Mapped[str] = mapped_column(sa.Text)  # relative to the node's folder
     calling_ae: Mapped[str] = mapped_column(sa.String(16))

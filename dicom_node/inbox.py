@@ -28,7 +28,6 @@ _IDENTIFYING = [
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "PatientID",
-    "IssuerOfPatientID",
 ]
 
 
@@ -112,7 +111,7 @@ class Inbox:
             series_uid=series_uid,
             sop_class_uid=str(ds.get("SOPClassUID", "")),
             transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
-            patient_key=self._key(str(ds.get("PatientID", "")), str(ds.get("IssuerOfPatientID", ""))),
+            patient_key=self._key(str(ds.get("PatientID", ""))),
             sha256=sha256,
             path=str(relative),
             calling_ae=calling_ae,

@@ -140,6 +140,12 @@ class Steps:
         if state in (RunState.DELIVERED, RunState.STORED):
             self._artifacts(run_id).clear_arrays()
 
+    def is_open(self, run_id: str) -> bool:
+        """Tell whether a run is known and not yet closed."""
+        with self._database.session() as session:
+            run = session.get(RunRow, run_id)
+            return run is not None and run.state in (RunState.QUEUED, RunState.RUNNING)
+
     def is_delivered(self, run_id: str) -> bool:
         """Tell whether nothing is left to send."""
         return self._run(run_id).state != RunState.UNDELIVERED

@@ -30,6 +30,7 @@ DELIVERY_ROUNDS_S = (5.0, 15.0)
 _DONE = "done"
 _CLOSED = "closed"
 _QUEUE = "studies"
+_GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 
 _steps: list[Steps] = []
 """The step bodies of this process; DBOS finds workflows by module-level name, so they cannot be closed over."""
@@ -65,6 +66,16 @@ class Workflow:
         """Queue a run; the same id twice is one run."""
         with SetWorkflowID(run_id):
             DBOS.enqueue_workflow(_QUEUE, process_study, run_id)
+
+    def close_given_up(self) -> None:
+        """Give a reason to every run that was cut off too often to be tried again."""
+        for status in DBOS.list_workflows(status=_GIVEN_UP, load_input=False, load_output=False):
+            if _steps[0].is_open(status.workflow_id):
+                reason = (
+                    f"its worker was killed {RECOVERY_ATTEMPTS} times while at it; look at memory and the node's log"
+                )
+                _steps[0].finish(status.workflow_id, RunState.FAILED, "worker_killed", reason)
+                _log.error("given_up", run=status.workflow_id)
 
     def stop(self) -> None:
         """Stop working; a step in flight is repeated at the next start."""

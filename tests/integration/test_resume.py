@@ -1,8 +1,10 @@
 """A node that is killed in the middle of its work takes it up where it was cut off, and delivers once."""
 
+import contextlib
 import hashlib
 import json
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -144,3 +146,17 @@ def test_results_are_kept_without_a_destination_and_one_that_refuses_is_tried_ag
         assert set(pacs.received) == {uid for _, uid, _ in waiting.results}
         states = [found["state"] for found in json.loads(node.command("status", "--json").stdout)["studies"]]
         assert states == ["delivered", "stored"]
+
+
+def test_a_study_that_kills_its_worker_for_ever_is_closed_with_a_reason(tmp_path: Path) -> None:
+    with running_node(tmp_path) as node:
+        study_uid = _send(node, "poison")
+        assert _kill_within(node, study_uid, "segment") is not None
+        # What DBOS writes itself once the attempts are used up, each of which would take a start of the node.
+        with contextlib.closing(sqlite3.connect(node.settings.node.folder / "workflow.sqlite")) as books, books:
+            books.execute("UPDATE workflow_status SET status = 'PENDING', recovery_attempts = 99")
+        node.start()
+        study = node.wait_for_state(study_uid, {"failed"})
+        assert "killed" in study.reason
+        assert study.step == "segment"
+        assert node.answers()

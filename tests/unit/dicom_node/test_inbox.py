@@ -73,7 +73,7 @@ def test_studies_and_patients_are_named_by_keyed_hashes(database: Database, tmp_
     received = _receive(database, tmp_path, image)
     key = KeyedHash(database)
     assert received.study_key == key(str(image.StudyInstanceUID))
-    assert _row(database).patient_key == key("TELLTALE", "HOSPITAL")
+    assert _row(database).patient_key == key("TELLTALE")  # one device may name the issuer, another not
 
 
 def test_a_keyed_hash_belongs_to_its_installation(database: Database, tmp_path: Path) -> None:

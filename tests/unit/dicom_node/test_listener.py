@@ -37,6 +37,7 @@ from dicom_node.settings import Settings, read_settings
 from tests.support.pacs import association, echo, instance_of, store
 from tests.support.small_study import make_small_study, uid_of
 
+VERIFICATION = [("1.2.840.10008.1.1", ExplicitVRLittleEndian)]
 SENDER = Peer(name="Sender", ae_title="SENDER")
 COMPRESSED = (JPEGLosslessSV1, JPEGLossless, JPEG2000Lossless, JPEG2000, RLELossless)
 STORAGE_CLASSES = (
@@ -304,7 +305,7 @@ def test_what_cannot_be_written_stays_with_the_sender(
 
 
 def test_an_unknown_calling_ae_title_is_rejected_with_its_reason(port: int, database: Database) -> None:
-    with pytest.raises(ConnectionRefusedError, match="rejected"), association(_pairs(), port, "STRANGER"):
+    with pytest.raises(ConnectionRefusedError, match="rejected"), association(VERIFICATION, port, "STRANGER"):
         pass
     refusal = _wait_for_refusal(database)
     assert (refusal.code, refusal.calling_ae) == ("calling_ae_title", "STRANGER")
@@ -359,7 +360,7 @@ def test_nobody_is_let_in_while_the_peers_cannot_be_read(port: int, database: Da
 
 def test_one_association_too_many_is_rejected_and_told(start: Callable[..., int], database: Database) -> None:
     limited = start(GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS="1")
-    with association(_pairs(), limited):
+    with association(VERIFICATION, limited):
         assert not echo(limited)
     assert _wait_for_refusal(database).code == "association_limit"
 
@@ -384,10 +385,6 @@ def test_several_senders_at_once_lose_nothing(port: int, folder: Path, database:
     assert {row.sop_instance_uid: _data_set(folder / row.path) for row in rows} == expected
     assert len(rows) == len(_files(folder)) == len(expected)
     assert all(row.current for row in rows)
-
-
-def _pairs() -> list[tuple[str, str]]:
-    return [("1.2.840.10008.1.1", ExplicitVRLittleEndian)]
 
 
 def test_the_sender_keeps_what_the_books_did_not_take(
