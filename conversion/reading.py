@@ -22,6 +22,9 @@ __all__ = ["dicom_files", "read_series", "read_source_datasets", "read_study", "
 
 _PHILIPS_TECHNIQUE = 0x20011020
 _PHILIPS_B_FACTOR = 0x20011003
+_NO_AGENT = ("", "no", "none", "n/a", "without")
+"""What scanners write into ContrastBolusAgent when none was given."""
+
 _ENHANCED_MR = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
 
 
@@ -154,7 +157,7 @@ def _acquisition(datasets: list[pydicom.Dataset]) -> Acquisition:
         echo_time_ms=_number(ds, "EchoTime"),
         inversion_time_ms=_number(ds, "InversionTime"),
         diffusion_b_value=b_value,
-        contrast_agent=bool(str(ds.get("ContrastBolusAgent") or "").strip()),
+        contrast_agent=str(ds.get("ContrastBolusAgent") or "").strip().lower() not in _NO_AGENT,
         acquired_at=min(times) if times else None,
     )
 

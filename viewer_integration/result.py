@@ -14,9 +14,10 @@ from conversion.decision import Decision
 from conversion.volume import Grid
 from inference.measurements import Findings
 from inference.segmentation import Segmentation
+from viewer_integration.codes import VOLUME
 from viewer_integration.errors import ProofFailed, ResultReason
 from viewer_integration.provenance import Provenance
-from viewer_integration.report_object import encode_report
+from viewer_integration.report_object import VOLUME_DECIMALS, encode_report
 from viewer_integration.segmentation_object import encode_segmentation, segment_labels
 from viewer_integration.source_header import clean_source_headers
 
@@ -69,6 +70,7 @@ def encode_results(
     else:
         objects.insert(0, _object("SEG", seg))
         _prove(objects[0].content, segmentation)
+    _prove_report(objects[-1].content, findings)
     return ResultObjects(objects=tuple(objects), decisions=decisions)
 
 
@@ -82,6 +84,25 @@ def _object(kind: str, ds: Dataset) -> ResultObject:
         series_uid=str(ds.SeriesInstanceUID),
         content=buffer.getvalue(),
     )
+
+
+def _prove_report(content: bytes, findings: Findings) -> None:
+    """Read an SR as a stranger would and compare every volume, in order."""
+    written = _volumes_ml(pydicom.dcmread(io.BytesIO(content)))
+    measured = [round(finding.volume_ml, VOLUME_DECIMALS) for finding in findings.regions]
+    if written != measured:
+        sentence = "the encoded report does not hold the measured volumes; nothing is sent"
+        raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
+
+
+def _volumes_ml(item: Dataset) -> list[float]:
+    """Return the values of all volumes in a content tree, depth first."""
+    found = []
+    for child in item.get("ContentSequence", []):
+        if child.ValueType == "NUM" and child.ConceptNameCodeSequence[0].CodeValue == VOLUME.value:
+            found.append(float(child.MeasuredValueSequence[0].NumericValue))
+        found += _volumes_ml(child)
+    return found
 
 
 def _prove(content: bytes, segmentation: Segmentation) -> None:

@@ -118,6 +118,12 @@ def test_negative_stored_values_stay_negative(tmp_path: Path) -> None:
     assert np.array_equal(read_series(_only(read_study(paths))).voxels, pixels)
 
 
+@pytest.mark.parametrize(("agent", "given"), [("NONE", False), ("No", False), (" ", False), ("Dotarem", True)])
+def test_a_contrast_agent_is_one_that_was_given(tmp_path: Path, agent: str, *, given: bool) -> None:
+    paths = _write(tmp_path, "axial", ContrastBolusAgent=agent)
+    assert _only(read_study(paths)).acquisition.contrast_agent is given
+
+
 def test_headers_are_read_as_they_stand(tmp_path: Path) -> None:
     attributes: dict[str, object] = {
         "SeriesDescription": "T1_TSE Gd",

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from conversion.volume import Grid, LabelVolume
-from inference.measurements import measure
+from inference.measurements import Findings, measure
 from inference.segmentation import ModelIdentity
 from tests.support.dicom_series import axis_aligned
 from tests.support.hand_made_run import PROVENANCE, Run, make_run, segmentation_of
 from viewer_integration.errors import ProofFailed, ResultReason, UnusableSource
-from viewer_integration.result import _prove, decode_labels
+from viewer_integration.result import _prove, _prove_report, decode_labels
 
 
 def _labels() -> NDArray[np.uint8]:
@@ -228,6 +228,16 @@ def test_the_proof_accepts_the_object_and_the_refusal_counts_the_voxels(run: Run
     _prove(_tampered(run, lambda _: None), run.segmentation)
     with pytest.raises(ProofFailed, match="in 1 voxels"):
         _prove(_tampered(run, _one_bit), run.segmentation)
+
+
+def test_the_proof_refuses_a_report_with_another_volume(run: Run) -> None:
+    content = run.encode().objects[-1].content
+    findings = measure(run.segmentation)
+    _prove_report(content, findings)
+    first = findings.regions[0]
+    other = Findings(regions=(replace(first, volume_ml=first.volume_ml + 0.01), *findings.regions[1:]))
+    with pytest.raises(ProofFailed, match="report"):
+        _prove_report(content, other)
 
 
 def test_labels_are_decoded_by_positions_onto_the_grid(run: Run) -> None:
