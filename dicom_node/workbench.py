@@ -1,7 +1,8 @@
 """`glionode segment`: a DICOM folder, NIfTI volumes or one image slice in; masks, picture and findings out."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -60,7 +61,7 @@ def segment_dicom(folder: Path, out: Path, settings: Settings) -> WorkbenchResul
         raise UnusableStudy(ConversionReason.NO_IMAGES, f"{folder}: no files in this folder")
     provenance = Provenance(
         ready_at=datetime.fromtimestamp(max(path.stat().st_mtime for path in paths)).astimezone(),
-        manifest_sha256="",
+        manifest_sha256=_sha256_of(paths),
         settings_sha256=processing_sha256(settings),
         software_version=version("glionode"),
         station=settings.node.ae_title,
@@ -100,6 +101,12 @@ def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> Work
     reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
     decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *segmentation.decisions)
     return _write(aligned, segmentation, decisions, out, spacing_known=False)
+
+
+def _sha256_of(paths: Sequence[Path]) -> str:
+    """Return one hash over the content of all files, in any order of theirs the same."""
+    each = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    return hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 
 def _segmenter(settings: Settings) -> Segmenter:

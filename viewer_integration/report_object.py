@@ -52,7 +52,7 @@ def encode_report(
         title=codes.ONCOLOGY_REPORT,
     )
     content[0].ContentSequence.append(
-        TextContentItem(name=codes.COMMENT, value=_comment(segmentation), relationship_type="CONTAINS")
+        TextContentItem(name=codes.COMMENT, value=_comment(segmentation, provenance), relationship_type="CONTAINS")
     )
     identity = (
         study_uid,
@@ -101,11 +101,13 @@ def _observer(study_uid: str, segmentation: Segmentation, provenance: Provenance
     )
 
 
-def _comment(segmentation: Segmentation) -> str:
+def _comment(segmentation: Segmentation, provenance: Provenance) -> str:
     sequences = ", ".join(segmentation.sequences)
     return (
         f"{RESEARCH_USE_ONLY} Automatic result, not verified by a person. Model {segmentation.model.name} "
-        f"{segmentation.model.version} (SHA-256 {segmentation.model.sha256}), from {sequences}."
+        f"{segmentation.model.version} (SHA-256 {segmentation.model.sha256}), from {sequences}. "
+        f"GlioNode {provenance.software_version}; inputs SHA-256 {provenance.manifest_sha256}; settings SHA-256 "
+        f"{provenance.settings_sha256}."
     )
 
 

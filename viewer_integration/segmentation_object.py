@@ -56,7 +56,7 @@ def encode_segmentation(
         pixel_array=masks.astype(np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _describe(number, label, study_uid, segmentation) for number, label in enumerate(labels, start=1)
+            _describe(number, label, study_uid, segmentation, provenance) for number, label in enumerate(labels, 1)
         ],
         series_instance_uid=content_uid("SEG series", *identity),
         series_number=SERIES_NUMBER,
@@ -76,7 +76,9 @@ def encode_segmentation(
     return ds
 
 
-def _describe(number: int, label: Label, study_uid: str, segmentation: Segmentation) -> hd.seg.SegmentDescription:
+def _describe(
+    number: int, label: Label, study_uid: str, segmentation: Segmentation, provenance: Provenance
+) -> hd.seg.SegmentDescription:
     concept = codes.SEGMENTS[label]
     return hd.seg.SegmentDescription(
         segment_number=number,
@@ -89,7 +91,12 @@ def _describe(number: int, label: Label, study_uid: str, segmentation: Segmentat
             version=segmentation.model.version,
             family=codes.ARTIFICIAL_INTELLIGENCE,
             source="GlioNode",
-            parameters={"model_sha256": segmentation.model.sha256, "sequences": " ".join(segmentation.sequences)},
+            parameters={
+                "model_sha256": segmentation.model.sha256,
+                "inputs_sha256": provenance.manifest_sha256,
+                "settings_sha256": provenance.settings_sha256,
+                "sequences": " ".join(segmentation.sequences),
+            },
         ),
         tracking_uid=tracking_uid(study_uid, concept.region),
         tracking_id=f"GlioNode {concept.name}",

@@ -221,7 +221,8 @@ def test_the_configuration_that_lasts_routes_after_a_restart(node: _Node, tmp_pa
     with node.listening(), _orthanc(folder, **options) as orthanc:
         image = _instance(generate_uid(), "MR", MRImageStorage)
         orthanc.upload(image)
-        _wait_for(lambda: node.received == [image.SOPInstanceUID], "the study to be routed")
+        _wait_for(lambda: bool(node.received), "the study to be routed")
+        assert node.received == [image.SOPInstanceUID]
 
 
 @pytest.mark.orthanc

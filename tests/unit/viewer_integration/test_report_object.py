@@ -15,7 +15,7 @@ from pydicom import Dataset
 from inference.measurements import Findings, RegionFinding
 from inference.regions import Region
 from tests.support.dicom_series import axis_aligned, uid_of
-from tests.support.hand_made_run import MODEL, Run, make_run
+from tests.support.hand_made_run import MODEL, PROVENANCE, Run, make_run
 from viewer_integration.identifiers import tracking_uid
 from viewer_integration.report_object import VOLUME_DECIMALS
 
@@ -144,7 +144,9 @@ def test_it_is_unverified_and_says_what_it_is(report: Dataset) -> None:
     assert comment.TextValue.startswith("Research use only. Not a medical device.")
     assert "not verified by a person" in comment.TextValue
     assert f"{MODEL.name} {MODEL.version} (SHA-256 {MODEL.sha256})" in comment.TextValue
-    assert comment.TextValue.endswith("from T1, T1CE, T2, FLAIR.")
+    assert "from T1, T1CE, T2, FLAIR." in comment.TextValue
+    assert f"inputs SHA-256 {PROVENANCE.manifest_sha256}" in comment.TextValue
+    assert f"settings SHA-256 {PROVENANCE.settings_sha256}" in comment.TextValue
     assert "research use only" in report.SeriesDescription
 
 

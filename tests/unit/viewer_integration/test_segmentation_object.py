@@ -152,6 +152,8 @@ def test_the_algorithm_is_identified(tmp_path: Path) -> None:
         assert algorithm.AlgorithmFamilyCodeSequence[0].CodeValue == "123110"
         assert MODEL.sha256 in algorithm.AlgorithmParameters
         assert "T1 T1CE T2 FLAIR" in algorithm.AlgorithmParameters
+        assert f"inputs_sha256={PROVENANCE.manifest_sha256}" in algorithm.AlgorithmParameters
+        assert f"settings_sha256={PROVENANCE.settings_sha256}" in algorithm.AlgorithmParameters
     assert ds.ManufacturerModelName == MODEL.name
     assert ds.DeviceSerialNumber == "TESTS"
     assert ds.SoftwareVersions == "0.1.0"
