@@ -47,7 +47,8 @@ def run_listener(settings: Settings) -> None:
 
 def run_worker(settings: Settings) -> None:
     """Assemble studies and process them until told to stop; the only role that loads torch."""
-    # Threads that spin while they wait made torch up to 180 times slower on a machine with other work.
+    # Idle threads sleep instead of spinning. The gain is small: beside two busy processes on two cores, eight slices
+    # took 0.37 s against 0.41 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dicom_node.assembly import Assembly  # noqa: PLC0415
     from dicom_node.steps import Steps  # noqa: PLC0415

@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.data, pytest.mark.orthanc, pytest.mark.dcmtk, pytest.m
 
 STORESCU = Peer(name="dcmtk", ae_title="STORESCU", host="", port=0, may_send=True, is_destination=False)
 RIGHT_TEMPORO_OCCIPITAL = ((-55.0, -8.0), (0.0, 65.0), (-45.0, 30.0))
-"""LPS limits in mm, in this study's coordinates, drawn by hand around the ring-enhancing tumour: x, y, z."""
+"""LPS limits in mm, in this study's coordinates, around the ring-enhancing tumour: x, y, z.
+
+Set by eye on T1 after contrast, and wide; the network's own result was on the same picture."""
 
 
 @dataclass(frozen=True)
