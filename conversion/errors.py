@@ -35,7 +35,10 @@ class ConversionReason(enum.StrEnum):
     MIXED_GEOMETRY = "mixed_geometry"
     SHEARED_STACK = "sheared_stack"
     MISSING_POSITION = "missing_position"
+    MISSING_SPACING = "missing_spacing"
+    UNEVEN_SPACING = "uneven_spacing"
     TOO_FEW_SLICES = "too_few_slices"
+    COLOUR_IMAGE = "colour_image"
     REGISTRATION_FAILED = "registration_failed"
 
 

@@ -1,5 +1,6 @@
 """Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,25 +8,25 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
-from pydicom.multival import MultiValue
-from pydicom.uid import MRImageStorage
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 
+from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.errors import ConversionReason, UnreadableSeries, UnusableStudy
+from conversion.headers import acquisition_header, image_headers
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
+from conversion.splitting import Part, split_images
 from conversion.stack import stack_slices
-from conversion.study import Acquisition, InstanceHeader, Series, SeriesUID, Study, StudyUID
+from conversion.study import ImageHeader, Series, SeriesUID, Study, StudyUID
 from conversion.volume import ImageVolume
 
-__all__ = ["dicom_files", "read_series", "read_source_datasets", "read_study", "read_volumes"]
+__all__ = ["dicom_files", "read_series", "read_source_datasets", "read_studies", "read_study", "read_volumes"]
 
-_PHILIPS_TECHNIQUE = 0x20011020
-_PHILIPS_B_FACTOR = 0x20011003
-_NO_AGENT = ("", "no", "none", "n/a", "without")
-"""What scanners write into ContrastBolusAgent when none was given."""
+_MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 
-_ENHANCED_MR = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
+_Group = list[tuple[Path, pydicom.Dataset]]
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -33,40 +34,58 @@ def dicom_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
 
 
-def read_study(paths: Iterable[Path]) -> Study:
-    """Read the headers of one study.
+def read_studies(paths: Iterable[Path]) -> tuple[Study, ...]:
+    """Read the headers of every study among files and split its series into volumes.
 
     Parameters
     ----------
     paths
-        Files in any order; what is no DICOM, no MR or not readable becomes a `Decision`.
+        Files in any order; what is no DICOM, no MR or not readable becomes a `Decision` (files of no study: in the
+        first one). A study without MR has no series.
+
+    Raises
+    ------
+    UnusableStudy
+        When no file is a DICOM image.
+    """
+    unreadable: list[Decision] = []
+    studies: dict[str, dict[str, _Group]] = {}
+    for path in sorted(paths):
+        ds = _read_header(path, unreadable)
+        if ds is not None:
+            groups = studies.setdefault(str(ds.StudyInstanceUID), {})
+            groups.setdefault(str(ds.SeriesInstanceUID), []).append((path, ds))
+    if not studies:
+        raise UnusableStudy(ConversionReason.NO_IMAGES, "no readable DICOM image among the files")
+    first = next(iter(studies))
+    return tuple(_study(uid, groups.values(), unreadable if uid == first else []) for uid, groups in studies.items())
+
+
+def read_study(paths: Iterable[Path]) -> Study:
+    """Read the headers of one study; otherwise as `read_studies`.
 
     Raises
     ------
     UnusableStudy
         When there is no MR series, or when the files belong to more than one study.
     """
-    decisions: list[Decision] = []
-    datasets: dict[str, list[tuple[Path, pydicom.Dataset]]] = {}
-    studies: set[str] = set()
-    for path in sorted(paths):
-        ds = _read_header(path, decisions)
-        if ds is not None:
-            studies.add(str(ds.StudyInstanceUID))
-            datasets.setdefault(str(ds.SeriesInstanceUID), []).append((path, ds))
-    if not studies:
-        raise UnusableStudy(ConversionReason.NO_IMAGES, "no readable DICOM image among the files")
+    studies = read_studies(paths)
     if len(studies) > 1:
         raise UnusableStudy(
             ConversionReason.NO_IMAGES, f"the files belong to {len(studies)} studies; give one at a time"
         )
-    series = [_series(group) for group in datasets.values() if _is_classic_mr(group, decisions)]
-    if not series:
-        kinds = sorted({_kind(group[0][1]) for group in datasets.values()})
-        sentence = f"no MR image series in the study (found: {', '.join(kinds)}); T1 after contrast or FLAIR is needed"
+    if not studies[0].series:
+        found = sorted({d.reason for d in studies[0].decisions if d.code in ("not_mr", "mosaic")})
+        sentence = f"no MR image series in the study; T1 after contrast or FLAIR is needed ({'; '.join(found)})"
         raise UnusableStudy(ConversionReason.NO_MR, sentence)
+    return studies[0]
+
+
+def _study(study_uid: str, groups: Iterable[_Group], unreadable: list[Decision]) -> Study:
+    decisions = list(unreadable)
+    series = [one for group in groups if _is_mr(group, decisions) for one in _volumes(group, decisions)]
     return Study(
-        study_uid=StudyUID(studies.pop()),
+        study_uid=StudyUID(study_uid),
         series=tuple(sorted(series, key=lambda s: (s.number, s.series_uid))),
         decisions=tuple(decisions),
     )
@@ -86,107 +105,78 @@ def _read_header(path: Path, decisions: list[Decision]) -> pydicom.Dataset | Non
     return None
 
 
-def _kind(ds: pydicom.Dataset) -> str:
-    enhanced = "enhanced " if str(ds.get("SOPClassUID", "")) in _ENHANCED_MR else ""
-    return f"{enhanced}{ds.get('Modality', '?')}"
-
-
-def _is_classic_mr(group: list[tuple[Path, pydicom.Dataset]], decisions: list[Decision]) -> bool:
+def _is_mr(group: _Group, decisions: list[Decision]) -> bool:
     ds = group[0][1]
-    sop_class = str(ds.get("SOPClassUID", ""))
-    if sop_class == MRImageStorage:
-        return True
-    subject = f"series {int(_number(ds, 'SeriesNumber') or 0)}"
-    if sop_class in _ENHANCED_MR:
-        reason = (
-            f"enhanced multi-frame MR ({len(group)} instance(s)) is not read by this version; route the classic series"
-        )
-        decisions.append(Decision(code="enhanced_mr", subject=subject, reason=reason))
-    else:
-        reason = (
-            f"{len(group)} instance(s) of modality {ds.get('Modality', '?')} are kept and not used: only MR images are"
-        )
+    subject, sop_class = f"series {_number(ds)}", pydicom.uid.UID(str(ds.get("SOPClassUID", "")))
+    if sop_class not in _MR_IMAGES:
+        what = f"{sop_class.name or 'no SOP class'}, modality {ds.get('Modality', '?')}"
+        reason = f"{len(group)} instance(s) of {what} are kept and not used: only MR images are"
         decisions.append(Decision(code="not_mr", subject=subject, reason=reason))
-    return False
+        return False
+    if "MOSAIC" in (ds.get("ImageType") or ()):
+        reason = "a mosaic puts all slices into one image, as for diffusion and functional series; it is not read"
+        decisions.append(Decision(code="mosaic", subject=subject, reason=reason))
+        return False
+    return True
 
 
-def _series(group: list[tuple[Path, pydicom.Dataset]]) -> Series:
-    ds = group[0][1]
+def _number(ds: pydicom.Dataset) -> int:
+    return Attributes(ds).integer("SeriesNumber")
+
+
+def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
+    """Return one `Series` for each volume of a DICOM series."""
+    subject = f"series {_number(group[0][1])}"
+    images = [image for path, each in group for image in image_headers(path, each)]
+    images = _without_copies(images, subject, decisions)
+    parts = split_images(tuple(images))
+    if len(parts) > 1:
+        reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part in parts)}"
+        decisions.append(Decision(code="split_series", subject=subject, reason=reason))
+    by_path = dict(group)
+    return [_volume(by_path[part.images[0].path], part) for part in parts]
+
+
+def _volume(ds: pydicom.Dataset, part: Part) -> Series:
     return Series(
         series_uid=SeriesUID(str(ds.SeriesInstanceUID)),
-        number=int(_number(ds, "SeriesNumber") or 0),
+        part=part.name,
+        number=_number(ds),
         sop_class_uid=str(ds.SOPClassUID),
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID", "")),
-        acquisition=_acquisition([ds for _, ds in group]),
-        instances=tuple(_instance(path, ds) for path, ds in group),
+        acquisition=acquisition_header(ds, part.images),
+        images=(*part.images, *part.doubled),
     )
 
 
-def _instance(path: Path, ds: pydicom.Dataset) -> InstanceHeader:
-    orientation, position = _numbers(ds, "ImageOrientationPatient"), _numbers(ds, "ImagePositionPatient")
-    spacing = _numbers(ds, "PixelSpacing")
-    known = len(orientation) == 6 and len(position) == 3
-    return InstanceHeader(
-        path=path,
-        sop_instance_uid=str(ds.SOPInstanceUID),
-        instance_number=int(_number(ds, "InstanceNumber") or 0),
-        rows=int(ds.get("Rows") or 0),
-        columns=int(ds.get("Columns") or 0),
-        position_mm=(position[0], position[1], position[2]) if known else None,
-        row_direction=(orientation[0], orientation[1], orientation[2]) if known else None,
-        column_direction=(orientation[3], orientation[4], orientation[5]) if known else None,
-        row_spacing_mm=spacing[0] if len(spacing) == 2 else 0.0,
-        column_spacing_mm=spacing[1] if len(spacing) == 2 else 0.0,
-    )
+def _without_copies(images: list[ImageHeader], subject: str, decisions: list[Decision]) -> list[ImageHeader]:
+    """Leave out images that repeat another one to the byte: the same place, the same traits, the same pixels."""
+    seen: dict[object, list[ImageHeader]] = {}
+    for image in images:
+        key = (image.position_mm, image.row_direction, image.column_direction, image.traits, image.rows, image.columns)
+        seen.setdefault(key if image.position_mm else id(image), []).append(image)
+    copies: set[int] = set()
+    for place in seen.values():
+        if len(place) > 1:
+            prints: set[bytes] = set()
+            for image in place:
+                print_ = _pixel_print(image)
+                if print_ in prints:
+                    copies.add(id(image))
+                prints.add(print_)
+    if copies:
+        reason = f"{len(copies)} image(s) repeat another one to the last pixel under a further UID and are left out"
+        decisions.append(Decision(code="copied_image", subject=subject, reason=reason))
+    return [image for image in images if id(image) not in copies]
 
 
-def _acquisition(datasets: list[pydicom.Dataset]) -> Acquisition:
-    ds = datasets[0]
-    private = [str(ds[_PHILIPS_TECHNIQUE].value)] if _PHILIPS_TECHNIQUE in ds else []
-    b_value = _number(ds, "DiffusionBValue")
-    if b_value is None and _PHILIPS_B_FACTOR in ds and isinstance(ds[_PHILIPS_B_FACTOR].value, float):
-        b_value = ds[_PHILIPS_B_FACTOR].value
-    times = [time for each in datasets if (time := _seconds(each)) is not None]
-    return Acquisition(
-        image_type=_values(ds, "ImageType"),
-        scanning_sequence=_values(ds, "ScanningSequence"),
-        sequence_variant=_values(ds, "SequenceVariant"),
-        technique=" ".join([str(ds.get("SequenceName") or ""), *private]).strip().lower(),
-        text=f"{ds.get('SeriesDescription') or ''} {ds.get('ProtocolName') or ''}".lower().replace("_", " "),
-        repetition_time_ms=_number(ds, "RepetitionTime"),
-        echo_time_ms=_number(ds, "EchoTime"),
-        inversion_time_ms=_number(ds, "InversionTime"),
-        diffusion_b_value=b_value,
-        contrast_agent=str(ds.get("ContrastBolusAgent") or "").strip().lower() not in _NO_AGENT,
-        acquired_at=min(times) if times else None,
-    )
-
-
-def _values(ds: pydicom.Dataset, keyword: str) -> tuple[str, ...]:
-    value = ds.get(keyword) or []
-    return (str(value),) if isinstance(value, str) else tuple(str(item) for item in value)
-
-
-def _number(ds: pydicom.Dataset, keyword: str) -> float | None:
-    numbers = _numbers(ds, keyword)
-    return numbers[0] if len(numbers) == 1 else None
-
-
-def _numbers(ds: pydicom.Dataset, keyword: str) -> list[float]:
-    """Return the values of a numeric attribute; none when it is absent, empty or not a number."""
+def _pixel_print(image: ImageHeader) -> bytes:
+    """Return a hash of an image's stored values; of its identity when they cannot be read, so that it stays."""
     try:
-        value = ds.get(keyword)
-        return [float(item) for item in (value if isinstance(value, MultiValue) else (value,))]
-    except (TypeError, ValueError):
-        return []
-
-
-def _seconds(ds: pydicom.Dataset) -> float | None:
-    text = str(ds.get("AcquisitionTime") or ds.get("SeriesTime") or "")
-    try:
-        return int(text[:2]) * 3600.0 + int(text[2:4]) * 60.0 + float(text[4:] or 0)
-    except ValueError:
-        return None
+        (pixels,) = iter_pixels(image.path, indices=[(image.frame or 1) - 1], raw=True)
+    except Exception:  # noqa: BLE001 - decoders raise many kinds; reading the series says what is wrong
+        return f"{image.sop_instance_uid} {image.frame}".encode()
+    return hashlib.sha256(pixels.tobytes()).digest()
 
 
 def read_volumes(selection: SeriesSelection) -> dict[Role, ImageVolume]:
@@ -203,31 +193,50 @@ def read_volumes(selection: SeriesSelection) -> dict[Role, ImageVolume]:
 
 
 def read_series(series: Series) -> ImageVolume:
-    """Read the pixels of one series onto its own grid; raises as `read_volumes` does."""
+    """Read the pixels of one series onto its own grid; raises as `read_volumes` does.
+
+    Values are rescaled (PS3.3 C.11.1), those of Philips to the scanner's own floating point values.
+    """
     stack = stack_slices(series)
     voxels = np.empty(stack.grid.shape, np.float32)
-    for k, instance in enumerate(stack.instances):
-        voxels[k] = _read_pixels(series, instance)
+    by_path: dict[Path, list[int]] = {}
+    for k, image in enumerate(stack.images):
+        by_path.setdefault(image.path, []).append(k)
+    for places in by_path.values():
+        for k, pixels in zip(places, _read_pixels(series, [stack.images[k] for k in places]), strict=True):
+            voxels[k] = pixels
     return ImageVolume(grid=stack.grid, voxels=voxels)
 
 
-def _read_pixels(series: Series, instance: InstanceHeader) -> NDArray[np.float32]:
-    """Return one slice in the units of the Modality LUT (PS3.3 C.11.1), shape (row, column)."""
+def _read_pixels(series: Series, images: list[ImageHeader]) -> list[NDArray[np.float32]]:
+    """Return images of one file in rescaled values, each of shape (row, column)."""
+    where = f"{series.name}, image {images[0].number}"
+    if images[0].colour:
+        sentence = f"{where}: a coloured image is a picture and no measurement; its series is not read"
+        raise UnreadableSeries(ConversionReason.COLOUR_IMAGE, sentence)
+    if not all(np.isfinite((image.rescale.slope, image.rescale.intercept)).all() for image in images):
+        sentence = f"{where}: RescaleSlope or RescaleIntercept is no number, so its values mean nothing"
+        raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     try:
-        ds = pydicom.dcmread(instance.path)
-        pixels = ds.pixel_array.astype(np.float32)
-        slope, intercept = float(ds.get("RescaleSlope", 1) or 1), float(ds.get("RescaleIntercept", 0) or 0)
+        frames = list(iter_pixels(images[0].path, indices=[(image.frame or 1) - 1 for image in images]))
     except Exception as error:
-        what = f"{series.name}, image {instance.instance_number}: the pixels cannot be read ({type(error).__name__})"
+        what = f"{where}: the pixels cannot be read ({type(error).__name__})"
         sentence = f"{what}; the file is truncated, damaged or of an unknown encoding: send it again"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence) from error
-    if pixels.shape != (instance.rows, instance.columns):
-        what = f"{series.name}, image {instance.instance_number}"
-        sentence = f"{what}: {pixels.ndim}-dimensional or coloured pixels are no MR slice"
+    if len(frames) != len(images) or any(frame.shape != (images[0].rows, images[0].columns) for frame in frames):
+        sentence = f"{where}: its pixels are not the image of {images[0].rows} rows that its header describes"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
-    return np.asarray(pixels * slope + intercept, np.float32)
+    # In double precision: a slope of Philips times a stored value must not lose the last bits of single precision.
+    return [
+        np.asarray(frame * np.float64(image.rescale.slope) + image.rescale.intercept, np.float32)
+        for frame, image in zip(frames, images, strict=True)
+    ]
 
 
 def read_source_datasets(series: Series) -> list[pydicom.Dataset]:
-    """Return the instances of a series without pixels, in the order of its stack, as sources of derived objects."""
-    return [pydicom.dcmread(instance.path, stop_before_pixels=True) for instance in stack_slices(series).instances]
+    """Return the instances of a series without pixels, in the order of its stack, as sources of derived objects.
+
+    Frames of one enhanced instance give that instance once.
+    """
+    paths = dict.fromkeys(image.path for image in stack_slices(series).images)
+    return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]

@@ -128,7 +128,7 @@ def _same_protocol(first: Series, second: Series) -> bool:
     a, b = first.acquisition, second.acquisition
     times = ((a.repetition_time_ms, b.repetition_time_ms), (a.echo_time_ms, b.echo_time_ms))
     close = all(x is not None and y is not None and abs(x - y) <= 0.05 * max(x, y) for x, y in times)
-    return close and a.scanning_sequence == b.scanning_sequence and len(first.instances) == len(second.instances)
+    return close and a.scanning_sequence == b.scanning_sequence and len(first.images) == len(second.images)
 
 
 def _best(candidates: list[_Candidate], decisions: list[Decision]) -> _Candidate | None:

@@ -76,7 +76,7 @@ def marks_contrast_agent(acquisition: Acquisition) -> str:
 def classify_contrast(series: Series) -> Contrast:
     """Return the contrast of a series by image type, sequence, timing and, last, its description."""
     acquisition = series.acquisition
-    other = _other_kind(acquisition, len(series.instances))
+    other = _other_kind(acquisition, len(series.images))
     if other is not None:
         return other
     by_timing = _by_timing(acquisition)

@@ -5,35 +5,48 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason
-from conversion.study import InstanceHeader, Series
+from conversion.splitting import DIRECTION_TOLERANCE, SAME_POSITION_MM
+from conversion.study import ImageHeader, Series
 from conversion.volume import Grid
 
 __all__ = ["SliceStack", "stack_slices"]
 
-GAP_TOLERANCE = 0.02
-"""Allowed deviation of one slice distance from the median, as a share: header values are rounded to far
-less, a missing slice is 100 %."""
+GAP_TOLERANCE = 0.5
+"""A slice distance larger than the median by this share is a missing slice, not an uneven one."""
 
-SHEAR_TOLERANCE_MM = 0.5
-"""Allowed sideways drift of slice positions over the whole stack; a gantry tilt of 1° over 100 mm makes 1.7 mm."""
+EXACT_MM = 0.01
+"""Slices this near to their place on the grid are where the header says; header values are rounded to about this."""
 
-DIRECTION_TOLERANCE = 1e-3
-"""Allowed difference of direction cosines within a series (0.06°)."""
+DEVIATION_TOLERANCE_MM = 0.1
+"""Slices may lie this far from their place on the grid: a fifth of the smallest voxels; more is no regular stack."""
+
+
+UNKNOWN_THICKNESS_MM = 1.0
+"""Extent of a single image of unknown thickness: its pixels lie right whatever stands here, and it gets no role."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceStack:
-    """Instances ordered along the slice axis, and the grid they make."""
+    """Images ordered along the slice axis, and the grid they make.
 
-    instances: tuple[InstanceHeader, ...]
+    Attributes
+    ----------
+    decisions
+        What was assumed to make the grid.
+    """
+
+    images: tuple[ImageHeader, ...]
     grid: Grid
+    decisions: tuple[Decision, ...] = ()
 
 
 def stack_slices(series: Series) -> SliceStack:
-    """Order the instances of a series by position and derive their grid.
+    """Order the images of a series by position and derive their grid.
 
-    Spacing between slices comes from positions, never from SliceThickness or SpacingBetweenSlices.
+    Spacing between slices comes from positions, never from SliceThickness or SpacingBetweenSlices; only a single image,
+    which has no neighbour, gets its thickness as extent.
 
     Raises
     ------
@@ -41,14 +54,19 @@ def stack_slices(series: Series) -> SliceStack:
         For missing positions, mixed orientation or size, doubled, missing or uneven slices, and sheared stacks.
     """
     _check_uniform(series)
-    first = series.instances[0]
+    first = series.images[0]
     row, column = np.array(first.row_direction), np.array(first.column_direction)
+    row, column = row / np.linalg.norm(row), column / np.linalg.norm(column)
     normal = np.cross(row, column)
-    positions = np.array([instance.position_mm for instance in series.instances])
+    positions = np.array([image.position_mm for image in series.images])
     order = np.argsort(positions @ normal, kind="stable")
     ordered = positions[order]
-    distance = _slice_distance(series, np.diff(ordered @ normal))
-    _check_straight(series, ordered, normal)
+    decisions: tuple[Decision, ...] = ()
+    if len(ordered) == 1:
+        distance, decisions = _thickness(series)
+    else:
+        distance = _slice_distance(series, np.diff(ordered @ normal))
+        decisions = _deviation(series, ordered, normal * distance)
     affine = np.eye(4)
     affine[:3, 0] = normal * distance
     affine[:3, 1] = column * first.row_spacing_mm
@@ -59,53 +77,82 @@ def stack_slices(series: Series) -> SliceStack:
         affine=affine,
         frame_of_reference_uid=series.frame_of_reference_uid,
     )
-    return SliceStack(instances=tuple(series.instances[k] for k in order), grid=grid)
+    return SliceStack(images=tuple(series.images[k] for k in order), grid=grid, decisions=decisions)
 
 
 def _check_uniform(series: Series) -> None:
-    first = series.instances[0]
-    for instance in series.instances:
-        if instance.position_mm is None or instance.row_direction is None or instance.column_direction is None:
+    first = series.images[0]
+    for image in series.images:
+        if image.position_mm is None or image.row_direction is None or image.column_direction is None:
             sentence = f"{series.name}: an image has no position or orientation, so its place in the head is unknown"
             raise BrokenGeometry(ConversionReason.MISSING_POSITION, sentence)
-        same_size = (instance.rows, instance.columns) == (first.rows, first.columns)
-        spacing = np.array([instance.row_spacing_mm, instance.column_spacing_mm])
+        if image.row_spacing_mm <= 0 or image.column_spacing_mm <= 0:
+            sentence = f"{series.name}: an image has no PixelSpacing, so its size is unknown"
+            raise BrokenGeometry(ConversionReason.MISSING_SPACING, sentence)
+        same_size = (image.rows, image.columns) == (first.rows, first.columns)
+        spacing = np.array([image.row_spacing_mm, image.column_spacing_mm])
         same_spacing = np.allclose(spacing, [first.row_spacing_mm, first.column_spacing_mm], rtol=1e-3)
         same_direction = np.allclose(
-            [*instance.row_direction, *instance.column_direction],
+            [*image.row_direction, *image.column_direction],
             [*(first.row_direction or ()), *(first.column_direction or ())],
             atol=DIRECTION_TOLERANCE,
         )
         if not (same_size and same_spacing and same_direction):
             sentence = f"{series.name}: its images differ in size, spacing or orientation and are no single volume"
             raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)
-    if len(series.instances) < 2:
-        raise BrokenGeometry(ConversionReason.TOO_FEW_SLICES, f"{series.name}: one image is not a volume")
+
+
+def _thickness(series: Series) -> tuple[float, tuple[Decision, ...]]:
+    thickness = series.images[0].slice_thickness_mm or 0.0
+    named = (
+        f"its thickness, {thickness:g} mm," if thickness > 0 else f"for want of a thickness {UNKNOWN_THICKNESS_MM:g} mm"
+    )
+    thickness = thickness if thickness > 0 else UNKNOWN_THICKNESS_MM
+    reason = f"one image only: {named} stands for the distance of slices, which no position tells"
+    return thickness, (Decision(code="single_slice", subject=series.name, reason=reason),)
 
 
 def _slice_distance(series: Series, gaps: NDArray[np.float64]) -> float:
     median = float(np.median(gaps))
-    if float(gaps.min()) < 0.01 * max(median, 0.1):
+    if float(gaps.min()) < SAME_POSITION_MM:
         doubled = int(np.argmin(gaps)) + 1
-        sentence = f"{series.name}: two images at one position (slice {doubled} of {len(gaps) + 1})"
+        sentence = (
+            f"{series.name}: two different images at one position (slice {doubled} of {len(gaps) + 1}) and nothing in "
+            "their headers tells them apart"
+        )
         raise BrokenGeometry(ConversionReason.DOUBLED_SLICE, sentence)
-    worst = int(np.argmax(np.abs(gaps - median)))
-    if abs(gaps[worst] - median) > GAP_TOLERANCE * median:
-        if gaps[worst] > 1.5 * median:
-            missing = round(float(gaps[worst]) / median) - 1
-            sentence = (
-                f"{series.name}: {missing} slice(s) missing after slice {worst + 1}: a gap of "
-                f"{gaps[worst]:.2f} mm where slices lie {median:.2f} mm apart; send the missing images"
-            )
-            raise BrokenGeometry(ConversionReason.MISSING_SLICE, sentence)
-        sentence = f"{series.name}: slices are unevenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm)"
-        raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)
+    worst = int(np.argmax(gaps))
+    if gaps[worst] > (1 + GAP_TOLERANCE) * median:
+        missing = max(1, round(float(gaps[worst]) / median) - 1)
+        sentence = (
+            f"{series.name}: {missing} slice(s) missing after slice {worst + 1}: a gap of "
+            f"{gaps[worst]:.2f} mm where slices lie {median:.2f} mm apart; send the missing images"
+        )
+        raise BrokenGeometry(ConversionReason.MISSING_SLICE, sentence)
     return float(gaps.mean())
 
 
-def _check_straight(series: Series, positions: NDArray[np.float64], normal: NDArray[np.float64]) -> None:
-    steps = positions - positions[0]
-    sideways = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
-    if float(sideways.max()) > SHEAR_TOLERANCE_MM:
-        sentence = f"{series.name}: slices drift sideways by {sideways.max():.1f} mm (gantry tilt)"
+def _deviation(series: Series, positions: NDArray[np.float64], step: NDArray[np.float64]) -> tuple[Decision, ...]:
+    """Hold the slices' positions against the grid's, along the slice axis and sideways."""
+    off = positions - positions[0] - np.outer(np.arange(len(positions)), step)
+    normal = step / np.linalg.norm(step)
+    along = np.abs(off @ normal)
+    sideways = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1)
+    if float(sideways.max()) > DEVIATION_TOLERANCE_MM:
+        sentence = (
+            f"{series.name}: slices drift sideways by {sideways.max():.2f} mm (a sheared stack, as with a tilted "
+            "gantry); its slices do not stand on each other"
+        )
         raise BrokenGeometry(ConversionReason.SHEARED_STACK, sentence)
+    if float(along.max()) > DEVIATION_TOLERANCE_MM:
+        gaps = np.diff(positions @ normal)
+        sentence = (
+            f"{series.name}: slices are unevenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm), off an even "
+            f"stack by up to {along.max():.2f} mm"
+        )
+        raise BrokenGeometry(ConversionReason.UNEVEN_SPACING, sentence)
+    worst = float(np.linalg.norm(off, axis=1).max())
+    if worst <= EXACT_MM:
+        return ()
+    reason = f"slice positions lie up to {worst:.3f} mm off an even stack, which is taken for them"
+    return (Decision(code="uneven_positions", subject=series.name, reason=reason),)

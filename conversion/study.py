@@ -6,7 +6,7 @@ from typing import NewType
 
 from conversion.decision import Decision
 
-__all__ = ["InstanceHeader", "Series", "SeriesUID", "Study", "StudyUID"]
+__all__ = ["Acquisition", "ImageHeader", "Rescale", "Series", "SeriesUID", "Study", "StudyUID", "Traits"]
 
 StudyUID = NewType("StudyUID", str)
 SeriesUID = NewType("SeriesUID", str)
@@ -15,12 +15,50 @@ Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstanceHeader:
-    """Geometry of one classic MR instance; lengths in mm, coordinates in LPS (PS3.3 C.7.6.2)."""
+class Rescale:
+    """From stored values to values that compare between images: ``stored * slope + intercept``."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What can tell an image from others of its series that show the same place; times in ms, b in s/mm².
+
+    A value is None, empty or 0 where the header is silent.
+    """
+
+    component: str = ""  # magnitude, phase, real, imaginary
+    image_type: tuple[str, ...] = ()
+    echo_number: int = 0
+    echo_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    b_value: float | None = None
+    gradient_direction: Vector | None = None
+    stack_id: str = ""
+    temporal_position: int = 0
+    trigger_time_ms: float | None = None
+    acquisition_number: int = 0
+    acquired_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageHeader:
+    """One two-dimensional image: a classic instance, or one frame of an enhanced one.
+
+    Lengths in mm, coordinates in LPS (PS3.3 C.7.6.2).
+
+    Attributes
+    ----------
+    frame
+        Number of the frame in its instance, counted from 1; None for a classic instance.
+    """
 
     path: Path
     sop_instance_uid: str
     instance_number: int
+    frame: int | None = None
     rows: int
     columns: int
     position_mm: Vector | None
@@ -28,23 +66,48 @@ class InstanceHeader:
     column_direction: Vector | None
     row_spacing_mm: float
     column_spacing_mm: float
+    slice_thickness_mm: float | None = None
+    colour: bool = False
+    rescale: Rescale = Rescale()
+    traits: Traits = Traits()
+
+    @property
+    def number(self) -> int:
+        """The frame's number, or the instance's: how the image is called in messages."""
+        return self.frame or self.instance_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
     """What tells one contrast from another; times in ms, empty where the header is silent.
 
-    `acquired_at` is seconds since midnight of the first acquisition time of the series.
+    Attributes
+    ----------
+    acquired_at
+        Seconds from a fixed day to the first acquisition, so that times compare across midnight.
+    description, protocol
+        SeriesDescription and ProtocolName as the site wrote them.
+    text
+        Both in lower case, with spaces for underscores.
     """
 
     image_type: tuple[str, ...] = ()
+    component: str = ""
     scanning_sequence: tuple[str, ...] = ()
     sequence_variant: tuple[str, ...] = ()
-    technique: str = ""  # SequenceName, or Philips' scanning technique (2001,1020)
-    text: str = ""  # SeriesDescription and ProtocolName, lower case
+    technique: str = ""  # SequenceName or PulseSequenceName, and Philips' scanning technique (2001,1020)
+    acquisition_contrast: str = ""  # enhanced MR: AcquisitionContrast, for example FLUID_ATTENUATED
+    dimensions: str = ""  # MRAcquisitionType: 2D or 3D
+    description: str = ""
+    protocol: str = ""
+    text: str = ""
+    manufacturer: str = ""
+    station: str = ""
     repetition_time_ms: float | None = None
     echo_time_ms: float | None = None
     inversion_time_ms: float | None = None
+    flip_angle_deg: float | None = None
+    echo_train_length: float | None = None
     diffusion_b_value: float | None = None
     contrast_agent: bool = False
     acquired_at: float | None = None
@@ -52,19 +115,32 @@ class Acquisition:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One MR series, its instances in the order they were read."""
+    """One volume's worth of images: a DICOM series, or one of the volumes that were sent in it.
+
+    Attributes
+    ----------
+    part
+        What tells this volume from the others of the same DICOM series, for example ``echo 20 ms``; empty where the
+        series is one volume.
+    """
 
     series_uid: SeriesUID
+    part: str = ""
     number: int
     sop_class_uid: str
     frame_of_reference_uid: str
     acquisition: Acquisition
-    instances: tuple[InstanceHeader, ...]
+    images: tuple[ImageHeader, ...]
 
     @property
     def name(self) -> str:
-        """How the series is called in decisions: its number says enough and names no patient."""
-        return f"series {self.number}"
+        """How the series is called in decisions: its number and part say enough and name no patient."""
+        return f"series {self.number} ({self.part})" if self.part else f"series {self.number}"
+
+    @property
+    def key(self) -> tuple[SeriesUID, str]:
+        """What no other series of the study shares."""
+        return self.series_uid, self.part
 
 
 @dataclass(frozen=True, kw_only=True)

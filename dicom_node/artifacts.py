@@ -18,7 +18,7 @@ from conversion.decision import Decision
 from conversion.registration import Registration
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
-from conversion.study import Study
+from conversion.study import SeriesUID, Study
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.regions import Region
 from inference.segmentation import ModelIdentity, Segmentation
@@ -37,7 +37,7 @@ class Artifacts:
         self._save_json(
             "selection",
             {
-                "series": {role: series.series_uid for role, series in selection.series.items()},
+                "series": {role: series.key for role, series in selection.series.items()},
                 "reference": selection.reference,
                 "decisions": [asdict(decision) for decision in selection.decisions],
             },
@@ -46,10 +46,10 @@ class Artifacts:
     def load_selection(self, study: Study) -> SeriesSelection:
         """Return the kept selection over the study's headers."""
         kept = self._load_json("selection")
-        by_uid = {series.series_uid: series for series in study.series}
+        by_key = {series.key: series for series in study.series}
         return SeriesSelection(
             study_uid=study.study_uid,
-            series={Role(role): by_uid[uid] for role, uid in kept["series"].items()},
+            series={Role(role): by_key[SeriesUID(uid), part] for role, (uid, part) in kept["series"].items()},
             reference=Role(kept["reference"]),
             decisions=tuple(Decision(**decision) for decision in kept["decisions"]),
         )

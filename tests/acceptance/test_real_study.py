@@ -194,5 +194,5 @@ def _fullest_slice(delivered: Delivered) -> float:
             area[float(item.PlanePositionSequence[0].ImagePositionPatient[2])] = int(frame.sum())
     fullest = max(area, key=lambda z: area[z])
     reference = select_series(read_study(dicom_files(delivered.source))).series[Role.T1CE]
-    heights = sorted(instance.position_mm[2] for instance in reference.instances if instance.position_mm)
+    heights = sorted(instance.position_mm[2] for instance in reference.images if instance.position_mm)
     return 1 - heights.index(min(heights, key=lambda z: abs(z - fullest))) / (len(heights) - 1)

@@ -1,5 +1,6 @@
 """Reading DICOM files: what becomes a study, what a decision, and that pixels stay where the scanner put them."""
 
+import datetime as dt
 import shutil
 import subprocess
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.support.strategies import affines, slice_orders
 
 FEW = settings(max_examples=15, deadline=None, derandomize=True)
 SHAPE = (9, 36, 33)
+DAY_S = dt.date(2024, 1, 2).toordinal() * 86400
 
 
 def _pixels(shape: tuple[int, int, int] = SHAPE, kind: type = np.uint16) -> NDArray[np.generic]:
@@ -142,7 +144,7 @@ def test_headers_are_read_as_they_stand(tmp_path: Path) -> None:
     assert acquisition.inversion_time_ms == 900.0
     assert acquisition.contrast_agent
     assert acquisition.diffusion_b_value == 0.0
-    assert acquisition.acquired_at == 10 * 3600 + 16 * 60
+    assert acquisition.acquired_at == DAY_S + 10 * 3600 + 16 * 60
 
 
 def test_a_series_begins_with_its_earliest_slice_and_a_broken_time_counts_for_nothing(tmp_path: Path) -> None:
@@ -150,7 +152,9 @@ def test_a_series_begins_with_its_earliest_slice_and_a_broken_time_counts_for_no
     for k, ds in enumerate(slices):
         ds.AcquisitionTime = f"1020{59 - k}.250000"
     slices[3].AcquisitionTime, slices[3].SeriesTime = "", ""
-    assert _only(read_study(write_slices(tmp_path, slices))).acquisition.acquired_at == 10 * 3600 + 20 * 60 + 51.25
+    assert (
+        _only(read_study(write_slices(tmp_path, slices))).acquisition.acquired_at == DAY_S + 10 * 3600 + 20 * 60 + 51.25
+    )
 
 
 def test_what_headers_leave_out_is_none(tmp_path: Path) -> None:
@@ -180,14 +184,14 @@ def test_files_are_found_in_every_folder_without_the_dicomdir(tmp_path: Path) ->
     paths[0].rename(paths[0].with_suffix(""))
     (tmp_path / "DICOMDIR").write_bytes(b"")
     assert len(dicom_files(tmp_path)) == len(paths)
-    assert len(_only(read_study(dicom_files(tmp_path))).instances) == len(paths)
+    assert len(_only(read_study(dicom_files(tmp_path))).images) == len(paths)
 
 
 def test_what_is_not_dicom_is_kept_out_and_named(tmp_path: Path) -> None:
     _write(tmp_path)
     (tmp_path / "notes.txt").write_text("no DICOM at all")
     study = read_study(dicom_files(tmp_path))
-    assert len(_only(study).instances) == len(_pixels())
+    assert len(_only(study).images) == len(_pixels())
     assert _decided(study) == [("unreadable_file", "file notes.txt")]
     assert study.decisions[0].reason == "not a DICOM file"
 
@@ -203,15 +207,15 @@ def test_an_instance_without_series_is_kept_out_and_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("sop_class", "modality", "code"),
+    ("sop_class", "modality", "named"),
     [
-        ("1.2.840.10008.5.1.4.1.1.2", "CT", "not_mr"),
-        ("1.2.840.10008.5.1.4.1.1.7", "OT", "not_mr"),
-        ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "not_mr"),
-        ("1.2.840.10008.5.1.4.1.1.4.1", "MR", "enhanced_mr"),
+        ("1.2.840.10008.5.1.4.1.1.2", "CT", "CT Image Storage"),
+        ("1.2.840.10008.5.1.4.1.1.7", "OT", "Secondary Capture"),
+        ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "Segmentation Storage"),
+        ("1.2.840.10008.5.1.4.1.1.4.3", "MR", "Enhanced MR Color Image Storage"),
     ],
 )
-def test_what_is_no_classic_mr_is_kept_as_a_decision(tmp_path: Path, sop_class: str, modality: str, code: str) -> None:
+def test_what_is_no_mr_image_is_kept_as_a_decision(tmp_path: Path, sop_class: str, modality: str, named: str) -> None:
     _write(tmp_path)
     other = mr_slices(_pixels(), axis_aligned("axial"), "other", SOPClassUID=sop_class, Modality=modality)
     for ds in other:
@@ -219,13 +223,14 @@ def test_what_is_no_classic_mr_is_kept_as_a_decision(tmp_path: Path, sop_class: 
     write_slices(tmp_path, other[:2])
     study = read_study(dicom_files(tmp_path))
     assert _only(study).number == 1
-    assert _decided(study) == [(code, "series 4")]
+    assert _decided(study) == [("not_mr", "series 4")]
+    assert named in study.decisions[0].reason
     assert "2 instance(s)" in study.decisions[0].reason
 
 
 def test_a_study_without_mr_says_what_it_holds(tmp_path: Path) -> None:
     _write(tmp_path, SOPClassUID="1.2.840.10008.5.1.4.1.1.2", Modality="CT")
-    with pytest.raises(UnusableStudy, match="found: CT") as caught:
+    with pytest.raises(UnusableStudy, match="modality CT") as caught:
         read_study(dicom_files(tmp_path))
     assert caught.value.reason is ConversionReason.NO_MR
 
@@ -286,7 +291,9 @@ def test_coloured_pixels_are_no_mr_slice(tmp_path: Path) -> None:
     ds.HighBit = 7
     ds.PixelData = bytes(ds.Rows * ds.Columns * 3)
     ds.save_as(paths[0])
-    assert "coloured" in _refused_pixels(paths)
+    with pytest.raises(UnreadableSeries, match="coloured") as caught:
+        read_series(_only(read_study(paths)))
+    assert caught.value.reason is ConversionReason.COLOUR_IMAGE
 
 
 def test_slices_without_position_are_refused_when_their_volume_is_wanted(tmp_path: Path) -> None:
@@ -350,7 +357,7 @@ def test_a_senseless_number_costs_no_study(tmp_path: Path, keyword: str, value: 
     assert (acquisition.repetition_time_ms is None) == (keyword == "RepetitionTime")
     assert (acquisition.echo_time_ms is None) == (keyword == "EchoTime")
     assert series.number == (0 if keyword == "SeriesNumber" else 1)
-    assert series.instances[0].instance_number == (0 if keyword == "InstanceNumber" else 1)
+    assert series.images[0].instance_number == (0 if keyword == "InstanceNumber" else 1)
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
@@ -360,8 +367,8 @@ def test_a_senseless_number_costs_no_study(tmp_path: Path, keyword: str, value: 
         ("ImagePositionPatient", b"1\\2 ", ConversionReason.MISSING_POSITION),
         ("ImagePositionPatient", b"\\\\", ConversionReason.MISSING_POSITION),
         ("ImageOrientationPatient", b"1\\0\\0\\x\\1\\0 ", ConversionReason.MISSING_POSITION),
-        ("PixelSpacing", b"1.5 ", ConversionReason.MIXED_GEOMETRY),
-        ("PixelSpacing", b"", ConversionReason.MIXED_GEOMETRY),
+        ("PixelSpacing", b"1.5 ", ConversionReason.MISSING_SPACING),
+        ("PixelSpacing", b"", ConversionReason.MISSING_SPACING),
     ],
 )
 def test_a_senseless_place_is_refused_when_its_volume_is_wanted(

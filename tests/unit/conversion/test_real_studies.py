@@ -1,16 +1,17 @@
 """Real studies of real scanners: their roles, their voxels in patient space, and what has to be refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
+from conversion.errors import UnusableStudy
 from conversion.reading import dicom_files, read_series, read_study
 from conversion.selection import select_series
 from conversion.sequences import Role
-from conversion.study import Series
+from conversion.stack import stack_slices
 from conversion.volume import ImageVolume
 
 pytestmark = [
@@ -21,14 +22,6 @@ pytestmark = [
 
 PHILIPS = "dicom/philips-1.5T-tumour"
 BRAINIX = "dicom/brainix"
-
-
-def _as_simpleitk_reads(series: Series) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    folder = series.instances[0].path.parent
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), str(series.series_uid)))
-    image: sitk.Image = reader.Execute()
-    return image
 
 
 def _assert_same_in_patient_space(volume: ImageVolume, image: sitk.Image, share: float = 0.002) -> None:
@@ -63,15 +56,17 @@ def test_the_roles_of_a_study_without_contrast(shared_data: Path) -> None:
     assert selection.reference is Role.FLAIR
 
 
-@pytest.mark.parametrize(("study", "role"), [(PHILIPS, Role.T1CE), (PHILIPS, Role.FLAIR), (BRAINIX, Role.FLAIR)])
-def test_voxels_lie_where_simpleitk_puts_them(shared_data: Path, study: str, role: Role) -> None:
-    series = select_series(read_study(dicom_files(shared_data / study))).series[role]
-    _assert_same_in_patient_space(read_series(series), _as_simpleitk_reads(series))
-
-
 @pytest.mark.parametrize(
     "case",
-    ["ge/001", "ge/001_implicit", "generic/001", "generic/002_non_isotropic", "philips/001", "compressed_j2k/001"],
+    [
+        "ge/001",
+        "ge/001_implicit",
+        "generic/001",
+        "generic/002_non_isotropic",
+        "philips/001",
+        "compressed_j2k/001",
+        "siemens_enhanced/001",
+    ],
 )
 def test_vendors_series_equal_what_another_program_made_of_them(shared_data: Path, case: str) -> None:
     folder = shared_data / "dicom/vendors" / case
@@ -80,23 +75,31 @@ def test_vendors_series_equal_what_another_program_made_of_them(shared_data: Pat
     _assert_same_in_patient_space(read_series(series), truth)
 
 
-@pytest.mark.parametrize(
-    ("case", "reason"),
-    [
-        ("refuse/sliceorientation/001", ConversionReason.MIXED_GEOMETRY),
-        ("ge/001_single_slice", ConversionReason.TOO_FEW_SLICES),
-    ],
-)
-def test_what_is_no_volume_is_refused(shared_data: Path, case: str, reason: ConversionReason) -> None:
-    (series,) = read_study(dicom_files(shared_data / "dicom/vendors" / case)).series
-    with pytest.raises(BrokenGeometry) as caught:
-        read_series(series)
-    assert caught.value.reason is reason
+def test_the_values_of_an_enhanced_philips_series_are_its_display_values_by_one_factor(shared_data: Path) -> None:
+    folder = shared_data / "dicom/vendors/philips_enhanced/001"
+    (series,) = read_study(dicom_files(folder)).series
+    volume = read_series(series)
+    truth = sitk.ReadImage(str(folder.with_name("001_ground_truth.nii.gz")))
+    factor = 4.25885225885225 * 0.0002765719254966825  # rescale slope and private scale slope in its headers
+    _assert_same_in_patient_space(replace(volume, voxels=volume.voxels * np.float32(factor)), truth)
 
 
-@pytest.mark.parametrize(
-    ("case", "found"), [("philips_enhanced/001", "enhanced MR"), ("refuse/gantrytilting/001", "CT")]
-)
-def test_a_study_of_other_objects_says_what_it_holds(shared_data: Path, case: str, found: str) -> None:
-    with pytest.raises(UnusableStudy, match=f"found: {found}"):
-        read_study(dicom_files(shared_data / "dicom/vendors" / case))
+def test_two_orientations_in_one_series_are_two_volumes(shared_data: Path) -> None:
+    study = read_study(dicom_files(shared_data / "dicom/vendors/refuse/sliceorientation/001"))
+    assert [read_series(series).grid.shape for series in study.series] == [(2, 288, 288), (2, 288, 288)]
+    spacing = [float(read_series(series).grid.spacing_mm[0]) for series in study.series]
+    assert spacing == pytest.approx([3.3, 4.4], abs=0.01)
+    assert [decision.code for decision in study.decisions] == ["split_series"]
+
+
+def test_a_single_slice_lies_where_it_is_and_says_what_was_assumed(shared_data: Path) -> None:
+    folder = shared_data / "dicom/vendors/ge/001_single_slice"
+    (series,) = read_study(dicom_files(folder)).series
+    truth = sitk.ReadImage(str(folder.with_name("001_single_slice_ground_truth.nii.gz")))
+    _assert_same_in_patient_space(read_series(series), truth)
+    assert [decision.code for decision in stack_slices(series).decisions] == ["single_slice"]
+
+
+def test_a_study_of_other_objects_says_what_it_holds(shared_data: Path) -> None:
+    with pytest.raises(UnusableStudy, match="modality CT"):
+        read_study(dicom_files(shared_data / "dicom/vendors/refuse/gantrytilting/001"))

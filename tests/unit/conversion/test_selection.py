@@ -10,7 +10,7 @@ from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
 from conversion.selection import SeriesSelection, select_series
 from conversion.sequences import Role
-from conversion.study import Acquisition, InstanceHeader, Series, SeriesUID, Study, StudyUID
+from conversion.study import Acquisition, ImageHeader, Series, SeriesUID, Study, StudyUID
 
 T1, T1CE, T2, FLAIR = Role.T1, Role.T1CE, Role.T2, Role.FLAIR
 SE_T1: dict[str, Any] = {"repetition_time_ms": 550.0, "echo_time_ms": 12.0, "scanning_sequence": ("SE",)}
@@ -23,7 +23,7 @@ def _series(
 ) -> Series:
     """Return an axial series; `header` are fields of its `Acquisition`."""
     instances = tuple(
-        InstanceHeader(
+        ImageHeader(
             path=Path(f"{number}-{k}"),
             sop_instance_uid=f"1.{number}.{k}",
             instance_number=k + 1,
@@ -43,12 +43,12 @@ def _series(
         sop_class_uid="1",
         frame_of_reference_uid="1.2.3",
         acquisition=Acquisition(**header),  # type: ignore[arg-type]
-        instances=instances,
+        images=instances,
     )
 
 
 def _broken(series: Series) -> Series:
-    return replace(series, instances=series.instances[:5] + series.instances[6:])
+    return replace(series, images=series.images[:5] + series.images[6:])
 
 
 def _select(*series: Series, reference: Role = T1CE) -> SeriesSelection:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from conversion.sequences import classify_contrast, marks_contrast_agent
-from conversion.study import Acquisition, InstanceHeader, Series, SeriesUID
+from conversion.study import Acquisition, ImageHeader, Series, SeriesUID
 
 Timing = tuple[float | None, float | None, float | None]
 
 
 def _series(acquisition: Acquisition, slices: int = 24) -> Series:
-    instance = InstanceHeader(
+    instance = ImageHeader(
         path=Path("x"),
         sop_instance_uid="1",
         instance_number=1,
@@ -29,7 +29,7 @@ def _series(acquisition: Acquisition, slices: int = 24) -> Series:
         sop_class_uid="1",
         frame_of_reference_uid="1",
         acquisition=acquisition,
-        instances=(instance,) * slices,
+        images=(instance,) * slices,
     )
 
 

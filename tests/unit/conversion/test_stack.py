@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from conversion.errors import BrokenGeometry, ConversionReason
 from conversion.stack import SliceStack, stack_slices
-from conversion.study import Acquisition, InstanceHeader, Series, SeriesUID
+from conversion.study import Acquisition, ImageHeader, Series, SeriesUID
 from tests.support.dicom_series import axis_aligned
 from tests.support.strategies import affines, slice_orders
 
@@ -23,9 +23,9 @@ def _vector(values: NDArray[np.float64]) -> Vector:
     return (float(values[0]), float(values[1]), float(values[2]))
 
 
-def _header(affine: NDArray[np.float64], k: float, name: str = "") -> InstanceHeader:
+def _header(affine: NDArray[np.float64], k: float, name: str = "") -> ImageHeader:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    return InstanceHeader(
+    return ImageHeader(
         path=Path(f"{k}.dcm"),
         sop_instance_uid=name or f"1.{k}",
         instance_number=1,
@@ -39,11 +39,11 @@ def _header(affine: NDArray[np.float64], k: float, name: str = "") -> InstanceHe
     )
 
 
-def _headers(slices: int = 10, affine: NDArray[np.float64] | None = None) -> list[InstanceHeader]:
+def _headers(slices: int = 10, affine: NDArray[np.float64] | None = None) -> list[ImageHeader]:
     return [_header(axis_aligned("axial") if affine is None else affine, k) for k in range(slices)]
 
 
-def _stack(headers: list[InstanceHeader]) -> SliceStack:
+def _stack(headers: list[ImageHeader]) -> SliceStack:
     return stack_slices(
         Series(
             series_uid=SeriesUID("1.2"),
@@ -51,12 +51,12 @@ def _stack(headers: list[InstanceHeader]) -> SliceStack:
             sop_class_uid="1",
             frame_of_reference_uid="1.2.3",
             acquisition=Acquisition(),
-            instances=tuple(headers),
+            images=tuple(headers),
         )
     )
 
 
-def _refusal(headers: list[InstanceHeader]) -> BrokenGeometry:
+def _refusal(headers: list[ImageHeader]) -> BrokenGeometry:
     with pytest.raises(BrokenGeometry) as caught:
         _stack(headers)
     assert "series 7" in str(caught.value)
@@ -79,7 +79,7 @@ def test_any_slice_order_of_any_orientation_gives_the_grid_of_the_patient(
     assert stack.grid.frame_of_reference_uid == "1.2.3"
     normal = np.cross(affine[:3, 2], affine[:3, 1])
     assert stack.grid.affine[:3, 0] @ normal > 0, "slices run along row x column direction"
-    for k, instance in enumerate(stack.instances):
+    for k, instance in enumerate(stack.images):
         written = float(instance.path.stem)
         for row, column in ((0, 0), (5, 0), (0, 4)):
             point = affine @ [written, row, column, 1]
@@ -128,7 +128,7 @@ def test_uneven_slices_are_refused() -> None:
     headers = _headers()
     headers[5] = _header(axis_aligned("axial"), 5.2)
     error = _refusal(headers)
-    assert error.reason is ConversionReason.MIXED_GEOMETRY
+    assert error.reason is ConversionReason.UNEVEN_SPACING
     assert "unevenly" in str(error)
 
 
@@ -157,11 +157,31 @@ def test_an_image_without_position_or_orientation_is_refused(field: str) -> None
     assert _refusal(headers).reason is ConversionReason.MISSING_POSITION
 
 
-def test_one_image_is_not_a_volume() -> None:
-    assert _refusal(_headers(1)).reason is ConversionReason.TOO_FEW_SLICES
+@pytest.mark.parametrize(("thickness_mm", "extent_mm"), [(4.5, 4.5), (None, 1.0), (0.0, 1.0)])
+def test_one_image_has_its_thickness_as_extent_and_says_so(thickness_mm: float | None, extent_mm: float) -> None:
+    (header,) = _headers(1)
+    stack = _stack([replace(header, slice_thickness_mm=thickness_mm)])
+    assert stack.grid.spacing_mm[0] == extent_mm
+    assert np.array_equal(stack.grid.affine[:3, 3], header.position_mm or ())
+    (decision,) = stack.decisions
+    assert decision.code == "single_slice"
+    assert f"{extent_mm:g} mm" in decision.reason
 
 
-@pytest.mark.parametrize(("tilt_deg", "refused"), [(0.5, False), (3.0, True), (-15.0, True)])
+@pytest.mark.parametrize("off_mm", [0.02, 0.09])
+def test_slices_a_little_off_an_even_stack_are_taken_and_named(off_mm: float) -> None:
+    headers = _headers()
+    headers[5] = _header(axis_aligned("axial"), 5 + off_mm / 3)
+    (decision,) = _stack(headers).decisions
+    assert decision.code == "uneven_positions"
+    assert f"{off_mm:.3f} mm" in decision.reason
+
+
+def test_an_even_stack_needs_no_decision() -> None:
+    assert _stack(_headers()).decisions == ()
+
+
+@pytest.mark.parametrize(("tilt_deg", "refused"), [(0.1, False), (0.5, True), (3.0, True), (-15.0, True)])
 def test_a_gantry_tilt_is_refused(tilt_deg: float, refused: bool) -> None:  # noqa: FBT001
     affine = axis_aligned("axial")
     affine[1, 0] = 3.0 * np.tan(np.radians(tilt_deg))

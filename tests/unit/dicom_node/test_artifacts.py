@@ -49,7 +49,7 @@ def _series(number: int) -> Series:
         sop_class_uid="1.2",
         frame_of_reference_uid="1.3",
         acquisition=Acquisition(),
-        instances=(),
+        images=(),
     )
 
 

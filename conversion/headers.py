@@ -1,0 +1,209 @@
+"""From a DICOM dataset, classic or enhanced, to the headers of its images and of its acquisition."""
+
+import datetime as dt
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from pydicom import Dataset
+
+from conversion.attributes import Attributes
+from conversion.study import Acquisition, ImageHeader, Rescale, Traits
+
+__all__ = ["acquisition_header", "image_headers"]
+
+_PHILIPS_IMAGING = (0x2001, "Philips Imaging DD 001")
+_PHILIPS_MR = (0x2005, "Philips MR Imaging DD 001")
+_GE_PARAMETERS = (0x0043, "GEMS_PARM_01")
+_SIEMENS_MR = (0x0019, "SIEMENS MR HEADER")
+_GE_COMPONENTS = ("magnitude", "phase", "real", "imaginary")
+"""GE's image type (0043,102F), 0 to 3."""
+
+_COMPONENTS = {
+    "M": "magnitude", "MAGNITUDE": "magnitude", "M_FFE": "magnitude", "M_SE": "magnitude", "M_IR": "magnitude",
+    "P": "phase", "PHASE": "phase", "PHASE MAP": "phase", "VELOCITY MAP": "phase",
+    "R": "real", "REAL": "real", "I": "imaginary", "IMAGINARY": "imaginary",
+}  # fmt: skip
+"""Values of ImageType and ComplexImageComponent; Philips writes M_FFE and M as third and fourth, Siemens M or P."""
+
+_NO_AGENT = ("", "no", "none", "n/a", "without")
+"""What scanners write into ContrastBolusAgent when none was given."""
+
+
+def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
+    """Return the header of each image of an instance: one, or one for each frame."""
+    if "PerFrameFunctionalGroupsSequence" not in ds:
+        image = _image(path, ds, None, Attributes(ds))
+        # Frames without functional groups have no place of their own, so none is taken for all.
+        return [image if (ds.get("NumberOfFrames") or 1) == 1 else replace(image, position_mm=None)]
+    frames = range(len(ds.PerFrameFunctionalGroupsSequence))
+    return [_image(path, ds, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
+
+
+def _image(path: Path, ds: Dataset, frame: int | None, told: Attributes) -> ImageHeader:
+    orientation, position = told.numbers("ImageOrientationPatient"), told.vector("ImagePositionPatient")
+    spacing = told.numbers("PixelSpacing")
+    known = len(orientation) == 6 and position is not None
+    return ImageHeader(
+        path=path,
+        sop_instance_uid=str(ds.SOPInstanceUID),
+        instance_number=told.integer("InstanceNumber"),
+        frame=frame,
+        rows=told.integer("Rows"),
+        columns=told.integer("Columns"),
+        position_mm=position if known else None,
+        row_direction=(orientation[0], orientation[1], orientation[2]) if known else None,
+        column_direction=(orientation[3], orientation[4], orientation[5]) if known else None,
+        row_spacing_mm=spacing[0] if len(spacing) == 2 else 0.0,
+        column_spacing_mm=spacing[1] if len(spacing) == 2 else 0.0,
+        slice_thickness_mm=told.number("SliceThickness"),
+        colour=told.integer("SamplesPerPixel") > 1,
+        rescale=_rescale(told),
+        traits=_traits(told),
+    )
+
+
+def _rescale(told: Attributes) -> Rescale:
+    """Return the way to comparable values: with Philips the "floating point value", else the Modality LUT's.
+
+    Philips' rescale slope is made for display and differs from series to series; dividing by the private scale slope
+    undoes that: FP = (stored * slope + intercept) / (slope * scale slope) (Chenevert et al., Transl Oncol 2014, 7:65).
+    """
+    slope, intercept = _stated(told, "RescaleSlope") or 1.0, _stated(told, "RescaleIntercept")
+    scale = told.private_float(*_PHILIPS_MR, 0x0E) if "philips" in told.text("Manufacturer").lower() else None
+    if scale:
+        return Rescale(slope=1.0 / scale, intercept=intercept / (slope * scale))
+    return Rescale(slope=slope, intercept=intercept)
+
+
+def _stated(told: Attributes, keyword: str) -> float:
+    """Return 0 where an attribute is absent, and not-a-number, which reading refuses, where it is no number."""
+    number = told.number(keyword)
+    return (0.0 if told.value(keyword) is None else math.nan) if number is None else number
+
+
+def _traits(told: Attributes) -> Traits:
+    return Traits(
+        component=_component(told),
+        image_type=_image_type(told),
+        echo_number=told.integer("EchoNumbers"),
+        echo_time_ms=_echo_time(told),
+        inversion_time_ms=_inversion_time(told),
+        b_value=_b_value(told),
+        gradient_direction=told.vector("DiffusionGradientOrientation"),
+        stack_id=told.text("StackID"),
+        temporal_position=told.integer("TemporalPositionIdentifier") or told.integer("TemporalPositionIndex"),
+        trigger_time_ms=_first(told, "TriggerTime", "NominalCardiacTriggerDelayTime"),
+        acquisition_number=told.integer("AcquisitionNumber") or told.integer("FrameAcquisitionNumber"),
+        acquired_at=_acquired_at(told),
+    )
+
+
+def _image_type(told: Attributes) -> tuple[str, ...]:
+    return tuple(value.upper() for value in told.texts("FrameType") or told.texts("ImageType"))
+
+
+def _component(told: Attributes) -> str:
+    ge = told.private(*_GE_PARAMETERS, 0x2F)
+    if isinstance(ge, int) and 0 <= ge < len(_GE_COMPONENTS) and "ge" in told.text("Manufacturer").lower():
+        return _GE_COMPONENTS[ge]
+    values = (*told.texts("ComplexImageComponent"), *told.texts("ImageType")[2:])
+    return next((_COMPONENTS[value.upper()] for value in values if value.upper() in _COMPONENTS), "")
+
+
+def _first(told: Attributes, *keywords: str) -> float | None:
+    return next((number for keyword in keywords if (number := told.number(keyword)) is not None), None)
+
+
+def _echo_time(told: Attributes) -> float | None:
+    return _first(told, "EffectiveEchoTime", "EchoTime")
+
+
+def _inversion_time(told: Attributes) -> float | None:
+    return _first(told, "InversionTimes", "InversionTime")
+
+
+def _b_value(told: Attributes) -> float | None:
+    standard = told.number("DiffusionBValue")
+    if standard is not None:
+        return standard
+    philips = told.private_float(*_PHILIPS_IMAGING, 0x03)
+    siemens = told.private(*_SIEMENS_MR, 0x0C)
+    try:
+        return philips if philips is not None or siemens is None else float(str(siemens))
+    except ValueError:
+        return None
+
+
+def _acquired_at(told: Attributes) -> float | None:
+    """Return seconds from a fixed day to the acquisition: from a date with time, or the first pair of both."""
+    moment = told.text("FrameAcquisitionDateTime") or told.text("AcquisitionDateTime")
+    pairs = [(moment[:8], moment[8:])] if moment else []
+    dates = told.text("AcquisitionDate") or told.text("SeriesDate") or told.text("StudyDate")
+    pairs += [(dates, told.text("AcquisitionTime")), (told.text("SeriesDate") or dates, told.text("SeriesTime"))]
+    return next((seconds for date, time in pairs if (seconds := _seconds(date, time)) is not None), None)
+
+
+def _seconds(date: str, time: str) -> float | None:
+    clock = re.split("[+-]", time.replace(":", ""), maxsplit=1)[0]
+    try:
+        seconds = int(clock[:2]) * 3600.0 + int(clock[2:4] or 0) * 60.0 + float(clock[4:] or 0)
+    except ValueError:
+        return None
+    try:
+        return dt.datetime.strptime(date, "%Y%m%d").replace(tzinfo=dt.UTC).toordinal() * 86400.0 + seconds
+    except ValueError:
+        return seconds
+
+
+def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisition:
+    """Return what one volume's images say of how they were made, by the first of them and the earliest time.
+
+    Parameters
+    ----------
+    ds
+        The instance that holds the first image.
+    images
+        The images of the volume.
+    """
+    headers = list(images)
+    first = headers[0]
+    told = Attributes(ds) if first.frame is None else Attributes.of_frame(ds, first.frame - 1)
+    times = [image.traits.acquired_at for image in headers if image.traits.acquired_at is not None]
+    description, protocol = told.text("SeriesDescription"), told.text("ProtocolName")
+    technique = (told.text("SequenceName"), told.text("PulseSequenceName"), _philips_technique(told))
+    return Acquisition(
+        image_type=first.traits.image_type,
+        component=first.traits.component,
+        scanning_sequence=told.texts("ScanningSequence"),
+        sequence_variant=told.texts("SequenceVariant"),
+        technique=" ".join(value for value in technique if value).lower(),
+        acquisition_contrast=told.text("AcquisitionContrast").upper(),
+        dimensions=told.text("MRAcquisitionType").upper(),
+        description=description,
+        protocol=protocol,
+        text=f"{description} {protocol}".lower().replace("_", " "),
+        manufacturer=told.text("Manufacturer"),
+        station=told.text("StationName"),
+        repetition_time_ms=told.number("RepetitionTime"),
+        echo_time_ms=first.traits.echo_time_ms,
+        inversion_time_ms=first.traits.inversion_time_ms,
+        flip_angle_deg=told.number("FlipAngle"),
+        echo_train_length=_first(told, "RFEchoTrainLength", "EchoTrainLength"),
+        diffusion_b_value=first.traits.b_value,
+        contrast_agent=_agent(told),
+        acquired_at=min(times) if times else None,
+    )
+
+
+def _philips_technique(told: Attributes) -> str:
+    value = told.private(*_PHILIPS_IMAGING, 0x20)
+    return (value.decode("ascii", "ignore") if isinstance(value, bytes) else str(value or "")).strip()
+
+
+def _agent(told: Attributes) -> bool:
+    """Tell whether the header names a contrast agent: its name, or the code that enhanced instances carry."""
+    named = told.text("ContrastBolusAgent").lower() not in _NO_AGENT
+    return named or bool(told.text("ContrastBolusIngredient")) or told.value("ContrastBolusAgentSequence") is not None

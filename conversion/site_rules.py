@@ -1,0 +1,53 @@
+"""Rules of a site: what a person said a kind of series is, as data that outlives the person's memory."""
+
+import fnmatch
+from dataclasses import dataclass
+
+from conversion.study import Series
+
+__all__ = ["SiteRule"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRule:
+    """One rule: every series that matches all its patterns is of this kind.
+
+    Attributes
+    ----------
+    name
+        How the site calls the rule; one of a kind.
+    kind
+        ``T1``, ``T1CE``, ``T2``, ``FLAIR``, or another kind of series such as ``DWI`` or ``localizer``.
+    manufacturer, station, description, protocol, technique
+        Patterns with ``*`` and ``?`` over Manufacturer, StationName, SeriesDescription, ProtocolName and sequence
+        name, in any case of letters; an empty pattern matches everything.
+    """
+
+    name: str
+    kind: str
+    manufacturer: str = ""
+    station: str = ""
+    description: str = ""
+    protocol: str = ""
+    technique: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that would match every series."""
+        if not self.name or not self.kind:
+            message = "a site rule needs a name and a kind"
+            raise ValueError(message)
+        if not any((self.manufacturer, self.station, self.description, self.protocol, self.technique)):
+            message = f"site rule {self.name!r} has no pattern and would match every series"
+            raise ValueError(message)
+
+    def matches(self, series: Series) -> bool:
+        """Tell whether a series fits every pattern."""
+        acquisition = series.acquisition
+        pairs = (
+            (self.manufacturer, acquisition.manufacturer),
+            (self.station, acquisition.station),
+            (self.description, acquisition.description),
+            (self.protocol, acquisition.protocol),
+            (self.technique, acquisition.technique),
+        )
+        return all(not pattern or fnmatch.fnmatchcase(value.lower(), pattern.lower()) for pattern, value in pairs)

@@ -1,0 +1,226 @@
+"""Splits the images of one DICOM series into volumes, each named by what distinguishes it.
+
+Scanners put several volumes into one series: planes of a localizer, echoes, b-values, phases, magnitude beside
+phase. Images of different size, orientation or nature never make one volume. Beyond that a series is split only
+where images lie at one position, by the first attributes that tell them apart.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from conversion.study import ImageHeader, Vector
+
+__all__ = ["Part", "positions_of", "split_images"]
+
+DIRECTION_TOLERANCE = 1e-3
+"""Allowed difference of direction cosines within a volume (0.06°)."""
+
+SAME_POSITION_MM = 0.02
+"""Slices nearer than this lie at one position: a twentieth of the thinnest slices of clinical MR."""
+
+ECHO_TOLERANCE = 0.05
+"""Echo times that differ by less, as a share, are one echo: GE and Siemens round or adapt them within a series."""
+
+_PLANES = ("sagittal", "coronal", "axial")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The images of one volume.
+
+    Attributes
+    ----------
+    name
+        What tells it from the other parts of its series; empty where there is one.
+    doubled
+        Images beyond the first at a position, when nothing tells the images there apart.
+    """
+
+    name: str
+    images: tuple[ImageHeader, ...]
+    doubled: tuple[ImageHeader, ...] = ()
+
+
+Key = Callable[[ImageHeader], Hashable]
+
+
+def split_images(images: tuple[ImageHeader, ...]) -> list[Part]:
+    """Split the images of a series into volumes.
+
+    Returns
+    -------
+    list of Part
+        In the order of their first image's number; names differ.
+    """
+    groups = [("", images)]
+    for name_of, groups_of in _ALWAYS:
+        groups = [
+            (_joined(name, name_of(part[0]) if len(parts) > 1 else ""), part)
+            for name, group in groups
+            for parts in (groups_of(group),)
+            for part in parts
+        ]
+    parts = [part for name, group in groups for part in _without_repeats(name, group, tuple(_WHERE_REPEATED.items()))]
+    parts.sort(key=lambda part: min((image.instance_number, image.frame or 0) for image in part.images))
+    return _numbered(parts)
+
+
+def positions_of(images: tuple[ImageHeader, ...]) -> list[list[ImageHeader]]:
+    """Return the images at each position, in order along the slice axis; each list in the order of image numbers."""
+    first = images[0]
+    normal = np.cross(first.row_direction or (1, 0, 0), first.column_direction or (0, 1, 0))
+    ordered = sorted(images, key=lambda image: (float(np.dot(image.position_mm or (0, 0, 0), normal)), image.number))
+    places: list[list[ImageHeader]] = []
+    for image in ordered:
+        near = places and np.linalg.norm(_difference(places[-1][0].position_mm, image.position_mm)) < SAME_POSITION_MM
+        if near:
+            places[-1].append(image)
+        else:
+            places.append([image])
+    return [sorted(place, key=lambda image: (image.instance_number, image.number)) for place in places]
+
+
+def _difference(first: Vector | None, second: Vector | None) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.subtract(first or (0.0, 0.0, 0.0), second or (0.0, 0.0, 0.0))
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first}, {second}" if first and second else first or second
+
+
+def _equal(key: Key) -> Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHeader, ...]]]:
+    """Group by equality of a key."""
+
+    def groups(images: tuple[ImageHeader, ...]) -> list[tuple[ImageHeader, ...]]:
+        found: dict[Hashable, list[ImageHeader]] = {}
+        for image in images:
+            found.setdefault(key(image), []).append(image)
+        return [tuple(group) for group in found.values()]
+
+    return groups
+
+
+def _alike(
+    same: Callable[[ImageHeader, ImageHeader], bool],
+) -> Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHeader, ...]]]:
+    """Group by likeness to the first image of a group."""
+
+    def groups(images: tuple[ImageHeader, ...]) -> list[tuple[ImageHeader, ...]]:
+        found: list[list[ImageHeader]] = []
+        for image in images:
+            group = next((group for group in found if same(group[0], image)), None)
+            if group is None:
+                found.append([image])
+            else:
+                group.append(image)
+        return [tuple(group) for group in found]
+
+    return groups
+
+
+def _same_direction(first: ImageHeader, second: ImageHeader) -> bool:
+    directions = [(*(i.row_direction or ()), *(i.column_direction or ())) for i in (first, second)]
+    if not all(directions):
+        return True  # an image without a place keeps its series from being read, rather than leave a hole unseen
+    return all(abs(a - b) <= DIRECTION_TOLERANCE for a, b in zip(*directions, strict=True))
+
+
+def _same_echo(first: ImageHeader, second: ImageHeader) -> bool:
+    a, b = first.traits.echo_time_ms, second.traits.echo_time_ms
+    if a is None or b is None:
+        return a is b
+    return abs(a - b) <= ECHO_TOLERANCE * max(abs(a), abs(b))
+
+
+def _size(image: ImageHeader) -> Hashable:
+    return image.rows, image.columns, round(image.row_spacing_mm, 3), round(image.column_spacing_mm, 3)
+
+
+def _plane(image: ImageHeader) -> str:
+    normal = np.cross(image.row_direction or (0, 0, 0), image.column_direction or (0, 0, 0))
+    return _PLANES[int(np.argmax(np.abs(normal)))] if np.any(normal) else "without orientation"
+
+
+def _in(unit: str, value: float | None) -> str:
+    return "" if value is None else f"{value:g} {unit}"
+
+
+_ALWAYS: tuple[
+    tuple[Callable[[ImageHeader], str], Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHeader, ...]]]], ...
+] = (
+    (
+        lambda image: f"{image.columns}x{image.rows} at {image.column_spacing_mm:g} mm",
+        _equal(_size),
+    ),
+    (_plane, _alike(_same_direction)),
+    (lambda image: image.traits.component or "other component", _equal(lambda image: image.traits.component)),
+    (lambda image: f"echo {_in('ms', image.traits.echo_time_ms)}".strip(), _alike(_same_echo)),
+    (lambda image: f"b {image.traits.b_value or 0:g}", _equal(lambda image: image.traits.b_value or 0.0)),
+)
+"""What never belongs to one volume: how it is called, and how images are grouped by it."""
+
+_WHERE_REPEATED: Mapping[str, Key] = {
+    "image type": lambda image: image.traits.image_type,
+    "echo": lambda image: image.traits.echo_number,
+    "TI": lambda image: image.traits.inversion_time_ms,
+    "direction": lambda image: image.traits.gradient_direction,
+    "stack": lambda image: image.traits.stack_id,
+    "phase": lambda image: image.traits.temporal_position,
+    "trigger": lambda image: image.traits.trigger_time_ms,
+    "acquisition": lambda image: image.traits.acquisition_number,
+    "time": lambda image: image.traits.acquired_at,
+}
+"""What tells images at one position apart, in the order it is asked."""
+
+
+def _without_repeats(name: str, images: tuple[ImageHeader, ...], keys: tuple[tuple[str, Key], ...]) -> Iterator[Part]:
+    """Split where images lie at one position, by the first key whose groups are as large as the volume."""
+    if any(image.position_mm is None for image in images):
+        yield Part(name=name, images=images)
+        return
+    places = positions_of(images)
+    repeats = max(len(place) for place in places)
+    if repeats == 1:
+        yield Part(name=name, images=images)
+        return
+    for n, (word, key) in enumerate(keys):
+        groups = _equal(key)(images)
+        if 1 < len(groups) <= repeats:
+            ordered = sorted(groups, key=lambda group: min((i.instance_number, i.number) for i in group))
+            for number, group in enumerate(ordered, start=1):
+                yield from _without_repeats(
+                    _joined(name, _value_name(word, key(group[0]), number)), group, keys[n + 1 :]
+                )
+            return
+    yield from _by_order(name, places, repeats)
+
+
+def _value_name(word: str, value: Hashable, number: int) -> str:
+    if word == "image type" and isinstance(value, tuple):
+        return " ".join(str(v).lower() for v in value) or f"image type {number}"
+    return f"TI {value:g} ms" if word == "TI" and isinstance(value, float) else f"{word} {number}"
+
+
+def _by_order(name: str, places: list[list[ImageHeader]], repeats: int) -> Iterator[Part]:
+    """Split by image number when every position is repeated equally often; else name the doubled images."""
+    if len(places) > 1 and all(len(place) == repeats for place in places):
+        for k in range(repeats):
+            yield Part(name=_joined(name, f"repeat {k + 1}"), images=tuple(place[k] for place in places))
+        return
+    doubled = tuple(image for place in places for image in place[1:])
+    yield Part(name=name, images=tuple(place[0] for place in places), doubled=doubled)
+
+
+def _numbered(parts: list[Part]) -> list[Part]:
+    """Make equal names differ by a number."""
+    names = [part.name for part in parts]
+    numbered = []
+    for k, part in enumerate(parts):
+        if names.count(part.name) > 1:
+            name = _joined(part.name, f"part {names[: k + 1].count(part.name)}")
+            numbered.append(Part(name=name, images=part.images, doubled=part.doubled))
+        else:
+            numbered.append(part)
+    return numbered
