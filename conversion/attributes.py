@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.values import convert_SQ
 
 __all__ = ["Attributes"]
 
@@ -29,9 +30,8 @@ class Attributes:
         """Return what an enhanced multi-frame instance says of one frame, counted from 0."""
         own = ds.PerFrameFunctionalGroupsSequence[frame]
         shared = ds.get("SharedFunctionalGroupsSequence") or []
-        private = own.get(_PHILIPS_FRAME_HEADER)
-        copies = list(private.value)[:1] if private is not None and isinstance(private.value, Sequence) else []
-        return cls(*_items(own), *(item for group in shared[:1] for item in _items(group)), ds, *copies)
+        layers = (*_items(own), *(item for group in shared[:1] for item in _items(group)), ds)
+        return cls(*layers, *_philips_header(own))
 
     def value(self, keyword: str) -> object:
         """Return the first value that is not empty, else None."""
@@ -96,6 +96,18 @@ class Attributes:
         if isinstance(value, bytes) and len(value) in (4, 8):
             (value,) = struct.unpack("<f" if len(value) == 4 else "<d", value)
         return float(value) if isinstance(value, (int, float)) else None
+
+
+def _philips_header(groups: Dataset) -> list[Dataset]:
+    """Return Philips' copy of the classic header, also from bytes, which are in implicit VR then (PS3.5 6.2.2)."""
+    element = groups.get(_PHILIPS_FRAME_HEADER)
+    value = element.value if element is not None else None
+    if isinstance(value, bytes):
+        try:
+            value = convert_SQ(value, is_implicit_VR=True, is_little_endian=True)
+        except Exception:  # noqa: BLE001 - what no sequence can be made of tells nothing
+            return []
+    return list(value)[:1] if isinstance(value, Sequence) else []
 
 
 def _items(groups: Dataset) -> Iterator[Dataset]:

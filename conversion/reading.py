@@ -1,7 +1,7 @@
 """Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,9 @@ def dicom_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
 
 
-def read_studies(paths: Iterable[Path]) -> tuple[Study, ...]:
+def read_studies(
+    paths: Iterable[Path], progress: Callable[[Iterable[Path]], Iterable[Path]] = iter
+) -> tuple[Study, ...]:
     """Read the headers of every study among files and split its series into volumes.
 
     Parameters
@@ -42,6 +44,8 @@ def read_studies(paths: Iterable[Path]) -> tuple[Study, ...]:
     paths
         Files in any order; what is no DICOM, no MR or not readable becomes a `Decision` (files of no study: in the
         first one). A study without MR has no series.
+    progress
+        Wraps the iteration over files, for a progress bar.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def read_studies(paths: Iterable[Path]) -> tuple[Study, ...]:
     """
     unreadable: list[Decision] = []
     studies: dict[str, dict[str, _Group]] = {}
-    for path in sorted(paths):
+    for path in progress(sorted(paths)):
         ds = _read_header(path, unreadable)
         if ds is not None:
             groups = studies.setdefault(str(ds.StudyInstanceUID), {})
