@@ -1,4 +1,4 @@
-"""All sequences of a study on one grid: the native grid of the reference series."""
+"""All sequences of a study on one grid, the native grid of the reference series; and the way back."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +10,16 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from conversion.decision import Decision
-from conversion.registration import Registration, register
+from conversion.errors import RegistrationFailed
+from conversion.registration import TIME_LIMIT_S, Registration, confirm, register
+from conversion.registration_quality import doubts
 from conversion.sequences import Role
-from conversion.simpleitk_bridge import from_simpleitk, like_grid, to_simpleitk
-from conversion.volume import Grid, ImageVolume
+from conversion.simpleitk_bridge import from_simpleitk, labels_from_simpleitk, like_grid, to_simpleitk
+from conversion.volume import Grid, ImageVolume, LabelVolume
 
-__all__ = ["AlignedVolumes", "align", "already_aligned", "resample"]
+__all__ = ["AlignedVolumes", "align", "already_aligned", "labels_on", "resample"]
+
+REFUSED = "registration_refused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,7 @@ class AlignedVolumes:
     Attributes
     ----------
     volumes
-        By role; the reference's own voxels are untouched.
+        By role; the reference's own voxels are untouched. A sequence whose registration was refused is not here.
     registrations
         How each other sequence was moved.
     """
@@ -40,35 +44,55 @@ class AlignedVolumes:
         """The reference's native grid."""
         return self.volumes[self.reference].grid
 
+    @property
+    def refused(self) -> tuple[Role, ...]:
+        """The sequences that were given and are missing, because they could not be brought into one space."""
+        return tuple(Role(decision.subject) for decision in self.decisions if decision.code == REFUSED)
 
-def align(volumes: Mapping[Role, ImageVolume], reference: Role, threads: int = 4) -> AlignedVolumes:
+
+def align(
+    volumes: Mapping[Role, ImageVolume],
+    reference: Role,
+    threads: int = 4,
+    *,
+    affine: bool = False,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> AlignedVolumes:
     """Register every sequence to the reference and resample it onto the reference's grid.
+
+    A sequence that cannot be registered is left out with a decision: a missing sequence is declared and coped with
+    further on, a misplaced one is not.
 
     Parameters
     ----------
     volumes
         By role, each on its own native grid.
     threads
-        Registrations at a time.
-
-    Raises
-    ------
-    RegistrationFailed
-        When a sequence cannot be brought into the reference's space.
+        Registrations at a time; the result is the same for every number.
+    affine
+        Whether moves may also stretch and shear.
+    time_limit_s
+        For each registration.
     """
     fixed = volumes[reference]
     moving = {role: volume for role, volume in volumes.items() if role is not reference}
+
+    def attempt(volume: ImageVolume) -> Registration | RegistrationFailed:
+        try:
+            return register(fixed, volume, affine=affine, time_limit_s=time_limit_s)
+        except RegistrationFailed as failure:
+            return failure
+
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        found = pool.map(lambda volume: register(fixed, volume), moving.values())
-        registrations = dict(zip(moving, found, strict=True))
-    aligned, decisions = {reference: fixed}, []
-    for role, registration in registrations.items():
-        aligned[role] = resample(moving[role], fixed.grid, registration.matrix)
-        reason = (
-            f"moved by {registration.move_mm:.1f} mm and {registration.rotation_deg:.1f}° onto {reference}; mutual "
-            f"information {-registration.metric_before:.3f} before, {-registration.metric_after:.3f} after"
-        )
-        decisions.append(Decision(code="registered", subject=str(role), reason=reason))
+        found = dict(zip(moving, pool.map(attempt, moving.values()), strict=True))
+    aligned, registrations, decisions = {reference: fixed}, {}, []
+    for role, result in found.items():
+        if isinstance(result, RegistrationFailed):
+            decisions.append(_refusal(role, reference, result))
+        else:
+            registrations[role] = result
+            aligned[role] = resample(moving[role], fixed.grid, result.matrix)
+            decisions += _account(role, reference, result)
     return AlignedVolumes(
         reference=reference,
         volumes=MappingProxyType(aligned),
@@ -77,31 +101,98 @@ def align(volumes: Mapping[Role, ImageVolume], reference: Role, threads: int = 4
     )
 
 
+def _refusal(role: Role, reference: Role, failure: RegistrationFailed) -> Decision:
+    reason = f"not brought onto {reference}: {failure}; the sequence is left out and counts as missing"
+    return Decision(code=REFUSED, subject=str(role), reason=reason)
+
+
+def _account(role: Role, reference: Role, found: Registration) -> list[Decision]:
+    """Say how a sequence was moved, how well it fits, and what is doubtful about it."""
+    moved = f"moved by {found.move_mm:.1f} mm and {found.rotation_deg:.1f}° onto {reference}"
+    metric = f"mutual information {-found.metric_before:.3f} before, {-found.metric_after:.3f} after"
+    fit = f"{found.sharpness:.0%} of it lost 4 mm away, {found.overlap:.0%} of the reference covered"
+    back = f"there and back within {found.inverse_consistency_mm:.1f} mm"
+    again = "; found at the second attempt" if found.attempts > 1 else ""
+    decisions = [Decision(code="registered", subject=str(role), reason=f"{moved}; {metric}; {fit}; {back}{again}")]
+    if unsure := doubts(found):
+        reason = f"{role} on {reference} needs a look: {'; '.join(unsure)}"
+        decisions.append(Decision(code="registration_doubtful", subject=str(role), reason=reason))
+    return decisions
+
+
 def already_aligned(volumes: Mapping[Role, ImageVolume], reference: Role) -> AlignedVolumes | None:
-    """Return the volumes as they are when they share one grid, as research data sets do; else None."""
-    if not all(volume.grid.equals(volumes[reference].grid) for volume in volumes.values()):
+    """Return the volumes as they are when they share one grid, as research data sets do; else None.
+
+    That they lie in one space as well is checked, and said where the anatomy does not confirm it.
+    """
+    fixed = volumes[reference]
+    if not all(volume.grid.equals(fixed.grid) for volume in volumes.values()):
         return None
     reason = "all sequences share one grid, so nothing was registered or resampled"
-    decision = Decision(code="already_aligned", subject="study", reason=reason)
+    decisions = [Decision(code="already_aligned", subject="study", reason=reason)]
+    for role, volume in volumes.items():
+        if role is not reference and (unsure := confirm(fixed, volume)):
+            reason = f"{role} shares the grid of {reference}, but the anatomy does not confirm it: {unsure}"
+            decisions.append(Decision(code="alignment_doubtful", subject=str(role), reason=reason))
     return AlignedVolumes(
-        reference=reference, volumes=MappingProxyType(dict(volumes)), registrations={}, decisions=(decision,)
+        reference=reference, volumes=MappingProxyType(dict(volumes)), registrations={}, decisions=tuple(decisions)
     )
 
 
 def resample(volume: ImageVolume, grid: Grid, matrix: NDArray[np.float64] | None = None) -> ImageVolume:
-    """Sample a volume on another grid by linear interpolation; outside it, 0.
+    """Sample intensities on another grid by linear interpolation; outside the volume, 0.
+
+    Cubic B-splines would lose a fifth less detail (there and back, 0.22 instead of 0.27 standard deviations), but take
+    nine times as long, ring beyond the range of the voxels and around a stripped skull, and need four slices.
 
     Parameters
     ----------
     grid
         Where samples are taken.
     matrix
-        Shape (4, 4), LPS mm of `grid` to LPS mm of `volume`; by default they are the same.
+        Shape (4, 4), LPS mm of `grid` to LPS mm of `volume`, as `Registration.matrix` is from the reference to a
+        sequence; by default they are the same.
     """
+    if not isinstance(volume, ImageVolume):
+        raise TypeError("intensities are needed; labels are brought onto another grid by labels_on")
+    transform = _transform(np.eye(4) if matrix is None else matrix)
+    sampled = sitk.Resample(to_simpleitk(volume), _empty(grid), transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    return from_simpleitk(sampled, grid)
+
+
+def labels_on(labels: LabelVolume, grid: Grid, matrix: NDArray[np.float64] | None = None) -> LabelVolume:
+    """Bring labels onto another grid by nearest neighbour, for example back to the grid a sequence was acquired on.
+
+    Parameters
+    ----------
+    labels
+        On the reference's grid, or any other in its space.
+    grid
+        The grid that is asked for.
+    matrix
+        Shape (4, 4), LPS mm of `labels` to LPS mm of `grid`: the `Registration.matrix` of the sequence that `grid`
+        belongs to; by default they are the same.
+
+    Raises
+    ------
+    TypeError
+        When given intensities.
+    """
+    if not isinstance(labels, LabelVolume):
+        raise TypeError("labels are needed; intensities are brought onto another grid by resample")
+    transform = _transform(np.eye(4) if matrix is None else np.asarray(np.linalg.inv(matrix)))
+    sampled = sitk.Resample(to_simpleitk(labels), _empty(grid), transform, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+    return labels_from_simpleitk(sampled, grid)
+
+
+def _transform(matrix: NDArray[np.float64]) -> sitk.AffineTransform:
     transform = sitk.AffineTransform(3)
-    if matrix is not None:
-        transform.SetMatrix([float(value) for value in matrix[:3, :3].ravel()])
-        transform.SetTranslation([float(value) for value in matrix[:3, 3]])
-    target = sitk.Image([int(n) for n in grid.shape[::-1]], sitk.sitkUInt8)
-    like_grid(target, grid)
-    return from_simpleitk(sitk.Resample(to_simpleitk(volume), target, transform, sitk.sitkLinear, 0.0), grid)
+    transform.SetMatrix([float(value) for value in matrix[:3, :3].ravel()])
+    transform.SetTranslation([float(value) for value in matrix[:3, 3]])
+    return transform
+
+
+def _empty(grid: Grid) -> sitk.Image:
+    image = sitk.Image([int(n) for n in grid.shape[::-1]], sitk.sitkUInt8)
+    like_grid(image, grid)
+    return image

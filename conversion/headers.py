@@ -177,7 +177,7 @@ def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisitio
     return Acquisition(
         image_type=first.traits.image_type,
         component=first.traits.component,
-        scanning_sequence=told.texts("ScanningSequence"),
+        scanning_sequence=told.texts("ScanningSequence") or _enhanced_sequence(told),
         sequence_variant=told.texts("SequenceVariant"),
         technique=" ".join(value for value in technique if value).lower(),
         acquisition_contrast=told.text("AcquisitionContrast").upper(),
@@ -196,6 +196,14 @@ def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisitio
         contrast_agent=_agent(told),
         acquired_at=min(times) if times else None,
     )
+
+
+def _enhanced_sequence(told: Attributes) -> tuple[str, ...]:
+    """Return in classic terms what the attributes of an enhanced instance say (PS3.3 C.8.13.4 and C.8.13.5.2)."""
+    echo = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(told.text("EchoPulseSequence").upper(), ())
+    planar = ("EP",) if told.text("EchoPlanarPulseSequence").upper() == "YES" else ()
+    inverted = ("IR",) if told.text("InversionRecovery").upper() == "YES" else ()
+    return (*echo, *planar, *inverted)
 
 
 def _philips_technique(told: Attributes) -> str:

@@ -2,14 +2,28 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    RLELossless,
+)
 
 from conversion.attributes import Attributes
 from conversion.decision import Decision
@@ -22,11 +36,47 @@ from conversion.stack import stack_slices
 from conversion.study import ImageHeader, Series, SeriesUID, Study, StudyUID
 from conversion.volume import ImageVolume
 
-__all__ = ["dicom_files", "read_series", "read_source_datasets", "read_studies", "read_study", "read_volumes"]
+__all__ = [
+    "SourceImages",
+    "dicom_files",
+    "read_series",
+    "read_source_datasets",
+    "read_source_images",
+    "read_studies",
+    "read_study",
+    "read_volumes",
+]
 
 _MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 
+_DECODERS = {
+    JPEGBaseline8Bit: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+    RLELossless: "pylibjpeg",
+}
+"""Which decoder reads what; of JPEG lossless only gdcm, of HTJ2K only pylibjpeg is there. One decoder for each, so that
+a result does not depend on what else is installed."""
+
 _Group = list[tuple[Path, pydicom.Dataset]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceImages:
+    """What objects derived from a series refer to.
+
+    Attributes
+    ----------
+    instances
+        Each instance once, without pixels.
+    images
+        One for each slice of the series' grid, in its order: an instance, or one frame of an instance.
+    """
+
+    instances: tuple[pydicom.Dataset, ...]
+    images: tuple[ImageHeader, ...]
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -111,15 +161,15 @@ def _read_header(path: Path, decisions: list[Decision]) -> pydicom.Dataset | Non
 
 def _is_mr(group: _Group, decisions: list[Decision]) -> bool:
     ds = group[0][1]
-    subject, sop_class = f"series {_number(ds)}", pydicom.uid.UID(str(ds.get("SOPClassUID", "")))
+    sop_class = pydicom.uid.UID(str(ds.get("SOPClassUID", "")))
     if sop_class not in _MR_IMAGES:
         what = f"{sop_class.name or 'no SOP class'}, modality {ds.get('Modality', '?')}"
         reason = f"{len(group)} instance(s) of {what} are kept and not used: only MR images are"
-        decisions.append(Decision(code="not_mr", subject=subject, reason=reason))
+        decisions.append(_of_series(ds, "not_mr", reason))
         return False
     if "MOSAIC" in (ds.get("ImageType") or ()):
         reason = "a mosaic puts all slices into one image, as for diffusion and functional series; it is not read"
-        decisions.append(Decision(code="mosaic", subject=subject, reason=reason))
+        decisions.append(_of_series(ds, "mosaic", reason))
         return False
     return True
 
@@ -128,15 +178,19 @@ def _number(ds: pydicom.Dataset) -> int:
     return Attributes(ds).integer("SeriesNumber")
 
 
+def _of_series(ds: pydicom.Dataset, code: str, reason: str) -> Decision:
+    return Decision(code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=str(ds.SeriesInstanceUID))
+
+
 def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
     """Return one `Series` for each volume of a DICOM series."""
-    subject = f"series {_number(group[0][1])}"
+    ds = group[0][1]
     images = [image for path, each in group for image in image_headers(path, each)]
-    images = _without_copies(images, subject, decisions)
+    images = _without_copies(images, ds, decisions)
     parts = split_images(tuple(images))
     if len(parts) > 1:
         reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part in parts)}"
-        decisions.append(Decision(code="split_series", subject=subject, reason=reason))
+        decisions.append(_of_series(ds, "split_series", reason))
     by_path = dict(group)
     return [_volume(by_path[part.images[0].path], part) for part in parts]
 
@@ -153,7 +207,7 @@ def _volume(ds: pydicom.Dataset, part: Part) -> Series:
     )
 
 
-def _without_copies(images: list[ImageHeader], subject: str, decisions: list[Decision]) -> list[ImageHeader]:
+def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: list[Decision]) -> list[ImageHeader]:
     """Leave out images that repeat another one to the byte: the same place, the same traits, the same pixels."""
     seen: dict[object, list[ImageHeader]] = {}
     for image in images:
@@ -170,14 +224,23 @@ def _without_copies(images: list[ImageHeader], subject: str, decisions: list[Dec
                 prints.add(print_)
     if copies:
         reason = f"{len(copies)} image(s) repeat another one to the last pixel under a further UID and are left out"
-        decisions.append(Decision(code="copied_image", subject=subject, reason=reason))
+        decisions.append(_of_series(ds, "copied_image", reason))
     return [image for image in images if id(image) not in copies]
+
+
+def _decoded(images: list[ImageHeader]) -> list[NDArray[np.integer[Any]]]:
+    """Return the stored values of images of one file."""
+    path = images[0].path
+    syntax = read_file_meta_info(path).TransferSyntaxUID
+    source = pydicom.dcmread(path) if syntax == DeflatedExplicitVRLittleEndian else path
+    indices = [(image.frame or 1) - 1 for image in images]
+    return list(iter_pixels(source, indices=indices, decoding_plugin=_DECODERS.get(syntax, "")))
 
 
 def _pixel_print(image: ImageHeader) -> bytes:
     """Return a hash of an image's stored values; of its identity when they cannot be read, so that it stays."""
     try:
-        (pixels,) = iter_pixels(image.path, indices=[(image.frame or 1) - 1], raw=True)
+        (pixels,) = _decoded([image])
     except Exception:  # noqa: BLE001 - decoders raise many kinds; reading the series says what is wrong
         return f"{image.sop_instance_uid} {image.frame}".encode()
     return hashlib.sha256(pixels.tobytes()).digest()
@@ -222,7 +285,7 @@ def _read_pixels(series: Series, images: list[ImageHeader]) -> list[NDArray[np.f
         sentence = f"{where}: RescaleSlope or RescaleIntercept is no number, so its values mean nothing"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     try:
-        frames = list(iter_pixels(images[0].path, indices=[(image.frame or 1) - 1 for image in images]))
+        frames = _decoded(images)
     except Exception as error:
         what = f"{where}: the pixels cannot be read ({type(error).__name__})"
         sentence = f"{what}; the file is truncated, damaged or of an unknown encoding: send it again"
@@ -244,3 +307,8 @@ def read_source_datasets(series: Series) -> list[pydicom.Dataset]:
     """
     paths = dict.fromkeys(image.path for image in stack_slices(series).images)
     return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+
+
+def read_source_images(series: Series) -> SourceImages:
+    """Return what objects derived from a series refer to; raises `BrokenGeometry` where it makes no volume."""
+    return SourceImages(instances=tuple(read_source_datasets(series)), images=stack_slices(series).images)

@@ -1,19 +1,28 @@
-"""Which series is T1, T1 after contrast, T2 and FLAIR, and why."""
+"""Which of the recognised series is used for each role, and why."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
-from conversion.sequences import Contrast, Role, classify_contrast, marks_contrast_agent
+from conversion.geometry_evidence import plane_of
+from conversion.pixel_evidence import MINIMUM_EXTENT_MM, shows_enough
+from conversion.recognition import MINIMUM_CONFIDENCE, Recognition
+from conversion.sequences import REFORMAT, Role
 from conversion.stack import stack_slices
-from conversion.study import Series, Study, StudyUID
+from conversion.study import Series, SeriesUID, Study, StudyUID
 
-__all__ = ["SeriesSelection", "select_series"]
+__all__ = ["BestOfEachRole", "SeriesSelection", "best_of_each_role", "select_series"]
 
 MINIMUM_COVERAGE_MM = 90.0
 """A slab thinner than this along its slice axis does not cover a brain (about 140 mm high, 120 mm wide)."""
+
+NAMED_EACH = 2
+"""How many pieces of evidence for its kind, and for or against contrast agent, a reason names; the decision has all."""
+
+MANY_PARTS = 5
+"""From this many unused volumes of one series on (directions of diffusion, a course in time) they share a decision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +43,28 @@ class SeriesSelection:
     decisions: tuple[Decision, ...]
 
 
-@dataclass(kw_only=True)
-class _Candidate:
-    series: Series
-    contrast: Contrast
-    role: Role | None = None
-    evidence: str = ""
-    rank: tuple[float, ...] = field(default=())
+@dataclass(frozen=True, kw_only=True)
+class BestOfEachRole:
+    """The best series of each role, and the roles that no whole series is left for.
+
+    Attributes
+    ----------
+    broken
+        What is wrong with the first series of a role whose acquired series are all broken.
+    """
+
+    series: Mapping[Role, Series]
+    broken: Mapping[Role, BrokenGeometry]
+    decisions: tuple[Decision, ...]
 
 
-def select_series(study: Study, reference: Role = Role.T1CE) -> SeriesSelection:
+def select_series(study: Study, recognitions: Sequence[Recognition], reference: Role = Role.T1CE) -> SeriesSelection:
     """Choose one series for each role.
 
     Parameters
     ----------
+    recognitions
+        What `conversion.recognition.recognise` says of the study's series.
     reference
         Preferred role of the reference, T1CE or FLAIR; the other one is taken when it is missing.
 
@@ -56,106 +73,167 @@ def select_series(study: Study, reference: Role = Role.T1CE) -> SeriesSelection:
     UnusableStudy
         When neither T1 after contrast nor FLAIR is there.
     BrokenGeometry
-        When every candidate of a role is broken: a partial result would hide that.
+        When every acquired series of a role is broken: a partial result would hide that.
     """
-    decisions = list(study.decisions)
-    candidates = [_Candidate(series=series, contrast=classify_contrast(series)) for series in study.series]
-    _assign_roles(candidates)
-    chosen: dict[Role, Series] = {}
-    for role in Role:
-        best = _best([c for c in candidates if c.role is role], decisions)
-        if best is not None:
-            chosen[role] = best.series
-            decisions.append(Decision(code="role", subject=best.series.name, reason=f"{role}: {best.evidence}"))
-    for candidate in candidates:
-        if candidate.role is None:
-            reason = f"not used: {candidate.contrast.kind} ({candidate.contrast.evidence})"
-            decisions.append(Decision(code="not_used", subject=candidate.series.name, reason=reason))
-    found = _reference(chosen, candidates, reference)
+    best = best_of_each_role(recognitions)
+    for error in best.broken.values():
+        raise error
     return SeriesSelection(
         study_uid=study.study_uid,
-        series=MappingProxyType(chosen),
-        reference=found,
-        decisions=tuple(decisions),
+        series=best.series,
+        reference=_reference(best.series, recognitions, reference),
+        decisions=(*study.decisions, *best.decisions),
     )
 
 
-def _reference(chosen: Mapping[Role, Series], candidates: list[_Candidate], preferred: Role) -> Role:
+def best_of_each_role(recognitions: Sequence[Recognition]) -> BestOfEachRole:
+    """Choose the best series of each role; a broken one costs only itself.
+
+    The order of preference, each with its reason:
+
+    1. acquired before derived, and a reformat last: each cut through a volume interpolates, and hides gaps;
+    2. the whole head before a slab: what is outside of the slab would be taken for healthy;
+    3. T2 and FLAIR before contrast agent before those after it: leaking agent brightens FLAIR, as models never saw it;
+    4. the smaller coarsest side of a voxel, so 3D isotropic before thick slices however fine in their plane: all is
+       resampled to about 1 mm, and thickness is what volumes and surfaces suffer from;
+    5. axial before other planes: what reports are made on;
+    6. smaller voxels; 7. the earlier acquisition; 8. the lower number.
+    """
+    decisions: list[Decision] = []
+    chosen: dict[Role, Series] = {}
+    broken: dict[Role, BrokenGeometry] = {}
+    for role in Role:
+        usable, errors = _usable([r for r in recognitions if r.role is role], decisions)
+        if usable:
+            chosen[role] = usable[0].series
+            decisions += _taken(role, usable)
+        elif errors:
+            broken[role] = errors[0]
+    decisions += _unused([r for r in recognitions if r.role is None])
+    told = {(decision.subject, decision.reason) for decision in decisions}
+    for recognition in recognitions:
+        decisions += [d for d in recognition.decisions if not any(_says_same(d, *other) for other in told)]
+    return BestOfEachRole(series=MappingProxyType(chosen), broken=MappingProxyType(broken), decisions=tuple(decisions))
+
+
+def _says_same(decision: Decision, subject: str, reason: str) -> bool:
+    return decision.subject == subject and reason in decision.reason
+
+
+def _usable(
+    candidates: Iterable[Recognition], decisions: list[Decision]
+) -> tuple[list[Recognition], list[BrokenGeometry]]:
+    """Return the candidates that make a volume of a head, the best first, and what is wrong with acquired ones."""
+    ranked: list[tuple[tuple[float, ...], Recognition]] = []
+    broken: list[BrokenGeometry] = []
+    for candidate in candidates:
+        series = candidate.series
+        try:
+            if shows_enough(series):
+                ranked.append((_rank(candidate), candidate))
+                continue
+        except BrokenGeometry as error:
+            if candidate.kind != REFORMAT:
+                broken.append(error)
+            decisions.append(_decision(str(error.reason), candidate, str(error)))
+            continue
+        reason = (
+            f"not used: {candidate.weighting}, but {len(series.images)} images in less than {MINIMUM_EXTENT_MM:g} mm"
+        )
+        decisions.append(_decision("not_used", candidate, f"{reason} show too little of a head"))
+    ranked.sort(key=lambda pair: pair[0], reverse=True)
+    return [candidate for _, candidate in ranked], broken
+
+
+def _rank(candidate: Recognition) -> tuple[float, ...]:
+    """Order candidates as `best_of_each_role` says; the greatest is the best."""
+    series = candidate.series
+    grid = stack_slices(series).grid
+    acquired = 0.0 if candidate.kind == REFORMAT else 1.0 if series.acquisition.image_type[:1] == ("DERIVED",) else 2.0
+    covers = grid.shape[0] * grid.spacing_mm[0] >= MINIMUM_COVERAGE_MM
+    unenhanced = candidate.weighting not in (Role.T2, Role.FLAIR) or candidate.after_contrast < 0.5
+    return (
+        acquired,
+        float(covers),
+        float(unenhanced),
+        -round(float(grid.spacing_mm.max()), 1),
+        float(plane_of(series) == "axial"),
+        -round(grid.voxel_volume_ml, 5),
+        -(series.acquisition.acquired_at or 0.0),
+        -float(series.number),
+    )
+
+
+def _taken(role: Role, usable: Sequence[Recognition]) -> Iterable[Decision]:
+    best, *others = usable
+    yield _decision("role", best, f"{role} ({best.weighting_confidence:.0%}): {_because(best)}")
+    yield from stack_slices(best.series).decisions
+    if best.kind == REFORMAT:
+        yield _decision("reformat_used", best, f"a reformat is used as {role}: no acquired series has that role")
+    for other in others:
+        reason = (
+            f"also {role} ({other.weighting_confidence:.0%}), but {best.series.name} is preferred "
+            "(acquired, coverage, before contrast, voxel size, plane, time)"
+        )
+        yield _decision("not_used", other, reason)
+
+
+def _unused(recognitions: Iterable[Recognition]) -> Iterable[Decision]:
+    """Say what series are that have no role; many volumes of one kind and series at once."""
+    groups: dict[tuple[SeriesUID, str], list[Recognition]] = {}
+    for recognition in recognitions:
+        groups.setdefault((recognition.series.series_uid, recognition.kind), []).append(recognition)
+    for (_, kind), group in groups.items():
+        shared = group if len(group) < MANY_PARTS else group[:1]
+        for recognition in shared:
+            count = f", {len(group)} volumes" if shared != group else ""
+            if recognition.abstained:
+                yield _decision("abstained", recognition, _left_open(recognition) + count)
+            else:
+                reason = f"not used: {kind} ({recognition.confidence:.0%}{count}): {_because(recognition)}"
+                yield _decision("not_used", recognition, reason, whole=shared != group)
+
+
+def _left_open(recognition: Recognition) -> str:
+    return (
+        f"its kind is left open: most likely {recognition.weighting} ({recognition.confidence:.0%}), and "
+        f"{MINIMUM_CONFIDENCE:.0%} are asked for; what would help: {'; '.join(recognition.needs)}"
+    )
+
+
+def _because(recognition: Recognition) -> str:
+    """Return the weightiest evidence that speaks for what a series is, and what tells before from after contrast."""
+    weighting = recognition.weighting
+    kinds = {recognition.kind, "T1" if weighting == Role.T1CE else weighting}
+    for_kind = [e.says for e in recognition.evidence if e.kind in kinds and e.kind != Role.T1CE and e.weight > 0]
+    sign = {Role.T1: -1.0, Role.T1CE: 1.0}.get(Role(weighting), 0.0) if weighting in list(Role) else 0.0
+    for_agent = [e.says for e in recognition.evidence if e.kind == Role.T1CE and e.weight * sign > 0]
+    return "; ".join((*for_kind[:NAMED_EACH], *for_agent[:NAMED_EACH])) or "what is usual in such studies"
+
+
+def _decision(code: str, recognition: Recognition, reason: str, *, whole: bool = False) -> Decision:
+    series = recognition.series
+    return Decision(
+        code=code,
+        subject=f"series {series.number}" if whole else series.name,
+        reason=reason,
+        series_uid=series.series_uid,
+        evidence=recognition.evidence,
+    )
+
+
+def _reference(chosen: Mapping[Role, Series], recognitions: Sequence[Recognition], preferred: Role) -> Role:
     for role in (preferred, Role.T1CE, Role.FLAIR):
         if role in chosen:
             return role
-    seen = ", ".join(f"{c.series.name} {c.contrast.kind}" for c in candidates)
-    sentence = f"neither T1 after contrast nor FLAIR recognised, and one of them is needed (found: {seen})"
+    found = [
+        f"{r.series.name} perhaps {r.weighting} ({r.confidence:.0%})" if r.abstained else f"{r.series.name} {r.kind}"
+        for r in recognitions
+    ]
+    hopeful = [r for r in recognitions if r.abstained and r.weighting in (Role.T1, Role.T1CE, Role.FLAIR)]
+    helps = dict.fromkeys(need for r in hopeful for need in r.needs)
+    sentence = (
+        f"neither T1 after contrast nor FLAIR recognised, and one of them is needed (found: {', '.join(found)}); "
+        f"what would help: {'; '.join(helps) or 'such a series, or a site rule that names one'}"
+    )
     raise UnusableStudy(ConversionReason.NO_REFERENCE, sentence)
-
-
-def _assign_roles(candidates: list[_Candidate]) -> None:
-    for candidate in candidates:
-        kind, evidence = candidate.contrast.kind, candidate.contrast.evidence
-        if kind == "T1":
-            agent = marks_contrast_agent(candidate.series.acquisition)
-            candidate.role = Role.T1CE if agent else Role.T1
-            candidate.evidence = f"{evidence}; {agent}" if agent else evidence
-        elif kind in (Role.T2, Role.FLAIR):
-            candidate.role, candidate.evidence = Role(kind), evidence
-    if not any(candidate.role is Role.T1CE for candidate in candidates):
-        _assign_contrast_by_time([c for c in candidates if c.role is Role.T1])
-
-
-def _assign_contrast_by_time(t1: list[_Candidate]) -> None:
-    """Take the later of two T1 series of equal protocol as the one after contrast.
-
-    No header says so here; but a site that repeats a T1 protocol within one study does it for the contrast agent.
-    """
-    for later in sorted(t1, key=lambda c: c.series.acquisition.acquired_at or 0.0, reverse=True):
-        for earlier in t1:
-            minutes = _minutes_between(earlier, later)
-            if minutes > 0 and _same_protocol(earlier.series, later.series):
-                later.role = Role.T1CE
-                later.evidence += (
-                    f"; no contrast tag, but the protocol of {earlier.series.name} repeated {minutes:.0f} min later, "
-                    "taken as after contrast"
-                )
-                return
-
-
-def _minutes_between(earlier: _Candidate, later: _Candidate) -> float:
-    start, end = earlier.series.acquisition.acquired_at, later.series.acquisition.acquired_at
-    return (end - start) / 60.0 if start is not None and end is not None else 0.0
-
-
-def _same_protocol(first: Series, second: Series) -> bool:
-    a, b = first.acquisition, second.acquisition
-    times = ((a.repetition_time_ms, b.repetition_time_ms), (a.echo_time_ms, b.echo_time_ms))
-    close = all(x is not None and y is not None and abs(x - y) <= 0.05 * max(x, y) for x, y in times)
-    return close and a.scanning_sequence == b.scanning_sequence and len(first.images) == len(second.images)
-
-
-def _best(candidates: list[_Candidate], decisions: list[Decision]) -> _Candidate | None:
-    """Return the best candidate whose slices make a volume; the others become decisions."""
-    usable: list[_Candidate] = []
-    broken: list[BrokenGeometry] = []
-    for candidate in candidates:
-        try:
-            candidate.rank = _rank(candidate.series)
-            usable.append(candidate)
-        except BrokenGeometry as error:
-            broken.append(error)
-            decisions.append(Decision(code=error.reason, subject=candidate.series.name, reason=str(error)))
-    if broken and not usable:
-        raise broken[0]
-    usable.sort(key=lambda candidate: candidate.rank, reverse=True)
-    for other in usable[1:]:
-        reason = f"also {other.role}, but {usable[0].series.name} is preferred (acquired, coverage, voxel size, time)"
-        decisions.append(Decision(code="not_used", subject=other.series.name, reason=reason))
-    return usable[0] if usable else None
-
-
-def _rank(series: Series) -> tuple[float, ...]:
-    """Order candidates: acquired before reformatted, whole head, smaller voxels, then the earlier one."""
-    grid = stack_slices(series).grid
-    image_type = series.acquisition.image_type
-    acquired = image_type[:1] != ("DERIVED",) and not {"PROJECTION IMAGE", "MPR", "REFORMATTED"} & set(image_type)
-    covers = grid.shape[0] * grid.spacing_mm[0] >= MINIMUM_COVERAGE_MM
-    voxel = round(-grid.voxel_volume_ml, 5)
-    return (float(acquired), float(covers), voxel, -(series.acquisition.acquired_at or 0.0))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from conversion.volume import Grid, ImageVolume, LabelVolume
 
-__all__ = ["from_simpleitk", "grid_from_simpleitk", "like_grid", "to_simpleitk"]
+__all__ = ["from_simpleitk", "grid_from_simpleitk", "labels_from_simpleitk", "like_grid", "to_simpleitk"]
 
 
 def to_simpleitk(volume: ImageVolume | LabelVolume) -> sitk.Image:
@@ -32,6 +32,11 @@ def from_simpleitk(image: sitk.Image, grid: Grid) -> ImageVolume:
     """Return a SimpleITK image that was made on `grid` as a volume on it."""
     voxels: NDArray[np.float32] = sitk.GetArrayFromImage(image).astype(np.float32)
     return ImageVolume(grid=grid, voxels=voxels)
+
+
+def labels_from_simpleitk(image: sitk.Image, grid: Grid) -> LabelVolume:
+    """Return a SimpleITK image of labels that was made on `grid` as a volume on it."""
+    return LabelVolume(grid=grid, labels=sitk.GetArrayFromImage(image))
 
 
 def grid_from_simpleitk(image: sitk.Image, frame_of_reference_uid: str) -> Grid:

@@ -109,7 +109,7 @@ def _thickness(series: Series) -> tuple[float, tuple[Decision, ...]]:
     )
     thickness = thickness if thickness > 0 else UNKNOWN_THICKNESS_MM
     reason = f"one image only: {named} stands for the distance of slices, which no position tells"
-    return thickness, (Decision(code="single_slice", subject=series.name, reason=reason),)
+    return thickness, (Decision(code="single_slice", subject=series.name, reason=reason, series_uid=series.series_uid),)
 
 
 def _slice_distance(series: Series, gaps: NDArray[np.float64]) -> float:
@@ -155,4 +155,4 @@ def _deviation(series: Series, positions: NDArray[np.float64], step: NDArray[np.
     if worst <= EXACT_MM:
         return ()
     reason = f"slice positions lie up to {worst:.3f} mm off an even stack, which is taken for them"
-    return (Decision(code="uneven_positions", subject=series.name, reason=reason),)
+    return (Decision(code="uneven_positions", subject=series.name, reason=reason, series_uid=series.series_uid),)

@@ -18,6 +18,10 @@ _AXIAL = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 """Columns: the LPS directions of (slice, row, column) in a canonical axial stack: head, back, left."""
 
 
+_NOTHING = 1e-12
+"""Smaller entries of an affine are rounding noise; ITK's inverse of a matrix with much smaller ones overflows."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
     """Where voxels lie.
@@ -39,6 +43,7 @@ class Grid:
     def __post_init__(self) -> None:
         """Hold a private, read-only copy of an affine that is orthogonal and not degenerate."""
         affine = np.array(self.affine, np.float64)
+        affine[np.abs(affine) < _NOTHING] = 0.0
         if affine.shape != (4, 4) or not np.all(np.isfinite(affine)) or not np.array_equal(affine[3], [0, 0, 0, 1]):
             raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, "the affine of a grid is not a finite 4 by 4 matrix")
         spacing = np.linalg.norm(affine[:3, :3], axis=0)

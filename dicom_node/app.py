@@ -117,11 +117,13 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
         Called once, when the database is ready and before the roles start.
     """
     from dicom_node.peers import seed_peers  # noqa: PLC0415
+    from dicom_node.site_rules import seed_rules  # noqa: PLC0415
 
     configure_logs("serve")
     database = open_database(settings.database_url)
     if site_file is not None:
         seed_peers(database, site_file)
+        seed_rules(database, site_file)
     announce(database)
     stop = _stop_on_signal()
     children = {role: _start(role) for role in ROLES}

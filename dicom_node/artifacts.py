@@ -51,7 +51,7 @@ class Artifacts:
             study_uid=study.study_uid,
             series={Role(role): by_key[SeriesUID(uid), part] for role, (uid, part) in kept["series"].items()},
             reference=Role(kept["reference"]),
-            decisions=tuple(Decision(**decision) for decision in kept["decisions"]),
+            decisions=tuple(Decision.restored(decision) for decision in kept["decisions"]),
         )
 
     def save_volumes(self, volumes: Mapping[Role, ImageVolume]) -> None:
@@ -83,7 +83,7 @@ class Artifacts:
             reference=Role(kept["reference"]),
             volumes=self._load_volumes("aligned"),
             registrations=moves,
-            decisions=tuple(Decision(**decision) for decision in kept["decisions"]),
+            decisions=tuple(Decision.restored(decision) for decision in kept["decisions"]),
         )
 
     def save_segmentation(self, segmentation: Segmentation) -> None:
@@ -123,7 +123,7 @@ class Artifacts:
             probabilities=probabilities,
             model=ModelIdentity(**kept["model"]),
             sequences=tuple(kept["sequences"]),
-            decisions=tuple(Decision(**decision) for decision in kept["decisions"]),
+            decisions=tuple(Decision.restored(decision) for decision in kept["decisions"]),
         )
 
     def save_manifest(self, instances: list[dict[str, str]]) -> None:

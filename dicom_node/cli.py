@@ -3,62 +3,21 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dicom_node.cli_rules import rules
+from dicom_node.command import emit, example, json_option, one_line_errors
 from dicom_node.logs import configure_logs
-from dicom_node.settings import Settings, SettingsError, read_settings
+from dicom_node.settings import Settings, read_settings
 
 __all__ = ["main"]
 
 _NOTICE = "Research use only. Not a medical device."
-
-
-def _example(text: str) -> str:
-    return f"Example: {text}"
-
-
-def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn every foreseen error into one clear line on stderr and exit status 1."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click passes
-        try:
-            command(*args, **kwargs)
-        except _foreseen() as error:
-            click.echo(f"glionode: {(str(error) or type(error).__name__).splitlines()[0]}", err=True)
-            sys.exit(1)
-
-    return wrapped
-
-
-def _foreseen() -> tuple[type[Exception], ...]:
-    from conversion.errors import ConversionError  # noqa: PLC0415 - commands load only what they need
-    from dicom_node.peers import PeerError  # noqa: PLC0415
-    from viewer_integration.errors import ResultError  # noqa: PLC0415
-
-    known: list[type[Exception]] = [SettingsError, ConversionError, ResultError, PeerError, OSError, ValueError]
-    loaded_later = (
-        ("inference.errors", "InferenceError"),
-        ("dicom_node.demo.run", "DemoError"),
-        ("sqlalchemy.exc", "SQLAlchemyError"),
-    )
-    for module, name in loaded_later:
-        if module in sys.modules:
-            known.append(getattr(sys.modules[module], name))
-    return tuple(known)
-
-
-def _emit(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:  # noqa: FBT001 - the --json flag
-    click.echo(json.dumps(content, indent=1) if as_json else "\n".join(lines))
-
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,9 +32,9 @@ def cli(context: click.Context, config: Path | None) -> None:
     configure_logs("command", quiet=True)
 
 
-@cli.command(epilog=_example("glionode serve --site site.toml"))
+@cli.command(epilog=example("glionode serve --site site.toml"))
 @click.option("--site", type=click.Path(path_type=Path, exists=True), help="Peers to begin with (first start only).")
-@_one_line_errors
+@one_line_errors
 def serve(site: Path | None) -> None:
     """Run listener, worker and web together on the embedded defaults."""
     from dicom_node.app import serve as run  # noqa: PLC0415
@@ -95,8 +54,8 @@ def serve(site: Path | None) -> None:
 
 
 def _role(name: str, does: str) -> None:
-    @cli.command(name=name, help=does, epilog=_example(f"glionode {name}"))
-    @_one_line_errors
+    @cli.command(name=name, help=does, epilog=example(f"glionode {name}"))
+    @one_line_errors
     def role() -> None:
         from dicom_node import app  # noqa: PLC0415
 
@@ -109,9 +68,9 @@ _role("work", "Run a worker alone.")
 _role("web", "Run panel and viewer alone.")
 
 
-@cli.command(epilog=_example("glionode demo"))
-@_json_option
-@_one_line_errors
+@cli.command(epilog=example("glionode demo"))
+@json_option
+@one_line_errors
 def demo(as_json: bool) -> None:  # noqa: FBT001
     """Send a synthetic study through a real node over real sockets and show what came back."""
     from tqdm import tqdm  # noqa: PLC0415
@@ -138,15 +97,15 @@ def demo(as_json: bool) -> None:  # noqa: FBT001
     ]
     lines += ["", *(f"{kind:5}{path}" for kind, path in paths.items())]
     lines += ["", "Open the study with its overlay (after `make run` or `glionode serve`):", f"  {result.link}"]
-    _emit(as_json, content, lines)
+    emit(as_json, content, lines)
 
 
-@cli.command(epilog=_example("glionode send ./study --to GLIONODE@127.0.0.1:11112"))
+@cli.command(epilog=example("glionode send ./study --to GLIONODE@127.0.0.1:11112"))
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @click.option("--to", "address", required=True, help="AET@HOST:PORT of a storage SCP.")
 @click.option("--from", "calling_ae", default="GLIONODE_SEND", show_default=True, help="Calling AE title.")
-@_json_option
-@_one_line_errors
+@json_option
+@one_line_errors
 def send(folder: Path, address: str, calling_ae: str, as_json: bool) -> None:  # noqa: FBT001
     """Send every DICOM file of a folder by C-STORE."""
     from tqdm import tqdm  # noqa: PLC0415
@@ -164,35 +123,46 @@ def send(folder: Path, address: str, calling_ae: str, as_json: bool) -> None:  #
     sending = send_folder(folder, destination, calling_ae, progress)
     failed = [{"file": str(path), "reason": reason} for path, reason in sending.failed]
     lines = [f"{sending.accepted} accepted, {len(failed)} not"]
-    _emit(as_json, {"accepted": sending.accepted, "failed": failed}, lines)
+    emit(as_json, {"accepted": sending.accepted, "failed": failed}, lines)
     if failed or not sending.accepted:
         first = f"{failed[0]['file']}: {failed[0]['reason']}" if failed else "no files in the folder"
         click.echo(f"glionode: {first}", err=True)
         sys.exit(1)
 
 
-@cli.command(epilog=_example("glionode convert ./study ./out"))
+@cli.command(epilog=example("glionode convert ./study ./out"))
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@_json_option
-@_one_line_errors
-def convert(folder: Path, out: Path, as_json: bool) -> None:  # noqa: FBT001
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Site rules as TOML, for example from `glionode rules export`.",
+)
+@json_option
+@one_line_errors
+def convert(folder: Path, out: Path, rules: Path | None, as_json: bool) -> None:  # noqa: FBT001
     """Convert every MR series of a DICOM folder to NIfTI with a JSON beside each."""
     from tqdm import tqdm  # noqa: PLC0415
 
-    from dicom_node.convert import convert_folder  # noqa: PLC0415
+    from dicom_node.convert import Progress, convert_folder  # noqa: PLC0415
+    from dicom_node.site_rules import parse_rules  # noqa: PLC0415
 
-    done = convert_folder(folder, out, lambda s: tqdm(s, unit="series", disable=None, file=sys.stderr))
-    content = {"files": [str(path) for path in done.files], "left_out": done.left_out}
-    lines = [*(f"wrote     {path}" for path in done.files), *(f"left out  {s}: {r}" for s, _, r in done.left_out)]
-    _emit(as_json, content, lines)
+    site_rules = parse_rules(rules.read_text("utf-8"), rules.name) if rules else ()
+    progress = Progress(lambda items, phase: tqdm(items, desc=phase, disable=None, file=sys.stderr))
+    done = convert_folder(folder, out, site_rules, progress)
+    content = {"files": [str(path) for path in done.files], "left_out": [asdict(item) for item in done.left_out]}
+    lines = [
+        *(f"wrote     {path}" for path in done.files),
+        *(f"left out  {i.subject}: {i.reason}" for i in done.left_out),
+    ]
+    emit(as_json, content, lines)
     if not done.files:
         click.echo("glionode: no series could be converted; left_out.json says why", err=True)
         sys.exit(1)
 
 
 @cli.command(
-    epilog=_example("glionode segment ./study ./out   or   glionode segment --flair f.nii.gz --t1ce c.nii.gz ./out")
+    epilog=example("glionode segment ./study ./out   or   glionode segment --flair f.nii.gz --t1ce c.nii.gz ./out")
 )
 @click.argument("paths", metavar="[INPUT] OUT", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--t1", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1.")
@@ -200,8 +170,8 @@ def convert(folder: Path, out: Path, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--t2", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T2.")
 @click.option("--flair", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, FLAIR.")
 @click.option("--sequence", default="FLAIR", show_default=True, help="What a grey image slice shows.")
-@_json_option
-@_one_line_errors
+@json_option
+@one_line_errors
 def segment(paths: tuple[Path, ...], sequence: str, as_json: bool, **volumes: Path | None) -> None:  # noqa: FBT001
     """Segment a DICOM folder, NIfTI volumes or one image slice into OUT."""
     from conversion.sequences import Role  # noqa: PLC0415
@@ -233,45 +203,45 @@ def segment(paths: tuple[Path, ...], sequence: str, as_json: bool, **volumes: Pa
     lines = [_NOTICE, f"sequences: {', '.join(done.sequences)}"]
     lines += [f"{region:4}{'no spacing' if ml is None else f'{ml:8.2f} ml'}" for region, ml in done.volumes_ml.items()]
     lines += [f"wrote {path}" for path in done.files]
-    _emit(as_json, content, lines)
+    emit(as_json, content, lines)
 
 
-@cli.command(epilog=_example("glionode status --json"))
-@_json_option
-@_one_line_errors
+@cli.command(epilog=example("glionode status --json"))
+@json_option
+@one_line_errors
 def status(as_json: bool) -> None:  # noqa: FBT001
     """Show every study with its state, reason and deliveries, and what was refused."""
     from dicom_node.database import open_database  # noqa: PLC0415
     from dicom_node.status import read_status, status_lines  # noqa: PLC0415
 
     found = read_status(open_database(read_settings().database_url))
-    _emit(as_json, asdict(found), status_lines(found))
+    emit(as_json, asdict(found), status_lines(found))
 
 
-@cli.command(name="check-config", epilog=_example("glionode check-config --json"))
-@_json_option
-@_one_line_errors
+@cli.command(name="check-config", epilog=example("glionode check-config --json"))
+@json_option
+@one_line_errors
 def check_config(as_json: bool) -> None:  # noqa: FBT001
     """Show the effective settings, secrets masked; fails when a setting cannot be used."""
     from dicom_node.settings import masked_settings  # noqa: PLC0415
 
     shown = masked_settings(read_settings())
     lines = [line for section, keys in shown.items() for line in (f"[{section}]", *_toml_lines(keys), "")]
-    _emit(as_json, shown, lines)
+    emit(as_json, shown, lines)
 
 
 def _toml_lines(keys: dict[str, Any]) -> list[str]:
     return [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
 
 
-@cli.command(epilog=_example("glionode doctor --orthanc http://127.0.0.1:8042"))
+@cli.command(epilog=example("glionode doctor --orthanc http://127.0.0.1:8042"))
 @click.option("--orthanc", metavar="URL", help="Register the node in this Orthanc and set up auto-routing.")
 @click.option("--node-host", default="", help="Host under which Orthanc reaches the node.")
 @click.option("--username", default="", help="Of Orthanc's REST API.")
 @click.option("--password", default="", envvar="GLIONODE_ORTHANC_PASSWORD", help="Of Orthanc's REST API.")
 @click.option("--remove", is_flag=True, help="Undo the registration.")
-@_json_option
-@_one_line_errors
+@json_option
+@one_line_errors
 def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> None:  # noqa: FBT001
     """Test what the node needs; with --orthanc, connect it to an Orthanc."""
     from dicom_node.database import open_database  # noqa: PLC0415
@@ -296,34 +266,34 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
     else:
         checks = diagnose(settings, database)
     lines = [f"{'ok   ' if check.ok else 'FAIL '} {check.name}: {check.detail}" for check in checks]
-    _emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, *([advice] if advice else [])])
+    emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, *([advice] if advice else [])])
     if not all(check.ok for check in checks):
         failed = next(check for check in checks if not check.ok)
         click.echo(f"glionode: {failed.name}: {failed.detail}", err=True)
         sys.exit(1)
 
 
-@cli.group(epilog=_example("glionode models list"))
+@cli.group(epilog=example("glionode models list"))
 def models() -> None:
     """Show the models the node can run."""
 
 
-@models.command(name="list", epilog=_example("glionode models list"))
-@_json_option
-@_one_line_errors
+@models.command(name="list", epilog=example("glionode models list"))
+@json_option
+@one_line_errors
 def list_models(as_json: bool) -> None:  # noqa: FBT001
     """List the shipped models."""
     from inference.model_bundle import MODELS_FOLDER, read_manifest  # noqa: PLC0415
 
     found = [read_manifest(path.parent.name)[1] for path in sorted(MODELS_FOLDER.glob("*/manifest.json"))]
     content = {"models": [asdict(manifest) for manifest in found]}
-    _emit(as_json, content, [f"{m.name} {m.version}  {m.licence}" for m in found])
+    emit(as_json, content, [f"{m.name} {m.version}  {m.licence}" for m in found])
 
 
-@models.command(name="show", epilog=_example("glionode models show glioma-unet2d"))
+@models.command(name="show", epilog=example("glionode models show glioma-unet2d"))
 @click.argument("name")
-@_json_option
-@_one_line_errors
+@json_option
+@one_line_errors
 def show_model(name: str, as_json: bool) -> None:  # noqa: FBT001
     """Show a model's manifest, licence and card."""
     from inference.model_bundle import read_manifest  # noqa: PLC0415
@@ -337,7 +307,10 @@ def show_model(name: str, as_json: bool) -> None:  # noqa: FBT001
         "",
         card,
     ]
-    _emit(as_json, {"manifest": asdict(manifest), "sha256": sha256}, lines)
+    emit(as_json, {"manifest": asdict(manifest), "sha256": sha256}, lines)
+
+
+cli.add_command(rules)
 
 
 def main() -> None:

@@ -2,96 +2,162 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from conversion.decision import Decision
 from conversion.errors import ConversionError
-from conversion.reading import dicom_files, read_series, read_study
-from conversion.selection import SeriesSelection, select_series
-from conversion.sequences import classify_contrast
-from conversion.study import Series
-from conversion.volume import Grid
-from dicom_node.nifti import write_nifti
+from conversion.reading import dicom_files, read_series, read_studies
+from conversion.recognition import Recognition, recognise
+from conversion.sequences import Role
+from conversion.site_rules import SiteRule
+from conversion.stack import stack_slices
+from conversion.study import Series, Study
+from conversion.volume import Grid, ImageVolume
+from dicom_node.nifti import write_canonical_nifti
 
-__all__ = ["Conversion", "convert_folder"]
+__all__ = ["Conversion", "LeftOut", "Progress", "convert_folder"]
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A series or file that was not converted; `series_uid` is empty for what belongs to no series."""
+
+    subject: str
+    series_uid: str
+    code: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What a conversion wrote and what it left out.
-
-    Attributes
-    ----------
-    left_out
-        (subject, code, reason) of each series or file that is not among `files`.
-    """
+    """What a conversion wrote and what it left out."""
 
     files: tuple[Path, ...]
-    left_out: tuple[tuple[str, str, str], ...]
+    left_out: tuple[LeftOut, ...]
 
 
-def convert_folder(
-    folder: Path, out: Path, progress: Callable[[Iterable[Series]], Iterable[Series]] = iter
-) -> Conversion:
-    """Convert every MR series of one study.
+class Progress:
+    """Where a conversion stands: a wrapper of its three loops, silent unless a bar is given.
 
     Parameters
     ----------
-    progress
-        Wraps the iteration over series, for a progress bar.
+    bar
+        Takes what is iterated over and the name of the phase; for example `tqdm`.
+    """
+
+    def __init__(self, bar: Callable[[Sequence[Any], str], Iterable[Any]] | None = None) -> None:
+        self._bar = bar
+
+    def over(self, items: Iterable[_Item], phase: str) -> Iterable[_Item]:
+        """Iterate over items."""
+        return items if self._bar is None else self._bar(list(items), phase)
+
+    def on_call(self, function: Callable[[Series], ImageVolume], items: Sequence[Series], phase: str) -> Any:  # noqa: ANN401
+        """Return the function, one step of the phase further at each call."""
+        steps = iter(self.over(items, phase))
+
+        def counted(series: Series) -> ImageVolume:
+            next(steps, None)
+            return function(series)
+
+        return counted
+
+
+def convert_folder(
+    folder: Path, out: Path, rules: Sequence[SiteRule] = (), progress: Progress | None = None
+) -> Conversion:
+    """Convert every MR series of every study in a folder.
+
+    Parameters
+    ----------
+    rules
+        What the site said about its series.
 
     Raises
     ------
-    ConversionError
-        When the folder holds no MR study at all.
+    UnusableStudy
+        When the folder holds no DICOM image at all.
     """
-    study = read_study(dicom_files(folder))
-    roles = _roles(lambda: select_series(study))
-    files: list[Path] = []
-    left_out = [(decision.subject, decision.code, decision.reason) for decision in study.decisions]
+    progress = progress or Progress()
+    studies = read_studies(dicom_files(folder), lambda paths: progress.over(paths, "reading headers"))
     out.mkdir(parents=True, exist_ok=True)
-    for series in progress(study.series):
-        try:
-            volume = read_series(series)
-        except ConversionError as error:
-            left_out.append((series.name, str(error.reason), str(error)))
-            continue
-        path = out / f"{series.number:04d}_{roles.get(series.series_uid, classify_contrast(series).kind)}.nii.gz"
-        path = path.with_name(re.sub(r"[^A-Za-z0-9_.]", "_", path.name))
-        if path in files:
-            path = path.with_name(f"{path.name.removesuffix('.nii.gz')}_{len(files)}.nii.gz")
-        write_nifti(volume, path)
-        description = _describe(series, roles.get(series.series_uid), volume.grid, study.decisions)
-        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps(description, indent=1))
-        files.append(path)
-    (out / "left_out.json").write_text(
-        json.dumps([dict(zip(("subject", "code", "reason"), item, strict=True)) for item in left_out], indent=1)
-    )
+    files: list[Path] = []
+    left_out: list[LeftOut] = []
+    for study in studies:
+        left_out += [_left_out(decision) for decision in study.decisions if decision.code in _LEAVES_OUT]
+        recognitions = recognise(study, progress.on_call(read_series, study.series, "recognising"), rules)
+        for recognition in progress.over(recognitions, "converting"):
+            try:
+                files.append(_convert(recognition, study, out, taken=files))
+            except ConversionError as error:
+                series = recognition.series
+                left_out.append(
+                    LeftOut(
+                        subject=series.name, series_uid=series.series_uid, code=str(error.reason), reason=str(error)
+                    )
+                )
+    (out / "left_out.json").write_text(json.dumps([asdict(item) for item in left_out], indent=1))
     return Conversion(files=tuple(files), left_out=tuple(left_out))
 
 
-def _roles(select: Callable[[], SeriesSelection]) -> dict[str, str]:
-    """Return the role of each chosen series; a study without a reference can still be converted."""
-    try:
-        return {series.series_uid: str(role) for role, series in select().series.items()}
-    except ConversionError:
-        return {}
+_LEAVES_OUT = ("unreadable_file", "not_mr", "mosaic", "copied_image")
+"""Decisions of reading by which something is not among the volumes."""
 
 
-def _describe(series: Series, role: str | None, grid: Grid, decisions: Iterable[Decision]) -> dict[str, Any]:
-    contrast = classify_contrast(series)
+def _left_out(decision: Decision) -> LeftOut:
+    return LeftOut(subject=decision.subject, series_uid=decision.series_uid, code=decision.code, reason=decision.reason)
+
+
+def _convert(recognition: Recognition, study: Study, out: Path, taken: Sequence[Path]) -> Path:
+    """Write one volume and what is known of it; the stem says number, part and kind."""
+    series = recognition.series
+    volume = read_series(series)
+    words = (f"{series.number:04d}", series.part, recognition.kind)
+    stem = re.sub(r"[^A-Za-z0-9.]+", "_", "_".join(word for word in words if word))
+    path, count = out / f"{stem}.nii.gz", 1
+    while path in taken:
+        count += 1
+        path = out / f"{stem}_{count}.nii.gz"
+    write_canonical_nifti(volume, path)
+    of_study = (decision for decision in study.decisions if decision.series_uid == series.series_uid)
+    decisions = [*of_study, *stack_slices(series).decisions, *recognition.decisions]
+    description = json.dumps(_describe(recognition, volume.grid, decisions), indent=1)
+    path.with_name(path.name.replace(".nii.gz", ".json")).write_text(description)
+    return path
+
+
+def _describe(recognition: Recognition, grid: Grid, decisions: Iterable[Decision]) -> dict[str, Any]:
+    series = recognition.series
     return {
         "series_uid": series.series_uid,
-        "role": role,
-        "evidence": {"kind": contrast.kind, "reason": contrast.evidence},
+        "role": _role(recognition),
+        "evidence": {
+            "kind": recognition.kind,
+            "confidence": round(recognition.confidence, 4),
+            "weighting": recognition.weighting,
+            "weighting_confidence": round(recognition.weighting_confidence, 4),
+            "after_contrast": round(recognition.after_contrast, 4),
+            "needs": recognition.needs,
+            "items": [asdict(item) for item in recognition.evidence],
+        },
         "geometry": {
             "shape_slice_row_column": grid.shape,
             "spacing_mm": grid.spacing_mm.tolist(),
             "affine_lps_mm": grid.affine.tolist(),
             "frame_of_reference_uid": grid.frame_of_reference_uid,
+            "part": series.part,
         },
-        "decisions": [asdict(decision) for decision in decisions if decision.subject == series.name],
+        "decisions": [asdict(decision) for decision in decisions],
     }
+
+
+def _role(recognition: Recognition) -> str | None:
+    """Return one of the four roles, ``other``, or None where recognition abstained."""
+    if recognition.kind in list(Role):
+        return recognition.kind
+    return None if recognition.abstained else "other"

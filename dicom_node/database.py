@@ -21,11 +21,13 @@ __all__ = [
     "InstanceRow",
     "LoginTokenRow",
     "PeerRow",
+    "RecognitionRow",
     "RefusalRow",
     "ResultRow",
     "RunRow",
     "RunState",
     "SecretRow",
+    "SiteRuleRow",
     "StudyRow",
     "StudyState",
     "make_engine",
@@ -164,6 +166,23 @@ class DecisionRow(Base):
     code: Mapped[str] = mapped_column(sa.String(40))
     subject: Mapped[str] = mapped_column(sa.Text)
     reason: Mapped[str] = mapped_column(sa.Text)
+    series_uid: Mapped[str] = mapped_column(sa.String(64), default="")  # empty: concerns no series, or several
+    evidence: Mapped[list[dict[str, Any]]] = mapped_column(sa.JSON, default=list)  # of `conversion.decision.Evidence`
+
+
+class RecognitionRow(Base):
+    """What one run took one series for, used or not; `conversion.recognition` says what the columns mean."""
+
+    __tablename__ = "recognition"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
+    ordinal: Mapped[int]
+    series_uid: Mapped[str] = mapped_column(sa.String(64))
+    part: Mapped[str] = mapped_column(sa.Text, default="")
+    kind: Mapped[str] = mapped_column(sa.String(32))
+    confidence: Mapped[float] = mapped_column(sa.Float)
+    needs: Mapped[list[str]] = mapped_column(sa.JSON, default=list)
+    evidence: Mapped[list[dict[str, Any]]] = mapped_column(sa.JSON, default=list)  # of `conversion.decision.Evidence`
 
 
 class ResultRow(Base):
@@ -208,6 +227,20 @@ class PeerRow(Base):
     may_send: Mapped[bool] = mapped_column(default=True)  # accepted as a calling AE title
     is_destination: Mapped[bool] = mapped_column(default=False)  # receives results
     enabled: Mapped[bool] = mapped_column(default=True)
+
+
+class SiteRuleRow(Base):
+    """What a person said a kind of series is; the first rule that fits a series decides."""
+
+    __tablename__ = "site_rule"
+    name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    place: Mapped[int]  # 1 is asked first
+    kind: Mapped[str] = mapped_column(sa.String(32))
+    manufacturer: Mapped[str] = mapped_column(sa.String(255), default="")  # patterns; empty: whatever it is
+    station: Mapped[str] = mapped_column(sa.String(255), default="")
+    description: Mapped[str] = mapped_column(sa.String(255), default="")
+    protocol: Mapped[str] = mapped_column(sa.String(255), default="")
+    technique: Mapped[str] = mapped_column(sa.String(255), default="")
 
 
 class LoginTokenRow(Base):

@@ -10,6 +10,7 @@ from pydicom import Dataset, dcmread
 from sqlalchemy.orm import Session
 
 from dicom_node.database import Database, InstanceRow, ResultRow, RunRow, StudyRow
+from viewer_integration.big_endian import turn_little_endian
 
 __all__ = ["HeldInstance", "HeldSeries", "HeldStudy", "Holdings"]
 
@@ -128,6 +129,8 @@ class Holdings:
     def header(self, path: Path) -> Dataset:
         """Return an instance's header with large values left on disk; it is shared, so it must not be changed.
 
+        What is stored in big endian is given as if it were explicit VR little endian.
+
         Raises
         ------
         OSError
@@ -139,6 +142,8 @@ class Holdings:
 
     def whole(self, path: Path) -> Dataset:
         """Return an instance with its pixel data; it is shared, so it must not be changed.
+
+        What is stored in big endian is given as if it were explicit VR little endian.
 
         Raises
         ------
@@ -180,10 +185,15 @@ def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
 @lru_cache(maxsize=_HEADERS)
 def _header(path: Path, changed_ns: int) -> Dataset:
     del changed_ns  # part of the cache's key: a file that was replaced is read again
-    return dcmread(path, defer_size=_DEFERRED_BYTES)
+    return _in_little_endian(dcmread(path, defer_size=_DEFERRED_BYTES))
 
 
 @lru_cache(maxsize=_WHOLE)
 def _whole(path: Path, changed_ns: int) -> Dataset:
     del changed_ns
-    return dcmread(path)
+    return _in_little_endian(dcmread(path))
+
+
+def _in_little_endian(ds: Dataset) -> Dataset:
+    turn_little_endian(ds)
+    return ds

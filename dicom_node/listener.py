@@ -5,13 +5,22 @@ from typing import Any
 
 import structlog
 from pydicom.uid import (
+    HTJ2K,
     JPEG2000,
     UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 from pynetdicom import AE, evt
@@ -19,7 +28,7 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.database import Database, RefusalRow
-from dicom_node.inbox import Inbox, InboxRefusal
+from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.peers import accepted_calling_ae_titles
 from dicom_node.settings import Settings
 
@@ -30,12 +39,28 @@ _log = structlog.get_logger()
 ACCEPTED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     JPEGLosslessSV1,
     JPEGLossless,
-    JPEG2000Lossless,
-    JPEG2000,
     RLELossless,
+    ExplicitVRBigEndian,
+    JPEG2000,
+    HTJ2K,
+    JPEGLSNearLossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
 )
+"""Where a peer offers several in one presentation context, the first of these that it offers is taken.
+
+Plain before compressed, and what may lose something last: a sender that can encode is never asked to lose anything.
+Lossy syntaxes are taken all the same, because an archive that holds an image in one has no other of it. A result that
+rests on such images says so (`viewer_integration.source_header`), and pixels that no decoder reads are refused with a
+reason when they are read.
+"""
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 
@@ -107,10 +132,13 @@ class Listener:
     def _on_store(self, event: evt.Event) -> int:
         request: Any = event.request  # a C-STORE, by the event it came with
         calling, address = event.assoc.requestor.ae_title.strip(), str(event.assoc.requestor.address)
+        data_set = request.DataSet.getvalue()
         try:
+            if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
+                check_inflated_size(data_set)
             received = self._inbox.receive(
                 content=event.encoded_dataset(),
-                data_set=request.DataSet.getvalue(),
+                data_set=data_set,
                 calling_ae=calling,
                 sop_instance_uid=str(request.AffectedSOPInstanceUID),
             )

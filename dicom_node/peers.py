@@ -274,7 +274,7 @@ def _read_site(path: Path) -> list[Peer]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PeerError(PeerProblem(field="file", sentence=f"Site file {path}: {error}.")) from error
     tables = document.get("peer", [])
-    unknown = [key for key in document if key != "peer"]
+    unknown = [key for key in document if key not in ("peer", "rule")]  # rules: dicom_node.site_rules
     if unknown or not isinstance(tables, list):
         sentence = f"Site file {path}: only [[peer]] tables are known here, not {', '.join(unknown) or 'this form'}."
         raise PeerError(PeerProblem(field="file", sentence=sentence))

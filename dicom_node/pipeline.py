@@ -1,14 +1,16 @@
 """The main job on one screen: from the files of a study to the objects of its result."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from conversion.alignment import AlignedVolumes, align
 from conversion.decision import Decision
-from conversion.reading import read_source_datasets, read_study, read_volumes
+from conversion.reading import read_series, read_source_images, read_study, read_volumes
+from conversion.recognition import recognise
 from conversion.selection import SeriesSelection, select_series
 from conversion.sequences import Role
+from conversion.site_rules import SiteRule
 from inference.measurements import Findings, measure
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
@@ -35,13 +37,19 @@ class Outcome:
         return tuple(decision for part in parts for decision in part.decisions)
 
 
-def find_tumour(paths: Iterable[Path], reference: Role, segmenter: Segmenter, provenance: Provenance) -> Outcome:
+def find_tumour(
+    paths: Iterable[Path],
+    reference: Role,
+    segmenter: Segmenter,
+    provenance: Provenance,
+    rules: Sequence[SiteRule] = (),
+) -> Outcome:
     """Process one study; `dicom_node.steps` is the same line, cut into durable steps."""
     study = read_study(paths)
-    selection = select_series(study, reference)
+    selection = select_series(study, recognise(study, read_series, rules), reference)
     aligned = align(read_volumes(selection), selection.reference)
     segmentation = segmenter.segment(aligned)
     findings = measure(segmentation)
-    headers = read_source_datasets(selection.series[selection.reference])
-    results = encode_results(headers, segmentation, findings, provenance)
+    source = read_source_images(selection.series[selection.reference])
+    results = encode_results(source, segmentation, findings, provenance, selection.decisions)
     return Outcome(selection=selection, aligned=aligned, segmentation=segmentation, findings=findings, results=results)

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from conversion.decision import Decision
 from dicom_node.database import (
     Database,
     DecisionRow,
@@ -18,7 +19,7 @@ from dicom_node.database import (
     StudyRow,
 )
 
-__all__ = ["NodeStatus", "RefusalStatus", "StudyStatus", "read_status", "status_lines"]
+__all__ = ["NodeStatus", "RefusalStatus", "StudyStatus", "read_status", "read_study_status", "status_lines"]
 
 REFUSALS_SHOWN = 20
 
@@ -30,7 +31,7 @@ class StudyStatus:
     Attributes
     ----------
     decisions
-        (code, subject, reason) of everything that was left out, preferred or assumed.
+        Everything that was left out, preferred or assumed, with the evidence it rests on.
     results
         (kind, SOP instance UID, path relative to the node's folder).
     deliveries
@@ -46,7 +47,7 @@ class StudyStatus:
     instances: int
     last_received_at: str
     summary: dict[str, Any]
-    decisions: tuple[tuple[str, str, str], ...]
+    decisions: tuple[Decision, ...]
     results: tuple[tuple[str, str, str], ...]
     deliveries: tuple[tuple[str, str, str, int | None, str], ...]
 
@@ -94,6 +95,13 @@ def read_status(database: Database, limit: int = 100) -> NodeStatus:
         )
 
 
+def read_study_status(database: Database, key: str) -> StudyStatus | None:
+    """Read one study by the keyed hash that names it in pages and logs; None when there is none."""
+    with database.session() as session:
+        row = session.scalar(sa.select(StudyRow).where(StudyRow.key == key))
+        return _study(session, row) if row else None
+
+
 def _study(session: Session, study: StudyRow) -> StudyStatus:
     run = session.get(RunRow, study.current_run) if study.current_run else None
     instances = session.scalar(
@@ -115,12 +123,17 @@ def _study(session: Session, study: StudyRow) -> StudyStatus:
         instances=instances or 0,
         last_received_at=study.last_received_at.isoformat(timespec="seconds"),
         summary=run.summary if run else {},
-        decisions=tuple((row.code, row.subject, row.reason) for row in decisions),
+        decisions=tuple(_decision(row) for row in decisions),
         results=tuple((row.kind, row.sop_instance_uid, row.path) for row in results),
         deliveries=tuple(
             (row.sop_instance_uid, row.destination, row.state, row.status, row.reason) for row in deliveries
         ),
     )
+
+
+def _decision(row: DecisionRow) -> Decision:
+    keys = ("code", "subject", "reason", "series_uid", "evidence")
+    return Decision.restored({key: getattr(row, key) for key in keys})
 
 
 def _of_run(session: Session, table: Any, run_id: str, order: Any) -> Sequence[Any]:  # noqa: ANN401 - any row class
@@ -137,7 +150,7 @@ def status_lines(status: NodeStatus) -> list[str]:
         volumes = ", ".join(f"{region} {ml:.2f} ml" for region, ml in study.summary.get("volumes_ml", {}).items())
         sequences = ", ".join(f"{role} = {series}" for role, series in study.summary.get("sequences", {}).items())
         lines += [f"    {text}" for text in (sequences, volumes) if text]
-        lines += [f"    {subject}: {reason}" for _, subject, reason in study.decisions]
+        lines += [f"    {decision.subject}: {decision.reason}" for decision in study.decisions]
         lines += [
             f"    {destination}: {state} {reason}".rstrip() for _, destination, state, _, reason in study.deliveries
         ]

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from conversion.alignment import align
 from conversion.decision import Decision
-from conversion.reading import read_source_datasets, read_study, read_volumes
+from conversion.reading import read_series, read_source_images, read_study, read_volumes
+from conversion.recognition import recognise
 from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.study import Study
@@ -35,7 +36,9 @@ from dicom_node.database import (
 from dicom_node.failures import PatientsMixed
 from dicom_node.inbox import write_durably
 from dicom_node.peers import destinations
+from dicom_node.recognised import record_recognitions
 from dicom_node.settings import Settings
+from dicom_node.site_rules import site_rules
 from dicom_node.versions import version_decisions
 from inference.measurements import Findings, measure
 from inference.model_bundle import load_model
@@ -59,7 +62,7 @@ class Steps:
         self._segmenter: Segmenter | None = None
 
     def select(self, run_id: str) -> None:
-        """Read headers and choose one series for each role."""
+        """Recognise the series, by headers and pixels, and choose one for each role."""
         artifacts = self._artifacts(run_id)
         patients = {entry["patient_key"] for entry in artifacts.load_manifest()}
         if len(patients) > 1:
@@ -68,7 +71,10 @@ class Steps:
         run = self._run(run_id)
         changed = version_decisions(self._database, self._folder, run.study_uid)
         self._decide(run_id, "select", changed)
-        selection = select_series(self._study(run_id), Role(self._settings.processing.reference))
+        study = self._study(run_id)
+        recognitions = recognise(study, read_series, site_rules(self._database))
+        record_recognitions(self._database, run_id, recognitions)
+        selection = select_series(study, recognitions, Role(self._settings.processing.reference))
         artifacts.save_selection(selection)
         self._decide(run_id, "select", [*changed, *selection.decisions])
         roles = {role: series.name for role, series in selection.series.items()}
@@ -103,8 +109,9 @@ class Steps:
         artifacts = self._artifacts(run_id)
         selection = artifacts.load_selection(self._study(run_id))
         segmentation = artifacts.load_segmentation()
-        headers = read_source_datasets(selection.series[selection.reference])
-        results = encode_results(headers, segmentation, measure(segmentation), self._provenance(run_id))
+        source = read_source_images(selection.series[selection.reference])
+        findings = measure(segmentation)
+        results = encode_results(source, segmentation, findings, self._provenance(run_id), selection.decisions)
         self._decide(run_id, "encode", results.decisions)
         self._keep_results(run_id, results)
 

@@ -42,7 +42,7 @@ def test_every_command_stands_in_readme_and_has_an_example(command: str) -> None
 
 def test_readme_names_only_commands_that_exist() -> None:
     named = set(re.findall(r"`glionode ([a-z-]+)", README)) - {"--config"}
-    assert named <= {*COMMANDS, "models", "--help"}
+    assert named <= {*COMMANDS, "models", "rules", "--help"}
 
 
 def test_the_eight_files_of_a_study_exist() -> None:

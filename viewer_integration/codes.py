@@ -22,8 +22,10 @@ __all__ = [
     "MORPHOLOGICALLY_ABNORMAL",
     "MR_IMAGING",
     "ONCOLOGY_REPORT",
+    "QUALITATIVE_EVALUATIONS",
     "REGION_CONCEPTS",
     "SEGMENTS",
+    "SERIES_ROLE",
     "VOLUME",
     "SegmentConcept",
 ]
@@ -36,6 +38,11 @@ DEVICE = Code("121007", "DCM", "Device")
 COMMENT = Code("121106", "DCM", "Comment")
 ONCOLOGY_REPORT = Code("126001", "DCM", "Oncology Measurement Report")
 MR_IMAGING = Code("25056-3", "LN", "MRI unspecified body region")
+QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
+"""The section of TID 1500 (row 12) for what is no measurement; pydicom's dictionary does not have it."""
+SERIES_ROLE = CodedConcept("SERIES-ROLE", "99GLIONODE", "Series used as sequence")
+"""No dictionary holds a code for it, so it is ours and named so."""
+
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
 _NECROSIS = Code("6574001", "SCT", "Necrosis")

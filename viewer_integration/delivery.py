@@ -108,8 +108,12 @@ def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: De
     if not assoc.is_established:
         return _failed(path, sop_instance_uid, None, f"{destination.ae_title} closed the association; not sent")
     try:
-        answer = assoc.send_c_store(path)
-    except ValueError as error:
+        ds = pydicom.dcmread(path)
+    except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a damaged file; the others are still sent
+        return _failed(path, sop_instance_uid, None, f"the file is damaged ({type(error).__name__}); not sent")
+    try:
+        answer = assoc.send_c_store(ds)
+    except (AttributeError, ValueError) as error:
         return _failed(
             path, sop_instance_uid, None, f"{destination.ae_title} does not accept this kind of object ({error})"
         )

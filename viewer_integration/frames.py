@@ -69,7 +69,7 @@ def frame_part(ds: Dataset, number: int) -> Part:
     Parameters
     ----------
     ds
-        A whole instance with its file meta information.
+        A whole little endian instance with its file meta information.
     number
         Frame number, counted from 1.
 
@@ -115,7 +115,7 @@ def _native_frame(ds: Dataset, index: int, count: int) -> bytes:
         message = "the instance does not say how its pixel data are laid out"
         raise FrameError(message)
     keyword = _pixel_keyword(ds)
-    pixels = _little_endian(ds, keyword)
+    pixels: bytes = ds[keyword].value
     if keyword in _FLOAT_PIXELS:
         return _slice(pixels, index, ds.Rows * ds.Columns * _FLOAT_PIXELS[keyword])
     if ds.BitsAllocated == 1:
@@ -140,21 +140,13 @@ def _packed_bits(pixels: bytes, index: int, length: int) -> bytes:
     return np.packbits(bits, bitorder="little").tobytes()
 
 
-def _little_endian(ds: Dataset, keyword: str) -> bytes:
-    value: bytes = ds[keyword].value
-    width = _FLOAT_PIXELS.get(keyword, 2 if ds[keyword].VR == "OW" else 1)
-    if ds.file_meta.TransferSyntaxUID.is_little_endian or width == 1:
-        return value
-    return np.frombuffer(value, dtype=f">u{width}").astype(f"<u{width}").tobytes()
-
-
 def bulk_parts(ds: Dataset, path: str) -> list[Part]:
     """Return a bulk value by its address: one part, or a part for each frame of compressed pixel data.
 
     Parameters
     ----------
     ds
-        A whole instance with its file meta information.
+        A whole little endian instance with its file meta information.
     path
         Tag, or ``<sequence>/<item from 0>/<tag>``, as `viewer_integration.dicom_json` writes it.
 
@@ -171,7 +163,7 @@ def bulk_parts(ds: Dataset, path: str) -> list[Part]:
         frames = generate_frames(ds.PixelData, number_of_frames=_frame_count(ds))
         return [Part(content_type=part_type(syntax), body=frame) for frame in frames]
     if path == _PIXEL_DATA:
-        return [Part(content_type=part_type(syntax), body=_little_endian(ds, _pixel_keyword(ds)))]
+        return [Part(content_type=part_type(syntax), body=ds[_pixel_keyword(ds)].value)]
     return [Part(content_type=_NATIVE_TYPE, body=_value(ds, path.split("/")))]
 
 

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from highdicom import sr
-from highdicom.sr.value_types import TextContentItem
+from highdicom.sr.value_types import ContainerContentItem, ContentSequence, TextContentItem
 from pydicom.dataset import Dataset
 
+from conversion.decision import Decision
 from inference.measurements import Findings, RegionFinding
 from inference.segmentation import Segmentation
 from viewer_integration import codes
 from viewer_integration.identifiers import content_uid, tracking_uid
 from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance, stamp_creation
 from viewer_integration.segmentation_object import segment_labels
+from viewer_integration.source_header import SourceSlice
 
 __all__ = ["SERIES_NUMBER", "VOLUME_DECIMALS", "encode_report"]
 
@@ -25,11 +27,12 @@ _Group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.Measurements
 
 
 def encode_report(
-    headers: Sequence[Dataset],
+    slices: Sequence[SourceSlice],
     segmentation_object: Dataset | None,
     segmentation: Segmentation,
     findings: Findings,
     provenance: Provenance,
+    roles: Sequence[Decision] = (),
 ) -> Dataset:
     """Return the report.
 
@@ -38,22 +41,17 @@ def encode_report(
 
     Parameters
     ----------
-    headers
-        Cleaned headers of the reference series.
+    slices
+        Of the reference series.
     segmentation_object
         The SEG of the same run, or None when nothing was found.
+    roles
+        Which series served as which sequence, and why.
     """
+    headers = list({str(each.header.SOPInstanceUID): each.header for each in slices}.values())
     study_uid = str(headers[0].StudyInstanceUID)
     groups = [_group(finding, segmentation_object, segmentation, headers) for finding in findings.regions]
-    content = sr.MeasurementReport(
-        observation_context=_observer(study_uid, segmentation, provenance),
-        procedure_reported=codes.MR_IMAGING,
-        imaging_measurements=groups,
-        title=codes.ONCOLOGY_REPORT,
-    )
-    content[0].ContentSequence.append(
-        TextContentItem(name=codes.COMMENT, value=_comment(segmentation, provenance), relationship_type="CONTAINS")
-    )
+    content = _content(study_uid, groups, segmentation, provenance, roles)
     identity = (
         study_uid,
         provenance.manifest_sha256,
@@ -62,10 +60,11 @@ def encode_report(
         segmentation.model.sha256,
         hashlib.sha256(segmentation.label_volume.labels.tobytes()).hexdigest(),
         repr(findings),
+        *(_role_text(decision) for decision in roles),
     )
     ds = sr.Comprehensive3DSR(
         evidence=[*([segmentation_object] if segmentation_object is not None else []), *headers],
-        content=content[0],
+        content=content,
         series_instance_uid=content_uid("SR series", *identity),
         series_number=SERIES_NUMBER,
         sop_instance_uid=content_uid("SR", *identity),
@@ -86,6 +85,27 @@ def encode_report(
     return ds
 
 
+def _content(
+    study_uid: str,
+    groups: Sequence[_Group],
+    segmentation: Segmentation,
+    provenance: Provenance,
+    roles: Sequence[Decision],
+) -> Dataset:
+    (root,) = sr.MeasurementReport(
+        observation_context=_observer(study_uid, segmentation, provenance),
+        procedure_reported=codes.MR_IMAGING,
+        imaging_measurements=groups,
+        title=codes.ONCOLOGY_REPORT,
+    )
+    if roles:
+        root.ContentSequence.append(_qualitative_evaluations(roles))
+    root.ContentSequence.append(
+        TextContentItem(name=codes.COMMENT, value=_comment(segmentation, provenance), relationship_type="CONTAINS")
+    )
+    return root
+
+
 def _observer(study_uid: str, segmentation: Segmentation, provenance: Provenance) -> sr.ObservationContext:
     return sr.ObservationContext(
         observer_device_context=sr.ObserverContext(
@@ -99,6 +119,22 @@ def _observer(study_uid: str, segmentation: Segmentation, provenance: Provenance
             ),
         )
     )
+
+
+def _qualitative_evaluations(roles: Sequence[Decision]) -> ContainerContentItem:
+    """Return what was used for what, as text where TID 1500 has room for what is no measurement."""
+    section = ContainerContentItem(name=codes.QUALITATIVE_EVALUATIONS, relationship_type="CONTAINS")
+    section.ContentSequence = ContentSequence(
+        [
+            TextContentItem(name=codes.SERIES_ROLE, value=_role_text(decision), relationship_type="CONTAINS")
+            for decision in roles
+        ]
+    )
+    return section
+
+
+def _role_text(decision: Decision) -> str:
+    return f"{decision.subject} - {decision.reason}"
 
 
 def _comment(segmentation: Segmentation, provenance: Provenance) -> str:

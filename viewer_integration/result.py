@@ -1,7 +1,7 @@
 """The objects of one run, encoded, read again and proved before anything is sent."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import highdicom as hd
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from conversion.decision import Decision
+from conversion.reading import SourceImages
 from conversion.volume import Grid
 from inference.measurements import Findings
 from inference.segmentation import Segmentation
@@ -44,14 +45,20 @@ class ResultObjects:
 
 
 def encode_results(
-    source_headers: Sequence[Dataset], segmentation: Segmentation, findings: Findings, provenance: Provenance
+    source: SourceImages,
+    segmentation: Segmentation,
+    findings: Findings,
+    provenance: Provenance,
+    selection: Iterable[Decision] = (),
 ) -> ResultObjects:
     """Encode SEG and SR, read them again and prove them.
 
     Parameters
     ----------
-    source_headers
-        Headers of the reference series in the order of the grid's slices.
+    source
+        The reference series.
+    selection
+        What was decided when series were chosen; the report says which of them got a role, and why.
 
     Raises
     ------
@@ -60,9 +67,10 @@ def encode_results(
     ProofFailed
         When what was encoded, read again, differs from what was measured.
     """
-    headers, decisions = clean_source_headers(source_headers)
-    seg = encode_segmentation(headers, segmentation, provenance)
-    report = encode_report(headers, seg, segmentation, findings, provenance)
+    slices, decisions = clean_source_headers(source)
+    seg = encode_segmentation(slices, segmentation, provenance)
+    roles = [decision for decision in selection if decision.code == "role"]
+    report = encode_report(slices, seg, segmentation, findings, provenance, roles)
     objects = [_object("SR", report)]
     if seg is None:
         reason = "no tumour voxel was found, so there is no segmentation; the report says 0 ml"
@@ -70,6 +78,7 @@ def encode_results(
     else:
         objects.insert(0, _object("SEG", seg))
         _prove(objects[0].content, segmentation)
+        _prove_references(objects[0].content, source, segmentation.label_volume.grid)
     _prove_report(objects[-1].content, findings)
     return ResultObjects(objects=tuple(objects), decisions=decisions)
 
@@ -113,6 +122,19 @@ def _prove(content: bytes, segmentation: Segmentation) -> None:
         different = int(np.count_nonzero(labels != segmentation.label_volume.labels))
         sentence = f"the encoded segmentation differs from the measured one in {different} voxels; nothing is sent"
         raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
+
+
+def _prove_references(content: bytes, source: SourceImages, grid: Grid) -> None:
+    """Hold the image that each frame of a SEG names as its source against the slice it lies on."""
+    to_index = np.linalg.inv(grid.affine)
+    for item in pydicom.dcmread(io.BytesIO(content)).PerFrameFunctionalGroupsSequence:
+        position = [float(value) for value in item.PlanePositionSequence[0].ImagePositionPatient]
+        image = source.images[round(float((to_index @ np.array([*position, 1.0]))[0]))]
+        reference = item.DerivationImageSequence[0].SourceImageSequence[0]
+        named = str(reference.ReferencedSOPInstanceUID), reference.get("ReferencedFrameNumber")
+        if named != (image.sop_instance_uid, image.frame):
+            sentence = "a frame of the segmentation names another image as its source than the slice it lies on"
+            raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
 
 
 def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[np.uint8]:

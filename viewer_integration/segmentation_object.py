@@ -8,12 +8,16 @@ import numpy as np
 from highdicom.color import CIELabColor
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
+from pydicom.uid import MRImageStorage
+from pydicom.valuerep import format_number_as_ds
 
+from conversion.volume import Grid
 from inference.regions import Label
 from inference.segmentation import Segmentation
 from viewer_integration import codes
 from viewer_integration.identifiers import content_uid, tracking_uid
 from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance, stamp_creation
+from viewer_integration.source_header import SourceSlice
 
 __all__ = ["SERIES_NUMBER", "encode_segmentation", "segment_labels"]
 
@@ -28,20 +32,20 @@ def segment_labels(segmentation: Segmentation) -> tuple[Label, ...]:
 
 
 def encode_segmentation(
-    headers: Sequence[Dataset], segmentation: Segmentation, provenance: Provenance
+    slices: Sequence[SourceSlice], segmentation: Segmentation, provenance: Provenance
 ) -> Dataset | None:
     """Return the SEG, or None when no voxel is labelled: a SEG without frames is not valid.
 
     Parameters
     ----------
-    headers
-        Cleaned headers of the reference series, in the order of the grid's slices.
+    slices
+        Of the reference series, in the order of the grid.
     """
     labels = segment_labels(segmentation)
     if not labels:
         return None
-    study_uid, series_uid = str(headers[0].StudyInstanceUID), str(headers[0].SeriesInstanceUID)
-    identity = (
+    study_uid, series_uid = str(slices[0].header.StudyInstanceUID), str(slices[0].header.SeriesInstanceUID)
+    identity: tuple[str | bytes, ...] = (
         study_uid,
         series_uid,
         provenance.manifest_sha256,
@@ -49,10 +53,11 @@ def encode_segmentation(
         provenance.software_version,
         segmentation.model.sha256,
         segmentation.label_volume.labels.tobytes(),
+        *(f"{each.header.SOPInstanceUID} frame {each.frame}" for each in slices if each.frame is not None),
     )
     masks = np.stack([segmentation.label_volume.labels == label for label in labels], axis=-1)
     ds = hd.seg.Segmentation(
-        source_images=list(headers),
+        source_images=_single_frames(slices, segmentation.label_volume.grid),
         pixel_array=masks.astype(np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
@@ -72,8 +77,62 @@ def encode_segmentation(
         content_date=provenance.ready_at.date(),
         content_time=provenance.ready_at.time(),
     )
+    _refer_to_frames(ds, slices)
     _make_repeatable(ds, provenance, identity)
     return ds
+
+
+def _single_frames(slices: Sequence[SourceSlice], grid: Grid) -> list[Dataset]:
+    """Return a classic header for each slice: highdicom takes several of these, but one multi-frame instance at most.
+
+    A frame stands in under a UID of its own, which `_refer_to_frames` replaces. All have the orientation of the first,
+    from which they differ by rounding alone, and the distance of slices is that of their positions.
+    """
+    orientation, distance = slices[0].header.ImageOrientationPatient, round(float(grid.spacing_mm[0]), 6)
+    headers = []
+    for k, each in enumerate(slices):
+        ds = Dataset()
+        ds.update(each.header)
+        ds.add_new("ImageOrientationPatient", "DS", orientation)
+        if len(slices) > 1:
+            ds.add_new("SpacingBetweenSlices", "DS", format_number_as_ds(distance))
+        if not ds.get("SliceThickness"):
+            ds.add_new("SliceThickness", "DS", format_number_as_ds(distance))
+        if each.frame is not None:
+            ds.add_new("SOPClassUID", "UI", MRImageStorage)
+            ds.add_new("SOPInstanceUID", "UI", _stand_in_uid(k))
+        headers.append(ds)
+    return headers
+
+
+def _stand_in_uid(k: int) -> str:
+    return f"2.25.{k + 1}"
+
+
+def _refer_to_frames(ds: Dataset, slices: Sequence[SourceSlice]) -> None:
+    """Replace stand-ins of frames by references to their instances, each named once where no frame is meant."""
+    of_stand_in = {_stand_in_uid(k): each for k, each in enumerate(slices) if each.frame is not None}
+    if not of_stand_in:
+        return
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        (item,) = frame.DerivationImageSequence[0].SourceImageSequence
+        source = of_stand_in.get(str(item.ReferencedSOPInstanceUID))
+        if source is not None:  # else done: highdicom gives the frames of all segments on a slice one item
+            _name(item, source).ReferencedFrameNumber = source.frame
+    frames: dict[str, list[SourceSlice]] = {}
+    for source in of_stand_in.values():
+        frames.setdefault(str(source.header.SOPInstanceUID), []).append(source)
+    (series,) = ds.ReferencedSeriesSequence
+    series.ReferencedInstanceSequence = [_name(Dataset(), group[0]) for group in frames.values()]
+    ds.SourceImageSequence = [_name(Dataset(), group[0]) for group in frames.values()]
+    for item, group in zip(ds.SourceImageSequence, frames.values(), strict=True):
+        item.ReferencedFrameNumber = [source.frame for source in group]
+
+
+def _name(item: Dataset, source: SourceSlice) -> Dataset:
+    item.ReferencedSOPClassUID = source.header.SOPClassUID
+    item.ReferencedSOPInstanceUID = source.header.SOPInstanceUID
+    return item
 
 
 def _describe(

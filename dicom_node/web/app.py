@@ -14,9 +14,11 @@ from starlette.exceptions import HTTPException
 from dicom_node.database import Database
 from dicom_node.peers import PeerError, UnknownPeer, list_peers
 from dicom_node.settings import Settings
+from dicom_node.site_rules import RuleError, UnknownRule
 from dicom_node.web.auth import login_routes, refusal
 from dicom_node.web.routes_api import api_routes
 from dicom_node.web.routes_peers import peer_routes
+from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_studies import study_routes
 
 __all__ = ["panel_app"]
@@ -49,6 +51,8 @@ def panel_app(settings: Settings, database: Database) -> FastAPI:
     app.include_router(login_routes(database, pages))
     app.include_router(peer_routes(settings, database, pages))
     app.include_router(api_routes(settings, database))
+    app.include_router(rule_routes(database, pages))
+    app.include_router(new_rule_routes(settings, database, pages))
     app.include_router(study_routes(settings, database, pages))
 
     @app.middleware("http")
@@ -86,6 +90,10 @@ def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
             return page(request, "Not possible", str(error), status_code)
         problems = [{"loc": ["body", problem.field], "msg": problem.sentence} for problem in error.problems]
         return JSONResponse({"detail": problems}, status_code=status_code)
+
+    @app.exception_handler(RuleError)
+    def rule_error(request: Request, error: RuleError) -> Response:
+        return page(request, "Not possible", str(error), 404 if isinstance(error, UnknownRule) else 422)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dicom_node.holdings import HeldInstance, HeldStudy, Holdings
+from viewer_integration.big_endian import little_endian_file, was_big_endian
 from viewer_integration.dicom_json import JsonObject, dicom_json
 from viewer_integration.dicomweb import (
     Query,
@@ -122,19 +123,30 @@ class DicomwebOrigin:
         return _json([dicom_json(header, f"{instance_url(root, header)}/bulkdata") for header in headers])
 
     def retrieve(self, request: Request) -> Response:
-        """WADO-RS: whole instances, as they are stored."""
+        """WADO-RS: whole instances, as they are stored; big endian ones in explicit VR little endian (PS3.18 8.7.3)."""
         held = self._held(request, must_exist=True)
         if not _accepts(request, "multipart/related"):
             if len(held) == 1 and _accepts(request, _DICOM):
-                return FileResponse(held[0].path, media_type=_DICOM, headers=_NO_STORE)
+                return self._file(held[0])
             raise HTTPException(406, "Instances are given as multipart/related with parts of application/dicom.")
         boundary = secrets.token_hex(16)
         body = multipart((self._instance_part(one) for one in held), boundary)
         return StreamingResponse(body, media_type=multipart_type(_DICOM, boundary), headers=_NO_STORE)
 
     def _instance_part(self, held: HeldInstance) -> Part:
-        syntax = self._holdings.header(held.path).file_meta.TransferSyntaxUID
-        return Part(content_type=f"{_DICOM}; transfer-syntax={syntax}", body=held.path.read_bytes())
+        header = self._holdings.header(held.path)
+        syntax = header.file_meta.TransferSyntaxUID
+        body = self._turned(held) if was_big_endian(header) else held.path.read_bytes()
+        return Part(content_type=f"{_DICOM}; transfer-syntax={syntax}", body=body)
+
+    def _file(self, held: HeldInstance) -> Response:
+        header = self._header(held.path, held.study_key)
+        if header is not None and was_big_endian(header):
+            return Response(self._turned(held), media_type=_DICOM, headers=_NO_STORE)
+        return FileResponse(held.path, media_type=_DICOM, headers=_NO_STORE)
+
+    def _turned(self, held: HeldInstance) -> bytes:
+        return little_endian_file(self._holdings.whole(held.path))
 
     def frames(self, request: Request) -> Response:
         """WADO-RS: frames by their numbers, in the transfer syntax in which they are stored."""
@@ -161,7 +173,7 @@ class DicomwebOrigin:
         held = self._holdings.instances(*names)
         if not held or not held[0].path.is_file():
             raise HTTPException(404, _NOT_HELD)
-        return FileResponse(held[0].path, media_type=_DICOM, headers=_NO_STORE)
+        return self._file(held[0])
 
     def _held(self, request: Request, *, must_exist: bool = False) -> list[HeldInstance]:
         names = [_uid(request, name) for name in ("study", "series", "instance") if name in request.path_params]

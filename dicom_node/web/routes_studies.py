@@ -1,28 +1,51 @@
-"""The page of the studies: where each stands and why, newest first, and what was refused."""
+"""The pages of the studies: where each stands and why, and what the series of one study were taken for."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
+from starlette.exceptions import HTTPException
 
 from dicom_node.database import Database
 from dicom_node.settings import Settings
-from dicom_node.status import read_status
+from dicom_node.site_rules import free_name, site_rules
+from dicom_node.status import read_status, read_study_status
+from dicom_node.web.routes_rules import NOT_USED, USED, RuleForm
+from dicom_node.web.study_page import StudyShown, show_study
 from viewer_integration.ohif import study_link
 
 __all__ = ["study_routes"]
 
 _SHOWN = 100
+_PREFILLED = ("manufacturer", "description", "protocol")
+"""What a correction begins with; station and name of the sequence would make most rules too narrow."""
 
 
 def study_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
-    """Return the page; it changes nothing."""
+    """Return the pages; they change nothing. A study is named by its key in addresses, never by its UID."""
     routes = APIRouter(include_in_schema=False)
+
+    def viewer(request: Request) -> str:
+        return f"http://{request.url.hostname}:{settings.viewer.port}"
+
+    def corrections(shown: StudyShown, key: str) -> list[RuleForm]:
+        name = free_name(site_rules(database))
+        chosen = ({field: one.patterns[field] for field in _PREFILLED} for one in shown.series)
+        return [RuleForm(name=name, study=key, **patterns) for patterns in chosen]
 
     @routes.get("/studies")
     def listed(request: Request) -> Response:
-        viewer = f"http://{request.url.hostname}:{settings.viewer.port}"
         status = read_status(database, _SHOWN)
-        links = {study.study_uid: study_link(viewer, study.study_uid) for study in status.studies}
+        links = {study.study_uid: study_link(viewer(request), study.study_uid) for study in status.studies}
         return pages.TemplateResponse(request, "studies.html", {"status": status, "links": links, "shown": _SHOWN})
+
+    @routes.get("/studies/{key}")
+    def one(request: Request, key: str, saved: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query parameter
+        study = read_study_status(database, key)
+        if study is None:
+            raise HTTPException(404, "No such study")
+        shown = show_study(database, settings.node.folder, study)
+        context = {"study": study, "shown": shown, "forms": corrections(shown, key), "saved": saved}
+        context |= {"roles": USED, "others": NOT_USED, "viewer": study_link(viewer(request), study.study_uid)}
+        return pages.TemplateResponse(request, "study.html", context)
 
     return routes

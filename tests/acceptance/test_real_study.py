@@ -15,8 +15,10 @@ import pytest
 import SimpleITK as sitk
 
 from conversion.reading import dicom_files, read_series, read_study
+from conversion.recognition import recognise
 from conversion.selection import select_series
 from conversion.sequences import Role
+from conversion.study import Series
 from dicom_node.database import StudyState
 from dicom_node.peers import Peer
 from dicom_node.status import StudyStatus
@@ -80,7 +82,7 @@ def test_every_instance_was_kept_and_every_series_decided(delivered: Delivered) 
     assert delivered.study.instances == len(dicom_files(delivered.source)) == 287
     sequences = {"T1": "series 901", "T1CE": "series 1201", "T2": "series 401", "FLAIR": "series 701"}
     assert delivered.study.summary["sequences"] == sequences
-    decided = {subject for _, subject, _ in delivered.study.decisions}
+    decided = {decision.subject for decision in delivered.study.decisions}
     assert {f"series {n}" for n in (101, 303, 304, 401, 502, 701, 901, 1103, 1201, 1301)} <= decided
 
 
@@ -113,7 +115,7 @@ def test_dcmqi_reads_the_same_volumes(delivered: Delivered, tmp_path: Path) -> N
 
 def test_dcmqi_reads_the_same_voxels_in_patient_space(delivered: Delivered, tmp_path: Path) -> None:
     _dcmqi("segimage2itkimage", "--inputDICOM", str(delivered.seg), "--outputDirectory", str(tmp_path))
-    reference = read_series(select_series(read_study(dicom_files(delivered.source))).series[Role.T1CE])
+    reference = read_series(_t1ce(delivered.source))
     ours = _frames_in_space(delivered.seg)
     volumes = delivered.study.summary["volumes_ml"]
     for number, region in enumerate(("NCR", "ED", "ET"), start=1):
@@ -185,6 +187,11 @@ def _as_set(points: npt.NDArray[np.float64]) -> set[tuple[int, ...]]:
     return {tuple(int(value) for value in point) for point in np.round(points * 10)}
 
 
+def _t1ce(folder: Path) -> Series:
+    study = read_study(dicom_files(folder))
+    return select_series(study, recognise(study, read_series)).series[Role.T1CE]
+
+
 def _fullest_slice(delivered: Delivered) -> float:
     """Return the place of the slice with most necrosis as OHIF counts, 0 at the top of the head to 1."""
     ds = pydicom.dcmread(delivered.seg)
@@ -193,6 +200,6 @@ def _fullest_slice(delivered: Delivered) -> float:
         if int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber) == 1:
             area[float(item.PlanePositionSequence[0].ImagePositionPatient[2])] = int(frame.sum())
     fullest = max(area, key=lambda z: area[z])
-    reference = select_series(read_study(dicom_files(delivered.source))).series[Role.T1CE]
+    reference = _t1ce(delivered.source)
     heights = sorted(instance.position_mm[2] for instance in reference.images if instance.position_mm)
     return 1 - heights.index(min(heights, key=lambda z: abs(z - fullest))) / (len(heights) - 1)

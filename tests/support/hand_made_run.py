@@ -4,16 +4,17 @@ The labels travel as the pixels of the series, so what comes out at the far end 
 geometry, and the affine it is compared with is the one the files were written from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
 
-from conversion.reading import read_series, read_source_datasets, read_study
+from conversion.decision import Decision
+from conversion.reading import SourceImages, read_series, read_source_images, read_study
+from conversion.study import Series
 from conversion.volume import LabelVolume
 from inference.measurements import Findings, measure
 from inference.regions import Region
@@ -22,7 +23,7 @@ from tests.support.dicom_series import mr_slices, write_slices
 from viewer_integration.provenance import Provenance
 from viewer_integration.result import ResultObjects, encode_results
 
-__all__ = ["MODEL", "PROVENANCE", "Run", "make_run", "segmentation_of"]
+__all__ = ["MODEL", "PROVENANCE", "Run", "make_run", "run_of_files", "run_of_labels", "segmentation_of"]
 
 MODEL = ModelIdentity(name="hand-made", version="3.2.1", sha256="ab" * 32)
 PROVENANCE = Provenance(
@@ -39,14 +40,15 @@ _ALL = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
 class Run:
     """What goes into the encoding."""
 
-    headers: list[Dataset]
+    source: SourceImages
     segmentation: Segmentation
     findings: Findings
     provenance: Provenance
+    selection: tuple[Decision, ...] = ()
 
     def encode(self) -> ResultObjects:
         """Encode the results."""
-        return encode_results(self.headers, self.segmentation, self.findings, self.provenance)
+        return encode_results(self.source, self.segmentation, self.findings, self.provenance, self.selection)
 
 
 def make_run(
@@ -70,12 +72,22 @@ def make_run(
         Of every instance, by keyword.
     """
     slices = mr_slices(labels.astype(np.uint16) * 100, affine, "source", **attributes)
-    (series,) = read_study(write_slices(folder, slices, order)).series
+    return run_of_files(write_slices(folder, slices, order))
+
+
+def run_of_files(paths: Iterable[Path], part: str = "") -> Run:
+    """Return a run over the files of one series whose pixels are labels times 100; of one of its volumes by name."""
+    (series,) = (one for one in read_study(paths).series if one.part == part)
     volume = read_series(series)
     label_volume = LabelVolume(grid=volume.grid, labels=np.asarray(volume.voxels / 100, np.uint8))
+    return run_of_labels(series, label_volume)
+
+
+def run_of_labels(series: Series, label_volume: LabelVolume) -> Run:
+    """Return a run over a series with any labels on its grid."""
     segmentation = segmentation_of(label_volume)
     return Run(
-        headers=read_source_datasets(series),
+        source=read_source_images(series),
         segmentation=segmentation,
         findings=measure(segmentation),
         provenance=PROVENANCE,

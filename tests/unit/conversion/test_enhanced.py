@@ -172,4 +172,5 @@ def test_what_the_functional_groups_say_reaches_recognition(tmp_path: Path) -> N
     assert (acquisition.echo_time_ms, acquisition.inversion_time_ms) == (110.0, 2500.0)
     assert acquisition.acquisition_contrast == "FLUID_ATTENUATED"
     assert acquisition.component == "magnitude"
+    assert acquisition.scanning_sequence == ("SE", "IR")
     assert acquisition.image_type == ("ORIGINAL", "PRIMARY", "T1", "NONE")

@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from conversion.errors import BrokenGeometry, ConversionReason, UnreadableSeries, UnusableStudy
 from conversion.reading import dicom_files, read_series, read_source_datasets, read_study, read_volumes
-from conversion.selection import select_series
+from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import Series, Study
 from tests.support.dicom_series import axis_aligned, mr_slices, uid_of, write_slices
@@ -317,7 +317,9 @@ def test_read_volumes_reads_each_role_on_its_own_grid(tmp_path: Path) -> None:
     }
     pixels = _pixels((8, 3, 4))
     write_slices(tmp_path, mr_slices(pixels, axis_aligned("coronal"), "flair", **flair))
-    volumes = read_volumes(select_series(read_study(dicom_files(tmp_path))))
+    study = read_study(dicom_files(tmp_path))
+    chosen = dict(zip((Role.T1CE, Role.FLAIR), study.series, strict=True))
+    volumes = read_volumes(SeriesSelection(study_uid=study.study_uid, series=chosen, reference=Role.T1CE, decisions=()))
     assert set(volumes) == {Role.T1CE, Role.FLAIR}
     assert volumes[Role.T1CE].grid.shape == SHAPE
     assert np.array_equal(volumes[Role.FLAIR].voxels, pixels)

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 
 from conversion.errors import UnusableStudy
 from conversion.reading import dicom_files, read_series, read_study
-from conversion.selection import select_series
+from conversion.recognition import recognise
+from conversion.selection import SeriesSelection, select_series
 from conversion.sequences import Role
 from conversion.stack import stack_slices
 from conversion.volume import ImageVolume
@@ -40,8 +41,13 @@ def _assert_same_in_patient_space(volume: ImageVolume, image: sitk.Image, share:
         assert volume.voxels[tuple(index)] == pytest.approx(expected, rel=1e-5, abs=1e-3)
 
 
+def _select(folder: Path) -> SeriesSelection:
+    study = read_study(dicom_files(folder))
+    return select_series(study, recognise(study, read_series))
+
+
 def test_the_roles_of_a_study_with_unhelpful_headers(shared_data: Path) -> None:
-    selection = select_series(read_study(dicom_files(shared_data / PHILIPS)))
+    selection = _select(shared_data / PHILIPS)
     roles = {role: series.number for role, series in selection.series.items()}
     assert roles == {Role.T1: 901, Role.T1CE: 1201, Role.T2: 401, Role.FLAIR: 701}
     assert selection.reference is Role.T1CE
@@ -50,7 +56,7 @@ def test_the_roles_of_a_study_with_unhelpful_headers(shared_data: Path) -> None:
 
 
 def test_the_roles_of_a_study_without_contrast(shared_data: Path) -> None:
-    selection = select_series(read_study(dicom_files(shared_data / BRAINIX)))
+    selection = _select(shared_data / BRAINIX)
     roles = {role: series.number for role, series in selection.series.items()}
     assert roles == {Role.T1: 601, Role.T2: 301, Role.FLAIR: 401}
     assert selection.reference is Role.FLAIR

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from conversion.alignment import AlignedVolumes
-from conversion.decision import Decision
+from conversion.decision import Decision, Evidence
 from conversion.registration import Registration
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
@@ -20,7 +20,16 @@ from inference.regions import Region
 from inference.segmentation import ModelIdentity, Segmentation
 
 RNG = np.random.default_rng(7)
-DECISION = Decision(code="role", subject="series 3", reason="said by a header: Ä")
+DECISION = Decision(
+    code="role",
+    subject="series 3",
+    reason="said by a header: Ä",
+    series_uid="1.3",
+    evidence=(
+        Evidence(source="timing", kind="T1", weight=6.0, says="TR 550 ms"),
+        Evidence(source="enhancement", kind="T1CE", weight=-1 / 3, says="darker than before"),
+    ),
+)
 
 
 @pytest.fixture
@@ -74,7 +83,18 @@ def test_volumes_come_back_each_on_its_own_grid(artifacts: Artifacts) -> None:
 def test_aligned_volumes_come_back_with_their_moves(artifacts: Artifacts) -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = [0.1, -2.0, 1 / 3]
-    move = Registration(matrix=matrix, metric_before=-0.1, metric_after=-0.7, move_mm=2.1, rotation_deg=0.0)
+    move = Registration(
+        matrix=matrix,
+        metric_before=-0.1,
+        metric_after=-0.7,
+        move_mm=2.1,
+        rotation_deg=0.0,
+        overlap=0.9,
+        sharpness=0.5,
+        inverse_consistency_mm=0.4,
+        shared_frame=True,
+        attempts=1,
+    )
     wanted = AlignedVolumes(
         reference=Role.T1CE,
         volumes={Role.T1CE: _volume((2, 3, 4)), Role.T1: _volume((2, 3, 4))},

@@ -1,6 +1,8 @@
 """`glionode convert`: every MR series of a folder as NIfTI and JSON."""
 
 import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,15 @@ from pydicom.uid import CTImageStorage
 
 from conversion.errors import UnusableStudy
 from conversion.reading import dicom_files, read_series, read_study
+from conversion.site_rules import SiteRule
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.convert import Conversion, convert_folder
+from dicom_node.convert import Conversion, Progress, convert_folder
 from dicom_node.nifti import read_nifti, write_nifti
 from tests.support.small_study import COLUMNS, ROWS, SLICE_MM, SLICES, SPACING_MM, make_small_study, uid_of
 
 
 def _write(folder: Path, study: list[Dataset]) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number, ds in enumerate(study):
         ds.save_as(folder / f"{number}.dcm", enforce_file_format=True)
 
@@ -54,16 +57,21 @@ def test_voxels_and_geometry_are_those_of_the_series(tmp_path: Path) -> None:
     done = _convert(tmp_path, make_small_study("convert", roles=["FLAIR"]))
     (series,) = read_study(dicom_files(tmp_path / "in")).series
     volume, found = read_series(series), read_nifti(done.files[0])
-    assert_array_equal(found.voxels, volume.voxels)
-    assert_allclose(found.grid.affine, volume.grid.affine, atol=1e-4)
+    # The file's axes run to the right, the front and the head, an axial stack's to the left, the back and the head.
+    assert_array_equal(found.voxels, volume.voxels[:, ::-1, ::-1])
+    corner = np.array([0.0, ROWS - 1.0, COLUMNS - 1.0])
+    assert_allclose(found.grid.affine[:3, 3], volume.grid.position_mm(corner), atol=1e-4)
+    assert_allclose(found.grid.affine[:3, :3], volume.grid.affine[:3, :3] * (1.0, -1.0, -1.0), atol=1e-4)
 
 
 def test_the_json_tells_role_evidence_and_geometry(tmp_path: Path) -> None:
     done = _convert(tmp_path, make_small_study("convert", roles=["T1CE"]))
     told = _description(done.files[0])
     assert (told["series_uid"], told["role"]) == (uid_of("convert", "T1CE"), "T1CE")
-    assert told["evidence"]["kind"] == "T1"
-    assert "TR 560 ms" in told["evidence"]["reason"]
+    assert set(told) == {"series_uid", "role", "evidence", "geometry", "decisions"}
+    assert told["evidence"]["kind"] == "T1CE"
+    assert 0.9 < told["evidence"]["confidence"] <= 1.0
+    assert any("TR 560 ms" in item["says"] for item in told["evidence"]["items"])
     assert told["geometry"]["shape_slice_row_column"] == [SLICES, ROWS, COLUMNS]
     assert_allclose(told["geometry"]["spacing_mm"], [SLICE_MM, SPACING_MM, SPACING_MM])
     assert told["geometry"]["frame_of_reference_uid"] == uid_of("convert", "frame of reference")
@@ -79,16 +87,67 @@ def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
     (tmp_path / "in" / "letter.txt").write_text("no image")
     done = convert_folder(tmp_path / "in", tmp_path / "out")
     assert [path.name[:4] for path in done.files] == ["0002", "0004"]
-    left_out = {subject: code for subject, code, _ in done.left_out}
+    left_out = {item.subject: item.code for item in done.left_out}
     assert left_out == {"series 1": "not_mr", "series 3": "missing_slice", "file letter.txt": "unreadable_file"}
     listed = json.loads((tmp_path / "out" / "left_out.json").read_text())
-    assert [tuple(item[key] for key in ("subject", "code", "reason")) for item in listed] == list(done.left_out)
+    assert listed == [asdict(item) for item in done.left_out]
+    uids = {item["subject"]: item["series_uid"] for item in listed}
+    assert uids == {"series 1": uid_of("convert", "T1"), "series 3": uid_of("convert", "T2"), "file letter.txt": ""}
 
 
 def test_a_study_without_a_reference_is_converted_all_the_same(tmp_path: Path) -> None:
     done = _convert(tmp_path, make_small_study("convert", roles=["T2"]))
     assert [path.name for path in done.files] == ["0001_T2.nii.gz"]
-    assert _description(done.files[0])["role"] is None
+    assert _description(done.files[0])["role"] == "T2"
+
+
+def test_a_broken_series_costs_the_others_no_role(tmp_path: Path) -> None:
+    study = make_small_study("convert")
+    del study[3 * SLICES + 4]  # a slice of the only FLAIR
+    done = _convert(tmp_path, study)
+    assert [path.name for path in done.files] == ["0001_T1.nii.gz", "0002_T1CE.nii.gz", "0003_T2.nii.gz"]
+    assert [(item.subject, item.code) for item in done.left_out] == [("series 4", "missing_slice")]
+
+
+def test_every_study_of_a_folder_is_converted(tmp_path: Path) -> None:
+    studies = [make_small_study(name, roles=["T2"]) for name in ("one", "two")]
+    _write(tmp_path / "in" / "one", studies[0])
+    _write(tmp_path / "in" / "two", studies[1])
+    done = convert_folder(tmp_path / "in", tmp_path / "out")
+    assert [path.name for path in done.files] == ["0001_T2.nii.gz", "0001_T2_2.nii.gz"]
+    assert {_description(path)["series_uid"] for path in done.files} == {uid_of("one", "T2"), uid_of("two", "T2")}
+
+
+def test_the_volumes_of_one_series_are_named_by_what_distinguishes_them(tmp_path: Path) -> None:
+    study = make_small_study("convert", roles=["T2"])
+    first = make_small_study("convert", roles=["T2"])
+    for ds in first:
+        ds.EchoTime, ds.InstanceNumber = 20.0, ds.InstanceNumber + 100
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid_of("first echo", str(ds.InstanceNumber))
+    done = _convert(tmp_path, [*study, *first])
+    told = [_description(path) for path in done.files]
+    assert {description["geometry"]["part"] for description in told} == {"echo 20 ms", "echo 100 ms"}
+    assert {path.name.split("_")[1:4][1] for path in done.files} == {"20", "100"}
+    assert all(decision["code"] == "split_series" for description in told for decision in description["decisions"])
+
+
+def test_a_site_rule_decides_what_a_series_is_called(tmp_path: Path) -> None:
+    _write(tmp_path / "in", make_small_study("convert", roles=["T2"]))
+    rule = SiteRule(name="ours", kind="FLAIR", description="T2")
+    done = convert_folder(tmp_path / "in", tmp_path / "out", rules=[rule])
+    assert [path.name for path in done.files] == ["0001_FLAIR.nii.gz"]
+
+
+def test_progress_goes_through_three_phases(tmp_path: Path) -> None:
+    _write(tmp_path / "in", make_small_study("convert", roles=["T2", "FLAIR"]))
+    seen: list[tuple[str, int]] = []
+
+    def bar(items: Sequence[object], phase: str) -> Iterable[object]:
+        seen.append((phase, len(items)))
+        return items
+
+    convert_folder(tmp_path / "in", tmp_path / "out", progress=Progress(bar))
+    assert seen == [("reading headers", 2 * SLICES), ("recognising", 2), ("converting", 2)]
 
 
 def test_series_of_equal_number_do_not_overwrite_each_other(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import dicom_node.migrations
 from dicom_node.database import (
     Base,
     Database,
+    DecisionRow,
     InstanceRow,
     RunState,
     SecretRow,
@@ -22,6 +23,18 @@ from dicom_node.database import (
     StudyState,
     open_database,
     utc_now,
+)
+
+_FIRST_REVISION = (
+    (
+        "INSERT INTO study (study_uid, key, state, reason, first_received_at, last_received_at) VALUES"
+        " ('1.1', 'k', 'stored', '', '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
+    ),
+    (
+        "INSERT INTO run (run_id, study_uid, revision, manifest_sha256, ready_at, state, step, code, reason, summary)"
+        " VALUES ('k-1', '1.1', 1, '0', '2026-01-01 00:00:00', 'stored', '', '', '', '{}')"
+    ),
+    "INSERT INTO decision (run_id, ordinal, code, subject, reason) VALUES ('k-1', 0, 'role', 'series 4', 'T1')",
 )
 
 
@@ -110,3 +123,30 @@ def test_a_time_of_another_zone_is_kept_as_the_moment_it_was(database: Database)
 
 def test_every_state_of_a_run_is_a_state_of_its_study() -> None:
     assert {str(state) for state in RunState} < {str(state) for state in StudyState}
+
+
+def test_books_of_the_first_revision_are_brought_forward_and_back(database: Database) -> None:
+    """A decision written before evidence was kept stays as it was, with none."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(dicom_node.migrations.__path__[0])))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        columns = {column["name"] for column in sa.inspect(connection).get_columns("decision")}
+        assert columns == {"id", "run_id", "ordinal", "code", "subject", "reason"}
+        for statement in _FIRST_REVISION:
+            connection.execute(sa.text(statement))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    evidence = [{"source": "timing", "kind": "T1", "weight": 1.5, "says": "TR 500 ms"}]
+    with database.session() as session:
+        session.add(
+            DecisionRow(
+                run_id="k-1", ordinal=1, code="role", subject="series 5", reason="", series_uid="1.5", evidence=evidence
+            )
+        )
+    with database.session() as session:
+        old, new = session.scalars(sa.select(DecisionRow).order_by(DecisionRow.ordinal)).all()
+    assert (old.subject, old.reason, old.series_uid, old.evidence) == ("series 4", "T1", "", [])
+    assert (new.series_uid, new.evidence) == ("1.5", evidence)

@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
+from conversion.reading import read_series as read_pixels
 from conversion.reading import read_study
+from conversion.recognition import recognise
 from conversion.selection import select_series
 from dicom_node.demo.anatomy import Head, Tissue
 from dicom_node.demo.contrast import SEQUENCES
@@ -193,7 +195,7 @@ def test_node_recognises_the_series_in_any_order_of_slices(tmp_path: Path) -> No
     phantom = phantom_of(small_plan("coronal"))
     paths = write_shuffled(phantom, tmp_path)
     study = read_study(paths)
-    selection = select_series(study)
+    selection = select_series(study, recognise(study, read_pixels))
     assert study.study_uid == phantom.study_uid
     assert {role.value: series.number for role, series in selection.series.items()} == {
         role: number for number, role in enumerate(ROLES, 1)

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.send import Sending, parse_address, send_folder
 from tests.support.pacs import Pacs, running_pacs
@@ -73,6 +75,18 @@ def test_what_is_no_dicom_is_named_and_the_rest_is_sent(tmp_path: Path) -> None:
         sending = _send(tmp_path, pacs)
     assert sending.accepted == len(paths)
     assert sending.failed == ((tmp_path / "letter.txt", "not a DICOM file; not sent"),)
+
+
+def test_a_damaged_file_is_named_and_the_rest_is_sent(tmp_path: Path) -> None:
+    paths = sorted(_write_study(tmp_path))
+    ds = dcmread(paths[0])
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(paths[0])
+    paths[0].write_bytes(paths[0].read_bytes()[:-100])
+    with running_pacs() as pacs:
+        sending = _send(tmp_path, pacs)
+    assert sending.accepted == len(paths) - 1
+    assert sending.failed == ((paths[0], "the file is damaged (error); not sent"),)
 
 
 def test_a_refusal_is_told_for_each_file(tmp_path: Path) -> None:

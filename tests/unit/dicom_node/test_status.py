@@ -88,7 +88,10 @@ def test_a_study_shows_its_newest_run_only(filled: Database) -> None:
     (study,) = read_status(filled).studies
     assert (study.state, study.reason, study.step, study.revision) == ("undelivered", "PACS: no", "deliver", 2)
     assert study.instances == 2
-    assert study.decisions == (("first", "series 4", "new first"), ("second", "series 4", "new second"))
+    assert [(each.code, each.subject, each.reason) for each in study.decisions] == [
+        ("first", "series 4", "new first"),
+        ("second", "series 4", "new second"),
+    ]
     assert study.results == (("SR", "9.new", "results/new"),)
     assert study.deliveries == (("9.new", "PACS", "refused", 0xA700, "no"),)
 
@@ -142,6 +145,20 @@ def test_an_empty_node_says_what_to_do(database: Database) -> None:
 
 
 def test_the_status_is_a_json_document(filled: Database) -> None:
+    evidence = {"source": "timing", "kind": "T1", "weight": 4.5, "says": "TR 500 ms, TE 10 ms"}
+    with filled.session() as session:
+        row = DecisionRow(run_id="new", ordinal=3, code="role", subject="series 4", reason="T1", series_uid="1.4")
+        row.evidence = [evidence]
+        session.add(row)
     again = json.loads(json.dumps(asdict(read_status(filled))))
+    first, *_, last = again["studies"][0]["decisions"]
+    assert first == {
+        "code": "first",
+        "subject": "series 4",
+        "reason": "new first",
+        "series_uid": "",
+        "evidence": [],
+    }
+    assert (last["series_uid"], last["evidence"]) == ("1.4", [evidence])
     assert again["studies"][0]["summary"]["volumes_ml"] == {"WT": 12.3456}
     assert again["refusals"] == []

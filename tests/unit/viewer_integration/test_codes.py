@@ -26,6 +26,12 @@ def test_the_root_of_the_report_is_what_viewers_show_in_full() -> None:
     assert len(IN_DICTIONARY) >= 12
 
 
+def test_the_section_for_what_is_no_measurement_is_that_of_tid_1500() -> None:
+    section = codes.QUALITATIVE_EVALUATIONS
+    assert (section.value, section.scheme_designator) == ("C0034375", "UMLS")
+    assert codes.SERIES_ROLE.scheme_designator == "99GLIONODE"
+
+
 def test_volumes_are_in_millilitres_of_ucum() -> None:
     assert codes.MILLILITRE[:2] == ("ml", "UCUM")
     assert codes.VOLUME[:2] == ("118565006", "SCT")

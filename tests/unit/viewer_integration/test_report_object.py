@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from highdicom import sr
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from conversion.decision import Decision
 from inference.measurements import Findings, RegionFinding
 from inference.regions import Region
 from tests.support.dicom_series import axis_aligned, uid_of
@@ -169,9 +171,9 @@ def test_it_lists_what_it_rests_on(run: Run, report: Dataset) -> None:
         for item in series.ReferencedSOPSequence
     }
     assert seg.sop_instance_uid in evidence
-    assert {str(ds.SOPInstanceUID) for ds in run.headers} <= evidence
+    assert {str(ds.SOPInstanceUID) for ds in run.source.instances} <= evidence
     assert (report.StudyInstanceUID, report.SeriesNumber, report.Modality) == (uid_of("study"), 7702, "SR")
-    assert report.SeriesInstanceUID not in {seg.series_uid, run.headers[0].SeriesInstanceUID}
+    assert report.SeriesInstanceUID not in {seg.series_uid, run.source.instances[0].SeriesInstanceUID}
 
 
 def test_a_whole_tumour_alone_is_one_group_with_its_segment(tmp_path: Path) -> None:
@@ -199,3 +201,57 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, value: int | None) -> None:
     report = subprocess.run(["dciodvfy", "-new", str(tmp_path / "sr.dcm")], capture_output=True, text=True, check=False)
     assert "Error" not in report.stdout + report.stderr
     assert "Comprehensive3DSR" in report.stdout + report.stderr
+
+
+ROLES = (
+    Decision(code="role", subject="series 901", reason="T1: TR 560 ms and TE 12 ms"),
+    Decision(code="not_used", subject="series 303", reason="not used: ADC"),
+    Decision(code="role", subject="series 1201 (echo 20 ms)", reason="T1CE: protocol of series 901, 21 min later, µ"),
+)
+
+
+def test_it_says_which_series_served_as_which_sequence_and_why(run: Run) -> None:
+    report = _report(replace(run, selection=ROLES))
+    (section,) = (item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "C0034375")
+    assert (section.ValueType, section.RelationshipType) == ("CONTAINER", "CONTAINS")
+    assert [(item.ValueType, item.RelationshipType) for item in section.ContentSequence] == [("TEXT", "CONTAINS")] * 2
+    assert [item.TextValue for item in section.ContentSequence] == [
+        "series 901 - T1: TR 560 ms and TE 12 ms",
+        "series 1201 (echo 20 ms) - T1CE: protocol of series 901, 21 min later, µ",
+    ]
+    names = {item.ConceptNameCodeSequence[0].CodingSchemeDesignator for item in section.ContentSequence}
+    assert names == {"99GLIONODE"}
+
+
+def test_without_roles_there_is_no_section_for_them(report: Dataset) -> None:
+    assert not list(_items(report, "C0034375"))
+
+
+def test_roles_belong_to_the_identity_of_the_report_and_not_of_the_segmentation(run: Run) -> None:
+    told = replace(run, selection=ROLES)
+    other = replace(run, selection=(replace(ROLES[0], reason="T1: by its pixels"), *ROLES[1:]))
+    segs, reports = zip(*(each.encode().objects for each in (run, told, other)), strict=True)
+    assert len({seg.content for seg in segs}) == 1
+    assert len({report.sop_instance_uid for report in reports}) == 3
+    unused = replace(run, selection=(ROLES[0], replace(ROLES[1], reason="not used: DWI"), ROLES[2]))
+    assert unused.encode().objects[1].content == reports[1].content
+
+
+@pytest.mark.dcmtk
+def test_other_readers_show_the_roles_and_find_no_error(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(replace(run, selection=ROLES).encode().objects[-1].content)
+    checked = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    assert "Error" not in checked.stdout + checked.stderr
+    for program in (["dsrdump", "+Pl"], ["dsr2html"]):
+        shown = subprocess.run([*program, str(path)], capture_output=True, check=True)
+        assert b"series 901 - T1: TR 560 ms and TE 12 ms" in shown.stdout
+        assert b"E: " not in shown.stderr
+
+
+def test_highdicom_reads_the_measurements_beside_the_roles(run: Run) -> None:
+    report = sr.Comprehensive3DSR.from_dataset(_report(replace(run, selection=ROLES)))
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    assert [group.get_measurements()[0].value for group in groups] == [
+        round(finding.volume_ml, VOLUME_DECIMALS) for finding in run.findings.regions[:3]
+    ]

@@ -16,8 +16,8 @@ from pydicom import Dataset
 from conversion.volume import Grid, LabelVolume
 from inference.measurements import Findings, measure
 from inference.segmentation import ModelIdentity
-from tests.support.dicom_series import axis_aligned
-from tests.support.hand_made_run import PROVENANCE, Run, make_run, segmentation_of
+from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
+from tests.support.hand_made_run import PROVENANCE, Run, make_run, run_of_files, segmentation_of
 from viewer_integration.errors import ProofFailed, ResultReason, UnusableSource
 from viewer_integration.result import _prove, _prove_report, decode_labels
 
@@ -100,7 +100,7 @@ def test_other_labels_make_another_report_even_under_the_same_findings(run: Run)
 
 def test_headers_in_another_order_than_the_labels_are_found_out(run: Run) -> None:
     with pytest.raises(ProofFailed, match="differs from the measured one"):
-        replace(run, headers=run.headers[::-1]).encode()
+        replace(run, source=replace(run.source, images=run.source.images[::-1])).encode()
 
 
 def test_the_hour_of_completeness_is_no_part_of_the_identity(run: Run) -> None:
@@ -115,20 +115,20 @@ def test_nothing_found_gives_a_report_alone_and_says_why(run: Run) -> None:
 
 
 def test_what_was_emptied_in_the_headers_is_said(run: Run) -> None:
-    headers = deepcopy(run.headers)
-    for ds in headers:
+    instances = deepcopy(run.source.instances)
+    for ds in instances:
         ds.PatientSex = "X"
-    results = replace(run, headers=headers).encode()
+    results = replace(run, source=replace(run.source, instances=instances)).encode()
     assert [(decision.code, decision.subject) for decision in results.decisions] == [("header_emptied", "PatientSex")]
     assert not pydicom.dcmread(io.BytesIO(results.objects[0].content)).PatientSex
 
 
 def test_a_source_without_frame_of_reference_is_refused(run: Run) -> None:
-    headers = deepcopy(run.headers)
-    for ds in headers:
+    instances = deepcopy(run.source.instances)
+    for ds in instances:
         del ds.FrameOfReferenceUID
     with pytest.raises(UnusableSource):
-        replace(run, headers=headers).encode()
+        replace(run, source=replace(run.source, instances=instances)).encode()
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,35 @@ def test_names_that_are_not_ascii_survive_in_seg_and_sr(tmp_path: Path, characte
     for each in run.encode().objects:
         assert str(pydicom.dcmread(io.BytesIO(each.content)).PatientName) == name
         assert name.encode() in each.content
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_uids_with_leading_zeros_are_referred_to_as_they_are(tmp_path: Path) -> None:
+    """Archives of the nineties hold such UIDs (PS3.5 9.1 forbids them); nobody would find the images by others."""
+    run = make_run(
+        tmp_path, _labels(), axis_aligned("axial"), StudyInstanceUID="1.2.03.4", SeriesInstanceUID="1.2.0.05"
+    )
+    seg, report = (pydicom.dcmread(io.BytesIO(each.content)) for each in run.encode().objects)
+    assert (seg.StudyInstanceUID, report.StudyInstanceUID) == ("1.2.03.4", "1.2.03.4")
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.0.05"
+
+
+def test_orientations_that_differ_in_the_last_digit_are_one(tmp_path: Path) -> None:
+    slices = mr_slices(_labels().astype(np.uint16) * 100, axis_aligned("axial"), "source")
+    for k, ds in enumerate(slices):
+        ds.ImageOrientationPatient = [1, k * 1e-6, 0, 0, 1, 0]
+    run = run_of_files(write_slices(tmp_path, slices))
+    _prove(run.encode().objects[0].content, run.segmentation)
+
+
+@pytest.mark.parametrize("stated", ["5.0", None])
+def test_the_distance_of_slices_is_that_of_their_positions(tmp_path: Path, stated: str | None) -> None:
+    run = make_run(tmp_path, _labels(), axis_aligned("axial"), None, SpacingBetweenSlices=stated, SliceThickness=stated)
+    results = run.encode()
+    measures = pydicom.dcmread(io.BytesIO(results.objects[0].content)).SharedFunctionalGroupsSequence[0]
+    measures = measures.PixelMeasuresSequence[0]
+    assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (3.0, 5.0 if stated else 3.0)
+    assert [decision.code for decision in results.decisions] == ([] if stated else ["thickness_assumed"])
 
 
 def _tampered(run: Run, tamper: Callable[[Dataset], None]) -> bytes:

@@ -16,11 +16,11 @@ from pydicom import Dataset
 from inference.regions import Region
 from tests.support.dicom_series import axis_aligned, uid_of
 from tests.support.hand_made_run import MODEL, PROVENANCE, Run, make_run
+from tests.support.seg_reading import VALUES, seg_labels, seg_points
 from tests.support.strategies import affines, slice_orders
 from viewer_integration.identifiers import tracking_uid
 from viewer_integration.segmentation_object import segment_labels
 
-VALUES = {"Necrotic core": 1, "Edema": 2, "Enhancing tumor": 3, "Whole tumor": 5}
 Labels = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 
@@ -37,36 +37,6 @@ def _tumour(values: tuple[int, ...] = (1, 2, 3)) -> Labels:
 def _seg(run: Run) -> Dataset:
     (seg,) = [each for each in run.encode().objects if each.kind == "SEG"]
     return pydicom.dcmread(io.BytesIO(seg.content))
-
-
-def _points(ds: Dataset) -> dict[str, Matrix]:
-    """Decode a SEG by the standard alone: bits, frames, positions; return LPS mm of the voxels of each segment."""
-    frames, rows, columns = int(ds.NumberOfFrames), int(ds.Rows), int(ds.Columns)
-    bits = np.unpackbits(np.frombuffer(ds.PixelData, np.uint8), bitorder="little")[: frames * rows * columns]
-    shared = ds.SharedFunctionalGroupsSequence[0]
-    cosines = np.array([float(v) for v in shared.PlaneOrientationSequence[0].ImageOrientationPatient])
-    row_step, column_step = (float(v) for v in shared.PixelMeasuresSequence[0].PixelSpacing)
-    labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in ds.SegmentSequence}
-    points: dict[str, list[Matrix]] = {name: [] for name in labels.values()}
-    for frame, item in zip(bits.reshape(frames, rows, columns), ds.PerFrameFunctionalGroupsSequence, strict=True):
-        origin = np.array([float(v) for v in item.PlanePositionSequence[0].ImagePositionPatient])
-        row, column = np.nonzero(frame)
-        places = origin + np.outer(row * row_step, cosines[3:]) + np.outer(column * column_step, cosines[:3])
-        points[labels[int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)]].append(places)
-    return {name: np.concatenate(groups) for name, groups in points.items()}
-
-
-def _decode(ds: Dataset, affine: Matrix, shape: tuple[int, ...]) -> Labels:
-    """Return the labels on the grid that the source was written from; every voxel has to lie on it."""
-    labels = np.zeros(shape, np.uint8)
-    into = np.linalg.inv(affine)
-    for name, points in _points(ds).items():
-        index = points @ into[:3, :3].T + into[:3, 3]
-        place = np.round(index).astype(int)
-        assert np.allclose(index, place, atol=0.01)
-        assert not labels[tuple(place.T)].any(), "segments overlap"
-        labels[tuple(place.T)] = VALUES[name]
-    return labels
 
 
 @st.composite
@@ -86,8 +56,8 @@ def test_a_mask_of_any_orientation_and_slice_order_is_found_again_in_the_patient
     labels, affine, order = case
     run = make_run(tmp_path_factory.mktemp("run"), labels, affine, order)
     ds = _seg(run)
-    assert np.array_equal(_decode(ds, affine, labels.shape), labels)
-    points = np.concatenate(list(_points(ds).values()))
+    assert np.array_equal(seg_labels(ds, affine, labels.shape), labels)
+    points = np.concatenate(list(seg_points(ds).values()))
     measures = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     voxel_ml = float(np.prod([float(v) for v in measures.PixelSpacing])) * float(measures.SpacingBetweenSlices) / 1000
     true_ml = np.count_nonzero(labels) * abs(np.linalg.det(affine[:3, :3])) / 1000
@@ -164,7 +134,7 @@ def test_the_object_belongs_to_study_patient_and_frame_of_reference_of_its_sourc
     ds = _seg(run)
     assert ds.StudyInstanceUID == uid_of("study")
     assert ds.FrameOfReferenceUID == uid_of("frame of reference")
-    assert ds.SeriesInstanceUID != run.headers[0].SeriesInstanceUID
+    assert ds.SeriesInstanceUID != run.source.instances[0].SeriesInstanceUID
     assert (ds.Rows, ds.Columns) == (9, 11)
     assert (ds.PatientID, str(ds.PatientName)) == ("TEST-1", "Phantom^Synthetic")
     (source,) = ds.ReferencedSeriesSequence
@@ -178,7 +148,7 @@ def test_the_object_belongs_to_study_patient_and_frame_of_reference_of_its_sourc
 
 def test_each_frame_references_the_slice_it_lies_on(tmp_path: Path) -> None:
     run = make_run(tmp_path, _tumour(), axis_aligned("coronal"), [5, 3, 1, 0, 2, 4])
-    positions = {str(ds.SOPInstanceUID): [float(v) for v in ds.ImagePositionPatient] for ds in run.headers}
+    positions = {str(ds.SOPInstanceUID): [float(v) for v in ds.ImagePositionPatient] for ds in run.source.instances}
     for item in _seg(run).PerFrameFunctionalGroupsSequence:
         reference = item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         at = [float(v) for v in item.PlanePositionSequence[0].ImagePositionPatient]

@@ -2,11 +2,16 @@
 
 import io
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSNearLossless
 
+from conversion.decision import Decision
+from conversion.headers import image_headers
+from conversion.reading import SourceImages
 from tests.support.dicom_series import axis_aligned, mr_slices
 from viewer_integration.errors import ResultReason, UnusableSource
 from viewer_integration.source_header import clean_source_headers
@@ -25,9 +30,15 @@ def _headers(**attributes: object) -> list[Dataset]:
     return headers
 
 
+def _clean(headers: list[Dataset]) -> tuple[list[Dataset], tuple[Decision, ...]]:
+    images = tuple(image for ds in headers for image in image_headers(Path("in memory"), ds))
+    slices, decisions = clean_source_headers(SourceImages(instances=tuple(headers), images=images))
+    return [each.header for each in slices], decisions
+
+
 def test_a_valid_header_keeps_everything() -> None:
     headers = _headers()
-    cleaned, decisions = clean_source_headers(headers)
+    cleaned, decisions = _clean(headers)
     assert decisions == ()
     assert [str(ds.SOPInstanceUID) for ds in cleaned] == [str(ds.SOPInstanceUID) for ds in headers]
     for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyID", "StudyTime"):
@@ -51,11 +62,24 @@ def test_what_breaks_the_standard_is_emptied_once_and_said(keyword: str, value: 
     headers = _headers()
     for ds in headers:
         ds[keyword]._value = value
-    cleaned, decisions = clean_source_headers(headers)
+    cleaned, decisions = _clean(headers)
     assert [str(ds[keyword].value or "") for ds in cleaned] == ["", "", ""]
     assert [(decision.code, decision.subject) for decision in decisions] == [("header_emptied", keyword)]
     for word in value if isinstance(value, list) else [value]:
         assert str(word) not in decisions[0].reason, "a decision names no patient data"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("PatientAge", "0Y"), ("PatientWeight", "heavy"), ("StationName", "s" * 17)]
+)
+def test_what_need_not_be_there_is_left_out_where_it_breaks_the_standard(keyword: str, value: str) -> None:
+    headers = _headers(PatientAge="045Y", PatientWeight="71.5", StationName="MR1")
+    assert keyword in _clean(headers)[0][0]
+    headers[1][keyword]._value = value
+    cleaned, decisions = _clean(headers)
+    assert [keyword in ds for ds in cleaned] == [True, False, True]
+    assert [(decision.code, decision.subject) for decision in decisions] == [("header_emptied", keyword)]
+    assert value not in decisions[0].reason, "a decision names no patient data"
 
 
 def test_what_is_missing_is_there_and_empty_afterwards() -> None:
@@ -63,7 +87,7 @@ def test_what_is_missing_is_there_and_empty_afterwards() -> None:
     for ds in headers:
         for keyword in ("AccessionNumber", "ReferringPhysicianName", "PatientBirthDate"):
             delattr(ds, keyword)
-    cleaned, decisions = clean_source_headers(headers)
+    cleaned, decisions = _clean(headers)
     assert decisions == ()
     for keyword in ("AccessionNumber", "ReferringPhysicianName", "PatientBirthDate"):
         assert keyword in cleaned[2]
@@ -74,7 +98,7 @@ def test_the_original_is_left_alone() -> None:
     headers = _headers()
     headers[0]["PatientSex"]._value = "0000"
     before = deepcopy(headers)
-    clean_source_headers(headers)
+    _clean(headers)
     assert headers == before
     assert headers[0].PatientSex == "0000"
 
@@ -90,7 +114,7 @@ def test_the_original_is_left_alone() -> None:
     ],
 )
 def test_names_of_every_character_set_become_unicode(character_set: object, name: str) -> None:
-    cleaned, decisions = clean_source_headers(
+    cleaned, decisions = _clean(
         _headers(SpecificCharacterSet=character_set, PatientName=name, ReferringPhysicianName=name)
     )
     assert decisions == ()
@@ -109,5 +133,30 @@ def test_without_a_place_in_space_there_is_no_result(keyword: str) -> None:
     headers = _headers()
     delattr(headers[1], keyword)
     with pytest.raises(UnusableSource, match=keyword) as caught:
-        clean_source_headers(headers)
+        _clean(headers)
     assert caught.value.reason is ResultReason.SOURCE_HEADERS
+
+
+@pytest.mark.parametrize(
+    ("attribute", "syntax", "said"),
+    [
+        ("01", ExplicitVRLittleEndian, True),
+        ("00", JPEGLSNearLossless, True),
+        ("00", JPEG2000, True),
+        ("00", JPEG2000Lossless, False),
+        ("", JPEGLosslessSV1, False),
+    ],
+)
+def test_pixels_that_lost_something_on_their_way_are_told(attribute: str, syntax: str, *, said: bool) -> None:
+    headers = _headers()
+    for ds in headers:
+        ds.LossyImageCompression, ds.file_meta.TransferSyntaxUID = attribute, syntax
+    _, decisions = _clean(headers)
+    assert [decision.code for decision in decisions] == ["lossy_source"] * said
+
+
+def test_one_place_of_several_is_enough_to_refuse() -> None:
+    headers = _headers()
+    headers[2].PixelSpacing = None
+    with pytest.raises(UnusableSource, match="PixelSpacing"):
+        _clean(headers)

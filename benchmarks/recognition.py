@@ -1,0 +1,254 @@
+"""How well the weighting of a volume, and T1 before from T1 after contrast agent, are told by voxels alone.
+
+    python -m benchmarks.recognition [--learn]      # about 20 minutes; writes benchmarks/recognition.md
+
+Measures every volume of the shared data (GLIONODE_TEST_DATA), cross-validates by patient over the two sets that are
+learned from (lgg, brats) and applies the shipped parameters to the sets that are not (dicom, native, vendors). With
+--learn it first learns the parameters from all patients of lgg and brats, writes conversion/tissue_contrast.npz and
+prints SCALES and WEIGHTS for conversion/enhancement.py. Needs tifffile, imagecodecs and nibabel.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.recognition_data import data_folder
+from benchmarks.recognition_measuring import (
+    FOLDS,
+    LEARNED,
+    Pair,
+    Sample,
+    held_out,
+    judged,
+    learn_all,
+    learned,
+    measured,
+    ordered,
+)
+from conversion.enhancement import CONFIDENT as ORDER_CONFIDENT
+from conversion.tissue_contrast import CONFIDENT, WEIGHTINGS, shipped_model
+
+Shares = NDArray[np.float64] | None
+
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+ANSWERS = (*WEIGHTINGS, "none")
+SOURCES = ("lgg", "brats", "native", "dicom", "vendors")
+ROLES = ("T1", "T1CE", "T2", "FLAIR")
+
+HEAD = """# Recognition by voxels alone
+
+Made by `python -m benchmarks.recognition`. No header, no time and no name is read. Figures for lgg and brats come from
+{folds}-fold cross-validation by patient; dicom, native and vendors were never learned from. The shipped parameters
+are learned from all patients of lgg and brats, so those patients must not be used to judge them.
+
+Spacing of lgg is not recorded: 0.94 mm pixels and slices over 140 mm (1.5 to 6.5 mm apart) are assumed.
+"""
+
+
+ROLES_TEXT = """## Roles: both steps together
+
+`alone`: a T1-weighted volume whose patient has no second one to compare it with; it is T1-weighted, more is not asked.
+"""
+
+WEIGHTING_TEXT = """## Weighting of one volume
+
+Confident from {confident}. T1 stands for both T1 and T1 after contrast agent.
+"""
+
+CHANGED_TEXT = """Changed at random (gain curve, shading, blur, noise, fewer slabs, skull removed, mask moved), held-out
+patients: {line}.
+
+Calibration over held-out volumes, as they are and changed:
+"""
+
+TRANSFER_TEXT = "Transfer: learned from some sets, tried on another.\n"
+
+ORDER_TEXT = """## T1 before and after contrast agent
+
+Confident from {confident}. The weights are four numbers in `conversion/enhancement.py`.
+"""
+
+ONE_BY_ONE_TEXT = """## One by one: what was never learned from, and all that is not right
+
+T1 / T1 and T1CE / T1CE are pairs of one kind, which ought to be undecided (none). ADC and DWI ought to be none.
+"""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def answer(shares: Shares, threshold: float = CONFIDENT) -> str:
+    """Return the recognised weighting or ``none``."""
+    return WEIGHTINGS[int(shares.argmax())] if shares is not None and shares.max() >= threshold else "none"
+
+
+def confusion(samples: Sequence[Sample], said: dict[int, Shares]) -> str:
+    """Return answers against truth for each data set."""
+    count = Counter((s.source, s.truth, answer(said[id(s)])) for s in samples)
+    keys = sorted({(source, truth) for source, truth, _ in count}, key=lambda key: SOURCES.index(key[0]))
+    return table(
+        ("set", "truth", *(f"said {name}" for name in ANSWERS)),
+        ((*key, *(count[*key, name] for name in ANSWERS)) for key in keys),
+    )
+
+
+def by_threshold(samples: Sequence[Sample], said: dict[int, Shares]) -> str:
+    """Return wrong answers and abstentions at several thresholds."""
+    rows = []
+    for threshold in THRESHOLDS:
+        answers = [(s.truth, answer(said[id(s)], threshold)) for s in samples]
+        wrong = sum(a not in (t, "none") for t, a in answers)
+        none = sum(a == "none" for _, a in answers)
+        rows.append((threshold, len(answers), wrong, f"{none} ({none / len(answers):.1%})"))
+    return table(("threshold", "volumes", "wrong", "abstentions"), rows)
+
+
+def calibration(samples: Sequence[Sample], said: dict[int, list[Shares]]) -> str:
+    """Return how often answers of a confidence are right, over volumes as they are and changed."""
+    sure, right = [], []
+    for s in samples:
+        for shares in said[id(s)]:
+            if shares is not None:
+                sure.append(float(shares.max()))
+                right.append(answer(shares, 0) == s.truth)
+    edges = (0.0, 0.6, 0.8, 0.9, 0.95, 0.99, 1.001)
+    place = np.digitize(sure, edges) - 1
+    rows = []
+    for k in range(len(edges) - 1):
+        here = place == k
+        if here.any():
+            means = (float(np.array(sure)[here].mean()), float(np.array(right)[here].mean()))
+            rows.append((f"{edges[k]} to {min(edges[k + 1], 1.0)}", int(here.sum()), *(f"{v:.3f}" for v in means)))
+    return table(("confidence", "volumes", "mean confidence", "share right"), rows)
+
+
+def transfer(samples: Sequence[Sample]) -> str:
+    """Return what a model says of a set that it has not seen, learned from other sets only."""
+    rows = []
+    for sources, target in ((("brats",), "lgg"), (("lgg", "brats"), "dicom"), (("lgg", "brats"), "native")):
+        model = learned([s for s in samples if s.source in sources])
+        tried = [s for s in samples if s.source == target and s.truth in WEIGHTINGS]
+        answers = [(s.truth, answer(judged(model, s.measurements))) for s in tried]
+        wrong, none = sum(a not in (t, "none") for t, a in answers), sum(a == "none" for _, a in answers)
+        rows.append((" + ".join(sources), target, len(answers), wrong, none))
+    return table(("learned from", "tried on", "volumes", "wrong", "abstentions"), rows)
+
+
+def roles(samples: Sequence[Sample], said: dict[int, Shares], couples: Sequence[Pair], after: dict[int, float]) -> str:
+    """Return the four roles: weighting of each volume, then order of the T1-weighted ones of a patient."""
+    order: dict[tuple[str, str], list[float]] = {}
+    for pair in (p for p in couples if not p.alike):
+        first, second = pair.name.split(" / ")
+        order.setdefault((pair.patient, first), []).append(1 - after[id(pair)])
+        order.setdefault((pair.patient, second), []).append(after[id(pair)])
+    count: Counter[tuple[str, str, str]] = Counter()
+    for s in (s for s in samples if s.sequence in ROLES):
+        role = answer(said[id(s)])
+        if role == "T1":
+            found = order.get((s.patient, f"{s.sequence} {s.number}".strip()), [])
+            best = max(found, key=lambda p: abs(p - 0.5), default=None)
+            role = "alone" if best is None else _role(best)
+        count[s.source, s.sequence, role] += 1
+    answers = (*ROLES, "none", "alone")
+    keys = sorted({key[:2] for key in count}, key=lambda key: (SOURCES.index(key[0]), ROLES.index(key[1])))
+    rows = [(*key, *(count[*key, name] for name in answers)) for key in keys]
+    total = sum(n for (_, _, said_role), n in count.items() if said_role != "alone")
+    wrong = sum(n for (_, truth, said_role), n in count.items() if said_role not in (truth, "none", "alone"))
+    none = sum(n for (_, _, said_role), n in count.items() if said_role == "none")
+    line = f"\n**{total} volumes: {wrong} wrong, {none} abstentions ({none / total:.1%}).**\n"
+    return table(("set", "truth", *(f"said {name}" for name in answers)), rows) + line
+
+
+def _role(after: float) -> str:
+    if max(after, 1 - after) < ORDER_CONFIDENT:
+        return "none"
+    return "T1CE" if after > 0.5 else "T1"
+
+
+def order_table(couples: Sequence[Pair], after: dict[int, float]) -> str:
+    """Return how often the order of a pair is told, at several thresholds."""
+    rows = []
+    for threshold in THRESHOLDS:
+        for sources in (LEARNED, ("native", "dicom")):
+            values = [after[id(p)] for p in couples if p.source in sources and not p.alike]
+            wrong = sum(v <= 1 - threshold for v in values)
+            none = sum(1 - threshold < v < threshold for v in values)
+            rows.append((threshold, " + ".join(sources), len(values), wrong, f"{none} ({none / len(values):.1%})"))
+    return table(("threshold", "sets", "pairs", "wrong", "abstentions"), rows)
+
+
+def strangers(
+    samples: Sequence[Sample], said: dict[int, Shares], couples: Sequence[Pair], after: dict[int, float]
+) -> str:
+    """Return every volume and pair that was not learned from, and all that are not right, one by one."""
+    rows = []
+    for s in samples:
+        shares = said[id(s)]
+        if s.source != "vendors" and (s.source not in LEARNED or answer(shares) != s.truth):
+            text = s.why or "farther than anything seen"
+            if shares is not None:
+                text = ", ".join(f"{n} {v:.3f}" for n, v in zip(WEIGHTINGS, shares, strict=True))
+            rows.append((s.source, s.patient, f"{s.sequence} {s.number}", answer(shares), text))
+    rows += [
+        (p.source, p.patient, p.name, _role(after[id(p)]), f"second is after {after[id(p)]:.3f}")
+        for p in couples
+        if p.source not in LEARNED or after[id(p)] < ORDER_CONFIDENT
+    ]
+    return table(("set", "patient", "volume or pair", "said", "probabilities"), rows)
+
+
+def report(samples: Sequence[Sample], couples: Sequence[Pair]) -> str:
+    """Return the whole page."""
+    held = held_out(samples)
+    after = ordered(couples)
+    model = shipped_model()
+    said: dict[int, Shares] = {
+        id(s): held[id(s)][0] if id(s) in held else judged(model, s.measurements) for s in samples
+    }
+    own = [s for s in samples if s.source in LEARNED]
+    known = [s for s in samples if s.truth in WEIGHTINGS]
+    every = {id(s): held[id(s)] for s in own}
+    changes = {id(s): held[id(s)][1:] for s in own}
+    flat = [(s, shares) for s in own for shares in changes[id(s)]]
+    wrong = sum(answer(shares) not in (s.truth, "none") for s, shares in flat)
+    none = sum(answer(shares) == "none" for s, shares in flat)
+    changed_line = f"{len(flat)} volumes, {wrong} wrong, {none} abstentions ({none / len(flat):.1%}) at {CONFIDENT}"
+    parts = [
+        HEAD.format(folds=FOLDS),
+        ROLES_TEXT,
+        roles(samples, said, couples, after),
+        WEIGHTING_TEXT.format(confident=CONFIDENT),
+        confusion(samples, said),
+        "Wrong answers and abstentions at other thresholds (all sets):\n",
+        by_threshold(known, said),
+        CHANGED_TEXT.format(line=changed_line),
+        calibration(own, every),
+        TRANSFER_TEXT,
+        transfer(samples),
+        ORDER_TEXT.format(confident=ORDER_CONFIDENT),
+        order_table(couples, after),
+        ONE_BY_ONE_TEXT,
+        strangers(samples, said, couples, after),
+    ]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Measure, learn if asked to, and write the report."""
+    samples, couples = measured(data_folder())
+    if "--learn" in sys.argv[1:]:
+        learn_all(samples, couples)
+    text = report(samples, couples)
+    (Path(__file__).parent / "recognition.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Measures the registration: known moves, reference transforms, the gate, alternatives, time and memory.
+
+Run ``python benchmarks/registration.py`` (about an hour on one core) or with ``--quick`` (minutes); it writes
+``benchmarks/registration.md``. The data are found by ``GLIONODE_TEST_DATA``, by default ``../shared/data``.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this folder holds a conversion.py of its own
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.recognition_data import brats, data_folder
+from benchmarks.registration_alternatives import compare
+from benchmarks.registration_cases import Pair, known_moves, native_references, whole_heads, wrong_pairs
+from conversion.alignment import align, resample
+from conversion.errors import RegistrationFailed
+from conversion.registration import Registration, register
+from conversion.registration_quality import doubts
+from conversion.sequences import Role
+from conversion.volume import Grid, ImageVolume
+from tests.support.moved_volumes import degraded, errors_mm, random_move, shifted_grid, tissue_mm
+
+SEED = 20261121
+REPORT = Path(__file__).with_suffix(".md")
+SHAPE = (160, 256, 256)
+Row = tuple[str, ...]
+
+
+def main() -> None:
+    """Measure and write the report, or in a child process one figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="every eighth patient only; writes no report")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--every", type=int, default=1, help="take every n-th patient")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    folder = data_folder()
+    if chosen.memory:
+        print(json.dumps(_study_of_four(folder)))
+        return
+    every = 8 if chosen.quick else chosen.every
+    accuracy, gate = _accuracy(folder, every, chosen.seed)
+    references = [_reference(pair) for pair in native_references(folder)]
+    gate += _gate(folder, every, chosen.seed)
+    others = compare(folder, 8 * every, chosen.seed)
+    text = _report(accuracy, references, gate, others, _cost(folder))
+    print(text)
+    if not chosen.quick:
+        REPORT.write_text(text)
+
+
+def _tried(fixed: ImageVolume, moving: ImageVolume) -> Registration | None:
+    try:
+        return register(fixed, moving)
+    except RegistrationFailed:
+        return None
+
+
+def _accuracy(folder: Path, every: int, seed: int) -> tuple[list[Row], list[Row]]:
+    """Return the errors by group, and what the gate said of them."""
+    errors: dict[str, list[NDArray[np.float64]]] = {}
+    verdicts: dict[str, list[str]] = {}
+    slices: dict[str, float] = {}
+    for pair in (*known_moves(folder, every, seed), *whole_heads(folder, every, seed)):
+        found = _tried(pair.fixed, pair.moving)
+        verdicts.setdefault(pair.group, []).append(_verdict(found))
+        slices[pair.group] = max(pair.slice_mm, slices.get(pair.group, 0.0))
+        if found is None or pair.move is None:
+            continue
+        still = np.eye(4) if pair.unmoved is None else register(pair.fixed, pair.unmoved).matrix
+        error = errors_mm(found.matrix, pair.move @ still, tissue_mm(pair.fixed))
+        errors.setdefault(pair.group, []).append(error)
+        print(f"{pair.group}: {pair.name}: {np.median(error):.2f} mm, {_verdict(found)}", flush=True)
+    rows = []
+    for group, values in errors.items():
+        every_point = np.concatenate(values)
+        medians = [float(np.median(error)) for error in values]
+        figures = (np.median(every_point), np.percentile(every_point, 95), max(medians))
+        rows.append((group, str(len(values)), f"{slices[group]:.1f}", *(f"{figure:.2f}" for figure in figures)))
+    return rows, [(f"right: {group}", *_counts(said)) for group, said in verdicts.items()]
+
+
+def _verdict(found: Registration | None) -> str:
+    if found is None:
+        return "refused"
+    return "declared" if doubts(found) else "passed"
+
+
+def _counts(said: list[str]) -> Row:
+    return (str(len(said)), *(str(said.count(verdict)) for verdict in ("passed", "declared", "refused")))
+
+
+def _gate(folder: Path, every: int, seed: int) -> list[Row]:
+    said: dict[str, list[str]] = {}
+    for pair in wrong_pairs(folder, every, seed):
+        found = _tried(pair.fixed, pair.moving)
+        said.setdefault(_label(pair, found), []).append(_verdict(found))
+        print(f"{_label(pair, found)}: {pair.name}: {_verdict(found)}", flush=True)
+    return [(group, *_counts(verdicts)) for group, verdicts in said.items()]
+
+
+def _label(pair: Pair, found: Registration | None) -> str:
+    """Return the row of a pair: cut volumes count as right or wrong by where they ended, in what is left of them."""
+    if pair.move is None:
+        return f"wrong: {pair.group}"
+    if found is None:
+        return f"cut: {pair.group}, place unknown"
+    back = np.linalg.inv(pair.moving.grid.affine) @ pair.move
+    points = tissue_mm(pair.fixed, 20_000)
+    index = points @ back[:3, :3].T + back[:3, 3]
+    inside = np.all((index > -0.5) & (index < np.array(pair.moving.grid.shape) - 0.5), axis=1)
+    error = float(np.median(errors_mm(found.matrix, pair.move, points[inside])))
+    return f"cut: {pair.group}, {'within' if error <= 2.0 else 'beyond'} 2 mm"
+
+
+def _reference(pair: Pair) -> Row:
+    found = register(pair.fixed, pair.moving)
+    error = errors_mm(found.matrix, pair.move, tissue_mm(pair.fixed, 20_000))
+    return (pair.name, *(f"{figure:.2f}" for figure in (np.median(error), np.percentile(error, 95), error.max())))
+
+
+def _large(volume: ImageVolume) -> ImageVolume:
+    """Return a patient on 256 by 256 by 160 voxels."""
+    spacing = np.array([1.0, 0.94, 0.94])
+    affine = np.eye(4)
+    affine[:3, :3] = volume.grid.directions * spacing
+    middle = tissue_mm(volume).mean(axis=0)
+    affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(SHAPE) - 1) / 2)
+    return resample(volume, Grid(shape=SHAPE, affine=affine, frame_of_reference_uid="1.2.3"))
+
+
+def _four(folder: Path) -> dict[Role, ImageVolume]:
+    case = next(brats(folder))
+    rng = np.random.default_rng(SEED)
+    volumes = {Role(name): degraded(_large(volume), rng) for name, volume in case.volumes.items()}
+    middle = tissue_mm(volumes[Role.T1CE]).mean(axis=0)
+    return {
+        role: volume if role is Role.T1CE else shifted_grid(volume, random_move(rng, middle))
+        for role, volume in volumes.items()
+    }
+
+
+def _study_of_four(folder: Path) -> dict[str, float]:
+    """Align four large volumes in this process alone and return its figures."""
+    volumes = _four(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    began = time.perf_counter()
+    align(volumes, Role.T1CE)
+    took = time.perf_counter() - began
+    return {"before_gib": before, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "s": took}
+
+
+def _cost(folder: Path) -> list[Row]:
+    volumes = _four(folder)
+    fixed = volumes[Role.T1CE]
+    unit = _seconds(lambda: resample(volumes[Role.T1], fixed.grid), 5)
+    rows = []
+    for role in (Role.T1, Role.T2, Role.FLAIR):
+        took = _seconds(lambda role=role: register(fixed, volumes[role]), 3)
+        rows.append((f"T1CE and {role}", f"{took:.1f} s", f"{took / unit:.0f}"))
+    command = [sys.executable, __file__, "--memory"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout  # noqa: S603
+    study = json.loads(said)
+    rows.append(("a study of four, aligned and resampled", f"{study['s']:.1f} s", f"{study['s'] / unit:.0f}"))
+    peak = f"{study['peak_gib']:.2f} GiB ({study['before_gib']:.2f} GiB before it began)"
+    return [*rows, ("peak memory of its process", peak, "")]
+
+
+def _seconds(work: Callable[[], object], times: int) -> float:
+    """Return the shortest of several runs: what else the machine does only ever adds."""
+    said = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        said.append(time.perf_counter() - began)
+    return min(said)
+
+
+def _table(head: Row, rows: Iterable[Row]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _report(accuracy: list[Row], references: list[Row], gate: list[Row], others: list[Row], cost: list[Row]) -> str:
+    parts = [
+        "# Registration\n\nMade by `python benchmarks/registration.py`; every figure comes from it.",
+        "## Known moves\n\nRandom moves of up to ± 20° about each axis and ± 25 mm along each, of real volumes: "
+        "skull-stripped patients (BraTS) scanned again on a tilted grid with axes in any order, and real series "
+        "(whole heads of two scanners at 6 mm, a stripped brain at 2.5 to 5 mm) whose grid was moved. Both volumes "
+        "have 4 % Rician noise and their own shading (about 30 %). Target registration error over the tissue in mm; two "
+        "sequences are measured against the same pair registered without the move. Worst: the largest median of a "
+        "pair.\n\n" + _table(("pairs", "number", "thickest slice", "median", "95th percentile", "worst"), accuracy),
+        "## Reference transforms\n\nTCGA-DU-7294 on its native grids against the rigid transforms of ANTs (T1 to each) "
+        "over the brain, in mm.\n\n" + _table(("sequence", "median", "95th percentile", "largest"), references),
+        "## The gate\n\nPassed: used without remark. Declared: used, with a decision that says what is doubtful. "
+        "Refused: left out, with a decision.\n\n"
+        + _table(("pairs", "number", "passed", "declared", "refused"), sorted(gate)),
+        "## Alternatives\n\nMedian target registration error in mm of T1CE to T1CE (one sequence) and T1CE to FLAIR "
+        "(two), started 4 mm and 4° beside the truth; two sequences against the data set's own alignment, which is no "
+        "better than some tenths of a millimetre.\n\n"
+        + _table(("setting", "one, 1 mm", "one, 5 mm", "two, 1 mm", "two, 5 mm", "worst", "s a pair"), others),
+        f"## Time and memory\n\nVolumes of 256 by 256 by 160 on this machine ({os.cpu_count()} cores); the ratio is to "
+        "one linear resampling of such a volume. One registration uses one core.\n\n"
+        + _table(("work", "figure", "ratio"), cost),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Other ways to register, from the same start and on the same volumes, so that each choice has its number."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from benchmarks.recognition_data import brats
+from benchmarks.registration_cases import FINE_MM, THICK_MM
+from conversion import mutual_information, pyramid, registration_search
+from conversion.mutual_information import matrix_of, rigid_transform
+from conversion.pyramid import Level, Pyramid, build_pyramid
+from conversion.volume import ImageVolume
+from tests.support.moved_volumes import degraded, errors_mm, move, random_move, scanned, tissue_mm
+
+__all__ = ["Alternative", "alternatives", "compare"]
+
+Optimiser = Callable[[sitk.ImageRegistrationMethod, float], None]
+POINTS = (16_000, 50_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """One set of choices; the defaults are the product's."""
+
+    name: str
+    metric: str = "mutual information"
+    optimiser: str = "gradient descent"
+    points: tuple[int, int] = POINTS
+    flattening_mm: float = pyramid.FLATTENING_MM
+    finest_mm: float = 2.0
+    thicker_fixed: bool = True
+    masked: bool = True
+
+
+def alternatives() -> list[Alternative]:
+    """Return the product's choice first, then one change at a time."""
+    return [
+        Alternative(name="as shipped"),
+        Alternative(name="no flattening", flattening_mm=1e4),
+        Alternative(name="flattening over 30 mm", flattening_mm=30.0),
+        Alternative(name="correlation", metric="correlation"),
+        Alternative(name="joint histogram mutual information", metric="joint histogram"),
+        Alternative(name="conjugate gradient, line search", optimiser="conjugate gradient"),
+        Alternative(name="LBFGS", optimiser="LBFGS"),
+        Alternative(name="Powell", optimiser="Powell"),
+        Alternative(name="10,000 points", points=(4_000, 10_000)),
+        Alternative(name="200,000 points", points=(16_000, 200_000)),
+        Alternative(name="finest level 1 mm", finest_mm=1.0),
+        Alternative(name="points always in the fixed volume", thicker_fixed=False),
+        Alternative(name="no mask", masked=False),
+    ]
+
+
+def compare(folder: Path, every: int, seed: int) -> list[tuple[str, ...]]:
+    """Return rows: name, median error in mm of one and two sequences at 1 mm and 5 mm slices, worst, seconds a pair.
+
+    Every run starts 4 mm and 4° beside the truth, so that this compares the last steps and not the search.
+    """
+    cases = list(brats(folder))[::every]
+    rows = []
+    for choice in alternatives():
+        errors: dict[str, list[float]] = {}
+        seconds = []
+        with (
+            patch.object(pyramid, "FLATTENING_MM", choice.flattening_mm),
+            patch.object(pyramid, "LEVELS_MM", (8.0, 4.0, choice.finest_mm)),
+        ):
+            for number, case in enumerate(cases):
+                for group, error, took in _one_case(choice, case.volumes, np.random.default_rng((seed, number, 2))):
+                    errors.setdefault(group, []).append(error)
+                    seconds.append(took)
+        worst = max(max(values) for values in errors.values())
+        medians = [f"{np.median(errors[g]):.2f}" if g in errors else "-" for g in ("1 1", "1 5", "2 1", "2 5")]
+        rows.append((choice.name, *medians, f"{worst:.2f}", f"{np.mean(seconds):.1f}"))
+        print(" | ".join(rows[-1]), flush=True)
+    return rows
+
+
+def _one_case(
+    choice: Alternative, volumes: dict[str, ImageVolume], rng: np.random.Generator
+) -> list[tuple[str, float, float]]:
+    fixed, points = degraded(volumes["T1CE"], rng), tissue_mm(volumes["T1CE"])
+    truth, aside = random_move(rng, points.mean(axis=0)), move((4, -4, 4), (4, 4, -4), points.mean(axis=0))
+    said = []
+    for spacing, thick in ((FINE_MM, "1"), (THICK_MM, "5")):
+        for count, sequence in (("1", "T1CE"), ("2", "FLAIR")):
+            if count == "2" and choice.metric == "correlation":
+                continue
+            moving = degraded(scanned(volumes[sequence], truth, rng, spacing), rng)
+            began = time.perf_counter()
+            found = _registered(choice, fixed, moving, truth @ aside)
+            took = time.perf_counter() - began
+            said.append((f"{count} {thick}", float(np.median(errors_mm(found, truth, points))), took))
+    return said
+
+
+def _registered(
+    choice: Alternative, fixed: ImageVolume, moving: ImageVolume, start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    ends = build_pyramid(fixed), build_pyramid(moving)
+    swapped = choice.thicker_fixed and ends[1].coarsest_mm > 1.2 * ends[0].coarsest_mm
+    first, second = reversed(ends) if swapped else ends
+    matrix = np.linalg.inv(start) if swapped else start
+    transform = rigid_transform(matrix, first.centre_mm)
+    for level in (1, 2):
+        steps = registration_search.STEPS_MM[level]
+        _descend(choice, first, second, transform, level, steps)
+    found = matrix_of(transform)
+    return np.asarray(np.linalg.inv(found)) if swapped else found
+
+
+def _descend(
+    choice: Alternative,
+    fixed: Pyramid,
+    moving: Pyramid,
+    transform: sitk.Transform,
+    level: int,
+    steps: tuple[float, float],
+) -> None:
+    seen: Level = fixed.levels[level].boxed() if choice.masked else fixed.levels[level]
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)
+    method.SetNumberOfWorkUnits(1)
+    _metric(method, choice.metric)
+    inside = np.count_nonzero(sitk.GetArrayViewFromImage(seen.mask)) if choice.masked else seen.mask.GetNumberOfPixels()
+    share = min(1.0, choice.points[level - 1] / inside)
+    if choice.masked:
+        method.SetMetricFixedMask(seen.mask)
+    if share < 1:
+        method.SetMetricSamplingStrategy(method.REGULAR)
+        method.SetMetricSamplingPercentage(share, mutual_information.DESCENT_SEED)
+    method.SetInterpolator(sitk.sitkLinear)
+    _optimiser(method, choice.optimiser, steps)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(transform, inPlace=True)
+    method.Execute(seen.image, moving.levels[level].image)
+
+
+def _metric(method: sitk.ImageRegistrationMethod, name: str) -> None:
+    if name == "correlation":
+        method.SetMetricAsCorrelation()
+    elif name == "joint histogram":
+        method.SetMetricAsJointHistogramMutualInformation(mutual_information.DESCENT_BINS)
+    else:
+        method.SetMetricAsMattesMutualInformation(mutual_information.DESCENT_BINS)
+
+
+def _optimiser(method: sitk.ImageRegistrationMethod, name: str, steps: tuple[float, float]) -> None:
+    if name == "conjugate gradient":
+        method.SetOptimizerAsConjugateGradientLineSearch(
+            learningRate=steps[0], numberOfIterations=30, convergenceMinimumValue=1e-7, convergenceWindowSize=6
+        )
+    elif name == "LBFGS":
+        method.SetOptimizerAsLBFGS2(solutionAccuracy=1e-5, numberOfIterations=30)
+    elif name == "Powell":
+        method.SetOptimizerAsPowell(
+            numberOfIterations=8, maximumLineIterations=20, stepLength=steps[0], stepTolerance=1e-3
+        )
+    else:
+        method.SetOptimizerAsRegularStepGradientDescent(
+            learningRate=steps[0],
+            minStep=steps[1],
+            numberOfIterations=mutual_information.ITERATIONS,
+            relaxationFactor=mutual_information.RELAXATION,
+            gradientMagnitudeTolerance=mutual_information.GRADIENT_TOLERANCE,
+        )

@@ -1,0 +1,146 @@
+"""What pixels say about a series: the contrast of tissues, and what a contrast agent changed between two series."""
+
+import math
+from collections.abc import Callable, Container, Iterable, Sequence
+
+from conversion.contrast_agent import AGENT_PRIOR, same_protocol
+from conversion.decision import Evidence
+from conversion.enhancement import enhancement
+from conversion.geometry_evidence import MINIMUM_SLICES, plane_of
+from conversion.sequences import ABSTAINED, WEIGHTINGS
+from conversion.stack import stack_slices
+from conversion.study import Series, SeriesUID
+from conversion.tissue_contrast import tissue_contrast
+from conversion.volume import ImageVolume
+from conversion.weighing import log_odds
+
+__all__ = ["enhancement_evidence", "next_pair", "shows_enough", "tissue_evidence"]
+
+SeriesKey = tuple[SeriesUID, str]
+
+TISSUE_LIMIT = 3.0
+"""Most that the tissue contrast weighs for or against a weighting: less than clear times, more than words."""
+
+JUDGED = 0.5
+"""Weight for all weightings of a volume that could be judged: diffusion, maps and pictures mostly cannot."""
+
+UNDECIDED = 1.05
+"""Weightings whose probabilities are as even as this, as a multiple of their mean, were not judged."""
+
+ENHANCEMENT_LIMIT = 4.0
+"""Most that the difference of two series weighs: as much as a contrast tag."""
+
+MAXIMUM_PAIRS = 3
+"""Most pairs of T1-weighted series that are registered and compared; each takes seconds."""
+
+MINIMUM_EXTENT_MM = 60.0
+"""A slab thinner than this shows too little of a head to be judged or to carry a role."""
+
+
+def shows_enough(series: Series) -> bool:
+    """Tell whether a series covers enough of a head to be judged by its pixels, or to be given a role.
+
+    Raises
+    ------
+    BrokenGeometry
+        When its slices make no volume.
+    """
+    if len(series.images) < MINIMUM_SLICES:
+        return False
+    grid = stack_slices(series).grid
+    return bool(grid.shape[0] * grid.spacing_mm[0] >= MINIMUM_EXTENT_MM)
+
+
+def tissue_evidence(series: Series, read: Callable[[Series], ImageVolume]) -> tuple[Evidence, ...]:
+    """Return what the contrast of tissues speaks for and against; nothing where too little of a head is shown.
+
+    Raises
+    ------
+    ConversionError
+        When the series cannot be read.
+    """
+    if not shows_enough(series):
+        return ()
+    found = tissue_contrast(read(series))
+    even = 1.0 / len(found.probabilities)
+    shares = {str(kind): share for kind, share in found.probabilities.items()}
+    if max(shares.values()) < even * UNDECIDED:
+        return (Evidence(source="pixels", kind=ABSTAINED, weight=0.0, says=found.reason),)
+    return tuple(
+        Evidence(
+            source="pixels",
+            kind=str(kind),
+            weight=max(-TISSUE_LIMIT, min(TISSUE_LIMIT, log_odds(shares[kind], 9.0) - log_odds(even, 9.0) + JUDGED)),
+            says=f"{kind} {shares[kind]:.0%} by tissue contrast: {found.reason}",
+        )
+        for kind in WEIGHTINGS
+        if kind in shares
+    )
+
+
+def next_pair(
+    candidates: Sequence[Series], unsettled: Container[SeriesKey], compared: Sequence[tuple[SeriesKey, SeriesKey]]
+) -> tuple[Series, Series] | None:
+    """Choose the T1-weighted series to compare next: those not compared yet, and of these the most alike.
+
+    Parameters
+    ----------
+    candidates
+        T1-weighted series that can be read, in any order.
+    unsettled
+        Which of them may still be before or after contrast agent; the first comparison is made in any case.
+    compared
+        Pairs that were compared already.
+    """
+    if len(compared) >= MAXIMUM_PAIRS:
+        return None
+    ordered = sorted(candidates, key=lambda series: (series.number, series.key))
+    times = [key for pair in compared for key in pair]
+    pairs = [
+        (a, b)
+        for k, a in enumerate(ordered)
+        for b in ordered[k + 1 :]
+        if (a.key, b.key) not in compared and (not compared or a.key in unsettled or b.key in unsettled)
+    ]
+    return min(
+        pairs, key=lambda pair: (times.count(pair[0].key) + times.count(pair[1].key), _unlikeness(*pair)), default=None
+    )
+
+
+def _unlikeness(first: Series, second: Series) -> tuple[float, ...]:
+    """Order pairs: the same protocol, the same plane, the same kind of volume, the finer and the earlier series."""
+    sizes = [_voxel_ml(first), _voxel_ml(second)]
+    return (
+        float(not same_protocol(first, second)),
+        float(plane_of(first) != plane_of(second)),
+        float(first.acquisition.dimensions != second.acquisition.dimensions),
+        round(abs(math.log(sizes[0] / sizes[1])), 1),
+        round(max(sizes), 6),
+        float(first.number),
+        float(second.number),
+    )
+
+
+def _voxel_ml(series: Series) -> float:
+    return stack_slices(series).grid.voxel_volume_ml
+
+
+def enhancement_evidence(
+    first: Series, second: Series, read: Callable[[Series], ImageVolume]
+) -> Iterable[tuple[Series, Evidence]]:
+    """Return, for both series of a pair, what their difference says of a contrast agent.
+
+    Raises
+    ------
+    ConversionError
+        When one cannot be read or they cannot be brought together.
+    """
+    found = enhancement(read(first), read(second))
+    after = float(found.second_is_after)
+    # That one of two equal scans is brighter where agents go says that one was given: the prior against it falls away.
+    # Two different sequences differ without any agent, so theirs has to overcome the prior.
+    given = -AGENT_PRIOR if same_protocol(first, second) else 0.0
+    says = f"{first.name} first, {second.name} second: {found.reason}"
+    for series, share in ((first, 1.0 - after), (second, after)):
+        weight = log_odds(share, ENHANCEMENT_LIMIT) + given * max(0.0, 2.0 * share - 1.0)
+        yield series, Evidence(source="enhancement", kind="T1CE", weight=weight, says=says)

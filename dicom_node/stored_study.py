@@ -1,0 +1,44 @@
+"""A study that the node holds, as recognition sees it."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from conversion.errors import ConversionReason, UnreadableSeries
+from conversion.reading import read_study
+from conversion.study import Series, Study
+from conversion.volume import ImageVolume
+from dicom_node.database import Database, InstanceRow, ResultRow
+
+__all__ = ["headers_only", "stored_study"]
+
+_STUDIES_KEPT = 16  # at about 1 kB an image
+
+
+def headers_only(series: Series) -> ImageVolume:
+    """Refuse to read pixels, so that recognition rests on headers: quick enough for a page."""
+    sentence = f"{series.name}: pixels are not looked at here"
+    raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
+
+
+def stored_study(database: Database, folder: Path, study_uid: str) -> Study:
+    """Read the headers of a study that the node holds, without the node's own results.
+
+    Raises
+    ------
+    UnusableStudy
+        When it holds no MR series.
+    """
+    own = sa.select(ResultRow.sop_instance_uid)
+    chosen = sa.select(InstanceRow.path).where(
+        InstanceRow.study_uid == study_uid, InstanceRow.current, InstanceRow.sop_instance_uid.not_in(own)
+    )
+    with database.session() as session:
+        paths = session.scalars(chosen.order_by(InstanceRow.path)).all()
+    return _read(tuple(folder / path for path in paths))
+
+
+@lru_cache(maxsize=_STUDIES_KEPT)
+def _read(paths: tuple[Path, ...]) -> Study:
+    return read_study(paths)  # what was received is never written to again, so its paths are its content
