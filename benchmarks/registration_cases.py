@@ -1,5 +1,6 @@
 """Pairs of volumes whose move is known, and pairs that no move brings together, from the shared data sets."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from benchmarks.recognition_data import brats, dicom, native
+from benchmarks.recognition_data import Case, brats, dicom, native
 from conversion.volume import ImageVolume
 from tests.support.moved_volumes import (
     cut,
@@ -21,7 +22,7 @@ from tests.support.moved_volumes import (
     tissue_mm,
 )
 
-__all__ = ["Pair", "known_moves", "native_references", "whole_heads", "wrong_pairs"]
+__all__ = ["Pair", "known_moves", "native_references", "patients", "whole_heads", "wrong_pairs"]
 
 FINE_MM = (1.1, 0.95, 1.05)
 THICK_MM = (5.0, 0.9, 0.9)
@@ -54,9 +55,16 @@ class Pair:
     slice_mm: float = 1.0
 
 
+def patients(folder: Path, every: int, ahead: int = 0) -> Iterator[Case]:
+    """Yield every n-th patient of the stripped set, or the one so many ahead of each; one at a time, they are large."""
+    names = list(json.loads((folder / "brats" / "cases.json").read_text()))
+    for number in range(0, len(names), every):
+        yield from brats(folder, (names[(number + ahead) % len(names)],))
+
+
 def known_moves(folder: Path, every: int, seed: int) -> Iterator[Pair]:
     """Yield the skull-stripped patients, moved: one and two sequences, 1 mm and 5 mm slices."""
-    for number, case in enumerate(list(brats(folder))[::every]):
+    for number, case in enumerate(patients(folder, every)):
         rng = np.random.default_rng((seed, number))
         first, second = (SEQUENCES[k] for k in rng.choice(4, 2, replace=False))
         fixed = case.volumes[first]
@@ -108,10 +116,9 @@ def whole_heads(folder: Path, every: int, seed: int) -> Iterator[Pair]:
 
 def wrong_pairs(folder: Path, every: int, seed: int) -> Iterator[Pair]:
     """Yield pairs that no registration may pass unremarked, and cut volumes, where some are right."""
-    cases = list(brats(folder))
-    for number, case in enumerate(cases[::every]):
+    both = zip(patients(folder, every), patients(folder, every, ahead=7), strict=True)
+    for number, (case, stranger) in enumerate(both):
         rng = np.random.default_rng((seed, number, 1))
-        stranger = cases[(number * every + 7) % len(cases)]
         first, second = (SEQUENCES[k] for k in rng.choice(4, 2, replace=False))
         spacing = (FINE_MM, THICK_MM)[number % 2]
         fixed = degraded(case.volumes[first], rng)

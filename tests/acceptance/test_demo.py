@@ -39,6 +39,7 @@ def test_demo_prints_what_came_back_and_its_link_opens_the_overlay(tmp_path: Pat
     put_peer(node.database, SENDER)  # the node is asked under this title whether it is up
     try:
         node.start()
+        node.wait_for_page(shown["link"])
         with chromium() as browser:
             page = open_study(browser, shown["link"], segments=3)
             show_slice(page, TUMOUR_HEIGHT)

@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from dicom_node.database import Database, open_database
 from dicom_node.peers import Peer, put_peer
 from dicom_node.settings import Settings, read_settings
@@ -62,6 +64,19 @@ class Node:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise self.failure("the node did not start")
             time.sleep(POLL_S)
+
+    def wait_for_page(self, url: str, deadline_s: float = 60.0) -> None:
+        """Wait until the web role, which starts beside the listener, answers under an address."""
+        deadline = time.monotonic() + deadline_s
+        while True:
+            try:
+                httpx.get(url).raise_for_status()
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise self.failure("the web role did not answer") from None
+                time.sleep(POLL_S)
+            else:
+                return
 
     def stop(self) -> None:
         """Ask every role to end, as a service manager does."""

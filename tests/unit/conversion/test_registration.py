@@ -10,42 +10,8 @@ from conversion.errors import ConversionReason, RegistrationFailed
 from conversion.registration import Registration, confirm, register
 from conversion.registration_quality import doubts
 from conversion.volume import Grid, ImageVolume
-from tests.support.dicom_series import axis_aligned
 from tests.support.moved_volumes import degraded, errors_mm, move, shifted_grid, tissue_mm
-
-FRAME = "1.2.3"
-CENTRE_MM = np.array([-25.0, 38.0, 40.0])
-"""Middle of the head in its own coordinates."""
-
-
-def _head(points: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the brightness at points in mm: an uneven ellipsoid with three bodies off every plane of symmetry."""
-    x, y, z = np.moveaxis(points - CENTRE_MM, -1, 0)
-    tissue = 110 + 25 * np.sin(x / 6 + y / 11) + 20 * np.cos(y / 7 - z / 13) + 15 * np.sin(z / 8 + x / 15)
-    brightness = np.where((x / 34) ** 2 + (y / 44) ** 2 + (z / 38) ** 2 < 1, tissue, 0.0)
-    for centre, radius, value in (((12, 15, 8), 10, 220), ((-15, -12, -10), 13, 40), ((8, -24, 16), 7, 300)):
-        distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
-        brightness = np.where(distance < radius, float(value), brightness)
-    return brightness.astype(np.float32)
-
-
-def _points(grid: Grid) -> NDArray[np.float64]:
-    index = np.stack(np.meshgrid(*(np.arange(float(n)) for n in grid.shape), indexing="ij"), axis=-1)
-    return grid.position_mm(index)
-
-
-def _volume(
-    plane: str, spacing_mm: tuple[float, float, float], matrix: NDArray[np.float64] | None = None, frame: str = FRAME
-) -> ImageVolume:
-    """Return the head on a grid around its centre; `matrix` takes LPS mm of the grid to the head's own."""
-    affine = axis_aligned(plane, spacing_mm)
-    shape = tuple(int(np.ceil(100.0 / step)) for step in spacing_mm)
-    affine[:3, 3] = CENTRE_MM - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    grid = Grid(shape=(shape[0], shape[1], shape[2]), affine=affine, frame_of_reference_uid=frame)
-    points = _points(grid)
-    if matrix is not None:
-        points = points @ matrix[:3, :3].T + matrix[:3, 3]
-    return ImageVolume(grid=grid, voxels=_head(points))
+from tests.support.small_head import CENTRE_MM, FRAME, head_volume, points_of
 
 
 def _angle_deg(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -55,13 +21,13 @@ def _angle_deg(first: NDArray[np.float64], second: NDArray[np.float64]) -> float
 
 @pytest.fixture(scope="module")
 def fixed() -> ImageVolume:
-    return _volume("axial", (3.0, 2.0, 2.0))
+    return head_volume("axial", (3.0, 2.0, 2.0))
 
 
 @pytest.fixture(scope="module")
 def moving() -> ImageVolume:
     matrix = move((0.0, 2.0, -3.0), (2.0, 1.0, -2.0), CENTRE_MM)
-    return _volume("axial", (4.0, 2.5, 2.5), np.asarray(np.linalg.inv(matrix)))
+    return head_volume("axial", (4.0, 2.5, 2.5), np.asarray(np.linalg.inv(matrix)))
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +35,10 @@ def found(fixed: ImageVolume, moving: ImageVolume) -> Registration:
     return register(fixed, moving)
 
 
-@pytest.mark.parametrize("plane", ["axial", "coronal"])
-def test_a_known_move_is_found_across_planes_and_contrasts(fixed: ImageVolume, plane: str) -> None:
+def test_a_known_move_is_found_across_planes_and_contrasts(fixed: ImageVolume) -> None:
     """The moving series has dark and bright exchanged, as T1 and T2 have."""
     expected = move((4.0, -3.0, 6.0), (5.0, -4.0, 3.0), CENTRE_MM)
-    moved = _volume(plane, (2.5, 2.0, 2.0), np.asarray(np.linalg.inv(expected), np.float64))
+    moved = head_volume("coronal", (2.5, 2.0, 2.0), np.asarray(np.linalg.inv(expected), np.float64))
     inverted = ImageVolume(grid=moved.grid, voxels=np.where(moved.voxels > 0, 400 - moved.voxels, 0))
     found = register(fixed, inverted)
     assert np.median(errors_mm(found.matrix, expected, tissue_mm(fixed))) < 1.0
@@ -103,7 +68,7 @@ def test_the_largest_moves_are_captured(
     spacing_mm: tuple[float, float, float],
 ) -> None:
     expected = move(turn_deg, shift_mm, CENTRE_MM)
-    placed = shifted_grid(_volume("sagittal", spacing_mm), expected)
+    placed = shifted_grid(head_volume("sagittal", spacing_mm), expected)
     found = register(fixed, degraded(placed, np.random.default_rng(3)))
     error = errors_mm(found.matrix, expected, tissue_mm(fixed))
     assert np.median(error) < 0.5
@@ -114,7 +79,7 @@ def test_the_largest_moves_are_captured(
 def test_another_frame_of_reference_is_brought_together_from_afar(fixed: ImageVolume) -> None:
     far = np.eye(4)
     far[:3, 3] = [150.0, -90.0, 400.0]
-    elsewhere = shifted_grid(_volume("sagittal", (2.5, 2.0, 2.0), frame="1.2.4"), far)
+    elsewhere = shifted_grid(head_volume("sagittal", (2.5, 2.0, 2.0), frame="1.2.4"), far)
     found = register(fixed, elsewhere)
     assert errors_mm(found.matrix, far, tissue_mm(fixed)).max() < 1.0
     assert not found.shared_frame
@@ -160,7 +125,7 @@ def test_a_head_far_outside_the_coil_is_brought_together_and_declared(fixed: Ima
 def test_an_affine_registration_finds_a_stretch(fixed: ImageVolume) -> None:
     stretch = np.diag([1.04, 0.97, 1.03, 1.0])
     stretch[:3, 3] = CENTRE_MM - stretch[:3, :3] @ CENTRE_MM
-    moved = _volume("axial", (2.5, 2.0, 2.0), np.asarray(np.linalg.inv(stretch)))
+    moved = head_volume("axial", (2.5, 2.0, 2.0), np.asarray(np.linalg.inv(stretch)))
     rigid, affine = register(fixed, moved), register(fixed, moved, affine=True)
     points = tissue_mm(fixed)
     assert np.median(errors_mm(affine.matrix, stretch, points)) < 0.5
@@ -172,8 +137,8 @@ def test_an_affine_registration_finds_a_stretch(fixed: ImageVolume) -> None:
 
 def _stranger(seed: int) -> ImageVolume:
     """Return a head that is a little narrower and longer, with other contents."""
-    grid, rng = _volume("axial", (3.0, 2.0, 2.0)).grid, np.random.default_rng(seed)
-    x, y, z = np.moveaxis(_points(grid) - CENTRE_MM, -1, 0)
+    grid, rng = head_volume("axial", (3.0, 2.0, 2.0)).grid, np.random.default_rng(seed)
+    x, y, z = np.moveaxis(points_of(grid) - CENTRE_MM, -1, 0)
     waves = np.sum([np.sin((x * a + y * b + z * c) / 8 + d) for a, b, c, d in rng.normal(size=(12, 4))], axis=0)
     inside = (x / 31) ** 2 + (y / 46) ** 2 + (z / 36) ** 2 < 1
     return ImageVolume(grid=grid, voxels=np.where(inside, 110 + 15 * waves, 0).astype(np.float32))
@@ -227,7 +192,7 @@ def _smooth(shift_mm: float) -> ImageVolume:
     affine[:3, :3] = np.fliplr(np.eye(3)) * 8.0
     affine[:3, 3] = -144.0
     grid = Grid(shape=(37, 37, 37), affine=affine, frame_of_reference_uid=FRAME)
-    x, y, z = np.moveaxis(_points(grid) - [shift_mm, 0, 0], -1, 0)
+    x, y, z = np.moveaxis(points_of(grid) - [shift_mm, 0, 0], -1, 0)
     brightness = 200 * np.exp(-((x / 90) ** 2 + (y / 70) ** 2 + (z / 60) ** 2))
     texture = 40 * np.sin(x / 30) + 30 * np.cos(y / 25 + z / 40)
     return ImageVolume(grid=grid, voxels=(brightness + texture).astype(np.float32))
