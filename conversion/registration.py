@@ -162,7 +162,7 @@ class _Task:
         return float(np.mean(np.all((index > -0.5) & (index < np.array(self._moving_grid.shape) - 0.5), axis=1)))
 
     def _inconsistency_mm(self, matrix: NDArray[np.float64]) -> float:
-        """Return how far the way back, from another start, ends from the way there at most; a huge number without one."""
+        """Return how far the way back, from another start, ends from the way there at most; huge without one."""
         pivot = self._pair.fixed.centre_mm
         aside = sitk.Euler3DTransform()
         aside.SetCenter([float(value) for value in pivot])
