@@ -4,8 +4,8 @@
 
 Measures every volume of the shared data (GLIONODE_TEST_DATA), cross-validates by patient over the two sets that are
 learned from (lgg, brats) and applies the shipped parameters to the sets that are not (dicom, native, vendors). With
---learn it first learns the parameters from all patients of lgg and brats, writes conversion/tissue_contrast.npz and
-prints SCALES and WEIGHTS for conversion/enhancement.py. Needs tifffile, imagecodecs and nibabel.
+--learn it first learns the parameters from all patients of lgg and brats, writes tissue_contrast.npz and prints SCALES
+and WEIGHTS for enhancement.py, both in conversion/recognition. Needs tifffile, imagecodecs and nibabel.
 """
 
 import sys
@@ -29,8 +29,8 @@ from benchmarks.recognition_measuring import (
     measured,
     ordered,
 )
-from conversion.enhancement import CONFIDENT as ORDER_CONFIDENT
-from conversion.tissue_contrast import CONFIDENT, WEIGHTINGS, shipped_model
+from conversion.recognition.enhancement import CONFIDENT as ORDER_CONFIDENT
+from conversion.recognition.tissue_contrast import CONFIDENT, WEIGHTINGS, shipped_model
 
 Shares = NDArray[np.float64] | None
 
@@ -51,11 +51,11 @@ Spacing of lgg is not recorded: 0.94 mm pixels and slices over 140 mm (1.5 to 6.
 
 CHOICES = """## How it was made, and what was chosen by looking
 
-- `conversion/tissue_contrast.py`: 58 named measurements (percentiles of rim, middle and depth of the brain, depth and
-  gradient of each tenth of the tissue, brightness beside fluid, lean of small structures); three classes with one
-  covariance (shrinkage 0.05) and Student tails (60 degrees of freedom), learned from each volume as it is and four
-  times changed. `conversion/enhancement.py`: four logarithms of counts, logistic regression without offset (penalty
-  0.01), so that swapped volumes give exactly the opposite.
+- `conversion/recognition/tissue_contrast.py`: 58 named measurements (percentiles of rim, middle and depth of the brain,
+  depth and gradient of each tenth of the tissue, brightness beside fluid, lean of small structures); three classes
+  with one covariance (shrinkage 0.05) and Student tails (60 degrees of freedom), learned from each volume as it is and
+  four times changed. `conversion/recognition/enhancement.py`: four logarithms of counts, logistic regression without
+  offset (penalty 0.01), so that swapped volumes give exactly the opposite.
 - Both thresholds are 0.8: the tables show no wrong answer of an unchanged volume even at 0.5, and answers below 0.8
   are right two times in three only.
 - Held out is the learning. The measurements themselves, shrinkage, tails and penalty were chosen with the
@@ -88,7 +88,7 @@ TRANSFER_TEXT = "Transfer: learned from some sets, tried on another.\n"
 
 ORDER_TEXT = """## T1 before and after contrast agent
 
-Confident from {confident}. The weights are four numbers in `conversion/enhancement.py`.
+Confident from {confident}. The weights are four numbers in `conversion/recognition/enhancement.py`.
 """
 
 ONE_BY_ONE_TEXT = """## One by one: what was never learned from, and all that is not right

@@ -1,4 +1,4 @@
-"""Learns the classes of `conversion.tissue_contrast` from measured slabs, whole or changed at random."""
+"""Learns the classes of `conversion.recognition.tissue_contrast` from measured slabs, whole or changed at random."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from conversion.enhancement import CUT
-from conversion.head_region import HeadSlabs, Surroundings, distance_mm
-from conversion.tissue_contrast import CLIP, WEIGHTINGS, ContrastModel
-from conversion.tissue_features import Measurements
+from conversion.recognition.enhancement import CUT
+from conversion.recognition.head_region import HeadSlabs, Surroundings, distance_mm
+from conversion.recognition.tissue_contrast import CLIP, WEIGHTINGS, ContrastModel
+from conversion.recognition.tissue_features import Measurements
 
 __all__ = ["changed", "learn", "learn_enhancement", "store"]
 

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from benchmarks.recognition_data import Case, brats, dicom, lgg, native, vendors
 from benchmarks.recognition_learning import changed, learn, learn_enhancement, store
-from conversion import enhancement as pairs
-from conversion.head_region import head_slabs
-from conversion.tissue_contrast import (
+from conversion.recognition import enhancement as pairs
+from conversion.recognition.head_region import head_slabs
+from conversion.recognition.tissue_contrast import (
     ContrastModel,
     judge,
     obstacle,
     shipped_model,
     too_small,
 )
-from conversion.tissue_features import Measurements, measure_contrast
+from conversion.recognition.tissue_features import Measurements, measure_contrast
 from conversion.volume import ImageVolume
 
 __all__ = ["FOLDS", "LEARNED", "Pair", "Sample", "held_out", "judged", "learn_all", "learned", "measured", "ordered"]
@@ -30,7 +30,7 @@ LEARNED = ("lgg", "brats")
 FOLDS = 10
 SEED = 20261121
 CHANGES = 4
-MODEL = Path(__file__).parents[1] / "conversion" / "tissue_contrast.npz"
+MODEL = Path(__file__).parents[1] / "conversion" / "recognition" / "tissue_contrast.npz"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,8 @@ from benchmarks.registration_alternatives import compare
 from benchmarks.registration_cases import Pair, known_moves, native_references, patients, whole_heads, wrong_pairs
 from conversion.alignment import align, resample
 from conversion.errors import RegistrationFailed
-from conversion.registration import Registration, register
-from conversion.registration_quality import doubts
+from conversion.registration.quality import doubts
+from conversion.registration.register import Registration, register
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
 from tests.support.moved_volumes import degraded, errors_mm, random_move, shifted_grid, tissue_mm

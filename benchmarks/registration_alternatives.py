@@ -11,9 +11,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from benchmarks.registration_cases import FINE_MM, THICK_MM, patients
-from conversion import mutual_information, pyramid, registration_search
-from conversion.mutual_information import Metric, matrix_of, rigid_transform
-from conversion.pyramid import Level, Pyramid, build_pyramid
+from conversion.registration import mutual_information, pyramid, search
+from conversion.registration.mutual_information import Metric, matrix_of, rigid_transform
+from conversion.registration.pyramid import Level, Pyramid, build_pyramid
 from conversion.volume import ImageVolume
 from tests.support.moved_volumes import degraded, errors_mm, move, random_move, scanned, tissue_mm
 
@@ -110,12 +110,12 @@ def _registered(
     matrix = np.linalg.inv(start) if swapped else start
     transform = rigid_transform(matrix, first.centre_mm)
     for level in (1, 2):
-        steps = registration_search.STEPS_MM[level]
+        steps = search.STEPS_MM[level]
         _descend(choice, first, second, transform, level, steps)
     found = matrix_of(transform)
     if choice.polish:
         metric = Metric(first.levels[2], second.levels[2], choice.points[1])
-        found = registration_search.polished(metric, found, first.centre_mm, affine=False)
+        found = search.polished(metric, found, first.centre_mm, affine=False)
     return np.asarray(np.linalg.inv(found)) if swapped else found
 
 

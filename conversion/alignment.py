@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from conversion.decision import Decision
 from conversion.errors import RegistrationFailed
-from conversion.registration import TIME_LIMIT_S, Registration, confirm, register
-from conversion.registration_quality import doubts
+from conversion.registration.quality import doubts
+from conversion.registration.register import TIME_LIMIT_S, Registration, confirm, register
 from conversion.sequences import Role
 from conversion.simpleitk_bridge import from_simpleitk, labels_from_simpleitk, like_grid, to_simpleitk
 from conversion.volume import Grid, ImageVolume, LabelVolume

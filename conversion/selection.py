@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
-from conversion.geometry_evidence import plane_of
-from conversion.pixel_evidence import MINIMUM_EXTENT_MM, shows_enough
-from conversion.recognition import MINIMUM_CONFIDENCE, Recognition
+from conversion.recognition.geometry_evidence import plane_of
+from conversion.recognition.pixel_evidence import MINIMUM_EXTENT_MM, shows_enough
+from conversion.recognition.recognise import MINIMUM_CONFIDENCE, Recognition
 from conversion.sequences import REFORMAT, Role
 from conversion.stack import stack_slices
 from conversion.study import Series, SeriesUID, Study, StudyUID

@@ -6,7 +6,7 @@ Arrays never go through the queue. Everything here can be computed again from th
 import io
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 
 from conversion.alignment import AlignedVolumes
 from conversion.decision import Decision
-from conversion.registration import Registration
+from conversion.recognition.site_rules import SiteRule
+from conversion.registration.register import Registration
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import SeriesUID, Study
@@ -31,6 +32,14 @@ class Artifacts:
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._folder = folder / "work" / run_id
+
+    def save_rules(self, rules: Sequence[SiteRule]) -> None:
+        """Keep the site rules that recognition was given: a rule changed meanwhile is one for the next run."""
+        self._save_json("rules", {"rules": [asdict(rule) for rule in rules]})
+
+    def load_rules(self) -> tuple[SiteRule, ...]:
+        """Return the site rules that recognition was given."""
+        return tuple(SiteRule(**rule) for rule in self._load_json("rules")["rules"])
 
     def save_selection(self, selection: SeriesSelection) -> None:
         """Keep which series has which role."""

@@ -11,13 +11,12 @@ from typing import Any
 import click
 
 from dicom_node.cli_rules import rules
-from dicom_node.command import emit, example, json_option, one_line_errors
+from dicom_node.cli_segment import segment
+from dicom_node.command import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
 from dicom_node.logs import configure_logs
 from dicom_node.settings import Settings, read_settings
 
 __all__ = ["main"]
-
-_NOTICE = "Research use only. Not a medical device."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +43,7 @@ def serve(site: Path | None) -> None:
 
     def announce(database: Any) -> None:  # noqa: ANN401 - Database, without loading it for --help
         panel = f"http://{settings.web.bind}:{settings.web.port}"
-        click.echo(f"GlioNode. {_NOTICE}")
+        click.echo(f"GlioNode. {NOTICE}")
         click.echo(f"DICOM   {settings.node.ae_title}@{settings.node.bind}:{settings.node.dicom_port}")
         click.echo(f"Panel   {new_login_link(database, panel)}  (valid once, 15 minutes)")
         click.echo(f"Viewer  http://{settings.viewer.bind}:{settings.viewer.port}/")
@@ -88,7 +87,7 @@ def demo(as_json: bool) -> None:  # noqa: FBT001
     paths = {kind: str(settings.node.folder / path) for kind, _, path in result.study.results}
     summary = result.study.summary
     content = {"link": result.link, "files": paths, "implanted_ml": result.true_volumes_ml, **summary}
-    lines = [f"GlioNode demo, synthetic phantom. {_NOTICE}", "", "Recognised sequences:"]
+    lines = [f"GlioNode demo, synthetic phantom. {NOTICE}", "", "Recognised sequences:"]
     lines += [f"  {role:6}{series}" for role, series in summary["sequences"].items()]
     lines += ["", "Volumes in ml (found, implanted):"]
     lines += [
@@ -133,11 +132,7 @@ def send(folder: Path, address: str, calling_ae: str, as_json: bool) -> None:  #
 @cli.command(epilog=example("glionode convert ./study ./out"))
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--rules",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Site rules as TOML, for example from `glionode rules export`.",
-)
+@rules_option
 @json_option
 @one_line_errors
 def convert(folder: Path, out: Path, rules: Path | None, as_json: bool) -> None:  # noqa: FBT001
@@ -145,11 +140,9 @@ def convert(folder: Path, out: Path, rules: Path | None, as_json: bool) -> None:
     from tqdm import tqdm  # noqa: PLC0415
 
     from dicom_node.convert import Progress, convert_folder  # noqa: PLC0415
-    from dicom_node.site_rules import parse_rules  # noqa: PLC0415
 
-    site_rules = parse_rules(rules.read_text("utf-8"), rules.name) if rules else ()
     progress = Progress(lambda items, phase: tqdm(items, desc=phase, disable=None, file=sys.stderr))
-    done = convert_folder(folder, out, site_rules, progress)
+    done = convert_folder(folder, out, given_rules(rules), progress)
     content = {"files": [str(path) for path in done.files], "left_out": [asdict(item) for item in done.left_out]}
     lines = [
         *(f"wrote     {path}" for path in done.files),
@@ -159,51 +152,6 @@ def convert(folder: Path, out: Path, rules: Path | None, as_json: bool) -> None:
     if not done.files:
         click.echo("glionode: no series could be converted; left_out.json says why", err=True)
         sys.exit(1)
-
-
-@cli.command(
-    epilog=example("glionode segment ./study ./out   or   glionode segment --flair f.nii.gz --t1ce c.nii.gz ./out")
-)
-@click.argument("paths", metavar="[INPUT] OUT", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--t1", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1.")
-@click.option("--t1ce", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1 after contrast.")
-@click.option("--t2", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T2.")
-@click.option("--flair", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, FLAIR.")
-@click.option("--sequence", default="FLAIR", show_default=True, help="What a grey image slice shows.")
-@json_option
-@one_line_errors
-def segment(paths: tuple[Path, ...], sequence: str, as_json: bool, **volumes: Path | None) -> None:  # noqa: FBT001
-    """Segment a DICOM folder, NIfTI volumes or one image slice into OUT."""
-    from conversion.sequences import Role  # noqa: PLC0415
-
-    given = {Role(name.upper()): path for name, path in volumes.items() if path is not None}
-    if len(paths) != (1 if given else 2):
-        raise click.UsageError("give INPUT and OUT; or, with --t1, --t1ce, --t2, --flair, OUT alone")
-    if sequence.upper() not in list(Role):
-        raise click.UsageError(f"--sequence {sequence!r}: use one of {', '.join(Role)}")
-    if not given and not paths[0].exists():
-        raise click.UsageError(f"{paths[0]}: there is no such file or folder")
-    from dicom_node.workbench import segment_dicom, segment_nifti, segment_slice  # noqa: PLC0415 - seconds, for torch
-
-    settings = read_settings()
-    if given:
-        done = segment_nifti(given, paths[0], settings)
-    elif paths[0].is_dir():
-        done = segment_dicom(paths[0], paths[1], settings)
-    elif paths[0].name.endswith((".nii", ".nii.gz")):
-        done = segment_nifti({Role(sequence.upper()): paths[0]}, paths[1], settings)
-    else:
-        done = segment_slice(paths[0], Role(sequence.upper()), paths[1], settings)
-    content = {
-        "sequences": done.sequences,
-        "volumes_ml": dict(done.volumes_ml),
-        "files": [str(path) for path in done.files],
-        "decisions": [asdict(decision) for decision in done.decisions],
-    }
-    lines = [_NOTICE, f"sequences: {', '.join(done.sequences)}"]
-    lines += [f"{region:4}{'no spacing' if ml is None else f'{ml:8.2f} ml'}" for region, ml in done.volumes_ml.items()]
-    lines += [f"wrote {path}" for path in done.files]
-    emit(as_json, content, lines)
 
 
 @cli.command(epilog=example("glionode status --json"))
@@ -311,6 +259,7 @@ def show_model(name: str, as_json: bool) -> None:  # noqa: FBT001
 
 
 cli.add_command(rules)
+cli.add_command(segment)
 
 
 def main() -> None:

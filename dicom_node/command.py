@@ -4,13 +4,19 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dicom_node.settings import SettingsError
 
-__all__ = ["emit", "example", "json_option", "one_line_errors"]
+if TYPE_CHECKING:
+    from conversion.recognition.site_rules import SiteRule
+
+__all__ = ["NOTICE", "emit", "example", "given_rules", "json_option", "one_line_errors", "rules_option"]
+
+NOTICE = "Research use only. Not a medical device."
 
 
 def example(text: str) -> str:
@@ -55,3 +61,16 @@ def emit(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None: 
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+rules_option = click.option(
+    "--rules",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Site rules as TOML, for example from `glionode rules export`.",
+)
+
+
+def given_rules(path: Path | None) -> "tuple[SiteRule, ...]":
+    """Return the site rules of the file that ``--rules`` names; none without it."""
+    from dicom_node.site_rules import parse_rules  # noqa: PLC0415
+
+    return parse_rules(path.read_text("utf-8"), path.name) if path else ()

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from conversion.decision import Decision
 from conversion.errors import ConversionError
 from conversion.reading import dicom_files, read_series, read_studies
-from conversion.recognition import Recognition, recognise
+from conversion.recognition.recognise import Recognition, recognise
+from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
-from conversion.site_rules import SiteRule
 from conversion.stack import stack_slices
 from conversion.study import Series, Study
 from conversion.volume import Grid, ImageVolume

@@ -171,7 +171,7 @@ class DecisionRow(Base):
 
 
 class RecognitionRow(Base):
-    """What one run took one series for, used or not; `conversion.recognition` says what the columns mean."""
+    """What one run took one series for, used or not; `conversion.recognition.recognise` says what the columns mean."""
 
     __tablename__ = "recognition"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 from conversion.alignment import AlignedVolumes, align
 from conversion.decision import Decision
 from conversion.reading import read_series, read_source_images, read_study, read_volumes
-from conversion.recognition import recognise
+from conversion.recognition.recognise import recognise
+from conversion.recognition.site_rules import SiteRule
 from conversion.selection import SeriesSelection, select_series
 from conversion.sequences import Role
-from conversion.site_rules import SiteRule
 from inference.measurements import Findings, measure
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from conversion.decision import Evidence
-from conversion.recognition import Recognition
+from conversion.recognition.recognise import Recognition
 from dicom_node.database import Database, RecognitionRow, StudyRow
 
 __all__ = ["Recognised", "recognised_as", "recognised_in_newest_run", "record_recognitions"]

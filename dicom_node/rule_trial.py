@@ -7,8 +7,8 @@ from pathlib import Path
 
 from conversion.errors import ConversionError
 from conversion.reading import read_studies
-from conversion.recognition import Recognition, recognise
-from conversion.site_rules import SiteRule
+from conversion.recognition.recognise import Recognition, recognise
+from conversion.recognition.site_rules import SiteRule
 from conversion.study import Series
 from conversion.volume import ImageVolume
 from dicom_node.database import Database

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import PRIORS, REFORMAT, Role
-from conversion.site_rules import SiteRule
 from conversion.study import Series
 from dicom_node.database import Database, SiteRuleRow
 

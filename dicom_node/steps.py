@@ -5,7 +5,7 @@ Each step reads what the step before left in the artifacts, works, and leaves it
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from conversion.alignment import align
 from conversion.decision import Decision
 from conversion.reading import read_series, read_source_images, read_study, read_volumes
-from conversion.recognition import recognise
-from conversion.selection import select_series
+from conversion.recognition.recognise import recognise
+from conversion.recognition.site_rules import SiteRule
+from conversion.selection import best_of_each_role, select_series
 from conversion.sequences import Role
 from conversion.study import Study
 from dicom_node.artifacts import Artifacts
@@ -72,11 +73,14 @@ class Steps:
         changed = version_decisions(self._database, self._folder, run.study_uid)
         self._decide(run_id, "select", changed)
         study = self._study(run_id)
-        recognitions = recognise(study, read_series, site_rules(self._database))
+        rules = site_rules(self._database)
+        artifacts.save_rules(rules)
+        recognitions = recognise(study, read_series, rules)
         record_recognitions(self._database, run_id, recognitions)
+        # Before anything can be refused, so that a refused study says as much as any other.
+        self._decide(run_id, "select", [*changed, *study.decisions, *best_of_each_role(recognitions).decisions])
         selection = select_series(study, recognitions, Role(self._settings.processing.reference))
         artifacts.save_selection(selection)
-        self._decide(run_id, "select", [*changed, *selection.decisions])
         roles = {role: series.name for role, series in selection.series.items()}
         self._summarise(run_id, {"sequences": roles, "reference": selection.reference})
 
@@ -168,11 +172,11 @@ class Steps:
         return read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
 
     def _provenance(self, run_id: str) -> Provenance:
-        run = self._run(run_id)
+        run, rules = self._run(run_id), self._artifacts(run_id).load_rules()
         return Provenance(
             ready_at=run.ready_at.astimezone(),
             manifest_sha256=run.manifest_sha256,
-            settings_sha256=processing_sha256(self._settings),
+            settings_sha256=processing_sha256(self._settings, rules),
             software_version=version("glionode"),
             station=self._settings.node.ae_title,
         )
@@ -251,7 +255,7 @@ def _summary(findings: Findings) -> dict[str, Any]:
     return {"volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in findings.regions}}
 
 
-def processing_sha256(settings: Settings) -> str:
-    """Return the hash of the settings that can change a result; the number of threads cannot."""
-    effective = asdict(settings.processing) | {"threads": None}
+def processing_sha256(settings: Settings, rules: Sequence[SiteRule]) -> str:
+    """Return the hash of what a site can change about a result: settings, but not the threads, and its rules."""
+    effective = asdict(settings.processing) | {"threads": None, "rules": [asdict(rule) for rule in rules]}
     return hashlib.sha256(json.dumps(effective, sort_keys=True).encode()).hexdigest()

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from conversion.alignment import AlignedVolumes, align, already_aligned
+from conversion.alignment import AlignedVolumes, align, already_aligned, labels_on
 from conversion.decision import Decision
 from conversion.errors import ConversionReason, UnusableStudy
 from conversion.reading import dicom_files
+from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
+from conversion.stack import stack_slices
 from conversion.volume import Grid, ImageVolume
 from dicom_node.nifti import read_nifti, write_nifti
 from dicom_node.overlay import write_overlay
@@ -48,8 +50,17 @@ class WorkbenchResult:
     decisions: tuple[Decision, ...]
 
 
-def segment_dicom(folder: Path, out: Path, settings: Settings) -> WorkbenchResult:
+def segment_dicom(
+    folder: Path, out: Path, settings: Settings, *, rules: Sequence[SiteRule] = (), native: bool = False
+) -> WorkbenchResult:
     """Segment one DICOM study and write SEG and SR beside the masks.
+
+    Parameters
+    ----------
+    rules
+        Rules of a site about its series.
+    native
+        Whether the labels are also written on every sequence's own grid.
 
     Raises
     ------
@@ -62,22 +73,27 @@ def segment_dicom(folder: Path, out: Path, settings: Settings) -> WorkbenchResul
     provenance = Provenance(
         ready_at=datetime.fromtimestamp(max(path.stat().st_mtime for path in paths)).astimezone(),
         manifest_sha256=_sha256_of(paths),
-        settings_sha256=processing_sha256(settings),
+        settings_sha256=processing_sha256(settings, rules),
         software_version=version("glionode"),
         station=settings.node.ae_title,
     )
     reference = Role(settings.processing.reference)
-    outcome = find_tumour(paths, reference, _segmenter(settings), provenance)
+    outcome = find_tumour(paths, reference, _segmenter(settings), provenance, rules)
     out.mkdir(parents=True, exist_ok=True)
     objects = []
     for result in outcome.results.objects:
         path = out / f"{result.kind}.dcm"
         path.write_bytes(result.content)
         objects.append(path)
+    if native:
+        grids = {role: stack_slices(series).grid for role, series in outcome.selection.series.items()}
+        objects += _write_native(outcome.aligned, outcome.segmentation, grids, out)
     return _write(outcome.aligned, outcome.segmentation, outcome.decisions, out, objects=objects)
 
 
-def segment_nifti(paths: Mapping[Role, Path], out: Path, settings: Settings) -> WorkbenchResult:
+def segment_nifti(
+    paths: Mapping[Role, Path], out: Path, settings: Settings, *, native: bool = False
+) -> WorkbenchResult:
     """Segment NIfTI volumes of one person; volumes that share a grid are taken as registered already."""
     volumes = {role: read_nifti(path) for role, path in paths.items()}
     preferred = (Role(settings.processing.reference), Role.T1CE, Role.FLAIR)
@@ -86,7 +102,9 @@ def segment_nifti(paths: Mapping[Role, Path], out: Path, settings: Settings) -> 
         raise UnusableStudy(ConversionReason.NO_REFERENCE, "give --t1ce or --flair; one of them is needed")
     aligned = already_aligned(volumes, reference) or align(volumes, reference)
     segmentation = _segmenter(settings).segment(aligned)
-    return _write(aligned, segmentation, (*aligned.decisions, *segmentation.decisions), out)
+    grids = {role: volume.grid for role, volume in volumes.items()} if native else {}
+    more = _write_native(aligned, segmentation, grids, out)
+    return _write(aligned, segmentation, (*aligned.decisions, *segmentation.decisions), out, objects=more)
 
 
 def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> WorkbenchResult:
@@ -101,6 +119,20 @@ def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> Work
     reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
     decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *segmentation.decisions)
     return _write(aligned, segmentation, decisions, out, spacing_known=False)
+
+
+def _write_native(
+    aligned: AlignedVolumes, segmentation: Segmentation, grids: Mapping[Role, Grid], out: Path
+) -> list[Path]:
+    """Write the labels on the own grid of every sequence that was used, where its scanner put them."""
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for role in aligned.volumes.keys() & grids.keys():
+        move = aligned.registrations.get(role)
+        labels = labels_on(segmentation.label_volume, grids[role], move.matrix if move else None)
+        files.append(out / f"segmentation_on_{role.lower()}.nii.gz")
+        write_nifti(labels, files[-1])
+    return sorted(files)
 
 
 def _sha256_of(paths: Sequence[Path]) -> str:

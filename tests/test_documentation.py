@@ -14,6 +14,7 @@ from viewer_integration.errors import ResultReason
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ROOMS = ("conversion", "inference", "viewer_integration", "dicom_node")
 COMMANDS = ("serve", "listen", "work", "web", "demo", "send", "convert", "segment", "status", "check-config", "doctor")
 
 
@@ -29,6 +30,19 @@ def test_every_setting_stands_in_readme_and_no_other() -> None:
 @pytest.mark.parametrize("reason", [*ConversionReason, *InferenceReason, *ResultReason], ids=str)
 def test_every_reason_stands_in_readme(reason: str) -> None:
     assert f"`{reason}`" in README
+
+
+def test_every_decision_stands_in_readme_and_no_other() -> None:
+    """Codes are the texts given as `code`, or first, to what makes a `Decision`."""
+    made = re.compile(
+        r"Decision\(\s*code=\"(\w+)\"|(?:_decision\(|_of_series\(ds,)\s*\"(\w+)\"|^REFUSED = \"(\w+)\"",
+        flags=re.MULTILINE,
+    )
+    sources = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    codes = {code for path in sources for found in made.findall(path.read_text("utf-8")) for code in found if code}
+    table = README.split("### Decisions")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (?:read|select|align|segment|encode) \| (.+) \|$", table, flags=re.MULTILINE)
+    assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == codes
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -7,8 +7,8 @@ from typing import Any
 
 from conversion.decision import Decision
 from conversion.errors import ConversionError
-from conversion.recognition import recognise
-from conversion.site_rules import SiteRule
+from conversion.recognition.recognise import recognise
+from conversion.recognition.site_rules import SiteRule
 from conversion.study import Series, Study
 from dicom_node.database import Database
 from dicom_node.recognised import Recognised, recognised_as, recognised_in_newest_run

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from conversion.reading import dicom_files, read_series, read_study
-from conversion.recognition import recognise
+from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.study import Series

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from conversion.site_rules import SiteRule
+from conversion.recognition.site_rules import SiteRule
 from dicom_node.database import open_database
 from dicom_node.settings import read_settings
 from dicom_node.site_rules import site_rules

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from conversion.errors import ConversionReason, UnreadableSeries
-from conversion.recognition import Recognition, recognise
-from conversion.site_rules import SiteRule
+from conversion.recognition.recognise import Recognition, recognise
+from conversion.recognition.site_rules import SiteRule
 from conversion.study import Acquisition, ImageHeader, Series, SeriesUID, Study, StudyUID, Vector
 from conversion.volume import ImageVolume
 

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from conversion.errors import UnusableStudy
 from conversion.reading import dicom_files, read_series, read_study
-from conversion.recognition import recognise
+from conversion.recognition.recognise import recognise
 from conversion.selection import SeriesSelection, select_series
 from conversion.sequences import Role
 from conversion.stack import stack_slices

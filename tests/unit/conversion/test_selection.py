@@ -7,7 +7,7 @@ import pytest
 
 from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
-from conversion.recognition import recognise
+from conversion.recognition.recognise import recognise
 from conversion.selection import SeriesSelection, best_of_each_role, select_series
 from conversion.sequences import Role
 from conversion.study import Series

@@ -10,7 +10,8 @@ from numpy.testing import assert_array_equal
 
 from conversion.alignment import AlignedVolumes
 from conversion.decision import Decision, Evidence
-from conversion.registration import Registration
+from conversion.recognition.site_rules import SiteRule
+from conversion.registration.register import Registration
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import Acquisition, Series, SeriesUID, Study, StudyUID
@@ -151,3 +152,11 @@ def test_runs_do_not_share_files(artifacts: Artifacts, tmp_path: Path) -> None:
     other = Artifacts(tmp_path, "run-2")
     with pytest.raises(FileNotFoundError):
         other.load_manifest()
+
+
+def test_rules_are_those_that_recognition_was_given(artifacts: Artifacts) -> None:
+    rules = (SiteRule(name="Ä", kind="T2", description="t2 *"), SiteRule(name="b", kind="DWI", technique="ep_b?"))
+    artifacts.save_rules(rules)
+    assert artifacts.load_rules() == rules
+    artifacts.save_rules(())
+    assert artifacts.load_rules() == ()

@@ -88,6 +88,9 @@ def test_the_commands_that_answer_with_json_are_those_that_answer(tmp_path: Path
         ["segment", "only-one"],
         ["segment", "absent", "out"],
         ["segment", ".", "out", "--sequence", "CT"],
+        ["segment", "pyproject.toml", "out", "--native"],
+        ["segment", "pyproject.toml", "out", "--rules", "pyproject.toml"],
+        ["segment", "out", "--flair", "pyproject.toml", "--rules", "pyproject.toml"],
         ["status", "--xml"],
     ],
     ids=" ".join,
@@ -165,7 +168,9 @@ def test_segment_tells_regions_and_files(tmp_path: Path, study: Path) -> None:
     assert shown["sequences"] == ["FLAIR"]
     assert list(shown["volumes_ml"]) == ["WT"]
     assert all(Path(path).is_file() for path in shown["files"])
-    assert {"code", "subject", "reason"} == set(shown["decisions"][0])
+    keys = {"code", "subject", "reason", "series_uid", "evidence"}
+    assert shown["decisions"]
+    assert all(set(decision) == keys for decision in shown["decisions"])
 
 
 def test_models_are_listed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage
 
 from conversion.errors import UnusableStudy
 from conversion.reading import dicom_files, read_series, read_study
-from conversion.site_rules import SiteRule
+from conversion.recognition.site_rules import SiteRule
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.convert import Conversion, Progress, convert_folder
 from dicom_node.nifti import read_nifti, write_nifti

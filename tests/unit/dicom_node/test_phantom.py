@@ -13,7 +13,7 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from conversion.reading import read_series as read_pixels
 from conversion.reading import read_study
-from conversion.recognition import recognise
+from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
 from dicom_node.demo.anatomy import Head, Tissue
 from dicom_node.demo.contrast import SEQUENCES

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conversion.decision import Evidence
-from conversion.recognition import Recognition
+from conversion.recognition.recognise import Recognition
 from conversion.study import Acquisition, Series, SeriesUID
 from dicom_node.database import Database, RunRow, StudyRow, open_database, utc_now
 from dicom_node.recognised import recognised_as, recognised_in_newest_run, record_recognitions

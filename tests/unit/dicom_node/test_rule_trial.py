@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conversion.errors import ConversionReason, UnreadableSeries
-from conversion.site_rules import SiteRule
+from conversion.recognition.site_rules import SiteRule
 from conversion.study import Series
 from conversion.volume import ImageVolume
 from dicom_node.database import Database, open_database, utc_now

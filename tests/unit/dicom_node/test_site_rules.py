@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversion.site_rules import SiteRule
+from conversion.recognition.site_rules import SiteRule
 from conversion.study import Acquisition, Series, SeriesUID
 from dicom_node.database import Database, open_database
 from dicom_node.settings import config_folder

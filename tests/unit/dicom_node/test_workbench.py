@@ -10,8 +10,10 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from conversion.errors import ConversionError
+from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
 from dicom_node.nifti import read_nifti, write_nifti
@@ -19,6 +21,8 @@ from dicom_node.settings import Settings, read_settings
 from dicom_node.workbench import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
 from inference.errors import UnsuitableInput
 from tests.support.detector_model import write_detector
+from tests.support.moved_volumes import move
+from tests.support.small_head import CENTRE_MM, head_volume
 from tests.support.small_study import make_small_study
 
 SIZE = 96
@@ -105,12 +109,49 @@ def test_an_empty_volume_is_refused(tmp_path: Path, settings: Settings) -> None:
         segment_nifti({Role.FLAIR: tmp_path / "f.nii.gz"}, tmp_path / "out", settings)
 
 
-def test_a_dicom_folder_gives_seg_and_sr_too(tmp_path: Path, settings: Settings) -> None:
-    (tmp_path / "in").mkdir()
+def test_labels_go_back_to_the_grid_of_every_sequence(tmp_path: Path, settings: Settings) -> None:
+    """The FLAIR lies elsewhere, in another plane: its labels lie where its own lesion is."""
+    moved = move((8.0, -5.0, 6.0), (9.0, -6.0, 4.0), CENTRE_MM)
+    volumes = {
+        Role.T1CE: head_volume("axial", (3.0, 2.0, 2.0)),
+        Role.FLAIR: head_volume("coronal", (2.5, 2.0, 2.0), np.asarray(np.linalg.inv(moved))),
+    }
+    paths = {role: tmp_path / f"{role}.nii.gz" for role in volumes}
+    for role, volume in volumes.items():
+        write_nifti(volume, paths[role])
+    done = segment_nifti(paths, tmp_path / "out", settings, native=True)
+    assert done.volumes_ml["WT"]
+    found = {role: read_nifti(tmp_path / "out" / f"segmentation_on_{role.lower()}.nii.gz") for role in volumes}
+    assert {path.name for path in done.files} > {"segmentation_on_t1ce.nii.gz", "segmentation_on_flair.nii.gz"}
+    assert all(found[role].grid.equals(read_nifti(path).grid) for role, path in paths.items())
+    assert np.array_equal(found[Role.T1CE].voxels, read_nifti(tmp_path / "out" / "segmentation.nii.gz").voxels)
+    middle = {role: volume.grid.position_mm(np.argwhere(volume.voxels)).mean(axis=0) for role, volume in found.items()}
+    assert np.linalg.norm(moved[:3, :3] @ middle[Role.T1CE] + moved[:3, 3] - middle[Role.FLAIR]) < 1.0
+
+
+def _dicom_folder(folder: Path) -> list[Dataset]:
+    folder.mkdir()
     study = make_small_study("workbench", roles=["FLAIR"])
     for number, ds in enumerate(study):
         ds.PixelData = (_head()[min(number, 7), 16:64, 28:68] * 4).astype("<u2").tobytes()
-        ds.save_as(tmp_path / "in" / f"{number}.dcm", enforce_file_format=True)
+        ds.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return study
+
+
+def test_a_site_rule_decides_and_makes_another_object(tmp_path: Path, settings: Settings) -> None:
+    study = _dicom_folder(tmp_path / "in")
+    ruled = (SiteRule(name="agent", kind="T1CE", description=study[0].SeriesDescription),)
+    uids = []
+    for name, rules in (("plain", ()), ("ruled", ruled)):
+        done = segment_dicom(tmp_path / "in", tmp_path / name, settings, rules=rules, native=True)
+        assert done.sequences == (("T1CE",) if rules else ("FLAIR",))
+        assert f"segmentation_on_{done.sequences[0].lower()}.nii.gz" in {path.name for path in done.files}
+        uids.append(pydicom.dcmread(tmp_path / name / "SR.dcm").SOPInstanceUID)
+    assert len(set(uids)) == 2
+
+
+def test_a_dicom_folder_gives_seg_and_sr_too(tmp_path: Path, settings: Settings) -> None:
+    study = _dicom_folder(tmp_path / "in")
     done = segment_dicom(tmp_path / "in", tmp_path / "out", settings)
     assert {path.name for path in done.files} == {*FILES, "SEG.dcm", "SR.dcm"}
     assert done.volumes_ml["WT"] is not None

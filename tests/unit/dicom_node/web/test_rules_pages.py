@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from conversion.decision import Evidence
 from conversion.reading import dicom_files, read_study
-from conversion.recognition import Recognition
-from conversion.site_rules import SiteRule
+from conversion.recognition.recognise import Recognition
+from conversion.recognition.site_rules import SiteRule
 from dicom_node.database import Database, DecisionRow, RunRow, StudyRow, open_database, utc_now
 from dicom_node.recognised import record_recognitions
 from dicom_node.settings import read_settings

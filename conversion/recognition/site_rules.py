@@ -19,8 +19,8 @@ class SiteRule:
     kind
         ``T1``, ``T1CE``, ``T2``, ``FLAIR``, or another kind of series such as ``DWI`` or ``localizer``.
     manufacturer, station, description, protocol, technique
-        Patterns with ``*`` and ``?`` over Manufacturer, StationName, SeriesDescription, ProtocolName and sequence
-        name, in any case of letters; an empty pattern matches everything.
+        Patterns over Manufacturer, StationName, SeriesDescription, ProtocolName and sequence name, in any case of
+        letters, with the shell's ``*``, ``?`` and ``[...]`` (one of these characters); an empty one matches everything.
     """
 
     name: str

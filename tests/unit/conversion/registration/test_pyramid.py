@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from conversion.errors import RegistrationFailed
-from conversion.pyramid import build_pyramid
+from conversion.registration.pyramid import build_pyramid
 from conversion.volume import Grid, ImageVolume
 from tests.support.dicom_series import axis_aligned
 from tests.support.small_head import points_of

@@ -15,8 +15,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from conversion.head_region import HeadSlabs, Surroundings, head_slabs
-from conversion.tissue_features import Measurements, measure_contrast
+from conversion.recognition.head_region import HeadSlabs, Surroundings, head_slabs
+from conversion.recognition.tissue_features import Measurements, measure_contrast
 from conversion.volume import ImageVolume
 
 __all__ = [
@@ -126,7 +126,7 @@ class ContrastModel:
 @functools.cache
 def shipped_model() -> ContrastModel:
     """Return the parameters that lie beside this file."""
-    path = importlib.resources.files("conversion") / "tissue_contrast.npz"
+    path = importlib.resources.files("conversion.recognition") / "tissue_contrast.npz"
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return ContrastModel(
             names=tuple(str(name) for name in stored["names"]),

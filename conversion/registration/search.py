@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import optimize
 
-from conversion.mutual_information import Metric, matrix_of, rigid_transform
-from conversion.pyramid import Pyramid
+from conversion.registration.mutual_information import Metric, matrix_of, rigid_transform
+from conversion.registration.pyramid import Pyramid
 
 __all__ = ["FIRST_PLAN", "SECOND_PLAN", "Pair", "SearchPlan", "distances_mm", "polished", "search"]
 

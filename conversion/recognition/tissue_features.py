@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from conversion.head_region import HeadSlabs, distance_mm
-from conversion.shading import without_shading
+from conversion.recognition.head_region import HeadSlabs, distance_mm
+from conversion.recognition.shading import without_shading
 
 __all__ = ["Measurements", "measure_contrast"]
 

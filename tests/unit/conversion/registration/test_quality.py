@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conversion.registration_quality import Registration, blurred, doubts, faults, misfits
+from conversion.registration.quality import Registration, blurred, doubts, faults, misfits
 
 SOUND = Registration(
     matrix=np.eye(4),

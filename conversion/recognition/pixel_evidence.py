@@ -3,16 +3,16 @@
 import math
 from collections.abc import Callable, Container, Iterable, Sequence
 
-from conversion.contrast_agent import AGENT_PRIOR, same_protocol
 from conversion.decision import Evidence
-from conversion.enhancement import enhancement
-from conversion.geometry_evidence import MINIMUM_SLICES, plane_of
+from conversion.recognition.contrast_agent import AGENT_PRIOR, same_protocol
+from conversion.recognition.enhancement import enhancement
+from conversion.recognition.geometry_evidence import MINIMUM_SLICES, plane_of
+from conversion.recognition.tissue_contrast import tissue_contrast
+from conversion.recognition.weighing import log_odds
 from conversion.sequences import ABSTAINED, WEIGHTINGS
 from conversion.stack import stack_slices
 from conversion.study import Series, SeriesUID
-from conversion.tissue_contrast import tissue_contrast
 from conversion.volume import ImageVolume
-from conversion.weighing import log_odds
 
 __all__ = ["enhancement_evidence", "next_pair", "shows_enough", "tissue_evidence"]
 

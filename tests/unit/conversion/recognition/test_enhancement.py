@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conversion.enhancement import CONFIDENT, after_contrast, enhancement, enhancement_evidence
 from conversion.reading import dicom_files, read_series, read_study
+from conversion.recognition.enhancement import CONFIDENT, after_contrast, enhancement, enhancement_evidence
 from conversion.volume import Grid, ImageVolume
 from tests.support.phantom_volumes import phantom_volume
 

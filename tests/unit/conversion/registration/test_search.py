@@ -5,9 +5,9 @@ from threading import Event
 import numpy as np
 import pytest
 
-from conversion.mutual_information import matrix_of, rigid_transform
-from conversion.pyramid import build_pyramid
-from conversion.registration_search import FIRST_PLAN, Pair, SearchPlan, distances_mm, polished, search
+from conversion.registration.mutual_information import matrix_of, rigid_transform
+from conversion.registration.pyramid import build_pyramid
+from conversion.registration.search import FIRST_PLAN, Pair, SearchPlan, distances_mm, polished, search
 from tests.support.moved_volumes import errors_mm, move, shifted_grid
 from tests.support.small_head import CENTRE_MM, head_volume
 

@@ -7,10 +7,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from conversion.errors import ConversionReason, RegistrationFailed
-from conversion.mutual_information import matrix_of, rigid_transform
-from conversion.pyramid import Pyramid, build_pyramid
-from conversion.registration_quality import Registration, blurred, faults, misfits, sharpness
-from conversion.registration_search import FIRST_PLAN, SECOND_PLAN, Pair, SearchPlan, distances_mm, polished, search
+from conversion.registration.mutual_information import matrix_of, rigid_transform
+from conversion.registration.pyramid import Pyramid, build_pyramid
+from conversion.registration.quality import Registration, blurred, faults, misfits, sharpness
+from conversion.registration.search import FIRST_PLAN, SECOND_PLAN, Pair, SearchPlan, distances_mm, polished, search
 from conversion.volume import ImageVolume
 
 __all__ = ["TIME_LIMIT_S", "Registration", "confirm", "register"]

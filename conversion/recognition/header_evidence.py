@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from conversion.decision import Evidence
-from conversion.geometry_evidence import geometry_evidence
+from conversion.recognition.geometry_evidence import geometry_evidence
+from conversion.recognition.text_evidence import folded, text_evidence
+from conversion.recognition.timing_evidence import LONG_ECHO_MS, timing_evidence
 from conversion.sequences import REFORMAT, pulse_family
 from conversion.study import Acquisition, Series
-from conversion.text_evidence import folded, text_evidence
-from conversion.timing_evidence import LONG_ECHO_MS, timing_evidence
 
 __all__ = ["header_evidence", "reformat_evidence"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conversion.head_region import Surroundings, head_slabs
 from conversion.reading import dicom_files, read_series, read_study
-from conversion.tissue_contrast import CONFIDENT, WEIGHTINGS, shipped_model, tissue_contrast
-from conversion.tissue_features import measure_contrast
+from conversion.recognition.head_region import Surroundings, head_slabs
+from conversion.recognition.tissue_contrast import CONFIDENT, WEIGHTINGS, shipped_model, tissue_contrast
+from conversion.recognition.tissue_features import measure_contrast
 from conversion.volume import Grid, ImageVolume
 from tests.support.phantom_volumes import phantom_volume
 

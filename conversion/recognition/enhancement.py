@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from conversion.alignment import resample
 from conversion.errors import RegistrationFailed
-from conversion.head_region import (
+from conversion.recognition.head_region import (
     BrainRegion,
     Surroundings,
     axial_voxels,
@@ -23,8 +23,8 @@ from conversion.head_region import (
     largest_part,
     shrunk,
 )
-from conversion.registration import register
-from conversion.shading import without_shading
+from conversion.recognition.shading import without_shading
+from conversion.registration.register import register
 from conversion.volume import ImageVolume
 
 __all__ = ["CONFIDENT", "Enhancement", "Evidence", "after_contrast", "enhancement", "enhancement_evidence"]

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from conversion.decision import Evidence
+from conversion.recognition.text_evidence import PROTOCOL_SHARE, folded
 from conversion.sequences import pulse_family
 from conversion.study import Series, SeriesUID
-from conversion.text_evidence import PROTOCOL_SHARE, folded
 
 __all__ = ["AGENT_PRIOR", "course_of_study", "repeated_protocols", "same_protocol", "stated_agent", "without_order"]
 

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from conversion.mutual_information import Metric, matrix_of, rigid_transform
-from conversion.pyramid import Level
+from conversion.registration.mutual_information import Metric, matrix_of, rigid_transform
+from conversion.registration.pyramid import Level
 from tests.support.moved_volumes import move
 
 

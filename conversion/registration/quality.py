@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conversion.mutual_information import Metric
+from conversion.registration.mutual_information import Metric
 
 __all__ = ["Registration", "blurred", "doubts", "faults", "misfits", "sharpness"]
 

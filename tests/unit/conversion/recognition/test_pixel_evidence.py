@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversion.errors import BrokenGeometry
-from conversion.pixel_evidence import MAXIMUM_PAIRS, next_pair, shows_enough
+from conversion.recognition.pixel_evidence import MAXIMUM_PAIRS, next_pair, shows_enough
 from conversion.study import Series
 from tests.support.series_headers import series_of
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conversion.contrast_agent import (
+from conversion.recognition.contrast_agent import (
     course_of_study,
     repeated_protocols,
     same_protocol,

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from conversion.errors import ConversionReason, RegistrationFailed
-from conversion.registration import Registration, confirm, register
-from conversion.registration_quality import doubts
+from conversion.registration.quality import doubts
+from conversion.registration.register import Registration, confirm, register
 from conversion.volume import Grid, ImageVolume
 from tests.support.moved_volumes import degraded, errors_mm, move, shifted_grid, tissue_mm
 from tests.support.small_head import CENTRE_MM, FRAME, head_volume, points_of

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from conversion.errors import RegistrationFailed
-from conversion.registration import register
-from conversion.registration_quality import doubts
+from conversion.registration.quality import doubts
+from conversion.registration.register import register
 from conversion.simpleitk_bridge import from_simpleitk, grid_from_simpleitk
 from conversion.volume import ImageVolume
 from tests.support.moved_volumes import (

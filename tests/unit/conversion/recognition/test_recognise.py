@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from conversion.errors import ConversionReason
 from conversion.reading import dicom_files, read_series, read_study
-from conversion.recognition import MINIMUM_CONFIDENCE, Recognition, recognise
+from conversion.recognition.recognise import MINIMUM_CONFIDENCE, Recognition, recognise
+from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
-from conversion.site_rules import SiteRule
 from conversion.study import Acquisition, Series, Study
 from tests.support.series_headers import kinds_of, no_pixels, recognised, series_of, study_of
 

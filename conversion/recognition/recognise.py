@@ -4,16 +4,22 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from conversion.contrast_agent import AGENT_PRIOR, course_of_study, repeated_protocols, stated_agent, without_order
 from conversion.decision import Decision, Evidence
 from conversion.errors import ConversionError
-from conversion.header_evidence import header_evidence, reformat_evidence
-from conversion.pixel_evidence import enhancement_evidence, next_pair, shows_enough, tissue_evidence
+from conversion.recognition.contrast_agent import (
+    AGENT_PRIOR,
+    course_of_study,
+    repeated_protocols,
+    stated_agent,
+    without_order,
+)
+from conversion.recognition.header_evidence import header_evidence, reformat_evidence
+from conversion.recognition.pixel_evidence import enhancement_evidence, next_pair, shows_enough, tissue_evidence
+from conversion.recognition.site_rules import SiteRule
+from conversion.recognition.weighing import kind_probabilities, probability
 from conversion.sequences import ABSTAINED, REFORMAT, WEIGHTINGS, Role
-from conversion.site_rules import SiteRule
 from conversion.study import Series, SeriesUID, Study
 from conversion.volume import ImageVolume
-from conversion.weighing import kind_probabilities, probability
 
 __all__ = ["MINIMUM_CONFIDENCE", "Recognition", "recognise"]
 

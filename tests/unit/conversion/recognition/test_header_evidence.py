@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversion.header_evidence import header_evidence, reformat_evidence
-from conversion.weighing import kind_probabilities
+from conversion.recognition.header_evidence import header_evidence, reformat_evidence
+from conversion.recognition.weighing import kind_probabilities
 from tests.support.series_headers import recognised, series_of
 
 Row = tuple[str, str, dict[str, Any]]

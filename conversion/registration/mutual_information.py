@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from conversion.pyramid import Level
+from conversion.registration.pyramid import Level
 
 __all__ = ["Metric", "matrix_of", "rigid_transform"]
 
