@@ -4,12 +4,13 @@
 
     InferenceError
     ├── UnusableModel       a model folder is incomplete, changed or unknown to this version
-    └── UnsuitableInput     the sequences at hand are not enough for the model
+    ├── UnsuitableInput     the sequences at hand are not enough for the model
+    └── UnreadableCase      a set of annotated cases, or one case of it, cannot be used
 """
 
 import enum
 
-__all__ = ["InferenceError", "InferenceReason", "UnsuitableInput", "UnusableModel"]
+__all__ = ["InferenceError", "InferenceReason", "UnreadableCase", "UnsuitableInput", "UnusableModel"]
 
 
 class InferenceReason(enum.StrEnum):
@@ -20,6 +21,8 @@ class InferenceReason(enum.StrEnum):
     MODEL_UNKNOWN = "model_unknown"
     SEQUENCES_MISSING = "sequences_missing"
     EMPTY_VOLUME = "empty_volume"
+    NO_CASES = "no_cases"
+    UNREADABLE_CASE = "unreadable_case"
 
 
 class InferenceError(Exception):
@@ -36,3 +39,7 @@ class UnusableModel(InferenceError):  # noqa: N818 - named for what happened
 
 class UnsuitableInput(InferenceError):  # noqa: N818
     """The volumes do not suit the model."""
+
+
+class UnreadableCase(InferenceError):  # noqa: N818
+    """Annotated cases cannot be used as they are."""
