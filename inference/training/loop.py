@@ -1,164 +1,224 @@
-"""The training loop: seeded, resumable, with an exponential moving average of the weights."""
+"""The training loop: seeded, resumable to the bit, with a moving average of the weights and early stopping."""
 
-import logging
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
-from inference.training.augmentation import add_synthetic_head, augment_geometry, augment_intensity, drop_sequences
+from inference.errors import InferenceReason, UnusableModel
 from inference.training.datasets import TrainingCase
-from inference.training.losses import region_loss
+from inference.training.losses import supervised_loss
+from inference.training.plan import TrainingPlan
+from inference.training.sampling import Sample, Sampler
+from inference.training.scoring import mean_dice
+from inference.unet import TumourUNet
 
-__all__ = ["TrainingPlan", "held_out_dice", "train"]
+__all__ = ["Progress", "Trained", "train"]
 
-_log = logging.getLogger(__name__)
+SMOOTHING = 0.98
+"""Of the loss that is shown: the mean of about the last fifty steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
-    """Everything that decides a run besides the data."""
+class Progress:
+    """Where a training stands.
 
-    steps: int = 3600
-    batch_size: int = 16
-    crop: int = 192
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    ema_decay: float = 0.998
-    lgg_share: float = 0.45
-    seed: int = 20261121
-    checkpoint_every: int = 200
+    Attributes
+    ----------
+    loss
+        Smoothed.
+    rate
+        Learning rate.
+    dice
+        Of the last validation, None before the first.
+    step_s
+        Mean duration of a step of this process.
+    """
 
-
-class SliceSampler(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
-    """Endless augmented axial slices, patients drawn evenly, three in four with tumour."""
-
-    def __init__(self, cases: list[TrainingCase], plan: TrainingPlan, first_sample: int) -> None:
-        self.by_source = [[c for c in cases if c.source == "lgg"], [c for c in cases if c.source == "brats"]]
-        self.plan = plan
-        self.first_sample = first_sample
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (images, regions, annotated); sample k depends on the seed and k alone."""
-        k = self.first_sample
-        while True:
-            rng = np.random.default_rng([self.plan.seed, k])
-            torch.manual_seed(int(rng.integers(2**62)))
-            cases = self.by_source[0 if rng.random() < self.plan.lgg_share else 1]
-            yield self._sample(cases[rng.integers(len(cases))], rng)
-            k += 1
-
-    def _sample(self, case: TrainingCase, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        tumour = np.flatnonzero(case.regions[0].any(axis=(1, 2)))
-        slices = case.images.shape[1]
-        k = int(rng.choice(tumour)) if tumour.size and rng.random() < 0.75 else int(rng.integers(slices))
-        half = int(rng.integers(3)) if case.source == "brats" else 0
-        slab = case.images[:, max(0, k - half) : k + half + 1].astype(np.float32).mean(axis=1)
-        images = torch.from_numpy(slab)
-        regions = torch.from_numpy(case.regions[:, k].astype(np.float32))
-        present = torch.tensor(case.present)
-        images, regions = augment_geometry(images, regions, self.plan.crop)
-        if case.source == "brats" and rng.random() < 0.7:
-            images = add_synthetic_head(images, present)
-        images, present = drop_sequences(augment_intensity(images), present)
-        annotated = torch.tensor(case.annotated, dtype=torch.float32)
-        if not bool(present[1]):  # without contrast, neither enhancement nor the core can be learned
-            annotated[1:] = 0
-        return images * present[:, None, None], regions, annotated
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    dice: float | None
+    step_s: float
 
 
-def train(network: nn.Module, cases: list[TrainingCase], plan: TrainingPlan, checkpoint: Path) -> nn.Module:
-    """Train and return the averaged network; resumes from `checkpoint` when it exists."""
-    torch.manual_seed(plan.seed)
-    average = deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, plan.steps))
-    first = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        first = state["step"]
-    sampler = SliceSampler(cases, plan, first * plan.batch_size)
-    batches = iter(DataLoader(sampler, batch_size=plan.batch_size))
-    started, running = time.monotonic(), 0.0
-    for step in range(first, plan.steps):
-        running = 0.98 * running + 0.02 * _step(network, next(batches), optimiser)
-        schedule.step()
-        _update_average(average, network, min(plan.ema_decay, (step + 1) / (step + 10)))
-        if (step + 1) % 50 == 0:
-            corrected = running / (1 - 0.98 ** (step + 1 - first))
-            _log.info(
-                "step %d loss %.4f %.2f s/step", step + 1, corrected, (time.monotonic() - started) / (step + 1 - first)
-            )
-        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
-            _save(checkpoint, step + 1, network=network, average=average, optimiser=optimiser, schedule=schedule)
-    return average
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """The outcome.
+
+    Attributes
+    ----------
+    network
+        The moving average; of the best validation where there was one.
+    history
+        One `Progress` for every step of every process that worked on it.
+    """
+
+    network: TumourUNet
+    step: int
+    dice: float | None
+    history: tuple[Progress, ...]
 
 
-def _step(network: nn.Module, batch: list[Tensor], optimiser: torch.optim.Optimizer) -> float:
-    images, regions, annotated = batch
-    network.train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = network(images.contiguous(memory_format=torch.channels_last))
-    loss = region_loss(logits.float(), regions, annotated)
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-    optimiser.step()
-    return float(loss.detach())
+@dataclass
+class _State:
+    """What a checkpoint holds besides tensors."""
+
+    step: int = 0
+    loss: float = 0.0
+    dice: float | None = None
+    best: float = -1.0
+    validations_since_best: int = 0
+    history: list[Progress] = field(default_factory=list)
 
 
-def _learning_rate(step: int, steps: int) -> float:
-    warm_up = 100
-    return min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def train(
+    network: TumourUNet,
+    cases: Sequence[TrainingCase],
+    plan: TrainingPlan,
+    folder: Path,
+    *,
+    validation: Sequence[TrainingCase] = (),
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> Trained:
+    """Train a network, going on from the checkpoint in `folder` where there is one.
 
-
-@torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
-
-
-def _save(
-    path: Path, step: int, **parts: nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler
-) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save({"step": step} | {name: part.state_dict() for name, part in parts.items()}, temporary)
-    temporary.replace(path)
-
-
-@torch.no_grad()
-def held_out_dice(network: nn.Module, case: TrainingCase, keep: tuple[bool, ...]) -> dict[str, float]:
-    """Return the Dice of each annotated region over one whole patient.
+    Under `torchrun` every process takes every n-th sample and the gradients are averaged; the first one writes.
 
     Parameters
     ----------
-    keep
-        Which of the four channels the network may see.
+    network
+        Untrained, on the device to train on.
+    cases, validation
+        Patients to learn from, and others that decide when to stop.
+    folder
+        Gets ``checkpoint.pt``, replaced whole every `plan.checkpoint_every` steps.
+    watch
+        Called after each step.
+
+    Raises
+    ------
+    UnusableModel
+        When the checkpoint is of another plan.
     """
-    network.eval()
-    images = torch.from_numpy(case.images.astype(np.float32)) * torch.tensor(keep)[:, None, None, None]
-    rows, columns = images.shape[-2:]
-    padded = nn.functional.pad(images, (0, -columns % 32, 0, -rows % 32)).transpose(0, 1)
-    outputs = []
-    for start in range(0, len(padded), 16):
-        batch = padded[start : start + 16]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            outputs.append(network(batch.contiguous(memory_format=torch.channels_last)).float() > 0)
-    predicted = torch.cat(outputs).transpose(0, 1)[..., :rows, :columns].numpy()
-    scores = {}
-    for name, truth, guess, known in zip(("WT", "TC", "ET"), case.regions, predicted, case.annotated, strict=True):
-        total = int(truth.sum() + guess.sum())
-        if known:
-            scores[name] = 1.0 if total == 0 else 2.0 * int((truth & guess).sum()) / total
-    return scores
+    return _Training(network, cases, plan, folder).run(validation, watch)
+
+
+class _Training:
+    def __init__(self, network: TumourUNet, cases: Sequence[TrainingCase], plan: TrainingPlan, folder: Path) -> None:
+        torch.manual_seed(plan.seed)
+        self.network, self.plan = network, plan
+        self.device = next(network.parameters()).device
+        self.average, self.best = deepcopy(network).eval(), deepcopy(network).eval()
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        self.state = _State()
+        self.checkpoint = folder / "checkpoint.pt"
+        self.rank, self.processes = _place()
+        self._resume()
+        wrapped = self.processes > 1
+        self.module: nn.Module = DistributedDataParallel(network) if wrapped else network
+        per_step = plan.batch_size * plan.accumulate
+        first = self.state.step * per_step * self.processes + self.rank
+        sampler = Sampler(cases, plan, first, self.processes)
+        self.batches: Iterator[Sample] = iter(DataLoader(sampler, batch_size=plan.batch_size))
+
+    def run(self, validation: Sequence[TrainingCase], watch: Callable[[Progress], None]) -> Trained:
+        plan, state = self.plan, self.state
+        first, began = state.step, time.monotonic()
+        while state.step < plan.steps and not self._patience_is_out():
+            loss = self._step()
+            state.loss = loss if state.step == 0 else SMOOTHING * state.loss + (1 - SMOOTHING) * loss
+            state.step += 1
+            if validation and plan.validate_every and state.step % plan.validate_every == 0:
+                self._validate(validation)
+            step_s = (time.monotonic() - began) / (state.step - first)
+            rate = plan.learning_rate * plan.rate_at(state.step - 1)
+            progress = Progress(
+                step=state.step, steps=plan.steps, loss=state.loss, rate=rate, dice=state.dice, step_s=step_s
+            )
+            state.history.append(progress)
+            watch(progress)
+            if state.step % plan.checkpoint_every == 0 or state.step == plan.steps or self._patience_is_out():
+                self._save()
+        kept = self.best if state.best >= 0 else self.average
+        score = state.best if state.best >= 0 else None
+        return Trained(network=kept, step=state.step, dice=score, history=tuple(state.history))
+
+    def _step(self) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.learning_rate * self.plan.rate_at(self.state.step)
+        self.network.train()
+        self.optimiser.zero_grad()
+        total = 0.0
+        for _ in range(self.plan.accumulate):
+            images, regions, annotated = (part.to(self.device) for part in next(self.batches))
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                logits: Tensor = self.module(images)
+            loss = supervised_loss(logits.float(), regions, annotated) / self.plan.accumulate
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_norm)
+        self.optimiser.step()
+        self._follow(min(self.plan.ema_decay, (self.state.step + 1) / (self.state.step + 10)))
+        return total
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        """Move the average, statistics of batch norm included, towards the network."""
+        for slow, fast in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if slow.is_floating_point():
+                slow.lerp_(fast, 1 - decay)
+            else:
+                slow.copy_(fast)
+
+    def _validate(self, cases: Sequence[TrainingCase]) -> None:
+        state = self.state
+        state.dice = mean_dice(self.average, cases)
+        if state.dice > state.best:
+            state.best, state.validations_since_best = state.dice, 0
+            self.best.load_state_dict(self.average.state_dict())
+        else:
+            state.validations_since_best += 1
+
+    def _patience_is_out(self) -> bool:
+        return 0 < self.plan.patience <= self.state.validations_since_best
+
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "average": self.average, "best": self.best, "optimiser": self.optimiser}
+
+    def _save(self) -> None:
+        if self.rank:
+            return
+        kept = {name: part.state_dict() for name, part in self._parts().items()}
+        state = vars(self.state) | {"history": [vars(progress) for progress in self.state.history]}
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(kept | {"state": state, "plan": self.plan.sha256}, temporary)
+        temporary.replace(self.checkpoint)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        kept = torch.load(self.checkpoint, weights_only=True)
+        if kept["plan"] != self.plan.sha256:
+            sentence = f"{self.checkpoint} belongs to another plan; give another folder, or the plan it was made by"
+            raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
+        for name, part in self._parts().items():
+            part.load_state_dict(kept[name])
+        state = kept["state"]
+        history = [Progress(**progress) for progress in state.pop("history")]
+        self.state = _State(**state, history=history)
+
+
+def _place() -> tuple[int, int]:
+    """Return the number of this process and how many there are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

@@ -4,16 +4,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["region_loss"]
+__all__ = ["region_loss", "supervised_loss"]
+
+LEVEL_WEIGHT = 0.5
+"""Of each coarser level against the one above it (Isensee 2021)."""
+
+
+def supervised_loss(logits: Tensor, targets: Tensor, annotated: Tensor) -> Tensor:
+    """Return the loss of every level that the network answered with, the finest weighing most.
+
+    Parameters
+    ----------
+    logits
+        Shape (batch, region, ...) or, under deep supervision, (batch, level, region, ...).
+    targets, annotated
+        As `region_loss` takes them.
+    """
+    if logits.ndim == targets.ndim:
+        return region_loss(logits, targets, annotated)
+    losses = [region_loss(level, targets, annotated) for level in logits.unbind(1)]
+    weights = [LEVEL_WEIGHT**level for level in range(len(losses))]
+    return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum() / sum(weights)
 
 
 def region_loss(logits: Tensor, targets: Tensor, annotated: Tensor) -> Tensor:
-    """Return the mean of batch Dice loss and binary cross-entropy.
+    """Return the sum of batch Dice loss and mean binary cross-entropy.
 
     Parameters
     ----------
     logits, targets
-        Shape (batch, region, row, column); targets 0 or 1.
+        Shape (batch, region, ...); targets 0 or 1.
     annotated
         Shape (batch, region), 1 where the region is known for that sample; elsewhere it adds nothing.
 
@@ -22,14 +42,13 @@ def region_loss(logits: Tensor, targets: Tensor, annotated: Tensor) -> Tensor:
     torch.Tensor
         A scalar.
     """
-    weight = annotated[:, :, None, None]
-    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight
-    pixels = logits.shape[-1] * logits.shape[-2]
-    entropy_mean = entropy.sum() / (weight.sum() * pixels).clamp(min=1)
-    probability = torch.sigmoid(logits) * weight
-    truth = targets * weight
-    overlap = (probability * truth).sum(dim=(0, 2, 3))
-    total = probability.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
+    flat, truth = logits.flatten(2), targets.flatten(2)
+    # Sums by sample and region come first and are weighed then: weighing voxels would cost a pass over memory each.
+    entropy = F.binary_cross_entropy_with_logits(flat, truth, reduction="none").mean(dim=2)
+    entropy_mean = (entropy * annotated).sum() / annotated.sum().clamp(min=1)
+    probability = torch.sigmoid(flat)
+    overlap = ((probability * truth).sum(dim=2) * annotated).sum(dim=0)
+    total = ((probability.sum(dim=2) + truth.sum(dim=2)) * annotated).sum(dim=0)
     dice = (2 * overlap + 1) / (total + 1)
     known = (annotated.sum(dim=0) > 0).float()
     return entropy_mean + ((1 - dice) * known).sum() / known.sum().clamp(min=1)

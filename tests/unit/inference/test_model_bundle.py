@@ -27,7 +27,7 @@ def _refusal(folder: Path | str) -> UnusableModel:
 def _replace_weights(folder: Path, content: bytes) -> None:
     (folder / "weights.safetensors").write_bytes(content)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["model"]["weights_sha256"] = hashlib.sha256(content).hexdigest()
+    manifest["model"]["networks"][0]["weights_sha256"] = hashlib.sha256(content).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -39,7 +39,7 @@ def test_a_shipped_model_loads_by_its_name_and_verifies(name: str) -> None:
     assert model.manifest.core_needs == ("T1CE",)
     assert len(model.manifest.thresholds) == 3
     assert model.device == torch.device("cpu")
-    assert not model.network.training
+    assert not model.networks[0].module.training
     assert "Research use only" in model.manifest.intended_use
 
 
@@ -57,7 +57,7 @@ def test_the_identity_is_the_hash_of_the_manifest(tmp_path: Path) -> None:
 
 def test_loaded_weights_are_those_of_the_file(tmp_path: Path) -> None:
     folder = write_detector(tmp_path)
-    loaded = load_model(str(folder), "cpu", threads=1).network.state_dict()
+    loaded = load_model(str(folder), "cpu", threads=1).networks[0].module.state_dict()
     for name, tensor in load_file(folder / "weights.safetensors").items():
         assert torch.equal(loaded[name], tensor)
 
@@ -67,7 +67,7 @@ def test_half_precision_weights_are_widened(tmp_path: Path) -> None:
     halved = {name: tensor.half() for name, tensor in load_file(folder / "weights.safetensors").items()}
     save_file(halved, tmp_path / "half")
     _replace_weights(folder, (tmp_path / "half").read_bytes())
-    assert {tensor.dtype for tensor in load_model(str(folder), "cpu", threads=1).network.parameters()} == {
+    assert {tensor.dtype for tensor in load_model(str(folder), "cpu", threads=1).networks[0].module.parameters()} == {
         torch.float32
     }
 
@@ -102,8 +102,8 @@ def test_an_unknown_model_is_refused_with_those_there_are(tmp_path: Path) -> Non
     ("changes", "sentence"),
     [
         ({"architecture": "swin"}, "unknown network architecture 'swin'"),
-        ({"network": {"in_channels": 4, "out_channels": 3, "filters": [4, 4, 4]}}, "does not fit"),
-        ({"network": {"in_channels": 4, "out_channels": 3, "filters": [3, 3, 3], "deep": True}}, "does not fit"),
+        ({"settings": {"in_channels": 4, "out_channels": 3, "filters": [4, 4, 4]}}, "does not fit"),
+        ({"settings": {"in_channels": 4, "out_channels": 3, "filters": [3, 3, 3], "deep": True}}, "does not fit"),
     ],
     ids=["architecture", "other size", "unknown setting"],
 )

@@ -1,0 +1,83 @@
+"""Everything that decides a training besides its data, as one value."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from inference.unet import TumourUNet
+
+__all__ = ["TrainingPlan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """A plan; the same plan on the same cases gives the same weights (CPU, one loader).
+
+    Attributes
+    ----------
+    network
+        Settings of `inference.unet.TumourUNet`.
+    crop
+        Slices, rows, columns of a sample; slices count for 3D networks only.
+    accumulate
+        Batches whose gradients are summed before a step.
+    learning_rate
+        Its peak; it rises over `warm_up` steps and falls along a cosine.
+    ema_decay
+        Of the moving average of the weights, which is what is kept.
+    tumour_share
+        Share of samples whose middle shows tumour.
+    head_share
+        Share of skull-stripped slices that get a synthetic skull and scalp; of volumes, remains of them.
+    drop
+        Chance that a sample loses T1, T1CE, T2, FLAIR; it always keeps T1CE or FLAIR.
+    source_share
+        Share of samples from each set; sets not named share what is left by their number of patients.
+    validate_every, patience
+        Steps between validations, and how many without a better one end the training; 0 turns either off.
+    """
+
+    network: dict[str, Any] = field(
+        default_factory=lambda: {"dimensions": 2, "context": 1, "fold": 2, "filters": [32, 64, 128, 192, 256]}
+    )
+    crop: tuple[int, int, int] = (1, 224, 224)
+    steps: int = 4000
+    batch_size: int = 20
+    accumulate: int = 1
+    learning_rate: float = 2e-3
+    warm_up: int = 100
+    weight_decay: float = 1e-3
+    gradient_norm: float = 5.0
+    ema_decay: float = 0.998
+    tumour_share: float = 0.7
+    head_share: float = 0.7
+    drop: tuple[float, float, float, float] = (0.25, 0.2, 0.35, 0.05)
+    source_share: dict[str, float] = field(default_factory=dict)
+    seed: int = 20261121
+    checkpoint_every: int = 200
+    validate_every: int = 0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained, before hours are spent on it."""
+        multiple = TumourUNet(**self.network).multiple
+        volume = self.network["dimensions"] == 3
+        sizes = self.crop if volume else self.crop[1:]
+        if any(size % multiple for size in sizes):
+            message = f"crop {self.crop}: this network needs multiples of {multiple}"
+            raise ValueError(message)
+        if not 0 <= sum(self.source_share.values()) <= 1 + 1e-9:
+            message = f"source_share {self.source_share}: shares must add up to 1 or less"
+            raise ValueError(message)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over every setting."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def rate_at(self, step: int) -> float:
+        """Return the factor of the learning rate at a step: a linear rise, then half a cosine to a hundredth."""
+        rise = min(1.0, (step + 1) / self.warm_up)
+        return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step, self.steps) / self.steps)))

@@ -1,0 +1,136 @@
+"""Random windows on a case: slices with their neighbours, or volumes, turned, scaled, mirrored and bent.
+
+Images and regions are sampled by one grid, so a label never leaves its image.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference.training.datasets import TrainingCase
+
+__all__ = ["Window", "slice_window", "volume_window"]
+
+TURN_DEG = 35.0
+"""In the axial plane; patients lie within 20°, and scanners' oblique stacks add to it."""
+
+TILT_DEG = 12.0
+"""About the other two axes; the working grid is axial already."""
+
+SCALES = (0.75, 1.3)
+ASPECTS = (0.92, 1.08)
+SHIFT = 0.15
+"""Of the window, to each side."""
+
+BENT_SHARE = 0.25
+BEND = 0.04
+"""Standard deviation of the bending's control points, as a share of half the window: about 4 mm."""
+
+BEND_POINTS = 6
+UPSIDE_DOWN_SHARE = 0.1
+FURTHEST_NEIGHBOUR = 5
+"""Largest distance of the neighbours of a 1 mm slice, in slices: a stack of thick slices shows them 2 to 6 mm away."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Window:
+    """One sample before its intensities are changed.
+
+    Attributes
+    ----------
+    images
+        Shape (channel, slice, row, column).
+    regions
+        0 or 1, shape (region, slice, row, column); of a slice network the one slice in the middle.
+    """
+
+    images: Tensor
+    regions: Tensor
+
+
+def slice_window(case: TrainingCase, middle: int, context: int, size: tuple[int, int], step: int) -> Window:
+    """Return one slice with its neighbours, turned in its plane.
+
+    Parameters
+    ----------
+    middle
+        The slice.
+    step
+        Distance of the neighbours in slices; beyond the ends the last slice repeats.
+    """
+    chosen = (middle + step * np.arange(-context, context + 1)).clip(0, case.images.shape[1] - 1)
+    images = torch.from_numpy(case.images[:, chosen].astype(np.float32))
+    regions = torch.from_numpy(case.regions[:, middle].astype(np.float32))
+    channels, slices, rows, columns = images.shape
+    grid = F.affine_grid(_plane(size, (rows, columns))[None], [1, 1, *size], align_corners=False)
+    if _uniform(0, 1) < BENT_SHARE:
+        grid = grid + _bending(size)
+    moved = F.grid_sample(images.flatten(0, 1)[None], grid, mode="bilinear", align_corners=False)[0]
+    masks = F.grid_sample(regions[None], grid, mode="bilinear", align_corners=False)[0]
+    return Window(images=moved.reshape(channels, slices, *size), regions=(masks > 0.5).float()[:, None])
+
+
+def volume_window(case: TrainingCase, size: tuple[int, int, int]) -> Window:
+    """Return a volume turned about all axes, its middle anywhere in the case."""
+    shape = case.images.shape[1:]
+    theta = _space(size, (shape[0], shape[1], shape[2]))
+    grid = F.affine_grid(theta[None], [1, 1, *size], align_corners=False)
+    if _uniform(0, 1) < BENT_SHARE:
+        grid = grid + _bending(size)
+    images = torch.from_numpy(case.images.astype(np.float32))
+    # Nested regions as one count, so that one nearest look-up keeps them nested.
+    counted = torch.from_numpy(case.regions.sum(axis=0, dtype=np.float32))[None]
+    moved = F.grid_sample(images[None], grid, mode="bilinear", align_corners=False)[0]
+    count = F.grid_sample(counted[None], grid, mode="nearest", align_corners=False)[0, 0]
+    regions = torch.stack([count > level + 0.5 for level in range(len(case.regions))])
+    return Window(images=moved, regions=regions.float())
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))
+
+
+def _signs(shares: tuple[float, ...]) -> list[float]:
+    return [-1.0 if _uniform(0, 1) < share else 1.0 for share in shares]
+
+
+def _turn(angle: float) -> NDArray[np.float64]:
+    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
+def _plane(size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+    """Return the affine of a 2D window in torch's normalised (x, y), shape (2, 3)."""
+    scale, aspect = 1 / _uniform(*SCALES), _uniform(*ASPECTS)
+    turn = _turn(math.radians(_uniform(-TURN_DEG, TURN_DEG))) @ np.diag(scale * np.array([aspect, 1 / aspect]))
+    turn[:, 0] *= _signs((0.5,))[0]
+    window, whole = np.array(size[::-1], float), np.array(shape[::-1], float)
+    theta = np.column_stack([turn * window[None, :] / whole[:, None], [_uniform(-SHIFT, SHIFT) for _ in range(2)]])
+    return torch.tensor(theta, dtype=torch.float32)
+
+
+def _space(size: tuple[int, int, int], shape: tuple[int, int, int]) -> Tensor:
+    """Return the affine of a 3D window in torch's normalised (x, y, z), shape (3, 4)."""
+    turn = np.eye(3)
+    for axis, limit in enumerate((TILT_DEG, TILT_DEG, TURN_DEG)):
+        step = np.eye(3)
+        step[np.ix_(*[[k for k in range(3) if k != axis]] * 2)] = _turn(math.radians(_uniform(-limit, limit)))
+        turn = step @ turn
+    scale = np.array([_uniform(*ASPECTS) for _ in range(3)]) / _uniform(*SCALES)
+    turn = turn * scale * _signs((0.5, 0.0, UPSIDE_DOWN_SHARE))
+    window, whole = np.array(size[::-1], float), np.array(shape[::-1], float)
+    room = np.maximum(np.abs(whole - window), SHIFT * window) / whole
+    shift = [_uniform(-1, 1) * value for value in room]
+    return torch.tensor(np.column_stack([turn * window[None, :] / whole[:, None], shift]), dtype=torch.float32)
+
+
+def _bending(size: tuple[int, ...]) -> Tensor:
+    """Return smooth displacements, shape (1, *size, axes), in normalised coordinates."""
+    axes = len(size)
+    coarse = torch.randn(1, axes, *[BEND_POINTS] * axes) * BEND
+    mode = "bicubic" if axes == 2 else "trilinear"
+    return F.interpolate(coarse, size=size, mode=mode, align_corners=True).movedim(1, -1)

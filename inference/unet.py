@@ -1,0 +1,153 @@
+"""U-Nets in two, two and a half and three dimensions behind one face: volumes in, logits out."""
+
+import torch
+from monai.networks.nets.attentionunet import AttentionUnet
+from monai.networks.nets.dynunet import DynUNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SUPERVISED_LEVELS", "VARIANTS", "TumourUNet"]
+
+VARIANTS = ("plain", "residual", "attention")
+SUPERVISED_LEVELS = 2
+"""Levels below the finest that deep supervision also scores; those below see a tumour as a few voxels."""
+
+FEWEST_LEVELS = 3
+
+
+class TumourUNet(nn.Module):
+    """A U-Net (MONAI) over stacks of slices or whole volumes.
+
+    Parameters
+    ----------
+    dimensions
+        2: each slice by itself, or with `context` neighbours on each side as further channels (2.5D); 3: volumes.
+    filters
+        Feature maps of each level; the resolution halves from one to the next.
+    fold
+        Edge of the block of voxels that is folded into channels first and unfolded at the end. With 2, the finest
+        level works on a quarter (2D) or an eighth (3D) of the places, and the output keeps its resolution.
+    variant
+        ``plain``, ``residual`` or ``attention`` (gates on the skip connections; Oktay 2018).
+    norm
+        ``batch`` or ``instance``. Batch norm costs half the time in training and nothing afterwards.
+    deep_supervision
+        Whether training also scores coarser levels (not with attention).
+    """
+
+    def __init__(  # noqa: PLR0913 - a manifest's settings, by keyword only
+        self,
+        *,
+        dimensions: int,
+        filters: list[int],
+        in_channels: int = 4,
+        out_channels: int = 3,
+        context: int = 0,
+        fold: int = 1,
+        variant: str = "plain",
+        norm: str = "batch",
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__()
+        if dimensions not in (2, 3) or (dimensions == 3 and context):
+            message = f"dimensions {dimensions} with context {context}: use 2 with any context, or 3 without"
+            raise ValueError(message)
+        if variant not in VARIANTS or (variant == "attention" and deep_supervision):
+            message = f"variant {variant!r}: use one of {', '.join(VARIANTS)}; attention goes without deep supervision"
+            raise ValueError(message)
+        if len(filters) < FEWEST_LEVELS:
+            message = f"filters {filters}: at least three levels are needed"
+            raise ValueError(message)
+        self.dimensions, self.context, self.fold = dimensions, context, fold
+        self.deep_supervision = deep_supervision
+        block = fold**dimensions
+        ends = (in_channels * (2 * context + 1) * block, out_channels * block)
+        if variant == "attention":
+            self.body = _attention_unet(dimensions, ends, filters)
+        else:
+            self.body = _dynamic_unet(dimensions, ends, filters, (norm, {"affine": True}), variant, deep_supervision)
+        self._halvings = len(filters) - 1
+
+    @property
+    def multiple(self) -> int:
+        """What rows and columns, and in 3D slices, must be a multiple of."""
+        return int(self.fold * 2**self._halvings)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        images
+            Shape (batch, channel, slice, row, column); in 2D exactly the slice asked for between its neighbours.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (batch, region, slice, row, column), in 2D of the one slice; while training under deep supervision
+            (batch, level, region, slice, row, column), the finest level first.
+        """
+        if self.dimensions == 2:
+            folded = F.pixel_unshuffle(images.flatten(1, 2), self.fold)
+            found = self.body(folded.contiguous(memory_format=torch.channels_last))
+        else:
+            folded = fold_volume(images, self.fold)
+            found = self.body(folded.contiguous(memory_format=torch.channels_last_3d))
+        if self.training and self.deep_supervision:
+            return torch.stack([self._unfolded(level) for level in found.unbind(1)], dim=1)
+        return self._unfolded(found)
+
+    def _unfolded(self, found: Tensor) -> Tensor:
+        if self.dimensions == 2:
+            return F.pixel_shuffle(found, self.fold).unsqueeze(2)
+        return unfold_volume(found, self.fold)
+
+
+def _dynamic_unet(
+    dimensions: int,
+    ends: tuple[int, int],
+    filters: list[int],
+    norm: tuple[str, dict[str, bool]],
+    variant: str,
+    deep_supervision: bool,  # noqa: FBT001
+) -> nn.Module:
+    levels = len(filters)
+    return DynUNet(
+        spatial_dims=dimensions,
+        in_channels=ends[0],
+        out_channels=ends[1],
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=filters,
+        norm_name=norm,
+        res_block=variant == "residual",
+        deep_supervision=deep_supervision,
+        deep_supr_num=min(SUPERVISED_LEVELS, levels - 2) if deep_supervision else 1,
+    )
+
+
+def _attention_unet(dimensions: int, ends: tuple[int, int], filters: list[int]) -> nn.Module:
+    return AttentionUnet(
+        spatial_dims=dimensions,
+        in_channels=ends[0],
+        out_channels=ends[1],
+        channels=filters,
+        strides=[2] * (len(filters) - 1),
+    )
+
+
+def fold_volume(volume: Tensor, fold: int) -> Tensor:
+    """Move blocks of `fold` voxels along each of three axes into the channels."""
+    batch, channels, *size = volume.shape
+    slices, rows, columns = (length // fold for length in size)
+    blocks = volume.reshape(batch, channels, slices, fold, rows, fold, columns, fold)
+    return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, channels * fold**3, slices, rows, columns)
+
+
+def unfold_volume(folded: Tensor, fold: int) -> Tensor:
+    """Undo `fold_volume`."""
+    batch, channels, slices, rows, columns = folded.shape
+    blocks = folded.reshape(batch, channels // fold**3, fold, fold, fold, slices, rows, columns)
+    volume = blocks.permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return volume.reshape(batch, channels // fold**3, slices * fold, rows * fold, columns * fold)

@@ -1,0 +1,106 @@
+"""The training loop: it learns, it stops in time, and an interrupted run ends where a whole one does."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from inference.errors import UnusableModel
+from inference.training.datasets import TrainingCase
+from inference.training.loop import Progress, train
+from inference.training.losses import supervised_loss
+from inference.training.plan import TrainingPlan
+from inference.training.sampling import Sampler
+from inference.unet import TumourUNet
+from tests.support.training_cases import SMALL_NETWORKS, training_case
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[TrainingCase]:
+    return [training_case("lgg", 1), training_case("lgg", 2), training_case("brats", 3), training_case("brats", 4)]
+
+
+def _plan(network: str = "2.5D", **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
+    crop = (8, 24, 24) if SMALL_NETWORKS[network]["dimensions"] == 3 else (1, 24, 24)
+    usual = {"steps": 6, "batch_size": 2, "learning_rate": 1e-2, "warm_up": 2, "checkpoint_every": 2}
+    return TrainingPlan(**{"network": SMALL_NETWORKS[network], "crop": crop, **usual, **changes})
+
+
+def _network(plan: TrainingPlan, seed: int = 4) -> TumourUNet:
+    torch.manual_seed(seed)
+    return TumourUNet(**plan.network)
+
+
+def _equal(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"validate_every": 2, "patience": 9}], ids=str)
+def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(
+    tmp_path: Path, cases: list[TrainingCase], changes: dict[str, int]
+) -> None:
+    plan = _plan(**changes)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    network = _network(plan)
+    whole = train(network, cases, plan, tmp_path / "whole", validation=cases[:1])
+
+    def stop_after_five(progress: Progress) -> None:
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(_network(plan), cases, plan, tmp_path / "parts", validation=cases[:1], watch=stop_after_five)
+    continued = _network(plan, seed=99)
+    resumed = train(continued, cases, plan, tmp_path / "parts", validation=cases[:1])
+    assert _equal(resumed.network, whole.network)
+    assert _equal(continued, network)
+    assert [progress.loss for progress in resumed.history] == [progress.loss for progress in whole.history]
+    assert resumed.dice == whole.dice
+    assert not _equal(whole.network, _network(plan))
+    assert not _equal(whole.network, network), "the average lags behind the last weights"
+
+
+def test_a_finished_training_is_not_continued(tmp_path: Path, cases: list[TrainingCase]) -> None:
+    first = train(_network(_plan()), cases, _plan(), tmp_path)
+    assert _equal(train(_network(_plan(), seed=5), cases, _plan(), tmp_path).network, first.network)
+
+
+def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[TrainingCase]) -> None:
+    train(_network(_plan()), cases, _plan(), tmp_path)
+    other = _plan(learning_rate=1e-3)
+    with pytest.raises(UnusableModel, match="belongs to another plan"):
+        train(_network(other), cases, other, tmp_path)
+
+
+@pytest.mark.parametrize("kind", SMALL_NETWORKS)
+def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[TrainingCase], kind: str) -> None:
+    plan = _plan(kind, steps=50, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
+    samples = list(islice(iter(Sampler(cases, plan)), 16))
+    images, regions, annotated = (torch.stack(parts) for parts in zip(*samples, strict=True))
+    trained = train(_network(plan), cases, plan, tmp_path).network
+    with torch.inference_mode():
+        before, after = (
+            float(supervised_loss(network(images), regions, annotated))
+            for network in (_network(plan).eval(), trained.eval())
+        )
+    assert after < 0.8 * before, (before, after)
+
+
+def test_training_ends_when_validation_no_longer_improves(tmp_path: Path, cases: list[TrainingCase]) -> None:
+    """At a rate of nothing the moving average stands still, so the first validation stays the best."""
+    plan = _plan(steps=40, learning_rate=1e-12, weight_decay=0.0, validate_every=3, patience=2)
+    seen: list[Progress] = []
+    network = _network(plan).eval()
+    done = train(network, cases, plan, tmp_path, validation=cases[2:3], watch=seen.append)
+    assert done.step < 40
+    assert done.step % 3 == 0
+    assert seen[-1].step == done.step
+    assert [progress.dice is None for progress in seen[:3]] == [True, True, False]
+    assert done.dice == max(progress.dice for progress in seen if progress.dice is not None)
+    again = train(_network(plan, seed=5), cases, plan, tmp_path, validation=cases[2:3])
+    assert (again.step, again.dice) == (done.step, done.dice)

@@ -1,0 +1,52 @@
+"""A training plan: what cannot be trained is refused before hours are spent."""
+
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from inference.training.plan import TrainingPlan
+
+
+def test_the_rate_rises_and_falls() -> None:
+    plan = TrainingPlan(steps=1000, warm_up=100)
+    rates = [plan.rate_at(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1.0, abs=0.03)
+    assert rates.index(max(rates)) == 99
+    assert all(later <= earlier for earlier, later in pairwise(rates[99:]))
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"crop": (1, 100, 224)}, "multiples of 32"),
+        ({"network": {"dimensions": 3, "filters": [4, 8, 8]}, "crop": (6, 24, 24)}, "multiples of 4"),
+        ({"network": {"dimensions": 3, "context": 1, "filters": [4, 8, 8]}}, "use 2 with any context"),
+        (
+            {"network": {"dimensions": 2, "variant": "wide", "filters": [4, 8, 8]}},
+            "use one of plain, residual, attention",
+        ),
+        (
+            {"network": {"dimensions": 2, "variant": "attention", "deep_supervision": True, "filters": [4, 8, 8]}},
+            "without",
+        ),
+        ({"network": {"dimensions": 2, "filters": [4, 8]}}, "three levels"),
+        ({"source_share": {"lgg": 0.7, "brats": 0.5}}, "add up to 1 or less"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        TrainingPlan(**change)
+
+
+def test_every_setting_counts_in_the_hash() -> None:
+    plan = TrainingPlan()
+    assert plan.sha256 == TrainingPlan().sha256
+    changes: dict[str, Any] = {"crop": (1, 192, 192), "drop": (0, 0, 0, 0), "source_share": {"lgg": 0.5}}
+    changes["network"] = plan.network | {"variant": "residual"}
+    for name, value in asdict(plan).items():
+        other = TrainingPlan(**{name: changes.get(name, value + 1 if isinstance(value, (int, float)) else value)})
+        assert other.sha256 != plan.sha256, name

@@ -1,0 +1,62 @@
+"""Samples: by seed and number alone, in the shares that are wanted, and of the form that the network expects."""
+
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+
+from inference.training.datasets import TrainingCase
+from inference.training.plan import TrainingPlan
+from inference.training.sampling import Sampler
+from tests.support.training_cases import SMALL_NETWORKS, training_case
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[TrainingCase]:
+    return [training_case("lgg", 1), training_case("lgg", 2), training_case("lgg", 5), training_case("brats", 3)]
+
+
+def _plan(network: str = "2.5D", **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
+    crop = (8, 24, 24) if "3" in network else (1, 24, 24)
+    return TrainingPlan(**{"network": SMALL_NETWORKS[network], "crop": crop, **changes})
+
+
+@pytest.mark.parametrize("network", ["2.5D", "3D"])
+def test_a_sample_depends_on_seed_and_number_alone(cases: list[TrainingCase], network: str) -> None:
+    plan = _plan(network)
+    from_start = list(islice(iter(Sampler(cases, plan)), 5))
+    torch.manual_seed(12345)
+    later = next(iter(Sampler(cases, plan, first=3)))
+    assert all(torch.equal(a, b) for a, b in zip(from_start[3], later, strict=True))
+    assert not torch.equal(from_start[3][0], from_start[4][0])
+    other = Sampler(cases, _plan(network, seed=7)).sample(3)
+    assert not torch.equal(other[0], later[0])
+
+
+def test_processes_take_turns(cases: list[TrainingCase]) -> None:
+    alone = list(islice(iter(Sampler(cases, _plan())), 6))
+    second = list(islice(iter(Sampler(cases, _plan(), first=1, every=2)), 3))
+    assert all(torch.equal(mine[0], theirs[0]) for mine, theirs in zip(second, alone[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("network", "seen", "told"), [("2D", 1, 1), ("2.5D", 3, 1), ("3D", 8, 8)])
+def test_samples_are_what_the_network_and_the_loss_expect(
+    cases: list[TrainingCase], network: str, seen: int, told: int
+) -> None:
+    for images, regions, annotated in islice(iter(Sampler(cases, _plan(network))), 30):
+        assert images.shape == (4, seen, 24, 24)
+        assert regions.shape == (3, told, 24, 24)
+        assert torch.equal(regions, regions.round())
+        assert annotated[0] == 1.0
+        if not images[1].any():
+            assert annotated.tolist() == [1.0, 0.0, 0.0], "without contrast the core cannot be learned"
+        assert images[1].any() or images[3].any()
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [({}, 0.25), ({"brats": 0.6}, 0.6), ({"lgg": 0.1}, 0.9)])
+def test_sets_have_their_share(cases: list[TrainingCase], wanted: dict[str, float], expected: float) -> None:
+    plan = _plan(source_share=wanted, drop=(0, 0, 0, 0))
+    found = Counter(bool(annotated[1]) for _, _, annotated in islice(iter(Sampler(cases, plan)), 150))
+    assert found[True] / 150 == pytest.approx(expected, abs=0.1)
