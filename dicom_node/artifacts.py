@@ -144,6 +144,10 @@ class Artifacts:
         instances: list[dict[str, str]] = self._load_json("manifest")["instances"]
         return instances
 
+    def has_arrays(self) -> bool:
+        """Tell whether the arrays that a second look needs are still there."""
+        return all((self._folder / f"{name}.npz").exists() for name in ("aligned", "segmentation"))
+
     def clear_arrays(self) -> None:
         """Remove what only the steps needed; the small JSON files stay as evidence."""
         for name in ("volumes", "aligned", "segmentation"):

@@ -10,8 +10,12 @@ from typing import Any
 
 import click
 
+from dicom_node.cli_evaluate import evaluate
+from dicom_node.cli_export import export
+from dicom_node.cli_models import models
 from dicom_node.cli_rules import rules
 from dicom_node.cli_segment import segment
+from dicom_node.cli_train import train
 from dicom_node.command import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
 from dicom_node.logs import configure_logs
 from dicom_node.settings import Settings, read_settings
@@ -221,45 +225,12 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
         sys.exit(1)
 
 
-@cli.group(epilog=example("glionode models list"))
-def models() -> None:
-    """Show the models the node can run."""
-
-
-@models.command(name="list", epilog=example("glionode models list"))
-@json_option
-@one_line_errors
-def list_models(as_json: bool) -> None:  # noqa: FBT001
-    """List the shipped models."""
-    from inference.model_bundle import MODELS_FOLDER, read_manifest  # noqa: PLC0415
-
-    found = [read_manifest(path.parent.name)[1] for path in sorted(MODELS_FOLDER.glob("*/manifest.json"))]
-    content = {"models": [asdict(manifest) for manifest in found]}
-    emit(as_json, content, [f"{m.name} {m.version}  {m.licence}" for m in found])
-
-
-@models.command(name="show", epilog=example("glionode models show glioma-unet2d"))
-@click.argument("name")
-@json_option
-@one_line_errors
-def show_model(name: str, as_json: bool) -> None:  # noqa: FBT001
-    """Show a model's manifest, licence and card."""
-    from inference.model_bundle import read_manifest  # noqa: PLC0415
-
-    folder, manifest, sha256 = read_manifest(name)
-    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8") if (folder / "MODEL_CARD.md").exists() else ""
-    lines = [
-        f"{manifest.name} {manifest.version}",
-        f"manifest SHA-256 {sha256}",
-        f"licence {manifest.licence}",
-        "",
-        card,
-    ]
-    emit(as_json, {"manifest": asdict(manifest), "sha256": sha256}, lines)
-
-
+cli.add_command(evaluate)
+cli.add_command(export)
+cli.add_command(models)
 cli.add_command(rules)
 cli.add_command(segment)
+cli.add_command(train)
 
 
 def main() -> None:

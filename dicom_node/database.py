@@ -20,6 +20,7 @@ __all__ = [
     "DeliveryState",
     "InstanceRow",
     "LoginTokenRow",
+    "ModelChoiceRow",
     "PeerRow",
     "RecognitionRow",
     "RefusalRow",
@@ -27,6 +28,7 @@ __all__ = [
     "RunRow",
     "RunState",
     "SecretRow",
+    "ShadowRow",
     "SiteRuleRow",
     "StudyRow",
     "StudyState",
@@ -227,6 +229,40 @@ class PeerRow(Base):
     may_send: Mapped[bool] = mapped_column(default=True)  # accepted as a calling AE title
     is_destination: Mapped[bool] = mapped_column(default=False)  # receives results
     enabled: Mapped[bool] = mapped_column(default=True)
+
+
+class ModelChoiceRow(Base):
+    """One time that a person said which model has a role; rows are added and never changed, the last one counts."""
+
+    __tablename__ = "model_choice"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    role: Mapped[str] = mapped_column(sa.String(16), index=True)  # production or shadow
+    action: Mapped[str] = mapped_column(sa.String(16))  # promote, rollback, shadow or off
+    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    who: Mapped[str] = mapped_column(sa.String(64))
+    name: Mapped[str] = mapped_column(sa.String(64), default="")  # empty: none; in production the setting counts
+    version: Mapped[str] = mapped_column(sa.String(32), default="")
+    sha256: Mapped[str] = mapped_column(sa.String(64), default="")  # of the manifest, as it was then
+    before_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_choice.id"), default=None)
+
+
+class ShadowRow(Base):
+    """What the shadow model found in one run, against what production delivered; never sent."""
+
+    __tablename__ = "shadow_result"
+    __table_args__ = (sa.UniqueConstraint("run_id", "sha256"),)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
+    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, onupdate=utc_now)
+    name: Mapped[str] = mapped_column(sa.String(64))
+    version: Mapped[str] = mapped_column(sa.String(32))
+    sha256: Mapped[str] = mapped_column(sa.String(64))  # of the shadow's manifest
+    production_sha256: Mapped[str] = mapped_column(sa.String(64), default="")
+    state: Mapped[str] = mapped_column(sa.String(16))  # running, done or failed
+    code: Mapped[str] = mapped_column(sa.String(40), default="")
+    reason: Mapped[str] = mapped_column(sa.Text, default="")
+    regions: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # region to Dice and volumes
+    path: Mapped[str] = mapped_column(sa.Text, default="")  # of its labels, relative to the node's folder
 
 
 class SiteRuleRow(Base):

@@ -1,4 +1,4 @@
-"""The six steps of a run: the line of `dicom_node.pipeline`, cut where a killed node resumes.
+"""The six steps of a run: the line of `dicom_node.pipeline`, cut where a killed node resumes; and the shadow's.
 
 Each step reads what the step before left in the artifacts, works, and leaves its own; done twice, it gives the same.
 """
@@ -36,13 +36,17 @@ from dicom_node.database import (
 )
 from dicom_node.failures import PatientsMixed
 from dicom_node.inbox import write_durably
+from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_model
 from dicom_node.peers import destinations
 from dicom_node.recognised import record_recognitions
 from dicom_node.settings import Settings
+from dicom_node.shadow import begin_shadow, fail_shadow, keep_shadow
 from dicom_node.site_rules import site_rules
 from dicom_node.versions import version_decisions
+from inference.errors import InferenceReason, UnusableModel
 from inference.measurements import Findings, measure
 from inference.model_bundle import load_model
+from inference.registry import StoredModel
 from inference.segmenter import Segmenter
 from viewer_integration.delivery import Destination, send_files
 from viewer_integration.provenance import Provenance
@@ -54,13 +58,13 @@ STEPS = ("select", "convert", "align", "segment", "encode", "deliver")
 
 
 class Steps:
-    """Step bodies over one database and one folder; the model is loaded at its first use."""
+    """Step bodies over one database and one folder; a model is loaded at its first use, and when another is chosen."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
         self._folder = settings.node.folder
-        self._segmenter: Segmenter | None = None
+        self._segmenters: dict[ModelRole, Segmenter] = {}
 
     def select(self, run_id: str) -> None:
         """Recognise the series, by headers and pixels, and choose one for each role."""
@@ -100,10 +104,8 @@ class Steps:
     def segment(self, run_id: str) -> None:
         """Find the tumour and measure it."""
         artifacts = self._artifacts(run_id)
-        if self._segmenter is None:
-            processing = self._settings.processing
-            self._segmenter = Segmenter(load_model(processing.model, processing.device, processing.threads))
-        segmentation = self._segmenter.segment(artifacts.load_aligned())
+        segmenter = self._segmenter(ModelRole.PRODUCTION, production_model(self._database, self._settings))
+        segmentation = segmenter.segment(artifacts.load_aligned())
         artifacts.save_segmentation(segmentation)
         self._decide(run_id, "segment", segmentation.decisions)
         self._summarise(run_id, _summary(measure(segmentation)))
@@ -131,6 +133,27 @@ class Steps:
                     row.status, row.reason, row.attempts = receipt.status, receipt.reason, row.attempts + 1
         self._finish_delivery(run_id)
 
+    def shadow(self, run_id: str) -> None:
+        """Let the shadow model look at what production has delivered or kept; nothing of it is sent."""
+        choice, artifacts = chosen(self._database, ModelRole.SHADOW), self._artifacts(run_id)
+        if choice is None or not artifacts.has_arrays():
+            return
+        begin_shadow(self._database, run_id, choice)
+        model = as_chosen(self._settings, choice)
+        found = self._segmenter(ModelRole.SHADOW, model).segment(artifacts.load_aligned())
+        keep_shadow(self._database, self._folder, run_id, artifacts.load_segmentation(), found)
+
+    def end_shadow(self, run_id: str, code: str = "", reason: str = "") -> None:
+        """Close what the shadow left open, with the reason; production is not touched."""
+        if code:
+            fail_shadow(self._database, run_id, code, reason)
+        if self._run(run_id).state in (RunState.DELIVERED, RunState.STORED):
+            self._artifacts(run_id).clear_arrays()
+
+    def shadow_wanted(self) -> bool:
+        """Tell whether a model runs in the shadow."""
+        return chosen(self._database, ModelRole.SHADOW) is not None
+
     def begin(self, run_id: str, step: str) -> None:
         """Note that a step has started."""
         with self._database.session() as session:
@@ -148,7 +171,7 @@ class Steps:
             study = session.get_one(StudyRow, run.study_uid)
             if study.current_run == run_id and study.state != StudyState.RECEIVING:
                 study.state, study.reason = StudyState(state), reason
-        if state in (RunState.DELIVERED, RunState.STORED):
+        if state in (RunState.DELIVERED, RunState.STORED) and not self.shadow_wanted():
             self._artifacts(run_id).clear_arrays()
 
     def is_open(self, run_id: str) -> bool:
@@ -160,6 +183,18 @@ class Steps:
     def is_delivered(self, run_id: str) -> bool:
         """Tell whether nothing is left to send."""
         return self._run(run_id).state != RunState.UNDELIVERED
+
+    def _segmenter(self, role: ModelRole, model: StoredModel) -> Segmenter:
+        """Return the model ready to run; it is loaded anew when another one has got the role."""
+        kept = self._segmenters.pop(role, None)
+        if kept is None or kept.model.identity.sha256 != model.sha256:
+            processing = self._settings.processing
+            kept = Segmenter(load_model(str(model.folder), processing.device, processing.threads))
+        if kept.model.identity.sha256 != model.sha256:
+            sentence = f"model {model.name}: its manifest changed while it was read; try again"
+            raise UnusableModel(InferenceReason.MODEL_CHANGED, sentence)
+        self._segmenters[role] = kept
+        return kept
 
     def _artifacts(self, run_id: str) -> Artifacts:
         return Artifacts(self._folder, run_id)

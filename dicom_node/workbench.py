@@ -115,7 +115,7 @@ def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> Work
     no volume is stated.
     """
     aligned = _read_slice(path, role)
-    segmentation = _segmenter(settings).segment(aligned)
+    segmentation = _segmenter(settings).segment(aligned, spacing_known=False)
     reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
     decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *segmentation.decisions)
     return _write(aligned, segmentation, decisions, out, spacing_known=False)

@@ -4,7 +4,7 @@ DBOS stays in this file. Its open core alone is used: no telemetry, no remote co
 """
 
 import structlog
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID, StepOptions
 
 from dicom_node.database import RunState, make_engine
 from dicom_node.failures import Consequence, consequence_of, reason_of
@@ -27,6 +27,13 @@ RECOVERY_ATTEMPTS = 5
 DELIVERY_ROUNDS_S = (5.0, 15.0)
 """Pauses between rounds of delivery while a destination does not accept everything."""
 
+SHADOW_PRIORITY = 10
+"""Behind every study that waits for production, whose priority is DBOS's highest."""
+
+SHADOW_ATTEMPTS = 1
+"""A shadow that kills its worker is tried once more and then left aside: production is held up by it."""
+
+_SHADOW = "-shadow"
 _DONE = "done"
 _CLOSED = "closed"
 _QUEUE = "studies"
@@ -70,6 +77,8 @@ class Workflow:
     def close_given_up(self) -> None:
         """Give a reason to every run that was cut off too often to be tried again."""
         for status in DBOS.list_workflows(status=_GIVEN_UP, load_input=False, load_output=False):
+            if status.workflow_id.endswith(_SHADOW):
+                _steps[0].end_shadow(status.workflow_id.removesuffix(_SHADOW), "worker_killed", "its worker was killed")
             if _steps[0].is_open(status.workflow_id):
                 reason = (
                     f"its worker was killed {RECOVERY_ATTEMPTS} times while at it; look at memory and the node's log"
@@ -94,7 +103,16 @@ def process_study(run_id: str) -> str:
             break
         DBOS.sleep(pause_s)
         _perform("deliver", run_id)
+    if DBOS.run_step(StepOptions(name="shadow_wanted"), _shadow_wanted, run_id):
+        with SetWorkflowID(run_id + _SHADOW), SetEnqueueOptions(priority=SHADOW_PRIORITY):
+            DBOS.enqueue_workflow(_QUEUE, shadow_study, run_id)
     return _DONE
+
+
+@DBOS.workflow(name="shadow_study", max_recovery_attempts=SHADOW_ATTEMPTS)
+def shadow_study(run_id: str) -> str:
+    """Let the shadow model look at one run whose results are out; whatever happens to it, they stay as they are."""
+    return DBOS.run_step(StepOptions(name="shadow"), _run_shadow, run_id)
 
 
 def _perform(name: str, run_id: str) -> str:
@@ -129,6 +147,26 @@ def _run_step(name: str, run_id: str) -> str:
 def _give_up(run_id: str, code: str, reason: str) -> str:
     _steps[0].finish(run_id, RunState.FAILED, code, f"{reason} (given up after {STEP_ATTEMPTS} attempts)")
     return _CLOSED
+
+
+def _shadow_wanted(run_id: str) -> bool:
+    wanted = _steps[0].shadow_wanted()
+    if not wanted:
+        _steps[0].end_shadow(run_id)  # it may have been switched off since production ended
+    return wanted
+
+
+def _run_shadow(run_id: str) -> str:
+    steps = _steps[0]
+    try:
+        steps.shadow(run_id)
+    except Exception as error:  # noqa: BLE001 - the worker's loop: the shadow's failure is a line in the books
+        _log.warning("shadow_failed", run=run_id, error=type(error).__name__)
+        steps.end_shadow(run_id, *reason_of(error))
+        return _CLOSED
+    steps.end_shadow(run_id)
+    _log.info("shadow_done", run=run_id)
+    return _DONE
 
 
 def _is_delivered(run_id: str) -> bool:

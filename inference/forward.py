@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from inference.foreign_network import ForeignNetwork
 from inference.unet import TumourUNet
 
-__all__ = ["forward_probabilities"]
+__all__ = ["BATCH_SLICES", "forward_probabilities"]
 
 BATCH_SLICES = 8
 """Slices in one forward pass: more gains nothing on two CPU cores and costs memory."""
@@ -16,7 +17,7 @@ BATCH_SLICES = 8
 
 @torch.inference_mode()
 def forward_probabilities(
-    network: TumourUNet, images: NDArray[np.floating], *, mirrored: bool = False, slice_step: int = 1
+    network: TumourUNet | ForeignNetwork, images: NDArray[np.floating], *, mirrored: bool = False, slice_step: int = 1
 ) -> NDArray[np.float32]:
     """Return the probability of each region in every voxel.
 
@@ -36,7 +37,7 @@ def forward_probabilities(
     numpy.ndarray
         Shape (region, slice, row, column).
     """
-    device = next(network.parameters()).device
+    device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     stack = torch.from_numpy(np.ascontiguousarray(images, np.float32))
     run = _slices if network.dimensions == 2 else _volume
     with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -46,7 +47,7 @@ def forward_probabilities(
     return np.asarray(found.numpy())
 
 
-def _slices(network: TumourUNet, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
+def _slices(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
     count, rows, columns = stack.shape[1:]
     padded = F.pad(stack, (0, -columns % network.multiple, 0, -rows % network.multiple))
     offsets = torch.arange(-network.context, network.context + 1) * slice_step
@@ -59,7 +60,7 @@ def _slices(network: TumourUNet, stack: Tensor, device: torch.device, slice_step
     return torch.cat(found).transpose(0, 1).contiguous()
 
 
-def _volume(network: TumourUNet, stack: Tensor, device: torch.device, _: int) -> Tensor:
+def _volume(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.device, _: int) -> Tensor:
     slices, rows, columns = stack.shape[1:]
     pad = (0, -columns % network.multiple, 0, -rows % network.multiple, 0, -slices % network.multiple)
     found: Tensor = network(F.pad(stack, pad)[None].to(device)).float().sigmoid()

@@ -1,10 +1,13 @@
 """The network architectures that a model manifest may name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from monai.networks.nets.dynunet import DynUNet
 from torch import nn
+
+from inference.foreign_network import FOREIGN, build_monai, plain_arguments
+from inference.unet import TumourUNet
 
 __all__ = ["build_network"]
 
@@ -23,7 +26,7 @@ def _unet2d(*, in_channels: int, out_channels: int, filters: list[int]) -> nn.Mo
     )
 
 
-_ARCHITECTURES = {"unet2d": _unet2d}
+_ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {"unet2d": _unet2d, "tumour-unet": TumourUNet}
 
 
 def build_network(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
@@ -39,15 +42,18 @@ def build_network(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        Maps (batch, channel, row, column) to logits (batch, region, row, column).
+        Maps (batch, channel, row, column) to logits (batch, region, row, column); a foreign one as in
+        `inference.foreign_network`.
 
     Raises
     ------
     ValueError
-        If the architecture is not in the allow-list.
+        If the architecture is not in the allow-list, or a setting is not a plain value within bounds.
     """
+    if architecture in FOREIGN:
+        return build_monai(architecture, **settings)
     if architecture not in _ARCHITECTURES:
-        known = ", ".join(sorted(_ARCHITECTURES))
+        known = ", ".join((*sorted(_ARCHITECTURES), *FOREIGN))
         message = f"unknown network architecture {architecture!r}; this version knows: {known}"
         raise ValueError(message)
-    return _ARCHITECTURES[architecture](**settings)
+    return _ARCHITECTURES[architecture](**plain_arguments(settings))

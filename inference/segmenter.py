@@ -1,5 +1,7 @@
 """Finds the tumour: from aligned volumes to labels on the reference's native grid."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,12 +13,18 @@ from inference.brain_region import find_brain
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.model_bundle import ModelBundle
 from inference.postprocessing import label_regions, largest_component, without_islands
-from inference.prediction import predict_slices
+from inference.prediction import predict
 from inference.preprocessing import normalise_intensity
 from inference.regions import Region
 from inference.segmentation import Segmentation
 
 __all__ = ["Segmenter"]
+
+FEWEST_SLICES = 8
+"""Fewer are no volume: a network over volumes halves its input four times."""
+
+NEIGHBOUR_MM = 3.0
+"""Middle of the distances, 1 to 5 mm, at which slice networks learn from neighbours."""
 
 _PREDICTED = (Region.WT, Region.TC, Region.ET)
 _ALL_REGIONS = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
@@ -28,13 +36,15 @@ class Segmenter:
     def __init__(self, model: ModelBundle) -> None:
         self.model = model
 
-    def segment(self, aligned: AlignedVolumes) -> Segmentation:
+    def segment(self, aligned: AlignedVolumes, *, spacing_known: bool = True) -> Segmentation:
         """Segment one study.
 
         Parameters
         ----------
         aligned
             Sequences on the reference's grid, of any orientation; a missing one is left empty and declared.
+        spacing_known
+            False for pictures: voxels are taken as they are, by the networks for slices where the model has any.
 
         Raises
         ------
@@ -46,16 +56,20 @@ class Segmenter:
         if not set(present) & set(manifest.one_of):
             sentence = f"model {manifest.name} needs one of {', '.join(manifest.one_of)}"
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
-        grid = working_grid(aligned.grid, manifest.spacing_mm)
+        if missing := [name for name in manifest.needs if name not in present]:
+            sentence = f"model {manifest.name} was not trained to go without {', '.join(missing)}"
+            raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
+        model = self._chosen(aligned.grid, spacing_known=spacing_known)
+        grid = _grid_for(model, aligned.grid, spacing_known=spacing_known)
         channels = [self._channel(aligned, name, grid) for name in manifest.channels]
-        probabilities = predict_slices(self.model, np.stack(channels))
+        probabilities = predict(model, np.stack(channels), _slice_step(grid) if spacing_known else 1)
         core_known = set(manifest.core_needs) <= set(present)
         native = {
             region: resample(ImageVolume(grid=grid, voxels=values), aligned.grid).voxels
             for region, values in zip(_PREDICTED, probabilities, strict=True)
             if region is Region.WT or core_known
         }
-        brain = find_brain(self.model.atlas, aligned.volumes[aligned.reference])
+        brain = find_brain(self.model.atlas, aligned.volumes[aligned.reference]) if spacing_known else None
         labels, decisions = self._labels(native, aligned.grid, brain)
         return Segmentation(
             label_volume=LabelVolume(grid=aligned.grid, labels=labels),
@@ -65,6 +79,14 @@ class Segmenter:
             sequences=present,
             decisions=(*_declare_missing(manifest.channels, present, core_known=core_known), *decisions),
         )
+
+    def _chosen(self, grid: Grid, *, spacing_known: bool) -> ModelBundle:
+        """Return the model with the networks for such an input: those over volumes where there is a volume."""
+        kinds = {network.manifest.input for network in self.model.networks}
+        stack = spacing_known and min(grid.shape) >= FEWEST_SLICES
+        wanted = "volume" if "volume" in kinds and (stack or "slices" not in kinds) else "slices"
+        networks = tuple(network for network in self.model.networks if network.manifest.input == wanted)
+        return replace(self.model, networks=networks)
 
     def _channel(self, aligned: AlignedVolumes, name: str, grid: Grid) -> NDArray[np.float32]:
         volume = aligned.volumes.get(Role(name))
@@ -101,15 +123,27 @@ class Segmenter:
         return round(max(absolute, self.model.manifest.minimum_share * largest_component(wt)))
 
 
-def working_grid(reference: Grid, in_plane_mm: float) -> Grid:
+def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:
     """Return the stack of axial slices a network looks at, along the axes of the reference.
 
     Slices keep their native distance where it is larger than the in-plane spacing, so a thick stack is never
-    cut into slices that nobody acquired.
+    cut into slices that nobody acquired; a network over volumes gets `cubes` all the same.
     """
     axial = reference.permuted(*reference.axial_order())
-    slice_mm = max(float(axial.spacing_mm[0]), in_plane_mm)
+    slice_mm = in_plane_mm if cubes else max(float(axial.spacing_mm[0]), in_plane_mm)
     return axial.resampled((slice_mm, in_plane_mm, in_plane_mm))
+
+
+def _grid_for(model: ModelBundle, reference: Grid, *, spacing_known: bool) -> Grid:
+    network = model.networks[0].manifest
+    if not spacing_known:
+        return reference.permuted(*reference.axial_order())
+    return working_grid(reference, network.spacing_mm, cubes=network.input == "volume")
+
+
+def _slice_step(grid: Grid) -> int:
+    """Return how many slices away the neighbours lie that a slice network sees: about as far as it was trained with."""
+    return max(1, round(NEIGHBOUR_MM / float(grid.spacing_mm[0])))
 
 
 def _declare_missing(channels: tuple[str, ...], present: tuple[str, ...], *, core_known: bool) -> list[Decision]:

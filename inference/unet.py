@@ -67,6 +67,9 @@ class TumourUNet(nn.Module):
         else:
             self.body = _dynamic_unet(dimensions, ends, filters, (norm, {"affine": True}), variant, deep_supervision)
         self._halvings = len(filters) - 1
+        self._repeated = _repeated(self)
+        self.register_state_dict_post_hook(_without_repeated)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_with_repeated)  # type: ignore[no-untyped-call]
 
     @property
     def multiple(self) -> int:
@@ -101,6 +104,31 @@ class TumourUNet(nn.Module):
         if self.dimensions == 2:
             return F.pixel_shuffle(found, self.fold).unsqueeze(2)
         return unfold_volume(found, self.fold)
+
+
+def _repeated(network: nn.Module) -> dict[str, str]:
+    """Return the names under which MONAI registers a tensor again, with the name it has first.
+
+    They would double a file of weights, and safetensors refuses them.
+    """
+    first: dict[int, str] = {}
+    names = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        known = first.setdefault(id(tensor), name)
+        if known != name:
+            names[name] = known
+    return names
+
+
+def _without_repeated(network: "TumourUNet", state: dict[str, Tensor], prefix: str, _: object) -> None:
+    for name in network._repeated:  # noqa: SLF001 - its own
+        state.pop(prefix + name, None)
+
+
+def _with_repeated(network: "TumourUNet", state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    for name, first in network._repeated.items():  # noqa: SLF001
+        if prefix + first in state:
+            state.setdefault(prefix + name, state[prefix + first])
 
 
 def _dynamic_unet(

@@ -15,7 +15,22 @@ from viewer_integration.errors import ResultReason
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROOMS = ("conversion", "inference", "viewer_integration", "dicom_node")
-COMMANDS = ("serve", "listen", "work", "web", "demo", "send", "convert", "segment", "status", "check-config", "doctor")
+COMMANDS = (
+    "serve",
+    "listen",
+    "work",
+    "web",
+    "demo",
+    "send",
+    "convert",
+    "segment",
+    "train",
+    "evaluate",
+    "export",
+    "status",
+    "check-config",
+    "doctor",
+)
 
 
 def test_every_setting_stands_in_readme_and_no_other() -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from inference.cases.prepared import PreparedCase
 from inference.errors import InferenceReason, UnusableModel
-from inference.training.datasets import TrainingCase
 from inference.training.losses import supervised_loss
 from inference.training.plan import TrainingPlan
+from inference.training.processes import place
 from inference.training.sampling import Sample, Sampler
 from inference.training.scoring import mean_dice
 from inference.unet import TumourUNet
@@ -39,7 +40,7 @@ class Progress:
     dice
         Of the last validation, None before the first.
     step_s
-        Mean duration of a step of this process.
+        Duration of this step.
     """
 
     step: int
@@ -82,11 +83,11 @@ class _State:
 
 def train(
     network: TumourUNet,
-    cases: Sequence[TrainingCase],
+    cases: Sequence[PreparedCase],
     plan: TrainingPlan,
     folder: Path,
     *,
-    validation: Sequence[TrainingCase] = (),
+    validation: Sequence[PreparedCase] = (),
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
     """Train a network, going on from the checkpoint in `folder` where there is one.
@@ -113,7 +114,7 @@ def train(
 
 
 class _Training:
-    def __init__(self, network: TumourUNet, cases: Sequence[TrainingCase], plan: TrainingPlan, folder: Path) -> None:
+    def __init__(self, network: TumourUNet, cases: Sequence[PreparedCase], plan: TrainingPlan, folder: Path) -> None:
         torch.manual_seed(plan.seed)
         self.network, self.plan = network, plan
         self.device = next(network.parameters()).device
@@ -121,7 +122,7 @@ class _Training:
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self.state = _State()
         self.checkpoint = folder / "checkpoint.pt"
-        self.rank, self.processes = _place()
+        self.rank, self.processes = place()
         self._resume()
         wrapped = self.processes > 1
         self.module: nn.Module = DistributedDataParallel(network) if wrapped else network
@@ -130,16 +131,16 @@ class _Training:
         sampler = Sampler(cases, plan, first, self.processes)
         self.batches: Iterator[Sample] = iter(DataLoader(sampler, batch_size=plan.batch_size))
 
-    def run(self, validation: Sequence[TrainingCase], watch: Callable[[Progress], None]) -> Trained:
+    def run(self, validation: Sequence[PreparedCase], watch: Callable[[Progress], None]) -> Trained:
         plan, state = self.plan, self.state
-        first, began = state.step, time.monotonic()
         while state.step < plan.steps and not self._patience_is_out():
+            began = time.monotonic()
             loss = self._step()
             state.loss = loss if state.step == 0 else SMOOTHING * state.loss + (1 - SMOOTHING) * loss
             state.step += 1
             if validation and plan.validate_every and state.step % plan.validate_every == 0:
                 self._validate(validation)
-            step_s = (time.monotonic() - began) / (state.step - first)
+            step_s = time.monotonic() - began
             rate = plan.learning_rate * plan.rate_at(state.step - 1)
             progress = Progress(
                 step=state.step, steps=plan.steps, loss=state.loss, rate=rate, dice=state.dice, step_s=step_s
@@ -163,7 +164,7 @@ class _Training:
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 logits: Tensor = self.module(images)
             loss = supervised_loss(logits.float(), regions, annotated) / self.plan.accumulate
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += float(loss.detach())
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_norm)
         self.optimiser.step()
@@ -179,7 +180,7 @@ class _Training:
             else:
                 slow.copy_(fast)
 
-    def _validate(self, cases: Sequence[TrainingCase]) -> None:
+    def _validate(self, cases: Sequence[PreparedCase]) -> None:
         state = self.state
         state.dice = mean_dice(self.average, cases)
         if state.dice > state.best:
@@ -215,10 +216,3 @@ class _Training:
         state = kept["state"]
         history = [Progress(**progress) for progress in state.pop("history")]
         self.state = _State(**state, history=history)
-
-
-def _place() -> tuple[int, int]:
-    """Return the number of this process and how many there are."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from inference.cases.prepared import PreparedCase
 from inference.training.augmentation import (
     add_remains,
     add_synthetic_head,
@@ -14,7 +15,6 @@ from inference.training.augmentation import (
     drop_sequences,
     thicken_slices,
 )
-from inference.training.datasets import TrainingCase
 from inference.training.plan import TrainingPlan
 from inference.training.windows import FURTHEST_NEIGHBOUR, Window, slice_window, volume_window
 
@@ -38,7 +38,7 @@ class Sampler(IterableDataset[Sample]):
         Distance of the numbers, so that several processes take turns.
     """
 
-    def __init__(self, cases: Sequence[TrainingCase], plan: TrainingPlan, first: int = 0, every: int = 1) -> None:
+    def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan, first: int = 0, every: int = 1) -> None:
         self._plan, self._first, self._every = plan, first, every
         sources = sorted({case.source for case in cases})
         self._by_source = [[case for case in cases if case.source == source] for source in sources]
@@ -74,7 +74,7 @@ class Sampler(IterableDataset[Sample]):
     def _volumes(self) -> bool:
         return bool(self._plan.network["dimensions"] == 3)
 
-    def _window(self, case: TrainingCase, rng: np.random.Generator) -> Window:
+    def _window(self, case: PreparedCase, rng: np.random.Generator) -> Window:
         if self._volumes:
             return volume_window(case, self._plan.crop)
         tumour = np.flatnonzero(case.regions[0].any(axis=(1, 2)))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.cases.prepared import PreparedCase
 from inference.forward import forward_probabilities
 from inference.regions import Region
-from inference.training.datasets import TrainingCase
 from inference.unet import TumourUNet
 
 __all__ = ["case_dice", "mean_dice"]
@@ -16,13 +16,13 @@ PREDICTED = (Region.WT, Region.TC, Region.ET)
 THRESHOLD = 0.5
 
 
-def mean_dice(network: TumourUNet, cases: Sequence[TrainingCase]) -> float:
+def mean_dice(network: TumourUNet, cases: Sequence[PreparedCase]) -> float:
     """Return the mean over patients of the mean over their regions; every patient weighs the same."""
     return float(np.mean([np.mean(list(case_dice(network, case).values())) for case in cases]))
 
 
 def case_dice(
-    network: TumourUNet, case: TrainingCase, keep: tuple[bool, bool, bool, bool] = (True, True, True, True)
+    network: TumourUNet, case: PreparedCase, keep: tuple[bool, bool, bool, bool] = (True, True, True, True)
 ) -> dict[Region, float]:
     """Return the Dice of each annotated region of one patient; nothing drawn and nothing found is 1.
 

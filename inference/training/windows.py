@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference.training.datasets import TrainingCase
+from inference.cases.prepared import PreparedCase
 
 __all__ = ["Window", "slice_window", "volume_window"]
 
@@ -53,7 +53,7 @@ class Window:
     regions: Tensor
 
 
-def slice_window(case: TrainingCase, middle: int, context: int, size: tuple[int, int], step: int) -> Window:
+def slice_window(case: PreparedCase, middle: int, context: int, size: tuple[int, int], step: int) -> Window:
     """Return one slice with its neighbours, turned in its plane.
 
     Parameters
@@ -75,7 +75,7 @@ def slice_window(case: TrainingCase, middle: int, context: int, size: tuple[int,
     return Window(images=moved.reshape(channels, slices, *size), regions=(masks > 0.5).float()[:, None])
 
 
-def volume_window(case: TrainingCase, size: tuple[int, int, int]) -> Window:
+def volume_window(case: PreparedCase, size: tuple[int, int, int]) -> Window:
     """Return a volume turned about all axes, its middle anywhere in the case."""
     shape = case.images.shape[1:]
     theta = _space(size, (shape[0], shape[1], shape[2]))

@@ -32,7 +32,7 @@ def write_detector(folder: Path, seen: tuple[str, str, str] = ("FLAIR", "T1CE", 
     seen
         The sequences on which WT, TC and ET are bright.
     changes
-        Other values of the manifest's fields.
+        Other values of the manifest's fields, or of those of its one network.
 
     Returns
     -------
@@ -41,21 +41,29 @@ def write_detector(folder: Path, seen: tuple[str, str, str] = ("FLAIR", "T1CE", 
     """
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_weights(seen), folder / "weights.safetensors")
+    network = {
+        "name": "slices",
+        "input": "slices",
+        "architecture": "unet2d",
+        "settings": NETWORK,
+        "context": 0,
+        "spacing_mm": 1.0,
+        "weights": "weights.safetensors",
+        "weights_sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
+    }
+    network |= {name: changes.pop(name) for name in set(network) & set(changes) - {"name"}}
     manifest = {
         "name": "detector",
         "version": "1.2.3",
-        "architecture": "unet2d",
-        "network": NETWORK,
+        "licence": "CC0",
+        "intended_use": "Tests",
         "channels": _CHANNELS,
         "one_of": ["T1CE", "FLAIR"],
         "core_needs": ["T1CE"],
-        "spacing_mm": 1.0,
+        "networks": [network],
         "thresholds": [0.5, 0.5, 0.5],
         "minimum_lesion_ml": 0.3,
         "minimum_share": 0.0,
-        "weights_sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
-        "licence": "CC0",
-        "intended_use": "Tests",
     }
     (folder / "manifest.json").write_text(json.dumps({"model": manifest | changes}))
     return folder

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from inference.training.datasets import TrainingCase
+from inference.cases.prepared import PreparedCase
 
 __all__ = ["SMALL_NETWORKS", "training_case"]
 
@@ -16,7 +16,7 @@ SMALL_NETWORKS = {
 }
 
 
-def training_case(source: str, number: int) -> TrainingCase:
+def training_case(source: str, number: int) -> PreparedCase:
     """Return a patient whose tumour is bright on FLAIR; an LGG one has neither T2 nor a drawn core."""
     rng = np.random.default_rng(number)
     images = rng.uniform(0.8, 1.2, (4, 12, 30, 34))
@@ -31,7 +31,10 @@ def training_case(source: str, number: int) -> TrainingCase:
     images[1][regions[2]] += 2.0
     present = (True, True, not lgg, True)
     images *= np.array(present)[:, None, None, None]
-    return TrainingCase(
+    return PreparedCase(
+        case_id=f"{source}{number}",
+        site="",
+        spacing_mm=None if lgg else (1.0, 1.0, 1.0),
         patient=f"{source}{number}",
         source=source,
         images=images.astype(np.float16),

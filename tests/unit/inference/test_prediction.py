@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.model_bundle import ModelBundle, load_model
-from inference.prediction import BATCH_SLICES, predict_slices
+from inference.forward import BATCH_SLICES
+from inference.prediction import predict
 from inference.preprocessing import CHANNELS
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 
@@ -28,11 +29,11 @@ def _channels(marked: list[int]) -> NDArray[np.float32]:
 
 
 def _wt(model: ModelBundle, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.asarray(predict_slices(model, channels)[0] >= 0.5)
+    return np.asarray(predict(model, channels)[0] >= 0.5)
 
 
 def test_the_answer_has_the_shape_of_the_stack_whatever_the_padding(detector: ModelBundle) -> None:
-    probabilities = predict_slices(detector, _channels([]))
+    probabilities = predict(detector, _channels([]))
     assert probabilities.shape == (3, SLICES, ROWS, COLUMNS)
     assert probabilities.dtype == np.float32
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
@@ -51,7 +52,7 @@ def test_rows_and_columns_are_not_exchanged_or_cropped_at_the_wrong_end(detector
 
 
 def test_each_region_is_a_map_of_its_own(detector: ModelBundle) -> None:
-    probabilities = predict_slices(detector, _channels([2]))
+    probabilities = predict(detector, _channels([2]))
     assert probabilities[0].max() > 0.9
     assert probabilities[1:].max() < 0.1
 
@@ -62,7 +63,7 @@ def test_a_mirrored_head_gives_the_mirrored_answer() -> None:
     rng = np.random.default_rng(11)
     channels = _channels([1])[:, :2, :48, :48] + rng.uniform(0, 0.3, (4, 2, 48, 48)).astype(np.float32)
     channels[1] = 0.0
-    plain, mirrored = predict_slices(model, channels), predict_slices(model, channels[..., ::-1])
+    plain, mirrored = predict(model, channels), predict(model, channels[..., ::-1])
     assert np.allclose(plain, mirrored[..., ::-1], atol=1e-6)
     assert np.abs(plain - plain[..., ::-1]).max() > 0.01
 
@@ -76,8 +77,8 @@ def test_the_second_look_goes_without_t2_where_contrast_and_flair_are_there(
     channels[2, 3, 14:24, 40:50] = 3.0
     if missing is not None:
         channels[CHANNELS.index(missing)] = 0.0
-    assert predict_slices(model, channels)[2].max() == pytest.approx(probability, abs=0.05)
+    assert predict(model, channels)[2].max() == pytest.approx(probability, abs=0.05)
 
 
 def test_the_same_input_gives_the_same_answer(detector: ModelBundle) -> None:
-    assert np.array_equal(predict_slices(detector, _channels([3])), predict_slices(detector, _channels([3])))
+    assert np.array_equal(predict(detector, _channels([3])), predict(detector, _channels([3])))

@@ -1,23 +1,30 @@
 """The segmenter: the same anatomy gives the same mask in the patient, however its slices are stored."""
 
+import hashlib
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
+from safetensors.torch import save
 
 from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
 from inference.errors import InferenceReason, UnsuitableInput
+from inference.manifest import NetworkManifest, read_manifest, write_manifest
 from inference.measurements import measure
 from inference.model_bundle import load_model
 from inference.regions import Label, Region
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter, working_grid
+from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 from tests.support.dicom_series import axis_aligned
 from tests.support.strategies import directions
@@ -185,6 +192,13 @@ def test_neither_contrast_nor_flair_is_refused(segmenter: Segmenter) -> None:
     assert caught.value.reason is InferenceReason.SEQUENCES_MISSING
 
 
+def test_a_sequence_that_a_model_needs_is_refused_when_missing(tmp_path: Path) -> None:
+    segmenter = Segmenter(load_model(str(write_detector(tmp_path, needs=["T1", "FLAIR"])), "cpu", threads=1))
+    with pytest.raises(UnsuitableInput, match=r"was not trained to go without T1$") as caught:
+        segmenter.segment(_aligned(_axial(), (Role.T1CE, Role.FLAIR)))
+    assert caught.value.reason is InferenceReason.SEQUENCES_MISSING
+
+
 def test_a_series_without_signal_is_refused_and_named(segmenter: Segmenter) -> None:
     aligned = _aligned(_axial(), (Role.FLAIR,))
     empty = ImageVolume(grid=_axial(), voxels=np.zeros(_axial().shape, np.float32))
@@ -259,3 +273,51 @@ def test_the_working_grid_of_another_plane_is_turned_to_axial(plane: str) -> Non
     grid = working_grid(_grid(axis_aligned(plane, (3.0, 1.5, 1.0))[:3, :3]), 1.0)
     assert np.allclose(grid.spacing_mm, [1.5, 1.0, 1.0])
     assert np.allclose(grid.directions, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
+
+
+@pytest.fixture(scope="module")
+def two_kinds(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    """Return a model: two networks over slices say 0.2 and 0.4 everywhere, and one over volumes says 0.9."""
+    folder = tmp_path_factory.mktemp("two kinds")
+    networks = []
+    for name, dimensions, answer in (("first", 2, 0.2), ("second", 2, 0.4), ("volume", 3, 0.9)):
+        settings_ = {"dimensions": dimensions, "filters": [3, 3, 3]}
+        weights = {key: torch.zeros_like(value) for key, value in TumourUNet(**settings_).state_dict().items()}
+        weights["body.output_block.conv.conv.bias"] += math.log(answer / (1 - answer))
+        content = save({key: value.clone() for key, value in weights.items()})
+        (folder / f"{name}.safetensors").write_bytes(content)
+        networks.append(
+            NetworkManifest(
+                name=name,
+                input="volume" if dimensions == 3 else "slices",
+                architecture="tumour-unet",
+                settings=settings_,
+                context=0,
+                spacing_mm=2.0,
+                weights=f"{name}.safetensors",
+                weights_sha256=hashlib.sha256(content).hexdigest(),
+            )
+        )
+    manifest = replace(read_manifest(str(write_detector(folder / "detector")))[1], networks=tuple(networks))
+    write_manifest(folder, manifest)
+    return Segmenter(load_model(str(folder), "cpu", threads=1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing_known", "answer"),
+    [((12, 30, 30), True, 0.9), ((12, 30, 30), False, 0.3), ((1, 30, 30), True, 0.3), ((1, 30, 30), False, 0.3)],
+)
+def test_the_input_decides_which_networks_answer_and_an_ensemble_is_averaged(
+    two_kinds: Segmenter,
+    shape: tuple[int, int, int],
+    spacing_known: bool,  # noqa: FBT001 - a table
+    answer: float,
+) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.fliplr(np.eye(3)) * [5.0, 2.0, 2.0]
+    grid = Grid(shape=shape, affine=affine, frame_of_reference_uid="1.2.3")
+    volume = ImageVolume(grid=grid, voxels=np.random.default_rng(1).uniform(50, 100, shape).astype(np.float32))
+    aligned = AlignedVolumes(reference=Role.FLAIR, volumes={Role.FLAIR: volume}, registrations={}, decisions=())
+    found = two_kinds.segment(aligned, spacing_known=spacing_known).probabilities[Region.WT]
+    assert found.shape == shape
+    assert float(np.median(found)) == pytest.approx(answer, abs=0.01)

@@ -63,3 +63,22 @@ def test_a_slice_sees_its_neighbours_at_the_step_asked_for() -> None:
     changed = images.clone()
     changed[:, [3, 5]] = 0
     assert forward_probabilities(network, changed.numpy(), slice_step=3)[:, 4] == pytest.approx(far[:, 4], abs=1e-6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_tensor_is_kept_once_and_comes_back(variant: str) -> None:
+    network, other = (
+        _network(2, 1, 2, variant),
+        TumourUNet(dimensions=2, context=1, fold=2, variant=variant, filters=[4, 6, 8]),
+    )
+    state = network.state_dict()
+    assert len({tensor.data_ptr() for tensor in state.values() if tensor.numel()}) == len(state)
+    assert sum(tensor.numel() for tensor in network.parameters()) == sum(
+        state[name].numel() for name, _ in network.named_parameters()
+    )
+    other.load_state_dict({name: tensor.clone() for name, tensor in state.items()})
+    images = torch.rand(1, 4, 3, 16, 16)
+    assert torch.equal(other.eval()(images), network(images))
+    del state["body.output_block.conv.conv.weight" if variant != "attention" else next(iter(state))]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_state_dict(state)

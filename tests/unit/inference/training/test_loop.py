@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from inference.cases.prepared import PreparedCase
 from inference.errors import UnusableModel
-from inference.training.datasets import TrainingCase
 from inference.training.loop import Progress, train
 from inference.training.losses import supervised_loss
 from inference.training.plan import TrainingPlan
@@ -19,7 +19,7 @@ from tests.support.training_cases import SMALL_NETWORKS, training_case
 
 
 @pytest.fixture(scope="module")
-def cases() -> list[TrainingCase]:
+def cases() -> list[PreparedCase]:
     return [training_case("lgg", 1), training_case("lgg", 2), training_case("brats", 3), training_case("brats", 4)]
 
 
@@ -41,7 +41,7 @@ def _equal(first: nn.Module, second: nn.Module) -> bool:
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"validate_every": 2, "patience": 9}], ids=str)
 def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(
-    tmp_path: Path, cases: list[TrainingCase], changes: dict[str, int]
+    tmp_path: Path, cases: list[PreparedCase], changes: dict[str, int]
 ) -> None:
     plan = _plan(**changes)
     (tmp_path / "whole").mkdir()
@@ -65,12 +65,12 @@ def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(
     assert not _equal(whole.network, network), "the average lags behind the last weights"
 
 
-def test_a_finished_training_is_not_continued(tmp_path: Path, cases: list[TrainingCase]) -> None:
+def test_a_finished_training_is_not_continued(tmp_path: Path, cases: list[PreparedCase]) -> None:
     first = train(_network(_plan()), cases, _plan(), tmp_path)
     assert _equal(train(_network(_plan(), seed=5), cases, _plan(), tmp_path).network, first.network)
 
 
-def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[TrainingCase]) -> None:
+def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[PreparedCase]) -> None:
     train(_network(_plan()), cases, _plan(), tmp_path)
     other = _plan(learning_rate=1e-3)
     with pytest.raises(UnusableModel, match="belongs to another plan"):
@@ -78,7 +78,7 @@ def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[Tra
 
 
 @pytest.mark.parametrize("kind", SMALL_NETWORKS)
-def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[TrainingCase], kind: str) -> None:
+def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[PreparedCase], kind: str) -> None:
     plan = _plan(kind, steps=50, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
     samples = list(islice(iter(Sampler(cases, plan)), 16))
     images, regions, annotated = (torch.stack(parts) for parts in zip(*samples, strict=True))
@@ -91,7 +91,7 @@ def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[T
     assert after < 0.8 * before, (before, after)
 
 
-def test_training_ends_when_validation_no_longer_improves(tmp_path: Path, cases: list[TrainingCase]) -> None:
+def test_training_ends_when_validation_no_longer_improves(tmp_path: Path, cases: list[PreparedCase]) -> None:
     """At a rate of nothing the moving average stands still, so the first validation stays the best."""
     plan = _plan(steps=40, learning_rate=1e-12, weight_decay=0.0, validate_every=3, patience=2)
     seen: list[Progress] = []

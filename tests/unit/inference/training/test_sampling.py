@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from inference.training.datasets import TrainingCase
+from inference.cases.prepared import PreparedCase
 from inference.training.plan import TrainingPlan
 from inference.training.sampling import Sampler
 from tests.support.training_cases import SMALL_NETWORKS, training_case
 
 
 @pytest.fixture(scope="module")
-def cases() -> list[TrainingCase]:
+def cases() -> list[PreparedCase]:
     return [training_case("lgg", 1), training_case("lgg", 2), training_case("lgg", 5), training_case("brats", 3)]
 
 
@@ -24,7 +24,7 @@ def _plan(network: str = "2.5D", **changes: Any) -> TrainingPlan:  # noqa: ANN40
 
 
 @pytest.mark.parametrize("network", ["2.5D", "3D"])
-def test_a_sample_depends_on_seed_and_number_alone(cases: list[TrainingCase], network: str) -> None:
+def test_a_sample_depends_on_seed_and_number_alone(cases: list[PreparedCase], network: str) -> None:
     plan = _plan(network)
     from_start = list(islice(iter(Sampler(cases, plan)), 5))
     torch.manual_seed(12345)
@@ -35,7 +35,7 @@ def test_a_sample_depends_on_seed_and_number_alone(cases: list[TrainingCase], ne
     assert not torch.equal(other[0], later[0])
 
 
-def test_processes_take_turns(cases: list[TrainingCase]) -> None:
+def test_processes_take_turns(cases: list[PreparedCase]) -> None:
     alone = list(islice(iter(Sampler(cases, _plan())), 6))
     second = list(islice(iter(Sampler(cases, _plan(), first=1, every=2)), 3))
     assert all(torch.equal(mine[0], theirs[0]) for mine, theirs in zip(second, alone[1::2], strict=True))
@@ -43,7 +43,7 @@ def test_processes_take_turns(cases: list[TrainingCase]) -> None:
 
 @pytest.mark.parametrize(("network", "seen", "told"), [("2D", 1, 1), ("2.5D", 3, 1), ("3D", 8, 8)])
 def test_samples_are_what_the_network_and_the_loss_expect(
-    cases: list[TrainingCase], network: str, seen: int, told: int
+    cases: list[PreparedCase], network: str, seen: int, told: int
 ) -> None:
     for images, regions, annotated in islice(iter(Sampler(cases, _plan(network))), 30):
         assert images.shape == (4, seen, 24, 24)
@@ -56,7 +56,7 @@ def test_samples_are_what_the_network_and_the_loss_expect(
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [({}, 0.25), ({"brats": 0.6}, 0.6), ({"lgg": 0.1}, 0.9)])
-def test_sets_have_their_share(cases: list[TrainingCase], wanted: dict[str, float], expected: float) -> None:
+def test_sets_have_their_share(cases: list[PreparedCase], wanted: dict[str, float], expected: float) -> None:
     plan = _plan(source_share=wanted, drop=(0, 0, 0, 0))
     found = Counter(bool(annotated[1]) for _, _, annotated in islice(iter(Sampler(cases, plan)), 150))
     assert found[True] / 150 == pytest.approx(expected, abs=0.1)

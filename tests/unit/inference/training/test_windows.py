@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.training.datasets import TrainingCase
+from inference.cases.prepared import PreparedCase
 from inference.training.windows import Window, slice_window, volume_window
 from tests.support.training_cases import training_case
 
 SEEDS = range(10)
 
 
-def _marked() -> TrainingCase:
+def _marked() -> PreparedCase:
     """Return a case whose four channels and first region show the same lopsided body."""
     body = np.zeros((24, 60, 80), np.float16)
     body[6:17, 22:40, 30:52] = 1.0
@@ -27,7 +27,7 @@ def _agreement(bright: Tensor, region: Tensor) -> float:
     return float(2 * (bright & (region > 0)).sum() / (bright.sum() + region.sum()))
 
 
-def _windows(case: TrainingCase) -> list[Window]:
+def _windows(case: PreparedCase) -> list[Window]:
     return [slice_window(case, 12, 1, (64, 64), 1), volume_window(case, (24, 64, 64))]
 
 

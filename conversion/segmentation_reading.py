@@ -1,0 +1,354 @@
+"""Reads a DICOM Segmentation by its geometry alone (PS3.3 A.51, C.8.20): frames go where their positions say.
+
+Frames may come in any order, in another orientation than the images they were drawn on, and only for planes that hold
+something; segments may overlap. Nothing is flipped or ordered by a name.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import UID, SegmentationStorage
+
+from conversion.alignment import labels_on
+from conversion.attributes import Attributes
+from conversion.errors import BrokenGeometry, ConversionReason, UnreadableSeries
+from conversion.volume import Grid, LabelVolume
+
+__all__ = [
+    "SEGMENTATIONS",
+    "CodedValue",
+    "SegmentDescription",
+    "SegmentMasks",
+    "SegmentationHeader",
+    "segment_masks",
+    "segmentation_header",
+]
+
+SEGMENTATIONS = (SegmentationStorage, UID("1.2.840.10008.5.1.4.1.1.66.7"))
+"""SOP classes of what is read here: Segmentation, and Label Map Segmentation, which pydicom's dictionary lacks."""
+
+HALF = 0.5
+"""Share of a FRACTIONAL segment's maximum from which on a voxel belongs to it."""
+
+SAME_PLANE_MM = 0.01
+"""Planes nearer to each other than this are one: header values are rounded to about this."""
+
+OFF_STACK = 0.1
+"""Planes may lie this share of their distance off an even stack, and 0.1 mm sideways, as images may."""
+
+DIRECTION_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedValue:
+    """A coded concept (PS3.3 8.8): value, coding scheme designator and meaning; empty where none is given."""
+
+    value: str = ""
+    scheme: str = ""
+    meaning: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentDescription:
+    """What a SEG says of one segment (PS3.3 C.8.20.4).
+
+    Attributes
+    ----------
+    algorithm_type
+        ``AUTOMATIC``, ``SEMIAUTOMATIC`` or ``MANUAL``.
+    """
+
+    number: int
+    label: str
+    category: CodedValue
+    property_type: CodedValue
+    algorithm_type: str
+    tracking_id: str
+    tracking_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationHeader:
+    """What a SEG says without its pixels.
+
+    Attributes
+    ----------
+    kind
+        ``BINARY``, ``FRACTIONAL`` or ``LABELMAP``.
+    content_at
+        ContentDate and ContentTime as they stand, ``YYYYMMDDHHMMSS...``, so that they order as text.
+    referenced_series_uids
+        The series whose images it was drawn on, as its header names them.
+    source_instance_uids
+        The images that its frames were drawn on.
+    """
+
+    study_uid: str
+    series_uid: str
+    series_number: int
+    sop_instance_uid: str
+    frame_of_reference_uid: str
+    kind: str
+    content_at: str
+    manufacturer: str
+    referenced_series_uids: tuple[str, ...]
+    source_instance_uids: frozenset[str]
+    segments: tuple[SegmentDescription, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SegmentMasks:
+    """The voxels of each segment.
+
+    Attributes
+    ----------
+    masks
+        By segment number, bool, shape of the grid, read-only; a segment without frames is empty.
+    """
+
+    grid: Grid
+    masks: Mapping[int, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plane:
+    """Where one frame lies."""
+
+    position_mm: NDArray[np.float64]
+    row_direction: NDArray[np.float64]
+    column_direction: NDArray[np.float64]
+    spacing_mm: tuple[float, float]
+    stated_distances_mm: tuple[float, ...]
+
+
+def segmentation_header(ds: Dataset) -> SegmentationHeader:
+    """Read what a SEG says of itself; pixels are not needed.
+
+    Raises
+    ------
+    UnreadableSeries
+        When the object is no segmentation, or of a form that the standard does not know.
+    """
+    told = Attributes(ds)
+    kind = told.text("SegmentationType").upper()
+    if ds.get("SOPClassUID") not in SEGMENTATIONS or kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise _unreadable(f"series {told.integer('SeriesNumber')}: no segmentation of a kind that is read")
+    return SegmentationHeader(
+        study_uid=told.text("StudyInstanceUID"),
+        series_uid=told.text("SeriesInstanceUID"),
+        series_number=told.integer("SeriesNumber"),
+        sop_instance_uid=told.text("SOPInstanceUID"),
+        frame_of_reference_uid=told.text("FrameOfReferenceUID"),
+        kind=kind,
+        content_at=told.text("ContentDate") + told.text("ContentTime"),
+        manufacturer=told.text("Manufacturer"),
+        referenced_series_uids=tuple(
+            str(item.SeriesInstanceUID)
+            for item in ds.get("ReferencedSeriesSequence") or ()
+            if item.get("SeriesInstanceUID")
+        ),
+        source_instance_uids=frozenset(_source_instances(ds)),
+        segments=tuple(_describe(item) for item in ds.get("SegmentSequence") or () if "SegmentNumber" in item),
+    )
+
+
+def segment_masks(ds: Dataset, grid: Grid | None = None, threshold: float = HALF) -> SegmentMasks:
+    """Read the voxels of every segment.
+
+    Parameters
+    ----------
+    ds
+        A whole segmentation.
+    grid
+        Where the masks are wanted, in the frame of reference of the SEG; by default on the planes of the SEG itself,
+        from its first to its last. A voxel takes what the SEG holds nearest to it.
+    threshold
+        Share of the maximum from which on a voxel belongs to a FRACTIONAL segment.
+
+    Raises
+    ------
+    BrokenGeometry
+        When frames have no place, make no even stack, or lie in another frame of reference than the grid.
+    UnreadableSeries
+        When the pixels cannot be read.
+    """
+    header = segmentation_header(ds)
+    if grid is not None and header.frame_of_reference_uid not in ("", grid.frame_of_reference_uid):
+        raise _broken("the segmentation lies in another frame of reference than the images, so its place is unknown")
+    planes = [_plane(Attributes.of_frame(ds, k), k) for k in range(len(ds.get("PerFrameFunctionalGroupsSequence", ())))]
+    frames = _frames(ds, header, len(planes), threshold)
+    numbers = [segment.number for segment in header.segments]
+    if not planes:
+        if grid is None:
+            raise _broken("the segmentation holds no frame, so it has no place")
+        return _closed(grid, {number: np.zeros(grid.shape, bool) for number in numbers})
+    own, places = _own_grid(planes, (int(ds.Rows), int(ds.Columns)), header.frame_of_reference_uid, grid)
+    stacks = {number: np.zeros(own.shape, bool) for number in numbers}
+    for place, drawn in zip(places, frames, strict=True):
+        for number, mask in drawn:
+            if number not in stacks:
+                raise _unreadable(f"a frame shows segment {number}, which the segmentation does not describe")
+            stacks[number][place] |= mask
+    if grid is None:
+        return _closed(own, stacks)
+    return _closed(grid, {number: _onto(grid, own, mask) for number, mask in stacks.items()})
+
+
+def _describe(item: Dataset) -> SegmentDescription:
+    told = Attributes(item)
+    return SegmentDescription(
+        number=told.integer("SegmentNumber"),
+        label=told.text("SegmentLabel"),
+        category=_code(item.get("SegmentedPropertyCategoryCodeSequence")),
+        property_type=_code(item.get("SegmentedPropertyTypeCodeSequence")),
+        algorithm_type=told.text("SegmentAlgorithmType").upper(),
+        tracking_id=told.text("TrackingID"),
+        tracking_uid=told.text("TrackingUID"),
+    )
+
+
+def _code(sequence: Iterable[Dataset] | None) -> CodedValue:
+    for item in sequence or ():
+        told = Attributes(item)
+        value = told.text("CodeValue") or told.text("LongCodeValue") or told.text("URNCodeValue")
+        return CodedValue(value=value, scheme=told.text("CodingSchemeDesignator"), meaning=told.text("CodeMeaning"))
+    return CodedValue()
+
+
+def _source_instances(ds: Dataset) -> Iterator[str]:
+    """Yield the images of the frames; where frames name none, those that the header names."""
+    shared = list(ds.get("SharedFunctionalGroupsSequence") or ())
+    found = [
+        str(source.ReferencedSOPInstanceUID)
+        for groups in (*shared, *(ds.get("PerFrameFunctionalGroupsSequence") or ()))
+        for derivation in groups.get("DerivationImageSequence") or ()
+        for source in derivation.get("SourceImageSequence") or ()
+        if source.get("ReferencedSOPInstanceUID")
+    ]
+    named = (
+        str(instance.ReferencedSOPInstanceUID)
+        for series in ds.get("ReferencedSeriesSequence") or ()
+        for instance in series.get("ReferencedInstanceSequence") or ()
+        if instance.get("ReferencedSOPInstanceUID")
+    )
+    yield from found or named
+
+
+def _plane(told: Attributes, k: int) -> _Plane:
+    position, cosines = told.vector("ImagePositionPatient"), told.numbers("ImageOrientationPatient")
+    spacing = told.numbers("PixelSpacing")
+    if position is None or len(cosines) != 6 or len(spacing) != 2 or min(spacing) <= 0:
+        raise _broken(f"frame {k + 1} of the segmentation has no position, orientation or pixel spacing")
+    row, column = np.array(cosines[:3]), np.array(cosines[3:])
+    if min(np.linalg.norm(row), np.linalg.norm(column)) < DIRECTION_TOLERANCE:
+        raise _broken(f"frame {k + 1} of the segmentation has no orientation")
+    stated = (told.number("SpacingBetweenSlices"), told.number("SliceThickness"))
+    return _Plane(
+        position_mm=np.array(position),
+        row_direction=row / np.linalg.norm(row),
+        column_direction=column / np.linalg.norm(column),
+        spacing_mm=(spacing[0], spacing[1]),
+        stated_distances_mm=tuple(abs(value) for value in stated if value),
+    )
+
+
+def _frames(
+    ds: Dataset, header: SegmentationHeader, count: int, threshold: float
+) -> list[list[tuple[int, NDArray[np.bool_]]]]:
+    """Return of each frame the segments it shows, each with its mask of shape (row, column)."""
+    if count == 0:
+        return []
+    if int(ds.get("NumberOfFrames") or 1) != count:
+        raise _broken(f"the segmentation has {ds.NumberOfFrames} frames and places for {count}")
+    try:
+        pixels = np.asarray(ds.pixel_array).reshape(count, int(ds.Rows), int(ds.Columns))
+    except Exception as error:
+        sentence = f"the pixels of the segmentation cannot be read ({type(error).__name__})"
+        raise _unreadable(f"{sentence}; it is truncated, damaged or of an unknown encoding") from error
+    if header.kind == "LABELMAP":
+        known = [segment.number for segment in header.segments]
+        return [[(n, frame == n) for n in known if (frame == n).any()] for frame in pixels]
+    lowest = threshold * float(ds.get("MaximumFractionalValue") or 1) if header.kind == "FRACTIONAL" else HALF
+    segments = [Attributes.of_frame(ds, k).integer("ReferencedSegmentNumber") for k in range(count)]
+    return [[(number, frame >= lowest)] for number, frame in zip(segments, pixels, strict=True)]
+
+
+def _own_grid(
+    planes: list[_Plane], size: tuple[int, int], frame_of_reference_uid: str, wanted: Grid | None
+) -> tuple[Grid, NDArray[np.int64]]:
+    """Return the even stack that the frames lie on, and each frame's place in it."""
+    first = planes[0]
+    normal = np.cross(first.row_direction, first.column_direction)
+    for plane in planes:
+        alike = np.allclose(plane.row_direction, first.row_direction, atol=DIRECTION_TOLERANCE) and np.allclose(
+            plane.column_direction, first.column_direction, atol=DIRECTION_TOLERANCE
+        )
+        if not alike or not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-3):
+            raise _broken("the frames of the segmentation differ in orientation or pixel spacing and make no stack")
+    positions = np.array([plane.position_mm for plane in planes])
+    along = positions @ normal
+    lowest = positions[int(np.argmin(along))]
+    sideways = positions - lowest - np.outer(along - along.min(), normal)
+    if float(np.linalg.norm(sideways, axis=1).max()) > OFF_STACK:
+        raise _broken("the frames of the segmentation do not stand on each other (a sheared stack)")
+    step = _distance(along - along.min(), _candidates(first, normal, wanted))
+    places = np.rint((along - along.min()) / step).astype(np.int64)
+    affine = np.eye(4)
+    affine[:3, 0] = normal * step
+    affine[:3, 1] = first.column_direction * first.spacing_mm[0]
+    affine[:3, 2] = first.row_direction * first.spacing_mm[1]
+    affine[:3, 3] = lowest
+    uid = frame_of_reference_uid or (wanted.frame_of_reference_uid if wanted else "")
+    return Grid(shape=(int(places.max()) + 1, *size), affine=affine, frame_of_reference_uid=uid), places
+
+
+def _candidates(plane: _Plane, normal: NDArray[np.float64], wanted: Grid | None) -> list[float]:
+    """Return believable distances of planes: what the frames state, then that of the images they may lie on."""
+    if wanted is None:
+        return list(plane.stated_distances_mm)
+    along = np.abs(normal @ wanted.directions)
+    parallel = float(along.max()) > 1 - DIRECTION_TOLERANCE
+    return [*plane.stated_distances_mm, *([float(wanted.spacing_mm[int(np.argmax(along))])] if parallel else [])]
+
+
+def _distance(offsets: NDArray[np.float64], candidates: list[float]) -> float:
+    """Return the distance of planes that all offsets are multiples of.
+
+    Planes that hold nothing are usually left out, so the smallest gap is only what is left when no candidate fits.
+    """
+    levels = np.unique(np.round(offsets / SAME_PLANE_MM) * SAME_PLANE_MM)
+    gaps = np.diff(levels)
+    if len(gaps) == 0:
+        return candidates[0] if candidates else 1.0  # mm; a single plane whose extent nothing tells
+    smallest = float(gaps.min())
+    for step in (*candidates, smallest):
+        count = np.rint(offsets / step)
+        refined = float(offsets.max() / count.max()) if count.max() > 0 else 0.0
+        if refined > 0 and np.rint(smallest / refined) >= 1:
+            off = np.abs(offsets - np.rint(offsets / refined) * refined)
+            if float(off.max()) <= OFF_STACK * refined:
+                return refined
+    raise _broken("the frames of the segmentation are unevenly spaced and make no stack")
+
+
+def _onto(grid: Grid, own: Grid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    volume = LabelVolume(grid=own, labels=mask.astype(np.uint8))
+    return np.asarray(labels_on(volume, grid).labels, bool)
+
+
+def _closed(grid: Grid, masks: Mapping[int, NDArray[np.bool_]]) -> SegmentMasks:
+    for mask in masks.values():
+        mask.setflags(write=False)
+    return SegmentMasks(grid=grid, masks=MappingProxyType(dict(masks)))
+
+
+def _unreadable(sentence: str) -> UnreadableSeries:
+    return UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
+
+
+def _broken(sentence: str) -> BrokenGeometry:
+    return BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)

@@ -1,0 +1,152 @@
+"""The shadow: what another model finds in a study that production has dealt with, kept beside it and never sent."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from dicom_node.database import Database, RunRow, ShadowRow, StudyRow
+from dicom_node.inbox import write_durably
+from dicom_node.model_roles import ModelChoice
+from dicom_node.nifti import write_nifti
+from inference.measurements import measure
+from inference.regions import REGION_LABELS, Region
+from inference.segmentation import Segmentation
+
+__all__ = ["ShadowResult", "begin_shadow", "compare", "fail_shadow", "keep_shadow", "mean_dice", "shadow_results"]
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowResult:
+    """One study as the shadow saw it.
+
+    Attributes
+    ----------
+    study_key
+        The study's name in logs.
+    regions
+        Region to ``dice`` against production, ``volume_ml``, ``production_ml`` and ``difference_ml``.
+    path
+        Of its labels, relative to the node's folder.
+    """
+
+    run_id: str
+    study_key: str
+    at: str
+    name: str
+    version: str
+    sha256: str
+    production_sha256: str
+    state: str
+    code: str
+    reason: str
+    regions: Mapping[str, Any]
+    path: str
+
+
+def compare(production: Segmentation, shadow: Segmentation) -> dict[str, dict[str, float]]:
+    """Return, for each region that both tell apart, Dice and volumes in ml; two empty regions agree."""
+    delivered, found = measure(production), measure(shadow)
+    figures = {}
+    for region in (known for known in production.regions if known in shadow.regions):
+        ours, theirs = _mask(production, region), _mask(shadow, region)
+        total = int(np.count_nonzero(ours)) + int(np.count_nonzero(theirs))
+        dice = 2 * int(np.count_nonzero(ours & theirs)) / total if total else 1.0
+        volume_ml, production_ml = found.of(region).volume_ml, delivered.of(region).volume_ml
+        figures[str(region)] = {
+            "dice": round(dice, 4),
+            "volume_ml": round(volume_ml, 3),
+            "production_ml": round(production_ml, 3),
+            "difference_ml": round(volume_ml - production_ml, 3),
+        }
+    return figures
+
+
+def _mask(segmentation: Segmentation, region: Region) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.isin(segmentation.label_volume.labels, list(REGION_LABELS[region]))
+
+
+def begin_shadow(database: Database, run_id: str, choice: ModelChoice) -> None:
+    """Note that the shadow has started, so that one that dies leaves a trace."""
+    facts = {"name": choice.name, "version": choice.version, "state": RUNNING, "code": "", "reason": ""}
+    _note(database, run_id, choice.sha256, **facts)
+
+
+def keep_shadow(database: Database, folder: Path, run_id: str, production: Segmentation, shadow: Segmentation) -> None:
+    """Store labels, findings and figures; done twice, it stores the same."""
+    with database.session() as session:
+        study_uid = session.get_one(RunRow, run_id).study_uid
+    relative = Path("results", study_uid, run_id, "shadow", shadow.model.sha256[:16])
+    figures = compare(production, shadow)
+    findings = {
+        "model": asdict(shadow.model),
+        "production": asdict(production.model),
+        "sequences": shadow.sequences,
+        "volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in measure(shadow).regions},
+        "regions": figures,
+        "decisions": [asdict(decision) for decision in shadow.decisions],
+    }
+    with TemporaryDirectory() as scratch:
+        write_nifti(shadow.label_volume, Path(scratch, "labels.nii.gz"))
+        write_durably(folder / relative / "labels.nii.gz", Path(scratch, "labels.nii.gz").read_bytes())
+    write_durably(folder / relative / "findings.json", json.dumps(findings, indent=1).encode())
+    _note(
+        database,
+        run_id,
+        shadow.model.sha256,
+        production_sha256=production.model.sha256,
+        state=DONE,
+        regions=figures,
+        path=str(relative / "labels.nii.gz"),
+    )
+
+
+def fail_shadow(database: Database, run_id: str, code: str, reason: str) -> None:
+    """Note that the shadow that was at work has given no result."""
+    with database.session() as session:
+        for row in session.scalars(sa.select(ShadowRow).filter_by(run_id=run_id, state=RUNNING)):
+            row.state, row.code, row.reason = FAILED, code, reason
+
+
+def shadow_results(database: Database, sha256: str = "", limit: int = 1000) -> tuple[ShadowResult, ...]:
+    """Return what shadows found, newest first; of one model, or of all."""
+    wanted = sa.select(ShadowRow, StudyRow.key).join(RunRow, RunRow.run_id == ShadowRow.run_id)
+    wanted = wanted.join(StudyRow, StudyRow.study_uid == RunRow.study_uid).order_by(ShadowRow.id.desc()).limit(limit)
+    if sha256:
+        wanted = wanted.where(ShadowRow.sha256 == sha256)
+    names = ("run_id", "name", "version", "sha256", "production_sha256", "state", "code", "reason", "regions", "path")
+    with database.session() as session:
+        return tuple(
+            ShadowResult(
+                study_key=key,
+                at=row.at.isoformat(timespec="seconds"),
+                **{name: getattr(row, name) for name in names},
+            )
+            for row, key in session.execute(wanted)
+        )
+
+
+def mean_dice(results: tuple[ShadowResult, ...]) -> dict[str, float]:
+    """Return the mean Dice against production by region, over the studies that have the region."""
+    values: dict[str, list[float]] = {}
+    for result in results:
+        for region, figures in result.regions.items():
+            values.setdefault(region, []).append(figures["dice"])
+    return {region: round(sum(dice) / len(dice), 4) for region, dice in values.items()}
+
+
+def _note(database: Database, run_id: str, sha256: str, **facts: Any) -> None:  # noqa: ANN401 - columns of a row
+    with database.session() as session:
+        row = session.scalar(sa.select(ShadowRow).filter_by(run_id=run_id, sha256=sha256))
+        if row is None:
+            row = ShadowRow(run_id=run_id, sha256=sha256)
+            session.add(row)
+        for name, value in facts.items():
+            setattr(row, name, value)

@@ -1,0 +1,73 @@
+"""Adds a model to a node's own: copied, converted, loaded and tried aside, and moved to its place when all is right."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.incoming import refused
+from inference.intake import ForeignFacts, take_in
+from inference.integrity import write_checksums
+from inference.manifest import REGIONS, ModelManifest
+from inference.model_bundle import UNFIT, LoadedNetwork, load_model
+from inference.prediction import predict
+from inference.registry import Registry, StoredModel
+
+__all__ = ["add_model"]
+
+_TRIAL_EDGE = 32
+"""Least edge in voxels of the image that a new model is tried on."""
+
+
+def add_model(registry: Registry, source: Path, told: ForeignFacts | None = None) -> StoredModel:
+    """Take a model in: a folder of our own form, a MONAI bundle, or an ONNX file.
+
+    Parameters
+    ----------
+    told
+        What a person says about a model that does not say it.
+
+    Raises
+    ------
+    UnusableModel
+        With the reason; then nothing of it stays.
+    """
+    registry.own.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=registry.own) as scratch:
+        staged = Path(scratch) / "model"
+        staged.mkdir()
+        take_in(source, staged, told or ForeignFacts())
+        manifest = _tried(source, staged)
+        if any((one.name, one.version) == (manifest.name, manifest.version) for one in registry.listing().models):
+            raise refused(source, f"{manifest.name} {manifest.version} is here already; give it another version")
+        write_checksums(staged)
+        place = registry.own / manifest.name / manifest.version
+        place.parent.mkdir(exist_ok=True)
+        staged.rename(place)
+    return registry.find(manifest.name, manifest.version)
+
+
+def _tried(source: Path, staged: Path) -> ModelManifest:
+    """Load what was copied, let every network answer once, and return the manifest."""
+    try:
+        model = load_model(str(staged), "cpu")
+        for network in model.networks:
+            images = _trial_images(network, len(model.manifest.channels))
+            answer = predict(replace(model, networks=(network,)), images)
+            if answer.shape != (len(REGIONS), *images.shape[1:]):
+                raise refused(source, f"its network {network.manifest.name} answers {answer.shape} to {images.shape}")
+            if not 0 <= float(answer.min()) <= float(answer.max()) <= 1:
+                raise refused(source, f"its network {network.manifest.name} answers what is not a probability")
+    except UNFIT as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise refused(source, f"its network cannot be run: {first}") from error
+    return model.manifest
+
+
+def _trial_images(network: LoadedNetwork, channels: int) -> NDArray[np.float32]:
+    """Return a ramp of brightness that is wide enough for every level of the network."""
+    edge = max(_TRIAL_EDGE, 2 * int(getattr(network.module, "multiple", 1)))
+    shape = (channels, edge if network.manifest.input == "volume" else 1, edge, edge)
+    return np.linspace(0, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape)

@@ -1,0 +1,143 @@
+"""Runs a model over a set of annotated cases, one at a time, and keeps figures and a few small pictures only."""
+
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from conversion.errors import ConversionError
+from conversion.sequences import Role
+from inference.cases.case import CaseReference, CaseSet
+from inference.errors import InferenceReason, UnreadableCase, UnsuitableInput
+from inference.evaluation.classification import ClassificationReport, classification_report
+from inference.evaluation.judging import Segments, ask, judge, show
+from inference.evaluation.result import LABELS, REGIONS, CaseResult, Evaluation, Shown
+from inference.evaluation.subgroups import make_subgroups
+from inference.evaluation.summary import summarise
+from inference.regions import Region
+from inference.segmentation import ModelIdentity
+
+__all__ = ["GALLERY", "evaluate"]
+
+GALLERY = 4
+"""How many of the worst and of the best cases are shown."""
+
+
+def evaluate(
+    segmenter: Segments,
+    case_set: CaseSet,
+    sequences: Sequence[Role] = (),
+    progress: Callable[[CaseResult], None] | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Hold a model against the experts of a set.
+
+    Parameters
+    ----------
+    sequences
+        What the model may see; all that there is when empty. A case that lacks one of them is evaluated with what it
+        has, and marked.
+    progress
+        Called with each case when it is done.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    UnreadableCase
+        When not one case could be read.
+    UnsuitableInput
+        When not one case suits the model.
+    """
+    run = _Run(segmenter, tuple(sequences))
+    for reference in case_set.cases:
+        result = run.add(reference)
+        if progress is not None:
+            progress(result)
+    run.require_answers()
+    regions = {region: summarise(run.cases, region, seed) for region in REGIONS}
+    shown = sum(case.dice is not None for case in run.cases)
+    half = (shown + 1) // 2  # no case is among the worst and the best
+    return Evaluation(
+        source=case_set.source,
+        sequences=tuple(str(role) for role in sequences),
+        models=tuple(run.models),
+        cases=tuple(run.cases),
+        skipped=case_set.skipped,
+        regions=MappingProxyType({region: found for region, found in regions.items() if found is not None}),
+        subgroups=make_subgroups(run.cases, seed),
+        whole_tumour_report=_whole_tumour_report(run.cases),
+        label_report=_label_report(run.cases),
+        worst=tuple(run.worst[:half]),
+        best=tuple(run.best[: shown - half]),
+    )
+
+
+class _Run:
+    """What is kept while the cases pass by."""
+
+    def __init__(self, segmenter: Segments, sequences: tuple[Role, ...]) -> None:
+        self._segmenter, self._sequences = segmenter, sequences
+        self.cases: list[CaseResult] = []
+        self.models: list[ModelIdentity] = []
+        self.worst: list[Shown] = []
+        self.best: list[Shown] = []
+
+    def add(self, reference: CaseReference) -> CaseResult:
+        """Read, segment and judge one case; its volumes are gone on return."""
+        try:
+            case = reference.read()
+        except (UnreadableCase, ConversionError) as refusal:
+            result = CaseResult(
+                case_id=reference.case_id,
+                patient=reference.patient,
+                site=reference.site,
+                problem=str(refusal),
+                regions=MappingProxyType({}),
+            )
+            self.cases.append(result)
+            return result
+        answer = ask(self._segmenter, case.volumes, self._sequences)
+        if answer.segmentation is not None and answer.segmentation.model not in self.models:
+            self.models.append(answer.segmentation.model)
+        result = judge(case, answer)
+        self.cases.append(result)
+        if result.dice is not None:
+            self._keep(Shown(case=result, picture=show(case, answer)))
+        return result
+
+    def _keep(self, shown: Shown) -> None:
+        def dice(one: Shown) -> float:
+            return -1.0 if one.case.dice is None else one.case.dice
+
+        self.worst = sorted([*self.worst, shown], key=dice)[:GALLERY]
+        self.best = sorted([*self.best, shown], key=dice, reverse=True)[:GALLERY]
+
+    def require_answers(self) -> None:
+        """Raise what stood in the way of the first case where none has an answer."""
+        if self.models:
+            return
+        read = [case for case in self.cases if case.regions]
+        problem = next((case.problem for case in read or self.cases), "the set has none")
+        if read:
+            raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, f"no case could be segmented: {problem}")
+        raise UnreadableCase(InferenceReason.NO_CASES, f"no case could be evaluated: {problem}")
+
+
+def _whole_tumour_report(cases: Sequence[CaseResult]) -> ClassificationReport | None:
+    figures = [found for case in cases if (found := case.regions.get(Region.WT)) is not None]
+    if not figures:
+        return None
+    rows = [[f.counts.true_negative, f.counts.false_positive] for f in figures]
+    more = [[f.counts.false_negative, f.counts.true_positive] for f in figures]
+    matrix = np.array([np.sum(rows, axis=0), np.sum(more, axis=0)], np.int64)
+    return classification_report(matrix, ("background", "whole tumour"))
+
+
+def _label_report(cases: Sequence[CaseResult]) -> ClassificationReport | None:
+    known = [case.confusion for case in cases if case.confusion is not None]
+    if not known:
+        return None
+    return classification_report(
+        np.sum(known, axis=0), [label.name.replace("BACKGROUND", "background") for label in LABELS]
+    )

@@ -1,0 +1,136 @@
+"""One case: what the model is given, what it answers, and how that compares with the experts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conversion.alignment import AlignedVolumes
+from conversion.errors import ConversionError
+from conversion.sequences import Role
+from inference.cases.case import AnnotatedCase
+from inference.errors import UnsuitableInput
+from inference.evaluation.calibration import Calibration, calibrate, head_mask
+from inference.evaluation.classification import confusion
+from inference.evaluation.figures import RegionFigures, compare
+from inference.evaluation.picture import CasePicture, take_picture
+from inference.evaluation.result import LABELS, REGIONS, CaseResult
+from inference.postprocessing import label_regions
+from inference.regions import REGION_LABELS, Region
+from inference.segmentation import Segmentation
+
+__all__ = ["Answer", "Segments", "ask", "judge", "show"]
+
+_STAND_IN = (Role.T1CE, Role.FLAIR, Role.T1, Role.T2)
+"""Which sequence becomes the reference where the set's own is withheld; all lie on one grid."""
+
+Masks = Mapping[Region, NDArray[np.bool_]]
+
+
+class Segments(Protocol):
+    """Whatever finds tumours, such as `inference.segmenter.Segmenter`."""
+
+    def segment(self, aligned: AlignedVolumes) -> Segmentation:
+        """Segment one study; raises `UnsuitableInput` where it cannot."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What the model said about a case.
+
+    Attributes
+    ----------
+    segmentation
+        None where there is no answer; `problem` says why.
+    sequences, lacking
+        As in `CaseResult`.
+    """
+
+    segmentation: Segmentation | None
+    problem: str = ""
+    sequences: tuple[str, ...]
+    lacking: tuple[str, ...]
+
+
+def ask(segmenter: Segments, volumes: AlignedVolumes, wanted: Sequence[Role]) -> Answer:
+    """Give the model the wanted sequences of a case, or all when none is named."""
+    kept = [role for role in volumes.volumes if not wanted or role in wanted]
+    lacking = tuple(str(role) for role in wanted if role not in volumes.volumes)
+    if not kept:
+        problem = f"the case has none of {', '.join(wanted)}"
+        return Answer(segmentation=None, problem=problem, sequences=(), lacking=lacking)
+    given = tuple(str(role) for role in Role if role in kept)
+    try:
+        found = segmenter.segment(_restricted(volumes, kept))
+    except (UnsuitableInput, ConversionError) as refusal:
+        return Answer(segmentation=None, problem=str(refusal), sequences=given, lacking=lacking)
+    return Answer(segmentation=found, sequences=given, lacking=lacking)
+
+
+def _restricted(volumes: AlignedVolumes, kept: Sequence[Role]) -> AlignedVolumes:
+    if len(kept) == len(volumes.volumes):
+        return volumes
+    reference = volumes.reference if volumes.reference in kept else next(role for role in _STAND_IN if role in kept)
+    chosen = MappingProxyType({role: volumes.volumes[role] for role in kept})
+    moved = {role: found for role, found in volumes.registrations.items() if role in kept}
+    return replace(volumes, reference=reference, volumes=chosen, registrations=MappingProxyType(moved))
+
+
+def judge(case: AnnotatedCase, answer: Answer) -> CaseResult:
+    """Hold an answer against the experts; no answer counts as an empty one."""
+    predicted = _predicted(case, answer)
+    spacing = case.volumes.grid.spacing_mm if case.spacing_known else None
+    calibrated = _calibrated(case, answer)
+    figures: dict[Region, RegionFigures | None] = {}
+    for region in REGIONS:
+        if region in case.regions:
+            said = predicted.get(region)
+            truth = case.regions[region]
+            figures[region] = None if said is None else compare(said, truth, spacing, calibrated.get(region))
+    return CaseResult(
+        case_id=case.case_id,
+        patient=case.patient,
+        site=case.site,
+        sequences=answer.sequences,
+        lacking=answer.lacking,
+        problem=answer.problem if figures else f"none of {', '.join(REGIONS)} is annotated",
+        regions=MappingProxyType(figures),
+        confusion=_confusion(case.regions, predicted),
+    )
+
+
+def show(case: AnnotatedCase, answer: Answer) -> CasePicture:
+    """Take the picture of a case that the report may show."""
+    known = answer.segmentation.probabilities if answer.segmentation is not None else {}
+    reference = {region: case.regions[region] for region in REGIONS if region in case.regions}
+    return take_picture(case.volumes, reference, _predicted(case, answer), known.get(Region.WT))
+
+
+def _predicted(case: AnnotatedCase, answer: Answer) -> Masks:
+    """Return the annotated regions as the model drew them; those that it could not tell are not there."""
+    found = answer.segmentation
+    if found is None:
+        return {region: np.zeros_like(mask) for region, mask in case.regions.items()}
+    labels = found.label_volume.labels
+    return {region: np.isin(labels, list(REGION_LABELS[region])) for region in case.regions if region in found.regions}
+
+
+def _calibrated(case: AnnotatedCase, answer: Answer) -> Mapping[Region, Calibration]:
+    if answer.segmentation is None:
+        return {}
+    inside = head_mask(case.volumes)
+    return {
+        region: calibrate(values, case.regions[region], inside)
+        for region, values in answer.segmentation.probabilities.items()
+        if region in case.regions
+    }
+
+
+def _confusion(reference: Masks, predicted: Masks) -> NDArray[np.int64] | None:
+    if not (set(REGIONS) <= set(reference) and set(REGIONS) <= set(predicted)):
+        return None
+    true, said = (label_regions(*(masks[region] for region in REGIONS)) for masks in (reference, predicted))
+    return confusion(said, true, len(LABELS))

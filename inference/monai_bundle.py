@@ -1,0 +1,179 @@
+"""Takes in a MONAI bundle of the layout of `brats_mri_segmentation`: weights converted, nothing executed.
+
+Of ``configs/inference.json`` the network's definition alone is read, as plain values; every other expression in it
+stays unread, and none is evaluated. Channels, outputs and figures come from ``configs/metadata.json``. The published
+bundle (Project-MONAI/model-zoo, models/brats_mri_segmentation/configs/metadata.json, ``network_data_format``) has the
+channels T1c, T1, T2, FLAIR and the outputs tumour core, whole tumour, enhancing tumour; it normalises each channel over
+what is not zero (NormalizeIntensityd, nonzero, channel_wise), answers logits, and sees arrays as BraTS stores them (LPS).
+"""
+
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from inference.foreign_network import MONAI_TARGETS, plain_arguments
+from inference.incoming import LARGEST_FILE, read_json, read_regular, refused
+from inference.manifest import REGIONS
+
+__all__ = ["BundleFacts", "convert_weights", "is_monai_bundle", "read_bundle"]
+
+CONFIGURATION = "configs/inference.json"
+METADATA = "configs/metadata.json"
+WEIGHTS = "models/model.pt"
+
+_CHANNELS = {"T1": "T1", "T1C": "T1CE", "T1CE": "T1CE", "T1GD": "T1CE", "T2": "T2", "FLAIR": "FLAIR"}
+_OUTPUTS = {
+    "tumor core": "TC",
+    "tc": "TC",
+    "whole tumor": "WT",
+    "wt": "WT",
+    "enhancing tumor": "ET",
+    "et": "ET",
+}
+_PUBLISHED_CHANNELS = ("T1CE", "T1", "T2", "FLAIR")
+_PUBLISHED_OUTPUTS = ("TC", "WT", "ET")
+_WRAPPED_IN = ("state_dict", "model", "network", "net")
+_LONGEST_TEXT = 2000
+
+
+class BundleFacts:
+    """What a bundle says about its network.
+
+    Attributes
+    ----------
+    architecture, arguments
+        The network, in the names of `inference.foreign_network`.
+    channels, outputs
+        In the network's order.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.metadata = read_json(source / METADATA) if (source / METADATA).exists() else {}
+        definition = read_json(source / CONFIGURATION).get("network_def")
+        if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
+            raise refused(source, f"{CONFIGURATION} has no network_def with a _target_")
+        if definition["_target_"] not in MONAI_TARGETS:
+            known = ", ".join(name for name in MONAI_TARGETS if "." not in name)
+            raise refused(source, f"the network class {definition['_target_'][:60]!r} is not among {known}")
+        self.architecture = MONAI_TARGETS[definition["_target_"]]
+        try:
+            self.arguments = plain_arguments({key: value for key, value in definition.items() if key != "_target_"})
+        except ValueError as error:
+            raise refused(source, f"{CONFIGURATION}: network_def: {error}") from error
+        self.channels = self._order(source, "inputs", _CHANNELS, _PUBLISHED_CHANNELS)
+        self.outputs = self._order(source, "outputs", _OUTPUTS, _PUBLISHED_OUTPUTS)
+        if sorted(self.outputs) != sorted(REGIONS):
+            raise refused(source, f"{METADATA}: outputs {', '.join(self.outputs)}; WT, TC and ET needed")
+
+    @property
+    def dimensions(self) -> int:
+        """Return 2 for a network over slices, 3 over volumes."""
+        return 2 if self.arguments.get("spatial_dims", 3) == 2 else 3
+
+    def text(self, name: str) -> str:
+        """Return a text of the metadata, empty where there is none."""
+        value = self.metadata.get(name)
+        return value.strip()[:_LONGEST_TEXT] if isinstance(value, str) else ""
+
+    def _order(self, source: Path, side: str, known: Mapping[str, str], published: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what the metadata says about one side of the network, or the published bundle's order."""
+        formats = self.metadata.get("network_data_format")
+        sides = formats.get(side) if isinstance(formats, dict) else None
+        first = next((one for one in sides.values() if isinstance(one, dict)), {}) if isinstance(sides, dict) else {}
+        told = first.get("channel_def")
+        if not isinstance(told, dict) or not told:
+            return published
+        try:
+            names = [str(told[str(place)]).strip() for place in range(len(told))]
+        except KeyError as error:
+            raise refused(source, f"{METADATA}: channel_def of {side} does not count from 0") from error
+        folded = {name.casefold().replace("tumour", "tumor"): meaning for name, meaning in known.items()}
+        keys = [name.casefold().replace("tumour", "tumor") for name in names]
+        if foreign := [name for name, key in zip(names, keys, strict=True) if key not in folded]:
+            raise refused(
+                source, f"{METADATA}: channel_def of {side} names {', '.join(foreign)[:80]}, which is unknown"
+            )
+        return tuple(folded[key] for key in keys)
+
+
+def is_monai_bundle(source: Path) -> bool:
+    """Tell whether a folder has the layout of a bundle."""
+    return (source / CONFIGURATION).is_file() or (source / METADATA).is_file()
+
+
+def read_bundle(source: Path) -> BundleFacts:
+    """Read a bundle's configuration without evaluating anything.
+
+    Raises
+    ------
+    UnusableModel
+        When it is not of the layout, or names what is not allowed.
+    """
+    return BundleFacts(source)
+
+
+def convert_weights(source: Path) -> bytes:
+    """Return the bundle's weights as safetensors, named as `inference.foreign_network.ForeignNetwork` names them.
+
+    Raises
+    ------
+    UnusableModel
+        When the file holds anything but tensors.
+    """
+    path = source / WEIGHTS
+    content = read_regular(path)
+    _check_archive(path, content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns over old formats; whatever it warns of, it refuses or reads
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        EOFError,
+    ) as error:
+        reason = "holds more than weights, or cannot be read; only tensors are ever loaded from it (weights_only)"
+        raise refused(path, reason) from error
+    for key in _WRAPPED_IN:
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
+    return save(_tensors(path, loaded))
+
+
+def _check_archive(path: Path, content: bytes) -> None:
+    """Refuse TorchScript, and archives that grow when they are opened."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise refused(path, "a damaged archive") from error
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        raise refused(path, "TorchScript holds a program; give the state_dict")
+    if sum(entry.file_size for entry in entries) > LARGEST_FILE:
+        raise refused(path, f"more than {LARGEST_FILE} bytes when opened")
+
+
+def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:  # noqa: ANN401 - whatever a file held
+    if not isinstance(loaded, dict) or not loaded:
+        raise refused(path, "no state_dict in it")
+    for name, tensor in loaded.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            raise refused(path, f"{str(name)[:60]!r} is not a tensor")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise refused(path, f"{name[:60]!r} holds values that are not finite")
+    return {f"body.{name}": tensor.detach().clone().contiguous() for name, tensor in loaded.items()}

@@ -1,0 +1,158 @@
+"""Networks in ONNX, run by onnxruntime on the CPU; loaded only where a manifest asks for it.
+
+onnxruntime (MIT) is the extra ``glionode[onnx]``. Its telemetry is switched off.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from monai.inferers.utils import sliding_window_inference
+from torch import Tensor, nn
+
+from inference.errors import InferenceReason, UnusableModel
+from inference.foreign_network import ForeignNetwork
+from inference.manifest import REGIONS
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["ONNX", "OnnxShape", "load_onnx", "onnx_shape"]
+
+ONNX = "onnx"
+"""The architecture's name in a manifest."""
+
+_EXTERNAL = b"\x0a\x08location"
+"""How protobuf writes the key under which a tensor names a file outside the model (onnx.proto, external_data)."""
+
+USUAL_MULTIPLE = 16
+
+OVERLAP = 0.25
+"""Share of a window that the next one sees again (MONAI's default)."""
+
+_ERRORS_ONLY = 3
+"""onnxruntime's severity of log lines."""
+
+
+class OnnxShape:
+    """What a model's one input and one output look like.
+
+    Attributes
+    ----------
+    dimensions
+        2 for slices, 3 for volumes.
+    channels
+        Of the input, or None where the model leaves it open.
+    multiple
+        What every axis is padded to a multiple of; a model does not tell, so it is one that serves four halvings.
+    window
+        Voxels that each axis is fixed at, or -1 where any number is taken.
+    """
+
+    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs; one of each needed")
+        given, answer = inputs[0], outputs[0]
+        if {given.type, answer.type} != {"tensor(float)"}:
+            raise ValueError(f"{given.type} in, {answer.type} out; float32 needed for both")
+        if len(given.shape) not in {4, 5} or len(answer.shape) != len(given.shape):
+            raise ValueError(f"shapes {given.shape} in, {answer.shape} out; batch, channel and 2 or 3 axes needed")
+        if isinstance(answer.shape[1], int) and answer.shape[1] != len(REGIONS):
+            raise ValueError(f"{answer.shape[1]} outputs; {len(REGIONS)} needed, for WT, TC, ET")
+        self.dimensions = len(given.shape) - 2
+        self.channels = given.shape[1] if isinstance(given.shape[1], int) else None
+        self.multiple = USUAL_MULTIPLE
+        self.window = [size if isinstance(size, int) else -1 for size in given.shape[2:]]
+
+
+class _OnnxBody(nn.Module):
+    """A session in the place of a network's layers."""
+
+    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        super().__init__()
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._window = OnnxShape(session).window
+        self.place = nn.Parameter(
+            torch.zeros(()), requires_grad=False
+        )  # callers ask a network's parameters where it is
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return what the session answers, through a moving window where the model fixes the size of its images."""
+        if max(self._window) < 0:
+            return self._run(images)
+        found = sliding_window_inference(images, self._window, 1, self._run, overlap=OVERLAP, mode="gaussian")
+        return torch.as_tensor(found)
+
+    def _run(self, images: Tensor) -> Tensor:
+        """Run image by image, as many models fix the batch at one."""
+        given = np.ascontiguousarray(images.detach().cpu().float().numpy())
+        try:
+            answers = [self._session.run(None, {self._input: one[np.newaxis]})[0] for one in given]
+        except Exception as error:  # onnxruntime's errors share no other class
+            message = f"onnxruntime: {str(error).splitlines()[0]}"
+            raise ValueError(message) from error
+        return torch.from_numpy(np.concatenate(answers)).to(images.device)
+
+
+def onnx_shape(content: bytes) -> OnnxShape:
+    """Return what a model takes and answers.
+
+    Raises
+    ------
+    UnusableModel
+        When onnxruntime is not installed.
+    ValueError
+        When the model cannot be used.
+    """
+    return OnnxShape(_session(content, threads=1))
+
+
+def load_onnx(content: bytes, settings: Mapping[str, Any], channels: int, threads: int = 0) -> ForeignNetwork:
+    """Open a model.
+
+    Parameters
+    ----------
+    content
+        The file's bytes; nothing outside them is read.
+    settings
+        Keyword arguments of `ForeignNetwork`, from the manifest, without `dimensions`.
+    channels
+        How many the manifest names.
+    threads
+        0 for all cores.
+
+    Raises
+    ------
+    UnusableModel
+        When onnxruntime is not installed.
+    ValueError
+        When the model cannot be used.
+    """
+    session = _session(content, threads)
+    shape = OnnxShape(session)
+    if shape.channels not in {None, channels}:
+        raise ValueError(f"{shape.channels} channels in; the manifest names {channels}")
+    return ForeignNetwork(_OnnxBody(session), dimensions=shape.dimensions, **settings)
+
+
+def _session(content: bytes, threads: int) -> "onnxruntime.InferenceSession":
+    try:
+        import onnxruntime  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        sentence = "this model is in ONNX and needs onnxruntime: pip install 'glionode[onnx]'"
+        raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
+    if _EXTERNAL in content:
+        raise ValueError("weights in files outside the ONNX file are not read; store them inside")
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no other class
+        message = f"onnxruntime cannot open it: {str(error).splitlines()[0]}"
+        raise ValueError(message) from error

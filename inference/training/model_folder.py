@@ -1,0 +1,114 @@
+"""A trained network as a model folder: manifest, weights, card and licence."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from inference.manifest import ModelManifest, NetworkManifest, write_manifest
+from inference.preprocessing import CHANNELS
+from inference.training.plan import TrainingPlan
+from inference.unet import TumourUNet
+
+__all__ = ["write_model"]
+
+WEIGHTS = "weights.safetensors"
+LICENCE = "CC BY-NC-SA 4.0"
+INTENDED_USE = "Research use only, not a medical device. Untreated glioma of adults."
+THRESHOLDS = (0.5, 0.5, 0.5)
+MINIMUM_LESION_ML = 0.3
+MINIMUM_SHARE = 0.1
+SPACING_MM = 1.0
+
+_CARD = """# {name}
+
+A {kind} U-Net with the channels T1, T1 after contrast, T2, FLAIR; a missing sequence is an empty channel. Three
+outputs: whole tumour (WT), tumour core (TC), enhancing tumour (ET).
+
+**Research use only, not a medical device.** Made by `glionode train`. The licence of the weights follows the terms of
+the cases they were trained on: look at them before passing this folder on.
+
+## Training
+
+{cases}; {steps} steps, seed {seed}, {hours} hours. Fold {fold} of {folds} was held out. Plan SHA-256 {plan}, split
+SHA-256 {split}.
+
+## Held-out figures
+
+Mean plain Dice by patient, threshold 0.5, one look.
+
+| set and region | mean Dice |
+|---|---|
+{figures}
+"""
+
+
+def write_model(folder: Path, network: TumourUNet, plan: TrainingPlan, facts: dict[str, Any]) -> None:
+    """Write the folder that ``glionode models add`` takes; weights are stored as float16.
+
+    Parameters
+    ----------
+    facts
+        What `inference.training.run` says of the training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: _stored(tensor) for name, tensor in network.state_dict().items()}
+    content = save(tensors)
+    (folder / WEIGHTS).write_bytes(content)
+    volume = network.dimensions == 3
+    name = f"trained-{plan.sha256[:8]}-{facts['fold']}"
+    manifest = ModelManifest(
+        name=name,
+        version="1",
+        licence=LICENCE,
+        intended_use=INTENDED_USE,
+        channels=CHANNELS,
+        one_of=("T1CE", "FLAIR"),
+        core_needs=("T1CE",),
+        networks=(
+            NetworkManifest(
+                name="volume" if volume else "slices",
+                input="volume" if volume else "slices",
+                architecture="tumour-unet",
+                settings=plan.network | {"deep_supervision": False},
+                context=network.context,
+                spacing_mm=SPACING_MM,
+                weights=WEIGHTS,
+                weights_sha256=hashlib.sha256(content).hexdigest(),
+            ),
+        ),
+        thresholds=THRESHOLDS,
+        minimum_lesion_ml=MINIMUM_LESION_ML,
+        minimum_share=MINIMUM_SHARE,
+        training_data=_cases(facts),
+        metrics=facts,
+    )
+    write_manifest(folder, manifest)
+    (folder / "MODEL_CARD.md").write_text(_card(name, volume=volume, facts=facts), encoding="utf-8")
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().half().contiguous() if tensor.is_floating_point() else tensor.detach().cpu()
+
+
+def _cases(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{count} cases of {source}" for source, count in facts["cases"].items())
+
+
+def _card(name: str, *, volume: bool, facts: dict[str, Any]) -> str:
+    figures = "\n".join(f"| {row} | {dice:.3f} |" for row, dice in facts["held_out_mean_dice"].items())
+    return _CARD.format(
+        name=name,
+        kind="three-dimensional" if volume else "slice-wise",
+        cases=_cases(facts),
+        steps=facts["steps"],
+        seed=facts["seed"],
+        hours=facts["hours"],
+        fold=facts["fold"] + 1,
+        folds=facts["folds"],
+        plan=facts["plan_sha256"][:16],
+        split=facts["split_sha256"][:16],
+        figures=figures or "| (none held out) | |",
+    )

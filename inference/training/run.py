@@ -1,0 +1,138 @@
+"""One training from prepared cases to a model folder with its figures: what ``glionode train`` does."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.cases.prepared import PreparedCase, PreparedSet
+from inference.cases.splits import Split, split_to_json
+from inference.errors import InferenceReason, UnreadableCase
+from inference.regions import Region
+from inference.training.loop import Progress, train
+from inference.training.model_folder import write_model
+from inference.training.plan import TrainingPlan
+from inference.training.processes import place
+from inference.training.scoring import case_dice
+from inference.unet import TumourUNet
+
+__all__ = ["RunReport", "TrainingTask", "run_training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask:
+    """What to train on what, and where the outcome goes.
+
+    Attributes
+    ----------
+    fold
+        Number of the fold of `split` that is held out.
+    out
+        Gets ``plan.json``, ``split.json``, ``checkpoint.pt``, ``report.json`` and the folder ``model``.
+    """
+
+    cases: PreparedSet
+    split: Split
+    fold: int
+    plan: TrainingPlan
+    out: Path
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a training came to.
+
+    Attributes
+    ----------
+    model
+        Folder that ``glionode models add`` takes.
+    held_out
+        Dice by region for each held-out case, in order of their names.
+    mean
+        Their mean by source and region, such as ``lgg WT``.
+    """
+
+    model: Path
+    steps: int
+    hours: float
+    held_out: dict[str, dict[Region, float]]
+    mean: dict[str, float]
+
+
+def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda _: None) -> RunReport:
+    """Train on all folds but one and score the one that was held out.
+
+    Killed and started again with the same task it goes on from its last checkpoint, to the same weights.
+
+    Raises
+    ------
+    UnreadableCase
+        When no case is left to learn from.
+    """
+    held, training = task.split.held_out(task.fold), task.split.training(task.fold)
+    learning = [case.read() for case in task.cases.cases if case.patient in training]
+    held_out = [case.read() for case in task.cases.cases if case.patient in held]
+    if not learning:
+        raise UnreadableCase(InferenceReason.NO_CASES, "no case is left to train on in this fold")
+    task.out.mkdir(parents=True, exist_ok=True)
+    (task.out / "plan.json").write_text(json.dumps(asdict(task.plan), indent=1))
+    (task.out / "split.json").write_text(split_to_json(task.split))
+    torch.manual_seed(task.plan.seed)
+    network = TumourUNet(**task.plan.network).to(task.device)
+    validation = held_out if task.plan.validate_every else ()
+    trained = train(network, learning, task.plan, task.out, validation=validation, watch=watch)
+    scores = {case.case_id: case_dice(trained.network, case) for case in held_out}
+    report = RunReport(
+        model=task.out / "model",
+        steps=trained.step,
+        hours=sum(progress.step_s for progress in trained.history) / 3600,
+        held_out=scores,
+        mean=_means(held_out, scores),
+    )
+    if place()[0] == 0:
+        facts = _facts(task, learning, report)
+        write_model(report.model, trained.network, task.plan, facts)
+        (task.out / "report.json").write_text(json.dumps(facts, indent=1))
+    return report
+
+
+def _means(cases: Sequence[PreparedCase], scores: dict[str, dict[Region, float]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for case in cases:
+        for region, dice in scores[case.case_id].items():
+            values.setdefault(f"{case.source} {region}", []).append(dice)
+    return {name: float(np.mean(group)) for name, group in sorted(values.items())}
+
+
+def _facts(task: TrainingTask, learning: Sequence[PreparedCase], report: RunReport) -> dict[str, Any]:
+    sources = sorted({case.source for case in learning})
+    return {
+        "plan_sha256": task.plan.sha256,
+        "split_sha256": task.split.sha256,
+        "fold": task.fold,
+        "folds": len(task.split.folds),
+        "cases": {source: sum(case.source == source for case in learning) for source in sources},
+        "cases_sha256": hashlib.sha256("\n".join(sorted(case.case_id for case in learning)).encode()).hexdigest(),
+        "seed": task.plan.seed,
+        "steps": report.steps,
+        "hours": round(report.hours, 3),
+        "held_out_mean_dice": {name: round(dice, 4) for name, dice in report.mean.items()},
+        "held_out_dice": {
+            name: {str(region): round(dice, 4) for region, dice in scores.items()}
+            for name, scores in report.held_out.items()
+        },
+        "versions": {
+            "glionode": version("glionode"),
+            "torch": torch.__version__,
+            "monai": version("monai"),
+            "python": platform.python_version(),
+        },
+    }

@@ -1,0 +1,84 @@
+"""Hyper-parameters tried by Optuna: short trainings, the promising ones to their end."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from inference.training.loop import Progress
+from inference.training.plan import TrainingPlan
+from inference.training.run import TrainingTask, run_training
+
+__all__ = ["search"]
+
+SHARE_OF_STEPS = 0.1
+"""Of the plan's steps that one trial gets: enough to rank learning rates, not to train."""
+
+VALIDATIONS = 4
+"""In one trial; after each, a trial below the median of the others is given up."""
+
+WIDTHS = (0.5, 0.75, 1.0)
+"""Factors of the plan's feature maps."""
+
+
+def search(task: TrainingTask, trials: int, watch: Callable[[int, Progress], None]) -> TrainingPlan:
+    """Return the best plan of so many trials; trials of an interrupted search count.
+
+    Parameters
+    ----------
+    task
+        What is searched for: its plan is the middle of what is tried, its held-out fold decides.
+    trials
+        In all.
+    watch
+        Called with the number of the trial after each of its steps.
+    """
+    task.out.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=task.plan.sha256,
+        storage=f"sqlite:///{task.out / 'search.sqlite'}",
+        sampler=optuna.samplers.TPESampler(seed=task.plan.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    study.optimize(lambda trial: _try(task, trial, watch), n_trials=max(0, trials - done))
+    best: dict[str, float] = study.best_params
+    return _changed(task.plan, **best)
+
+
+def _try(task: TrainingTask, trial: Trial, watch: Callable[[int, Progress], None]) -> float:
+    plan = _changed(
+        task.plan,
+        learning_rate=trial.suggest_float("learning_rate", 2e-4, 5e-3, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-5, 1e-2, log=True),
+        tumour_share=trial.suggest_float("tumour_share", 0.4, 0.9),
+        width=trial.suggest_categorical("width", WIDTHS),
+    )
+    steps = max(VALIDATIONS, round(plan.steps * SHARE_OF_STEPS))
+    every = steps // VALIDATIONS
+    plan = replace(plan, steps=every * VALIDATIONS, validate_every=every, patience=0, checkpoint_every=every)
+
+    def follow(progress: Progress) -> None:
+        watch(trial.number, progress)
+        if progress.step % every == 0 and progress.dice is not None:
+            trial.report(progress.dice, progress.step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+    report = run_training(replace(task, plan=plan, out=Path(task.out, f"trial-{trial.number}")), follow)
+    return sum(report.mean.values()) / len(report.mean)
+
+
+def _changed(
+    plan: TrainingPlan, *, learning_rate: float, weight_decay: float, tumour_share: float, width: float
+) -> TrainingPlan:
+    filters = [max(4, round(width * count)) for count in plan.network["filters"]]
+    network = plan.network | {"filters": filters}
+    return replace(
+        plan, learning_rate=learning_rate, weight_decay=weight_decay, tumour_share=tumour_share, network=network
+    )

@@ -1,0 +1,149 @@
+"""`glionode train` as a data scientist runs it: killed and started again, with two processes, up to a model in use."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.lgg_files import write_lgg_cases
+
+PLAN = """
+crop = [1, 32, 32]
+batch_size = 4
+warm_up = 5
+learning_rate = 0.02
+checkpoint_every = 2
+ema_decay = 0.8
+[network]
+filters = [4, 6, 8]
+"""
+STEPS = 24
+DEADLINE_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lgg")
+    write_lgg_cases(folder / "kaggle_3m", patients=6)
+    (folder / "plan.toml").write_text(PLAN)
+    return folder
+
+
+def _arguments(data: Path, out: Path, *more: str) -> list[str]:
+    usual = ["--dataset", "lgg", "--data", str(data / "kaggle_3m"), "--out", str(out), "--cache", str(data / "cache")]
+    return ["train", *usual, "--plan", str(data / "plan.toml"), "--steps", str(STEPS), "--folds", "3", *more]
+
+
+def _environment() -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")}
+    return inherited | {"OMP_NUM_THREADS": "1"}
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command], env=_environment(), capture_output=True, text=True, check=False
+    )
+
+
+def _trained(data: Path, out: Path, *more: str) -> dict[str, Any]:
+    done = _run("dicom_node.cli", *_arguments(data, out, "--json", *more))
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("whole")
+    return out, _trained(data, out, "--validate-every", "8", "--tensorboard", "--ablate", "sequences")
+
+
+def test_a_training_tells_what_it_made_of_whom(whole: tuple[Path, dict[str, Any]]) -> None:
+    out, told = whole
+    report = json.loads((out / "report.json").read_text())
+    split = json.loads((out / "split.json").read_text())
+    held, trained = set(split["folds"][0]), {name for fold in split["folds"][1:] for name in fold}
+    assert not held & trained
+    assert {name.rsplit("_", 1)[0] for name in report["held_out_dice"]} == held
+    assert report["cases"] == {"lgg": len(trained)}
+    assert told["steps"] == STEPS
+    assert 0 <= told["held_out_mean_dice"]["lgg WT"] <= 1
+    assert list((out / "tensorboard").glob("events.out.tfevents.*"))
+    assert json.loads((out / "skipped.json").read_text()) == []
+    assert "research use only" in (out / "model" / "MODEL_CARD.md").read_text().lower()
+
+
+def test_every_useful_subset_is_in_the_table(whole: tuple[Path, dict[str, Any]]) -> None:
+    """The set has no T2, so subsets with T2 have no case and no figure."""
+    rows = json.loads((whole[0] / "ablation.json").read_text())
+    assert len(rows) == 12
+    assert {row["cases"] for row in rows if "T2" in row["sequences"]} == {0}
+    assert all(set(row["dice"]) == {"lgg WT"} for row in rows if "T2" not in row["sequences"])
+    table = (whole[0] / "ablation.md").read_text().splitlines()
+    assert len(table) == 14
+    assert table[0] == "| sequences | cases | lgg WT |"
+
+
+def test_a_killed_training_ends_with_the_same_weights(
+    data: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "dicom_node.cli", *_arguments(data, tmp_path, "--validate-every", "8")]
+    with subprocess.Popen(command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + DEADLINE_S
+        while not (tmp_path / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert (tmp_path / "checkpoint.pt").exists()
+    _trained(data, tmp_path, "--validate-every", "8")
+    weights = [folder / "model" / "weights.safetensors" for folder in (whole[0], tmp_path)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "dicom_node.cli")
+    done = _run(*launcher, *_arguments(data, tmp_path, "--json"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == STEPS
+    assert (tmp_path / "model" / "weights.safetensors").is_file()
+
+
+def test_the_model_segments_once_it_is_added(data: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    case = next(path for path in (data / "kaggle_3m").iterdir())
+    picture = case / f"{case.name}_3.tif"
+    environment = _environment() | {"GLIONODE_PROCESSING_MODEL": str(whole[0] / "model")}
+    done = subprocess.run(
+        [sys.executable, "-m", "dicom_node.cli", "segment", str(picture), str(tmp_path / "out"), "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sequences"] == ["T1", "T1CE", "FLAIR"]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--fold", "3"], "folds are numbered from 0 to 2"),
+        (["--dataset", "brats"], "once each"),
+    ],
+)
+def test_bad_usage_is_explained(data: Path, tmp_path: Path, more: list[str], sentence: str) -> None:
+    done = _run("dicom_node.cli", *_arguments(data, tmp_path / "out", *more))
+    assert done.returncode == 2
+    assert sentence in done.stderr
+
+
+def test_a_setting_that_does_not_exist_is_named(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text("learning_speed = 1\n")
+    done = _run("dicom_node.cli", *_arguments(data, tmp_path / "out", "--plan", str(tmp_path / "wrong.toml")))
+    assert done.returncode == 2
+    assert "'learning_speed' is no setting of a plan" in done.stderr
