@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
-import inference
 from dicom_node.database import Database
 from dicom_node.echo import EchoOutcome, EchoResult, echo
+from dicom_node.model_roles import production_model
 from dicom_node.peers import Peer, accepted_calling_ae_titles, list_peers
 from dicom_node.settings import Settings
 from dicom_node.web.ohif_bundle import ohif_folder
+from inference.errors import InferenceError
 
 __all__ = ["Check", "diagnose"]
 
@@ -46,7 +48,7 @@ def diagnose(settings: Settings, database: Database, peer: Peer | None = None) -
     checks = [
         _folder(settings.node.folder),
         _disk(settings.node.folder),
-        _model(settings.processing.model),
+        _model(database, settings),
         _viewer(ohif_folder(settings)),
         _database(database),
     ]
@@ -92,14 +94,13 @@ def _database(database: Database) -> Check:
     return Check(name="database", ok=True, detail=f"The {kind} database answers.")
 
 
-def _model(model: str) -> Check:
-    folder = Path(model)
-    if not folder.is_dir():
-        folder = Path(next(iter(inference.__path__))) / "models" / model
-    if not (folder / "manifest.json").is_file():
-        detail = f"No model at {folder}: correct the setting processing.model."
+def _model(database: Database, settings: Settings) -> Check:
+    try:
+        model = production_model(database, settings)
+    except (InferenceError, SQLAlchemyError) as error:
+        detail = f"{error}: promote a model, or correct the setting processing.model."
         return Check(name="model", ok=False, detail=detail)
-    return Check(name="model", ok=True, detail=f"{folder.name} is there.")
+    return Check(name="model", ok=True, detail=f"{model.manifest.name} {model.manifest.version} is there.")
 
 
 def _viewer(folder: Path) -> Check:

@@ -20,6 +20,7 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.stack import stack_slices
 from conversion.volume import Grid, ImageVolume
+from dicom_node.model_roles import model_folder
 from dicom_node.nifti import read_nifti, write_nifti
 from dicom_node.overlay import write_overlay
 from dicom_node.pipeline import find_tumour
@@ -143,7 +144,7 @@ def _sha256_of(paths: Sequence[Path]) -> str:
 
 def _segmenter(settings: Settings) -> Segmenter:
     processing = settings.processing
-    return Segmenter(load_model(processing.model, processing.device, processing.threads))
+    return Segmenter(load_model(model_folder(settings), processing.device, processing.threads))
 
 
 def _read_slice(path: Path, role: Role) -> AlignedVolumes:

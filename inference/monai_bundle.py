@@ -4,7 +4,7 @@ Of ``configs/inference.json`` the network's definition alone is read, as plain v
 stays unread, and none is evaluated. Channels, outputs and figures come from ``configs/metadata.json``. The published
 bundle (Project-MONAI/model-zoo, models/brats_mri_segmentation/configs/metadata.json, ``network_data_format``) has the
 channels T1c, T1, T2, FLAIR and the outputs tumour core, whole tumour, enhancing tumour; it normalises each channel over
-what is not zero (NormalizeIntensityd, nonzero, channel_wise), answers logits, and sees arrays as BraTS stores them (LPS).
+all but zeros (NormalizeIntensityd: nonzero, channel_wise), answers logits, and sees arrays as BraTS stores them (LPS).
 """
 
 import io

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.model_bundle import ModelBundle, load_model
 from inference.forward import BATCH_SLICES
+from inference.model_bundle import ModelBundle, load_model
 from inference.prediction import predict
 from inference.preprocessing import CHANNELS
 from tests.support.detector_model import SHIFT_ROWS, write_detector
