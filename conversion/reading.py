@@ -1,7 +1,8 @@
 """Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from conversion.volume import ImageVolume
 __all__ = [
     "SourceImages",
     "dicom_files",
+    "folders_below",
     "read_series",
     "read_source_datasets",
     "read_source_images",
@@ -81,7 +83,24 @@ class SourceImages:
 
 def dicom_files(folder: Path) -> list[Path]:
     """Return every file below `folder`, sorted; DICOM files have no reliable suffix."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+    found = (path for _, names in folders_below(folder) for path in names)
+    return sorted(path for path in found if path.is_file() and path.name != "DICOMDIR")
+
+
+def folders_below(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield a folder and every one below it with what lies in it, files and folders, sorted.
+
+    Links are followed, as people put sets together from links; each folder is entered once, so a circle ends.
+    """
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield Path(place), sorted(Path(place, name) for name in (*folders, *names))
 
 
 def read_studies(

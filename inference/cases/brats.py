@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from conversion.reading import folders_below
 from conversion.sequences import Role
 from inference.cases.case import AnnotatedCase, CaseSet, SkippedCase
 from inference.cases.one_grid import EXPERT_REGIONS, as_delivered, read_image, read_labels, regions_of, volume_of
@@ -117,19 +118,21 @@ _Found = dict[tuple[Path, str], dict[str, list[Path]]]
 def _found(root: Path, skipped: list[SkippedCase]) -> _Found:
     """Return files by folder, case and what each holds; other volumes, and folders without any, are reported."""
     found: _Found = {}
-    for path in sorted(root.rglob("*")):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if not any(path.iterdir()):
-                skipped.append(SkippedCase(name=path.name, reason="an empty folder"))
-        elif match := _FILE.fullmatch(path.name):
+    for folder, paths in folders_below(root):
+        if not paths:
+            skipped.append(SkippedCase(name=folder.name, reason="an empty folder"))
+        _sort_in([path for path in paths if not path.name.startswith(".") and not path.is_dir()], found, skipped)
+    return found
+
+
+def _sort_in(paths: list[Path], found: _Found, skipped: list[SkippedCase]) -> None:
+    for path in paths:
+        if match := _FILE.fullmatch(path.name):
             key = match["old"] or match["new"]
             found.setdefault((path.parent, match["case"]), {}).setdefault(key, []).append(path)
         elif path.name.endswith((".nii", ".nii.gz")):
             reason = f"named neither like <case>_flair.nii.gz nor like <case>-t2f.nii.gz (in {path.parent.name})"
             skipped.append(SkippedCase(name=path.name, reason=reason))
-    return found
 
 
 def _what_is_missing(case_id: str, found: Mapping[str, list[Path]]) -> str:

@@ -384,3 +384,13 @@ def test_a_senseless_place_is_refused_when_its_volume_is_wanted(
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
 def test_a_senseless_rescale_slope_is_not_taken_as_one(tmp_path: Path) -> None:
     assert "image 1" in _refused_pixels(_write_raw(tmp_path, "RescaleSlope", b"steep "))
+
+
+def test_links_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
+    for name in ("real/a/1.dcm", "real/2.dcm", "elsewhere/3.dcm", "real/DICOMDIR"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "real" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "real" / "a" / "round").symlink_to(tmp_path / "real")
+    found = dicom_files(tmp_path / "real")
+    assert [path.relative_to(tmp_path / "real").as_posix() for path in found] == ["2.dcm", "a/1.dcm", "linked/3.dcm"]

@@ -179,3 +179,10 @@ def test_a_changed_file_changes_the_fingerprint_and_a_move_does_not(tmp_path: Pa
     assert after.fingerprint() == first  # type: ignore[attr-defined]
     write_nifti(tmp_path / "there" / OLD / f"{OLD}_t2.nii.gz", tissue(2, 150))
     assert after.fingerprint() != first  # type: ignore[attr-defined]
+
+
+def test_a_set_of_links_is_a_set(tmp_path: Path) -> None:
+    write_brats(tmp_path / "all", OLD, brats_labels(4))
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / OLD).symlink_to(tmp_path / "all" / OLD)
+    assert [case.case_id for case in open_brats(tmp_path / "some").cases] == [OLD]

@@ -1,6 +1,7 @@
 """Cases go in, figures come out: every case counts, nothing is dropped silently, nothing stays in memory."""
 
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +148,13 @@ def test_a_withheld_reference_is_stood_in_for() -> None:
     segmenter = BrightSegmenter()
     evaluate(segmenter, case_set(annotated("a")), (Role.FLAIR, Role.T2))
     assert segmenter.given == [(Role.FLAIR, Role.T2, Role.FLAIR)]
+
+
+def test_a_reference_that_may_be_seen_stays() -> None:
+    segmenter, case = BrightSegmenter(), annotated("a")
+    on_flair = replace(case, volumes=replace(case.volumes, reference=Role.FLAIR))
+    evaluate(segmenter, case_set(on_flair), (Role.FLAIR, Role.T1CE))
+    assert segmenter.given == [(Role.FLAIR, Role.T1CE, Role.FLAIR)]
 
 
 def test_what_the_model_cannot_tell_is_neither_right_nor_wrong() -> None:
