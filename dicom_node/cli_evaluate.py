@@ -35,7 +35,11 @@ PAGE = "index.html"
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of annotated cases.",
 )
-@click.option("--model", metavar="NAME", help="Shipped model or model folder; by default the one of the settings.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="A model of `glionode models list`, NAME or NAME/VERSION, or a folder; by default that of the settings.",
+)
 @click.option("--sequences", default="", metavar="LIST", help="What the model may see, such as flair,t1ce.")
 @click.option("--cases", metavar="N", type=click.IntRange(min=1), help="The first N cases only.")
 @click.option("--only", metavar="ID", multiple=True, help="This case only; may be given again.")
@@ -113,12 +117,14 @@ def _chosen(cases: "CaseSet", only: Sequence[str], first: int | None) -> "CaseSe
 
 
 def _run(cases: "CaseSet", model: str | None, wanted: "tuple[Role, ...]") -> "Evaluation":
+    from dicom_node.model_roles import model_folder  # noqa: PLC0415
     from inference.evaluation.evaluation import evaluate as run  # noqa: PLC0415 - seconds, for torch
     from inference.model_bundle import load_model  # noqa: PLC0415
     from inference.segmenter import Segmenter  # noqa: PLC0415
 
-    processing = read_settings().processing
-    bundle = load_model(model or processing.model, processing.device, processing.threads)
+    settings = read_settings()
+    folder = model_folder(settings, model or "")
+    bundle = load_model(folder, settings.processing.device, settings.processing.threads)
     with _bar(len(cases.cases)) as tell:
         return run(Segmenter(bundle), cases, wanted, tell)
 
@@ -159,7 +165,7 @@ def _table(found: "Evaluation") -> list[str]:
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     models = ", ".join(f"{model.name} {model.version}" for model in found.models)
-    first = f"{models} on {len(found.cases)} cases ({found.source})"
+    first = f"{models} on {len(found.cases)} case{'s' * (len(found.cases) > 1)} ({found.source})"
     given = f", given {', '.join(found.sequences)} only" if found.sequences else ""
     return [first + given, *("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)]
 

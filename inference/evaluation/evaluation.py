@@ -97,7 +97,7 @@ class _Run:
             )
             self.cases.append(result)
             return result
-        answer = ask(self._segmenter, case.volumes, self._sequences)
+        answer = ask(self._segmenter, case, self._sequences)
         if answer.segmentation is not None and answer.segmentation.model not in self.models:
             self.models.append(answer.segmentation.model)
         result = judge(case, answer)

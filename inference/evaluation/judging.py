@@ -33,7 +33,7 @@ Masks = Mapping[Region, NDArray[np.bool_]]
 class Segments(Protocol):
     """Whatever finds tumours, such as `inference.segmenter.Segmenter`."""
 
-    def segment(self, aligned: AlignedVolumes) -> Segmentation:
+    def segment(self, aligned: AlignedVolumes, *, spacing_known: bool = True) -> Segmentation:
         """Segment one study; raises `UnsuitableInput` where it cannot."""
 
 
@@ -55,8 +55,9 @@ class Answer:
     lacking: tuple[str, ...]
 
 
-def ask(segmenter: Segments, volumes: AlignedVolumes, wanted: Sequence[Role]) -> Answer:
+def ask(segmenter: Segments, case: AnnotatedCase, wanted: Sequence[Role]) -> Answer:
     """Give the model the wanted sequences of a case, or all when none is named."""
+    volumes = case.volumes
     kept = [role for role in volumes.volumes if not wanted or role in wanted]
     lacking = tuple(str(role) for role in wanted if role not in volumes.volumes)
     if not kept:
@@ -64,7 +65,7 @@ def ask(segmenter: Segments, volumes: AlignedVolumes, wanted: Sequence[Role]) ->
         return Answer(segmentation=None, problem=problem, sequences=(), lacking=lacking)
     given = tuple(str(role) for role in Role if role in kept)
     try:
-        found = segmenter.segment(_restricted(volumes, kept))
+        found = segmenter.segment(_restricted(volumes, kept), spacing_known=case.spacing_known)
     except (UnsuitableInput, ConversionError) as refusal:
         return Answer(segmentation=None, problem=str(refusal), sequences=given, lacking=lacking)
     return Answer(segmentation=found, sequences=given, lacking=lacking)

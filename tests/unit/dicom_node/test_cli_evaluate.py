@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_detector(tmp_path_factory.mktemp("models") / "detector")
 
 
-def _evaluate(*arguments: str | Path) -> Result:
+def _evaluate(*arguments: str | Path, node: Path = Path("no-node")) -> Result:
     unset: dict[str, str | None] = {key: None for key in os.environ if key.startswith("GLIONODE_")}
-    chosen = {"GLIONODE_PROCESSING_DEVICE": "cpu", "GLIONODE_PROCESSING_THREADS": "1"}
-    return CliRunner().invoke(evaluate, list(map(str, arguments)), env={**unset, **chosen})
+    chosen = {"PROCESSING_DEVICE": "cpu", "PROCESSING_THREADS": "1", "NODE_FOLDER": str(node)}
+    return CliRunner().invoke(
+        evaluate,
+        list(map(str, arguments)),
+        env={**unset, **{f"GLIONODE_{key}": value for key, value in chosen.items()}},
+    )
 
 
 def test_json_and_report_are_written(brats: Path, model: Path, tmp_path: Path) -> None:
@@ -112,6 +117,15 @@ def test_one_case_may_be_picked(brats: Path, model: Path, tmp_path: Path) -> Non
     done = _evaluate(*picked, "--only", "nobody")
     assert done.exit_code == 2
     assert "--only nobody: no such case among 2, such as Brats18_CBICA_AAA_1" in done.stderr
+
+
+def test_a_model_of_the_node_is_found_by_its_name(brats: Path, model: Path, tmp_path: Path) -> None:
+    """As `glionode models add` puts it: models/NAME/VERSION in the node's folder."""
+    shutil.copytree(model, tmp_path / "node" / "models" / "detector" / "1.2.3")
+    chosen = ("--dataset", "brats", "--data", brats, "--cases", "1", "--model", "detector/1.2.3")
+    done = _evaluate(*chosen, node=tmp_path / "node")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1] == "detector 1.2.3 on 1 case (brats)"
 
 
 def test_bad_usage_is_told_before_any_work(brats: Path, tmp_path: Path) -> None:

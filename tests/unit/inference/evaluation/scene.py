@@ -107,14 +107,18 @@ class BrightSegmenter:
     ----------
     given
         The volumes it was given, one after the other, by role and reference.
+    spacings
+        Whether their spacing was said to be known.
     """
 
     given: list[tuple[Role, ...]] = field(default_factory=list)
+    spacings: list[bool] = field(default_factory=list)
 
-    def segment(self, aligned: AlignedVolumes) -> Segmentation:
+    def segment(self, aligned: AlignedVolumes, *, spacing_known: bool = True) -> Segmentation:
         """Segment by brightness."""
         roles = aligned.volumes
         self.given.append((aligned.reference, *roles))
+        self.spacings.append(spacing_known)
         if not {Role.FLAIR, Role.T1CE} & set(roles):
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, "the model needs FLAIR or T1CE")
         masks = {region: roles[role].voxels > 200 for region, role in SEEN_ON.items() if role in roles}

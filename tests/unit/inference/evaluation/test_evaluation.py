@@ -294,3 +294,9 @@ def test_the_same_again_is_the_same(three: Evaluation) -> None:
     again = _evaluate(annotated("a", site="X"), annotated("b", moved=2, site="Y"), annotated("c", scale=0, site="Y"))
     assert dict(again.regions[WT].mean) == dict(three.regions[WT].mean)
     assert again.subgroups[0].regions[ET][Measure.DICE] == three.subgroups[0].regions[ET][Measure.DICE]
+
+
+def test_the_model_is_told_where_the_voxel_size_is_unknown() -> None:
+    segmenter = BrightSegmenter()
+    evaluate(segmenter, case_set(annotated("a"), annotated("b", spacing_known=False)))
+    assert segmenter.spacings == [True, False]
