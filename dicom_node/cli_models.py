@@ -127,8 +127,8 @@ def add(source: Path, channels: str, outputs: str, as_json: bool, **told: Any) -
     Nothing in it is executed: weights are read as tensors alone, and pickles are refused. Adding changes nothing in
     production; `glionode models promote` does.
     """
-    from inference.addition import add_model  # noqa: PLC0415
-    from inference.intake import ForeignFacts  # noqa: PLC0415
+    from inference.foreign.addition import add_model  # noqa: PLC0415
+    from inference.foreign.intake import ForeignFacts  # noqa: PLC0415
 
     facts = ForeignFacts(channels=_comma_list(channels), outputs=_comma_list(outputs), **told)
     model = add_model(_registry(), source, facts)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference.foreign_network import ForeignNetwork
+from inference.foreign.network import ForeignNetwork
 from inference.unet import TumourUNet
 
 __all__ = ["BATCH_SLICES", "forward_probabilities"]

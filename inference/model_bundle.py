@@ -15,10 +15,10 @@ from torch import nn
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.brain_region import BrainAtlas
 from inference.errors import InferenceReason, UnusableModel
+from inference.foreign.onnx_model import ONNX, load_onnx
 from inference.integrity import check_checksums, read_weights
 from inference.manifest import MODELS_FOLDER, ModelManifest, NetworkManifest, read_manifest
 from inference.networks import build_network
-from inference.onnx_model import ONNX, load_onnx
 from inference.segmentation import ModelIdentity
 
 __all__ = ["MODELS_FOLDER", "UNFIT", "LoadedNetwork", "ModelBundle", "load_model", "read_manifest"]

@@ -6,7 +6,7 @@ from typing import Any
 from monai.networks.nets.dynunet import DynUNet
 from torch import nn
 
-from inference.foreign_network import FOREIGN, build_monai, plain_arguments
+from inference.foreign.network import FOREIGN, build_monai, plain_arguments
 from inference.unet import TumourUNet
 
 __all__ = ["build_network"]
@@ -43,7 +43,7 @@ def build_network(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
     -------
     torch.nn.Module
         Maps (batch, channel, row, column) to logits (batch, region, row, column); a foreign one as in
-        `inference.foreign_network`.
+        `inference.foreign.network`.
 
     Raises
     ------

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from inference.foreign_network import ForeignNetwork
+from inference.foreign.network import ForeignNetwork
 from inference.forward import BATCH_SLICES, forward_probabilities
 from inference.model_bundle import LoadedNetwork, ModelBundle
 from inference.unet import TumourUNet

@@ -17,8 +17,8 @@ from dicom_node.model_roles import (
     production_model,
 )
 from dicom_node.settings import Settings, read_settings
-from inference.addition import add_model
 from inference.errors import InferenceReason, UnusableModel
+from inference.foreign.addition import add_model
 from inference.registry import Registry, StoredModel
 from tests.support.detector_model import write_detector
 

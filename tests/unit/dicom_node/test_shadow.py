@@ -19,8 +19,8 @@ from dicom_node.model_roles import ModelChoice, ModelRole, choose, go_back
 from dicom_node.settings import Settings, read_settings
 from dicom_node.shadow import begin_shadow, compare, fail_shadow, keep_shadow, mean_dice, shadow_results
 from dicom_node.steps import Steps
-from inference.addition import add_model
 from inference.errors import InferenceReason, UnusableModel
+from inference.foreign.addition import add_model
 from inference.regions import Label, Region
 from inference.registry import Registry, StoredModel
 from inference.segmentation import ModelIdentity, Segmentation

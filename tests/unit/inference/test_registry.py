@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from inference.addition import add_model
 from inference.errors import InferenceReason, UnusableModel
+from inference.foreign.addition import add_model
 from inference.integrity import CHECKSUMS
 from inference.manifest import MODELS_FOLDER
 from inference.model_bundle import load_model

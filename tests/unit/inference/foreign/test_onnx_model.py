@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.addition import add_model
 from inference.errors import UnusableModel
-from inference.intake import ForeignFacts
+from inference.foreign.addition import add_model
+from inference.foreign.intake import ForeignFacts
 from inference.model_bundle import ModelBundle, load_model
 from inference.prediction import predict
 from inference.registry import Registry

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.foreign_network import ForeignNetwork
-from inference.incoming import read_regular, refused, why_not
+from inference.foreign.incoming import read_regular, refused, why_not
+from inference.foreign.monai_bundle import BundleFacts, convert_weights, is_monai_bundle, read_bundle
+from inference.foreign.network import ForeignNetwork
+from inference.foreign.onnx_model import ONNX, onnx_shape
 from inference.manifest import (
     MANIFEST,
     REGIONS,
@@ -18,8 +20,6 @@ from inference.manifest import (
     parse_manifest,
     write_manifest,
 )
-from inference.monai_bundle import BundleFacts, convert_weights, is_monai_bundle, read_bundle
-from inference.onnx_model import ONNX, onnx_shape
 from inference.preprocessing import CHANNELS
 
 __all__ = ["ForeignFacts", "take_in"]
@@ -41,7 +41,7 @@ class ForeignFacts:
     channels, outputs
         Sequences and regions in the network's order; for ONNX by default T1, T1CE, T2, FLAIR and WT, TC, ET.
     axes
-        As in `inference.foreign_network.ForeignNetwork`.
+        As in `inference.foreign.network.ForeignNetwork`.
     answers
         ``logits`` or ``probabilities``.
     normalise

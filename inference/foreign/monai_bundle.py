@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from inference.foreign_network import MONAI_TARGETS, plain_arguments
-from inference.incoming import LARGEST_FILE, read_json, read_regular, refused
+from inference.foreign.incoming import LARGEST_FILE, read_json, read_regular, refused
+from inference.foreign.network import MONAI_TARGETS, plain_arguments
 from inference.manifest import REGIONS
 
 __all__ = ["BundleFacts", "convert_weights", "is_monai_bundle", "read_bundle"]
@@ -50,7 +50,7 @@ class BundleFacts:
     Attributes
     ----------
     architecture, arguments
-        The network, in the names of `inference.foreign_network`.
+        The network, in the names of `inference.foreign.network`.
     channels, outputs
         In the network's order.
     """
@@ -121,7 +121,7 @@ def read_bundle(source: Path) -> BundleFacts:
 
 
 def convert_weights(source: Path) -> bytes:
-    """Return the bundle's weights as safetensors, named as `inference.foreign_network.ForeignNetwork` names them.
+    """Return the bundle's weights as safetensors, named as `inference.foreign.network.ForeignNetwork` names them.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from monai.inferers.utils import sliding_window_inference
 from torch import Tensor, nn
 
 from inference.errors import InferenceReason, UnusableModel
-from inference.foreign_network import ForeignNetwork
+from inference.foreign.network import ForeignNetwork
 from inference.manifest import REGIONS
 
 if TYPE_CHECKING:

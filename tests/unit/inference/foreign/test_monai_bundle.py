@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from inference.addition import add_model
 from inference.errors import UnusableModel
-from inference.intake import ForeignFacts
+from inference.foreign.addition import add_model
+from inference.foreign.intake import ForeignFacts
 from inference.model_bundle import load_model
 from inference.prediction import predict
 from inference.registry import Registry

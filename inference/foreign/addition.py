@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.incoming import refused
-from inference.intake import ForeignFacts, take_in
+from inference.foreign.incoming import refused
+from inference.foreign.intake import ForeignFacts, take_in
 from inference.integrity import write_checksums
 from inference.manifest import REGIONS, ModelManifest
 from inference.model_bundle import UNFIT, LoadedNetwork, load_model
