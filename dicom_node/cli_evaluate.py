@@ -101,10 +101,14 @@ def _make_room(document: Path | None, report: Path | None) -> None:
 def _open(dataset: str, data: Path) -> "CaseSet":
     from tqdm import tqdm  # noqa: PLC0415
 
+    from dicom_node.training_export import SEGMENT_CODES  # noqa: PLC0415
     from inference.cases.layouts import open_cases  # noqa: PLC0415 - seconds, for SimpleITK
 
     return open_cases(
-        dataset, data, progress=lambda paths: tqdm(paths, desc="read headers", disable=None, file=sys.stderr)
+        dataset,
+        data,
+        codes=SEGMENT_CODES,
+        progress=lambda paths: tqdm(paths, desc="read headers", disable=None, file=sys.stderr),
     )
 
 

@@ -107,12 +107,14 @@ def _task(
 ) -> "TrainingTask":
     from tqdm import tqdm  # noqa: PLC0415
 
+    from dicom_node.training_export import SEGMENT_CODES  # noqa: PLC0415
     from inference.cases.layouts import open_cases  # noqa: PLC0415
     from inference.cases.prepared import prepare_cases  # noqa: PLC0415
     from inference.training.presets import preparation_for  # noqa: PLC0415
     from inference.training.run import TrainingTask  # noqa: PLC0415
 
-    sets = [open_cases(layout, folder) for layout, folder in zip(datasets, folders, strict=True)]
+    pairs = zip(datasets, folders, strict=True)
+    sets = [open_cases(layout, folder, codes=SEGMENT_CODES) for layout, folder in pairs]
     out: Path = options["out"]
     prepared = prepare_cases(
         sets,

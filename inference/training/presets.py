@@ -18,7 +18,7 @@ _SLICES: dict[str, Any] = {
 }
 _VOLUME: dict[str, Any] = {
     "network": {"dimensions": 3, "fold": 2, "filters": [48, 64, 128, 192, 256]},
-    "crop": (112, 144, 112),
+    "crop": (96, 128, 128),
     "batch_size": 2,
     "steps": 4000,
     "learning_rate": 1.5e-3,

@@ -96,6 +96,7 @@ def test_curves_are_written_where_they_are_wanted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
 def test_presets_are_plans_that_can_be_changed(dimensions: str) -> None:
+    assert plan_for(dimensions).network["variant"] == "plain"
     plan = plan_for(dimensions, "residual", steps=7, network={"filters": [8, 8, 8, 8]})
     assert plan.steps == 7
     assert plan.network["variant"] == "residual"
