@@ -1,7 +1,8 @@
 """Measures the registration: known moves, reference transforms, the gate, alternatives, time and memory.
 
-Run ``python benchmarks/registration.py`` (about an hour on one core) or with ``--quick`` (minutes); it writes
-``benchmarks/registration.md``. The data are found by ``GLIONODE_TEST_DATA``, by default ``../shared/data``.
+Run ``python benchmarks/registration.py`` (an hour and a half on one core) or with ``--quick`` (minutes); it writes
+``benchmarks/registration.md``. With ``--kept FILE`` every outcome is appended to a file at once, and a run that was
+stopped goes on from there. The data are found by ``GLIONODE_TEST_DATA``, by default ``../shared/data``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this folder holds a conversion.py of its own
 
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="every eighth patient only; writes no report")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--every", type=int, default=1, help="take every n-th patient")
+    parser.add_argument("--kept", type=Path, help="file of outcomes, one JSON line each")
     parser.add_argument("--memory", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     folder = data_folder()
@@ -50,9 +53,10 @@ def main() -> None:
         print(json.dumps(_study_of_four(chosen.memory)))
         return
     every = 8 if chosen.quick else chosen.every
-    accuracy, gate = _accuracy(folder, every, chosen.seed)
+    kept = Kept(chosen.kept)
+    accuracy, gate = _accuracy(folder, every, chosen.seed, kept)
     references = [_reference(pair) for pair in native_references(folder)]
-    gate += _gate(folder, every, chosen.seed)
+    gate += _gate(folder, every, chosen.seed, kept)
     others = compare(folder, 4 * every, chosen.seed)
     text = _report(accuracy, references, gate, others, _cost(folder))
     print(text)
@@ -67,21 +71,36 @@ def _tried(fixed: ImageVolume, moving: ImageVolume) -> Registration | None:
         return None
 
 
-def _accuracy(folder: Path, every: int, seed: int) -> tuple[list[Row], list[Row]]:
+class Kept:
+    """Outcomes by what they are of; in a file, where one is given, so that they outlive the process."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path and path.exists() else []
+        self._known: dict[str, Any] = dict(json.loads(line) for line in lines)
+
+    def outcome(self, key: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever JSON holds
+        """Return what is kept under a key, else do the work and keep what it gives."""
+        if key not in self._known:
+            self._known[key] = work()
+            if self._path:
+                with self._path.open("a") as file:
+                    file.write(json.dumps((key, self._known[key])) + "\n")
+        return self._known[key]
+
+
+def _accuracy(folder: Path, every: int, seed: int, kept: Kept) -> tuple[list[Row], list[Row]]:
     """Return the errors by group, and what the gate said of them."""
     errors: dict[str, list[NDArray[np.float64]]] = {}
     verdicts: dict[str, list[str]] = {}
     slices: dict[str, float] = {}
-    for pair in chain(known_moves(folder, every, seed), whole_heads(folder, every, seed)):
-        found = _tried(pair.fixed, pair.moving)
-        verdicts.setdefault(pair.group, []).append(_verdict(found))
+    for number, pair in enumerate(chain(known_moves(folder, every, seed), whole_heads(folder, every, seed))):
+        verdict, found = kept.outcome(f"known {number} {pair.group} {pair.name}", lambda pair=pair: _known(pair))
+        verdicts.setdefault(pair.group, []).append(verdict)
         slices[pair.group] = max(pair.slice_mm, slices.get(pair.group, 0.0))
-        if found is None or pair.move is None:
-            continue
-        still = np.eye(4) if pair.unmoved is None else register(pair.fixed, pair.unmoved).matrix
-        error = errors_mm(found.matrix, pair.move @ still, tissue_mm(pair.fixed))
-        errors.setdefault(pair.group, []).append(error)
-        print(f"{pair.group}: {pair.name}: {np.median(error):.2f} mm, {_verdict(found)}", flush=True)
+        if found:
+            errors.setdefault(pair.group, []).append(np.array(found))
+            print(f"{pair.group}: {pair.name}: {np.median(found):.2f} mm, {verdict}", flush=True)
     rows = []
     for group, values in errors.items():
         every_point = np.concatenate(values)
@@ -89,6 +108,16 @@ def _accuracy(folder: Path, every: int, seed: int) -> tuple[list[Row], list[Row]
         figures = (np.median(every_point), np.percentile(every_point, 95), max(medians))
         rows.append((group, str(len(values)), f"{slices[group]:.1f}", *(f"{figure:.2f}" for figure in figures)))
     return rows, [(f"right: {group}", *_counts(said)) for group, said in verdicts.items()]
+
+
+def _known(pair: Pair) -> tuple[str, list[float]]:
+    """Return the verdict on a pair whose move is known, and its error at every point; none where it was refused."""
+    found = _tried(pair.fixed, pair.moving)
+    if found is None or pair.move is None:
+        return _verdict(found), []
+    still = np.eye(4) if pair.unmoved is None else register(pair.fixed, pair.unmoved).matrix
+    error = errors_mm(found.matrix, pair.move @ still, tissue_mm(pair.fixed))
+    return _verdict(found), [round(float(value), 4) for value in error]
 
 
 def _verdict(found: Registration | None) -> str:
@@ -101,13 +130,18 @@ def _counts(said: list[str]) -> Row:
     return (str(len(said)), *(str(said.count(verdict)) for verdict in ("passed", "declared", "refused")))
 
 
-def _gate(folder: Path, every: int, seed: int) -> list[Row]:
+def _gate(folder: Path, every: int, seed: int, kept: Kept) -> list[Row]:
     said: dict[str, list[str]] = {}
-    for pair in wrong_pairs(folder, every, seed):
-        found = _tried(pair.fixed, pair.moving)
-        said.setdefault(_label(pair, found), []).append(_verdict(found))
-        print(f"{_label(pair, found)}: {pair.name}: {_verdict(found)}", flush=True)
+    for number, pair in enumerate(wrong_pairs(folder, every, seed)):
+        label, verdict = kept.outcome(f"gate {number} {pair.name}", lambda pair=pair: _judged(pair))
+        said.setdefault(label, []).append(verdict)
+        print(f"{label}: {pair.name}: {verdict}", flush=True)
     return [(group, *_counts(verdicts)) for group, verdicts in said.items()]
+
+
+def _judged(pair: Pair) -> tuple[str, str]:
+    found = _tried(pair.fixed, pair.moving)
+    return _label(pair, found), _verdict(found)
 
 
 def _label(pair: Pair, found: Registration | None) -> str:

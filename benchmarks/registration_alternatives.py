@@ -73,7 +73,8 @@ def compare(folder: Path, every: int, seed: int) -> list[tuple[str, ...]]:
             patch.object(pyramid, "LEVELS_MM", (8.0, 4.0, choice.finest_mm)),
         ):
             for number, case in enumerate(cases):
-                for group, error, took in _one_case(choice, case.volumes, np.random.default_rng((seed, number, 2))):
+                rng = np.random.default_rng((seed, number, 2))
+                for group, error, took in _one_case(choice, case.volumes, rng):
                     errors.setdefault(group, []).append(error)
                     seconds.append(took)
         worst = max(max(values) for values in errors.values())
@@ -95,9 +96,12 @@ def _one_case(
                 continue
             moving = degraded(scanned(volumes[sequence], truth, rng, spacing), rng)
             began = time.perf_counter()
-            found = _registered(choice, fixed, moving, truth @ aside)
-            took = time.perf_counter() - began
-            said.append((f"{count} {thick}", float(np.median(errors_mm(found, truth, points))), took))
+            try:
+                found = _registered(choice, fixed, moving, truth @ aside)
+                error = float(np.median(errors_mm(found, truth, points)))
+            except RuntimeError:  # the optimiser left the volume
+                error = np.inf
+            said.append((f"{count} {thick}", error, time.perf_counter() - began))
     return said
 
 

@@ -94,6 +94,8 @@ class ModelManifest:
         Connected whole-tumour components below this volume are left out.
     minimum_share
         So are those below this share of the largest component.
+    minimum_core_ml, minimum_enhancing_ml
+        Connected components of TC below the first are told as edema, of ET below the second as core.
     space
         ``native``: the axes of the reference; ``atlas``: the axes of the MNI152 atlas.
     label_map
@@ -115,6 +117,8 @@ class ModelManifest:
     thresholds: tuple[float, float, float]
     minimum_lesion_ml: float
     minimum_share: float
+    minimum_core_ml: float = 0.0
+    minimum_enhancing_ml: float = 0.0
     needs: tuple[str, ...] = ()
     space: str = "native"
     label_map: dict[str, str] = field(default_factory=dict)
@@ -197,6 +201,8 @@ _MODEL_RULES: _Rules = {
     "networks": (_is_networks, "a list of at least one network"),
     "thresholds": (_is_thresholds, "a list of three numbers from 0 on, for WT, TC, ET,"),
     "minimum_lesion_ml": (_is_number, "a number from 0 on"),
+    "minimum_core_ml": (_is_number, "a number from 0 on"),
+    "minimum_enhancing_ml": (_is_number, "a number from 0 on"),
     "minimum_share": (lambda value: _is_number(value) and value <= 1, "a number from 0 to 1"),
     "space": (lambda value: value in {"native", "atlas"}, '"native" or "atlas"'),
     "label_map": (_is_label_map, "a JSON object of texts"),

@@ -115,7 +115,13 @@ class Segmenter:
         if islands_ml:
             reason = f"{islands_ml:.1f} ml in small islands were left out"
             decisions.append(Decision(code="islands", subject="WT", reason=reason))
-        return label_regions(kept, masks.get(Region.TC), masks.get(Region.ET)), decisions
+        if Region.TC not in masks:
+            return label_regions(kept, None, None), decisions
+        manifest = self.model.manifest
+        core, specks = _without_specks(Region.TC, masks[Region.TC] | masks[Region.ET], manifest.minimum_core_ml, grid)
+        enhancing = masks[Region.ET] & core
+        enhancing, others = _without_specks(Region.ET, enhancing, manifest.minimum_enhancing_ml, grid)
+        return label_regions(kept, core, enhancing), [*decisions, *specks, *others]
 
     def _least_voxels(self, wt: NDArray[np.bool_], grid: Grid) -> int:
         """Return the size under which a component is an island: an absolute and a relative limit."""
@@ -132,6 +138,18 @@ def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) ->
     axial = reference.permuted(*reference.axial_order())
     slice_mm = in_plane_mm if cubes else max(float(axial.spacing_mm[0]), in_plane_mm)
     return axial.resampled((slice_mm, in_plane_mm, in_plane_mm))
+
+
+def _without_specks(
+    region: Region, mask: NDArray[np.bool_], minimum_ml: float, grid: Grid
+) -> tuple[NDArray[np.bool_], list[Decision]]:
+    """Return a region of the tumour without specks, which are as often vessels or noise, and what that came to."""
+    kept = without_islands(mask, round(minimum_ml / grid.voxel_volume_ml))
+    speck_ml = int(np.count_nonzero(mask & ~kept)) * grid.voxel_volume_ml
+    if not speck_ml:
+        return kept, []
+    reason = f"{speck_ml:.2f} ml in specks below {minimum_ml:g} ml count as the tumour around them"
+    return kept, [Decision(code="islands", subject=region, reason=reason)]
 
 
 def _grid_for(model: ModelBundle, reference: Grid, *, spacing_known: bool) -> Grid:

@@ -20,6 +20,9 @@ INTENDED_USE = "Research use only, not a medical device. Untreated glioma of adu
 THRESHOLDS = (0.5, 0.5, 0.5)
 MINIMUM_LESION_ML = 0.3
 MINIMUM_SHARE = 0.1
+MINIMUM_INNER_ML = 0.05
+"""The BraTS challenge of 2023 counts no lesion of fewer than 50 voxels of 1 mm."""
+
 SPACING_MM = 1.0
 
 _CARD = """# {name}
@@ -82,6 +85,8 @@ def write_model(folder: Path, network: TumourUNet, plan: TrainingPlan, facts: di
         thresholds=THRESHOLDS,
         minimum_lesion_ml=MINIMUM_LESION_ML,
         minimum_share=MINIMUM_SHARE,
+        minimum_core_ml=MINIMUM_INNER_ML,
+        minimum_enhancing_ml=MINIMUM_INNER_ML,
         training_data=_cases(facts),
         metrics=facts,
     )
