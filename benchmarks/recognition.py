@@ -111,7 +111,7 @@ def answer(shares: Shares, threshold: float = CONFIDENT) -> str:
 def confusion(samples: Sequence[Sample], said: dict[int, Shares]) -> str:
     """Return answers against truth for each data set."""
     count = Counter((s.source, s.truth, answer(said[id(s)])) for s in samples)
-    keys = sorted({(source, truth) for source, truth, _ in count}, key=lambda key: SOURCES.index(key[0]))
+    keys = sorted({(source, truth) for source, truth, _ in count}, key=lambda key: (SOURCES.index(key[0]), key[1]))
     return table(
         ("set", "truth", *(f"said {name}" for name in ANSWERS)),
         ((*key, *(count[*key, name] for name in ANSWERS)) for key in keys),
