@@ -49,6 +49,9 @@ _FOLDS = 5
 @click.option("--fold", default=0, show_default=True, help="The one that is held out.")
 @click.option("--split", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A split that was stored.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
+@click.option(
+    "--loaders", default=1, show_default=True, help="Processes that make samples; their number changes nothing."
+)
 @click.option("--n4", is_flag=True, help="Take the bias field out of every sequence first (slow).")
 @click.option(
     "--cache", type=click.Path(path_type=Path, file_okay=False), help="Of prepared cases; OUT/cache if not given."
@@ -130,6 +133,7 @@ def _task(
         plan=plan,
         out=out,
         device=_device(options["device"]),
+        loaders=options["loaders"],
     )
 
 

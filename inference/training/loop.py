@@ -17,7 +17,7 @@ from inference.errors import InferenceReason, UnusableModel
 from inference.training.losses import supervised_loss
 from inference.training.plan import TrainingPlan
 from inference.training.processes import place
-from inference.training.sampling import Sample, Sampler
+from inference.training.sampling import Batches, Sample, Sampler
 from inference.training.scoring import mean_dice
 from inference.unet import TumourUNet
 
@@ -81,13 +81,14 @@ class _State:
     history: list[Progress] = field(default_factory=list)
 
 
-def train(
+def train(  # noqa: PLR0913 - what is trained, on what, and how it is watched
     network: TumourUNet,
     cases: Sequence[PreparedCase],
     plan: TrainingPlan,
     folder: Path,
     *,
     validation: Sequence[PreparedCase] = (),
+    loaders: int = 0,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
     """Train a network, going on from the checkpoint in `folder` where there is one.
@@ -102,6 +103,8 @@ def train(
         Patients to learn from, and others that decide when to stop.
     folder
         Gets ``checkpoint.pt``, replaced whole every `plan.checkpoint_every` steps.
+    loaders
+        Processes that make samples; 0 makes them in this one. Their number changes no weight.
     watch
         Called after each step.
 
@@ -110,11 +113,13 @@ def train(
     UnusableModel
         When the checkpoint is of another plan.
     """
-    return _Training(network, cases, plan, folder).run(validation, watch)
+    return _Training(network, cases, plan, folder, loaders).run(validation, watch)
 
 
 class _Training:
-    def __init__(self, network: TumourUNet, cases: Sequence[PreparedCase], plan: TrainingPlan, folder: Path) -> None:
+    def __init__(
+        self, network: TumourUNet, cases: Sequence[PreparedCase], plan: TrainingPlan, folder: Path, loaders: int
+    ) -> None:
         torch.manual_seed(plan.seed)
         self.network, self.plan = network, plan
         self.device = next(network.parameters()).device
@@ -126,10 +131,9 @@ class _Training:
         self._resume()
         wrapped = self.processes > 1
         self.module: nn.Module = DistributedDataParallel(network) if wrapped else network
-        per_step = plan.batch_size * plan.accumulate
-        first = self.state.step * per_step * self.processes + self.rank
-        sampler = Sampler(cases, plan, first, self.processes)
-        self.batches: Iterator[Sample] = iter(DataLoader(sampler, batch_size=plan.batch_size))
+        first = self.state.step * plan.accumulate * self.processes + self.rank
+        batches = Batches(Sampler(cases, plan), plan.batch_size, first, self.processes)
+        self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=loaders))
 
     def run(self, validation: Sequence[PreparedCase], watch: Callable[[Progress], None]) -> Trained:
         plan, state = self.plan, self.state

@@ -44,6 +44,7 @@ class TrainingTask:
     plan: TrainingPlan
     out: Path
     device: str = "cpu"
+    loaders: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda 
     torch.manual_seed(task.plan.seed)
     network = TumourUNet(**task.plan.network).to(task.device)
     validation = held_out if task.plan.validate_every else ()
-    trained = train(network, learning, task.plan, task.out, validation=validation, watch=watch)
+    trained = train(network, learning, task.plan, task.out, validation=validation, loaders=task.loaders, watch=watch)
     scores = {case.case_id: case_dice(trained.network, case) for case in held_out}
     report = RunReport(
         model=task.out / "model",

@@ -1,11 +1,11 @@
-"""Endless training samples; sample k depends on the seed and on k alone."""
+"""Endless training samples; sample k depends on the seed and on k alone, whichever process makes it."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from inference.cases.prepared import PreparedCase
 from inference.training.augmentation import (
@@ -18,7 +18,7 @@ from inference.training.augmentation import (
 from inference.training.plan import TrainingPlan
 from inference.training.windows import FURTHEST_NEIGHBOUR, Window, slice_window, volume_window
 
-__all__ = ["Sample", "Sampler"]
+__all__ = ["Batches", "Sample", "Sampler"]
 
 Sample = tuple[Tensor, Tensor, Tensor]
 """Images (channel, slice, row, column), regions likewise, and which regions were annotated, shape (region,)."""
@@ -27,29 +27,14 @@ STRIPPED_SOURCES = frozenset({"brats", "msd"})
 """Sets whose volumes hold the brain alone."""
 
 
-class Sampler(IterableDataset[Sample]):
-    """Samples of a plan, sets drawn by their share and patients evenly within a set.
+class Sampler:
+    """Samples of a plan, sets drawn by their share and patients evenly within a set."""
 
-    Parameters
-    ----------
-    first
-        Number of the first sample, where a training goes on.
-    every
-        Distance of the numbers, so that several processes take turns.
-    """
-
-    def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan, first: int = 0, every: int = 1) -> None:
-        self._plan, self._first, self._every = plan, first, every
+    def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan) -> None:
+        self._plan = plan
         sources = sorted({case.source for case in cases})
         self._by_source = [[case for case in cases if case.source == source] for source in sources]
         self._shares = _shares(sources, [len(group) for group in self._by_source], plan.source_share)
-
-    def __iter__(self) -> Iterator[Sample]:
-        """Yield samples without end."""
-        number = self._first
-        while True:
-            yield self.sample(number)
-            number += self._every
 
     def sample(self, number: int) -> Sample:
         """Return one sample by its number."""
@@ -84,6 +69,34 @@ class Sampler(IterableDataset[Sample]):
         furthest = FURTHEST_NEIGHBOUR if case.source in STRIPPED_SOURCES else 1
         context = int(self._plan.network.get("context", 0))
         return slice_window(case, middle, context, self._plan.crop[1:], int(rng.integers(1, furthest + 1)))
+
+
+class Batches(IterableDataset[Sample]):
+    """Batches without end: batch k holds the samples from k times the batch size on.
+
+    Loaders take turns by whole batches, so their number changes nothing.
+
+    Parameters
+    ----------
+    first
+        Number of the first batch, where a training goes on.
+    every
+        Distance of the numbers, so that several trainers take turns.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, first: int = 0, every: int = 1) -> None:
+        self._sampler, self._size, self._first, self._every = sampler, batch_size, first, every
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield the batches of this loader."""
+        loader = get_worker_info()
+        place, loaders = (loader.id, loader.num_workers) if loader else (0, 1)
+        number = self._first + place * self._every
+        while True:
+            samples = [self._sampler.sample(number * self._size + k) for k in range(self._size)]
+            images, regions, annotated = (torch.stack(parts) for parts in zip(*samples, strict=True))
+            yield images, regions, annotated
+            number += loaders * self._every
 
 
 def _shares(sources: list[str], counts: list[int], wanted: dict[str, float]) -> list[float]:

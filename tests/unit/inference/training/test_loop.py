@@ -1,6 +1,5 @@
 """The training loop: it learns, it stops in time, and an interrupted run ends where a whole one does."""
 
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,9 @@ def _equal(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"validate_every": 2, "patience": 9}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"accumulate": 2}, {"validate_every": 2, "patience": 9}, {"batch_size": 3}], ids=str
+)
 def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(
     tmp_path: Path, cases: list[PreparedCase], changes: dict[str, int]
 ) -> None:
@@ -80,7 +81,7 @@ def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[Pre
 @pytest.mark.parametrize("kind", SMALL_NETWORKS)
 def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[PreparedCase], kind: str) -> None:
     plan = _plan(kind, steps=60, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
-    samples = list(islice(iter(Sampler(cases, plan)), 16))
+    samples = [Sampler(cases, plan).sample(number) for number in range(16)]
     images, regions, annotated = (torch.stack(parts) for parts in zip(*samples, strict=True))
     trained = train(_network(plan), cases, plan, tmp_path).network
     with torch.inference_mode():

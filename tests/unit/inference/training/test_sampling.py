@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from inference.cases.prepared import PreparedCase
 from inference.training.plan import TrainingPlan
-from inference.training.sampling import Sampler
+from inference.training.sampling import Batches, Sample, Sampler
 from tests.support.training_cases import SMALL_NETWORKS, training_case
 
 
@@ -23,29 +24,46 @@ def _plan(network: str = "2.5D", **changes: Any) -> TrainingPlan:  # noqa: ANN40
     return TrainingPlan(**{"network": SMALL_NETWORKS[network], "crop": crop, **changes})
 
 
+def _samples(cases: list[PreparedCase], plan: TrainingPlan, count: int) -> list[Sample]:
+    sampler = Sampler(cases, plan)
+    return [sampler.sample(number) for number in range(count)]
+
+
 @pytest.mark.parametrize("network", ["2.5D", "3D"])
 def test_a_sample_depends_on_seed_and_number_alone(cases: list[PreparedCase], network: str) -> None:
     plan = _plan(network)
-    from_start = list(islice(iter(Sampler(cases, plan)), 5))
+    from_start = _samples(cases, plan, 5)
     torch.manual_seed(12345)
-    later = next(iter(Sampler(cases, plan, first=3)))
+    later = Sampler(cases, plan).sample(3)
     assert all(torch.equal(a, b) for a, b in zip(from_start[3], later, strict=True))
     assert not torch.equal(from_start[3][0], from_start[4][0])
     other = Sampler(cases, _plan(network, seed=7)).sample(3)
     assert not torch.equal(other[0], later[0])
 
 
-def test_processes_take_turns(cases: list[PreparedCase]) -> None:
-    alone = list(islice(iter(Sampler(cases, _plan())), 6))
-    second = list(islice(iter(Sampler(cases, _plan(), first=1, every=2)), 3))
+def test_trainers_take_turns_by_batches(cases: list[PreparedCase]) -> None:
+    sampler = Sampler(cases, _plan())
+    alone = list(islice(iter(Batches(sampler, 2)), 4))
+    second = list(islice(iter(Batches(sampler, 2, first=1, every=2)), 2))
     assert all(torch.equal(mine[0], theirs[0]) for mine, theirs in zip(second, alone[1::2], strict=True))
+    assert torch.equal(alone[1][0][0], sampler.sample(2)[0])
+
+
+@pytest.mark.parametrize("loaders", [1, 2])
+def test_the_number_of_loaders_changes_nothing(cases: list[PreparedCase], loaders: int) -> None:
+    batches = Batches(Sampler(cases, _plan()), 2, first=5)
+    alone = list(islice(iter(batches), 5))
+    loaded = list(islice(iter(DataLoader(batches, batch_size=None, num_workers=loaders)), 5))
+    assert all(
+        torch.equal(a, b) for mine, theirs in zip(loaded, alone, strict=True) for a, b in zip(mine, theirs, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("network", "seen", "told"), [("2D", 1, 1), ("2.5D", 3, 1), ("3D", 8, 8)])
 def test_samples_are_what_the_network_and_the_loss_expect(
     cases: list[PreparedCase], network: str, seen: int, told: int
 ) -> None:
-    for images, regions, annotated in islice(iter(Sampler(cases, _plan(network))), 30):
+    for images, regions, annotated in _samples(cases, _plan(network), 30):
         assert images.shape == (4, seen, 24, 24)
         assert regions.shape == (3, told, 24, 24)
         assert torch.equal(regions, regions.round())
@@ -58,5 +76,5 @@ def test_samples_are_what_the_network_and_the_loss_expect(
 @pytest.mark.parametrize(("wanted", "expected"), [({}, 0.25), ({"brats": 0.6}, 0.6), ({"lgg": 0.1}, 0.9)])
 def test_sets_have_their_share(cases: list[PreparedCase], wanted: dict[str, float], expected: float) -> None:
     plan = _plan(source_share=wanted, drop=(0, 0, 0, 0))
-    found = Counter(bool(annotated[1]) for _, _, annotated in islice(iter(Sampler(cases, plan)), 150))
+    found = Counter(bool(annotated[1]) for _, _, annotated in _samples(cases, plan, 150))
     assert found[True] / 150 == pytest.approx(expected, abs=0.1)
