@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from benchmarks.recognition_data import Case
 from benchmarks.registration_cases import FINE_MM, THICK_MM, patients
 from conversion.registration import mutual_information, pyramid, search
 from conversion.registration.mutual_information import Metric, matrix_of, rigid_transform
@@ -58,7 +60,9 @@ def alternatives() -> list[Alternative]:
     ]
 
 
-def compare(folder: Path, every: int, seed: int) -> list[tuple[str, ...]]:
+def compare(
+    folder: Path, every: int, seed: int, outcome: Callable[[str, Callable[[], Any]], Any]
+) -> list[tuple[str, ...]]:
     """Return rows: name, median error in mm of one and two sequences at 1 mm and 5 mm slices, worst, seconds a pair.
 
     Every run starts 4 mm and 4° beside the truth, so that this compares the last steps and not the search.
@@ -66,22 +70,27 @@ def compare(folder: Path, every: int, seed: int) -> list[tuple[str, ...]]:
     cases = list(patients(folder, every))
     rows = []
     for choice in alternatives():
-        errors: dict[str, list[float]] = {}
-        seconds = []
-        with (
-            patch.object(pyramid, "FLATTENING_MM", choice.flattening_mm),
-            patch.object(pyramid, "LEVELS_MM", (8.0, 4.0, choice.finest_mm)),
-        ):
-            for number, case in enumerate(cases):
-                rng = np.random.default_rng((seed, number, 2))
-                for group, error, took in _one_case(choice, case.volumes, rng):
-                    errors.setdefault(group, []).append(error)
-                    seconds.append(took)
-        worst = max(max(values) for values in errors.values())
-        medians = [f"{np.median(errors[g]):.2f}" if g in errors else "-" for g in ("1 1", "1 5", "2 1", "2 5")]
-        rows.append((choice.name, *medians, f"{worst:.2f}", f"{np.mean(seconds):.1f}"))
-        print(" | ".join(rows[-1]), flush=True)
+        row = outcome(f"alternative {choice.name}", lambda choice=choice: _row(choice, cases, seed))
+        rows.append(tuple(row))
+        print(" | ".join(row), flush=True)
     return rows
+
+
+def _row(choice: Alternative, cases: list[Case], seed: int) -> tuple[str, ...]:
+    errors: dict[str, list[float]] = {}
+    seconds = []
+    with (
+        patch.object(pyramid, "FLATTENING_MM", choice.flattening_mm),
+        patch.object(pyramid, "LEVELS_MM", (8.0, 4.0, choice.finest_mm)),
+    ):
+        for number, case in enumerate(cases):
+            rng = np.random.default_rng((seed, number, 2))
+            for group, error, took in _one_case(choice, case.volumes, rng):
+                errors.setdefault(group, []).append(error)
+                seconds.append(took)
+    worst = max(max(values) for values in errors.values())
+    medians = [f"{np.median(errors[g]):.2f}" if g in errors else "-" for g in ("1 1", "1 5", "2 1", "2 5")]
+    return (choice.name, *medians, f"{worst:.2f}", f"{np.mean(seconds):.1f}")
 
 
 def _one_case(

@@ -79,5 +79,11 @@ def test_the_eight_files_of_a_study_exist() -> None:
         assert (ROOT / path).is_file()
 
 
+def test_every_table_that_is_linked_exists() -> None:
+    linked = set(re.findall(r"\]\((benchmarks/\w+\.md)\)", README))
+    assert linked == {f"benchmarks/{name}.md" for name in ("conversion", "recognition", "registration")}
+    assert all((ROOT / path).is_file() for path in linked)
+
+
 def test_research_use_is_said_first() -> None:
     assert "Research use only" in README.split("## ")[0]
