@@ -11,11 +11,11 @@ import sqlalchemy as sa
 import structlog
 
 from dicom_node.database import Database, PeerRow
+from dicom_node.entries import EntryError, EntryProblem
 
 __all__ = [
     "Peer",
     "PeerError",
-    "PeerProblem",
     "UnknownPeer",
     "accepted_calling_ae_titles",
     "add_peer",
@@ -36,33 +36,15 @@ _HIGHEST_PORT = 65535
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, kw_only=True)
-class PeerProblem:
-    """What is wrong with one field of a peer, as one sentence for the person who entered it."""
-
-    field: str
-    sentence: str
-
-
-class PeerError(ValueError):
-    """A peer that cannot be used.
-
-    Parameters
-    ----------
-    *problems
-        One for each field that has to change; the text of the error is all their sentences.
-    """
-
-    def __init__(self, *problems: PeerProblem) -> None:
-        super().__init__(" ".join(problem.sentence for problem in problems))
-        self.problems = problems
+class PeerError(EntryError):
+    """A peer that cannot be used."""
 
 
 class UnknownPeer(PeerError):  # noqa: N818 - named by what happened
     """No peer has that name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(PeerProblem(field="name", sentence=f"No peer is called {name!r}."))
+        super().__init__(EntryProblem(field="name", sentence=f"No peer is called {name!r}."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,34 +88,34 @@ class Peer:
         if problems:
             raise PeerError(*problems)
 
-    def _identity_problems(self) -> list[PeerProblem]:
+    def _identity_problems(self) -> list[EntryProblem]:
         found = []
         if not _NAME.fullmatch(self.name):
             sentence = (
                 "A name has 1 to 64 letters, digits, spaces, dots, hyphens or underscores and begins with a letter "
                 "or a digit."
             )
-            found.append(PeerProblem(field="name", sentence=sentence))
+            found.append(EntryProblem(field="name", sentence=sentence))
         title = self.ae_title
         if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
             sentence = "An AE title has 1 to 16 printable ASCII characters and no backslash."
-            found.append(PeerProblem(field="ae_title", sentence=sentence))
+            found.append(EntryProblem(field="ae_title", sentence=sentence))
         return found
 
-    def _address_problems(self) -> list[PeerProblem]:
+    def _address_problems(self) -> list[EntryProblem]:
         found = []
         if self.host and not _HOST.fullmatch(self.host):
             sentence = "A host is a name such as pacs.example.org or an address such as 192.0.2.10, without spaces."
-            found.append(PeerProblem(field="host", sentence=sentence))
+            found.append(EntryProblem(field="host", sentence=sentence))
         if self.is_destination and not self.host:
-            found.append(PeerProblem(field="host", sentence="A destination needs a host to send to."))
+            found.append(EntryProblem(field="host", sentence="A destination needs a host to send to."))
         elif self.port and not self.host:
-            found.append(PeerProblem(field="host", sentence="A port alone is of no use: give the host too."))
+            found.append(EntryProblem(field="host", sentence="A port alone is of no use: give the host too."))
         if not self.host and not 0 <= self.port <= _HIGHEST_PORT:
-            found.append(PeerProblem(field="port", sentence="A port is a number from 1 to 65535."))
+            found.append(EntryProblem(field="port", sentence="A port is a number from 1 to 65535."))
         if self.host and not 1 <= self.port <= _HIGHEST_PORT:
             sentence = "A host needs its port, a number from 1 to 65535 (104 and 11112 are usual)."
-            found.append(PeerProblem(field="port", sentence=sentence))
+            found.append(EntryProblem(field="port", sentence=sentence))
         return found
 
 
@@ -179,7 +161,7 @@ def add_peer(database: Database, peer: Peer) -> None:
     with database.session() as session:
         if session.get(PeerRow, peer.name) is not None:
             sentence = f"A peer is called {peer.name!r} already: choose another name."
-            raise PeerError(PeerProblem(field="name", sentence=sentence))
+            raise PeerError(EntryProblem(field="name", sentence=sentence))
         session.add(_row(peer))
     _log.info("peer_added", peer=peer.name)
 
@@ -272,34 +254,34 @@ def _read_site(path: Path) -> list[Peer]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PeerError(PeerProblem(field="file", sentence=f"Site file {path}: {error}.")) from error
+        raise PeerError(EntryProblem(field="file", sentence=f"Site file {path}: {error}.")) from error
     tables = document.get("peer", [])
     unknown = [key for key in document if key not in ("peer", "rule")]  # rules: dicom_node.site_rules
     if unknown or not isinstance(tables, list):
         sentence = f"Site file {path}: only [[peer]] tables are known here, not {', '.join(unknown) or 'this form'}."
-        raise PeerError(PeerProblem(field="file", sentence=sentence))
+        raise PeerError(EntryProblem(field="file", sentence=sentence))
     found = [_read_table(table, f"Site file {path}, peer {number}") for number, table in enumerate(tables, start=1)]
     if len({peer.name for peer in found}) != len(found):
-        raise PeerError(PeerProblem(field="name", sentence=f"Site file {path}: two peers have the same name."))
+        raise PeerError(EntryProblem(field="name", sentence=f"Site file {path}: two peers have the same name."))
     return found
 
 
 def _read_table(table: Any, origin: str) -> Peer:  # noqa: ANN401 - whatever TOML holds at that place
     kinds: dict[str, Any] = {field.name: field.type for field in fields(Peer)}
     if not isinstance(table, dict):
-        raise PeerError(PeerProblem(field="file", sentence=f"{origin}: a table is needed."))
+        raise PeerError(EntryProblem(field="file", sentence=f"{origin}: a table is needed."))
     for key, value in table.items():
         if key not in kinds:
             sentence = f"{origin}: unknown key {key!r}; known: {', '.join(kinds)}."
-            raise PeerError(PeerProblem(field=key, sentence=sentence))
+            raise PeerError(EntryProblem(field=key, sentence=sentence))
         if type(value) is not kinds[key]:
             sentence = f"{origin}: {key} = {value!r}, but a {kinds[key].__name__} is needed."
-            raise PeerError(PeerProblem(field=key, sentence=sentence))
+            raise PeerError(EntryProblem(field=key, sentence=sentence))
     missing = [key for key in ("name", "ae_title") if key not in table]
     if missing:
-        raise PeerError(PeerProblem(field=missing[0], sentence=f"{origin}: {' and '.join(missing)} must be given."))
+        raise PeerError(EntryProblem(field=missing[0], sentence=f"{origin}: {' and '.join(missing)} must be given."))
     try:
         return Peer(**table)
     except PeerError as error:
-        told = (PeerProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
+        told = (EntryProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
         raise PeerError(*told) from error

@@ -7,15 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from dicom_node.database import Database, RunRow, ShadowRow, StudyRow
 from dicom_node.inbox import write_durably
 from dicom_node.model_roles import ModelChoice
 from dicom_node.nifti import write_nifti
+from inference.evaluation.overlap import count, overlap
 from inference.measurements import measure
-from inference.regions import REGION_LABELS, Region
 from inference.segmentation import Segmentation
 
 __all__ = ["ShadowResult", "begin_shadow", "compare", "fail_shadow", "keep_shadow", "mean_dice", "shadow_results"]
@@ -56,9 +55,7 @@ def compare(production: Segmentation, shadow: Segmentation) -> dict[str, dict[st
     delivered, found = measure(production), measure(shadow)
     figures = {}
     for region in (known for known in production.regions if known in shadow.regions):
-        ours, theirs = _mask(production, region), _mask(shadow, region)
-        total = int(np.count_nonzero(ours)) + int(np.count_nonzero(theirs))
-        dice = 2 * int(np.count_nonzero(ours & theirs)) / total if total else 1.0
+        dice = overlap(count(shadow.mask_of(region), production.mask_of(region))).dice
         volume_ml, production_ml = found.of(region).volume_ml, delivered.of(region).volume_ml
         figures[str(region)] = {
             "dice": round(dice, 4),
@@ -67,10 +64,6 @@ def compare(production: Segmentation, shadow: Segmentation) -> dict[str, dict[st
             "difference_ml": round(volume_ml - production_ml, 3),
         }
     return figures
-
-
-def _mask(segmentation: Segmentation, region: Region) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return np.isin(segmentation.label_volume.labels, list(REGION_LABELS[region]))
 
 
 def begin_shadow(database: Database, run_id: str, choice: ModelChoice) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import PRIORS, REFORMAT, Role
 from conversion.study import Series
 from dicom_node.database import Database, SiteRuleRow
+from dicom_node.entries import EntryError, EntryProblem
 
 __all__ = [
     "KINDS",
     "OTHER",
     "PATTERNS",
     "RuleError",
-    "RuleProblem",
     "UnknownRule",
     "add_rule",
     "export_rules",
@@ -53,33 +53,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, kw_only=True)
-class RuleProblem:
-    """What is wrong with one field of a rule, as one sentence for the person who entered it."""
-
-    field: str
-    sentence: str
-
-
-class RuleError(ValueError):
-    """A rule that cannot be used.
-
-    Parameters
-    ----------
-    *problems
-        One for each field that has to change; the text of the error is all their sentences.
-    """
-
-    def __init__(self, *problems: RuleProblem) -> None:
-        super().__init__(" ".join(problem.sentence for problem in problems))
-        self.problems = problems
+class RuleError(EntryError):
+    """A rule that cannot be used."""
 
 
 class UnknownRule(RuleError):  # noqa: N818 - named by what happened
     """No rule has that name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(RuleProblem(field="name", sentence=f"No site rule is called {name!r}."))
+        super().__init__(EntryProblem(field="name", sentence=f"No site rule is called {name!r}."))
 
 
 def make_rule(entered: Mapping[str, str]) -> SiteRule:
@@ -100,21 +82,21 @@ def make_rule(entered: Mapping[str, str]) -> SiteRule:
     problems = [problem for key, text in rule.items() if (problem := _problem(key, text)) is not None]
     if not any(rule[key] for key in PATTERNS):
         sentence = "A rule needs at least one pattern, else it would fit every series."
-        problems.append(RuleProblem(field="description", sentence=sentence))
+        problems.append(EntryProblem(field="description", sentence=sentence))
     if problems:
         raise RuleError(*problems)
     return SiteRule(**rule)
 
 
-def _problem(field: str, text: str) -> RuleProblem | None:
+def _problem(field: str, text: str) -> EntryProblem | None:
     if _CONTROL.search(text):
-        return RuleProblem(field=field, sentence=f"The {field} may hold no line breaks or control characters.")
+        return EntryProblem(field=field, sentence=f"The {field} may hold no line breaks or control characters.")
     if field == "name" and not 1 <= len(text) <= LONGEST_NAME:
-        return RuleProblem(field=field, sentence=f"A rule needs a name of 1 to {LONGEST_NAME} characters.")
+        return EntryProblem(field=field, sentence=f"A rule needs a name of 1 to {LONGEST_NAME} characters.")
     if field == "kind" and text not in KINDS:
-        return RuleProblem(field=field, sentence=f"A kind is one of {', '.join(KINDS)}.")
+        return EntryProblem(field=field, sentence=f"A kind is one of {', '.join(KINDS)}.")
     if len(text) > LONGEST_PATTERN:
-        return RuleProblem(field=field, sentence=f"The {field} may have {LONGEST_PATTERN} characters at most.")
+        return EntryProblem(field=field, sentence=f"The {field} may have {LONGEST_PATTERN} characters at most.")
     return None
 
 
@@ -147,7 +129,7 @@ def add_rule(database: Database, rule: SiteRule) -> None:
     def added(rules: list[SiteRule]) -> list[SiteRule]:
         if any(each.name == rule.name for each in rules):
             sentence = f"A site rule is called {rule.name!r} already: choose another name."
-            raise RuleError(RuleProblem(field="name", sentence=sentence))
+            raise RuleError(EntryProblem(field="name", sentence=sentence))
         return [rule, *rules]
 
     _change(database, added)
@@ -311,9 +293,9 @@ def _read_table(table: Any, origin: str) -> SiteRule:  # noqa: ANN401 - whatever
     try:
         return make_rule(table)
     except RuleError as error:
-        told = (RuleProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
+        told = (EntryProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
         raise RuleError(*told) from error
 
 
 def _file_error(sentence: str) -> RuleError:
-    return RuleError(RuleProblem(field="file", sentence=sentence))
+    return RuleError(EntryProblem(field="file", sentence=sentence))

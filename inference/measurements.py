@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.regions import REGION_LABELS, Region
+from inference.regions import Region
 from inference.segmentation import Segmentation
 
 __all__ = ["Findings", "RegionFinding", "measure"]
@@ -44,7 +44,7 @@ def measure(segmentation: Segmentation) -> Findings:
 
 def _measure(segmentation: Segmentation, region: Region) -> RegionFinding:
     grid = segmentation.label_volume.grid
-    indices = np.argwhere(np.isin(segmentation.label_volume.labels, list(REGION_LABELS[region])))
+    indices = np.argwhere(segmentation.mask_of(region))
     centre = grid.position_mm(indices.mean(axis=0)) if len(indices) else None
     return RegionFinding(
         region=region,

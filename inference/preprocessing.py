@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHANNELS", "MAXIMUM_INTENSITY", "normalise_intensity"]
+__all__ = ["CHANNELS", "MAXIMUM_INTENSITY", "normalise_intensity", "tissue_level"]
 
 CHANNELS = ("T1", "T1CE", "T2", "FLAIR")
 """Channel order of every shipped network; a missing sequence is a channel of zeros."""
@@ -14,6 +14,11 @@ and in skull-stripped volumes alike (checked by eye on both training sets)."""
 
 MAXIMUM_INTENSITY = 4.0
 """Ceiling in units of the tissue median; only fat, vessels and artefacts lie above."""
+
+
+def tissue_level(voxels: NDArray[np.floating]) -> float:
+    """Return the intensity under which a voxel counts as air; negative values count as air too."""
+    return FOREGROUND_FRACTION * float(np.percentile(np.maximum(voxels, 0), 99.5))
 
 
 def normalise_intensity(voxels: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -30,8 +35,7 @@ def normalise_intensity(voxels: NDArray[np.floating] | NDArray[np.uint8]) -> NDA
         Same shape, within 0 to `MAXIMUM_INTENSITY`; all zeros when the volume holds no tissue.
     """
     positive = np.maximum(voxels, 0).astype(np.float32)
-    threshold = FOREGROUND_FRACTION * float(np.percentile(positive, 99.5))
-    tissue = positive[positive > threshold]
+    tissue = positive[positive > tissue_level(positive)]
     if tissue.size == 0:
         return np.zeros_like(positive)
     return np.asarray(np.clip(positive / float(np.median(tissue)), 0.0, MAXIMUM_INTENSITY), np.float32)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from conversion.decision import Decision
 from conversion.volume import LabelVolume
-from inference.regions import Region
+from inference.regions import REGION_LABELS, Region
 
 __all__ = ["ModelIdentity", "Segmentation"]
 
@@ -57,6 +57,10 @@ class Segmentation:
             "probabilities",
             MappingProxyType({region: _closed(values) for region, values in self.probabilities.items()}),
         )
+
+    def mask_of(self, region: Region) -> NDArray[np.bool_]:
+        """Return the voxels of a region, the unions among them; shape of the grid."""
+        return np.isin(self.label_volume.labels, list(REGION_LABELS[region]))
 
 
 def _closed(values: NDArray[np.float16]) -> NDArray[np.float16]:

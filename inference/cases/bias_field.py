@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from conversion.simpleitk_bridge import from_simpleitk, to_simpleitk
 from conversion.volume import ImageVolume
 from inference.cases.stored_case import unreadable
-from inference.preprocessing import FOREGROUND_FRACTION
+from inference.preprocessing import tissue_level
 
 __all__ = ["without_bias_field"]
 
@@ -32,7 +32,7 @@ def without_bias_field(volume: ImageVolume) -> ImageVolume:
     if min(volume.grid.shape) < LEAST_SLICES:
         raise unreadable(f"a bias field cannot be estimated over fewer than {LEAST_SLICES} slices; leave N4 out")
     image = to_simpleitk(ImageVolume(grid=volume.grid, voxels=np.maximum(volume.voxels, 0.0)))
-    tissue = FOREGROUND_FRACTION * float(np.percentile(np.maximum(volume.voxels, 0.0), 99.5))
+    tissue = tissue_level(volume.voxels)
     factors = [
         max(1, min(round(WORKING_MM / spacing), size // LEAST_SLICES))
         for spacing, size in zip(image.GetSpacing(), image.GetSize(), strict=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from conversion.alignment import AlignedVolumes
-from inference.preprocessing import FOREGROUND_FRACTION
+from inference.preprocessing import tissue_level
 
 __all__ = ["BINS", "Calibration", "calibrate", "expected_error", "head_mask"]
 
@@ -77,5 +77,5 @@ def head_mask(volumes: AlignedVolumes) -> NDArray[np.bool_]:
     """Return what is tissue on any sequence, with everything that it surrounds within a slice."""
     tissue = np.zeros(volumes.grid.shape, bool)
     for volume in volumes.volumes.values():
-        tissue |= volume.voxels > FOREGROUND_FRACTION * np.percentile(volume.voxels, 99.5)
+        tissue |= volume.voxels > tissue_level(volume.voxels)
     return np.stack([ndimage.binary_fill_holes(plane) for plane in tissue])

@@ -19,7 +19,7 @@ from inference.evaluation.figures import RegionFigures, compare
 from inference.evaluation.picture import CasePicture, take_picture
 from inference.evaluation.result import LABELS, REGIONS, CaseResult
 from inference.postprocessing import label_regions
-from inference.regions import REGION_LABELS, Region
+from inference.regions import Region
 from inference.segmentation import Segmentation
 
 __all__ = ["Answer", "Segments", "ask", "judge", "show"]
@@ -115,8 +115,7 @@ def _predicted(case: AnnotatedCase, answer: Answer) -> Masks:
     found = answer.segmentation
     if found is None:
         return {region: np.zeros_like(mask) for region, mask in case.regions.items()}
-    labels = found.label_volume.labels
-    return {region: np.isin(labels, list(REGION_LABELS[region])) for region in case.regions if region in found.regions}
+    return {region: found.mask_of(region) for region in case.regions if region in found.regions}
 
 
 def _calibrated(case: AnnotatedCase, answer: Answer) -> Mapping[Region, Calibration]:

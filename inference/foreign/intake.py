@@ -126,15 +126,7 @@ def _monai_manifest(source: Path, facts: BundleFacts, told: ForeignFacts, networ
         version=told.version or facts.text("version") or "0",
         licence=_licence(source),
         intended_use=f"{_RESEARCH_USE} {facts.text('intended_use')}".strip(),
-        channels=channels,
-        one_of=channels,
-        core_needs=("T1CE",) if "T1CE" in channels else (),
-        needs=channels,
-        networks=(NetworkManifest(**network | {"spacing_mm": told.spacing_mm}),),
-        thresholds=(0.5, 0.5, 0.5),
-        minimum_lesion_ml=0.0,
-        minimum_share=0.0,
-        label_map=_label_map(network["settings"]["outputs"]),
+        **_as_others_made_it(channels, network, told),
         training_data="; ".join(data),
         metrics=metrics if isinstance(metrics, dict) else {},
     )
@@ -162,17 +154,24 @@ def _from_onnx(source: Path, into: Path, told: ForeignFacts) -> None:
         version=told.version or "1",
         licence="not stated",
         intended_use=_RESEARCH_USE,
-        channels=channels,
-        one_of=channels,
-        core_needs=("T1CE",) if "T1CE" in channels else (),
-        needs=channels,
-        networks=(NetworkManifest(**network | {"spacing_mm": told.spacing_mm}),),
-        thresholds=(0.5, 0.5, 0.5),
-        minimum_lesion_ml=0.0,
-        minimum_share=0.0,
-        label_map=_label_map(outputs),
+        **_as_others_made_it(channels, network, told),
     )
     write_manifest(into, manifest)
+
+
+def _as_others_made_it(channels: tuple[str, ...], network: dict[str, Any], told: ForeignFacts) -> dict[str, Any]:
+    """Return what a manifest says of every network that others trained: all its channels, and nothing tuned here."""
+    return {
+        "channels": channels,
+        "one_of": channels,
+        "core_needs": ("T1CE",) if "T1CE" in channels else (),
+        "needs": channels,
+        "networks": (NetworkManifest(**network | {"spacing_mm": told.spacing_mm}),),
+        "thresholds": (0.5, 0.5, 0.5),
+        "minimum_lesion_ml": 0.0,
+        "minimum_share": 0.0,
+        "label_map": _label_map(network["settings"]["outputs"]),
+    }
 
 
 def _network(architecture: str, settings: dict[str, Any], weights: bytes, file: str, dimensions: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from inference.preprocessing import MAXIMUM_INTENSITY
 
 __all__ = ["add_remains", "add_synthetic_head", "augment_intensity", "drop_sequences", "thicken_slices"]
 
+# Gain, gamma and blur about as in nnU-Net (Isensee 2021); not tuned on these sets.
 GAIN = (0.75, 1.35)
 GAMMA = (0.7, 1.4)
 BIAS = 0.14

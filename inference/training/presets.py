@@ -9,6 +9,7 @@ from inference.training.plan import TrainingPlan
 
 __all__ = ["DIMENSIONS", "PRESETS", "plan_for", "preparation_for"]
 
+# Chosen by what two CPU cores can do in hours; rates and shares are usual ones and were not searched (`--search` does).
 _SLICES: dict[str, Any] = {
     "network": {"dimensions": 2, "context": 1, "fold": 2, "filters": [32, 64, 128, 192, 256]},
     "crop": (1, 192, 192),

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.cases.prepared import PreparedCase
+from inference.evaluation.overlap import count, overlap
 from inference.forward import forward_probabilities
 from inference.regions import Region
 from inference.unet import TumourUNet
@@ -35,9 +35,4 @@ def case_dice(
     images = case.images.astype(np.float32) * np.array(keep)[:, None, None, None]
     found = forward_probabilities(network, images) >= THRESHOLD
     pairs = zip(PREDICTED, case.regions, found, case.annotated, strict=True)
-    return {region: _dice(drawn, marked) for region, drawn, marked, known in pairs if known}
-
-
-def _dice(drawn: NDArray[np.bool_], marked: NDArray[np.bool_]) -> float:
-    total = int(drawn.sum()) + int(marked.sum())
-    return 1.0 if total == 0 else 2.0 * int((drawn & marked).sum()) / total
+    return {region: overlap(count(marked, drawn)).dice for region, drawn, marked, known in pairs if known}

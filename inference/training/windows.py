@@ -22,6 +22,7 @@ TURN_DEG = 35.0
 TILT_DEG = 12.0
 """About the other two axes; the working grid is axial already."""
 
+# Ranges as in nnU-Net (Isensee 2021: scales 0.7 to 1.4) and a little narrower; not tuned on these sets.
 SCALES = (0.75, 1.3)
 ASPECTS = (0.92, 1.08)
 SHIFT = 0.15

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from inference.manifest import read_manifest
 from tests.support.lgg_files import write_lgg_cases
 
 PLAN = """
@@ -117,16 +118,18 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
 def test_the_model_segments_once_it_is_added(data: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     case = next(path for path in (data / "kaggle_3m").iterdir())
     picture = case / f"{case.name}_3.tif"
-    environment = _environment() | {"GLIONODE_PROCESSING_MODEL": str(whole[0] / "model")}
-    done = subprocess.run(
-        [sys.executable, "-m", "dicom_node.cli", "segment", str(picture), str(tmp_path / "out"), "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["sequences"] == ["T1", "T1CE", "FLAIR"]
+    environment = _environment() | {"GLIONODE_NODE_FOLDER": str(tmp_path / "node")}
+
+    def told(*arguments: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "dicom_node.cli", *arguments, "--json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    told("models", "add", str(whole[0] / "model"))
+    environment["GLIONODE_PROCESSING_MODEL"] = read_manifest(str(whole[0] / "model"))[1].name
+    assert told("segment", str(picture), str(tmp_path / "out"))["sequences"] == ["T1", "T1CE", "FLAIR"]
 
 
 @pytest.mark.parametrize(

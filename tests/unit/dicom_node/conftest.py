@@ -1,11 +1,14 @@
-"""A command that a test runs in its own process sets up logs for all; the next test finds them as they were."""
+"""Books for tests of the service, and logs as they were: a command that a test runs in-process sets them up for all."""
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pydicom.config
 import pytest
 import structlog
+
+from dicom_node.database import Database, open_database
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +21,10 @@ def _logs_as_they_were() -> Iterator[None]:
     pydicom.config.settings.reading_validation_mode = mode
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    yield opened
+    opened.engine.dispose()

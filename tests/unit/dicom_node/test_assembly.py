@@ -1,7 +1,6 @@
 """When a study counts as complete, and what a late instance does."""
 
 import io
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,13 +14,6 @@ from dicom_node.inbox import Inbox
 from tests.support.small_study import make_small_study, uid_of
 
 QUIET_S = 20.0
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

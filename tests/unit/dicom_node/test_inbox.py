@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from dicom_node.database import Database, InstanceRow, StudyRow, open_database
 from dicom_node.inbox import Inbox, InboxRefusal, ReceivedInstance, write_durably
 from dicom_node.keys import KeyedHash
 from tests.support.small_study import make_small_study
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What a change of the site rules would do to stored studies, told before anything is saved."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,20 +9,13 @@ from conversion.errors import ConversionReason, UnreadableSeries
 from conversion.recognition.site_rules import SiteRule
 from conversion.study import Series
 from conversion.volume import ImageVolume
-from dicom_node.database import Database, open_database, utc_now
+from dicom_node.database import Database, utc_now
 from dicom_node.rule_trial import KindChange, Trial, try_rules
 from dicom_node.site_rules import import_rules, site_rules
 from tests.support.held_study import hold_small_study
 
 FLAIR_IS_T2 = SiteRule(name="A", kind="T2", description="flair*")
 SYNTHETIC = {"SeriesDescription": "{role} nach Schema", "SequenceName": "se2d1"}
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Site rules: what is a valid one, what the books hold, and TOML that comes back as it went."""
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from conversion.recognition.site_rules import SiteRule
 from conversion.study import Acquisition, Series, SeriesUID
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database
 from dicom_node.settings import config_folder
 from dicom_node.site_rules import (
     PATTERNS,
@@ -34,13 +33,6 @@ DARK = SiteRule(name="Dark fluid", kind="FLAIR", protocol="t2_tirm*")
 SCOUT = SiteRule(name="Scout", kind="localizer", station="MR1", technique="fl2d?")
 
 _TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=40)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield opened
-    opened.engine.dispose()
 
 
 def _names(database: Database) -> list[str]:

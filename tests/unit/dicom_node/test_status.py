@@ -1,10 +1,8 @@
 """What `glionode status` shows of the books."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,17 +15,9 @@ from dicom_node.database import (
     ResultRow,
     RunRow,
     StudyRow,
-    open_database,
     utc_now,
 )
 from dicom_node.status import REFUSALS_SHOWN, read_status, status_lines
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield opened
-    opened.engine.dispose()
 
 
 def _instance(number: int, *, current: bool) -> InstanceRow:

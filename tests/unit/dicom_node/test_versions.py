@@ -1,7 +1,6 @@
 """What is told about an instance that came in several versions."""
 
 import io
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -12,17 +11,10 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, RLELossless
 
 from conversion.decision import Decision
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database
 from dicom_node.inbox import Inbox
 from dicom_node.versions import version_decisions
 from tests.support.small_study import make_small_study
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -17,18 +17,9 @@ from inference.manifest import MODELS_FOLDER
 from inference.model_bundle import load_model
 from inference.registry import Registry
 from tests.support.detector_model import NETWORK, write_detector
+from tests.support.hostile_pickle import Bomb
 
 SHIPPED = sorted(path.parent.name for path in MODELS_FOLDER.glob("*/manifest.json"))
-
-
-class _Bomb:
-    """Leaves a trace wherever it is unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self._trace = trace
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self._trace,))
 
 
 @pytest.fixture
@@ -203,7 +194,7 @@ def test_a_pipe_does_not_hold_up_the_node(tmp_path: Path, registry: Registry) ->
 @pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.pkl", "model.ckpt", "pytorch_model.bin", "x.npz"])
 def test_a_pickle_is_refused_unopened(tmp_path: Path, registry: Registry, name: str) -> None:
     source, trace = write_detector(tmp_path / "source"), tmp_path / "trace"
-    (source / name).write_bytes(pickle.dumps(_Bomb(trace)))
+    (source / name).write_bytes(pickle.dumps(Bomb(trace)))
     assert "can run any program" in _refused(registry, source)
     assert f"{name}: a pickle" in _refused(registry, source / name)
     assert not trace.exists()

@@ -13,7 +13,7 @@ from conversion.decision import Evidence
 from conversion.reading import dicom_files, read_study
 from conversion.recognition.recognise import Recognition
 from conversion.recognition.site_rules import SiteRule
-from dicom_node.database import Database, DecisionRow, RunRow, StudyRow, open_database, utc_now
+from dicom_node.database import Database, DecisionRow, RunRow, StudyRow, utc_now
 from dicom_node.recognised import record_recognitions
 from dicom_node.settings import read_settings
 from dicom_node.site_rules import import_rules, parse_rules, site_rules
@@ -26,13 +26,6 @@ KEY = "a1b2c3d4"
 PRIVATE = "<b>Doe John</b> [T1*]"  # a site may write anything into a description
 RULE = {"name": "After contrast", "kind": "T2", "description": "flair*", "manufacturer": "glionode*"}
 FLAIR_IS_T2 = SiteRule(**RULE)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -17,17 +17,8 @@ from inference.foreign.intake import ForeignFacts
 from inference.model_bundle import load_model
 from inference.prediction import predict
 from inference.registry import Registry
+from tests.support.hostile_pickle import Bomb
 from tests.support.monai_bundle import ARGUMENTS, make_segresnet, write_bundle
-
-
-class _Bomb:
-    """Leaves a trace wherever it is unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self._trace = trace
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self._trace,))
 
 
 @pytest.fixture
@@ -183,9 +174,9 @@ def test_a_pickle_that_runs_a_program_is_refused_and_runs_nothing(
 ) -> None:
     trace = tmp_path / "trace"
     weights = bundle / "models" / "model.pt"
-    weights.write_bytes(pickle.dumps(_Bomb(trace), protocol))
+    weights.write_bytes(pickle.dumps(Bomb(trace), protocol))
     assert "weights_only" in _refused(registry, bundle)
-    torch.save({**make_segresnet().state_dict(), "extra": _Bomb(trace)}, weights)
+    torch.save({**make_segresnet().state_dict(), "extra": Bomb(trace)}, weights)
     assert "weights_only" in _refused(registry, bundle)
     torch.save(make_segresnet(), weights)  # the whole network, pickled
     assert "weights_only" in _refused(registry, bundle)
