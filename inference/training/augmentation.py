@@ -44,15 +44,17 @@ def augment_intensity(images: Tensor) -> Tensor:
     channels, slices, rows, columns = images.shape
     gain = torch.empty(channels, 1, 1, 1).uniform_(*GAIN)
     gamma = torch.empty(channels, 1, 1, 1).uniform_(*GAMMA)
+    # A few slices share one field; in place from here on, since fresh memory of this size costs as much as the sums.
     points = torch.randn(1, channels, 1 if slices < 8 else 4, 4, 4) * BIAS
-    bias = F.interpolate(points, size=images.shape[1:], mode="trilinear", align_corners=True)[0]
-    result = images.clamp(min=0).pow(gamma) * gain * torch.exp(bias)
+    depth = 1 if slices < 8 else slices
+    bias = F.interpolate(points, size=(depth, rows, columns), mode="trilinear", align_corners=True)[0]
+    result = images.clamp(min=0).pow_(gamma).mul_(bias.exp_().mul_(gain))
     if _uniform(0, 1) < BLURRED_SHARE:
         factor = _uniform(*BLUR)
         small = F.interpolate(result, scale_factor=factor, mode="area")  # slices stand in for a batch: in plane only
         result = F.interpolate(small, size=(rows, columns), mode="bilinear", align_corners=False)
-    noise = torch.randn_like(result) * _uniform(0, NOISE)
-    return (result + noise).clamp(0, MAXIMUM_INTENSITY)
+    noise = torch.randn_like(result).mul_(_uniform(0, NOISE))
+    return result.add_(noise).clamp_(0, MAXIMUM_INTENSITY)
 
 
 def thicken_slices(images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ _SLICES: dict[str, Any] = {
 }
 _VOLUME: dict[str, Any] = {
     "network": {"dimensions": 3, "fold": 2, "filters": [48, 64, 128, 192, 256]},
-    "crop": (96, 128, 128),
+    "crop": (96, 96, 96),
     "batch_size": 2,
     "steps": 4000,
     "learning_rate": 1.5e-3,
