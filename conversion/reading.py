@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.errors import ConversionReason, UnreadableSeries, UnusableStudy
 from conversion.headers import acquisition_header, image_headers
+from conversion.patient import patient_facts
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.splitting import Part, split_images
@@ -154,13 +155,14 @@ def read_study(paths: Iterable[Path]) -> Study:
     return studies[0]
 
 
-def _study(study_uid: str, groups: Iterable[_Group], unreadable: list[Decision]) -> Study:
+def _study(study_uid: str, groups: Collection[_Group], unreadable: list[Decision]) -> Study:
     decisions = list(unreadable)
     series = [one for group in groups if _is_mr(group, decisions) for one in _volumes(group, decisions)]
     return Study(
         study_uid=StudyUID(study_uid),
         series=tuple(sorted(series, key=lambda s: (s.number, s.series_uid))),
         decisions=tuple(decisions),
+        patient=patient_facts(group[0][1] for group in groups),
     )
 
 

@@ -1,12 +1,22 @@
 """What the headers of a study say, before any pixel is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NewType
 
 from conversion.decision import Decision
 
-__all__ = ["Acquisition", "ImageHeader", "Rescale", "Series", "SeriesUID", "Study", "StudyUID", "Traits"]
+__all__ = [
+    "Acquisition",
+    "ImageHeader",
+    "PatientFacts",
+    "Rescale",
+    "Series",
+    "SeriesUID",
+    "Study",
+    "StudyUID",
+    "Traits",
+]
 
 StudyUID = NewType("StudyUID", str)
 SeriesUID = NewType("SeriesUID", str)
@@ -144,9 +154,26 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatientFacts:
+    """What is known of the patient; silent headers leave the fields empty.
+
+    Attributes
+    ----------
+    age_years
+        At the time of the study.
+    operated
+        The words that tell of an operation, out of a fixed vocabulary and so without patient data.
+    """
+
+    age_years: float | None = None
+    operated: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """The MR series of one study, and what was left aside while reading it."""
 
     study_uid: StudyUID
     series: tuple[Series, ...]
     decisions: tuple[Decision, ...]
+    patient: PatientFacts = field(default_factory=PatientFacts)

@@ -19,10 +19,11 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.registration.register import Registration
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
-from conversion.study import SeriesUID, Study
+from conversion.study import PatientFacts, SeriesUID, Study
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.flags import Flag, FlagCode
 from inference.regions import Region
-from inference.segmentation import ModelIdentity, Segmentation
+from inference.segmentation import ModelIdentity, Quality, Segmentation
 
 __all__ = ["Artifacts"]
 
@@ -40,6 +41,14 @@ class Artifacts:
     def load_rules(self) -> tuple[SiteRule, ...]:
         """Return the site rules that recognition was given."""
         return tuple(SiteRule(**rule) for rule in self._load_json("rules")["rules"])
+
+    def save_patient(self, patient: PatientFacts) -> None:
+        """Keep what the headers tell of the patient's age and operations; it names nobody."""
+        self._save_json("patient", asdict(patient))
+
+    def load_patient(self) -> PatientFacts:
+        """Return what the headers tell of the patient."""
+        return PatientFacts(**self._load_json("patient"))
 
     def save_selection(self, selection: SeriesSelection) -> None:
         """Keep which series has which role."""
@@ -95,9 +104,14 @@ class Artifacts:
             decisions=tuple(Decision.restored(decision) for decision in kept["decisions"]),
         )
 
+    def load_alignment_decisions(self) -> tuple[Decision, ...]:
+        """Return what was decided while the sequences were brought together, without their voxels."""
+        return tuple(Decision.restored(decision) for decision in self._load_json("alignment")["decisions"])
+
     def save_segmentation(self, segmentation: Segmentation) -> None:
         """Keep labels, probabilities and what they rest on."""
         arrays = {f"probability {region}": values for region, values in segmentation.probabilities.items()}
+        arrays |= {f"uncertainty {region}": values for region, values in segmentation.uncertainty.items()}
         self._save_arrays(
             "segmentation",
             arrays | {"labels": segmentation.label_volume.labels, "affine": segmentation.label_volume.grid.affine},
@@ -110,6 +124,8 @@ class Artifacts:
                 "model": asdict(segmentation.model),
                 "sequences": segmentation.sequences,
                 "decisions": [asdict(decision) for decision in segmentation.decisions],
+                "quality": asdict(segmentation.quality),
+                "flags": [asdict(flag) for flag in segmentation.flags],
             },
         )
 
@@ -121,18 +137,20 @@ class Artifacts:
             grid = Grid(
                 shape=labels.shape, affine=arrays["affine"], frame_of_reference_uid=kept["frame_of_reference_uid"]
             )
-            probabilities = {
-                Region(name.removeprefix("probability ")): arrays[name]
-                for name in arrays.files
-                if name.startswith("probability ")
-            }
+            probabilities, uncertainty = (
+                {Region(name.removeprefix(kind)): arrays[name] for name in arrays.files if name.startswith(kind)}
+                for kind in ("probability ", "uncertainty ")
+            )
         return Segmentation(
             label_volume=LabelVolume(grid=grid, labels=labels),
             regions=tuple(Region(region) for region in kept["regions"]),
             probabilities=probabilities,
+            uncertainty=uncertainty,
             model=ModelIdentity(**kept["model"]),
             sequences=tuple(kept["sequences"]),
             decisions=tuple(Decision.restored(decision) for decision in kept["decisions"]),
+            quality=_quality(kept["quality"]),
+            flags=tuple(Flag(**flag | {"code": FlagCode(flag["code"])}) for flag in kept["flags"]),
         )
 
     def save_manifest(self, instances: list[dict[str, str]]) -> None:
@@ -188,3 +206,12 @@ class Artifacts:
         temporary = self._folder / f".{secrets.token_hex(8)}.part"
         temporary.write_bytes(content)
         temporary.rename(self._folder / name)
+
+
+def _quality(kept: Mapping[str, Any]) -> Quality:
+    return Quality(
+        looks=kept["looks"],
+        agreement={Region(region): value for region, value in kept["agreement"].items()},
+        interval_ml={Region(region): (low, high) for region, (low, high) in kept["interval_ml"].items()},
+        novelty=kept["novelty"],
+    )

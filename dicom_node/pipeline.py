@@ -1,6 +1,6 @@
 """The main job on one screen: from the files of a study to the objects of its result."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from conversion.recognition.recognise import recognise
 from conversion.recognition.site_rules import SiteRule
 from conversion.selection import SeriesSelection, select_series
 from conversion.sequences import Role
+from inference.gate import admit, with_flags
 from inference.measurements import Findings, measure
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
@@ -43,13 +44,14 @@ def find_tumour(
     segmenter: Segmenter,
     provenance: Provenance,
     rules: Sequence[SiteRule] = (),
+    admitted: Collection[str] = (),
 ) -> Outcome:
     """Process one study; `dicom_node.steps` is the same line, cut into durable steps."""
     study = read_study(paths)
     selection = select_series(study, recognise(study, read_series, rules), reference)
     aligned = align(read_volumes(selection), selection.reference)
     segmentation = segmenter.segment(aligned)
-    findings = measure(segmentation)
+    findings = admit(with_flags(measure(segmentation), aligned.decisions, study.patient), admitted)
     source = read_source_images(selection.series[selection.reference])
     results = encode_results(source, segmentation, findings, provenance, selection.decisions)
     return Outcome(selection=selection, aligned=aligned, segmentation=segmentation, findings=findings, results=results)

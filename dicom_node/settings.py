@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+WITHHOLDING = frozenset({"not_a_brain", "out_of_distribution", "low_agreement", "under_18"})
+"""Flags that can withhold a result; a test holds them against `inference.flags`, which the listener never loads."""
+
+
 class SettingsError(ValueError):
     """A settings file or variable that cannot be used; the message says which key and what would work."""
 
@@ -77,9 +81,18 @@ class ProcessingSettings:
     model: str
     device: str
     threads: int
+    admit: str
+
+    @property
+    def admitted(self) -> frozenset[str]:
+        """Codes of the flags that do not withhold a result at this site."""
+        return frozenset(code.strip() for code in self.admit.split(",") if code.strip())
 
     def __post_init__(self) -> None:
-        """Refuse a reference on which no result can lie."""
+        """Refuse a reference on which no result can lie, and flags that withhold nothing."""
+        if unknown := sorted(self.admitted - WITHHOLDING):
+            message = f"processing.admit {', '.join(unknown)!r}: use some of {', '.join(sorted(WITHHOLDING))}"
+            raise SettingsError(message)
         if self.reference not in ("T1CE", "FLAIR"):
             message = f'processing.reference {self.reference!r}: use "T1CE" or "FLAIR"'
             raise SettingsError(message)

@@ -44,6 +44,7 @@ from dicom_node.shadow import begin_shadow, fail_shadow, keep_shadow
 from dicom_node.site_rules import site_rules
 from dicom_node.versions import version_decisions
 from inference.errors import InferenceReason, UnusableModel
+from inference.gate import admit, with_flags
 from inference.measurements import Findings, measure
 from inference.model_bundle import load_model
 from inference.registry import StoredModel
@@ -77,6 +78,7 @@ class Steps:
         changed = version_decisions(self._database, self._folder, run.study_uid)
         self._decide(run_id, "select", changed)
         study = self._study(run_id)
+        artifacts.save_patient(study.patient)
         rules = site_rules(self._database)
         artifacts.save_rules(rules)
         recognitions = recognise(study, read_series, rules)
@@ -105,10 +107,14 @@ class Steps:
         """Find the tumour and measure it."""
         artifacts = self._artifacts(run_id)
         segmenter = self._segmenter(ModelRole.PRODUCTION, production_model(self._database, self._settings))
-        segmentation = segmenter.segment(artifacts.load_aligned())
+        aligned, patient = artifacts.load_aligned(), artifacts.load_patient()
+        segmentation = segmenter.segment(aligned)
         artifacts.save_segmentation(segmentation)
-        self._decide(run_id, "segment", segmentation.decisions)
-        self._summarise(run_id, _summary(measure(segmentation)))
+        findings = with_flags(measure(segmentation), aligned.decisions, patient)
+        flags = [Decision(code=flag.code, subject="result", reason=flag.sentence) for flag in findings.flags]
+        self._decide(run_id, "segment", [*segmentation.decisions, *flags])
+        admit(findings, self._settings.processing.admitted)
+        self._summarise(run_id, _summary(findings))
 
     def encode(self, run_id: str) -> None:
         """Write SEG and SR, proved, into the results folder."""
@@ -116,7 +122,7 @@ class Steps:
         selection = artifacts.load_selection(self._study(run_id))
         segmentation = artifacts.load_segmentation()
         source = read_source_images(selection.series[selection.reference])
-        findings = measure(segmentation)
+        findings = with_flags(measure(segmentation), artifacts.load_alignment_decisions(), artifacts.load_patient())
         results = encode_results(source, segmentation, findings, self._provenance(run_id), selection.decisions)
         self._decide(run_id, "encode", results.decisions)
         self._keep_results(run_id, results)
@@ -287,7 +293,15 @@ def _delivery(sop_instance_uid: str, destination: str) -> sa.Select[DeliveryRow]
 
 
 def _summary(findings: Findings) -> dict[str, Any]:
-    return {"volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in findings.regions}}
+    return {
+        "volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in findings.regions},
+        "intervals_ml": {
+            finding.region: [round(end, 3) for end in finding.interval_ml]
+            for finding in findings.regions
+            if finding.interval_ml is not None
+        },
+        "flags": [flag.code for flag in findings.flags],
+    }
 
 
 def processing_sha256(settings: Settings, rules: Sequence[SiteRule]) -> str:

@@ -19,6 +19,7 @@ from conversion.reading import dicom_files
 from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.stack import stack_slices
+from conversion.study import PatientFacts
 from conversion.volume import Grid, ImageVolume
 from dicom_node.model_roles import model_folder
 from dicom_node.nifti import read_nifti, write_nifti
@@ -26,6 +27,8 @@ from dicom_node.overlay import write_overlay
 from dicom_node.pipeline import find_tumour
 from dicom_node.settings import Settings
 from dicom_node.steps import processing_sha256
+from inference.flags import Flag
+from inference.gate import admit, with_flags
 from inference.measurements import Findings, measure
 from inference.model_bundle import load_model
 from inference.segmentation import Segmentation
@@ -48,6 +51,7 @@ class WorkbenchResult:
     files: tuple[Path, ...]
     sequences: tuple[str, ...]
     volumes_ml: Mapping[str, float | None]
+    flags: tuple[Flag, ...]
     decisions: tuple[Decision, ...]
 
 
@@ -79,7 +83,7 @@ def segment_dicom(
         station=settings.node.ae_title,
     )
     reference = Role(settings.processing.reference)
-    outcome = find_tumour(paths, reference, _segmenter(settings), provenance, rules)
+    outcome = find_tumour(paths, reference, _segmenter(settings), provenance, rules, settings.processing.admitted)
     out.mkdir(parents=True, exist_ok=True)
     objects = []
     for result in outcome.results.objects:
@@ -89,7 +93,13 @@ def segment_dicom(
     if native:
         grids = {role: stack_slices(series).grid for role, series in outcome.selection.series.items()}
         objects += _write_native(outcome.aligned, outcome.segmentation, grids, out)
-    return _write(outcome.aligned, outcome.segmentation, outcome.decisions, out, objects=objects)
+    work = _Work(
+        image=outcome.aligned.volumes[outcome.aligned.reference],
+        segmentation=outcome.segmentation,
+        findings=outcome.findings,
+        decisions=outcome.decisions,
+    )
+    return _write(work, out, objects)
 
 
 def segment_nifti(
@@ -103,9 +113,13 @@ def segment_nifti(
         raise UnusableStudy(ConversionReason.NO_REFERENCE, "give --t1ce or --flair; one of them is needed")
     aligned = already_aligned(volumes, reference) or align(volumes, reference)
     segmentation = _segmenter(settings).segment(aligned)
+    flagged = with_flags(measure(segmentation), aligned.decisions, PatientFacts())  # NIfTI tells nothing of the patient
+    findings = admit(flagged, settings.processing.admitted)
     grids = {role: volume.grid for role, volume in volumes.items()} if native else {}
     more = _write_native(aligned, segmentation, grids, out)
-    return _write(aligned, segmentation, (*aligned.decisions, *segmentation.decisions), out, objects=more)
+    decisions = (*aligned.decisions, *segmentation.decisions)
+    image = aligned.volumes[aligned.reference]
+    return _write(_Work(image=image, segmentation=segmentation, findings=findings, decisions=decisions), out, more)
 
 
 def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> WorkbenchResult:
@@ -119,7 +133,14 @@ def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> Work
     segmentation = _segmenter(settings).segment(aligned, spacing_known=False)
     reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
     decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *segmentation.decisions)
-    return _write(aligned, segmentation, decisions, out, spacing_known=False)
+    work = _Work(
+        image=aligned.volumes[aligned.reference],
+        segmentation=segmentation,
+        findings=measure(segmentation),
+        decisions=decisions,
+        spacing_known=False,
+    )
+    return _write(work, out, [])
 
 
 def _write_native(
@@ -170,49 +191,57 @@ def _read_slice(path: Path, role: Role) -> AlignedVolumes:
     return AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
 
 
-def _write(
-    aligned: AlignedVolumes,
-    segmentation: Segmentation,
-    decisions: tuple[Decision, ...],
-    out: Path,
-    *,
-    spacing_known: bool = True,
-    objects: list[Path] | None = None,
-) -> WorkbenchResult:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Work:
+    """What there is to write, whatever was given."""
+
+    image: ImageVolume
+    segmentation: Segmentation
+    findings: Findings
+    decisions: tuple[Decision, ...]
+    spacing_known: bool = True
+
+
+def _write(work: _Work, out: Path, objects: list[Path]) -> WorkbenchResult:
     out.mkdir(parents=True, exist_ok=True)
-    grid = segmentation.label_volume.grid
-    files = [*(objects or []), out / "segmentation.nii.gz", out / "overlay.png", out / "findings.json"]
-    write_nifti(segmentation.label_volume, out / "segmentation.nii.gz")
-    for region, values in segmentation.probabilities.items():
-        path = out / f"probability_{region.lower()}.nii.gz"
-        write_nifti(ImageVolume(grid=grid, voxels=values.astype(np.float32)), path)
-        files.append(path)
-    write_overlay(aligned.volumes[aligned.reference], segmentation.label_volume, out / "overlay.png")
-    findings = measure(segmentation)
-    content = _findings_json(segmentation, findings, decisions, spacing_known=spacing_known)
+    labels = work.segmentation.label_volume
+    files = [*objects, out / "segmentation.nii.gz", out / "overlay.png", out / "findings.json"]
+    write_nifti(labels, out / "segmentation.nii.gz")
+    for kind, maps in (
+        ("probability", work.segmentation.probabilities),
+        ("uncertainty", work.segmentation.uncertainty),
+    ):
+        for region, values in maps.items():
+            files.append(out / f"{kind}_{region.lower()}.nii.gz")
+            write_nifti(ImageVolume(grid=labels.grid, voxels=values.astype(np.float32)), files[-1])
+    write_overlay(work.image, labels, out / "overlay.png")
+    content = _findings_json(work)
     (out / "findings.json").write_text(json.dumps(content, indent=1))
     return WorkbenchResult(
         files=tuple(files),
-        sequences=segmentation.sequences,
+        sequences=work.segmentation.sequences,
+        flags=work.findings.flags,
         volumes_ml={region: values["volume_ml"] for region, values in content["regions"].items()},
-        decisions=decisions,
+        decisions=work.decisions,
     )
 
 
-def _findings_json(
-    segmentation: Segmentation, findings: Findings, decisions: tuple[Decision, ...], *, spacing_known: bool
-) -> dict[str, Any]:
+def _findings_json(work: _Work) -> dict[str, Any]:
+    known = work.spacing_known
     return {
         "notice": RESEARCH_USE_ONLY,
-        "model": asdict(segmentation.model),
-        "sequences": segmentation.sequences,
+        "model": asdict(work.segmentation.model),
+        "sequences": work.segmentation.sequences,
         "regions": {
             finding.region: {
                 "voxels": finding.voxels,
-                "volume_ml": round(finding.volume_ml, 3) if spacing_known else None,
-                "centroid_lps_mm": finding.centroid_mm if spacing_known else None,
+                "volume_ml": round(finding.volume_ml, 3) if known else None,
+                "interval_ml": [round(end, 3) for end in finding.interval_ml] if finding.interval_ml else None,
+                "centroid_lps_mm": finding.centroid_mm if known else None,
             }
-            for finding in findings.regions
+            for finding in work.findings.regions
         },
-        "decisions": [asdict(decision) for decision in decisions],
+        "quality": asdict(work.segmentation.quality),
+        "flags": [{"code": flag.code, "sentence": flag.sentence} for flag in work.findings.flags],
+        "decisions": [asdict(decision) for decision in work.decisions],
     }

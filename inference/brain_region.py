@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from conversion.simpleitk_bridge import like_grid, to_simpleitk
 from conversion.volume import ImageVolume, LabelVolume
 
-__all__ = ["BrainAtlas", "find_brain"]
+__all__ = ["BrainAtlas", "BrainFound", "find_brain", "shows_a_head"]
 
 MARGIN_MM = 6.0
 """How far the atlas' mask is widened: the cortex of a swollen brain, and what the fit leaves over."""
+
+TIGHT_MARGIN_MM = 1.0
+"""The same for networks that were trained on brains alone: more would show them scalp, less would cut cortex off."""
 
 WORKING_MM = 4.0
 """Voxel size of the registration: the head's shape decides, not its detail."""
@@ -44,16 +47,29 @@ class BrainAtlas:
     mask: LabelVolume
 
 
-def find_brain(atlas: BrainAtlas, head: ImageVolume) -> NDArray[np.bool_] | None:
-    """Return the widened brain mask on the head's grid, or None for a skull-stripped, partial or unlikely head.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BrainFound:
+    """Masks on the head's grid: where a glioma can be, and what a network for brains alone is shown."""
+
+    possible: NDArray[np.bool_]
+    tight: NDArray[np.bool_]
+
+
+def shows_a_head(head: ImageVolume) -> bool:
+    """Tell a head with skull and scalp from a skull-stripped or partial one, by how much of it there is."""
+    tissue = np.count_nonzero(head.voxels > 0.02 * np.percentile(head.voxels, 99))
+    return bool(tissue * head.grid.voxel_volume_ml >= LEAST_HEAD_ML)
+
+
+def find_brain(atlas: BrainAtlas, head: ImageVolume) -> BrainFound | None:
+    """Return where the brain is, or None for a skull-stripped, partial or unlikely head.
 
     Parameters
     ----------
     head
         Any structural sequence of the patient; with or without skull.
     """
-    tissue = np.count_nonzero(head.voxels > 0.02 * np.percentile(head.voxels, 99))
-    if tissue * head.grid.voxel_volume_ml < LEAST_HEAD_ML:
+    if not shows_a_head(head):
         return None
     distance = _distance(atlas)
     fixed, moving = _shrunk(_with_head(atlas, distance)), _shrunk(to_simpleitk(head))
@@ -164,9 +180,10 @@ def _shrunk(image: sitk.Image) -> sitk.Image:
     return shrunk
 
 
-def _onto_head(distance: sitk.Image, head: ImageVolume, transform: sitk.Transform) -> NDArray[np.bool_]:
+def _onto_head(distance: sitk.Image, head: ImageVolume, transform: sitk.Transform) -> BrainFound:
     target = sitk.Image([int(n) for n in head.grid.shape[::-1]], sitk.sitkUInt8)
     like_grid(target, head.grid)
     outside = 1000.0
     resampled = sitk.Resample(distance, target, transform, sitk.sitkLinear, outside, sitk.sitkFloat32)
-    return np.asarray(sitk.GetArrayFromImage(resampled) <= MARGIN_MM)
+    away = sitk.GetArrayViewFromImage(resampled)
+    return BrainFound(possible=np.asarray(away <= MARGIN_MM), tight=np.asarray(away <= TIGHT_MARGIN_MM))

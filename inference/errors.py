@@ -4,7 +4,7 @@
 
     InferenceError
     ├── UnusableModel       a model folder is incomplete, changed or unknown to this version
-    ├── UnsuitableInput     the sequences at hand are not enough for the model
+    ├── UnsuitableInput     the sequences at hand are not enough for the model, or the result lies below the gate
     └── UnreadableCase      a set of annotated cases, or one case of it, cannot be used
 """
 
@@ -21,6 +21,7 @@ class InferenceReason(enum.StrEnum):
     MODEL_UNKNOWN = "model_unknown"
     SEQUENCES_MISSING = "sequences_missing"
     EMPTY_VOLUME = "empty_volume"
+    WITHHELD = "withheld"
     NO_CASES = "no_cases"
     UNREADABLE_CASE = "unreadable_case"
 

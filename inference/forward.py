@@ -1,5 +1,7 @@
 """One pass of a network over a whole stack: slices with their neighbours in batches, volumes at once."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,17 +11,30 @@ from torch.nn import functional as F
 from inference.foreign.network import ForeignNetwork
 from inference.unet import TumourUNet
 
-__all__ = ["BATCH_SLICES", "forward_probabilities"]
+__all__ = ["BATCH_SLICES", "forward_probabilities", "looks"]
 
 BATCH_SLICES = 8
 """Slices in one forward pass: more gains nothing on two CPU cores and costs memory."""
 
 
-@torch.inference_mode()
 def forward_probabilities(
     network: TumourUNet | ForeignNetwork, images: NDArray[np.floating], *, mirrored: bool = False, slice_step: int = 1
 ) -> NDArray[np.float32]:
-    """Return the probability of each region in every voxel.
+    """Return the probability of each region in every voxel, the mean of the looks that `looks` takes.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (region, slice, row, column).
+    """
+    found = list(looks(network, images, mirrored=mirrored, slice_step=slice_step))
+    return np.asarray(sum(found[1:], start=found[0]) / np.float32(len(found)))
+
+
+def looks(
+    network: TumourUNet | ForeignNetwork, images: NDArray[np.floating], *, mirrored: bool = False, slice_step: int = 1
+) -> Iterator[NDArray[np.float32]]:
+    """Yield what a network says each time it looks: at the images, and at their mirror image.
 
     Parameters
     ----------
@@ -28,25 +43,24 @@ def forward_probabilities(
     images
         Normalised intensities, shape (channel, slice, row, column).
     mirrored
-        Whether the mean with the answer to the mirror image (left for right) is returned.
+        Whether it looks a second time, left for right; the answer is mirrored back.
     slice_step
         Distance of the neighbours that a 2.5D network sees, in slices.
 
-    Returns
-    -------
+    Yields
+    ------
     numpy.ndarray
-        Shape (region, slice, row, column).
+        Probabilities, shape (region, slice, row, column).
     """
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     stack = torch.from_numpy(np.ascontiguousarray(images, np.float32))
     run = _slices if network.dimensions == 2 else _volume
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        found = run(network, stack, device, slice_step)
-        if mirrored:
-            found = (found + run(network, stack.flip(-1), device, slice_step).flip(-1)) / 2
-    return np.asarray(found.numpy())
+    yield run(network, stack, device, slice_step).numpy()
+    if mirrored:
+        yield run(network, stack.flip(-1), device, slice_step).flip(-1).numpy()
 
 
+@torch.inference_mode()
 def _slices(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
     count, rows, columns = stack.shape[1:]
     padded = F.pad(stack, (0, -columns % network.multiple, 0, -rows % network.multiple))
@@ -56,12 +70,16 @@ def _slices(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.d
         middle = torch.arange(start, min(count, start + BATCH_SLICES))
         around = (middle[:, None] + offsets).clamp(0, count - 1)
         batch = padded[:, around].transpose(0, 1).to(device)
-        found.append(network(batch).float().sigmoid()[:, :, 0, :rows, :columns].cpu())
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            answer = network(batch)
+        found.append(answer.float().sigmoid()[:, :, 0, :rows, :columns].cpu())
     return torch.cat(found).transpose(0, 1).contiguous()
 
 
+@torch.inference_mode()
 def _volume(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.device, _: int) -> Tensor:
     slices, rows, columns = stack.shape[1:]
     pad = (0, -columns % network.multiple, 0, -rows % network.multiple, 0, -slices % network.multiple)
-    found: Tensor = network(F.pad(stack, pad)[None].to(device)).float().sigmoid()
-    return found[0, :, :slices, :rows, :columns].cpu().contiguous()
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        answer: Tensor = network(F.pad(stack, pad)[None].to(device))
+    return answer[0, :, :slices, :rows, :columns].float().sigmoid().cpu().contiguous()

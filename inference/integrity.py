@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from inference.errors import InferenceReason, UnusableModel
-from inference.manifest import ModelManifest, NetworkManifest
+from inference.manifest import AutoencoderManifest, ModelManifest, NetworkManifest
 
 __all__ = ["CHECKSUMS", "check_checksums", "file_sha256", "read_weights", "verify_model", "write_checksums"]
 
@@ -80,11 +80,13 @@ def verify_model(folder: Path, manifest: ModelManifest) -> None:
     """
     for network in manifest.networks:
         read_weights(folder, manifest.name, network)
+    if manifest.autoencoder is not None:
+        read_weights(folder, manifest.name, manifest.autoencoder)
     check_checksums(folder, manifest.name)
 
 
-def read_weights(folder: Path, model: str, network: NetworkManifest) -> bytes:
-    """Return the bytes of a network's weights, equal to those the manifest was written for.
+def read_weights(folder: Path, model: str, network: NetworkManifest | AutoencoderManifest) -> bytes:
+    """Return the bytes of a network's or the autoencoder's weights, equal to those the manifest was written for.
 
     Parameters
     ----------

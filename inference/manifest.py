@@ -16,6 +16,7 @@ __all__ = [
     "MANIFEST",
     "MODELS_FOLDER",
     "REGIONS",
+    "AutoencoderManifest",
     "ModelManifest",
     "NetworkManifest",
     "parse_manifest",
@@ -75,6 +76,35 @@ class NetworkManifest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AutoencoderManifest:
+    """What tells how far a study is from anything the model was trained on; see `inference.novelty`.
+
+    Attributes
+    ----------
+    settings
+        Keyword arguments of `inference.autoencoder.HeadAutoencoder`.
+    whole
+        Error of the whole study that 95 % of held-out patients stay below, with one, two, three and four sequences.
+    channels
+        The same for each sequence made up from one, two and three others.
+    flag, gate
+        Novelty from which a result is flagged, and from which there is none.
+    """
+
+    settings: dict[str, Any]
+    weights: str
+    weights_sha256: str
+    whole: tuple[float, ...]
+    channels: dict[str, list[float]]
+    flag: float
+    gate: float
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be used, naming the field."""
+        _check_fields(self, _AUTOENCODER_RULES)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelManifest:
     """What the node acts on, and what a person should know before it does.
 
@@ -96,6 +126,12 @@ class ModelManifest:
         So are those below this share of the largest component.
     minimum_core_ml, minimum_enhancing_ml
         Connected components of TC below the first are told as edema, of ET below the second as core.
+    volume_intervals
+        For WT, TC, ET by how many doubts an expert's volume lies below and above at most; see `inference.uncertainty`.
+    agreement_flag, agreement_gate
+        Agreement between the looks, for WT, under which a result is flagged, and under which there is none.
+    autoencoder
+        None for a model that cannot tell what is new to it.
     space
         ``native``: the axes of the reference; ``atlas``: the axes of the MNI152 atlas.
     label_map
@@ -120,6 +156,10 @@ class ModelManifest:
     minimum_core_ml: float = 0.0
     minimum_enhancing_ml: float = 0.0
     needs: tuple[str, ...] = ()
+    volume_intervals: dict[str, list[float]] = field(default_factory=dict)
+    agreement_flag: float = 0.0
+    agreement_gate: float = 0.0
+    autoencoder: AutoencoderManifest | None = None
     space: str = "native"
     label_map: dict[str, str] = field(default_factory=dict)
     training_data: str = ""
@@ -133,6 +173,7 @@ class ModelManifest:
                 _refuse(key, getattr(self, key), "sequences that are also channels")
         for key in ("name", "weights"):
             values = [getattr(network, key) for network in self.networks]
+            values += [self.autoencoder.weights] if self.autoencoder and key == "weights" else []
             if len(set(values)) < len(values):
                 _refuse(f"networks.{key}", values, "a value of its own for each network")
 
@@ -173,6 +214,33 @@ def _is_label_map(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(rule, str) for rule in value.values())
 
 
+def _is_share(value: object) -> bool:
+    return _is_number(value) and isinstance(value, int | float) and value <= 1
+
+
+def _are_levels(value: object, count: int) -> bool:
+    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(level, 1e-6) for level in value)
+
+
+def _are_channel_levels(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= _SEQUENCES
+        and all(_are_levels(levels, len(_SEQUENCES) - 1) for levels in value.values())
+    )
+
+
+def _are_intervals(value: object) -> bool:
+    if not isinstance(value, dict) or not set(value) <= set(REGIONS):
+        return False
+    pairs = list(value.values())
+    return all(isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair)) for pair in pairs)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 _Rules = Mapping[str, tuple[Callable[[Any], bool], str]]
 _NAMED = (_matches(_NAME), "1 to 64 letters, digits, '.', '_' or '-'")
 _SENTENCE = (_is_text, "a text")
@@ -189,6 +257,16 @@ _NETWORK_RULES: _Rules = {
     "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
 }
 
+_AUTOENCODER_RULES: _Rules = {
+    "settings": _JSON_OBJECT,
+    "weights": (_matches(_WEIGHTS), "the name of a .safetensors file in the folder, without a path,"),
+    "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
+    "whole": (lambda value: _are_levels(value, len(_SEQUENCES)), "four numbers above 0"),
+    "channels": (_are_channel_levels, "three numbers above 0 for each of T1, T1CE, T2, FLAIR"),
+    "flag": (_is_number, "a number from 0 on"),
+    "gate": (_is_number, "a number from 0 on"),
+}
+
 _MODEL_RULES: _Rules = {
     "name": _NAMED,
     "version": (_matches(_VERSION), "1 to 32 letters, digits, '.', '+', '_' or '-'"),
@@ -203,7 +281,11 @@ _MODEL_RULES: _Rules = {
     "minimum_lesion_ml": (_is_number, "a number from 0 on"),
     "minimum_core_ml": (_is_number, "a number from 0 on"),
     "minimum_enhancing_ml": (_is_number, "a number from 0 on"),
-    "minimum_share": (lambda value: _is_number(value) and value <= 1, "a number from 0 to 1"),
+    "minimum_share": (_is_share, "a number from 0 to 1"),
+    "volume_intervals": (_are_intervals, "a JSON object of two numbers for each of WT, TC, ET"),
+    "agreement_flag": (_is_share, "a number from 0 to 1"),
+    "agreement_gate": (_is_share, "a number from 0 to 1"),
+    "autoencoder": (lambda value: value is None or isinstance(value, AutoencoderManifest), "a JSON object or null"),
     "space": (lambda value: value in {"native", "atlas"}, '"native" or "atlas"'),
     "label_map": (_is_label_map, "a JSON object of texts"),
     "training_data": (lambda value: isinstance(value, str), "a text"),
@@ -249,7 +331,18 @@ def parse_manifest(content: bytes) -> ModelManifest:
         except ValueError as error:
             message = f"networks[{place}]: {error}"
             raise ValueError(message) from error
-    return ModelManifest(**model | {"networks": tuple(networks)})
+    return ModelManifest(**model | {"networks": tuple(networks), "autoencoder": _autoencoder(model)})
+
+
+def _autoencoder(model: Mapping[str, Any]) -> AutoencoderManifest | None:
+    entry = model.get("autoencoder")
+    if entry is None:
+        return None
+    try:
+        return AutoencoderManifest(**_arguments(AutoencoderManifest, entry, "autoencoder"))
+    except ValueError as error:
+        message = f"autoencoder: {error}"
+        raise ValueError(message) from error
 
 
 def _no_constant(text: str) -> NoReturn:
@@ -257,7 +350,9 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(message)
 
 
-def _arguments(kind: type[ModelManifest | NetworkManifest], entry: object, what: str) -> dict[str, Any]:
+def _arguments(
+    kind: type[ModelManifest | NetworkManifest | AutoencoderManifest], entry: object, what: str
+) -> dict[str, Any]:
     """Return the fields of a JSON object, lists as tuples; unknown and missing ones are refused."""
     if not isinstance(entry, dict):
         message = f"a {what} is a JSON object"

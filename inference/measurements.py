@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inference.flags import Flag
 from inference.regions import Region
 from inference.segmentation import Segmentation
 
@@ -18,19 +19,23 @@ class RegionFinding:
     ----------
     centroid_mm
         LPS coordinates of the region's centre of mass, or None when it is empty.
+    interval_ml
+        Lowest and highest volume to be expected, or None where the model does not tell.
     """
 
     region: Region
     voxels: int
     volume_ml: float
     centroid_mm: tuple[float, float, float] | None
+    interval_ml: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All regions that the model could tell apart, disjoint ones first."""
+    """All regions that the model could tell apart, disjoint ones first, and what is doubtful about them."""
 
     regions: tuple[RegionFinding, ...]
+    flags: tuple[Flag, ...] = ()
 
     def of(self, region: Region) -> RegionFinding:
         """Return the finding of one region."""
@@ -38,8 +43,9 @@ class Findings:
 
 
 def measure(segmentation: Segmentation) -> Findings:
-    """Measure every known region."""
-    return Findings(regions=tuple(_measure(segmentation, region) for region in segmentation.regions))
+    """Measure every known region; flags begin with the model's own."""
+    regions = tuple(_measure(segmentation, region) for region in segmentation.regions)
+    return Findings(regions=regions, flags=segmentation.flags)
 
 
 def _measure(segmentation: Segmentation, region: Region) -> RegionFinding:
@@ -51,4 +57,5 @@ def _measure(segmentation: Segmentation, region: Region) -> RegionFinding:
         voxels=len(indices),
         volume_ml=len(indices) * grid.voxel_volume_ml,
         centroid_mm=None if centre is None else (float(centre[0]), float(centre[1]), float(centre[2])),
+        interval_ml=segmentation.quality.interval_ml.get(region),
     )

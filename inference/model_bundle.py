@@ -13,8 +13,10 @@ from safetensors.torch import load
 from torch import nn
 
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.autoencoder import HeadAutoencoder
 from inference.brain_region import BrainAtlas
 from inference.errors import InferenceReason, UnusableModel
+from inference.foreign.network import plain_arguments
 from inference.foreign.onnx_model import ONNX, load_onnx
 from inference.integrity import check_checksums, read_weights
 from inference.manifest import MODELS_FOLDER, ModelManifest, NetworkManifest, read_manifest
@@ -44,6 +46,7 @@ class ModelBundle:
     networks: tuple[LoadedNetwork, ...]
     device: torch.device
     atlas: BrainAtlas
+    autoencoder: HeadAutoencoder | None = None
 
 
 def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> ModelBundle:
@@ -76,6 +79,7 @@ def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> M
         ),
         device=chosen,
         atlas=_load_atlas(),
+        autoencoder=_load_autoencoder(folder, manifest, chosen),
     )
 
 
@@ -96,6 +100,20 @@ def _load_network(folder: Path, manifest: ModelManifest, network: NetworkManifes
         sentence = f"model {manifest.name}: its network {network.name} does not fit this version ({first})"
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
     return module
+
+
+def _load_autoencoder(folder: Path, manifest: ModelManifest, device: torch.device) -> HeadAutoencoder | None:
+    if manifest.autoencoder is None:
+        return None
+    content = read_weights(folder, manifest.name, manifest.autoencoder)
+    try:
+        module = HeadAutoencoder(**plain_arguments(manifest.autoencoder.settings))
+        module.load_state_dict({name: tensor.float() for name, tensor in load(content).items()})
+    except (*UNFIT, SafetensorError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        sentence = f"model {manifest.name}: its autoencoder does not fit this version ({first})"
+        raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
+    return module.eval().to(device)
 
 
 @cache

@@ -1,20 +1,46 @@
-"""Runs a model's networks over a stack of axial slices or a volume, and averages what they say."""
+"""Runs a model's networks over a stack of axial slices or a volume, and brings together what they say at each look."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from inference.evaluation.overlap import count, overlap
 from inference.foreign.network import ForeignNetwork
-from inference.forward import BATCH_SLICES, forward_probabilities
+from inference.forward import BATCH_SLICES, looks
 from inference.model_bundle import LoadedNetwork, ModelBundle
 from inference.unet import TumourUNet
 
-__all__ = ["predict"]
+__all__ = ["Prediction", "predict"]
 
 
-def predict(model: ModelBundle, channels: NDArray[np.float32], slice_step: int = 1) -> NDArray[np.float32]:
-    """Return probabilities for every voxel, averaged over the model's networks.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """What the looks of all networks come to; arrays have the shape (region, slice, row, column), regions WT, TC, ET.
+
+    Attributes
+    ----------
+    probabilities
+        Their mean.
+    spread
+        Standard deviation between the looks: where they differ, the answer hangs on chance.
+    agreement
+        For each region the mean Dice of a look's mask with that of the mean; 1 where neither finds any.
+    looks
+        How many there were; a single one agrees with itself and says nothing about doubt.
+    """
+
+    probabilities: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    agreement: tuple[float, ...]
+    looks: int
+
+
+def predict(model: ModelBundle, channels: NDArray[np.float32], slice_step: int = 1) -> Prediction:
+    """Let every network look at a study.
 
     Each of ours looks twice, the second time at the mirror image (left for right); a network that others trained looks
     once, as it was meant to.
@@ -25,33 +51,40 @@ def predict(model: ModelBundle, channels: NDArray[np.float32], slice_step: int =
         Normalised intensities, shape (channel, slice, row, column); rows run to the back, columns to the left.
     slice_step
         Distance of the neighbours that a slice network sees, in slices.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (region, slice, row, column), regions WT, TC, ET.
     """
-    total: NDArray[np.float32] | None = None
-    for network in model.networks:  # summed as they come, so that one answer at a time is in memory
-        found = _answer(model, network, channels, slice_step)
-        total = found if total is None else total + found
-    if total is None:
+    limits = np.array(model.manifest.thresholds, np.float32)[:, None, None, None]
+    shape = (len(limits), *channels.shape[1:])
+    total, squares = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    masks = []
+    for look in (look for network in model.networks for look in _looks(model, network, channels, slice_step)):
+        total += look  # sums, so that one look at a time is in memory
+        squares += look * look
+        masks.append(look >= limits)
+    if not masks:
         raise ValueError("a model without networks predicts nothing")
-    return total / np.float32(len(model.networks))
+    mean: NDArray[np.float32] = np.divide(total, len(masks), dtype=np.float32)
+    spread = np.sqrt(np.maximum(squares / len(masks) - mean * mean, 0))
+    answer = mean >= limits
+    agreement = [
+        float(np.mean([overlap(count(mask[region], answer[region])).dice for mask in masks]))
+        for region in range(len(answer))
+    ]
+    return Prediction(probabilities=mean, spread=spread, agreement=tuple(agreement), looks=len(masks))
 
 
-def _answer(
+def _looks(
     model: ModelBundle, network: LoadedNetwork, channels: NDArray[np.float32], slice_step: int
-) -> NDArray[np.float32]:
+) -> Iterator[NDArray[np.float32]]:
     if isinstance(network.module, TumourUNet | ForeignNetwork):
         ours = isinstance(network.module, TumourUNet)
-        return forward_probabilities(network.module, channels, mirrored=ours, slice_step=slice_step)
-    return _two_looks(model, network, channels)
+        yield from looks(network.module, channels, mirrored=ours, slice_step=slice_step)
+    else:
+        yield from _two_looks(model, network, channels)
 
 
 @torch.inference_mode()
-def _two_looks(model: ModelBundle, network: LoadedNetwork, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what a network of version 0.1 says.
+def _two_looks(model: ModelBundle, network: LoadedNetwork, channels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return what a network of version 0.1 says at each of its two looks.
 
     The second look is mirrored and, where T1 after contrast and FLAIR are there, goes without T2: that network saw T2
     in skull-stripped heads alone, and on whole heads takes wide ventricles for necrosis by it.
@@ -61,15 +94,15 @@ def _two_looks(model: ModelBundle, network: LoadedNetwork, channels: NDArray[np.
     slices = torch.from_numpy(np.ascontiguousarray(channels)).transpose(0, 1)
     padded = F.pad(slices, (0, -columns % step, 0, -rows % step))
     keep = _second_look(model.manifest.channels, channels)
-    outputs = []
+    outputs: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     for start in range(0, len(padded), BATCH_SLICES):
         images = padded[start : start + BATCH_SLICES].to(model.device, memory_format=torch.channels_last)
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             plain = network.module(images)
             mirrored = network.module((images * keep.to(model.device)).flip(-1)).flip(-1)
-        mean = (plain.float().sigmoid() + mirrored.float().sigmoid()) / 2
-        outputs.append(mean[..., :rows, :columns].cpu())
-    return np.asarray(torch.cat(outputs).transpose(0, 1).contiguous().numpy())
+        for answers, answer in zip(outputs, (plain, mirrored), strict=True):
+            answers.append(answer.float().sigmoid()[..., :rows, :columns].cpu())
+    return [torch.cat(answers).transpose(0, 1).contiguous().numpy() for answers in outputs]
 
 
 def _second_look(names: tuple[str, ...], channels: NDArray[np.float32]) -> torch.Tensor:

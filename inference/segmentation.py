@@ -1,7 +1,7 @@
 """What a model says about a study: labels and probabilities on the reference's native grid."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from conversion.decision import Decision
 from conversion.volume import LabelVolume
+from inference.flags import Flag
 from inference.regions import REGION_LABELS, Region
 
-__all__ = ["ModelIdentity", "Segmentation"]
+__all__ = ["ModelIdentity", "Quality", "Segmentation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,29 @@ class ModelIdentity:
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How far an answer can be trusted, as far as the model itself can tell.
+
+    Attributes
+    ----------
+    looks
+        How often the study was looked at, by all networks together.
+    agreement
+        Mean Dice between what a look marks and what all together mark.
+    interval_ml
+        Lowest and highest volume that are to be expected; 90 % of such intervals held the experts' volume.
+    novelty
+        How unlike its training the study is to the model: 1 is what 95 of 100 patients stay below; None where the model
+        has no measure of it or the input no voxel size.
+    """
+
+    looks: int = 1
+    agreement: Mapping[Region, float] = field(default_factory=dict)
+    interval_ml: Mapping[Region, tuple[float, float]] = field(default_factory=dict)
+    novelty: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segmentation:
     """Labels of `inference.regions.Label`, and what they rest on.
@@ -41,6 +65,10 @@ class Segmentation:
         float16, shape of the grid, read-only; for WT, and where known TC and ET.
     sequences
         The sequences the model was given.
+    uncertainty
+        Standard deviation of the probability between the model's looks; float16, as `probabilities`.
+    flags
+        What the model itself finds doubtful.
     """
 
     label_volume: LabelVolume
@@ -49,14 +77,15 @@ class Segmentation:
     model: ModelIdentity
     sequences: tuple[str, ...]
     decisions: tuple[Decision, ...]
+    uncertainty: Mapping[Region, NDArray[np.float16]] = field(default_factory=dict)
+    quality: Quality = Quality()
+    flags: tuple[Flag, ...] = ()
 
     def __post_init__(self) -> None:
-        """Close the probabilities."""
-        object.__setattr__(
-            self,
-            "probabilities",
-            MappingProxyType({region: _closed(values) for region, values in self.probabilities.items()}),
-        )
+        """Close the maps."""
+        for name in ("probabilities", "uncertainty"):
+            maps = {region: _closed(values) for region, values in getattr(self, name).items()}
+            object.__setattr__(self, name, MappingProxyType(maps))
 
     def mask_of(self, region: Region) -> NDArray[np.bool_]:
         """Return the voxels of a region, the unions among them; shape of the grid."""

@@ -1,22 +1,24 @@
 """Finds the tumour: from aligned volumes to labels on the reference's native grid."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conversion.alignment import AlignedVolumes, resample
+from conversion.alignment import AlignedVolumes, labels_on, resample
 from conversion.decision import Decision
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from inference.brain_region import find_brain
+from inference.brain_region import BrainFound, find_brain, shows_a_head
 from inference.errors import InferenceReason, UnsuitableInput
+from inference.flags import Flag
+from inference.labelling import PREDICTED, label_study
 from inference.model_bundle import ModelBundle
-from inference.postprocessing import label_regions, largest_component, without_islands
-from inference.prediction import predict
-from inference.preprocessing import normalise_intensity
+from inference.prediction import Prediction, predict
+from inference.preprocessing import normalise_intensity, signal_box
 from inference.regions import Region
-from inference.segmentation import Segmentation
+from inference.segmentation import Quality, Segmentation
+from inference.trust import model_flags, novelty_of, volume_intervals
 
 __all__ = ["Segmenter"]
 
@@ -26,8 +28,24 @@ FEWEST_SLICES = 8
 NEIGHBOUR_MM = 3.0
 """Middle of the distances, 1 to 5 mm, at which slice networks learn from neighbours."""
 
-_PREDICTED = (Region.WT, Region.TC, Region.ET)
 _ALL_REGIONS = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Input:
+    """What the networks are shown.
+
+    Attributes
+    ----------
+    channels
+        Normalised intensities, shape (channel, slice, row, column).
+    brain_alone
+        Whether nothing but the brain is shown, as networks over volumes and the autoencoder learned it.
+    """
+
+    grid: Grid
+    channels: NDArray[np.float32]
+    brain_alone: bool
 
 
 class Segmenter:
@@ -52,6 +70,40 @@ class Segmenter:
             When the model's indispensable sequences are missing or a volume is empty.
         """
         manifest = self.model.manifest
+        present = self._present(aligned)
+        head = aligned.volumes[aligned.reference]
+        brain = find_brain(self.model.atlas, head) if spacing_known else None
+        model = self._chosen(head, brain, spacing_known=spacing_known)
+        seen = self._input(model, aligned, brain, spacing_known=spacing_known)
+        prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
+        core_known = set(manifest.core_needs) <= set(present)
+        regions = PREDICTED if core_known else (Region.WT,)
+        native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
+        possible = None if brain is None else brain.possible
+        labels, decisions = label_study(native, manifest, aligned.grid, possible)
+        quality = Quality(
+            looks=prediction.looks,
+            agreement={region: prediction.agreement[PREDICTED.index(region)] for region in regions},
+            interval_ml=volume_intervals(manifest, labels, native, aligned.grid, possible) if spacing_known else {},
+            novelty=novelty_of(model, seen.channels, seen.grid.spacing_mm, present) if seen.brain_alone else None,
+        )
+        return Segmentation(
+            label_volume=LabelVolume(grid=aligned.grid, labels=labels),
+            regions=_ALL_REGIONS if core_known else (Region.WT,),
+            probabilities={region: values.astype(np.float16) for region, values in native.items()},
+            uncertainty={
+                region: values.astype(np.float16)
+                for region, values in _onto(aligned.grid, seen.grid, prediction.spread, regions).items()
+            },
+            model=self.model.identity,
+            sequences=present,
+            decisions=(*_declare_missing(manifest.channels, present, core_known=core_known), *decisions),
+            quality=quality,
+            flags=self._flags(head, brain, quality) if spacing_known else (),
+        )
+
+    def _present(self, aligned: AlignedVolumes) -> tuple[str, ...]:
+        manifest = self.model.manifest
         present = tuple(name for name in manifest.channels if Role(name) in aligned.volumes)
         if not set(present) & set(manifest.one_of):
             sentence = f"model {manifest.name} needs one of {', '.join(manifest.one_of)}"
@@ -59,74 +111,77 @@ class Segmenter:
         if missing := [name for name in manifest.needs if name not in present]:
             sentence = f"model {manifest.name} was not trained to go without {', '.join(missing)}"
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
-        model = self._chosen(aligned.grid, spacing_known=spacing_known)
-        grid = _grid_for(model, aligned.grid, spacing_known=spacing_known)
-        channels = [self._channel(aligned, name, grid) for name in manifest.channels]
-        probabilities = predict(model, np.stack(channels), _slice_step(grid) if spacing_known else 1)
-        core_known = set(manifest.core_needs) <= set(present)
-        native = {
-            region: resample(ImageVolume(grid=grid, voxels=values), aligned.grid).voxels
-            for region, values in zip(_PREDICTED, probabilities, strict=True)
-            if region is Region.WT or core_known
-        }
-        brain = find_brain(self.model.atlas, aligned.volumes[aligned.reference]) if spacing_known else None
-        labels, decisions = self._labels(native, aligned.grid, brain)
-        return Segmentation(
-            label_volume=LabelVolume(grid=aligned.grid, labels=labels),
-            regions=_ALL_REGIONS if core_known else (Region.WT,),
-            probabilities={region: values.astype(np.float16) for region, values in native.items()},
-            model=self.model.identity,
-            sequences=present,
-            decisions=(*_declare_missing(manifest.channels, present, core_known=core_known), *decisions),
-        )
+        return present
 
-    def _chosen(self, grid: Grid, *, spacing_known: bool) -> ModelBundle:
-        """Return the model with the networks for such an input: those over volumes where there is a volume."""
+    def _chosen(self, head: ImageVolume, brain: BrainFound | None, *, spacing_known: bool) -> ModelBundle:
+        """Return the model with the networks for such an input: those over volumes where there is a brain to show."""
         kinds = {network.manifest.input for network in self.model.networks}
-        stack = spacing_known and min(grid.shape) >= FEWEST_SLICES
-        wanted = "volume" if "volume" in kinds and (stack or "slices" not in kinds) else "slices"
+        stack = spacing_known and min(head.grid.shape) >= FEWEST_SLICES
+        alone = brain is not None or not shows_a_head(head)
+        wanted = "volume" if "volume" in kinds and ((stack and alone) or "slices" not in kinds) else "slices"
         networks = tuple(network for network in self.model.networks if network.manifest.input == wanted)
         return replace(self.model, networks=networks)
 
-    def _channel(self, aligned: AlignedVolumes, name: str, grid: Grid) -> NDArray[np.float32]:
+    def _input(
+        self, model: ModelBundle, aligned: AlignedVolumes, brain: BrainFound | None, *, spacing_known: bool
+    ) -> _Input:
+        network = model.networks[0].manifest
+        volumes = network.input == "volume"
+        if spacing_known:
+            grid = working_grid(aligned.grid, network.spacing_mm, cubes=volumes)
+        else:
+            grid = aligned.grid.permuted(*aligned.grid.axial_order())
+        shown: NDArray[np.bool_] | None = None
+        if volumes and brain is not None and _ours(model):
+            tight = LabelVolume(grid=aligned.grid, labels=brain.tight.astype(np.uint8))
+            shown = np.asarray(labels_on(tight, grid).labels, bool)
+        channels = [self._channel(aligned, name, grid, shown) for name in model.manifest.channels]
+        return _Input(grid=grid, channels=np.stack(channels), brain_alone=volumes and _ours(model))
+
+    def _channel(
+        self, aligned: AlignedVolumes, name: str, grid: Grid, shown: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
         volume = aligned.volumes.get(Role(name))
         if volume is None:
             return np.zeros(grid.shape, np.float32)
-        values = normalise_intensity(resample(volume, grid).voxels)
+        voxels = resample(volume, grid).voxels
+        values = normalise_intensity(voxels if shown is None else np.where(shown, voxels, 0))
         if not values.any():
             raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
         return values
 
-    def _labels(
-        self, native: dict[Region, NDArray[np.float32]], grid: Grid, brain: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.uint8], list[Decision]]:
-        manifest = self.model.manifest
-        limits = dict(zip(_PREDICTED, manifest.thresholds, strict=True))
-        masks = {region: values >= limits[region] for region, values in native.items()}
-        wt, decisions = masks[Region.WT], []
-        if brain is not None:
-            outside_ml = int(np.count_nonzero(wt & ~brain)) * grid.voxel_volume_ml
-            wt = wt & brain
-            if outside_ml:
-                reason = f"{outside_ml:.1f} ml that the network marked outside the brain were left out"
-                decisions.append(Decision(code="outside_brain", subject="WT", reason=reason))
-        kept = without_islands(wt, self._least_voxels(wt, grid))
-        islands_ml = int(np.count_nonzero(wt & ~kept)) * grid.voxel_volume_ml
-        if islands_ml:
-            reason = f"{islands_ml:.1f} ml in small islands were left out"
-            decisions.append(Decision(code="islands", subject="WT", reason=reason))
-        if Region.TC not in masks:
-            return label_regions(kept, None, None), decisions
-        manifest = self.model.manifest
-        core, specks = _without_specks(Region.TC, masks[Region.TC] | masks[Region.ET], manifest.minimum_core_ml, grid)
-        enhancing = masks[Region.ET] & core
-        enhancing, others = _without_specks(Region.ET, enhancing, manifest.minimum_enhancing_ml, grid)
-        return label_regions(kept, core, enhancing), [*decisions, *specks, *others]
+    def _flags(self, head: ImageVolume, brain: BrainFound | None, quality: Quality) -> tuple[Flag, ...]:
+        return model_flags(self.model.manifest, quality, brain_missed=brain is None and shows_a_head(head))
 
-    def _least_voxels(self, wt: NDArray[np.bool_], grid: Grid) -> int:
-        """Return the size under which a component is an island: an absolute and a relative limit."""
-        absolute = self.model.manifest.minimum_lesion_ml / grid.voxel_volume_ml
-        return round(max(absolute, self.model.manifest.minimum_share * largest_component(wt)))
+
+def _ours(model: ModelBundle) -> bool:
+    """Tell whether `glionode train` made the networks: those over volumes learned from brains without their heads."""
+    return all(network.manifest.architecture == "tumour-unet" for network in model.networks)
+
+
+def _predict_in_box(model: ModelBundle, seen: _Input, *, spacing_known: bool) -> Prediction:
+    """Return what the networks say of the box around the head; nothing is said of the air around it."""
+    if not _ours(model):  # other networks' norms may see the air as well
+        return predict(model, seen.channels, _slice_step(seen.grid, spacing_known=spacing_known))
+    box = signal_box(seen.channels, share=0.0)
+    found = predict(model, seen.channels[:, *box], _slice_step(seen.grid, spacing_known=spacing_known))
+
+    def whole(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        values = np.zeros((len(part), *seen.grid.shape), np.float32)
+        values[:, *box] = part
+        return values
+
+    return replace(found, probabilities=whole(found.probabilities), spread=whole(found.spread))
+
+
+def _onto(
+    native: Grid, working: Grid, maps: NDArray[np.float32], regions: tuple[Region, ...]
+) -> dict[Region, NDArray[np.float32]]:
+    """Return each region's map on the native grid."""
+    return {
+        region: resample(ImageVolume(grid=working, voxels=maps[PREDICTED.index(region)]), native).voxels
+        for region in regions
+    }
 
 
 def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:
@@ -140,28 +195,9 @@ def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) ->
     return axial.resampled((slice_mm, in_plane_mm, in_plane_mm))
 
 
-def _without_specks(
-    region: Region, mask: NDArray[np.bool_], minimum_ml: float, grid: Grid
-) -> tuple[NDArray[np.bool_], list[Decision]]:
-    """Return a region of the tumour without specks, which are as often vessels or noise, and what that came to."""
-    kept = without_islands(mask, round(minimum_ml / grid.voxel_volume_ml))
-    speck_ml = int(np.count_nonzero(mask & ~kept)) * grid.voxel_volume_ml
-    if not speck_ml:
-        return kept, []
-    reason = f"{speck_ml:.2f} ml in specks below {minimum_ml:g} ml count as the tumour around them"
-    return kept, [Decision(code="islands", subject=region, reason=reason)]
-
-
-def _grid_for(model: ModelBundle, reference: Grid, *, spacing_known: bool) -> Grid:
-    network = model.networks[0].manifest
-    if not spacing_known:
-        return reference.permuted(*reference.axial_order())
-    return working_grid(reference, network.spacing_mm, cubes=network.input == "volume")
-
-
-def _slice_step(grid: Grid) -> int:
+def _slice_step(grid: Grid, *, spacing_known: bool) -> int:
     """Return how many slices away the neighbours lie that a slice network sees: about as far as it was trained with."""
-    return max(1, round(NEIGHBOUR_MM / float(grid.spacing_mm[0])))
+    return max(1, round(NEIGHBOUR_MM / float(grid.spacing_mm[0]))) if spacing_known else 1
 
 
 def _declare_missing(channels: tuple[str, ...], present: tuple[str, ...], *, core_known: bool) -> list[Decision]:

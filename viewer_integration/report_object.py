@@ -51,7 +51,7 @@ def encode_report(
     headers = list({str(each.header.SOPInstanceUID): each.header for each in slices}.values())
     study_uid = str(headers[0].StudyInstanceUID)
     groups = [_group(finding, segmentation_object, segmentation, headers) for finding in findings.regions]
-    content = _content(study_uid, groups, segmentation, provenance, roles)
+    content = _content(study_uid, groups, segmentation, findings, provenance, roles)
     identity = (
         study_uid,
         provenance.manifest_sha256,
@@ -89,6 +89,7 @@ def _content(
     study_uid: str,
     groups: Sequence[_Group],
     segmentation: Segmentation,
+    findings: Findings,
     provenance: Provenance,
     roles: Sequence[Decision],
 ) -> Dataset:
@@ -98,8 +99,9 @@ def _content(
         imaging_measurements=groups,
         title=codes.ONCOLOGY_REPORT,
     )
-    if roles:
-        root.ContentSequence.append(_qualitative_evaluations(roles))
+    remarks = _remarks(findings)
+    if roles or remarks:
+        root.ContentSequence.append(_qualitative_evaluations(roles, remarks))
     root.ContentSequence.append(
         TextContentItem(name=codes.COMMENT, value=_comment(segmentation, provenance), relationship_type="CONTAINS")
     )
@@ -121,16 +123,28 @@ def _observer(study_uid: str, segmentation: Segmentation, provenance: Provenance
     )
 
 
-def _qualitative_evaluations(roles: Sequence[Decision]) -> ContainerContentItem:
-    """Return what was used for what, as text where TID 1500 has room for what is no measurement."""
+def _qualitative_evaluations(roles: Sequence[Decision], remarks: Sequence[str]) -> ContainerContentItem:
+    """Return flags, intervals and what was used for what: TID 1500 has room for what is no measurement."""
     section = ContainerContentItem(name=codes.QUALITATIVE_EVALUATIONS, relationship_type="CONTAINS")
     section.ContentSequence = ContentSequence(
         [
             TextContentItem(name=codes.SERIES_ROLE, value=_role_text(decision), relationship_type="CONTAINS")
             for decision in roles
         ]
+        + [TextContentItem(name=codes.COMMENT, value=remark, relationship_type="CONTAINS") for remark in remarks]
     )
     return section
+
+
+def _remarks(findings: Findings) -> list[str]:
+    """Return what a reader should know of the numbers: what is doubtful, and how far a volume may be off."""
+    intervals = [
+        f"{finding.region} volume {finding.volume_ml:.1f} ml: 9 of 10 such intervals held the experts' volume, "
+        f"{finding.interval_ml[0]:.1f} to {finding.interval_ml[1]:.1f} ml"
+        for finding in findings.regions
+        if finding.interval_ml is not None
+    ]
+    return [f"Flag {flag.code} - {flag.sentence}" for flag in findings.flags] + intervals
 
 
 def _role_text(decision: Decision) -> str:

@@ -21,7 +21,7 @@ from inference.cases.case import AnnotatedCase, CaseReference, CaseSet, SkippedC
 from inference.cases.one_grid import EXPERT_REGIONS
 from inference.cases.stored_case import StoredCase, unreadable
 from inference.errors import UnreadableCase
-from inference.preprocessing import CHANNELS, normalise_intensity
+from inference.preprocessing import CHANNELS, normalise_intensity, signal_box
 from inference.regions import Region
 from inference.segmenter import working_grid
 
@@ -29,15 +29,6 @@ __all__ = ["Preparation", "PreparedCase", "PreparedReference", "PreparedSet", "p
 
 VERSION = 1
 """Goes up with every change that makes other arrays of the same files."""
-
-HEAD_LEVEL = 0.2
-"""Share of the tissue's median above which a voxel shows something: normalised air lies below, even noisy air."""
-
-HEAD_SHARE = 0.01
-"""A plane of which less than this share shows something lies outside the head: noise, ghosts, wrapped-in ears. In LGG,
-0.002 leaves a median of 245 by 255 of 256 by 256 pixels, 0.01 of 238 by 238, and 0.03 begins to cut the vertex."""
-
-MARGIN_VOXELS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +191,7 @@ def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
     present = tuple(Role(name) in case.volumes.volumes for name in CHANNELS)
     images = np.stack([_channel(case, Role(name), grid, settings) for name in CHANNELS])
     regions = np.stack([_region(case, region, grid) for region in EXPERT_REGIONS])
-    box = _head_box(images, regions)
+    box = signal_box(images, np.asarray(regions.any(axis=0)))
     images, regions = images[:, *box], regions[:, *box]
     kept = {
         "present": present,
@@ -235,16 +226,3 @@ def _region(case: AnnotatedCase, region: Region, grid: Grid) -> NDArray[np.bool_
     if mask is None:
         return np.zeros(grid.shape, bool)
     return np.asarray(labels_on(LabelVolume(grid=case.volumes.grid, labels=mask.astype(np.uint8)), grid).labels, bool)
-
-
-def _head_box(images: NDArray[np.float32], regions: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    """Return the smallest box that holds the head in every sequence, and every annotated voxel."""
-    shown = np.asarray((images > HEAD_LEVEL).any(axis=0))
-    drawn = np.asarray(regions.any(axis=0))
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        kept = np.flatnonzero((shown.mean(axis=others) > HEAD_SHARE) | drawn.any(axis=others))
-        first, last = (int(kept[0]), int(kept[-1])) if len(kept) else (0, shown.shape[axis] - 1)
-        box.append(slice(max(0, first - MARGIN_VOXELS), min(shown.shape[axis], last + 1 + MARGIN_VOXELS)))
-    return box[0], box[1], box[2]

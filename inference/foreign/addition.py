@@ -55,7 +55,7 @@ def _tried(source: Path, staged: Path) -> ModelManifest:
         model = load_model(str(staged), "cpu")
         for network in model.networks:
             images = _trial_images(network, len(model.manifest.channels))
-            answer = predict(replace(model, networks=(network,)), images)
+            answer = predict(replace(model, networks=(network,)), images).probabilities
             if answer.shape != (len(REGIONS), *images.shape[1:]):
                 raise refused(source, f"its network {network.manifest.name} answers {answer.shape} to {images.shape}")
             if not 0 <= float(answer.min()) <= float(answer.max()) <= 1:

@@ -14,11 +14,12 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.registration.register import Registration
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
-from conversion.study import Acquisition, Series, SeriesUID, Study, StudyUID
+from conversion.study import Acquisition, PatientFacts, Series, SeriesUID, Study, StudyUID
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.artifacts import Artifacts
+from inference.flags import Flag, FlagCode
 from inference.regions import Region
-from inference.segmentation import ModelIdentity, Segmentation
+from inference.segmentation import ModelIdentity, Quality, Segmentation
 
 RNG = np.random.default_rng(7)
 DECISION = Decision(
@@ -120,6 +121,11 @@ def test_a_segmentation_comes_back(artifacts: Artifacts) -> None:
         model=ModelIdentity(name="model", version="1", sha256="0" * 64),
         sequences=("T1CE", "FLAIR"),
         decisions=(DECISION,),
+        uncertainty={region: values / 4 for region, values in probabilities.items()},
+        quality=Quality(
+            looks=6, agreement={Region.WT: 0.9}, interval_ml={Region.WT: (1.5, 2.5), Region.TC: (0.0, 1.0)}, novelty=0.7
+        ),
+        flags=(Flag(code=FlagCode.LOW_AGREEMENT, sentence="they differ", closes=True),),
     )
     artifacts.save_segmentation(wanted)
     found = artifacts.load_segmentation()
@@ -129,8 +135,15 @@ def test_a_segmentation_comes_back(artifacts: Artifacts) -> None:
     for region, values in probabilities.items():
         assert_array_equal(found.probabilities[region], values)
         assert found.probabilities[region].dtype == np.float16
-    for name in ("regions", "model", "sequences", "decisions"):
+    assert_array_equal(found.uncertainty[Region.TC], wanted.uncertainty[Region.TC])
+    for name in ("regions", "model", "sequences", "decisions", "quality", "flags"):
         assert getattr(found, name) == getattr(wanted, name)
+
+
+def test_what_is_known_of_the_patient_comes_back(artifacts: Artifacts) -> None:
+    facts = PatientFacts(age_years=41.5, operated="postop")
+    artifacts.save_patient(facts)
+    assert artifacts.load_patient() == facts
 
 
 def test_a_manifest_comes_back_and_can_be_replaced(artifacts: Artifacts) -> None:

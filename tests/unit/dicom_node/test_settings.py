@@ -11,7 +11,7 @@ from dicom_node.settings import SettingsError, config_folder, masked_settings, r
 
 DEFAULTS: dict[str, dict[str, Any]] = tomllib.loads((config_folder() / "default.toml").read_text(encoding="utf-8"))
 KEYS = [(section, key) for section, keys in DEFAULTS.items() for key in keys]
-OTHER_VALUES = {"reference": "FLAIR", "ae_title": "OTHER"}
+OTHER_VALUES = {"reference": "FLAIR", "ae_title": "OTHER", "admit": "under_18"}
 
 
 def _other(section: str, key: str) -> str | int | float | bool:
@@ -92,6 +92,7 @@ def test_the_file_that_is_given_wins_over_the_one_that_a_variable_names(tmp_path
         ('[node]\nae_title = "SEVENTEENLETTERS1"\n', r"node\.ae_title"),
         ('[node]\nae_title = "A\\\\B"\n', r"node\.ae_title"),
         ('[processing]\nreference = "T2"\n', r"processing\.reference"),
+        ('[processing]\nadmit = "under_18, small_lesion"\n', r"processing\.admit 'small_lesion': use some of "),
     ],
 )
 def test_an_unusable_file_is_explained(tmp_path: Path, text: str, says: str) -> None:

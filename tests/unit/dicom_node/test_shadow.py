@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
+from conversion.study import PatientFacts
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database, ResultRow, RunRow, RunState, StudyRow, open_database
@@ -128,6 +129,7 @@ def finished(settings: Settings) -> Artifacts:
     voxels = np.full(GRID.shape, 100.0, np.float32)
     voxels[3:6, 8:20, 8:20] = 320.0
     volumes = {Role.FLAIR: ImageVolume(grid=GRID, voxels=voxels)}
+    artifacts.save_patient(PatientFacts())
     artifacts.save_aligned(AlignedVolumes(reference=Role.FLAIR, volumes=volumes, registrations={}, decisions=()))
     artifacts.save_segmentation(_found("a", _labels(10), (Region.WT,)))
     return artifacts

@@ -53,10 +53,13 @@ def test_the_brain_is_found_with_a_margin(
     head, truth = _head_and_brain(atlas, drawn, plane, scale, shift_mm)
     found = find_brain(atlas, head)
     assert found is not None
-    assert found.shape == head.grid.shape
-    assert np.count_nonzero(found & truth) > 0.97 * np.count_nonzero(truth)
-    assert np.count_nonzero(found) < 1.7 * np.count_nonzero(truth)
-    middle = [head.grid.position_mm(np.argwhere(mask).mean(axis=0)) for mask in (found, truth)]
+    assert found.possible.shape == head.grid.shape
+    assert np.count_nonzero(found.possible & truth) > 0.97 * np.count_nonzero(truth)
+    assert np.count_nonzero(found.possible) < 1.7 * np.count_nonzero(truth)
+    assert np.count_nonzero(found.tight & truth) > 0.9 * np.count_nonzero(truth)
+    assert np.count_nonzero(found.tight) < 1.25 * np.count_nonzero(truth)
+    assert not (found.tight & ~found.possible).any()
+    middle = [head.grid.position_mm(np.argwhere(mask).mean(axis=0)) for mask in (found.possible, truth)]
     assert np.linalg.norm(middle[0] - middle[1]) < 6.0
 
 
@@ -65,7 +68,8 @@ def test_the_same_head_gives_the_same_brain(atlas: BrainAtlas, drawn: Drawn) -> 
     first, second = find_brain(atlas, head), find_brain(atlas, head)
     assert first is not None
     assert second is not None
-    assert np.array_equal(first, second)
+    assert np.array_equal(first.possible, second.possible)
+    assert np.array_equal(first.tight, second.tight)
 
 
 def test_a_brain_without_its_head_is_left_as_it_is(atlas: BrainAtlas, drawn: Drawn) -> None:

@@ -29,11 +29,11 @@ def _channels(marked: list[int]) -> NDArray[np.float32]:
 
 
 def _wt(model: ModelBundle, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.asarray(predict(model, channels)[0] >= 0.5)
+    return np.asarray(predict(model, channels).probabilities[0] >= 0.5)
 
 
 def test_the_answer_has_the_shape_of_the_stack_whatever_the_padding(detector: ModelBundle) -> None:
-    probabilities = predict(detector, _channels([]))
+    probabilities = predict(detector, _channels([])).probabilities
     assert probabilities.shape == (3, SLICES, ROWS, COLUMNS)
     assert probabilities.dtype == np.float32
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
@@ -52,7 +52,7 @@ def test_rows_and_columns_are_not_exchanged_or_cropped_at_the_wrong_end(detector
 
 
 def test_each_region_is_a_map_of_its_own(detector: ModelBundle) -> None:
-    probabilities = predict(detector, _channels([2]))
+    probabilities = predict(detector, _channels([2])).probabilities
     assert probabilities[0].max() > 0.9
     assert probabilities[1:].max() < 0.1
 
@@ -63,7 +63,7 @@ def test_a_mirrored_head_gives_the_mirrored_answer() -> None:
     rng = np.random.default_rng(11)
     channels = _channels([1])[:, :2, :48, :48] + rng.uniform(0, 0.3, (4, 2, 48, 48)).astype(np.float32)
     channels[1] = 0.0
-    plain, mirrored = predict(model, channels), predict(model, channels[..., ::-1])
+    plain, mirrored = (predict(model, seen).probabilities for seen in (channels, channels[..., ::-1]))
     assert np.allclose(plain, mirrored[..., ::-1], atol=1e-6)
     assert np.abs(plain - plain[..., ::-1]).max() > 0.01
 
@@ -77,8 +77,24 @@ def test_the_second_look_goes_without_t2_where_contrast_and_flair_are_there(
     channels[2, 3, 14:24, 40:50] = 3.0
     if missing is not None:
         channels[CHANNELS.index(missing)] = 0.0
-    assert predict(model, channels)[2].max() == pytest.approx(probability, abs=0.05)
+    assert predict(model, channels).probabilities[2].max() == pytest.approx(probability, abs=0.05)
 
 
 def test_the_same_input_gives_the_same_answer(detector: ModelBundle) -> None:
-    assert np.array_equal(predict(detector, _channels([3])), predict(detector, _channels([3])))
+    first, second = (predict(detector, _channels([3])) for _ in range(2))
+    assert np.array_equal(first.probabilities, second.probabilities)
+    assert np.array_equal(first.spread, second.spread)
+
+
+def test_doubt_is_what_differs_between_the_looks(tmp_path: Path) -> None:
+    """The second look goes without T2, so that what T2 alone shows is half a finding: spread 0.5, no agreement."""
+    model = load_model(str(write_detector(tmp_path, seen=("FLAIR", "T1CE", "T2"))), "cpu", threads=1)
+    channels = _channels([5])
+    channels[2, 3, 14:24, 40:50] = 3.0
+    found = predict(model, channels)
+    patch = (slice(14 + SHIFT_ROWS, 24 + SHIFT_ROWS), slice(40, 50))
+    assert found.looks == 2
+    assert found.spread[2, 3, *patch] == pytest.approx(0.5, abs=0.05)
+    assert found.spread[0, 5, *patch] == pytest.approx(0.0, abs=0.02)
+    assert found.agreement[0] == pytest.approx(1.0)
+    assert found.agreement[2] < 0.6

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from conversion.decision import Decision
+from inference.flags import Flag, FlagCode
 from inference.measurements import Findings, RegionFinding
 from inference.regions import Region
 from tests.support.dicom_series import axis_aligned, uid_of
@@ -255,3 +256,21 @@ def test_highdicom_reads_the_measurements_beside_the_roles(run: Run) -> None:
     assert [group.get_measurements()[0].value for group in groups] == [
         round(finding.volume_ml, VOLUME_DECIMALS) for finding in run.findings.regions[:3]
     ]
+
+
+def test_flags_and_intervals_are_said_in_words_and_belong_to_the_identity(run: Run, tmp_path: Path) -> None:
+    flag = Flag(code=FlagCode.SMALL_LESION, sentence="the whole tumour has 0.40 ml")
+    regions = tuple(replace(finding, interval_ml=(0.25, 1.5)) for finding in run.findings.regions[-2:])
+    told = replace(run, findings=Findings(regions=(*run.findings.regions[:-2], *regions), flags=(flag,)))
+    (section,) = _items(_report(told), "C0034375")
+    said = [item.TextValue for item in section.ContentSequence]
+    assert said[0] == "Flag small_lesion - the whole tumour has 0.40 ml"
+    assert [text.split(":")[0] for text in said[1:]] == [
+        f"{finding.region} volume {finding.volume_ml:.1f} ml" for finding in regions
+    ]
+    assert all(text.endswith("0.2 to 1.5 ml") for text in said[1:])
+    assert told.encode().objects[1].sop_instance_uid != run.encode().objects[1].sop_instance_uid
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(told.encode().objects[-1].content)
+    checked = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    assert "Error" not in checked.stdout + checked.stderr

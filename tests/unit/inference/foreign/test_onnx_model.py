@@ -86,7 +86,7 @@ FACTORS = np.array([2, 3, 4], np.float32)[:, None, None, None]
 def test_a_model_answers_through_the_same_interface(registry: Registry, tmp_path: Path, dimensions: int) -> None:
     model = _added(registry, _write(tmp_path / "small.onnx", dimensions))
     images = _images()
-    assert np.allclose(predict(model, images), _sigmoid(images[:3] * FACTORS), atol=1e-5)
+    assert np.allclose(predict(model, images).probabilities, _sigmoid(images[:3] * FACTORS), atol=1e-5)
     manifest = model.manifest
     assert (manifest.name, manifest.version) == ("small", "1")
     assert manifest.channels == manifest.needs == ("T1", "T1CE", "T2", "FLAIR")
@@ -99,7 +99,7 @@ def test_what_a_person_says_about_it_is_followed(registry: Registry, tmp_path: P
     model = _added(registry, _write(tmp_path / "small.onnx", operator="Sigmoid"), **told, answers="probabilities")
     images = _images()
     expected = _sigmoid(images[:3] * FACTORS)[[2, 1, 0]]
-    assert np.allclose(predict(model, images), expected, atol=1e-5)
+    assert np.allclose(predict(model, images).probabilities, expected, atol=1e-5)
     assert model.manifest.channels == told["channels"]
     assert model.manifest.name == "mine"
 
@@ -108,7 +108,7 @@ def test_what_a_person_says_about_it_is_followed(registry: Registry, tmp_path: P
 def test_a_model_of_a_fixed_size_looks_through_a_window(registry: Registry, tmp_path: Path, window: int) -> None:
     model = _added(registry, _write(tmp_path / "small.onnx", shape=[1, window, window]))
     images = _images()
-    assert np.allclose(predict(model, images), _sigmoid(images[:3] * FACTORS), atol=1e-4)
+    assert np.allclose(predict(model, images).probabilities, _sigmoid(images[:3] * FACTORS), atol=1e-4)
 
 
 def test_the_channels_may_be_left_open(registry: Registry, tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""The gate between findings and results: what is doubtful is said, and a result below the gate is withheld."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from conversion.decision import Decision
+from conversion.study import PatientFacts
+from inference.errors import InferenceReason, UnsuitableInput
+from inference.flags import Flag, FlagCode
+from inference.measurements import Findings
+from inference.regions import Region
+
+__all__ = ["admit", "with_flags"]
+
+SMALL_ML = 1.0
+"""Under a cubic centimetre a voxel's width of surface is a third of the volume, and detection itself is unsure."""
+
+ADULT_YEARS = 18
+"""The training data are of adults."""
+
+_MISPLACED = ("registration_doubtful", "alignment_doubtful")
+
+
+def with_flags(findings: Findings, decisions: Iterable[Decision], patient: PatientFacts) -> Findings:
+    """Return the findings with every flag there is reason for; the model's own are among them already.
+
+    Parameters
+    ----------
+    decisions
+        Of the alignment.
+    """
+    flags = list(findings.flags)
+    whole = findings.of(Region.WT)
+    if 0 < whole.volume_ml < SMALL_ML:
+        sentence = f"the whole tumour has {whole.volume_ml:.2f} ml; under {SMALL_ML:g} ml a voxel's width decides"
+        flags.append(Flag(code=FlagCode.SMALL_LESION, sentence=sentence))
+    flags += [
+        Flag(code=FlagCode.POOR_REGISTRATION, sentence=decision.reason)
+        for decision in decisions
+        if decision.code in _MISPLACED
+    ]
+    if patient.age_years is not None and patient.age_years < ADULT_YEARS:
+        sentence = f"the patient is under {ADULT_YEARS}; the model was trained on adults alone"
+        flags.append(Flag(code=FlagCode.UNDER_18, sentence=sentence, closes=True))
+    if patient.operated:
+        sentence = f'the headers tell of an operation ("{patient.operated}"); the model knows no resection cavity'
+        flags.append(Flag(code=FlagCode.AFTER_SURGERY, sentence=sentence))
+    return replace(findings, flags=tuple(flags))
+
+
+def admit(findings: Findings, admitted: Collection[str] = ()) -> Findings:
+    """Return findings that lie above the gate.
+
+    Parameters
+    ----------
+    admitted
+        Codes of flags that shall not withhold a result at this site.
+
+    Raises
+    ------
+    UnsuitableInput
+        `InferenceReason.WITHHELD`, with every sentence that closed the gate.
+    """
+    closed = [flag for flag in findings.flags if flag.closes and flag.code not in admitted]
+    if closed:
+        reasons = "; ".join(f"{flag.sentence} ({flag.code})" for flag in closed)
+        raise UnsuitableInput(InferenceReason.WITHHELD, f"the result is withheld: {reasons}")
+    return findings

@@ -1,0 +1,72 @@
+"""From probabilities on the native grid to labels: thresholds, the brain, hierarchy, islands; all by the manifest."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conversion.decision import Decision
+from conversion.volume import Grid
+from inference.manifest import ModelManifest
+from inference.postprocessing import label_regions, largest_component, without_islands
+from inference.regions import Region
+
+__all__ = ["PREDICTED", "label_study"]
+
+PREDICTED = (Region.WT, Region.TC, Region.ET)
+"""What networks answer, in this order."""
+
+
+def label_study(
+    probabilities: Mapping[Region, NDArray[np.floating]],
+    manifest: ModelManifest,
+    grid: Grid,
+    possible: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.uint8], tuple[Decision, ...]]:
+    """Return the labels, and what was left out with its volume.
+
+    Parameters
+    ----------
+    probabilities
+        Of WT, and where known TC and ET; shape of the grid.
+    possible
+        Where a glioma can be; None for everywhere.
+    """
+    limits = dict(zip(PREDICTED, manifest.thresholds, strict=True))
+    masks = {region: values >= limits[region] for region, values in probabilities.items()}
+    wt, decisions = masks[Region.WT], []
+    if possible is not None:
+        outside_ml = int(np.count_nonzero(wt & ~possible)) * grid.voxel_volume_ml
+        wt = wt & possible
+        if outside_ml:
+            reason = f"{outside_ml:.1f} ml that the network marked outside the brain were left out"
+            decisions.append(Decision(code="outside_brain", subject="WT", reason=reason))
+    kept = without_islands(wt, _least_voxels(wt, manifest, grid))
+    islands_ml = int(np.count_nonzero(wt & ~kept)) * grid.voxel_volume_ml
+    if islands_ml:
+        reason = f"{islands_ml:.1f} ml in small islands were left out"
+        decisions.append(Decision(code="islands", subject="WT", reason=reason))
+    if Region.TC not in masks:
+        return label_regions(kept, None, None), tuple(decisions)
+    core, specks = _without_specks(Region.TC, masks[Region.TC] | masks[Region.ET], manifest.minimum_core_ml, grid)
+    enhancing = masks[Region.ET] & core
+    enhancing, others = _without_specks(Region.ET, enhancing, manifest.minimum_enhancing_ml, grid)
+    return label_regions(kept, core, enhancing), (*decisions, *specks, *others)
+
+
+def _least_voxels(wt: NDArray[np.bool_], manifest: ModelManifest, grid: Grid) -> int:
+    """Return the size under which a component is an island: an absolute and a relative limit."""
+    absolute = manifest.minimum_lesion_ml / grid.voxel_volume_ml
+    return round(max(absolute, manifest.minimum_share * largest_component(wt)))
+
+
+def _without_specks(
+    region: Region, mask: NDArray[np.bool_], minimum_ml: float, grid: Grid
+) -> tuple[NDArray[np.bool_], list[Decision]]:
+    """Return a region of the tumour without specks, which are as often vessels or noise, and what that came to."""
+    kept = without_islands(mask, round(minimum_ml / grid.voxel_volume_ml))
+    speck_ml = int(np.count_nonzero(mask & ~kept)) * grid.voxel_volume_ml
+    if not speck_ml:
+        return kept, []
+    reason = f"{speck_ml:.2f} ml in specks below {minimum_ml:g} ml count as the tumour around them"
+    return kept, [Decision(code="islands", subject=region, reason=reason)]

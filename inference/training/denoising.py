@@ -1,0 +1,116 @@
+"""Samples for the denoising autoencoder: a head at 4 mm, damaged, and what it was before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inference.cases.prepared import PreparedCase
+from inference.novelty import GRID_MM, GRID_SHAPE, centred
+from inference.training.augmentation import augment_intensity
+from inference.training.plan import TrainingPlan
+from inference.training.sampling import Sample
+
+__all__ = ["DenoisingSampler", "reconstruction_loss"]
+
+TURN_DEG = 12.0
+SCALES = (0.9, 1.1)
+SHIFT_VOXELS = 1.5
+LEAVE_OUT = 0.3
+"""Chance that a sequence is not shown and has to be made up from the others."""
+
+MOST_BLOCKS = 3
+BLOCK_VOXELS = (4, 16)
+"""Boxes of 16 to 64 mm that are blanked."""
+
+NOISE = 0.3
+"""Largest standard deviation of noise, in units of the tissue's median."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Small:
+    """A case at 2 mm, so that turning it does not blur what is learned at 4 mm."""
+
+    images: Tensor
+    present: Tensor
+
+
+class DenoisingSampler:
+    """Samples of a plan, each decided by the seed and its number alone; patients are drawn evenly.
+
+    Parameters
+    ----------
+    cases
+        Prepared as cubes of 1 mm.
+    """
+
+    def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan) -> None:
+        self._plan = plan
+        self._cases = [_small(case) for case in cases]
+
+    def sample(self, number: int) -> Sample:
+        """Return a damaged head, the whole one, and which sequences there are, shape (channel,)."""
+        rng = np.random.default_rng([self._plan.seed, number])
+        torch.manual_seed(int(rng.integers(2**62)))
+        case = self._cases[rng.integers(len(self._cases))]
+        whole = augment_intensity(_moved(case.images)) * case.present[:, None, None, None]
+        return _damaged(whole, case.present), whole, case.present
+
+
+def _small(case: PreparedCase) -> _Small:
+    images = F.avg_pool3d(torch.from_numpy(case.images.astype(np.float32)), 2, ceil_mode=True)
+    return _Small(centred(images, [2 * size for size in GRID_SHAPE]), torch.tensor(case.present, dtype=torch.float32))
+
+
+def _moved(images: Tensor) -> Tensor:
+    """Return the head at `GRID_MM`, turned, scaled, shifted a little and mirrored at random."""
+    angles = torch.deg2rad(torch.empty(3).uniform_(-TURN_DEG, TURN_DEG))
+    turn = torch.eye(3)
+    for axis in range(3):
+        first, second = (other for other in range(3) if other != axis)
+        step = torch.eye(3)
+        cosine, sine = torch.cos(angles[axis]), torch.sin(angles[axis])
+        step[first, first], step[first, second], step[second, first], step[second, second] = cosine, -sine, sine, cosine
+        turn = step @ turn
+    turn = turn / torch.empty(1).uniform_(*SCALES)
+    turn[:, 0] *= 1.0 if torch.rand(()) < 0.5 else -1.0
+    size = torch.tensor(images.shape[:0:-1], dtype=torch.float32)
+    turn = turn * size[None, :] / size[:, None]  # in units of half an edge, which differ from axis to axis
+    shift = torch.empty(3, 1).uniform_(-SHIFT_VOXELS, SHIFT_VOXELS) * 4 / size[:, None]
+    grid = F.affine_grid(torch.cat([turn, shift], dim=1)[None], [1, 1, *images.shape[1:]], align_corners=False)
+    return F.avg_pool3d(F.grid_sample(images[None], grid, align_corners=False)[0], round(GRID_MM / 2))
+
+
+def _damaged(whole: Tensor, present: Tensor) -> Tensor:
+    """Return the head with noise, blanked boxes and sequences left out; one sequence always stays."""
+    damaged = whole + torch.randn_like(whole) * float(torch.rand(())) * NOISE * (whole > 0)
+    for _ in range(int(torch.randint(0, MOST_BLOCKS + 1, ()))):
+        box = [_stretch(length) for length in whole.shape[1:]]
+        damaged[:, box[0], box[1], box[2]] = 0
+    shown = (torch.rand(len(present)) >= LEAVE_OUT).float() * present
+    if not bool(shown.any()):
+        shown = present
+    return damaged.clamp(min=0) * shown[:, None, None, None]
+
+
+def _stretch(length: int) -> slice:
+    size = int(torch.randint(BLOCK_VOXELS[0], BLOCK_VOXELS[1] + 1, ()))
+    start = int(torch.randint(0, max(1, length - size), ()))
+    return slice(start, start + size)
+
+
+def reconstruction_loss(made: Tensor, whole: Tensor, present: Tensor) -> Tensor:
+    """Return the mean absolute error over the sequences that there are.
+
+    Parameters
+    ----------
+    made, whole
+        Shape (batch, channel, slice, row, column).
+    present
+        Shape (batch, channel).
+    """
+    by_sequence = (made - whole).abs().mean(dim=(2, 3, 4))
+    return (by_sequence * present).sum() / present.sum().clamp(min=1)

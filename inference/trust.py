@@ -1,0 +1,73 @@
+"""What the model itself can say about an answer: how wide its volumes are, how new the study is, what is doubtful."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conversion.volume import Grid
+from inference.flags import Flag, FlagCode
+from inference.manifest import ModelManifest
+from inference.model_bundle import ModelBundle
+from inference.novelty import NoveltyScale, novelty, overview, reconstruction_errors
+from inference.regions import REGION_LABELS, Region
+from inference.segmentation import Quality
+from inference.uncertainty import doubt_ml, volume_interval
+
+__all__ = ["model_flags", "novelty_of", "volume_intervals"]
+
+
+def volume_intervals(
+    manifest: ModelManifest,
+    labels: NDArray[np.uint8],
+    probabilities: Mapping[Region, NDArray[np.float32]],
+    grid: Grid,
+    possible: NDArray[np.bool_] | None,
+) -> dict[Region, tuple[float, float]]:
+    """Return the interval of each region that the manifest has factors for."""
+    intervals = {}
+    for region, values in probabilities.items():
+        if factors := manifest.volume_intervals.get(region):
+            found = np.count_nonzero(np.isin(labels, list(REGION_LABELS[region]))) * grid.voxel_volume_ml
+            doubtful = doubt_ml(values, possible, grid.voxel_volume_ml)
+            intervals[region] = volume_interval(float(found), doubtful, (factors[0], factors[1]))
+    return intervals
+
+
+def novelty_of(
+    model: ModelBundle, channels: NDArray[np.float32], spacing_mm: Iterable[float], present: Sequence[str]
+) -> float | None:
+    """Return how new a study is to the model, or None where the model has no autoencoder.
+
+    Parameters
+    ----------
+    channels
+        Of the brain alone, normalised, in the order of the manifest.
+    """
+    if model.autoencoder is None or model.manifest.autoencoder is None:
+        return None
+    told = model.manifest.autoencoder
+    seen = overview(channels, tuple(spacing_mm))
+    errors = reconstruction_errors(model.autoencoder, seen, model.manifest.channels, present)
+    scale = NoveltyScale(whole=told.whole, channels={name: tuple(levels) for name, levels in told.channels.items()})
+    return novelty(errors, scale)
+
+
+def model_flags(manifest: ModelManifest, quality: Quality, *, brain_missed: bool) -> tuple[Flag, ...]:
+    """Return what is doubtful about an answer by the limits of the model's manifest."""
+    flags = []
+    told, agreement = manifest.autoencoder, quality.agreement[Region.WT]
+    if brain_missed and told is not None:
+        sentence = "no brain of a believable size and place was found in what looks like a head"
+        flags.append(Flag(code=FlagCode.NOT_A_BRAIN, sentence=sentence, closes=True))
+    elif told is not None and quality.novelty is not None and quality.novelty >= told.flag:
+        sentence = (
+            f"the study is unlike what the model was trained on: novelty {quality.novelty:.1f}, where 95 of 100 stay "
+            f"below 1; wrong contrasts, missing parts or another part of the body look like this"
+        )
+        closes = quality.novelty >= told.gate
+        flags.append(Flag(code=FlagCode.OUT_OF_DISTRIBUTION, sentence=sentence, closes=closes))
+    if quality.looks > 1 and agreement < manifest.agreement_flag:
+        sentence = f"the model's {quality.looks} looks agree by a Dice of {agreement:.2f} only on the whole tumour"
+        flags.append(Flag(code=FlagCode.LOW_AGREEMENT, sentence=sentence, closes=agreement < manifest.agreement_gate))
+    return tuple(flags)

@@ -1,0 +1,54 @@
+"""From probabilities to labels: what is left out, what counts as what surrounds it, and that it is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conversion.volume import Grid
+from inference.labelling import label_study
+from inference.manifest import ModelManifest, read_manifest
+from inference.regions import Label, Region
+from tests.support.detector_model import write_detector
+
+GRID = Grid(shape=(20, 60, 60), affine=np.eye(4), frame_of_reference_uid="1.2.3")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> ModelManifest:
+    return read_manifest(str(write_detector(tmp_path)))[1]
+
+
+@pytest.mark.parametrize(("least_ml", "subjects"), [((0.0, 0.0), []), ((0.1, 0.1), ["TC", "ET"]), ((0.1, 0.0), ["TC"])])
+def test_specks_of_the_core_count_as_what_surrounds_them(
+    tmp_path: Path, least_ml: tuple[float, float], subjects: list[str]
+) -> None:
+    """One speck of enhancement in edema, one in the core; each is 0.02 ml, the true one 0.5 ml."""
+    limits = dict(zip(("minimum_core_ml", "minimum_enhancing_ml"), least_ml, strict=True))
+    manifest = read_manifest(str(write_detector(tmp_path, **limits)))[1]
+    wt, tc, et = (np.zeros(GRID.shape, np.float32) for _ in range(3))
+    wt[2:18, 5:55, 5:55] = 1.0
+    tc[4:16, 10:40, 10:40] = 1.0
+    et[5:15, 15:20, 15:25] = 1.0
+    et[8, 30:34, 30:35] = 1.0
+    tc[8, 48:52, 45:50] = et[8, 48:52, 45:50] = 1.0
+    labels, decisions = label_study({Region.WT: wt, Region.TC: tc, Region.ET: et}, manifest, GRID, None)
+    assert [decision.subject for decision in decisions] == subjects
+    in_edema, in_core = labels[8, 50, 47], labels[8, 32, 32]
+    assert in_edema == (Label.ED if least_ml[0] else Label.ET)
+    assert in_core == (Label.NCR if least_ml[1] else Label.ET)
+    assert (labels == Label.ET).sum() >= 500
+    assert np.array_equal(labels > 0, wt > 0)
+
+
+def test_what_lies_outside_the_brain_is_left_out_and_that_is_said(manifest: ModelManifest) -> None:
+    wt = np.zeros(GRID.shape, np.float32)
+    wt[5:15, 20:40, 20:40] = 1.0
+    brain = np.zeros(GRID.shape, bool)
+    brain[:, :, 30:] = True
+    labels, decisions = label_study({Region.WT: wt}, manifest, GRID, brain)
+    assert np.array_equal(labels > 0, (wt > 0) & brain)
+    assert [(decision.code, decision.subject) for decision in decisions] == [("outside_brain", "WT")]
+    assert decisions[0].reason.startswith("2.0 ml")
+    assert label_study({Region.WT: wt * brain}, manifest, GRID, brain)[1] == ()
+    assert np.array_equal(label_study({Region.WT: wt}, manifest, GRID, None)[0] > 0, wt > 0)
