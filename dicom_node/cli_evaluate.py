@@ -15,10 +15,15 @@ from dicom_node.command import NOTICE, example, one_line_errors
 from dicom_node.settings import read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conversion.sequences import Role
-    from inference.cases.case import CaseSet
+    from inference.cases.case import CaseReference, CaseSet
     from inference.evaluation.intervals import Estimate
     from inference.evaluation.result import CaseResult, Evaluation
+    from inference.segmenter import Segmenter
+
+    Chooser = Callable[[CaseReference], Segmenter]
 
 __all__ = ["evaluate"]
 
@@ -41,6 +46,12 @@ PAGE = "index.html"
     help="A model of `glionode models list`, NAME or NAME/VERSION, or a folder; by default that of the settings.",
 )
 @click.option("--sequences", default="", metavar="LIST", help="What the model may see, such as flair,t1ce.")
+@click.option(
+    "--split",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Split of the training: each patient is answered by the networks that did not see it; others are left out.",
+)
 @click.option("--cases", metavar="N", type=click.IntRange(min=1), help="The first N cases only.")
 @click.option("--only", metavar="ID", multiple=True, help="This case only; may be given again.")
 @click.option(
@@ -54,7 +65,7 @@ def evaluate(
     sequences: str,
     document: Path | None,
     report: Path | None,
-    **chosen: Any,  # noqa: ANN401 - --model, --cases, --only
+    **chosen: Any,  # noqa: ANN401 - --model, --split, --cases, --only
 ) -> None:
     """Evaluate a model on annotated cases.
 
@@ -63,7 +74,9 @@ def evaluate(
     """
     wanted = _roles(sequences)
     _make_room(document, report)
-    found = _run(_chosen(_open(dataset, data), chosen["only"], chosen["cases"]), chosen["model"], wanted)
+    cases = _open(dataset, data)
+    segmenter, cases = _segmenter(chosen["model"], chosen["split"], cases)
+    found = _run(segmenter, _chosen(cases, chosen["only"], chosen["cases"]), wanted)
     written = []
     if document is not None:
         from inference.evaluation.document import evaluation_json  # noqa: PLC0415 - seconds, for torch
@@ -120,17 +133,30 @@ def _chosen(cases: "CaseSet", only: Sequence[str], first: int | None) -> "CaseSe
     return replace(cases, cases=tuple(kept[:first]))
 
 
-def _run(cases: "CaseSet", model: str | None, wanted: "tuple[Role, ...]") -> "Evaluation":
+def _segmenter(model: str | None, split: Path | None, cases: "CaseSet") -> "tuple[Chooser, CaseSet]":
+    """Return what segments each case, and the cases it may be held against."""
     from dicom_node.model_roles import model_folder  # noqa: PLC0415
-    from inference.evaluation.evaluation import evaluate as run  # noqa: PLC0415 - seconds, for torch
-    from inference.model_bundle import load_model  # noqa: PLC0415
+    from inference.model_bundle import load_model  # noqa: PLC0415 - seconds, for torch
     from inference.segmenter import Segmenter  # noqa: PLC0415
 
     settings = read_settings()
     folder = model_folder(settings, model or "")
     bundle = load_model(folder, settings.processing.device, settings.processing.threads)
+    if split is None:
+        segmenter = Segmenter(bundle)
+        return lambda _: segmenter, cases
+    from inference.cases.splits import split_from_json  # noqa: PLC0415
+    from inference.evaluation.held_out import HeldOutSegmenters  # noqa: PLC0415
+
+    segmenters = HeldOutSegmenters(bundle, split_from_json(split.read_text("utf-8"), cases.cases))
+    return segmenters.for_case, segmenters.held_out(cases)
+
+
+def _run(choose: "Chooser", cases: "CaseSet", wanted: "tuple[Role, ...]") -> "Evaluation":
+    from inference.evaluation.evaluation import evaluate as run  # noqa: PLC0415 - seconds, for torch
+
     with _bar(len(cases.cases)) as tell:
-        return run(Segmenter(bundle), cases, wanted, tell)
+        return run(choose, cases, wanted, tell)
 
 
 @contextmanager

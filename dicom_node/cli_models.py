@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dicom_node.cli_model_making import combine, tune
 from dicom_node.command import emit, example, json_option, one_line_errors
 from dicom_node.settings import read_settings
 
@@ -295,3 +296,7 @@ def _database() -> "Database":
     from dicom_node.database import open_database  # noqa: PLC0415
 
     return open_database(read_settings().database_url)
+
+
+models.add_command(combine)
+models.add_command(tune)

@@ -57,6 +57,12 @@ class NetworkManifest:
         In plane for slices, of every axis for a volume.
     weights
         Name of a file in the model's folder.
+    regions
+        Those it has learned; what it answers for others is not heard.
+    fold
+        Of the split it was trained by, held out from it; None where nothing was.
+    thresholds
+        Instead of the model's, for all networks of this input.
     """
 
     name: str
@@ -67,6 +73,9 @@ class NetworkManifest:
     spacing_mm: float
     weights: str
     weights_sha256: str
+    regions: tuple[str, ...] = REGIONS
+    fold: int | None = None
+    thresholds: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used, naming the field."""
@@ -255,6 +264,9 @@ _NETWORK_RULES: _Rules = {
     "spacing_mm": (lambda value: _is_number(value, 0.1) and value <= 20, "a number from 0.1 to 20"),
     "weights": (_matches(_WEIGHTS), "the name of a .safetensors or .onnx file in the folder, without a path,"),
     "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
+    "fold": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number from 0 on, or null,"),
+    "thresholds": (lambda value: value is None or _is_thresholds(value), "a list of three numbers from 0 on, or null,"),
+    "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "all of WT, TC, ET, or WT alone,"),
 }
 
 _AUTOENCODER_RULES: _Rules = {

@@ -1,6 +1,6 @@
 """Runs a model's networks over a stack of axial slices or a volume, and brings together what they say at each look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from inference.evaluation.overlap import count, overlap
 from inference.foreign.network import ForeignNetwork
 from inference.forward import BATCH_SLICES, looks
+from inference.manifest import REGIONS
 from inference.model_bundle import LoadedNetwork, ModelBundle
 from inference.unet import TumourUNet
 
@@ -77,9 +78,13 @@ def _looks(
 ) -> Iterator[NDArray[np.float32]]:
     if isinstance(network.module, TumourUNet | ForeignNetwork):
         ours = isinstance(network.module, TumourUNet)
-        yield from looks(network.module, channels, mirrored=ours, slice_step=slice_step)
+        answers: Iterable[NDArray[np.float32]] = looks(network.module, channels, mirrored=ours, slice_step=slice_step)
     else:
-        yield from _two_looks(model, network, channels)
+        answers = _two_looks(model, network, channels)
+    unknown = [place for place, region in enumerate(REGIONS) if region not in network.manifest.regions]
+    for answer in answers:
+        answer[unknown] = 0
+        yield answer
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from inference.brain_region import BrainFound, find_brain, shows_a_head
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.flags import Flag
 from inference.labelling import PREDICTED, label_study
+from inference.manifest import REGIONS
 from inference.model_bundle import ModelBundle
 from inference.prediction import Prediction, predict
 from inference.preprocessing import normalise_intensity, signal_box
@@ -76,11 +77,12 @@ class Segmenter:
         model = self._chosen(head, brain, spacing_known=spacing_known)
         seen = self._input(model, aligned, brain, spacing_known=spacing_known)
         prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
-        core_known = set(manifest.core_needs) <= set(present)
+        learned = all(set(REGIONS) <= set(network.manifest.regions) for network in model.networks)
+        core_known = learned and set(manifest.core_needs) <= set(present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
         possible = None if brain is None else brain.possible
-        labels, decisions = label_study(native, manifest, aligned.grid, possible)
+        labels, decisions = label_study(native, model.manifest, aligned.grid, possible)
         quality = Quality(
             looks=prediction.looks,
             agreement={region: prediction.agreement[PREDICTED.index(region)] for region in regions},
@@ -97,7 +99,7 @@ class Segmenter:
             },
             model=self.model.identity,
             sequences=present,
-            decisions=(*_declare_missing(manifest.channels, present, core_known=core_known), *decisions),
+            decisions=(*_declare_missing(manifest.channels, present), *_declare_core(core_known, learned), *decisions),
             quality=quality,
             flags=self._flags(head, brain, quality) if spacing_known else (),
         )
@@ -120,7 +122,8 @@ class Segmenter:
         alone = brain is not None or not shows_a_head(head)
         wanted = "volume" if "volume" in kinds and ((stack and alone) or "slices" not in kinds) else "slices"
         networks = tuple(network for network in self.model.networks if network.manifest.input == wanted)
-        return replace(self.model, networks=networks)
+        limits = networks[0].manifest.thresholds or self.model.manifest.thresholds
+        return replace(self.model, networks=networks, manifest=replace(self.model.manifest, thresholds=limits))
 
     def _input(
         self, model: ModelBundle, aligned: AlignedVolumes, brain: BrainFound | None, *, spacing_known: bool
@@ -200,13 +203,17 @@ def _slice_step(grid: Grid, *, spacing_known: bool) -> int:
     return max(1, round(NEIGHBOUR_MM / float(grid.spacing_mm[0]))) if spacing_known else 1
 
 
-def _declare_missing(channels: tuple[str, ...], present: tuple[str, ...], *, core_known: bool) -> list[Decision]:
-    decisions = [
+def _declare_missing(channels: tuple[str, ...], present: tuple[str, ...]) -> list[Decision]:
+    return [
         Decision(code="missing_sequence", subject=name, reason=f"no {name} in the study; the model ran without it")
         for name in channels
         if name not in present
     ]
-    if not core_known:
-        reason = "without T1 after contrast, necrosis and enhancement cannot be told apart: whole tumour only"
-        decisions.append(Decision(code="whole_tumour_only", subject="regions", reason=reason))
-    return decisions
+
+
+def _declare_core(core_known: bool, learned: bool) -> list[Decision]:  # noqa: FBT001 - two facts, one place of use
+    if core_known:
+        return []
+    without = "without T1 after contrast, necrosis and enhancement cannot be told apart"
+    reason = f"{without if learned else 'the networks for such an input learned no more'}: whole tumour only"
+    return [Decision(code="whole_tumour_only", subject="regions", reason=reason)]

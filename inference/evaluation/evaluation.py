@@ -24,7 +24,7 @@ GALLERY = 4
 
 
 def evaluate(
-    segmenter: Segments,
+    segmenter: Segments | Callable[[CaseReference], Segments],
     case_set: CaseSet,
     sequences: Sequence[Role] = (),
     progress: Callable[[CaseResult], None] | None = None,
@@ -34,6 +34,8 @@ def evaluate(
 
     Parameters
     ----------
+    segmenter
+        One for all cases, or what returns the one for each case.
     sequences
         What the model may see; all that there is when empty. A case that lacks one of them is evaluated with what it
         has, and marked.
@@ -49,7 +51,8 @@ def evaluate(
     UnsuitableInput
         When not one case suits the model.
     """
-    run = _Run(segmenter, tuple(sequences))
+    choose = segmenter if callable(segmenter) else lambda _: segmenter
+    run = _Run(choose, tuple(sequences))
     for reference in case_set.cases:
         result = run.add(reference)
         if progress is not None:
@@ -76,8 +79,8 @@ def evaluate(
 class _Run:
     """What is kept while the cases pass by."""
 
-    def __init__(self, segmenter: Segments, sequences: tuple[Role, ...]) -> None:
-        self._segmenter, self._sequences = segmenter, sequences
+    def __init__(self, choose: Callable[[CaseReference], Segments], sequences: tuple[Role, ...]) -> None:
+        self._choose, self._sequences = choose, sequences
         self.cases: list[CaseResult] = []
         self.models: list[ModelIdentity] = []
         self.worst: list[Shown] = []
@@ -97,7 +100,7 @@ class _Run:
             )
             self.cases.append(result)
             return result
-        answer = ask(self._segmenter, case, self._sequences)
+        answer = ask(self._choose(reference), case, self._sequences)
         if answer.segmentation is not None and answer.segmentation.model not in self.models:
             self.models.append(answer.segmentation.model)
         result = judge(case, answer)

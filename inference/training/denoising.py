@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference.cases.prepared import PreparedCase
-from inference.novelty import GRID_MM, GRID_SHAPE, centred
+from inference.errors import InferenceReason, UnreadableCase
+from inference.novelty import GRID_SHAPE, centred
 from inference.training.augmentation import augment_intensity
 from inference.training.plan import TrainingPlan
 from inference.training.sampling import Sample
@@ -61,6 +62,9 @@ class DenoisingSampler:
 
 
 def _small(case: PreparedCase) -> _Small:
+    if case.spacing_mm is None:
+        sentence = f"{case.case_id}: an autoencoder needs volumes of known voxel size"
+        raise UnreadableCase(InferenceReason.UNREADABLE_CASE, sentence)
     images = F.avg_pool3d(torch.from_numpy(case.images.astype(np.float32)), 2, ceil_mode=True)
     return _Small(centred(images, [2 * size for size in GRID_SHAPE]), torch.tensor(case.present, dtype=torch.float32))
 
@@ -80,8 +84,8 @@ def _moved(images: Tensor) -> Tensor:
     size = torch.tensor(images.shape[:0:-1], dtype=torch.float32)
     turn = turn * size[None, :] / size[:, None]  # in units of half an edge, which differ from axis to axis
     shift = torch.empty(3, 1).uniform_(-SHIFT_VOXELS, SHIFT_VOXELS) * 4 / size[:, None]
-    grid = F.affine_grid(torch.cat([turn, shift], dim=1)[None], [1, 1, *images.shape[1:]], align_corners=False)
-    return F.avg_pool3d(F.grid_sample(images[None], grid, align_corners=False)[0], round(GRID_MM / 2))
+    grid = F.affine_grid(torch.cat([turn, shift], dim=1)[None], [1, 1, *GRID_SHAPE], align_corners=False)
+    return F.grid_sample(images[None], grid, align_corners=False)[0]
 
 
 def _damaged(whole: Tensor, present: Tensor) -> Tensor:

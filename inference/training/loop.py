@@ -12,16 +12,20 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from inference.autoencoder import HeadAutoencoder
 from inference.cases.prepared import PreparedCase
 from inference.errors import InferenceReason, UnusableModel
+from inference.training.denoising import DenoisingSampler, reconstruction_loss
 from inference.training.losses import supervised_loss
-from inference.training.plan import TrainingPlan
+from inference.training.plan import RECONSTRUCT, TrainingPlan
 from inference.training.processes import place
 from inference.training.sampling import Batches, Sample, Sampler
 from inference.training.scoring import mean_dice
 from inference.unet import TumourUNet
 
-__all__ = ["Progress", "Trained", "train"]
+__all__ = ["Progress", "Trainable", "Trained", "train"]
+
+Trainable = TumourUNet | HeadAutoencoder
 
 SMOOTHING = 0.98
 """Of the loss that is shown: the mean of about the last fifty steps."""
@@ -63,7 +67,7 @@ class Trained:
         One `Progress` for every step of every process that worked on it.
     """
 
-    network: TumourUNet
+    network: Trainable
     step: int
     dice: float | None
     history: tuple[Progress, ...]
@@ -82,7 +86,7 @@ class _State:
 
 
 def train(  # noqa: PLR0913 - what is trained, on what, and how it is watched
-    network: TumourUNet,
+    network: Trainable,
     cases: Sequence[PreparedCase],
     plan: TrainingPlan,
     folder: Path,
@@ -118,7 +122,7 @@ def train(  # noqa: PLR0913 - what is trained, on what, and how it is watched
 
 class _Training:
     def __init__(
-        self, network: TumourUNet, cases: Sequence[PreparedCase], plan: TrainingPlan, folder: Path, loaders: int
+        self, network: Trainable, cases: Sequence[PreparedCase], plan: TrainingPlan, folder: Path, loaders: int
     ) -> None:
         torch.manual_seed(plan.seed)
         self.network, self.plan = network, plan
@@ -132,7 +136,10 @@ class _Training:
         wrapped = self.processes > 1
         self.module: nn.Module = DistributedDataParallel(network) if wrapped else network
         first = self.state.step * plan.accumulate * self.processes + self.rank
-        batches = Batches(Sampler(cases, plan), plan.batch_size, first, self.processes)
+        reconstructs = plan.task == RECONSTRUCT
+        sampler = DenoisingSampler(cases, plan) if reconstructs else Sampler(cases, plan)
+        self.loss = reconstruction_loss if reconstructs else supervised_loss
+        batches = Batches(sampler, plan.batch_size, first, self.processes)
         self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=loaders))
 
     def run(self, validation: Sequence[PreparedCase], watch: Callable[[Progress], None]) -> Trained:
@@ -164,10 +171,10 @@ class _Training:
         self.optimiser.zero_grad()
         total = 0.0
         for _ in range(self.plan.accumulate):
-            images, regions, annotated = (part.to(self.device) for part in next(self.batches))
+            images, wanted, known = (part.to(self.device) for part in next(self.batches))
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                logits: Tensor = self.module(images)
-            loss = supervised_loss(logits.float(), regions, annotated) / self.plan.accumulate
+                answer: Tensor = self.module(images)
+            loss = self.loss(answer.float(), wanted, known) / self.plan.accumulate
             loss.backward()
             total += float(loss.detach())
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_norm)
@@ -186,6 +193,8 @@ class _Training:
 
     def _validate(self, cases: Sequence[PreparedCase]) -> None:
         state = self.state
+        if not isinstance(self.average, TumourUNet):
+            raise TypeError("an autoencoder finds no tumour to score")
         state.dice = mean_dice(self.average, cases)
         if state.dice > state.best:
             state.best, state.validations_since_best = state.dice, 0

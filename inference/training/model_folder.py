@@ -1,20 +1,34 @@
 """A trained network as a model folder: manifest, weights, card and licence."""
 
 import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
+from torch import nn
 
-from inference.manifest import ModelManifest, NetworkManifest, write_manifest
+from inference.autoencoder import HeadAutoencoder
+from inference.manifest import REGIONS, AutoencoderManifest, ModelManifest, NetworkManifest, write_manifest
+from inference.novelty import NoveltyScale
 from inference.preprocessing import CHANNELS
 from inference.training.plan import TrainingPlan
 from inference.unet import TumourUNet
 
-__all__ = ["write_model"]
+__all__ = ["AUTOENCODER", "AUTOENCODER_WEIGHTS", "WEIGHTS", "write_autoencoder", "write_model"]
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, AUTOENCODER_WEIGHTS, AUTOENCODER = "weights.safetensors", "autoencoder.safetensors", "autoencoder.json"
+
+FLAGGED_FROM = 0.99
+"""Share of held-out studies, thick slices and missing sequences among them, that stay below the flag."""
+
+GATE_FACTOR = 1.5
+"""A study half as new again as the newest of the held-out ones gets no result."""
+
 LICENCE = "CC BY-NC-SA 4.0"
 INTENDED_USE = "Research use only, not a medical device. Untreated glioma of adults."
 THRESHOLDS = (0.5, 0.5, 0.5)
@@ -50,18 +64,23 @@ Mean plain Dice by patient, threshold 0.5, one look.
 """
 
 
-def write_model(folder: Path, network: TumourUNet, plan: TrainingPlan, facts: dict[str, Any]) -> None:
+def write_model(
+    folder: Path,
+    network: TumourUNet,
+    plan: TrainingPlan,
+    facts: dict[str, Any],
+    regions: tuple[str, ...] = REGIONS,
+) -> None:
     """Write the folder that ``glionode models add`` takes; weights are stored as float16.
 
     Parameters
     ----------
     facts
         What `inference.training.run` says of the training.
+    regions
+        Those that the cases were annotated with.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: _stored(tensor) for name, tensor in network.state_dict().items()}
-    content = save(tensors)
-    (folder / WEIGHTS).write_bytes(content)
+    weights_sha256 = _write_weights(folder, network)
     volume = network.dimensions == 3
     name = f"trained-{plan.sha256[:8]}-{facts['fold']}"
     manifest = ModelManifest(
@@ -81,7 +100,8 @@ def write_model(folder: Path, network: TumourUNet, plan: TrainingPlan, facts: di
                 context=network.context,
                 spacing_mm=SPACING_MM,
                 weights=WEIGHTS,
-                weights_sha256=hashlib.sha256(content).hexdigest(),
+                weights_sha256=weights_sha256,
+                regions=regions,
             ),
         ),
         thresholds=THRESHOLDS,
@@ -94,6 +114,35 @@ def write_model(folder: Path, network: TumourUNet, plan: TrainingPlan, facts: di
     )
     write_manifest(folder, manifest)
     (folder / "MODEL_CARD.md").write_text(_card(name, volume=volume, facts=facts), encoding="utf-8")
+
+
+def write_autoencoder(
+    folder: Path, network: HeadAutoencoder, plan: TrainingPlan, scale: NoveltyScale, held_out: Sequence[float]
+) -> None:
+    """Write the folder that ``glionode models combine`` takes for a model's autoencoder.
+
+    Parameters
+    ----------
+    held_out
+        Novelty of the held-out studies, from which the limits follow.
+    """
+    manifest = AutoencoderManifest(
+        settings=plan.network,
+        weights=AUTOENCODER_WEIGHTS,
+        weights_sha256=_write_weights(folder, network, AUTOENCODER_WEIGHTS),
+        whole=tuple(round(level, 5) for level in scale.whole),
+        channels={name: [round(level, 5) for level in levels] for name, levels in scale.channels.items()},
+        flag=round(float(np.quantile(held_out, FLAGGED_FROM)), 3),
+        gate=round(float(np.max(held_out)) * GATE_FACTOR, 3),
+    )
+    (folder / AUTOENCODER).write_text(json.dumps(asdict(manifest), indent=1))
+
+
+def _write_weights(folder: Path, network: nn.Module, name: str = WEIGHTS) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save({key: _stored(tensor) for key, tensor in network.state_dict().items()})
+    (folder / name).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _stored(tensor: torch.Tensor) -> torch.Tensor:

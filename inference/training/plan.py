@@ -6,9 +6,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from inference.autoencoder import HeadAutoencoder
 from inference.unet import TumourUNet
 
-__all__ = ["TrainingPlan"]
+__all__ = ["RECONSTRUCT", "SEGMENT", "TrainingPlan"]
+
+SEGMENT, RECONSTRUCT = "segment", "reconstruct"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +20,10 @@ class TrainingPlan:
 
     Attributes
     ----------
+    task
+        ``segment`` a tumour, or ``reconstruct`` a damaged head.
     network
-        Settings of `inference.unet.TumourUNet`.
+        Settings of `inference.unet.TumourUNet`, or of `inference.autoencoder.HeadAutoencoder`.
     crop
         Slices, rows, columns of a sample; slices count for 3D networks only.
     accumulate
@@ -39,6 +44,7 @@ class TrainingPlan:
         Steps between validations, and how many without a better one end the training; 0 turns either off.
     """
 
+    task: str = SEGMENT
     network: dict[str, Any] = field(
         default_factory=lambda: {"dimensions": 2, "context": 1, "fold": 2, "filters": [32, 64, 128, 192, 256]}
     )
@@ -62,8 +68,14 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before hours are spent on it."""
-        multiple = TumourUNet(**self.network).multiple
-        volume = self.network["dimensions"] == 3
+        if self.task not in (SEGMENT, RECONSTRUCT):
+            message = f"task {self.task!r}: use {SEGMENT} or {RECONSTRUCT}"
+            raise ValueError(message)
+        if self.task == RECONSTRUCT and self.validate_every:
+            message = "an autoencoder is scored when it is trained; leave validate_every at 0"
+            raise ValueError(message)
+        multiple = self.build().multiple
+        volume = self.task == RECONSTRUCT or self.network["dimensions"] == 3
         sizes = self.crop if volume else self.crop[1:]
         if any(size % multiple for size in sizes):
             message = f"crop {self.crop}: this network needs multiples of {multiple}"
@@ -71,6 +83,10 @@ class TrainingPlan:
         if not 0 <= sum(self.source_share.values()) <= 1 + 1e-9:
             message = f"source_share {self.source_share}: shares must add up to 1 or less"
             raise ValueError(message)
+
+    def build(self) -> TumourUNet | HeadAutoencoder:
+        """Return the untrained network."""
+        return HeadAutoencoder(**self.network) if self.task == RECONSTRUCT else TumourUNet(**self.network)
 
     @property
     def sha256(self) -> str:

@@ -1,13 +1,16 @@
-"""Plans to begin with: one for stacks of slices, one for volumes."""
+"""Plans to begin with: one for stacks of slices, one for volumes, one for the autoencoder."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from inference.cases.prepared import Preparation
-from inference.training.plan import TrainingPlan
+from inference.novelty import GRID_SHAPE
+from inference.training.plan import RECONSTRUCT, TrainingPlan
 
-__all__ = ["DIMENSIONS", "PRESETS", "plan_for", "preparation_for"]
+__all__ = ["AUTOENCODER", "DIMENSIONS", "PRESETS", "plan_for", "preparation_for"]
+
+AUTOENCODER = "autoencoder"
 
 # Chosen by what two CPU cores can do in hours; rates and shares are usual ones and were not searched (`--search` does).
 _SLICES: dict[str, Any] = {
@@ -27,11 +30,21 @@ _VOLUME: dict[str, Any] = {
     "drop": (0.25, 0.12, 0.25, 0.06),
 }
 
+_HEADS: dict[str, Any] = {
+    "task": RECONSTRUCT,
+    "network": {"filters": [32, 64, 128], "narrow": 32},
+    "crop": GRID_SHAPE,
+    "batch_size": 8,
+    "steps": 2000,
+    "learning_rate": 2e-3,
+}
+
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "2d": _SLICES | {"network": _SLICES["network"] | {"context": 0}},
         "2.5d": _SLICES,
         "3d": _VOLUME,
+        AUTOENCODER: _HEADS,
     }
 )
 DIMENSIONS = tuple(PRESETS)
@@ -50,10 +63,12 @@ def plan_for(dimensions: str, variant: str = "plain", **changes: Any) -> Trainin
         Fields of `TrainingPlan` that differ from the preset; a ``network`` is merged with the preset's.
     """
     preset = PRESETS[dimensions]
-    network = preset["network"] | {"variant": variant} | changes.pop("network", {})
+    shape = {} if dimensions == AUTOENCODER else {"variant": variant}
+    network = preset["network"] | shape | changes.pop("network", {})
     return TrainingPlan(**{**preset, **changes, "network": network})
 
 
 def preparation_for(plan: TrainingPlan, *, n4: bool = False) -> Preparation:
     """Return how cases have to be prepared for a plan: 1 mm in plane, for volumes along every axis."""
-    return Preparation(spacing_mm=1.0, cubes=plan.network["dimensions"] == 3, n4=n4)
+    cubes = plan.task == RECONSTRUCT or plan.network["dimensions"] == 3
+    return Preparation(spacing_mm=1.0, cubes=cubes, n4=n4)

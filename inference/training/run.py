@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from inference.autoencoder import HeadAutoencoder
 from inference.cases.prepared import PreparedCase, PreparedSet
 from inference.cases.splits import Split, split_to_json
 from inference.errors import InferenceReason, UnreadableCase
+from inference.manifest import REGIONS
 from inference.regions import Region
-from inference.training.loop import Progress, train
-from inference.training.model_folder import write_model
+from inference.training.loop import Progress, Trained, train
+from inference.training.model_folder import write_autoencoder, write_model
+from inference.training.novelty_levels import held_out_novelty, novelty_scale
 from inference.training.plan import TrainingPlan
 from inference.training.processes import place
 from inference.training.scoring import case_dice
-from inference.unet import TumourUNet
 
 __all__ = ["RunReport", "TrainingTask", "run_training"]
 
@@ -54,7 +56,7 @@ class RunReport:
     Attributes
     ----------
     model
-        Folder that ``glionode models add`` takes.
+        Folder that ``glionode models add`` takes; of an autoencoder, that ``glionode models combine`` takes.
     held_out
         Dice by region for each held-out case, in order of their names.
     mean
@@ -87,21 +89,51 @@ def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda 
     (task.out / "plan.json").write_text(json.dumps(asdict(task.plan), indent=1))
     (task.out / "split.json").write_text(split_to_json(task.split))
     torch.manual_seed(task.plan.seed)
-    network = TumourUNet(**task.plan.network).to(task.device)
+    network = task.plan.build().to(task.device)
     validation = held_out if task.plan.validate_every else ()
     trained = train(network, learning, task.plan, task.out, validation=validation, loaders=task.loaders, watch=watch)
-    scores = {case.case_id: case_dice(trained.network, case) for case in held_out}
-    report = RunReport(
-        model=task.out / "model",
-        steps=trained.step,
-        hours=sum(progress.step_s for progress in trained.history) / 3600,
-        held_out=scores,
-        mean=_means(held_out, scores),
-    )
+    return _reported(task, trained, learning, held_out)
+
+
+def _reported(
+    task: TrainingTask, trained: Trained, learning: Sequence[PreparedCase], held_out: Sequence[PreparedCase]
+) -> RunReport:
+    """Score the held-out patients, and write the outcome where this is the first process."""
+    network, hours = trained.network, sum(progress.step_s for progress in trained.history) / 3600
+    if isinstance(network, HeadAutoencoder):
+        return _autoencoder_reported(task, trained, learning, held_out)
+    scores = {case.case_id: case_dice(network, case) for case in held_out}
+    means = _means(held_out, scores)
+    report = RunReport(model=task.out / "model", steps=trained.step, hours=hours, held_out=scores, mean=means)
     if place()[0] == 0:
         facts = _facts(task, learning, report)
-        write_model(report.model, trained.network, task.plan, facts)
+        regions = REGIONS if any(all(case.annotated) for case in learning) else REGIONS[:1]
+        write_model(report.model, network, task.plan, facts, regions)
         (task.out / "report.json").write_text(json.dumps(facts, indent=1))
+    return report
+
+
+def _autoencoder_reported(
+    task: TrainingTask, trained: Trained, learning: Sequence[PreparedCase], held_out: Sequence[PreparedCase]
+) -> RunReport:
+    network = trained.network
+    if not isinstance(network, HeadAutoencoder):
+        raise TypeError("an autoencoder is needed")
+    if not held_out:
+        raise UnreadableCase(InferenceReason.NO_CASES, "an autoencoder needs held-out patients for its levels")
+    scale = novelty_scale(network, held_out)
+    scores = held_out_novelty(network, held_out, scale)
+    hours = sum(progress.step_s for progress in trained.history) / 3600
+    report = RunReport(
+        model=task.out / "autoencoder",
+        steps=trained.step,
+        hours=hours,
+        held_out={},
+        mean={"novelty": float(np.mean(scores))},
+    )
+    if place()[0] == 0:
+        write_autoencoder(report.model, network, task.plan, scale, scores)
+        (task.out / "report.json").write_text(json.dumps(_facts(task, learning, report), indent=1))
     return report
 
 

@@ -1,6 +1,7 @@
 """Endless training samples; sample k depends on the seed and on k alone, whichever process makes it."""
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from inference.training.augmentation import (
 from inference.training.plan import TrainingPlan
 from inference.training.windows import FURTHEST_NEIGHBOUR, Window, slice_window, volume_window
 
-__all__ = ["Batches", "Sample", "Sampler"]
+__all__ = ["Batches", "MakesSamples", "Sample", "Sampler"]
 
 Sample = tuple[Tensor, Tensor, Tensor]
 """Images (channel, slice, row, column), regions likewise, and which regions were annotated, shape (region,)."""
@@ -71,6 +72,13 @@ class Sampler:
         return slice_window(case, middle, context, self._plan.crop[1:], int(rng.integers(1, furthest + 1)))
 
 
+class MakesSamples(Protocol):
+    """Whatever makes a sample of its number, and the same one every time."""
+
+    def sample(self, number: int) -> Sample:
+        """Return one sample by its number."""
+
+
 class Batches(IterableDataset[Sample]):
     """Batches without end: batch k holds the samples from k times the batch size on.
 
@@ -84,7 +92,7 @@ class Batches(IterableDataset[Sample]):
         Distance of the numbers, so that several trainers take turns.
     """
 
-    def __init__(self, sampler: Sampler, batch_size: int, first: int = 0, every: int = 1) -> None:
+    def __init__(self, sampler: MakesSamples, batch_size: int, first: int = 0, every: int = 1) -> None:
         self._sampler, self._size, self._first, self._every = sampler, batch_size, first, every
 
     def __iter__(self) -> Iterator[Sample]:

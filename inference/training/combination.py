@@ -1,0 +1,121 @@
+"""Several trainings as one model: the networks of all folds, and an autoencoder, in one folder."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from inference.errors import InferenceReason, UnusableModel
+from inference.integrity import read_weights
+from inference.manifest import AutoencoderManifest, ModelManifest, NetworkManifest, read_manifest, write_manifest
+from inference.training.model_folder import AUTOENCODER
+
+__all__ = ["combine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A training's outcome."""
+
+    folder: Path
+    manifest: ModelManifest
+    facts: dict[str, Any]
+
+    @property
+    def network(self) -> NetworkManifest:
+        return self.manifest.networks[0]
+
+
+def combine(runs: Sequence[Path], out: Path, *, name: str, version: str, autoencoder: Path | None = None) -> Path:
+    """Put the networks of several trainings into one model folder; nothing is tuned yet.
+
+    Parameters
+    ----------
+    runs
+        Folders that `inference.training.run` wrote; networks of equal input become one ensemble and have to be of one
+        split, else a patient held out from one would have been seen by another.
+    out
+        Is made; must not exist.
+    autoencoder
+        Folder of the training of an autoencoder.
+
+    Returns
+    -------
+    pathlib.Path
+        `out`.
+
+    Raises
+    ------
+    UnusableModel
+        When a run has no model, or the runs do not go together.
+    FileExistsError
+        When `out` exists.
+    """
+    found = [_read(folder) for folder in runs]
+    for kind in {run.network.input for run in found}:
+        _check_together([run for run in found if run.network.input == kind])
+    out.mkdir(parents=True)
+    networks = []
+    for run in found:
+        weights = f"{_name(run)}.safetensors"
+        read_weights(run.folder / "model", run.manifest.name, run.network)
+        shutil.copyfile(run.folder / "model" / run.network.weights, out / weights)
+        networks.append(replace(run.network, name=_name(run), weights=weights, fold=int(run.facts["fold"])))
+    manifest = replace(
+        found[0].manifest,
+        name=name,
+        version=version,
+        networks=tuple(networks),
+        autoencoder=None if autoencoder is None else _copied_autoencoder(autoencoder, out),
+        training_data="; ".join(dict.fromkeys(run.manifest.training_data for run in found)),
+        metrics={"trainings": {_name(run): run.facts for run in found}},
+    )
+    write_manifest(out, manifest)
+    return out
+
+
+def _name(run: _Run) -> str:
+    return f"{run.network.input}-{run.facts['fold']}"
+
+
+def _read(folder: Path) -> _Run:
+    manifest = read_manifest(str(folder / "model"))[1]
+    try:
+        facts = json.loads((folder / "report.json").read_text("utf-8"))
+        return _Run(folder=folder, manifest=manifest, facts={"fold": int(facts["fold"]), **facts})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sentence = (
+            f"{folder}: no report.json of a finished training; give the folders that `glionode train --out` wrote"
+        )
+        raise UnusableModel(InferenceReason.MODEL_MISSING, sentence) from error
+
+
+def _check_together(runs: Sequence[_Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.facts["split_sha256"] != first.facts["split_sha256"]:
+            sentence = (
+                f"{run.folder} and {first.folder} were trained by different splits; their folds do not go together"
+            )
+            raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
+        if run.network.regions != first.network.regions or run.network.spacing_mm != first.network.spacing_mm:
+            sentence = f"{run.folder} and {first.folder} learned different regions or voxel sizes"
+            raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
+    if len({run.facts["fold"] for run in runs}) < len(runs):
+        sentence = f"two of the {len(runs)} trainings over {first.network.input} held out the same fold"
+        raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
+
+
+def _copied_autoencoder(run: Path, out: Path) -> AutoencoderManifest:
+    folder = run / "autoencoder"
+    try:
+        content = json.loads((folder / AUTOENCODER).read_text("utf-8"))
+        manifest = AutoencoderManifest(**content | {"whole": tuple(content["whole"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sentence = f"{run}: no autoencoder of a finished training (`glionode train --network autoencoder`)"
+        raise UnusableModel(InferenceReason.MODEL_MISSING, sentence) from error
+    read_weights(folder, "autoencoder", manifest)
+    shutil.copyfile(folder / manifest.weights, out / manifest.weights)
+    return manifest

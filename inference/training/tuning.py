@@ -1,0 +1,228 @@
+"""What follows a training: thresholds, smallest parts, intervals and limits, chosen on held-out patients alone.
+
+Each patient is answered by the networks that did not see it. What is chosen on these answers is stated in the manifest;
+the figures beside it are of thresholds chosen without the fold they are counted on.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conversion.sequences import Role
+from conversion.volume import Grid
+from inference.cases.case import AnnotatedCase, CaseReference, CaseSet
+from inference.evaluation.held_out import HeldOutSegmenters
+from inference.evaluation.judging import ask
+from inference.evaluation.overlap import count, overlap
+from inference.labelling import PREDICTED, label_study
+from inference.manifest import ModelManifest
+from inference.regions import REGION_LABELS, Region
+from inference.segmentation import Segmentation
+from inference.uncertainty import doubt_ml, interval_factors
+
+__all__ = ["HeldOutAnswer", "answers_of", "tune"]
+
+THRESHOLDS = tuple(round(0.3 + 0.05 * step, 2) for step in range(9))
+SHARES = (0.0, 0.02, 0.05, 0.1)
+LESIONS_ML = (0.0, 0.1, 0.3)
+PARTS_ML = (0.0, 0.05, 0.1, 0.25, 0.5)
+"""Smallest islands and parts that are tried; larger ones would lose true satellites."""
+
+SHOWN = 0.05
+"""Probability below which no candidate threshold lies, so that a case is kept as the box of what is above."""
+
+AGREEMENT_FLAGGED, AGREEMENT_REFUSED = 0.1, 0.5
+"""The tenth of held-out patients whose looks agree least are flagged; what agrees half as well is withheld."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOutAnswer:
+    """What networks that did not see a patient say of it, cut to where anything is said or drawn.
+
+    Attributes
+    ----------
+    kind
+        ``slices`` or ``volume``: which networks answered.
+    grid
+        Of the box; its voxel size counts, its place does not.
+    doubts_ml
+        By region, over the whole study; empty where the voxel size is unknown.
+    """
+
+    patient: str
+    fold: int
+    kind: str
+    grid: Grid
+    probabilities: Mapping[Region, NDArray[np.float16]]
+    reference: Mapping[Region, NDArray[np.bool_]]
+    doubts_ml: Mapping[Region, float]
+    agreement: float
+
+
+def answers_of(
+    segmenters: HeldOutSegmenters,
+    case_set: CaseSet,
+    sequences: Sequence[Role] = (),
+    progress: Callable[[Sequence[CaseReference]], Iterable[CaseReference]] = iter,
+) -> Iterator[HeldOutAnswer]:
+    """Yield the held-out answers over a set; a case without an answer has nothing to tune by and is left out.
+
+    Parameters
+    ----------
+    sequences
+        What the networks may see; all when empty.
+    """
+    for reference in progress(segmenters.held_out(case_set).cases):
+        segmenter, case = segmenters.for_case(reference), reference.read()
+        found, fold = ask(segmenter, case, sequences).segmentation, segmenters.fold_of(reference.patient)
+        if found is not None and fold is not None:
+            yield _cut(case, found, fold, "volume" if case.spacing_known else "slices")
+
+
+def _cut(case: AnnotatedCase, found: Segmentation, fold: int, kind: str) -> HeldOutAnswer:
+    regions = [region for region in PREDICTED if region in case.regions and region in found.probabilities]
+    shown = np.asarray(found.probabilities[Region.WT] > SHOWN)
+    for region in regions:
+        shown = shown | case.regions[region] | (found.probabilities[region] > SHOWN)
+    box = tuple(_extent(shown, axis) for axis in range(3))
+    grid, voxel_ml = case.volumes.grid, case.volumes.grid.voxel_volume_ml
+    shape = tuple(one.stop - one.start for one in box)
+    probabilities = {region: found.probabilities[region].astype(np.float32) for region in regions}
+    return HeldOutAnswer(
+        patient=case.patient,
+        fold=fold,
+        kind=kind,
+        grid=Grid(
+            shape=(shape[0], shape[1], shape[2]), affine=grid.affine, frame_of_reference_uid=grid.frame_of_reference_uid
+        ),
+        probabilities={region: found.probabilities[region][box].copy() for region in regions},
+        reference={region: case.regions[region][box].copy() for region in regions},
+        doubts_ml={region: doubt_ml(values, None, voxel_ml) for region, values in probabilities.items()}
+        if case.spacing_known
+        else {},
+        agreement=found.quality.agreement[Region.WT],
+    )
+
+
+def _extent(shown: NDArray[np.bool_], axis: int) -> slice:
+    places = np.flatnonzero(shown.any(axis=tuple(other for other in range(3) if other != axis)))
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1)
+
+
+def tune(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
+    """Return the manifest with what these answers do best with, by mean Dice over patients."""
+    judge = _Judge()
+    chosen = _tuned(judge, manifest, answers)
+    kinds = {answer.kind for answer in answers}
+    metrics = {f"cross-validated {kind}": _cross_validated(judge, manifest, answers, kind) for kind in sorted(kinds)}
+    flag = float(np.quantile([answer.agreement for answer in answers], AGREEMENT_FLAGGED))
+    return replace(
+        chosen,
+        volume_intervals=_intervals(chosen, [answer for answer in answers if answer.doubts_ml]),
+        agreement_flag=round(flag, 3),
+        agreement_gate=round(flag * AGREEMENT_REFUSED, 3),
+        metrics={**manifest.metrics, **metrics},
+    )
+
+
+class _Judge:
+    """Dice of an answer under a manifest's settings, worked out once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], dict[Region, float]] = {}
+
+    def mean(self, manifest: ModelManifest, answers: Sequence[HeldOutAnswer], region: Region) -> float:
+        """Return the mean over the patients for whom experts drew the region."""
+        return float(np.mean([self.dice(manifest, one)[region] for one in answers if region in one.reference]))
+
+    def dice(self, manifest: ModelManifest, answer: HeldOutAnswer) -> dict[Region, float]:
+        """Return the Dice of every region that experts drew."""
+        minima = (manifest.minimum_share, manifest.minimum_lesion_ml)
+        inner = (manifest.minimum_core_ml, manifest.minimum_enhancing_ml)
+        key = (answer.patient, answer.kind, _limits(manifest, answer.kind), minima, inner)
+        if key not in self._known:
+            masks = _masks(manifest, answer)
+            self._known[key] = {
+                region: overlap(count(masks[region], drawn)).dice for region, drawn in answer.reference.items()
+            }
+        return self._known[key]
+
+
+def _tuned(judge: _Judge, manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
+    """Choose one setting after the other, each with those before it as chosen."""
+
+    def best(candidates: Sequence[ModelManifest], group: Sequence[HeldOutAnswer], region: Region) -> ModelManifest:
+        scores = [judge.mean(candidate, group, region) for candidate in candidates]
+        return candidates[int(np.argmax(np.round(scores, 4)))]
+
+    for kind in sorted({answer.kind for answer in answers}):
+        group = [answer for answer in answers if answer.kind == kind]
+        for place, region in enumerate(PREDICTED):
+            if any(region in answer.reference for answer in group):
+                candidates = [_with_threshold(manifest, kind, place, limit) for limit in THRESHOLDS]
+                manifest = best(candidates, group, region)
+    lesions = [
+        replace(manifest, minimum_share=share, minimum_lesion_ml=least) for share in SHARES for least in LESIONS_ML
+    ]
+    manifest = best(lesions, answers, Region.WT)
+    if any(Region.ET in answer.reference for answer in answers):
+        manifest = best([replace(manifest, minimum_core_ml=least) for least in PARTS_ML], answers, Region.TC)
+        manifest = best([replace(manifest, minimum_enhancing_ml=least) for least in PARTS_ML], answers, Region.ET)
+    return manifest
+
+
+def _with_threshold(manifest: ModelManifest, kind: str, place: int, limit: float) -> ModelManifest:
+    networks = []
+    for network in manifest.networks:
+        limits = list(network.thresholds or manifest.thresholds)
+        limits[place] = limit
+        changed = replace(network, thresholds=(limits[0], limits[1], limits[2]))
+        networks.append(changed if network.input == kind else network)
+    return replace(manifest, networks=tuple(networks))
+
+
+def _limits(manifest: ModelManifest, kind: str) -> tuple[float, float, float]:
+    network = next((one for one in manifest.networks if one.input == kind), manifest.networks[0])
+    return network.thresholds or manifest.thresholds
+
+
+def _masks(manifest: ModelManifest, answer: HeldOutAnswer) -> dict[Region, NDArray[np.bool_]]:
+    settings = replace(manifest, thresholds=_limits(manifest, answer.kind))
+    labels, _ = label_study(answer.probabilities, settings, answer.grid, None)
+    return {region: np.isin(labels, list(REGION_LABELS[region])) for region in answer.reference}
+
+
+def _cross_validated(
+    judge: _Judge, manifest: ModelManifest, answers: Sequence[HeldOutAnswer], kind: str
+) -> dict[str, float]:
+    """Return mean Dice by region, each fold with what the others chose."""
+    values: dict[str, list[float]] = {}
+    for fold in sorted({answer.fold for answer in answers}):
+        others = [answer for answer in answers if answer.fold != fold] or list(answers)
+        chosen = _tuned(judge, manifest, others)
+        for answer in (one for one in answers if one.fold == fold and one.kind == kind):
+            for region, dice in judge.dice(chosen, answer).items():
+                values.setdefault(f"{region} mean Dice", []).append(dice)
+    return {name: round(float(np.mean(group)), 4) for name, group in values.items()}
+
+
+def _intervals(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> dict[str, list[float]]:
+    masks = [_masks(manifest, answer) for answer in answers]
+    intervals = {}
+    for region in PREDICTED:
+        known = [(answer, mask[region]) for answer, mask in zip(answers, masks, strict=True) if region in mask]
+        found = [_volume(mask, answer) for answer, mask in known]
+        truths = [_volume(answer.reference[region], answer) for answer, _ in known]
+        doubts = [answer.doubts_ml[region] for answer, _ in known]
+        try:
+            low, high = interval_factors(found, doubts, truths)
+        except ValueError:  # too few patients: better none than one that does not hold
+            continue
+        intervals[str(region)] = [round(low, 4), round(high, 4)]
+    return intervals
+
+
+def _volume(mask: NDArray[np.bool_], answer: HeldOutAnswer) -> float:
+    return int(np.count_nonzero(mask)) * answer.grid.voxel_volume_ml
