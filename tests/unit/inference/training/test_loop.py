@@ -9,11 +9,11 @@ from torch import nn
 
 from inference.cases.prepared import PreparedCase
 from inference.errors import UnusableModel
-from inference.training.loop import Progress, train
+from inference.novelty import GRID_SHAPE
+from inference.training.loop import Progress, Trainable, train
 from inference.training.losses import supervised_loss
-from inference.training.plan import TrainingPlan
+from inference.training.plan import RECONSTRUCT, TrainingPlan
 from inference.training.sampling import Sampler
-from inference.unet import TumourUNet
 from tests.support.training_cases import SMALL_NETWORKS, training_case
 
 
@@ -28,9 +28,9 @@ def _plan(network: str = "2.5D", **changes: Any) -> TrainingPlan:  # noqa: ANN40
     return TrainingPlan(**{"network": SMALL_NETWORKS[network], "crop": crop, **usual, **changes})
 
 
-def _network(plan: TrainingPlan, seed: int = 4) -> TumourUNet:
+def _network(plan: TrainingPlan, seed: int = 4) -> Trainable:
     torch.manual_seed(seed)
-    return TumourUNet(**plan.network)
+    return plan.build()
 
 
 def _equal(first: nn.Module, second: nn.Module) -> bool:
@@ -64,6 +64,26 @@ def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(
     assert resumed.dice == whole.dice
     assert not _equal(whole.network, _network(plan))
     assert not _equal(whole.network, network), "the average lags behind the last weights"
+
+
+def test_an_autoencoder_is_trained_by_the_same_loop_and_resumes_alike(
+    tmp_path: Path, cases: list[PreparedCase]
+) -> None:
+    small = {"network": {"filters": [4, 8], "narrow": 4}, "crop": GRID_SHAPE, "steps": 8, "learning_rate": 1e-2}
+    plan = TrainingPlan(task=RECONSTRUCT, batch_size=2, warm_up=2, checkpoint_every=2, **small)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = train(_network(plan), cases[2:], plan, tmp_path / "whole")
+
+    def stop_after_five(progress: Progress) -> None:
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(_network(plan), cases[2:], plan, tmp_path / "parts", watch=stop_after_five)
+    resumed = train(_network(plan, seed=9), cases[2:], plan, tmp_path / "parts")
+    assert _equal(resumed.network, whole.network)
+    assert whole.history[-1].loss < whole.history[0].loss
 
 
 def test_a_finished_training_is_not_continued(tmp_path: Path, cases: list[PreparedCase]) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from inference.training.plan import TrainingPlan
 
+HEADS = {"filters": [4, 8], "narrow": 4}
+
 
 def test_the_rate_rises_and_falls() -> None:
     plan = TrainingPlan(steps=1000, warm_up=100)
@@ -35,6 +37,9 @@ def test_the_rate_rises_and_falls() -> None:
         ),
         ({"network": {"dimensions": 2, "filters": [4, 8]}}, "three levels"),
         ({"source_share": {"lgg": 0.7, "brats": 0.5}}, "add up to 1 or less"),
+        ({"task": "classify"}, "task 'classify': use segment or reconstruct"),
+        ({"task": "reconstruct", "network": HEADS, "crop": (40, 48, 42)}, "multiples of 4"),
+        ({"task": "reconstruct", "network": HEADS, "crop": (40, 48, 40), "validate_every": 5}, "leave validate_every"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(change: dict[str, Any], sentence: str) -> None:
@@ -47,6 +52,10 @@ def test_every_setting_counts_in_the_hash() -> None:
     assert plan.sha256 == TrainingPlan().sha256
     changes: dict[str, Any] = {"crop": (1, 192, 192), "drop": (0, 0, 0, 0), "source_share": {"lgg": 0.5}}
     changes["network"] = plan.network | {"variant": "residual"}
+    heads = TrainingPlan(task="reconstruct", network=HEADS, crop=(40, 48, 40))
+    assert heads.sha256 != TrainingPlan(network=plan.network, crop=(40, 64, 64)).sha256
     for name, value in asdict(plan).items():
+        if name == "task":
+            continue
         other = TrainingPlan(**{name: changes.get(name, value + 1 if isinstance(value, (int, float)) else value)})
         assert other.sha256 != plan.sha256, name

@@ -13,7 +13,7 @@ from inference.regions import Region
 from inference.training.ablation import SUBSETS, ablate, ablation_table
 from inference.training.loop import Progress
 from inference.training.plan import TrainingPlan
-from inference.training.presets import DIMENSIONS, plan_for, preparation_for
+from inference.training.presets import AUTOENCODER, DIMENSIONS, plan_for, preparation_for
 from inference.training.run import TrainingTask
 from inference.training.search import search
 from inference.training.tracking import tracked
@@ -96,6 +96,9 @@ def test_curves_are_written_where_they_are_wanted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
 def test_presets_are_plans_that_can_be_changed(dimensions: str) -> None:
+    if dimensions == AUTOENCODER:
+        assert plan_for(dimensions, network={"narrow": 8}, steps=3).network["narrow"] == 8
+        return
     assert plan_for(dimensions).network["variant"] == "plain"
     plan = plan_for(dimensions, "residual", steps=7, network={"filters": [8, 8, 8, 8]})
     assert plan.steps == 7

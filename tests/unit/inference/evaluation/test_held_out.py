@@ -1,0 +1,77 @@
+"""Each patient is answered by the networks that never saw it, and who was seen by all is left out with that reason."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference.cases.brats import open_brats
+from inference.cases.case import CaseSet
+from inference.cases.splits import Split
+from inference.errors import UnreadableCase, UnusableModel
+from inference.evaluation.evaluation import evaluate
+from inference.evaluation.held_out import HeldOutSegmenters
+from inference.model_bundle import ModelBundle, load_model
+from tests.support.case_sets import write_brats
+from tests.support.detector_model import write_detector
+
+SPLIT = Split(folds=(("Brats18_A_1",), ("Brats18_B_1",), ("Brats18_C_1",)), always_training=("Brats18_D_1",), seed=1)
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> CaseSet:
+    for letter in "ABCD":
+        write_brats(tmp_path / "set", f"Brats18_{letter}_1")
+    return open_brats(tmp_path / "set")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelBundle:
+    """Return a model of two networks, one of fold 0 and one of fold 1, that differ in what they call whole tumour."""
+    one = load_model(str(write_detector(tmp_path / "one")), "cpu", threads=1)
+    two = load_model(str(write_detector(tmp_path / "two", seen=("T1", "T1CE", "T1"))), "cpu", threads=1)
+    networks = [
+        replace(bundle.networks[0], manifest=replace(bundle.networks[0].manifest, fold=fold))
+        for fold, bundle in enumerate((one, two))
+    ]
+    return replace(one, networks=tuple(networks))
+
+
+def test_each_patient_has_the_networks_of_its_fold(model: ModelBundle, cases: CaseSet) -> None:
+    held_out = HeldOutSegmenters(model, SPLIT)
+    for case, fold in zip(cases.cases[:2], (0, 1), strict=True):
+        assert held_out.fold_of(case.patient) == fold
+        networks = held_out.for_case(case).model.networks
+        assert [network.manifest.fold for network in networks] == [fold]
+        assert networks[0].module is model.networks[fold].module
+
+
+def test_who_was_seen_by_all_is_left_out_and_said(model: ModelBundle, cases: CaseSet) -> None:
+    """Fold 2 has no network in this model, and patient D was always trained on."""
+    kept = HeldOutSegmenters(model, SPLIT).held_out(cases)
+    assert [case.case_id for case in kept.cases] == ["Brats18_A_1", "Brats18_B_1"]
+    skipped = [(item.name, item.reason) for item in kept.skipped]
+    assert skipped == [(f"Brats18_{x}_1", "every network may have seen this patient") for x in "CD"]
+    with pytest.raises(UnreadableCase, match="held out from no network"):
+        HeldOutSegmenters(model, SPLIT).for_case(cases.cases[3])
+
+
+def test_an_evaluation_takes_the_networks_case_by_case(model: ModelBundle, cases: CaseSet) -> None:
+    held_out = HeldOutSegmenters(model, SPLIT)
+    found = evaluate(held_out.for_case, held_out.held_out(cases))
+    both = [
+        evaluate(held_out.for_case(case), replace(cases, cases=(case,), skipped=())).cases[0]
+        for case in cases.cases[:2]
+    ]
+    assert [case.dice for case in found.cases] == [case.dice for case in both]
+    assert len(found.skipped) == 2
+
+
+def test_a_model_that_names_no_fold_is_refused(tmp_path: Path, cases: CaseSet) -> None:
+    plain = load_model(str(write_detector(tmp_path / "plain")), "cpu", threads=1)
+    with pytest.raises(UnusableModel, match="none of its networks says which fold"):
+        HeldOutSegmenters(plain, SPLIT)
+    folded = replace(plain.networks[0], manifest=replace(plain.networks[0].manifest, fold=0))
+    strangers = replace(SPLIT, folds=(("x",), ("y",), ("z",)))
+    with pytest.raises(UnreadableCase, match="none of these cases"):
+        HeldOutSegmenters(replace(plain, networks=(folded,)), strangers).held_out(cases)
