@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _LAYOUTS = ("lgg", "brats", "msd", "dicom")
-_DIMENSIONS = ("2d", "2.5d", "3d", "autoencoder")
+_DIMENSIONS = ("2d", "2.5d", "views", "3d", "autoencoder")
 _VARIANTS = ("plain", "residual", "attention")
 _FOLDS = 5
 

@@ -11,14 +11,25 @@ from torch.nn import functional as F
 from inference.foreign.network import ForeignNetwork
 from inference.unet import TumourUNet
 
-__all__ = ["BATCH_SLICES", "forward_probabilities", "looks"]
+__all__ = ["BATCH_SLICES", "VIEW_AXES", "VIEW_STEP", "forward_probabilities", "looks"]
+
+VIEW_AXES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
+"""Axial, coronal, sagittal: which axis of (slice, row, column) becomes the slice, the row and the column."""
+
+VIEW_STEP = 2
+"""Distance in mm of the neighbours of a slice of a volume: half an enhancing rim."""
 
 BATCH_SLICES = 8
 """Slices in one forward pass: more gains nothing on two CPU cores and costs memory."""
 
 
 def forward_probabilities(
-    network: TumourUNet | ForeignNetwork, images: NDArray[np.floating], *, mirrored: bool = False, slice_step: int = 1
+    network: TumourUNet | ForeignNetwork,
+    images: NDArray[np.floating],
+    *,
+    mirrored: bool = False,
+    slice_step: int = 1,
+    views: int = 1,
 ) -> NDArray[np.float32]:
     """Return the probability of each region in every voxel, the mean of the looks that `looks` takes.
 
@@ -27,14 +38,19 @@ def forward_probabilities(
     numpy.ndarray
         Shape (region, slice, row, column).
     """
-    found = list(looks(network, images, mirrored=mirrored, slice_step=slice_step))
+    found = list(looks(network, images, mirrored=mirrored, slice_step=slice_step, views=views))
     return np.asarray(sum(found[1:], start=found[0]) / np.float32(len(found)))
 
 
 def looks(
-    network: TumourUNet | ForeignNetwork, images: NDArray[np.floating], *, mirrored: bool = False, slice_step: int = 1
+    network: TumourUNet | ForeignNetwork,
+    images: NDArray[np.floating],
+    *,
+    mirrored: bool = False,
+    slice_step: int = 1,
+    views: int = 1,
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield what a network says each time it looks: at the images, and at their mirror image.
+    """Yield what a network says each time it looks: along each axis, or at the images and at their mirror image.
 
     Parameters
     ----------
@@ -46,6 +62,8 @@ def looks(
         Whether it looks a second time, left for right; the answer is mirrored back.
     slice_step
         Distance of the neighbours that a 2.5D network sees, in slices.
+    views
+        1: slices as they come. 3: along each axis of a volume, axial, coronal, sagittal.
 
     Yields
     ------
@@ -55,7 +73,10 @@ def looks(
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     stack = torch.from_numpy(np.ascontiguousarray(images, np.float32))
     run = _slices if network.dimensions == 2 else _volume
-    yield run(network, stack, device, slice_step).numpy()
+    for axes in VIEW_AXES[:views]:
+        order = [0, *(axis + 1 for axis in axes)]
+        back = [order.index(axis) for axis in range(4)]
+        yield run(network, stack.permute(order), device, slice_step).permute(back).contiguous().numpy()
     if mirrored:
         yield run(network, stack.flip(-1), device, slice_step).flip(-1).numpy()
 

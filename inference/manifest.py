@@ -59,6 +59,8 @@ class NetworkManifest:
         Name of a file in the model's folder.
     regions
         Those it has learned; what it answers for others is not heard.
+    views
+        1: slices as they come. 3: for a volume, slices along each of its axes, three answers.
     fold
         Of the split it was trained by, held out from it; None where nothing was.
     thresholds
@@ -74,14 +76,17 @@ class NetworkManifest:
     weights: str
     weights_sha256: str
     regions: tuple[str, ...] = REGIONS
+    views: int = 1
     fold: int | None = None
     thresholds: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used, naming the field."""
         _check_fields(self, _NETWORK_RULES)
-        if self.input == "volume" and self.context:
-            _refuse("context", self.context, "0 for a network that sees volumes")
+        if self.input == "volume" and self.context and self.views == 1:
+            _refuse("context", self.context, "0 for a network that sees volumes as such")
+        if self.input == "slices" and self.views == 3:
+            _refuse("views", self.views, "1 for a network that sees slices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +269,7 @@ _NETWORK_RULES: _Rules = {
     "spacing_mm": (lambda value: _is_number(value, 0.1) and value <= 20, "a number from 0.1 to 20"),
     "weights": (_matches(_WEIGHTS), "the name of a .safetensors or .onnx file in the folder, without a path,"),
     "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
+    "views": (lambda value: type(value) is int and value in {1, 3}, "1 or 3"),
     "fold": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number from 0 on, or null,"),
     "thresholds": (lambda value: value is None or _is_thresholds(value), "a list of three numbers from 0 on, or null,"),
     "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "all of WT, TC, ET, or WT alone,"),

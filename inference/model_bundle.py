@@ -92,7 +92,8 @@ def _load_network(folder: Path, manifest: ModelManifest, network: NetworkManifes
         else:
             module = build_network(network.architecture, network.settings)
             module.load_state_dict({name: tensor.float() for name, tensor in load(content).items()})
-        sees = {2: "slices", 3: "volume"}.get(getattr(module, "dimensions", 0), network.input)
+        flat = "slices" if network.views == 1 else "volume"
+        sees = {2: flat, 3: "volume"}.get(getattr(module, "dimensions", 0), network.input)
         if sees != network.input:
             raise ValueError(f"it sees {sees}, and the manifest says {network.input}")
     except (*UNFIT, SafetensorError) as error:

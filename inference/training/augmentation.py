@@ -9,7 +9,15 @@ from torch.nn import functional as F
 
 from inference.preprocessing import MAXIMUM_INTENSITY
 
-__all__ = ["add_remains", "add_synthetic_head", "augment_intensity", "drop_sequences", "thicken_slices"]
+__all__ = [
+    "add_remains",
+    "add_rim",
+    "add_synthetic_head",
+    "augment_intensity",
+    "drop_sequences",
+    "thicken_rows",
+    "thicken_slices",
+]
 
 # Gain, gamma and blur about as in nnU-Net (Isensee 2021); not tuned on these sets.
 GAIN = (0.75, 1.35)
@@ -65,6 +73,30 @@ def thicken_slices(images: Tensor) -> Tensor:
     kernel[_whole(0, 2)] = _whole(2, THICKEST)
     thick = F.avg_pool3d(images[None], kernel, kernel, ceil_mode=True)
     return F.interpolate(thick, size=images.shape[1:], mode="trilinear", align_corners=False)[0]
+
+
+def thicken_rows(images: Tensor) -> Tensor:
+    """Average slices over rows and stretch them again now and then: thick slices, cut across.
+
+    Slices along the direction of acquisition are blurred a little too; there it stands in for a lower resolution.
+    """
+    if _uniform(0, 1) >= THICK_SHARE:
+        return images
+    thick = F.avg_pool2d(images, (_whole(2, THICKEST), 1), ceil_mode=True)
+    return F.interpolate(thick, size=images.shape[2:], mode="bilinear", align_corners=False)
+
+
+def add_rim(images: Tensor, present: Tensor) -> Tensor:
+    """Draw a patchy rim around slices of a skull-stripped volume: what an imperfect brain extraction leaves."""
+    channels, slices, rows, columns = images.shape
+    brain = (images > 0).any(dim=0).float()[:, None]
+    rim = _dilated(brain, _whole(1, 2 * REMAINS))
+    size = (rows, columns)
+    patches = F.interpolate(torch.rand(1, 1, 10, 10), size=size, mode="bilinear") > _uniform(0.3, 0.7)
+    texture = F.interpolate(torch.rand(1, 1, 30, 30), size=size, mode="bilinear") * 2
+    brightness = torch.rand(channels, 1, 1, 1) * 2.0 * present[:, None, None, None]
+    shown = (rim * patches * texture).reshape(1, slices, rows, columns) * brightness
+    return torch.where(brain.reshape(1, slices, rows, columns) > 0, images, shown)
 
 
 def add_synthetic_head(images: Tensor, present: Tensor) -> Tensor:

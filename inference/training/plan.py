@@ -22,6 +22,8 @@ class TrainingPlan:
     ----------
     task
         ``segment`` a tumour, or ``reconstruct`` a damaged head.
+    views
+        1: slices as they were acquired, from foot to head. 3: slices along all three axes of volumes of 1 mm.
     network
         Settings of `inference.unet.TumourUNet`, or of `inference.autoencoder.HeadAutoencoder`.
     crop
@@ -45,6 +47,7 @@ class TrainingPlan:
     """
 
     task: str = SEGMENT
+    views: int = 1
     network: dict[str, Any] = field(
         default_factory=lambda: {"dimensions": 2, "context": 1, "fold": 2, "filters": [32, 64, 128, 192, 256]}
     )
@@ -73,6 +76,9 @@ class TrainingPlan:
             raise ValueError(message)
         if self.task == RECONSTRUCT and self.validate_every:
             message = "an autoencoder is scored when it is trained; leave validate_every at 0"
+            raise ValueError(message)
+        if self.views not in (1, 3) or (self.views == 3 and self.network.get("dimensions") != 2):
+            message = f"views {self.views}: use 1, or 3 with a network of 2 dimensions"
             raise ValueError(message)
         multiple = self.build().multiple
         volume = self.task == RECONSTRUCT or self.network["dimensions"] == 3

@@ -10,7 +10,7 @@ from inference.training.plan import RECONSTRUCT, TrainingPlan
 
 __all__ = ["AUTOENCODER", "DIMENSIONS", "PRESETS", "plan_for", "preparation_for"]
 
-AUTOENCODER = "autoencoder"
+VIEWS, AUTOENCODER = "views", "autoencoder"
 
 # Chosen by what two CPU cores can do in hours; rates and shares are usual ones and were not searched (`--search` does).
 _SLICES: dict[str, Any] = {
@@ -18,7 +18,18 @@ _SLICES: dict[str, Any] = {
     "crop": (1, 192, 192),
     "batch_size": 16,
     "steps": 5000,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
+    "drop": (0.1, 0.1, 0.1, 0.03),
+}
+_VIEWS: dict[str, Any] = {
+    "views": 3,
+    "network": {"dimensions": 2, "context": 2, "fold": 2, "filters": [32, 64, 128, 192, 256]},
+    "crop": (1, 160, 160),
+    "batch_size": 16,
+    "steps": 6000,
+    "learning_rate": 1e-3,
+    "head_share": 0.3,
+    "drop": (0.15, 0.08, 0.15, 0.05),
 }
 _VOLUME: dict[str, Any] = {
     "network": {"dimensions": 3, "fold": 2, "filters": [48, 64, 128, 192, 256]},
@@ -43,6 +54,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "2d": _SLICES | {"network": _SLICES["network"] | {"context": 0}},
         "2.5d": _SLICES,
+        VIEWS: _VIEWS,
         "3d": _VOLUME,
         AUTOENCODER: _HEADS,
     }
@@ -70,5 +82,5 @@ def plan_for(dimensions: str, variant: str = "plain", **changes: Any) -> Trainin
 
 def preparation_for(plan: TrainingPlan, *, n4: bool = False) -> Preparation:
     """Return how cases have to be prepared for a plan: 1 mm in plane, for volumes along every axis."""
-    cubes = plan.task == RECONSTRUCT or plan.network["dimensions"] == 3
+    cubes = plan.task == RECONSTRUCT or plan.views == 3 or plan.network["dimensions"] == 3
     return Preparation(spacing_mm=1.0, cubes=cubes, n4=n4)

@@ -9,15 +9,18 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from inference.cases.prepared import PreparedCase
+from inference.forward import VIEW_STEP
 from inference.training.augmentation import (
     add_remains,
+    add_rim,
     add_synthetic_head,
     augment_intensity,
     drop_sequences,
+    thicken_rows,
     thicken_slices,
 )
 from inference.training.plan import TrainingPlan
-from inference.training.windows import FURTHEST_NEIGHBOUR, Window, slice_window, volume_window
+from inference.training.windows import FURTHEST_NEIGHBOUR, VIEWS, Window, slice_window, volume_window
 
 __all__ = ["Batches", "MakesSamples", "Sample", "Sampler"]
 
@@ -47,14 +50,22 @@ class Sampler:
         window = self._window(case, rng)
         images = window.images
         if case.source in STRIPPED_SOURCES and rng.random() < self._plan.head_share:
-            images = (add_remains if self._volumes else add_synthetic_head)(images, present)
+            images = self._surround(images, present)
         if self._volumes:
             images = thicken_slices(images)
+        elif self._plan.views > 1:
+            images = thicken_rows(images)
         images, present = drop_sequences(augment_intensity(images), present, self._plan.drop)
         annotated = torch.tensor(case.annotated, dtype=torch.float32)
         if not bool(present[1]):  # without contrast, neither enhancement nor the core can be learned
             annotated[1:] = 0
         return images * present[:, None, None, None], window.regions, annotated
+
+    def _surround(self, images: Tensor, present: Tensor) -> Tensor:
+        """Draw around a brain what networks for volumes see of the head, or what networks for slices see."""
+        if self._volumes:
+            return add_remains(images, present)
+        return add_rim(images, present) if self._plan.views > 1 else add_synthetic_head(images, present)
 
     @property
     def _volumes(self) -> bool:
@@ -63,13 +74,14 @@ class Sampler:
     def _window(self, case: PreparedCase, rng: np.random.Generator) -> Window:
         if self._volumes:
             return volume_window(case, self._plan.crop)
-        tumour = np.flatnonzero(case.regions[0].any(axis=(1, 2)))
-        slices = case.images.shape[1]
+        view = VIEWS[rng.integers(self._plan.views)]
+        others = tuple(axis for axis in range(3) if axis != view.axes[0])
+        tumour = np.flatnonzero(case.regions[0].any(axis=others))
         wanted = tumour.size and rng.random() < self._plan.tumour_share
-        middle = int(rng.choice(tumour)) if wanted else int(rng.integers(slices))
+        middle = int(rng.choice(tumour)) if wanted else int(rng.integers(case.images.shape[view.axes[0] + 1]))
         furthest = FURTHEST_NEIGHBOUR if case.source in STRIPPED_SOURCES else 1
-        context = int(self._plan.network.get("context", 0))
-        return slice_window(case, middle, context, self._plan.crop[1:], int(rng.integers(1, furthest + 1)))
+        step = VIEW_STEP if self._plan.views > 1 else int(rng.integers(1, furthest + 1))
+        return slice_window(case, middle, int(self._plan.network.get("context", 0)), self._plan.crop[1:], step, view)
 
 
 class MakesSamples(Protocol):

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference.cases.prepared import PreparedCase
+from inference.forward import VIEW_AXES
 
-__all__ = ["Window", "slice_window", "volume_window"]
+__all__ = ["VIEWS", "View", "Window", "slice_window", "volume_window"]
 
 TURN_DEG = 35.0
 """In the axial plane; patients lie within 20°, and scanners' oblique stacks add to it."""
@@ -38,6 +39,26 @@ FURTHEST_NEIGHBOUR = 5
 """Largest distance of the neighbours of a 1 mm slice, in slices: a stack of thick slices shows them 2 to 6 mm away."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How a volume is cut into slices.
+
+    Attributes
+    ----------
+    axes
+        Which axis of (slice, row, column) of the case becomes the slice, the row and the column.
+    mirrored
+        Whether columns may be turned round: only where they run from one side of the patient to the other.
+    """
+
+    axes: tuple[int, int, int]
+    mirrored: bool
+
+
+VIEWS = tuple(View(axes=axes, mirrored=axes[0] != 2) for axes in VIEW_AXES)
+"""Axial, coronal and sagittal."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Window:
     """One sample before its intensities are changed.
@@ -54,21 +75,26 @@ class Window:
     regions: Tensor
 
 
-def slice_window(case: PreparedCase, middle: int, context: int, size: tuple[int, int], step: int) -> Window:
+def slice_window(
+    case: PreparedCase, middle: int, context: int, size: tuple[int, int], step: int, view: View = VIEWS[0]
+) -> Window:
     """Return one slice with its neighbours, turned in its plane.
 
     Parameters
     ----------
     middle
-        The slice.
+        The slice, along the first axis of the view.
     step
         Distance of the neighbours in slices; beyond the ends the last slice repeats.
     """
-    chosen = (middle + step * np.arange(-context, context + 1)).clip(0, case.images.shape[1] - 1)
-    images = torch.from_numpy(case.images[:, chosen].astype(np.float32))
-    regions = torch.from_numpy(case.regions[:, middle].astype(np.float32))
+    volume = case.images.transpose(0, *(axis + 1 for axis in view.axes))
+    drawn = case.regions.transpose(0, *(axis + 1 for axis in view.axes))
+    chosen = (middle + step * np.arange(-context, context + 1)).clip(0, volume.shape[1] - 1)
+    images = torch.from_numpy(volume[:, chosen].astype(np.float32))
+    regions = torch.from_numpy(drawn[:, middle].astype(np.float32))
     channels, slices, rows, columns = images.shape
-    grid = F.affine_grid(_plane(size, (rows, columns))[None], [1, 1, *size], align_corners=False)
+    plane = _plane(size, (rows, columns), mirrored=view.mirrored)
+    grid = F.affine_grid(plane[None], [1, 1, *size], align_corners=False)
     if _uniform(0, 1) < BENT_SHARE:
         grid = grid + _bending(size)
     moved = F.grid_sample(images.flatten(0, 1)[None], grid, mode="bilinear", align_corners=False)[0]
@@ -104,11 +130,11 @@ def _turn(angle: float) -> NDArray[np.float64]:
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
-def _plane(size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+def _plane(size: tuple[int, int], shape: tuple[int, int], *, mirrored: bool) -> Tensor:
     """Return the affine of a 2D window in torch's normalised (x, y), shape (2, 3)."""
     scale, aspect = 1 / _uniform(*SCALES), _uniform(*ASPECTS)
     turn = _turn(math.radians(_uniform(-TURN_DEG, TURN_DEG))) @ np.diag(scale * np.array([aspect, 1 / aspect]))
-    turn[:, 0] *= _signs((0.5,))[0]
+    turn[:, 0] *= _signs((0.5 if mirrored else 0.0,))[0]
     window, whole = np.array(size[::-1], float), np.array(shape[::-1], float)
     theta = np.column_stack([turn * window[None, :] / whole[:, None], [_uniform(-SHIFT, SHIFT) for _ in range(2)]])
     return torch.tensor(theta, dtype=torch.float32)
