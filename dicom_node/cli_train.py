@@ -213,7 +213,8 @@ def _ablated(task: "TrainingTask", *, quiet: bool) -> list[dict[str, Any]]:
     network: Any = load_model(str(task.out / "model"), task.device).networks[0].module
     held = task.split.held_out(task.fold)
     cases = [case.read() for case in task.cases.cases if case.patient in held]
-    rows = ablate(network, cases, lambda sets: tqdm(sets, desc="subsets", disable=quiet or None, file=sys.stderr))
+    bar = lambda sets: tqdm(sets, desc="subsets", disable=quiet or None, file=sys.stderr)  # noqa: E731 - one line
+    rows = ablate(network, cases, bar, task.plan.views)
     content = [asdict(row) for row in rows]
     (task.out / "ablation.json").write_text(json.dumps(content, indent=1))
     (task.out / "ablation.md").write_text(ablation_table(rows))

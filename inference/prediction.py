@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from inference.evaluation.overlap import count, overlap
 from inference.foreign.network import ForeignNetwork
-from inference.forward import BATCH_SLICES, looks
+from inference.forward import BATCH_SLICES, VIEW_STEP, looks
 from inference.manifest import REGIONS
 from inference.model_bundle import LoadedNetwork, ModelBundle
 from inference.unet import TumourUNet
@@ -43,8 +43,8 @@ class Prediction:
 def predict(model: ModelBundle, channels: NDArray[np.float32], slice_step: int = 1) -> Prediction:
     """Let every network look at a study.
 
-    Each of ours looks twice, the second time at the mirror image (left for right); a network that others trained looks
-    once, as it was meant to.
+    Each of ours looks along three axes where it was trained to, else twice, the second time at the mirror image (left
+    for right); a network that others trained looks once, as it was meant to.
 
     Parameters
     ----------
@@ -77,8 +77,11 @@ def _looks(
     model: ModelBundle, network: LoadedNetwork, channels: NDArray[np.float32], slice_step: int
 ) -> Iterator[NDArray[np.float32]]:
     if isinstance(network.module, TumourUNet | ForeignNetwork):
-        ours = isinstance(network.module, TumourUNet)
-        answers: Iterable[NDArray[np.float32]] = looks(network.module, channels, mirrored=ours, slice_step=slice_step)
+        views = network.manifest.views
+        mirrored = isinstance(network.module, TumourUNet) and views == 1
+        answers: Iterable[NDArray[np.float32]] = looks(
+            network.module, channels, mirrored=mirrored, slice_step=VIEW_STEP if views > 1 else slice_step, views=views
+        )
     else:
         answers = _two_looks(model, network, channels)
     unknown = [place for place, region in enumerate(REGIONS) if region not in network.manifest.regions]

@@ -10,6 +10,7 @@ from conversion.decision import Decision
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.brain_region import BrainFound, find_brain, shows_a_head
+from inference.claimed_contrast import contrast_novelty
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.flags import Flag
 from inference.labelling import PREDICTED, label_study
@@ -87,7 +88,7 @@ class Segmenter:
             looks=prediction.looks,
             agreement={region: prediction.agreement[PREDICTED.index(region)] for region in regions},
             interval_ml=volume_intervals(manifest, labels, native, aligned.grid, possible) if spacing_known else {},
-            novelty=novelty_of(model, seen.channels, seen.grid.spacing_mm, present) if seen.brain_alone else None,
+            novelty=_novelty(model, seen, aligned, present) if seen.brain_alone else None,
         )
         return Segmentation(
             label_volume=LabelVolume(grid=aligned.grid, labels=labels),
@@ -155,6 +156,12 @@ class Segmenter:
 
     def _flags(self, head: ImageVolume, brain: BrainFound | None, quality: Quality) -> tuple[Flag, ...]:
         return model_flags(self.model.manifest, quality, brain_missed=brain is None and shows_a_head(head))
+
+
+def _novelty(model: ModelBundle, seen: _Input, aligned: AlignedVolumes, present: tuple[str, ...]) -> float | None:
+    """Return the larger of what the autoencoder and the sequences' contrasts say."""
+    reconstructed = novelty_of(model, seen.channels, seen.grid.spacing_mm, present)
+    return None if reconstructed is None else max(reconstructed, contrast_novelty(aligned.volumes))
 
 
 def _ours(model: ModelBundle) -> bool:

@@ -106,13 +106,18 @@ class Evidence:
     darker: float
 
 
-def enhancement(first: ImageVolume, second: ImageVolume) -> Enhancement:
+def enhancement(first: ImageVolume, second: ImageVolume, *, registered: bool = False) -> Enhancement:
     """Tell which volume was taken after contrast agent; swapped volumes give exactly the opposite probability.
 
     The volumes may differ in grid, coil and gain; both must be T1-weighted and of one patient.
+
+    Parameters
+    ----------
+    registered
+        Whether they lie on one another already.
     """
     try:
-        evidence = enhancement_evidence(first, second)
+        evidence = enhancement_evidence(first, second, registered=registered)
     except RegistrationFailed:
         return Enhancement(second_is_after=0.5, reason="not judged: the volumes could not be registered")
     if evidence is None:
@@ -130,8 +135,8 @@ def after_contrast(evidence: Evidence) -> float:
     return float(1 / (1 + np.exp(-cut @ np.array(WEIGHTS))))
 
 
-def enhancement_evidence(first: ImageVolume, second: ImageVolume) -> Evidence | None:
-    """Register and compare; None where too little brain is seen in both.
+def enhancement_evidence(first: ImageVolume, second: ImageVolume, *, registered: bool = False) -> Evidence | None:
+    """Register, unless that is done, and compare; None where too little brain is seen in both.
 
     Raises
     ------
@@ -141,7 +146,7 @@ def enhancement_evidence(first: ImageVolume, second: ImageVolume) -> Evidence | 
     swapped = _rank(first) > _rank(second)
     if swapped:
         first, second = second, first
-    pair = _on_one_grid(first, second)
+    pair = _on_one_grid(first, second, registered=registered)
     if pair is None:
         return None
     evidence = _evidence(*pair)
@@ -157,9 +162,9 @@ def _rank(volume: ImageVolume) -> tuple[float, ...]:
     return size, float(volume.voxels.mean(dtype=np.float64)), float(volume.voxels.std(dtype=np.float64))
 
 
-def _on_one_grid(first: ImageVolume, second: ImageVolume) -> tuple[Floats, Floats] | None:
+def _on_one_grid(first: ImageVolume, second: ImageVolume, *, registered: bool) -> tuple[Floats, Floats] | None:
     """Return brain voxels of both volumes: shading removed, median 1."""
-    moved = resample(second, first.grid, _matrix(first, second))
+    moved = resample(second, first.grid, np.eye(4) if registered else _matrix(first, second))
     spacing = axial_voxels(first)[1]
     factors = [max(1, int(goal / value + 0.35)) for goal, value in zip(WORKING_MM, spacing, strict=True)]
     fine = (float(spacing[0] * factors[0]), float(spacing[1] * factors[1]), float(spacing[2] * factors[2]))

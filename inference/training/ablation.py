@@ -48,6 +48,7 @@ def ablate(
     network: TumourUNet,
     cases: Sequence[PreparedCase],
     progress: Callable[[Sequence[Subset]], Iterable[Subset]] = iter,
+    views: int = 1,
 ) -> tuple[AblationRow, ...]:
     """Score every subset on the cases that have all of its sequences.
 
@@ -55,15 +56,17 @@ def ablate(
     ----------
     progress
         Wraps the subsets, for a progress bar.
+    views
+        As the plan of the training has it.
     """
-    return tuple(_row(network, cases, subset) for subset in progress(SUBSETS))
+    return tuple(_row(network, cases, subset, views) for subset in progress(SUBSETS))
 
 
-def _row(network: TumourUNet, cases: Sequence[PreparedCase], subset: Subset) -> AblationRow:
+def _row(network: TumourUNet, cases: Sequence[PreparedCase], subset: Subset, views: int) -> AblationRow:
     able = [case for case in cases if all(there or not kept for there, kept in zip(case.present, subset, strict=True))]
     values: dict[str, list[float]] = {}
     for case in able:
-        for region, dice in case_dice(network, case, subset).items():
+        for region, dice in case_dice(network, case, subset, views).items():
             if subset[1] or region not in _CORE:
                 values.setdefault(f"{case.source} {region}", []).append(dice)
     names = tuple(name for name, kept in zip(CHANNELS, subset, strict=True) if kept)

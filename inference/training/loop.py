@@ -195,7 +195,7 @@ class _Training:
         state = self.state
         if not isinstance(self.average, TumourUNet):
             raise TypeError("an autoencoder finds no tumour to score")
-        state.dice = mean_dice(self.average, cases)
+        state.dice = mean_dice(self.average, cases, self.plan.views)
         if state.dice > state.best:
             state.best, state.validations_since_best = state.dice, 0
             self.best.load_state_dict(self.average.state_dict())

@@ -81,7 +81,7 @@ def write_model(
         Those that the cases were annotated with.
     """
     weights_sha256 = _write_weights(folder, network)
-    volume = network.dimensions == 3
+    volume = network.dimensions == 3 or plan.views == 3
     name = f"trained-{plan.sha256[:8]}-{facts['fold']}"
     manifest = ModelManifest(
         name=name,
@@ -102,6 +102,7 @@ def write_model(
                 weights=WEIGHTS,
                 weights_sha256=weights_sha256,
                 regions=regions,
+                views=plan.views,
             ),
         ),
         thresholds=THRESHOLDS,

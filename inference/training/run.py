@@ -102,7 +102,7 @@ def _reported(
     network, hours = trained.network, sum(progress.step_s for progress in trained.history) / 3600
     if isinstance(network, HeadAutoencoder):
         return _autoencoder_reported(task, trained, learning, held_out)
-    scores = {case.case_id: case_dice(network, case) for case in held_out}
+    scores = {case.case_id: case_dice(network, case, views=task.plan.views) for case in held_out}
     means = _means(held_out, scores)
     report = RunReport(model=task.out / "model", steps=trained.step, hours=hours, held_out=scores, mean=means)
     if place()[0] == 0:

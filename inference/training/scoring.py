@@ -6,7 +6,7 @@ import numpy as np
 
 from inference.cases.prepared import PreparedCase
 from inference.evaluation.overlap import count, overlap
-from inference.forward import forward_probabilities
+from inference.forward import VIEW_STEP, forward_probabilities
 from inference.regions import Region
 from inference.unet import TumourUNet
 
@@ -16,13 +16,16 @@ PREDICTED = (Region.WT, Region.TC, Region.ET)
 THRESHOLD = 0.5
 
 
-def mean_dice(network: TumourUNet, cases: Sequence[PreparedCase]) -> float:
+def mean_dice(network: TumourUNet, cases: Sequence[PreparedCase], views: int = 1) -> float:
     """Return the mean over patients of the mean over their regions; every patient weighs the same."""
-    return float(np.mean([np.mean(list(case_dice(network, case).values())) for case in cases]))
+    return float(np.mean([np.mean(list(case_dice(network, case, views=views).values())) for case in cases]))
 
 
 def case_dice(
-    network: TumourUNet, case: PreparedCase, keep: tuple[bool, bool, bool, bool] = (True, True, True, True)
+    network: TumourUNet,
+    case: PreparedCase,
+    keep: tuple[bool, bool, bool, bool] = (True, True, True, True),
+    views: int = 1,
 ) -> dict[Region, float]:
     """Return the Dice of each annotated region of one patient; nothing drawn and nothing found is 1.
 
@@ -30,9 +33,11 @@ def case_dice(
     ----------
     keep
         Which of the four sequences the network may see.
+    views
+        As the plan has it.
     """
     network.eval()
     images = case.images.astype(np.float32) * np.array(keep)[:, None, None, None]
-    found = forward_probabilities(network, images) >= THRESHOLD
+    found = forward_probabilities(network, images, views=views, slice_step=VIEW_STEP if views > 1 else 1) >= THRESHOLD
     pairs = zip(PREDICTED, case.regions, found, case.annotated, strict=True)
     return {region: overlap(count(marked, drawn)).dice for region, drawn, marked, known in pairs if known}

@@ -7,9 +7,11 @@ from torch import Tensor
 from inference.preprocessing import MAXIMUM_INTENSITY
 from inference.training.augmentation import (
     add_remains,
+    add_rim,
     add_synthetic_head,
     augment_intensity,
     drop_sequences,
+    thicken_rows,
     thicken_slices,
 )
 
@@ -37,7 +39,7 @@ def test_intensities_stay_within_their_limits_and_channels_change_on_their_own(s
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("draw", "slices"), [(add_synthetic_head, 3), (add_remains, 16)])
+@pytest.mark.parametrize(("draw", "slices"), [(add_synthetic_head, 3), (add_rim, 5), (add_remains, 16)])
 def test_what_is_drawn_surrounds_the_brain_and_leaves_it_alone(seed: int, draw: object, slices: int) -> None:
     assert callable(draw)
     torch.manual_seed(seed)
@@ -63,6 +65,19 @@ def test_thick_slices_are_averages_along_one_axis() -> None:
         if not torch.equal(thick, fine):
             changed += 1
             assert min(roughness) < 0.6 * sorted(roughness)[1]
+    assert 8 < changed < 30
+
+
+def test_thick_rows_are_averages_over_rows_and_nothing_else() -> None:
+    torch.manual_seed(4)
+    fine = torch.rand(2, 3, 30, 30)
+    changed = 0
+    for _ in range(60):
+        thick = thicken_rows(fine)
+        assert thick.shape == fine.shape
+        if not torch.equal(thick, fine):
+            changed += 1
+            assert float(thick.diff(dim=2).abs().mean()) < 0.5 * float(thick.diff(dim=3).abs().mean())
     assert 8 < changed < 30
 
 

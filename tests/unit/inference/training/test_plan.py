@@ -37,6 +37,8 @@ def test_the_rate_rises_and_falls() -> None:
         ),
         ({"network": {"dimensions": 2, "filters": [4, 8]}}, "three levels"),
         ({"source_share": {"lgg": 0.7, "brats": 0.5}}, "add up to 1 or less"),
+        ({"views": 2}, "views 2: use 1, or 3 with a network of 2 dimensions"),
+        ({"views": 3, "network": {"dimensions": 3, "filters": [4, 8, 8]}, "crop": (8, 8, 8)}, "use 1, or 3"),
         ({"task": "classify"}, "task 'classify': use segment or reconstruct"),
         ({"task": "reconstruct", "network": HEADS, "crop": (40, 48, 42)}, "multiples of 4"),
         ({"task": "reconstruct", "network": HEADS, "crop": (40, 48, 40), "validate_every": 5}, "leave validate_every"),
@@ -52,10 +54,11 @@ def test_every_setting_counts_in_the_hash() -> None:
     assert plan.sha256 == TrainingPlan().sha256
     changes: dict[str, Any] = {"crop": (1, 192, 192), "drop": (0, 0, 0, 0), "source_share": {"lgg": 0.5}}
     changes["network"] = plan.network | {"variant": "residual"}
+    assert TrainingPlan(views=3).sha256 != plan.sha256
     heads = TrainingPlan(task="reconstruct", network=HEADS, crop=(40, 48, 40))
     assert heads.sha256 != TrainingPlan(network=plan.network, crop=(40, 64, 64)).sha256
     for name, value in asdict(plan).items():
-        if name == "task":
+        if name in ("task", "views"):
             continue
         other = TrainingPlan(**{name: changes.get(name, value + 1 if isinstance(value, (int, float)) else value)})
         assert other.sha256 != plan.sha256, name

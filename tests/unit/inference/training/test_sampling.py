@@ -78,3 +78,17 @@ def test_sets_have_their_share(cases: list[PreparedCase], wanted: dict[str, floa
     plan = _plan(source_share=wanted, drop=(0, 0, 0, 0))
     found = Counter(bool(annotated[1]) for _, _, annotated in _samples(cases, plan, 150))
     assert found[True] / 150 == pytest.approx(expected, abs=0.1)
+
+
+def test_volumes_are_shown_along_all_three_axes_where_the_plan_says_so() -> None:
+    """Foot to head only half as many slices as rows: what is seen from the front or the side is lower than wide."""
+    case = training_case("brats", 3)
+    plan = _plan("2.5D", views=3, head_share=0.0, crop=(1, 48, 48), tumour_share=1.0)
+    heights = []
+    for images, regions, _ in _samples([case], plan, 40):
+        assert images.shape == (4, 3, 48, 48)
+        assert regions.any()
+        rows, columns = torch.nonzero(images[:, 1].amax(dim=0) > 0.3, as_tuple=True)
+        heights.append(int(rows.max() - rows.min()) / int(columns.max() - columns.min()))
+    assert min(heights) < 0.6
+    assert max(heights) > 0.75

@@ -49,3 +49,9 @@ def test_nothing_drawn_and_nothing_found_is_full_agreement() -> None:
     case = training_case("brats", 9)
     empty = replace(case, images=np.zeros_like(case.images), regions=np.zeros_like(case.regions))
     assert set(case_dice(_thresholding(), empty).values()) == {1.0}
+
+
+def test_a_network_that_looks_along_three_axes_puts_its_answers_back_in_place() -> None:
+    """A threshold says the same of a voxel from every side, so that only a lost axis could lower the Dice."""
+    case = training_case("brats", 9)
+    assert case_dice(_thresholding(), case, views=3) == case_dice(_thresholding(), case)

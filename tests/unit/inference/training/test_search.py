@@ -105,5 +105,5 @@ def test_presets_are_plans_that_can_be_changed(dimensions: str) -> None:
     assert plan.network["variant"] == "residual"
     assert plan.network["filters"] == [8, 8, 8, 8]
     assert plan.network["dimensions"] == (3 if dimensions == "3d" else 2)
-    assert preparation_for(plan).cubes is (dimensions == "3d")
+    assert preparation_for(plan).cubes is (dimensions in ("views", "3d"))
     assert replace(plan, steps=8).sha256 != plan.sha256

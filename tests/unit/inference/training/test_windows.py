@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inference.cases.prepared import PreparedCase
-from inference.training.windows import Window, slice_window, volume_window
+from inference.training.windows import VIEWS, View, Window, slice_window, volume_window
 from tests.support.training_cases import training_case
 
 SEEDS = range(10)
@@ -43,6 +43,48 @@ def test_a_label_moves_with_its_image(seed: int) -> None:
         assert torch.equal(window.regions, window.regions.round())
         assert torch.equal(window.regions[0], window.regions[2])
         assert all(_agreement(channel > 0.5, window.regions[0]) > 0.9 for channel in shown)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.axes))
+def test_every_view_shows_the_body_across_its_own_axis(view: View) -> None:
+    case = _marked()
+    shape = [case.images.shape[1:][axis] for axis in view.axes]
+    extent = np.argwhere(case.regions[0].transpose(view.axes))
+    low, high = extent.min(axis=0), extent.max(axis=0) + 1
+    torch.manual_seed(2)
+    inside, outside = (
+        [slice_window(case, middle, 1, (96, 96), 1, view) for _ in range(12)]
+        for middle in (int(low[0] + high[0]) // 2, shape[0] - 1)
+    )
+    assert all(_agreement(window.images[0, 1:2] > 0.5, window.regions[0]) > 0.85 for window in inside)
+    assert not any(window.regions.any() for window in outside)
+    spread = np.mean([_spread(window.regions[0, 0]) for window in inside], axis=0)
+    wide = (high - low)[2] > (high - low)[1]
+    assert (spread[1] > spread[0]) == wide
+
+
+def _spread(mask: Tensor) -> list[float]:
+    return [float(places.float().std()) for places in torch.nonzero(mask, as_tuple=True)]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.axes))
+def test_only_views_from_side_to_side_are_mirrored(view: View) -> None:
+    """A mark lies before the body along the view's columns; where the columns turn round, it lies behind."""
+    case = _marked()
+    centre = [12, 30, 40]
+    body, mark = (np.zeros((24, 60, 80), bool) for _ in range(2))
+    body[tuple(slice(middle - 6, middle + 6) for middle in centre)] = True
+    centre[view.axes[2]] -= 15
+    mark[tuple(slice(middle - 3, middle + 3) for middle in centre)] = True
+    case = replace(case, regions=np.stack([body, mark, mark]))
+    torch.manual_seed(1)
+    behind = []
+    for _ in range(30):
+        regions = slice_window(case, centre[view.axes[0]], 0, (128, 128), 1, view).regions
+        columns = [torch.nonzero(region[0], as_tuple=True)[1].float().mean() for region in regions[:2]]
+        behind.append(bool(columns[1] > columns[0]))
+    assert any(behind) == (view.axes[2] == 2), "columns run from side to side"
+    assert not all(behind)
 
 
 def test_without_change_of_seed_nothing_changes() -> None:

@@ -1,0 +1,41 @@
+"""Whether the sequences are what they are said to be: the voxels' own word, held against the roles that were given.
+
+A study from a PACS was recognised by the same means; research files come with a name alone. A T2 that is given as FLAIR
+leads any network astray without looking strange to it.
+"""
+
+import math
+from collections.abc import Mapping
+
+from conversion.recognition.enhancement import enhancement
+from conversion.recognition.tissue_contrast import tissue_contrast
+from conversion.sequences import Role
+from conversion.volume import ImageVolume
+
+__all__ = ["contrast_novelty"]
+
+UNLIKELY = 0.2
+"""Probability of the given role at which the score is 1: what is recognised leaves the others no more together."""
+
+LEAST = 1e-4
+"""Smallest probability that counts; the score ends at 5.7."""
+
+_WEIGHTING = {Role.T1: "T1", Role.T1CE: "T1", Role.T2: "T2", Role.FLAIR: "FLAIR"}
+
+
+def contrast_novelty(volumes: Mapping[Role, ImageVolume]) -> float:
+    """Return how unlikely the least likely role is: 0 for certain roles, 1 for `UNLIKELY`, more for less.
+
+    Parameters
+    ----------
+    volumes
+        Of one study on one grid, registered; what cannot be judged says nothing.
+    """
+    probabilities = []
+    for role, volume in volumes.items():
+        found = tissue_contrast(volume)
+        if found.weighting is not None:
+            probabilities.append(found.probabilities[_WEIGHTING[role]])
+    if Role.T1 in volumes and Role.T1CE in volumes:
+        probabilities.append(enhancement(volumes[Role.T1], volumes[Role.T1CE], registered=True).second_is_after)
+    return max((math.log(max(value, LEAST)) / math.log(UNLIKELY) for value in probabilities), default=0.0)
