@@ -147,9 +147,17 @@ def status_lines(status: NodeStatus) -> list[str]:
         lines.append(f"{study.study_uid}  {study.state}  {study.instances} instances  revision {study.revision}")
         if study.reason:
             lines.append(f"    reason: {study.reason}")
-        volumes = ", ".join(f"{region} {ml:.2f} ml" for region, ml in study.summary.get("volumes_ml", {}).items())
+        intervals = {
+            region: f" ({low:.2f} to {high:.2f})"
+            for region, (low, high) in study.summary.get("intervals_ml", {}).items()
+        }
+        volumes = ", ".join(
+            f"{region} {ml:.2f} ml{intervals.get(region, '')}"
+            for region, ml in study.summary.get("volumes_ml", {}).items()
+        )
+        flags = ", ".join(study.summary.get("flags", ()))
         sequences = ", ".join(f"{role} = {series}" for role, series in study.summary.get("sequences", {}).items())
-        lines += [f"    {text}" for text in (sequences, volumes) if text]
+        lines += [f"    {text}" for text in (sequences, volumes, f"flags: {flags}" if flags else "") if text]
         lines += [f"    {decision.subject}: {decision.reason}" for decision in study.decisions]
         lines += [
             f"    {destination}: {state} {reason}".rstrip() for _, destination, state, _, reason in study.deliveries
