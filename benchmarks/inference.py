@@ -246,7 +246,8 @@ def _report(told: dict[str, dict[str, Any]], chosen: argparse.Namespace) -> str:
     lines = [
         "# Inference",
         "",
-        f"Four volumes of {SHAPE[2]} x {SHAPE[1]} x {SHAPE[0]}, model `{Path(chosen.model).name}`, {where}, {versions};",
+        f"Four volumes of {SHAPE[2]} x {SHAPE[1]} x {SHAPE[0]}, model `{Path(chosen.model).name}`, {where},",
+        f"{versions};",
         "made by `python benchmarks/inference.py`. Each row ran in",
         "a process of its own, all in one run; median of three after a first one (MONAI's: one).",
         "",

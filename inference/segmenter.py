@@ -1,5 +1,6 @@
 """Finds the tumour: from aligned volumes to labels on the reference's native grid."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,6 +105,19 @@ class Segmenter:
             quality=quality,
             flags=self._flags(head, brain, quality) if spacing_known else (),
         )
+
+    def novelty(self, aligned: AlignedVolumes) -> float | None:
+        """Return how new a study is to the model, without segmenting it; infinite for a head without a brain.
+
+        None where the model has no measure of it.
+        """
+        present, head = self._present(aligned), aligned.volumes[aligned.reference]
+        brain = find_brain(self.model.atlas, head)
+        if brain is None and shows_a_head(head):
+            return math.inf
+        model = self._chosen(head, brain, spacing_known=True)
+        seen = self._input(model, aligned, brain, spacing_known=True)
+        return _novelty(model, seen, aligned, present) if seen.brain_alone else None
 
     def _present(self, aligned: AlignedVolumes) -> tuple[str, ...]:
         manifest = self.model.manifest
