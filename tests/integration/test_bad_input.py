@@ -153,6 +153,18 @@ def test_a_t2_alone(node: Node) -> None:
     assert "neither T1 after contrast nor FLAIR recognised" in told["reason"]
 
 
+def test_a_child_gets_no_result_and_is_told_why(node: Node) -> None:
+    study = make_small_study("child", roles=["FLAIR"])
+    for ds in study:
+        ds.PatientBirthDate = "20140601"
+    _send(node, _encoded(study))
+    told = _told(node, study)
+    assert told["state"] == "rejected"
+    assert told["reason"].startswith("the result is withheld: the patient is under 18")
+    assert "under_18" in [decision["code"] for decision in told["decisions"]]
+    assert (told["results"], told["deliveries"]) == ([], [])
+
+
 def test_a_flair_alone_gives_the_whole_tumour(node: Node) -> None:
     study = make_small_study("flair alone", roles=["FLAIR"])
     _send(node, _encoded(study))

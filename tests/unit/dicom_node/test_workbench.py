@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.support.small_head import CENTRE_MM, head_volume
 from tests.support.small_study import make_small_study
 
 SIZE = 96
-FILES = {"segmentation.nii.gz", "probability_wt.nii.gz", "overlay.png", "findings.json"}
+FILES = {"segmentation.nii.gz", "probability_wt.nii.gz", "uncertainty_wt.nii.gz", "overlay.png", "findings.json"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,8 @@ def _write_volumes(folder: Path, roles: Mapping[Role, bool]) -> dict[Role, Path]
 def test_nifti_volumes_give_masks_and_volumes(tmp_path: Path, settings: Settings) -> None:
     paths = _write_volumes(tmp_path, {Role.T1: False, Role.T1CE: True, Role.FLAIR: True})
     done = segment_nifti(paths, tmp_path / "out", settings)
-    assert {path.name for path in done.files} == {*FILES, "probability_tc.nii.gz", "probability_et.nii.gz"}
+    inner = {f"{kind}_{region}.nii.gz" for kind in ("probability", "uncertainty") for region in ("tc", "et")}
+    assert {path.name for path in done.files} == FILES | inner
     assert all(path.is_file() for path in done.files)
     assert done.sequences == ("T1", "T1CE", "FLAIR")
     labels = read_nifti(tmp_path / "out" / "segmentation.nii.gz")
@@ -74,6 +76,21 @@ def test_nifti_volumes_give_masks_and_volumes(tmp_path: Path, settings: Settings
     assert "research" in findings["notice"].lower()
     assert findings["model"]["name"] == "detector"
     assert {decision["code"] for decision in findings["decisions"]} >= {"already_aligned", "missing_sequence"}
+    assert findings["quality"]["looks"] == 2
+    assert set(findings["quality"]["agreement"]) == {"WT", "TC", "ET"}
+    assert [flag["code"] for flag in findings["flags"]] == [flag.code for flag in done.flags] == []
+
+
+def test_the_interval_and_the_doubt_of_each_voxel_are_written(tmp_path: Path) -> None:
+    factors = {"WT": [-0.5, 2.0]}
+    model = write_detector(tmp_path / "model", volume_intervals=factors, agreement_flag=1.0)
+    told = {"GLIONODE_PROCESSING_MODEL": str(model), "GLIONODE_PROCESSING_THREADS": "1"}
+    segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: True}), tmp_path / "out", read_settings(environment=told))
+    findings = _findings(tmp_path / "out")
+    low, high = findings["regions"]["WT"]["interval_ml"]
+    assert 0 < low < findings["regions"]["WT"]["volume_ml"] < high
+    spread = read_nifti(tmp_path / "out" / "uncertainty_wt.nii.gz").voxels
+    assert 0 <= spread.min() <= spread.max() <= 0.5
 
 
 def test_a_flair_alone_gives_the_whole_tumour(tmp_path: Path, settings: Settings) -> None:
@@ -159,6 +176,29 @@ def test_a_dicom_folder_gives_seg_and_sr_too(tmp_path: Path, settings: Settings)
     seg, sr = (pydicom.dcmread(tmp_path / "out" / f"{kind}.dcm") for kind in ("SEG", "SR"))
     assert (seg.Modality, sr.Modality) == ("SEG", "SR")
     assert seg.StudyInstanceUID == sr.StudyInstanceUID == study[0].StudyInstanceUID
+
+
+def _of_age(folder: Path, age: str) -> Path:
+    for ds in _dicom_folder(folder):
+        ds.PatientBirthDate, ds.PatientAge = "", age
+        ds.save_as(folder / f"{ds.InstanceNumber - 1}.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_a_childs_result_is_withheld(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(UnsuitableInput, match=r"the result is withheld: the patient is under 18.*\(under_18\)"):
+        segment_dicom(_of_age(tmp_path / "in", "010Y"), tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("age", "flagged"), [("010Y", ["under_18"]), ("018Y", [])])
+def test_a_site_may_admit_children_and_the_report_says_so(
+    tmp_path: Path, settings: Settings, age: str, flagged: list[str]
+) -> None:
+    here = replace(settings, processing=replace(settings.processing, admit="under_18"))
+    done = segment_dicom(_of_age(tmp_path / "in", age), tmp_path / "out", here)
+    assert [flag.code for flag in done.flags] == flagged
+    assert (b"Flag under_18" in (tmp_path / "out" / "SR.dcm").read_bytes()) == bool(flagged)
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path, settings: Settings) -> None:

@@ -1,0 +1,78 @@
+"""What the model itself finds doubtful, by the limits of its manifest."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conversion.volume import Grid
+from inference.manifest import AutoencoderManifest, ModelManifest, read_manifest
+from inference.regions import Label, Region
+from inference.segmentation import Quality
+from inference.trust import model_flags, volume_intervals
+from tests.support.detector_model import write_detector
+
+TOLD = AutoencoderManifest(
+    settings={},
+    weights="a.safetensors",
+    weights_sha256="0" * 64,
+    whole=(1.0, 1.0, 1.0, 1.0),
+    channels={},
+    flag=1.2,
+    gate=2.0,
+)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> ModelManifest:
+    plain = read_manifest(str(write_detector(tmp_path, agreement_flag=0.8, agreement_gate=0.4)))[1]
+    return replace(plain, autoencoder=TOLD)
+
+
+def _quality(agreement: float = 0.9, novelty: float | None = 0.5, looks: int = 6) -> Quality:
+    return Quality(looks=looks, agreement={Region.WT: agreement}, novelty=novelty)
+
+
+@pytest.mark.parametrize(
+    ("quality", "missed", "expected"),
+    [
+        (_quality(), False, []),
+        (_quality(novelty=None), False, []),
+        (_quality(novelty=1.2), False, [("out_of_distribution", False)]),
+        (_quality(novelty=2.0), False, [("out_of_distribution", True)]),
+        (_quality(novelty=9.0), True, [("not_a_brain", True)]),
+        (_quality(agreement=0.79), False, [("low_agreement", False)]),
+        (_quality(agreement=0.39), False, [("low_agreement", True)]),
+        (_quality(agreement=0.39, looks=1), False, []),
+        (_quality(agreement=0.5, novelty=1.5), False, [("out_of_distribution", False), ("low_agreement", False)]),
+    ],
+)
+def test_each_limit_has_its_flag(
+    manifest: ModelManifest,
+    quality: Quality,
+    missed: bool,  # noqa: FBT001 - a column of the table
+    expected: list[tuple[str, bool]],
+) -> None:
+    flags = model_flags(manifest, quality, brain_missed=missed)
+    assert [(flag.code, flag.closes) for flag in flags] == expected
+
+
+def test_a_model_without_an_autoencoder_says_nothing_of_brains(manifest: ModelManifest) -> None:
+    plain = replace(manifest, autoencoder=None)
+    assert model_flags(plain, _quality(novelty=None), brain_missed=True) == ()
+
+
+def test_intervals_count_doubt_inside_the_brain_alone(manifest: ModelManifest) -> None:
+    grid = Grid(shape=(4, 10, 10), affine=np.diag([5.0, 5.0, 5.0, 1.0]), frame_of_reference_uid="1.2.3")
+    told = replace(manifest, volume_intervals={"WT": [-1.0, 1.0]})
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[:2] = Label.ED
+    probabilities = {Region.WT: np.where(labels > 0, 0.9, 0.1).astype(np.float32), Region.TC: labels * np.float32(0)}
+    inside = np.zeros(grid.shape, bool)
+    inside[:2] = True
+    volume = 200 * 0.125
+    for possible, doubt in ((None, 400 * 0.1 * 0.125), (inside, 200 * 0.1 * 0.125)):
+        found = volume_intervals(told, labels, probabilities, grid, possible)
+        half = doubt + 0.05 * volume + 0.1
+        assert found == {Region.WT: (pytest.approx(volume - half), pytest.approx(volume + half))}
