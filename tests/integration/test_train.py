@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inference.manifest import read_manifest
+from tests.support.case_sets import write_brats
 from tests.support.lgg_files import write_lgg_cases
 
 PLAN = """
@@ -130,6 +131,51 @@ def test_the_model_segments_once_it_is_added(data: Path, whole: tuple[Path, dict
     told("models", "add", str(whole[0] / "model"))
     environment["GLIONODE_PROCESSING_MODEL"] = read_manifest(str(whole[0] / "model"))[1].name
     assert told("segment", str(picture), str(tmp_path / "out"))["sequences"] == ["T1", "T1CE", "FLAIR"]
+
+
+def test_the_folds_become_one_model_that_is_tuned_and_judged_on_who_was_held_out(
+    data: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    _trained(data, tmp_path / "one", "--fold", "1")
+    environment = _environment() | {"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_PROCESSING_THREADS": "1"}
+    cases = ["--dataset", "lgg", "--data", str(data / "kaggle_3m"), "--split", str(whole[0] / "split.json")]
+
+    def told(*arguments: str) -> str:
+        command = [sys.executable, "-m", "dicom_node.cli", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    model = str(tmp_path / "ours")
+    told("models", "combine", str(whole[0]), str(tmp_path / "one"), "--name", "ours", "--out", model)
+    tuned = json.loads(told("models", "tune", model, *cases, "--json"))["manifest"]
+    assert [network["fold"] for network in tuned["networks"]] == [0, 1]
+    assert all(network["regions"] == ["WT"] for network in tuned["networks"])
+    assert len({tuple(network["thresholds"]) for network in tuned["networks"]}) == 1
+    assert 0 <= tuned["metrics"]["cross-validated slices"]["WT mean Dice"] <= 1
+    assert 0 < tuned["agreement_gate"] < tuned["agreement_flag"] <= 1
+    told("evaluate", *cases, "--model", model, "--json", str(tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    split = json.loads((whole[0] / "split.json").read_text())
+    answered = {case["id"].rsplit("_", 1)[0] for case in figures["cases"]}
+    assert answered == {patient for fold in split["folds"][:2] for patient in fold}
+    assert len(figures["skipped"]) == len(split["folds"][2])
+    assert figures["model"]["name"] == "ours"
+
+
+def test_an_autoencoder_learns_heads_and_states_its_limits(tmp_path: Path) -> None:
+    for number in range(4):
+        write_brats(tmp_path / "brats", f"Brats18_CBICA_A{number}_1")
+    (tmp_path / "plan.toml").write_text("batch_size = 2\n[network]\nfilters = [4, 8]\nnarrow = 4\n")
+    where = ["--dataset", "brats", "--data", str(tmp_path / "brats"), "--out", str(tmp_path / "heads")]
+    plan = ["--network", "autoencoder", "--plan", str(tmp_path / "plan.toml"), "--steps", "3", "--folds", "2"]
+    done = _run("dicom_node.cli", "train", *where, *plan, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "heads" / "autoencoder" / "autoencoder.json").read_text())
+    assert 0 < told["flag"] < told["gate"]
+    assert len(told["whole"]) == 4
+    assert set(told["channels"]) == {"T1", "T1CE", "T2", "FLAIR"}
+    assert json.loads(done.stdout)["model"] == str(tmp_path / "heads" / "autoencoder")
 
 
 @pytest.mark.parametrize(
