@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium
+# A file's tests stay in one process; its share of the cores is one, or torch would ask for all in each.
+UNIT := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 SHELL := /bin/bash
 
 .PHONY: setup viewer demo run test check lint types unit integration debian lock clean
@@ -41,7 +43,8 @@ debian:
 
 check: lint types
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(UNIT) --ignore tests/integration --ignore tests/acceptance
+	$(BIN)/pytest tests/integration tests/acceptance
 
 lint:
 	$(BIN)/ruff format --check .
@@ -51,7 +54,7 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(BIN)/pytest tests/unit
+	$(UNIT) tests/unit
 
 integration:
 	$(BIN)/pytest tests/integration tests/acceptance

@@ -104,6 +104,14 @@ def _networks(model: str, device: str, threads: int) -> dict[str, Any]:
     return told | {"flops": _flops(bundle, channels), "peak": _peak_flops(device)}
 
 
+def _everywhere(model: str, device: str, threads: int) -> dict[str, Any]:
+    """Return the time of the networks when each looks at the whole brain, not the first alone."""
+    from inference.prediction import predict  # noqa: PLC0415
+
+    bundle, channels = _volume_networks(load_model(model, device, threads)), _brain_box()
+    return _timed(lambda: predict(bundle, channels, VIEW_STEP, staged=False))
+
+
 def _plain(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the same weights in float32 by MONAI's sliding window over whole planes."""
     bundle = _volume_networks(load_model(model, device, threads))
@@ -139,6 +147,7 @@ def _compiled(model: str, device: str, threads: int) -> dict[str, Any]:
 _WAYS: dict[str, Callable[[str, str, int], dict[str, Any]]] = {
     "segment": _segmenting,
     "networks": _networks,
+    "everywhere": _everywhere,
     "plain": _plain,
     "fused": _fused,
     "compiled": _compiled,
@@ -238,7 +247,8 @@ def _report(told: dict[str, dict[str, Any]], chosen: argparse.Namespace) -> str:
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     names = {
         "segment": "`Segmenter.segment`, the whole step",
-        "networks": "its networks alone (bfloat16, channels last, the brain's box)",
+        "networks": "its networks alone (bfloat16, channels last, the brain's box, then the tumour's box)",
+        "everywhere": "networks, no second stage in the tumour's box",
         "plain": "MONAI's sliding window, float32, same weights",
         "fused": "networks, norms folded into convolutions",
         "compiled": "networks, torch.compile",

@@ -17,6 +17,12 @@ from inference.unet import TumourUNet
 
 __all__ = ["Prediction", "predict"]
 
+MAYBE_TUMOUR = 0.05
+"""Probability from which the first network's answer is looked at by the others."""
+
+MARGIN_MM = 16
+"""Around it, in voxels of 1 mm: half of what such a network sees around a voxel."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
@@ -40,11 +46,14 @@ class Prediction:
     looks: int
 
 
-def predict(model: ModelBundle, channels: NDArray[np.float32], slice_step: int = 1) -> Prediction:
+def predict(
+    model: ModelBundle, channels: NDArray[np.float32], slice_step: int = 1, *, staged: bool = True
+) -> Prediction:
     """Let every network look at a study.
 
     Each of ours looks along three axes where it was trained to, else twice, the second time at the mirror image (left
-    for right); a network that others trained looks once, as it was meant to.
+    for right); a network that others trained looks once, as it was meant to. Of an ensemble that looks along three
+    axes the first network searches the whole brain and the others look at the tumour's surroundings alone.
 
     Parameters
     ----------
@@ -52,25 +61,67 @@ def predict(model: ModelBundle, channels: NDArray[np.float32], slice_step: int =
         Normalised intensities, shape (channel, slice, row, column); rows run to the back, columns to the left.
     slice_step
         Distance of the neighbours that a slice network sees, in slices.
+    staged
+        False lets every network look at everything.
     """
-    limits = np.array(model.manifest.thresholds, np.float32)[:, None, None, None]
-    shape = (len(limits), *channels.shape[1:])
-    total, squares = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    masks = []
-    for look in (look for network in model.networks for look in _looks(model, network, channels, slice_step)):
-        total += look  # sums, so that one look at a time is in memory
-        squares += look * look
-        masks.append(look >= limits)
-    if not masks:
+    if not model.networks:
         raise ValueError("a model without networks predicts nothing")
-    mean: NDArray[np.float32] = np.divide(total, len(masks), dtype=np.float32)
-    spread = np.sqrt(np.maximum(squares / len(masks) - mean * mean, 0))
-    answer = mean >= limits
-    agreement = [
-        float(np.mean([overlap(count(mask[region], answer[region])).dice for mask in masks]))
-        for region in range(len(answer))
-    ]
-    return Prediction(probabilities=mean, spread=spread, agreement=tuple(agreement), looks=len(masks))
+    limits = np.array(model.manifest.thresholds, np.float32)[:, None, None, None]
+    looks_so_far = _Looks(limits, channels.shape[1:])
+    for place, network in enumerate(model.networks):
+        box = _WHOLE
+        if staged and place and network.manifest.views > 1:
+            box = _surroundings(looks_so_far.mean[0])
+        for look in _looks(model, network, channels[:, *box], slice_step):
+            looks_so_far.add(look, box)
+    return looks_so_far.prediction()
+
+
+_WHOLE = (slice(None), slice(None), slice(None))
+
+
+class _Looks:
+    """Sums over looks, so that one at a time is in memory; what a look did not see keeps the others' mean."""
+
+    def __init__(self, limits: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+        self._limits = limits
+        self._total, self._squares = (np.zeros((len(limits), *shape), np.float32) for _ in range(2))
+        self._counts = np.zeros(shape, np.float32)
+        self._masks: list[NDArray[np.bool_]] = []
+
+    def add(self, look: NDArray[np.float32], box: tuple[slice, slice, slice]) -> None:
+        mask = self.mean >= self._limits if box is not _WHOLE else np.zeros_like(self._total, bool)
+        mask[:, *box] = look >= self._limits
+        self._masks.append(mask)
+        self._total[:, *box] += look
+        self._squares[:, *box] += look * look
+        self._counts[box] += 1
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        return np.asarray(self._total / np.maximum(self._counts, 1), np.float32)
+
+    def prediction(self) -> Prediction:
+        mean = self.mean
+        spread = np.sqrt(np.maximum(self._squares / np.maximum(self._counts, 1) - mean * mean, 0))
+        answer = mean >= self._limits
+        agreement = [
+            float(np.mean([overlap(count(mask[region], answer[region])).dice for mask in self._masks]))
+            for region in range(len(answer))
+        ]
+        return Prediction(probabilities=mean, spread=spread, agreement=tuple(agreement), looks=len(self._masks))
+
+
+def _surroundings(wt: NDArray[np.float32]) -> tuple[slice, slice, slice]:
+    """Return the box of whatever may be tumour, with a margin; everything where nothing may be."""
+    shown = wt > MAYBE_TUMOUR
+    if not shown.any():
+        return _WHOLE
+    ends = []
+    for axis in range(3):
+        places = np.flatnonzero(shown.any(axis=tuple(other for other in range(3) if other != axis)))
+        ends.append(slice(max(0, int(places[0]) - MARGIN_MM), int(places[-1]) + 1 + MARGIN_MM))
+    return ends[0], ends[1], ends[2]
 
 
 def _looks(

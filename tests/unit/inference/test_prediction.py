@@ -1,15 +1,19 @@
 """The slice network over a stack: every slice on its own, any size, the same for a mirrored head."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from inference.forward import BATCH_SLICES
-from inference.model_bundle import ModelBundle, load_model
-from inference.prediction import predict
+from inference.model_bundle import LoadedNetwork, ModelBundle, load_model
+from inference.prediction import MARGIN_MM, predict
 from inference.preprocessing import CHANNELS
+from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 
 SLICES, ROWS, COLUMNS = BATCH_SLICES + 3, 62, 65
@@ -98,3 +102,58 @@ def test_doubt_is_what_differs_between_the_looks(tmp_path: Path) -> None:
     assert found.spread[0, 5, *patch] == pytest.approx(0.0, abs=0.02)
     assert found.agreement[0] == pytest.approx(1.0)
     assert found.agreement[2] < 0.6
+
+
+class _Says(nn.Module):
+    """Says WT where FLAIR is bright; a wild one everywhere."""
+
+    def __init__(self, *, wild: bool = False) -> None:
+        super().__init__()
+        self.wild = wild
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits of three regions, of which the first alone is ever likely."""
+        likely = (images[:, 3:4] - 2.0) * 100
+        wt = torch.full_like(likely, 100.0) if self.wild else likely
+        return torch.cat([wt, likely * 0 - 100, likely * 0 - 100], dim=1)
+
+
+def _three_axes(detector: ModelBundle, bodies: list[nn.Module]) -> ModelBundle:
+    networks = []
+    for place, body in enumerate(bodies):
+        module = TumourUNet(dimensions=2, filters=[2, 2, 2]).eval()
+        module.body = body
+        module.register_parameter("place", nn.Parameter())
+        manifest = replace(detector.networks[0].manifest, name=f"n{place}", input="volume", views=3)
+        networks.append(LoadedNetwork(manifest=manifest, module=module))
+    return replace(detector, networks=tuple(networks))
+
+
+def _lesion() -> NDArray[np.float32]:
+    channels = np.zeros((4, 60, 70, 80), np.float32)
+    channels[:, 2:-2, 2:-2, 2:-2] = 1.0
+    channels[3, 25:35, 20:32, 50:62] = 3.0
+    return channels
+
+
+def test_the_second_network_looks_at_the_surroundings_of_what_the_first_found(detector: ModelBundle) -> None:
+    model, channels = _three_axes(detector, [_Says(), _Says(wild=True)]), _lesion()
+    staged, whole = (predict(model, channels, staged=value) for value in (True, False))
+    near = np.zeros(channels.shape[1:], bool)
+    near[25 - MARGIN_MM : 35 + MARGIN_MM, 20 - MARGIN_MM : 32 + MARGIN_MM, 50 - MARGIN_MM : 62 + MARGIN_MM] = True
+    assert staged.looks == whole.looks == 6
+    assert np.array_equal(staged.probabilities[0][near], whole.probabilities[0][near])
+    lesion = channels[3] > 2
+    assert staged.probabilities[0][lesion].min() == pytest.approx(1.0)
+    assert staged.probabilities[0][near & ~lesion] == pytest.approx(0.5)
+    assert staged.probabilities[0][~near].max() == pytest.approx(0.0, abs=1e-6)
+    assert whole.probabilities[0][~near].min() == pytest.approx(0.5)
+    assert staged.spread[0][near & ~lesion] == pytest.approx(0.5)
+    assert staged.spread[0][~near].max() == pytest.approx(0.0, abs=1e-3)
+
+
+def test_where_the_first_finds_nothing_the_others_look_everywhere(detector: ModelBundle) -> None:
+    model = _three_axes(detector, [_Says(), _Says(wild=True)])
+    found = predict(model, np.minimum(_lesion(), 1.0))
+    assert found.probabilities[0].min() == pytest.approx(0.5)
+    assert found.agreement[0] < 1.0
