@@ -205,3 +205,12 @@ def test_voxels_that_do_not_fit_the_grid_are_refused(shape: tuple[int, ...]) -> 
     assert caught.value.reason is ConversionReason.MIXED_GEOMETRY
     with pytest.raises(BrokenGeometry):
         LabelVolume(grid=_grid(), labels=np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(("stretch", "equal"), [(1e-7, True), (1e-5, True), (1e-4, False), (9e-4, False)])
+def test_what_adds_up_over_a_head_is_not_equal(stretch: float, equal: bool) -> None:  # noqa: FBT001
+    """A voxel wider by 0.1 µm is nothing; wider by 0.1 % of a mm, the 240th lies a quarter of a voxel away."""
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    wider = np.diag([1.0, 1.0, 1.0 + stretch, 1.0])
+    one, other = (Grid(shape=(155, 240, 240), affine=each, frame_of_reference_uid="1.2.3") for each in (affine, wider))
+    assert one.equals(other) is equal
