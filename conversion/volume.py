@@ -79,7 +79,7 @@ class Grid:
         return np.asarray(index @ self.affine[:3, :3].T + self.affine[:3, 3])
 
     def equals(self, other: Self) -> bool:
-        """Tell whether two grids put every voxel at the same place, within `SAME_PLACE_MM`, of one frame of reference."""
+        """Tell whether two grids put every voxel within `SAME_PLACE_MM` of the same place of one frame of reference."""
         if self.shape != other.shape or self.frame_of_reference_uid != other.frame_of_reference_uid:
             return False
         corners = np.array(list(product(*((0, size - 1) for size in self.shape))), np.float64)

@@ -80,11 +80,13 @@ def tune(
     if not len(datasets) == len(folders) == len(splits):
         raise click.UsageError("give --dataset, --data and --split once each for every set")
     from inference.manifest import read_manifest, write_manifest  # noqa: PLC0415 - seconds, for torch
+    from inference.training.model_card import write_card  # noqa: PLC0415
     from inference.training.tuning import tune as chosen  # noqa: PLC0415
 
     answers = [answer for one in zip(datasets, folders, splits, strict=True) for answer in _answers(folder, *one)]
     manifest = chosen(read_manifest(str(folder.absolute()))[1], answers)
     sha256 = write_manifest(folder, manifest)
+    write_card(folder, manifest)
     lines = [NOTICE, f"tuned {folder} on {len(answers)} held-out patients", f"manifest SHA-256 {sha256}"]
     lines += [f"network {one.name}: thresholds {one.thresholds or manifest.thresholds}" for one in manifest.networks]
     lines += [f"{name}: {values}" for name, values in manifest.metrics.items() if name.startswith("cross-validated")]

@@ -10,6 +10,7 @@ from typing import Any
 from inference.errors import InferenceReason, UnusableModel
 from inference.integrity import read_weights
 from inference.manifest import AutoencoderManifest, ModelManifest, NetworkManifest, read_manifest, write_manifest
+from inference.training.model_card import write_card
 from inference.training.model_folder import AUTOENCODER
 
 __all__ = ["combine"]
@@ -73,6 +74,7 @@ def combine(runs: Sequence[Path], out: Path, *, name: str, version: str, autoenc
         metrics={"trainings": {_name(run): run.facts for run in found}},
     )
     write_manifest(out, manifest)
+    write_card(out, manifest)
     return out
 
 

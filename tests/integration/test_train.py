@@ -154,6 +154,8 @@ def test_the_folds_become_one_model_that_is_tuned_and_judged_on_who_was_held_out
     assert len({tuple(network["thresholds"]) for network in tuned["networks"]}) == 1
     assert 0 <= tuned["metrics"]["cross-validated slices"]["WT mean Dice"] <= 1
     assert 0 < tuned["agreement_gate"] < tuned["agreement_flag"] <= 1
+    card = (tmp_path / "ours" / "MODEL_CARD.md").read_text()
+    assert f"| slices | WT mean Dice | {tuned['metrics']['cross-validated slices']['WT mean Dice']:.3f} |" in card
     told("evaluate", *cases, "--model", model, "--json", str(tmp_path / "figures.json"))
     figures = json.loads((tmp_path / "figures.json").read_text())
     split = json.loads((whole[0] / "split.json").read_text())

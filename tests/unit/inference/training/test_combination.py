@@ -61,6 +61,10 @@ def test_networks_keep_their_fold_and_their_weights(tmp_path: Path) -> None:
     assert told is not None
     assert (told.flag, told.gate) == (pytest.approx(0.996, abs=1e-3), 1.5)
     assert model.autoencoder is not None
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "not a medical device" in card
+    assert "| slices-1 | slices | WT | 1 | 4 lgg | 1 | 0.1 |" in card
+    assert "novelty from 0.996 are flagged, from 1.5 withheld" in card
     assert set(model.manifest.metrics["trainings"]) == {"slices-1", "slices-0", "volume-2"}
 
 
