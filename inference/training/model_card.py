@@ -12,8 +12,8 @@ _TEXT = """# {name} {version}
 
 {intended_use}
 
-**Research use only, not a medical device.** Made by `glionode train`, `models combine` and `models tune`. The licence of
-the weights ({licence}) follows the terms of the cases they were trained on: look at them before passing this folder on.
+**Research use only, not a medical device.** Made by `glionode train`, `models combine` and `models tune`. The licence
+of the weights ({licence}) follows the terms of the cases they were trained on: look at them before passing this on.
 
 ## Networks
 
@@ -32,7 +32,7 @@ Each patient answered by the networks that never saw it, with thresholds and sma
 {figures}
 
 Thresholds {thresholds}. Islands below {minimum_lesion_ml:g} ml or {minimum_share:.0%} of the largest lesion are left
-out; core below {minimum_core_ml:g} ml and enhancing tumour below {minimum_enhancing_ml:g} ml count as what surrounds them.
+out; core below {minimum_core_ml:g} ml and enhancing tumour below {minimum_enhancing_ml:g} ml count as what is around.
 {doubt}
 """
 
