@@ -84,6 +84,8 @@ def looks(
 @torch.inference_mode()
 def _slices(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
     count, rows, columns = stack.shape[1:]
+    if isinstance(network, TumourUNet):  # its first convolution would round anyway; half the bytes are moved until then
+        stack = stack.to(torch.bfloat16)
     padded = F.pad(stack, (0, -columns % network.multiple, 0, -rows % network.multiple))
     offsets = torch.arange(-network.context, network.context + 1) * slice_step
     found = []
