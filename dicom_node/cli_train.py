@@ -47,6 +47,9 @@ _FOLDS = 5
 @click.option("--validate-every", type=int, help="Steps between validations on the held-out fold; 0 turns them off.")
 @click.option("--folds", default=_FOLDS, show_default=True, help="Folds of patients.")
 @click.option("--fold", default=0, show_default=True, help="The one that is held out.")
+@click.option(
+    "--start", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Model of one network to go on from."
+)
 @click.option("--split", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A split that was stored.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option(
@@ -99,10 +102,17 @@ def _plan(options: dict[str, Any]) -> "TrainingPlan":
         if key in changes:
             changes[key] = tuple(changes[key])
     try:
-        return plan_for(options["dimensions"], options["variant"], **changes)
+        plan = plan_for(options["dimensions"], options["variant"], **changes)
     except TypeError as error:
         sentence = f"--plan {options['plan'].name}: {str(error).rsplit(' ', 1)[-1]} is no setting of a plan"
         raise click.UsageError(sentence) from error
+    if options["start"] is None:
+        return plan
+    from dataclasses import replace  # noqa: PLC0415
+
+    from inference.training.starting import check_start  # noqa: PLC0415
+
+    return replace(plan, start_sha256=check_start(options["start"], plan.network))
 
 
 def _task(
@@ -134,6 +144,7 @@ def _task(
         out=out,
         device=_device(options["device"]),
         loaders=options["loaders"],
+        start=options["start"],
     )
 
 

@@ -42,6 +42,8 @@ class TrainingPlan:
         Chance that a sample loses T1, T1CE, T2, FLAIR; it always keeps T1CE or FLAIR.
     source_share
         Share of samples from each set; sets not named share what is left by their number of patients.
+    start_sha256
+        Of the weights that the training begins with; empty for random ones.
     validate_every, patience
         Steps between validations, and how many without a better one end the training; 0 turns either off.
     """
@@ -64,6 +66,7 @@ class TrainingPlan:
     head_share: float = 0.7
     drop: tuple[float, float, float, float] = (0.25, 0.2, 0.35, 0.05)
     source_share: dict[str, float] = field(default_factory=dict)
+    start_sha256: str = ""
     seed: int = 20261121
     checkpoint_every: int = 200
     validate_every: int = 0

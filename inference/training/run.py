@@ -24,6 +24,7 @@ from inference.training.novelty_levels import held_out_novelty, novelty_scale
 from inference.training.plan import TrainingPlan
 from inference.training.processes import place
 from inference.training.scoring import case_dice
+from inference.training.starting import start_weights
 
 __all__ = ["RunReport", "TrainingTask", "run_training"]
 
@@ -36,6 +37,8 @@ class TrainingTask:
     ----------
     fold
         Number of the fold of `split` that is held out.
+    start
+        Model folder of an earlier training whose weights this one begins with; the plan names their hash.
     out
         Gets ``plan.json``, ``split.json``, ``checkpoint.pt``, ``report.json`` and the folder ``model``.
     """
@@ -47,6 +50,7 @@ class TrainingTask:
     out: Path
     device: str = "cpu"
     loaders: int = 0
+    start: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,8 @@ def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda 
     (task.out / "split.json").write_text(split_to_json(task.split))
     torch.manual_seed(task.plan.seed)
     network = task.plan.build().to(task.device)
+    if task.start is not None:
+        network.load_state_dict(start_weights(task.start, task.split, task.fold))
     validation = held_out if task.plan.validate_every else ()
     trained = train(network, learning, task.plan, task.out, validation=validation, loaders=task.loaders, watch=watch)
     return _reported(task, trained, learning, held_out)

@@ -54,6 +54,7 @@ def test_every_setting_counts_in_the_hash() -> None:
     assert plan.sha256 == TrainingPlan().sha256
     changes: dict[str, Any] = {"crop": (1, 192, 192), "drop": (0, 0, 0, 0), "source_share": {"lgg": 0.5}}
     changes["network"] = plan.network | {"variant": "residual"}
+    changes["start_sha256"] = "0" * 64
     assert TrainingPlan(views=3).sha256 != plan.sha256
     heads = TrainingPlan(task="reconstruct", network=HEADS, crop=(40, 48, 40))
     assert heads.sha256 != TrainingPlan(network=plan.network, crop=(40, 64, 64)).sha256
