@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from conversion.sequences import Role
 from inference.errors import InferenceReason, UnusableModel
+from inference.manifest_rules import (
+    AUTOENCODER_RULES,
+    MODEL_RULES,
+    NAME,
+    NETWORK_RULES,
+    REGIONS,
+    check_fields,
+    refuse,
+)
 
 __all__ = [
     "MANIFEST",
@@ -26,17 +32,8 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 MODELS_FOLDER = Path(__file__).parent / "models"
-REGIONS = ("WT", "TC", "ET")
-"""Order of thresholds, and of what every network of this program answers."""
-
 LARGEST_MANIFEST = 2**20
 """Bytes; the largest of ours has two thousand. A file beyond this is not read."""
-
-_SEQUENCES = frozenset({Role.T1, Role.T1CE, Role.T2, Role.FLAIR})
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}")
-_WEIGHTS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(safetensors|onnx)")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +79,11 @@ class NetworkManifest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used, naming the field."""
-        _check_fields(self, _NETWORK_RULES)
+        check_fields(self, NETWORK_RULES)
         if self.input == "volume" and self.context and self.views == 1:
-            _refuse("context", self.context, "0 for a network that sees volumes as such")
+            refuse("context", self.context, "0 for a network that sees volumes as such")
         if self.input == "slices" and self.views == 3:
-            _refuse("views", self.views, "1 for a network that sees slices")
+            refuse("views", self.views, "1 for a network that sees slices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +112,7 @@ class AutoencoderManifest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used, naming the field."""
-        _check_fields(self, _AUTOENCODER_RULES)
+        check_fields(self, AUTOENCODER_RULES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,145 +178,20 @@ class ModelManifest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used, naming the field."""
-        _check_fields(self, _MODEL_RULES)
+        check_fields(self, MODEL_RULES)
+        networks = self.networks
+        if not (isinstance(networks, tuple) and networks and all(isinstance(one, NetworkManifest) for one in networks)):
+            refuse("networks", networks, "a list of at least one network")
+        if not isinstance(self.autoencoder, AutoencoderManifest | None):
+            refuse("autoencoder", self.autoencoder, "a JSON object or null")
         for key in ("one_of", "core_needs", "needs"):
             if not set(getattr(self, key)) <= set(self.channels):
-                _refuse(key, getattr(self, key), "sequences that are also channels")
+                refuse(key, getattr(self, key), "sequences that are also channels")
         for key in ("name", "weights"):
             values = [getattr(network, key) for network in self.networks]
             values += [self.autoencoder.weights] if self.autoencoder and key == "weights" else []
             if len(set(values)) < len(values):
-                _refuse(f"networks.{key}", values, "a value of its own for each network")
-
-
-def _refuse(name: str, value: object, wanted: str) -> NoReturn:
-    shown = repr(value)
-    message = f"{name} = {shown if len(shown) <= 80 else shown[:77] + '...'}: {wanted} needed"
-    raise ValueError(message)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value.strip()) <= 10_000
-
-
-def _is_number(value: object, least: float = 0.0) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= least
-
-
-def _is_sequences(value: object) -> bool:
-    if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
-        return False
-    return len(set(value)) == len(value) and set(value) <= _SEQUENCES
-
-
-def _matches(pattern: re.Pattern[str]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None and ".." not in value
-
-
-def _is_thresholds(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == len(REGIONS) and all(_is_number(limit) for limit in value)
-
-
-def _is_networks(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(isinstance(one, NetworkManifest) for one in value)
-
-
-def _is_label_map(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(rule, str) for rule in value.values())
-
-
-def _is_share(value: object) -> bool:
-    return _is_number(value) and isinstance(value, int | float) and value <= 1
-
-
-def _are_levels(value: object, count: int) -> bool:
-    return isinstance(value, list | tuple) and len(value) == count and all(_is_number(level, 1e-6) for level in value)
-
-
-def _are_channel_levels(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) <= _SEQUENCES
-        and all(_are_levels(levels, len(_SEQUENCES) - 1) for levels in value.values())
-    )
-
-
-def _are_intervals(value: object) -> bool:
-    if not isinstance(value, dict) or not set(value) <= set(REGIONS):
-        return False
-    pairs = list(value.values())
-    return all(isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair)) for pair in pairs)
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_Rules = Mapping[str, tuple[Callable[[Any], bool], str]]
-_NAMED = (_matches(_NAME), "1 to 64 letters, digits, '.', '_' or '-'")
-_SENTENCE = (_is_text, "a text")
-_JSON_OBJECT = (lambda value: isinstance(value, dict), "a JSON object")
-
-_NETWORK_RULES: _Rules = {
-    "name": _NAMED,
-    "input": (lambda value: value in {"slices", "volume"}, '"slices" or "volume"'),
-    "architecture": _SENTENCE,
-    "settings": _JSON_OBJECT,
-    "context": (lambda value: type(value) is int and 0 <= value <= 16, "a whole number from 0 to 16"),
-    "spacing_mm": (lambda value: _is_number(value, 0.1) and value <= 20, "a number from 0.1 to 20"),
-    "weights": (_matches(_WEIGHTS), "the name of a .safetensors or .onnx file in the folder, without a path,"),
-    "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
-    "views": (lambda value: type(value) is int and value in {1, 3}, "1 or 3"),
-    "fold": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number from 0 on, or null,"),
-    "thresholds": (lambda value: value is None or _is_thresholds(value), "a list of three numbers from 0 on, or null,"),
-    "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "all of WT, TC, ET, or WT alone,"),
-}
-
-_AUTOENCODER_RULES: _Rules = {
-    "settings": _JSON_OBJECT,
-    "weights": (_matches(_WEIGHTS), "the name of a .safetensors file in the folder, without a path,"),
-    "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
-    "whole": (lambda value: _are_levels(value, len(_SEQUENCES)), "four numbers above 0"),
-    "channels": (_are_channel_levels, "three numbers above 0 for each of T1, T1CE, T2, FLAIR"),
-    "flag": (_is_number, "a number from 0 on"),
-    "gate": (_is_number, "a number from 0 on"),
-}
-
-_MODEL_RULES: _Rules = {
-    "name": _NAMED,
-    "version": (_matches(_VERSION), "1 to 32 letters, digits, '.', '+', '_' or '-'"),
-    "licence": _SENTENCE,
-    "intended_use": _SENTENCE,
-    "channels": (lambda value: _is_sequences(value) and bool(value), "a list of T1, T1CE, T2, FLAIR"),
-    "one_of": (lambda value: _is_sequences(value) and bool(value), "a list of T1, T1CE, T2, FLAIR"),
-    "core_needs": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
-    "needs": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
-    "networks": (_is_networks, "a list of at least one network"),
-    "thresholds": (_is_thresholds, "a list of three numbers from 0 on, for WT, TC, ET,"),
-    "minimum_lesion_ml": (_is_number, "a number from 0 on"),
-    "minimum_core_ml": (_is_number, "a number from 0 on"),
-    "minimum_enhancing_ml": (_is_number, "a number from 0 on"),
-    "minimum_share": (_is_share, "a number from 0 to 1"),
-    "volume_intervals": (_are_intervals, "a JSON object of two numbers for each of WT, TC, ET"),
-    "agreement_flag": (_is_share, "a number from 0 to 1"),
-    "agreement_gate": (_is_share, "a number from 0 to 1"),
-    "autoencoder": (lambda value: value is None or isinstance(value, AutoencoderManifest), "a JSON object or null"),
-    "space": (lambda value: value in {"native", "atlas"}, '"native" or "atlas"'),
-    "label_map": (_is_label_map, "a JSON object of texts"),
-    "training_data": (lambda value: isinstance(value, str), "a text"),
-    "metrics": _JSON_OBJECT,
-}
-
-
-def _check_fields(manifest: object, rules: _Rules) -> None:
-    for name, (holds, wanted) in rules.items():
-        value = getattr(manifest, name)
-        try:
-            good = holds(value)
-        except TypeError:  # unhashable, so nothing that a rule allows
-            good = False
-        if not good:
-            _refuse(name, value, wanted)
+                refuse(f"networks.{key}", values, "a value of its own for each network")
 
 
 def parse_manifest(content: bytes) -> ModelManifest:
@@ -341,7 +213,7 @@ def parse_manifest(content: bytes) -> ModelManifest:
         raise ValueError('one JSON object with the key "model" is needed')
     model = _arguments(ModelManifest, document["model"], "model")
     if not isinstance(model.get("networks"), tuple):
-        _refuse("networks", model.get("networks"), "a list of at least one network")
+        refuse("networks", model.get("networks"), "a list of at least one network")
     networks = []
     for place, entry in enumerate(model["networks"]):
         try:
@@ -399,7 +271,7 @@ def read_manifest(name_or_folder: str) -> tuple[Path, ModelManifest, str]:
         When there is no such model or its manifest cannot be used.
     """
     shipped = MODELS_FOLDER / name_or_folder
-    folder = shipped if _NAME.fullmatch(name_or_folder) and shipped.is_dir() else Path(name_or_folder)
+    folder = shipped if NAME.fullmatch(name_or_folder) and shipped.is_dir() else Path(name_or_folder)
     try:
         with (folder / MANIFEST).open("rb") as file:
             content = file.read(LARGEST_MANIFEST + 1)
