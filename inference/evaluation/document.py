@@ -1,6 +1,7 @@
 """The evaluation as one JSON document for scripts; its keys are a contract."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,7 @@ from inference.evaluation.classification import ClassificationReport
 from inference.evaluation.figures import Measure, RegionFigures
 from inference.evaluation.intervals import COVERAGE, REPLICATES, Estimate
 from inference.evaluation.lesions import DILATION_MM, LEAST_LESION_MM3
-from inference.evaluation.result import CaseResult, Evaluation, RegionSummary, VolumeAgreement
+from inference.evaluation.result import CaseResult, Evaluation, RegionSummary
 from inference.evaluation.surface import NO_SURFACE_MM, SURFACE_TOLERANCE_MM
 from inference.regions import Region
 
@@ -38,7 +39,7 @@ def evaluation_json(evaluation: Evaluation) -> str:
         "data": _data(evaluation),
         **{part: _by_region(content, _value) for part, content in parts.items()},
         "intervals": {part: _by_region(content, _interval) for part, content in parts.items()},
-        "volume": {str(region): _volume(found.volume) for region, found in regions.items()},
+        "volume": {str(region): _volume(found) for region, found in regions.items()},
         "calibration": {str(region): _calibration(found) for region, found in regions.items()},
         "lesions": {
             str(region): {"found": f.lesions_found, "missed": f.lesions_missed, "false": f.lesions_false}
@@ -118,9 +119,11 @@ def _estimate(found: Estimate | None) -> _Document | None:
     return None if found is None else asdict(found)
 
 
-def _volume(agreement: VolumeAgreement) -> _Document:
-    differences = agreement.differences
+def _volume(found: RegionSummary) -> _Document:
+    agreement, differences = found.volume, found.volume.differences
     return {
+        "intervals": found.intervals,
+        "intervals_held": found.intervals_held,
         "bias_ml": _estimate(agreement.bias),
         "lower_ml": None if differences is None else differences.lower,
         "upper_ml": None if differences is None else differences.upper,
@@ -158,6 +161,9 @@ def _case(case: CaseResult) -> _Document:
         "sequences": list(case.sequences),
         "lacking": list(case.lacking),
         "problem": case.problem or None,
+        "novelty": _finite(case.quality.novelty) if case.quality else None,
+        "agreement": case.quality.agreement.get(Region.WT) if case.quality else None,
+        "flags": [flag.code for flag in case.flags],
         "regions": {str(region): _figures(found) for region, found in case.regions.items()},
     }
 
@@ -168,6 +174,7 @@ def _figures(found: RegionFigures | None) -> _Document | None:
     counts, lesions = found.counts, found.lesions
     return {
         **{str(measure): value for measure, value in found.values.items()},
+        "interval_ml": None if found.interval_ml is None else list(found.interval_ml),
         "ece": None if found.calibration is None else _error(found.calibration),
         "voxels": counts.predicted,
         "reference_voxels": counts.reference,
@@ -179,6 +186,11 @@ def _figures(found: RegionFigures | None) -> _Document | None:
         "lesions_missed": lesions.missed,
         "lesions_false": lesions.false,
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number JSON can hold: what is infinitely new is as new as the largest double."""
+    return None if value is None else min(value, sys.float_info.max)
 
 
 def _error(sums: Calibration) -> float:

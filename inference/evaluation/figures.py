@@ -60,12 +60,23 @@ class RegionFigures:
         Its HD95 means nothing where the voxel size is unknown; `values` holds what may be stated.
     calibration
         None where the model gave no probabilities.
+    interval_ml
+        The volumes that the model expected; None where it told none.
     """
 
     counts: Counts
     values: Mapping[Measure, float | None]
     lesions: LesionScore
     calibration: Calibration | None
+    interval_ml: tuple[float, float] | None = None
+
+    @property
+    def interval_holds(self) -> bool | None:
+        """Whether the experts' volume lies in the interval; None without one."""
+        reference = self.values[Measure.REFERENCE]
+        if self.interval_ml is None or reference is None:
+            return None
+        return self.interval_ml[0] <= reference <= self.interval_ml[1]
 
 
 def compare(

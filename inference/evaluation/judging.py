@@ -20,7 +20,7 @@ from inference.evaluation.picture import CasePicture, take_picture
 from inference.evaluation.result import LABELS, REGIONS, CaseResult
 from inference.postprocessing import label_regions
 from inference.regions import Region
-from inference.segmentation import Segmentation
+from inference.segmentation import Quality, Segmentation
 
 __all__ = ["Answer", "Segments", "ask", "judge", "show"]
 
@@ -85,12 +85,15 @@ def judge(case: AnnotatedCase, answer: Answer) -> CaseResult:
     predicted = _predicted(case, answer)
     spacing = case.volumes.grid.spacing_mm if case.spacing_known else None
     calibrated = _calibrated(case, answer)
+    quality = answer.segmentation.quality if answer.segmentation else Quality()
     figures: dict[Region, RegionFigures | None] = {}
     for region in REGIONS:
         if region in case.regions:
             said = predicted.get(region)
             truth = case.regions[region]
-            figures[region] = None if said is None else compare(said, truth, spacing, calibrated.get(region))
+            found = None if said is None else compare(said, truth, spacing, calibrated.get(region))
+            interval = quality.interval_ml.get(region) if case.spacing_known else None
+            figures[region] = found and replace(found, interval_ml=interval)
     return CaseResult(
         case_id=case.case_id,
         patient=case.patient,
@@ -99,6 +102,8 @@ def judge(case: AnnotatedCase, answer: Answer) -> CaseResult:
         lacking=answer.lacking,
         problem=answer.problem if figures else f"none of {', '.join(REGIONS)} is annotated",
         regions=MappingProxyType(figures),
+        quality=quality if answer.segmentation else None,
+        flags=answer.segmentation.flags if answer.segmentation else (),
         confusion=_confusion(case.regions, predicted),
     )
 

@@ -140,6 +140,10 @@ def _tables(evaluation: Evaluation) -> list[tuple[str, list[_Row]]]:
     volume = [
         _Row(name="Bias (model minus experts), ml", cells=tuple(_cell(one.volume.bias, 2) for one in summaries)),
         _Row(name="Lin's concordance", cells=tuple(_cell(one.volume.concordance) for one in summaries)),
+        _Row(
+            name="Volume intervals that hold the experts' volume",
+            cells=tuple(f"{one.intervals_held} of {one.intervals}" if one.intervals else "-" for one in summaries),
+        ),
         _Row(name="Expected calibration error", cells=tuple(_cell(one.calibration_error, 4) for one in summaries)),
         _Row(
             name="Lesions found, missed, false",

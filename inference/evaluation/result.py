@@ -13,8 +13,9 @@ from inference.evaluation.classification import ClassificationReport
 from inference.evaluation.figures import Measure, RegionFigures
 from inference.evaluation.intervals import Estimate
 from inference.evaluation.picture import CasePicture
+from inference.flags import Flag
 from inference.regions import Label, Region
-from inference.segmentation import ModelIdentity
+from inference.segmentation import ModelIdentity, Quality
 
 __all__ = ["LABELS", "REGIONS", "CaseResult", "Evaluation", "RegionSummary", "Shown", "Subgroup", "VolumeAgreement"]
 
@@ -40,6 +41,8 @@ class CaseResult:
         counts as an empty answer; one that was not read has no truth and no figures.
     regions
         The annotated ones; None where the model could not tell the region from the rest of the tumour.
+    quality, flags
+        What the model itself found doubtful; None and empty without an answer.
     confusion
         Voxels of background, NCR, ED and ET, shape (4 of the reference, 4 of the prediction); None where one of the
         regions is not annotated or not told.
@@ -52,6 +55,8 @@ class CaseResult:
     lacking: tuple[str, ...] = ()
     problem: str = ""
     regions: Mapping[Region, RegionFigures | None]
+    quality: Quality | None = None
+    flags: tuple[Flag, ...] = ()
     confusion: NDArray[np.int64] | None = None
 
     @property
@@ -96,6 +101,8 @@ class RegionSummary:
         Of the voxels of all cases together.
     lesions_found, lesions_missed, lesions_false
         Sums over cases.
+    intervals, intervals_held
+        For how many cases the model told a volume interval, and how many of these hold the experts' volume.
     """
 
     cases: int
@@ -109,6 +116,8 @@ class RegionSummary:
     lesions_found: int
     lesions_missed: int
     lesions_false: int
+    intervals: int = 0
+    intervals_held: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -39,6 +39,8 @@ def summarise(cases: Sequence[CaseResult], region: Region, seed: int) -> RegionS
         lesions_found=sum(found.lesions.found for found in figures),
         lesions_missed=sum(found.lesions.missed for found in figures),
         lesions_false=sum(found.lesions.false for found in figures),
+        intervals=sum(found.interval_holds is not None for found in figures),
+        intervals_held=sum(found.interval_holds is True for found in figures),
     )
 
 

@@ -1,5 +1,6 @@
 """Small annotated cases whose figures can be counted, and a segmenter that says what is bright."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,9 +13,10 @@ from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.cases.case import AnnotatedCase, CaseReference, CaseSet, SkippedCase
 from inference.errors import InferenceReason, UnreadableCase, UnsuitableInput
 from inference.evaluation.result import REGIONS
+from inference.flags import Flag, FlagCode
 from inference.postprocessing import label_regions
 from inference.regions import Region
-from inference.segmentation import ModelIdentity, Segmentation
+from inference.segmentation import ModelIdentity, Quality, Segmentation
 from tests.support.dicom_series import axis_aligned
 
 __all__ = ["ALL", "BALLS", "MODEL", "BrightSegmenter", "annotated", "ball", "case_set", "damaged", "reference_to"]
@@ -26,6 +28,9 @@ BALLS = {Region.WT: 9.0, Region.TC: 6.0, Region.ET: 4.0}
 """Radius of each region in mm."""
 
 SEEN_ON = {Region.WT: Role.FLAIR, Region.TC: Role.T1CE, Region.ET: Role.T1}
+INTERVALS_ML = {Region.WT: (1.0, 100.0), Region.TC: (0.0, 0.01)}
+"""The first holds the volume of every tumour that is drawn, the second of none."""
+
 MODEL = ModelIdentity(name="bright", version="1.0", sha256="ab" * 32)
 
 
@@ -133,4 +138,6 @@ class BrightSegmenter:
             model=MODEL,
             sequences=tuple(str(role) for role in ALL if role in roles),
             decisions=(),
+            quality=Quality(looks=2, agreement={Region.WT: 0.8}, interval_ml=INTERVALS_ML, novelty=math.inf),
+            flags=(Flag(code=FlagCode.LOW_AGREEMENT, sentence="the looks differ"),),
         )

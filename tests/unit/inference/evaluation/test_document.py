@@ -1,6 +1,7 @@
 """The JSON document is a contract for scripts."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,3 +125,18 @@ def test_without_spacing_each_mm_and_ml_is_null() -> None:
 
 def test_the_same_evaluation_is_the_same_document() -> None:
     assert evaluation_json(_evaluation()) == evaluation_json(_evaluation())
+
+
+def test_doubt_stands_beside_each_case_and_the_intervals_are_counted(document: dict[str, Any]) -> None:
+    """Of three cases that were answered one has no tumour drawn: 0 ml lies in the core's interval, not in the other."""
+    answered = [case for case in document["cases"] if case["regions"]]
+    assert [case["agreement"] for case in answered] == [0.8] * 3
+    assert {case["novelty"] for case in answered} == {sys.float_info.max}
+    assert [case["flags"] for case in answered] == [["low_agreement"]] * 3
+    assert answered[0]["regions"]["WT"]["interval_ml"] == [1.0, 100.0]
+    assert answered[0]["regions"]["ET"]["interval_ml"] is None
+    counted = {region: (volume["intervals_held"], volume["intervals"]) for region, volume in document["volume"].items()}
+    cores = sum(case["regions"]["TC"] is not None for case in answered)
+    assert counted == {"WT": (2, 3), "TC": (1, cores), "ET": (0, 0)}
+    (unread,) = [case for case in document["cases"] if not case["regions"]]
+    assert (unread["agreement"], unread["novelty"], unread["flags"]) == (None, None, [])
