@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
 from safetensors.torch import save
+from torch import nn
 
 from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
@@ -20,13 +21,14 @@ from conversion.volume import Grid, ImageVolume
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.manifest import NetworkManifest, read_manifest, write_manifest
 from inference.measurements import measure
-from inference.model_bundle import load_model
+from inference.model_bundle import LoadedNetwork, load_model
 from inference.regions import Label, Region
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter, working_grid
 from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 from tests.support.dicom_series import axis_aligned
+from tests.support.phantom_volumes import phantom_volume
 from tests.support.strategies import directions
 
 CENTRE_MM = np.array([7.0, -6.0, 4.0])
@@ -321,3 +323,41 @@ def test_the_input_decides_which_networks_answer_and_an_ensemble_is_averaged(
     found = two_kinds.segment(aligned, spacing_known=spacing_known).probabilities[Region.WT]
     assert found.shape == shape
     assert float(np.median(found)) == pytest.approx(answer, abs=0.01)
+
+
+class _Recorder(nn.Module):
+    """Keeps how much it was shown, and finds nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen_ml: list[float] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits of three regions that say no."""
+        middle = images[:, 3]
+        self.seen_ml.append(float((middle > 0.2).sum()) / 1000)
+        return torch.full((len(images), 3, *images.shape[-2:]), -20.0)
+
+
+@pytest.mark.parametrize(("spacing_known", "least_ml", "most_ml"), [(True, 700.0, 2000.0), (False, 2200.0, 5000.0)])
+def test_networks_for_volumes_are_shown_the_brain_alone(
+    two_kinds: Segmenter,
+    spacing_known: bool,  # noqa: FBT001 - a table
+    least_ml: float,
+    most_ml: float,
+) -> None:
+    """Slices are shown the whole head, volumes the brain that an atlas finds in it."""
+    head = phantom_volume("FLAIR")
+    network = TumourUNet(dimensions=2, context=0, filters=[2, 2, 2]).eval()
+    network.body = _Recorder()
+    network.register_parameter("place", nn.Parameter())
+    told = {"spacing_mm": 1.0, "views": 3} if spacing_known else {"input": "slices", "spacing_mm": 1.0}
+    manifest = replace(two_kinds.model.networks[-1].manifest, **told)
+    one = LoadedNetwork(manifest=manifest, module=network)
+    model = Segmenter(replace(two_kinds.model, networks=(one,)))
+    aligned = AlignedVolumes(reference=Role.FLAIR, volumes={Role.FLAIR: head}, registrations={}, decisions=())
+    found = model.segment(aligned, spacing_known=spacing_known)
+    looks = 3 if spacing_known else 2
+    assert found.quality.looks == looks
+    voxel_ml = 1.0 if spacing_known else head.grid.voxel_volume_ml * 1000
+    assert least_ml < sum(network.body.seen_ml) * voxel_ml / looks < most_ml
