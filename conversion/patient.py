@@ -49,7 +49,8 @@ def _age(told: Attributes) -> float | None:
     """Return the age by the birth date, which is exact, else by PatientAge (PS3.5, VR AS)."""
     born, studied = _date(told.text("PatientBirthDate")), _date(told.text("StudyDate"))
     if born and studied and born <= studied:
-        return (studied - born).days / 365.25
+        birthday_ahead = (studied.month, studied.day) < (born.month, born.day)
+        return float(studied.year - born.year - birthday_ahead)  # a birthday counts from its first hour
     stated = _AGE.fullmatch(told.text("PatientAge").upper())
     return int(stated[1]) / _UNITS_A_YEAR[stated[2]] if stated else None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_node.command import NOTICE, example, one_line_errors
+from dicom_node.command import LAYOUTS, NOTICE, example, one_line_errors
 from dicom_node.settings import read_settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ PAGE = "index.html"
 
 
 @click.command(epilog=example("glionode evaluate --dataset brats --data ./brats --json figures.json --report ./report"))
-@click.option("--dataset", required=True, type=click.Choice(("lgg", "brats", "msd", "dicom")), help="Layout of DIR.")
+@click.option("--dataset", required=True, type=click.Choice(LAYOUTS), help="Layout of DIR.")
 @click.option(
     "--data",
     metavar="DIR",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dicom_node.command import NOTICE, emit, example, json_option, one_line_errors
+from dicom_node.command import NOTICE, emit, example, json_option, one_line_errors, sets_options
 from dicom_node.settings import read_settings
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["combine", "tune"]
 
-_LAYOUTS = ("lgg", "brats", "msd", "dicom")
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -51,10 +50,7 @@ def combine(
 
 @click.command(epilog=example("glionode models tune ./our-model --dataset brats --data DIR --split ./run0/split.json"))
 @click.argument("folder", type=_FOLDER)
-@click.option(
-    "--dataset", "datasets", multiple=True, required=True, type=click.Choice(_LAYOUTS), help="Layout of --data."
-)
-@click.option("--data", "folders", multiple=True, required=True, type=_FOLDER, help="Cases; repeat all three together.")
+@sets_options
 @click.option(
     "--split",
     "splits",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_node.command import NOTICE, emit, example, json_option, one_line_errors
+from dicom_node.command import NOTICE, emit, example, json_option, one_line_errors, sets_options
 
 if TYPE_CHECKING:
     from inference.cases.prepared import PreparedSet
@@ -19,24 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_LAYOUTS = ("lgg", "brats", "msd", "dicom")
 _DIMENSIONS = ("2d", "2.5d", "views", "3d", "autoencoder")
 _VARIANTS = ("plain", "residual", "attention")
 _FOLDS = 5
 
 
 @click.command(epilog=example("glionode train --dataset lgg --data ./kaggle_3m --out ./run1"))
-@click.option(
-    "--dataset", "datasets", multiple=True, type=click.Choice(_LAYOUTS), required=True, help="Layout of --data."
-)
-@click.option(
-    "--data",
-    "folders",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of cases; repeat both options to learn from several sets.",
-)
+@sets_options
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the outcome goes.")
 @click.option("--network", "dimensions", default="2.5d", show_default=True, type=click.Choice(_DIMENSIONS))
 @click.option("--variant", default="plain", show_default=True, type=click.Choice(_VARIANTS))

@@ -14,9 +14,22 @@ from dicom_node.settings import SettingsError
 if TYPE_CHECKING:
     from conversion.recognition.site_rules import SiteRule
 
-__all__ = ["NOTICE", "emit", "example", "given_rules", "json_option", "one_line_errors", "rules_option"]
+__all__ = [
+    "LAYOUTS",
+    "NOTICE",
+    "emit",
+    "example",
+    "given_rules",
+    "json_option",
+    "one_line_errors",
+    "rules_option",
+    "sets_options",
+]
 
 NOTICE = "Research use only. Not a medical device."
+
+LAYOUTS = ("lgg", "brats", "msd", "dicom")
+"""Of annotated cases; a test holds it against `inference.cases.layouts`, which takes seconds to load."""
 
 
 def example(text: str) -> str:
@@ -74,3 +87,19 @@ def given_rules(path: Path | None) -> "tuple[SiteRule, ...]":
     from dicom_node.site_rules import parse_rules  # noqa: PLC0415
 
     return parse_rules(path.read_text("utf-8"), path.name) if path else ()
+
+
+def sets_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --dataset and --data, repeated together for several sets of annotated cases."""
+    data = click.option(
+        "--data",
+        "folders",
+        multiple=True,
+        required=True,
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Folder of cases; repeat it with --dataset for several sets.",
+    )
+    layout = click.option(
+        "--dataset", "datasets", multiple=True, required=True, type=click.Choice(LAYOUTS), help="Layout of --data."
+    )
+    return layout(data(command))

@@ -17,7 +17,7 @@ VIEW_AXES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axial, coronal, sagittal: which axis of (slice, row, column) becomes the slice, the row and the column."""
 
 VIEW_STEP = 2
-"""Distance in mm of the neighbours of a slice of a volume: half an enhancing rim."""
+"""Distance in mm of the neighbours of a slice of a volume; chosen, not searched."""
 
 BATCH_SLICES = 8
 """Slices in one forward pass: more gains nothing on two CPU cores and costs memory."""

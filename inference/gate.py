@@ -13,7 +13,7 @@ from inference.regions import Region
 __all__ = ["admit", "with_flags"]
 
 SMALL_ML = 1.0
-"""Under a cubic centimetre a voxel's width of surface is a third of the volume, and detection itself is unsure."""
+"""A ball of a cubic centimetre has 4.8 square centimetres of surface: a voxel of 1 mm there is nearly half of it."""
 
 ADULT_YEARS = 18
 """The training data are of adults."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHANNELS", "MAXIMUM_INTENSITY", "normalise_intensity", "signal_box", "tissue_level"]
+__all__ = ["CHANNELS", "MAXIMUM_INTENSITY", "box_around", "normalise_intensity", "signal_box", "tissue_level"]
 
 CHANNELS = ("T1", "T1CE", "T2", "FLAIR")
 """Channel order of every shipped network; a missing sequence is a channel of zeros."""
@@ -49,6 +49,17 @@ def normalise_intensity(voxels: NDArray[np.floating] | NDArray[np.uint8]) -> NDA
     if tissue.size == 0:
         return np.zeros_like(positive)
     return np.asarray(np.clip(positive / float(np.median(tissue)), 0.0, MAXIMUM_INTENSITY), np.float32)
+
+
+def box_around(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box that holds a mask of three axes, widened by some voxels; None where it is empty."""
+    box = []
+    for axis in range(3):
+        places = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        if not len(places):
+            return None
+        box.append(slice(max(0, int(places[0]) - margin), min(mask.shape[axis], int(places[-1]) + 1 + margin)))
+    return box[0], box[1], box[2]
 
 
 def signal_box(

@@ -8,7 +8,10 @@ import enum
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["REGION_LABELS", "Label", "Region"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["REGION_LABELS", "Label", "Region", "region_mask"]
 
 
 class Label(enum.IntEnum):
@@ -41,3 +44,8 @@ REGION_LABELS: Mapping[Region, frozenset[Label]] = MappingProxyType(
     }
 )
 """Which labels make up each region."""
+
+
+def region_mask(labels: NDArray[np.uint8], region: Region) -> NDArray[np.bool_]:
+    """Return the voxels of a region, the unions among them; shape of the labels."""
+    return np.isin(labels, list(REGION_LABELS[region]))

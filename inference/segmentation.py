@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from conversion.decision import Decision
 from conversion.volume import LabelVolume
 from inference.flags import Flag
-from inference.regions import REGION_LABELS, Region
+from inference.regions import Region, region_mask
 
 __all__ = ["ModelIdentity", "Quality", "Segmentation"]
 
@@ -89,7 +89,7 @@ class Segmentation:
 
     def mask_of(self, region: Region) -> NDArray[np.bool_]:
         """Return the voxels of a region, the unions among them; shape of the grid."""
-        return np.isin(self.label_volume.labels, list(REGION_LABELS[region]))
+        return region_mask(self.label_volume.labels, region)
 
 
 def _closed(values: NDArray[np.float16]) -> NDArray[np.float16]:

@@ -10,7 +10,7 @@ from inference.flags import Flag, FlagCode
 from inference.manifest import ModelManifest
 from inference.model_bundle import ModelBundle
 from inference.novelty import NoveltyScale, novelty, overview, reconstruction_errors
-from inference.regions import REGION_LABELS, Region
+from inference.regions import Region, region_mask
 from inference.segmentation import Quality
 from inference.uncertainty import doubt_ml, volume_interval
 
@@ -28,7 +28,7 @@ def volume_intervals(
     intervals = {}
     for region, values in probabilities.items():
         if factors := manifest.volume_intervals.get(region):
-            found = np.count_nonzero(np.isin(labels, list(REGION_LABELS[region]))) * grid.voxel_volume_ml
+            found = np.count_nonzero(region_mask(labels, region)) * grid.voxel_volume_ml
             doubtful = doubt_ml(values, possible, grid.voxel_volume_ml)
             intervals[region] = volume_interval(float(found), doubtful, (factors[0], factors[1]))
     return intervals

@@ -90,8 +90,9 @@ def add_rim(images: Tensor, present: Tensor) -> Tensor:
     """Draw a patchy rim around slices of a skull-stripped volume: what an imperfect brain extraction leaves."""
     channels, slices, rows, columns = images.shape
     brain = (images > 0).any(dim=0).float()[:, None]
-    rim = _dilated(brain, _whole(1, 2 * REMAINS))
     size = (rows, columns)
+    # On half the grid, which is fine enough for what is smeared anyway, growing costs a quarter.
+    rim = F.interpolate(_dilated(F.max_pool2d(brain, 2, ceil_mode=True), _whole(1, REMAINS)), size=size, mode="nearest")
     patches = F.interpolate(torch.rand(1, 1, 10, 10), size=size, mode="bilinear") > _uniform(0.3, 0.7)
     texture = F.interpolate(torch.rand(1, 1, 30, 30), size=size, mode="bilinear") * 2
     brightness = torch.rand(channels, 1, 1, 1) * 2.0 * present[:, None, None, None]

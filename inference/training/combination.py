@@ -57,7 +57,10 @@ def combine(runs: Sequence[Path], out: Path, *, name: str, version: str, autoenc
     found = [_read(folder) for folder in runs]
     for kind in {run.network.input for run in found}:
         _check_together([run for run in found if run.network.input == kind])
+    novelty = None if autoencoder is None else _autoencoder(autoencoder)
     out.mkdir(parents=True)
+    if novelty is not None and autoencoder is not None:
+        shutil.copyfile(autoencoder / "autoencoder" / novelty.weights, out / novelty.weights)
     networks = []
     for run in found:
         weights = f"{_name(run)}.safetensors"
@@ -69,7 +72,7 @@ def combine(runs: Sequence[Path], out: Path, *, name: str, version: str, autoenc
         name=name,
         version=version,
         networks=tuple(networks),
-        autoencoder=None if autoencoder is None else _copied_autoencoder(autoencoder, out),
+        autoencoder=novelty,
         training_data="; ".join(dict.fromkeys(run.manifest.training_data for run in found)),
         metrics={"trainings": {_name(run): run.facts for run in found}},
     )
@@ -86,7 +89,8 @@ def _read(folder: Path) -> _Run:
     manifest = read_manifest(str(folder / "model"))[1]
     try:
         facts = json.loads((folder / "report.json").read_text("utf-8"))
-        return _Run(folder=folder, manifest=manifest, facts={"fold": int(facts["fold"]), **facts})
+        told = {"fold": int(facts["fold"]), "split_sha256": str(facts["split_sha256"])}
+        return _Run(folder=folder, manifest=manifest, facts={**facts, **told})
     except (OSError, ValueError, KeyError, TypeError) as error:
         sentence = (
             f"{folder}: no report.json of a finished training; give the folders that `glionode train --out` wrote"
@@ -110,7 +114,7 @@ def _check_together(runs: Sequence[_Run]) -> None:
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
 
 
-def _copied_autoencoder(run: Path, out: Path) -> AutoencoderManifest:
+def _autoencoder(run: Path) -> AutoencoderManifest:
     folder = run / "autoencoder"
     try:
         content = json.loads((folder / AUTOENCODER).read_text("utf-8"))
@@ -119,5 +123,4 @@ def _copied_autoencoder(run: Path, out: Path) -> AutoencoderManifest:
         sentence = f"{run}: no autoencoder of a finished training (`glionode train --network autoencoder`)"
         raise UnusableModel(InferenceReason.MODEL_MISSING, sentence) from error
     read_weights(folder, "autoencoder", manifest)
-    shutil.copyfile(folder / manifest.weights, out / manifest.weights)
     return manifest

@@ -125,10 +125,13 @@ class _Training:
         self, network: Trainable, cases: Sequence[PreparedCase], plan: TrainingPlan, folder: Path, loaders: int
     ) -> None:
         torch.manual_seed(plan.seed)
+        if getattr(network, "dimensions", 0) == 2:  # the order that its convolutions work in: a tenth faster
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, self.plan = network, plan
         self.device = next(network.parameters()).device
         self.average, self.best = deepcopy(network).eval(), deepcopy(network).eval()
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        weights, rate, decay = network.parameters(), plan.learning_rate, plan.weight_decay
+        self.optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
         self.state = _State()
         self.checkpoint = folder / "checkpoint.pt"
         self.rank, self.processes = place()

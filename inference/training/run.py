@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,8 @@ def _reported(
     """Score the held-out patients, and write the outcome where this is the first process."""
     network, hours = trained.network, sum(progress.step_s for progress in trained.history) / 3600
     if isinstance(network, HeadAutoencoder):
-        return _autoencoder_reported(task, trained, learning, held_out)
+        report = RunReport(model=task.out / "autoencoder", steps=trained.step, hours=hours, held_out={}, mean={})
+        return _autoencoder_reported(task, network, report, learning, held_out)
     scores = {case.case_id: case_dice(network, case, views=task.plan.views) for case in held_out}
     means = _means(held_out, scores)
     report = RunReport(model=task.out / "model", steps=trained.step, hours=hours, held_out=scores, mean=means)
@@ -120,23 +121,18 @@ def _reported(
 
 
 def _autoencoder_reported(
-    task: TrainingTask, trained: Trained, learning: Sequence[PreparedCase], held_out: Sequence[PreparedCase]
+    task: TrainingTask,
+    network: HeadAutoencoder,
+    report: RunReport,
+    learning: Sequence[PreparedCase],
+    held_out: Sequence[PreparedCase],
 ) -> RunReport:
-    network = trained.network
-    if not isinstance(network, HeadAutoencoder):
-        raise TypeError("an autoencoder is needed")
+    """Work out the levels that novelty is held against, and write them beside the weights."""
     if not held_out:
         raise UnreadableCase(InferenceReason.NO_CASES, "an autoencoder needs held-out patients for its levels")
     scale = novelty_scale(network, held_out)
     scores = held_out_novelty(network, held_out, scale)
-    hours = sum(progress.step_s for progress in trained.history) / 3600
-    report = RunReport(
-        model=task.out / "autoencoder",
-        steps=trained.step,
-        hours=hours,
-        held_out={},
-        mean={"novelty": float(np.mean(scores))},
-    )
+    report = replace(report, mean={"novelty": float(np.mean(scores))})
     if place()[0] == 0:
         write_autoencoder(report.model, network, task.plan, scale, scores)
         (task.out / "report.json").write_text(json.dumps(_facts(task, learning, report), indent=1))

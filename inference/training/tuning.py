@@ -18,7 +18,8 @@ from inference.evaluation.judging import ask
 from inference.evaluation.overlap import count, overlap
 from inference.labelling import PREDICTED, label_study
 from inference.manifest import ModelManifest
-from inference.regions import REGION_LABELS, Region
+from inference.preprocessing import box_around
+from inference.regions import Region, region_mask
 from inference.segmentation import Segmentation
 from inference.uncertainty import doubt_ml, interval_factors
 
@@ -34,7 +35,8 @@ SHOWN = 0.05
 """Probability below which no candidate threshold lies, so that a case is kept as the box of what is above."""
 
 AGREEMENT_FLAGGED, AGREEMENT_REFUSED = 0.1, 0.5
-"""The tenth of held-out patients whose looks agree least are flagged; what agrees half as well is withheld."""
+"""The tenth of held-out patients whose looks agree least are flagged; what agrees half as well is withheld.
+Both chosen, not measured on patients yet."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +88,7 @@ def _cut(case: AnnotatedCase, found: Segmentation, fold: int, kind: str) -> Held
     shown = np.asarray(found.probabilities[Region.WT] > SHOWN)
     for region in regions:
         shown = shown | case.regions[region] | (found.probabilities[region] > SHOWN)
-    box = tuple(_extent(shown, axis) for axis in range(3))
+    box = box_around(shown) or (slice(0, 1), slice(0, 1), slice(0, 1))
     grid, voxel_ml = case.volumes.grid, case.volumes.grid.voxel_volume_ml
     shape = tuple(one.stop - one.start for one in box)
     probabilities = {region: found.probabilities[region].astype(np.float32) for region in regions}
@@ -104,11 +106,6 @@ def _cut(case: AnnotatedCase, found: Segmentation, fold: int, kind: str) -> Held
         else {},
         agreement=found.quality.agreement[Region.WT],
     )
-
-
-def _extent(shown: NDArray[np.bool_], axis: int) -> slice:
-    places = np.flatnonzero(shown.any(axis=tuple(other for other in range(3) if other != axis)))
-    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1)
 
 
 def tune(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
@@ -191,7 +188,7 @@ def _limits(manifest: ModelManifest, kind: str) -> tuple[float, float, float]:
 def _masks(manifest: ModelManifest, answer: HeldOutAnswer) -> dict[Region, NDArray[np.bool_]]:
     settings = replace(manifest, thresholds=_limits(manifest, answer.kind))
     labels, _ = label_study(answer.probabilities, settings, answer.grid, None)
-    return {region: np.isin(labels, list(REGION_LABELS[region])) for region in answer.reference}
+    return {region: region_mask(labels, region) for region in answer.reference}
 
 
 def _cross_validated(

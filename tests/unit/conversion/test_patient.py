@@ -20,6 +20,8 @@ def _header(**values: str) -> Dataset:
         ({"PatientAge": "018M"}, 1.5),
         ({"PatientAge": "010W"}, 10 / 52.18),
         ({"PatientAge": "045Y", "PatientBirthDate": "20100601", "StudyDate": "20200601"}, 10.0),
+        ({"PatientBirthDate": "20010301", "StudyDate": "20190301"}, 18.0),
+        ({"PatientBirthDate": "20010301", "StudyDate": "20190228"}, 17.0),
         ({"PatientAge": "045Y", "PatientBirthDate": "20100601"}, 45.0),
         ({"PatientBirthDate": "20300601", "StudyDate": "20200601", "PatientAge": "045Y"}, 45.0),
         ({"PatientBirthDate": "", "StudyDate": "20200601"}, None),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.command import LAYOUTS as OFFERED
 from inference.cases.layouts import LAYOUTS, open_cases
 from inference.errors import InferenceReason, UnreadableCase
 from tests.support.case_sets import write_brats, write_lgg, write_msd
@@ -13,6 +14,7 @@ NAMES = {"lgg": "_mask.tif", "brats": "t1c,t2w,t2f", "msd": "dataset.json", "dic
 
 def test_the_layouts_are_these() -> None:
     assert LAYOUTS == ("lgg", "brats", "msd", "dicom")
+    assert set(OFFERED) == set(LAYOUTS), "what commands offer before anything is loaded"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -101,6 +101,7 @@ def test_an_unfinished_training_is_named(tmp_path: Path) -> None:
         combine([run], tmp_path / "out", name="ours", version="1")
     with pytest.raises(UnusableModel, match="no autoencoder of a finished training"):
         combine([_run(tmp_path / "two")], tmp_path / "out", name="ours", version="1", autoencoder=tmp_path / "one")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_folder_is_never_written_over(tmp_path: Path) -> None:
