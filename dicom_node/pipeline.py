@@ -11,7 +11,7 @@ from conversion.recognition.recognise import recognise
 from conversion.recognition.site_rules import SiteRule
 from conversion.selection import SeriesSelection, select_series
 from conversion.sequences import Role
-from inference.gate import admit, with_flags
+from inference.gate import with_flags, withhold
 from inference.measurements import Findings, measure
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
@@ -51,7 +51,7 @@ def find_tumour(
     selection = select_series(study, recognise(study, read_series, rules), reference)
     aligned = align(read_volumes(selection), selection.reference)
     segmentation = segmenter.segment(aligned)
-    findings = admit(with_flags(measure(segmentation), aligned.decisions, study.patient), admitted)
+    findings = withhold(with_flags(measure(segmentation), aligned.decisions, study.patient), admitted)
     source = read_source_images(selection.series[selection.reference])
     results = encode_results(source, segmentation, findings, provenance, selection.decisions)
     return Outcome(selection=selection, aligned=aligned, segmentation=segmentation, findings=findings, results=results)

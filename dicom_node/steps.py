@@ -44,10 +44,11 @@ from dicom_node.shadow import begin_shadow, fail_shadow, keep_shadow
 from dicom_node.site_rules import site_rules
 from dicom_node.versions import version_decisions
 from inference.errors import InferenceReason, UnusableModel
-from inference.gate import admit, with_flags
+from inference.gate import with_flags, withhold
 from inference.measurements import Findings, measure
 from inference.model_bundle import load_model
 from inference.registry import StoredModel
+from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
 from viewer_integration.delivery import Destination, send_files
 from viewer_integration.provenance import Provenance
@@ -107,22 +108,20 @@ class Steps:
         """Find the tumour and measure it."""
         artifacts = self._artifacts(run_id)
         segmenter = self._segmenter(ModelRole.PRODUCTION, production_model(self._database, self._settings))
-        aligned, patient = artifacts.load_aligned(), artifacts.load_patient()
-        segmentation = segmenter.segment(aligned)
+        segmentation = segmenter.segment(artifacts.load_aligned())
         artifacts.save_segmentation(segmentation)
-        findings = with_flags(measure(segmentation), aligned.decisions, patient)
+        findings = self._findings(artifacts, segmentation)
         flags = [Decision(code=flag.code, subject="result", reason=flag.sentence) for flag in findings.flags]
         self._decide(run_id, "segment", [*segmentation.decisions, *flags])
-        admit(findings, self._settings.processing.admitted)
         self._summarise(run_id, _summary(findings))
 
     def encode(self, run_id: str) -> None:
-        """Write SEG and SR, proved, into the results folder."""
+        """Write SEG and SR, proved, into the results folder; of a withheld result the SR alone, which says why."""
         artifacts = self._artifacts(run_id)
         selection = artifacts.load_selection(self._study(run_id))
         segmentation = artifacts.load_segmentation()
         source = read_source_images(selection.series[selection.reference])
-        findings = with_flags(measure(segmentation), artifacts.load_alignment_decisions(), artifacts.load_patient())
+        findings = self._findings(artifacts, segmentation)
         results = encode_results(source, segmentation, findings, self._provenance(run_id), selection.decisions)
         self._decide(run_id, "encode", results.decisions)
         self._keep_results(run_id, results)
@@ -177,7 +176,8 @@ class Steps:
             study = session.get_one(StudyRow, run.study_uid)
             if study.current_run == run_id and study.state != StudyState.RECEIVING:
                 study.state, study.reason = StudyState(state), reason
-        if state in (RunState.DELIVERED, RunState.STORED) and not self.shadow_wanted():
+        ended = state in (RunState.DELIVERED, RunState.STORED) and not self.shadow_wanted()
+        if ended or state == RunState.REJECTED:
             self._artifacts(run_id).clear_arrays()
 
     def is_open(self, run_id: str) -> bool:
@@ -189,6 +189,11 @@ class Steps:
     def is_delivered(self, run_id: str) -> bool:
         """Tell whether nothing is left to send."""
         return self._run(run_id).state != RunState.UNDELIVERED
+
+    def _findings(self, artifacts: Artifacts, segmentation: Segmentation) -> Findings:
+        """Measure, and hold what was measured against the gate."""
+        flagged = with_flags(measure(segmentation), artifacts.load_alignment_decisions(), artifacts.load_patient())
+        return withhold(flagged, self._settings.processing.admitted)
 
     def _segmenter(self, role: ModelRole, model: StoredModel) -> Segmenter:
         """Return the model ready to run; it is loaded anew when another one has got the role."""
@@ -275,13 +280,16 @@ class Steps:
         with self._database.session() as session:
             rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
             open_rows = [row for row in rows if row.state != DeliveryState.ACCEPTED]
-        if not rows:
+        withheld = self._run(run_id).summary.get("withheld", "")
+        if open_rows:
+            reason = "; ".join(sorted({f"{row.destination}: {row.reason}" for row in open_rows}))
+            self.finish(run_id, RunState.UNDELIVERED, "undelivered", reason)
+        elif withheld:
+            self.finish(run_id, RunState.REJECTED, InferenceReason.WITHHELD, withheld)
+        elif not rows:
             self.finish(
                 run_id, RunState.STORED, reason="no destination is configured: the results are kept on the node"
             )
-        elif open_rows:
-            reason = "; ".join(sorted({f"{row.destination}: {row.reason}" for row in open_rows}))
-            self.finish(run_id, RunState.UNDELIVERED, "undelivered", reason)
         else:
             self.finish(run_id, RunState.DELIVERED)
 
@@ -301,6 +309,7 @@ def _summary(findings: Findings) -> dict[str, Any]:
             if finding.interval_ml is not None
         },
         "flags": [flag.code for flag in findings.flags],
+        "withheld": findings.withheld,
     }
 
 

@@ -28,7 +28,7 @@ from dicom_node.pipeline import find_tumour
 from dicom_node.settings import Settings
 from dicom_node.steps import processing_sha256
 from inference.flags import Flag
-from inference.gate import admit, with_flags
+from inference.gate import admit, with_flags, withhold
 from inference.measurements import Findings, measure
 from inference.model_bundle import load_model
 from inference.segmentation import Segmentation
@@ -84,6 +84,7 @@ def segment_dicom(
     )
     reference = Role(settings.processing.reference)
     outcome = find_tumour(paths, reference, _segmenter(settings), provenance, rules, settings.processing.admitted)
+    admit(outcome.findings)
     out.mkdir(parents=True, exist_ok=True)
     objects = []
     for result in outcome.results.objects:
@@ -114,7 +115,7 @@ def segment_nifti(
     aligned = already_aligned(volumes, reference) or align(volumes, reference)
     segmentation = _segmenter(settings).segment(aligned)
     flagged = with_flags(measure(segmentation), aligned.decisions, PatientFacts())  # NIfTI tells nothing of the patient
-    findings = admit(flagged, settings.processing.admitted)
+    findings = admit(withhold(flagged, settings.processing.admitted))
     grids = {role: volume.grid for role, volume in volumes.items()} if native else {}
     more = _write_native(aligned, segmentation, grids, out)
     decisions = (*aligned.decisions, *segmentation.decisions)

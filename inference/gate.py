@@ -10,7 +10,7 @@ from inference.flags import Flag, FlagCode
 from inference.measurements import Findings
 from inference.regions import Region
 
-__all__ = ["admit", "with_flags"]
+__all__ = ["admit", "with_flags", "withhold"]
 
 SMALL_ML = 1.0
 """A ball of a cubic centimetre has 4.8 square centimetres of surface: a voxel of 1 mm there is nearly half of it."""
@@ -48,21 +48,29 @@ def with_flags(findings: Findings, decisions: Iterable[Decision], patient: Patie
     return replace(findings, flags=tuple(flags))
 
 
-def admit(findings: Findings, admitted: Collection[str] = ()) -> Findings:
-    """Return findings that lie above the gate.
+def withhold(findings: Findings, admitted: Collection[str] = ()) -> Findings:
+    """Return findings that lie above the gate as they are, others without any number and with the reasons.
 
     Parameters
     ----------
     admitted
         Codes of flags that shall not withhold a result at this site.
+    """
+    closed = [flag for flag in findings.flags if flag.closes and flag.code not in admitted]
+    if not closed:
+        return findings
+    reasons = "; ".join(f"{flag.sentence} ({flag.code})" for flag in closed)
+    return Findings(regions=(), flags=findings.flags, withheld=f"the result is withheld: {reasons}")
+
+
+def admit(findings: Findings) -> Findings:
+    """Return findings that are not withheld, for those who have no use for a result without any.
 
     Raises
     ------
     UnsuitableInput
         `InferenceReason.WITHHELD`, with every sentence that closed the gate.
     """
-    closed = [flag for flag in findings.flags if flag.closes and flag.code not in admitted]
-    if closed:
-        reasons = "; ".join(f"{flag.sentence} ({flag.code})" for flag in closed)
-        raise UnsuitableInput(InferenceReason.WITHHELD, f"the result is withheld: {reasons}")
+    if findings.withheld:
+        raise UnsuitableInput(InferenceReason.WITHHELD, findings.withheld)
     return findings

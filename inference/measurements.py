@@ -32,10 +32,22 @@ class RegionFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All regions that the model could tell apart, disjoint ones first, and what is doubtful about them."""
+    """All regions that the model could tell apart, disjoint ones first, and what is doubtful about them.
+
+    Attributes
+    ----------
+    withheld
+        Why there is no result, as a sentence; there are no regions then. Empty where there is one.
+    """
 
     regions: tuple[RegionFinding, ...]
     flags: tuple[Flag, ...] = ()
+    withheld: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a withheld result that still holds numbers."""
+        if self.withheld and self.regions:
+            raise ValueError("a withheld result holds no region")
 
     def of(self, region: Region) -> RegionFinding:
         """Return the finding of one region."""

@@ -18,6 +18,7 @@ __all__ = [
     "BRAIN",
     "COMMENT",
     "DEVICE",
+    "IMAGING_MEASUREMENTS",
     "MILLILITRE",
     "MORPHOLOGICALLY_ABNORMAL",
     "MR_IMAGING",
@@ -37,6 +38,7 @@ MILLILITRE = Code("ml", "UCUM", "milliliter")
 DEVICE = Code("121007", "DCM", "Device")
 COMMENT = Code("121106", "DCM", "Comment")
 ONCOLOGY_REPORT = Code("126001", "DCM", "Oncology Measurement Report")
+IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 MR_IMAGING = Code("25056-3", "LN", "MRI unspecified body region")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 """The section of TID 1500 (row 12) for what is no measurement; pydicom's dictionary does not have it."""

@@ -37,14 +37,14 @@ def encode_report(
     """Return the report.
 
     Regions with a segment are TID 1411 groups that reference it; unions (TC, WT) and empty regions have no segment
-    and are TID 1501 groups.
+    and are TID 1501 groups. A withheld result has no group at all, and its qualitative evaluations say why.
 
     Parameters
     ----------
     slices
         Of the reference series.
     segmentation_object
-        The SEG of the same run, or None when nothing was found.
+        The SEG of the same run, or None when nothing was found or the result is withheld.
     roles
         Which series served as which sequence, and why.
     """
@@ -73,7 +73,7 @@ def encode_report(
         manufacturer_model_name=segmentation.model.name,
         software_versions=provenance.software_version,
         device_serial_number=provenance.station,
-        series_description="GlioNode volumes - research use only",
+        series_description=f"GlioNode {'withheld' if findings.withheld else 'volumes'} - research use only",
         is_complete=True,
         is_final=False,
         is_verified=False,
@@ -96,9 +96,12 @@ def _content(
     (root,) = sr.MeasurementReport(
         observation_context=_observer(study_uid, segmentation, provenance),
         procedure_reported=codes.MR_IMAGING,
-        imaging_measurements=groups,
+        imaging_measurements=groups or [_no_group(study_uid)],
         title=codes.ONCOLOGY_REPORT,
     )
+    if not groups:  # TID 1500 is content with evaluations alone; highdicom is not
+        kept = [item for item in root.ContentSequence if item.name != codes.IMAGING_MEASUREMENTS]
+        root.ContentSequence = ContentSequence(kept)
     remarks = _remarks(findings)
     if roles or remarks:
         root.ContentSequence.append(_qualitative_evaluations(roles, remarks))
@@ -144,7 +147,8 @@ def _remarks(findings: Findings) -> list[str]:
         for finding in findings.regions
         if finding.interval_ml is not None
     ]
-    return [f"Flag {flag.code} - {flag.sentence}" for flag in findings.flags] + intervals
+    withheld = [f"No result - {findings.withheld}"] if findings.withheld else []
+    return [*withheld, *(f"Flag {flag.code} - {flag.sentence}" for flag in findings.flags), *intervals]
 
 
 def _role_text(decision: Decision) -> str:
@@ -159,6 +163,11 @@ def _comment(segmentation: Segmentation, provenance: Provenance) -> str:
         f"GlioNode {provenance.software_version}; inputs SHA-256 {provenance.manifest_sha256}; settings SHA-256 "
         f"{provenance.settings_sha256}."
     )
+
+
+def _no_group(study_uid: str) -> _Group:
+    identifier = sr.TrackingIdentifier(uid=content_uid("no group", study_uid), identifier="none")
+    return sr.MeasurementsAndQualitativeEvaluations(tracking_identifier=identifier)
 
 
 def _group(

@@ -51,7 +51,7 @@ def encode_results(
     provenance: Provenance,
     selection: Iterable[Decision] = (),
 ) -> ResultObjects:
-    """Encode SEG and SR, read them again and prove them.
+    """Encode SEG and SR, read them again and prove them; of a withheld result an SR that says so alone.
 
     Parameters
     ----------
@@ -68,17 +68,17 @@ def encode_results(
         When what was encoded, read again, differs from what was measured.
     """
     slices, decisions = clean_source_headers(source)
-    seg = encode_segmentation(slices, segmentation, provenance)
+    seg = None if findings.withheld else encode_segmentation(slices, segmentation, provenance)
     roles = [decision for decision in selection if decision.code == "role"]
     report = encode_report(slices, seg, segmentation, findings, provenance, roles)
     objects = [_object("SR", report)]
-    if seg is None:
-        reason = "no tumour voxel was found, so there is no segmentation; the report says 0 ml"
-        decisions = (*decisions, Decision(code="no_tumour", subject="SEG", reason=reason))
-    else:
+    if seg is not None:
         objects.insert(0, _object("SEG", seg))
         _prove(objects[0].content, segmentation)
         _prove_references(objects[0].content, source, segmentation.label_volume.grid)
+    elif not findings.withheld:
+        reason = "no tumour voxel was found, so there is no segmentation; the report says 0 ml"
+        decisions = (*decisions, Decision(code="no_tumour", subject="SEG", reason=reason))
     _prove_report(objects[-1].content, findings)
     return ResultObjects(objects=tuple(objects), decisions=decisions)
 

@@ -11,16 +11,22 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedSRStorage, ImplicitVRLittleEndian
 
 from tests.support.node import SENDER, Node, destination, running_node
-from tests.support.pacs import Instance, instance_of, running_pacs, store
+from tests.support.pacs import Instance, Pacs, instance_of, running_pacs, store
 from tests.support.small_study import make_small_study, uid_of
 
 ENDED = {"delivered", "undelivered", "stored", "rejected", "failed"}
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def pacs() -> Iterator[Pacs]:
+    with running_pacs() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, pacs: Pacs) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("bad input")
-    with running_pacs() as pacs, running_node(folder, [SENDER, destination(pacs)]) as started:
+    with running_node(folder, [SENDER, destination(pacs)]) as started:
         yield started
 
 
@@ -153,7 +159,7 @@ def test_a_t2_alone(node: Node) -> None:
     assert "neither T1 after contrast nor FLAIR recognised" in told["reason"]
 
 
-def test_a_child_gets_no_result_and_is_told_why(node: Node) -> None:
+def test_a_child_gets_no_result_and_the_pacs_is_told_why(node: Node, pacs: Pacs) -> None:
     study = make_small_study("child", roles=["FLAIR"])
     for ds in study:
         ds.PatientBirthDate = "20140601"
@@ -162,7 +168,13 @@ def test_a_child_gets_no_result_and_is_told_why(node: Node) -> None:
     assert told["state"] == "rejected"
     assert told["reason"].startswith("the result is withheld: the patient is under 18")
     assert "under_18" in [decision["code"] for decision in told["decisions"]]
-    assert (told["results"], told["deliveries"]) == ([], [])
+    assert told["summary"]["volumes_ml"] == {}
+    ((kind, uid, _),) = told["results"]
+    assert kind == "SR"
+    assert told["deliveries"] == [[uid, "PACS", "accepted", 0, ""]]
+    (sent,) = pacs.received[uid]
+    assert f"No result - {told['reason']}".encode() in sent
+    assert b"GlioNode withheld - research use only" in sent
 
 
 def test_a_flair_alone_gives_the_whole_tumour(node: Node) -> None:

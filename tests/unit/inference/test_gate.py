@@ -9,7 +9,7 @@ from conversion.study import PatientFacts
 from dicom_node.settings import WITHHOLDING
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.flags import Flag, FlagCode
-from inference.gate import admit, with_flags
+from inference.gate import admit, with_flags, withhold
 from inference.measurements import Findings, RegionFinding
 from inference.regions import Region
 
@@ -60,15 +60,27 @@ def test_a_result_below_the_gate_is_withheld_with_every_reason() -> None:
         Flag(code=FlagCode.LOW_AGREEMENT, sentence="they differ"),
         Flag(code=FlagCode.UNDER_18, sentence="too young", closes=True),
     )
-    with pytest.raises(UnsuitableInput) as caught:
-        admit(_findings(flags=flags))
-    assert caught.value.reason is InferenceReason.WITHHELD
     said = "the result is withheld: unlike all others (out_of_distribution); too young (under_18)"
-    assert str(caught.value) == said
-    with pytest.raises(UnsuitableInput, match=r"withheld: unlike all others \(out_of_distribution\)$"):
-        admit(_findings(flags=flags), {"under_18"})
     findings = _findings(flags=flags)
-    assert admit(findings, {"under_18", "out_of_distribution"}) is findings
+    assert withhold(findings) == Findings(regions=(), flags=flags, withheld=said)
+    assert (
+        withhold(findings, {"under_18"}).withheld == "the result is withheld: unlike all others (out_of_distribution)"
+    )
+    assert withhold(findings, {"under_18", "out_of_distribution"}) is findings
+
+
+def test_where_a_result_is_needed_a_withheld_one_is_an_error() -> None:
+    young = Flag(code=FlagCode.UNDER_18, sentence="too young", closes=True)
+    with pytest.raises(UnsuitableInput, match=r"^the result is withheld: too young \(under_18\)$") as caught:
+        admit(withhold(_findings(flags=(young,))))
+    assert caught.value.reason is InferenceReason.WITHHELD
+    findings = _findings()
+    assert admit(withhold(findings)) is findings
+
+
+def test_a_withheld_result_cannot_hold_a_number() -> None:
+    with pytest.raises(ValueError, match="a withheld result holds no region"):
+        Findings(regions=_findings().regions, withheld="for a reason")
 
 
 def test_the_settings_know_the_flags_that_can_withhold() -> None:

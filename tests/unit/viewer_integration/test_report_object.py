@@ -274,3 +274,30 @@ def test_flags_and_intervals_are_said_in_words_and_belong_to_the_identity(run: R
     path.write_bytes(told.encode().objects[-1].content)
     checked = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
     assert "Error" not in checked.stdout + checked.stderr
+
+
+@pytest.mark.dcmtk
+def test_a_withheld_result_is_a_report_that_says_why_and_holds_no_number(run: Run, tmp_path: Path) -> None:
+    flag = Flag(code=FlagCode.UNDER_18, sentence="the patient is under 18", closes=True)
+    sentence = "the result is withheld: the patient is under 18 (under_18)"
+    held = replace(run, findings=Findings(regions=(), flags=(flag,), withheld=sentence), selection=ROLES)
+    (result,) = held.encode().objects
+    assert result.kind == "SR", "the segmentation stays on the node"
+    assert [decision.code for decision in held.encode().decisions] == [d.code for d in run.encode().decisions]
+    report = pydicom.dcmread(io.BytesIO(result.content))
+    assert report.SeriesDescription == "GlioNode withheld - research use only"
+    assert not list(_items(report, "126010")), "no section of measurements, empty or not"
+    assert not list(_items(report, "125007"))
+    (section,) = _items(report, "C0034375")
+    assert [item.TextValue for item in section.ContentSequence][-2:] == [
+        f"No result - {sentence}",
+        "Flag under_18 - the patient is under 18",
+    ]
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(result.content)
+    checked = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    assert "Error" not in checked.stdout + checked.stderr
+    shown = subprocess.run(["dsrdump", "+Pl", str(path)], capture_output=True, check=True)
+    assert f"No result - {sentence}".encode() in shown.stdout
+    assert b"E: " not in shown.stderr
+    assert b"NUM" not in shown.stdout
