@@ -125,6 +125,28 @@ class Grid:
             frame_of_reference_uid=self.frame_of_reference_uid,
         )
 
+    def turned(self, rotation: NDArray[np.float64], spacing_mm: float) -> Self:
+        """Return the smallest grid of cubes that covers this one, its slices axial in a coordinate system of its own.
+
+        Parameters
+        ----------
+        rotation
+            Shape (3, 3): columns are the LPS directions of that system's left, back and head.
+        """
+        directions = rotation @ _AXIAL
+        corners = self.position_mm(np.array(list(product(*((-0.5, size - 0.5) for size in self.shape)))))
+        along = corners @ directions
+        shape = np.ceil(np.ptp(along, axis=0) / spacing_mm - 1e-6).astype(int)
+        affine = np.eye(4)
+        affine[:3, :3] = directions * spacing_mm
+        middle = directions @ ((along.min(axis=0) + along.max(axis=0)) / 2)
+        affine[:3, 3] = middle - affine[:3, :3] @ ((shape - 1) / 2)
+        return type(self)(
+            shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+            affine=affine,
+            frame_of_reference_uid=self.frame_of_reference_uid,
+        )
+
 
 _PERMUTATIONS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 

@@ -49,10 +49,21 @@ class BrainAtlas:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BrainFound:
-    """Masks on the head's grid: where a glioma can be, and what a network for brains alone is shown."""
+    """Where the brain of a head is, on the head's grid.
+
+    Attributes
+    ----------
+    possible
+        Where a glioma can be.
+    tight
+        What a network for brains alone is shown.
+    rotation
+        Shape (3, 3): columns are the LPS directions in which the atlas' left, back and head lie in this head.
+    """
 
     possible: NDArray[np.bool_]
     tight: NDArray[np.bool_]
+    rotation: NDArray[np.float64]
 
 
 def shows_a_head(head: ImageVolume) -> bool:
@@ -87,7 +98,7 @@ def find_brain(atlas: BrainAtlas, head: ImageVolume) -> BrainFound | None:
         method.Execute(fixed, moving)
     except RuntimeError:
         return None
-    return _onto_head(distance, head, start.GetInverse())
+    return _onto_head(distance, head, start)
 
 
 def _distance(atlas: BrainAtlas) -> sitk.Image:
@@ -180,10 +191,14 @@ def _shrunk(image: sitk.Image) -> sitk.Image:
     return shrunk
 
 
-def _onto_head(distance: sitk.Image, head: ImageVolume, transform: sitk.Transform) -> BrainFound:
+def _onto_head(distance: sitk.Image, head: ImageVolume, move: sitk.Euler3DTransform) -> BrainFound:
     target = sitk.Image([int(n) for n in head.grid.shape[::-1]], sitk.sitkUInt8)
     like_grid(target, head.grid)
     outside = 1000.0
-    resampled = sitk.Resample(distance, target, transform, sitk.sitkLinear, outside, sitk.sitkFloat32)
+    resampled = sitk.Resample(distance, target, move.GetInverse(), sitk.sitkLinear, outside, sitk.sitkFloat32)
     away = sitk.GetArrayViewFromImage(resampled)
-    return BrainFound(possible=np.asarray(away <= MARGIN_MM), tight=np.asarray(away <= TIGHT_MARGIN_MM))
+    return BrainFound(
+        possible=np.asarray(away <= MARGIN_MM),
+        tight=np.asarray(away <= TIGHT_MARGIN_MM),
+        rotation=np.array(move.GetMatrix()).reshape(3, 3),
+    )

@@ -144,7 +144,7 @@ class ModelManifest:
     autoencoder
         None for a model that cannot tell what is new to it.
     space
-        ``native``: the axes of the reference; ``atlas``: the axes of the MNI152 atlas.
+        ``native``: the networks are shown the axes of the reference; ``atlas``: those of the MNI152 atlas, unscaled.
     label_map
         Region to the rule that makes it, for people.
     training_data

@@ -101,7 +101,12 @@ class Segmenter:
             },
             model=self.model.identity,
             sequences=present,
-            decisions=(*_declare_missing(manifest.channels, present), *_declare_core(core_known, learned), *decisions),
+            decisions=(
+                *_declare_missing(manifest.channels, present),
+                *_declare_core(core_known, learned),
+                *_declare_axes(manifest.space, brain),
+                *decisions,
+            ),
             quality=quality,
             flags=self._flags(head, brain, quality) if spacing_known else (),
         )
@@ -145,7 +150,9 @@ class Segmenter:
     ) -> _Input:
         network = model.networks[0].manifest
         volumes = network.input == "volume"
-        if spacing_known:
+        if brain is not None and model.manifest.space == "atlas":
+            grid = aligned.grid.turned(brain.rotation, network.spacing_mm)
+        elif spacing_known:
             grid = working_grid(aligned.grid, network.spacing_mm, cubes=volumes)
         else:
             grid = aligned.grid.permuted(*aligned.grid.axial_order())
@@ -238,3 +245,10 @@ def _declare_core(core_known: bool, learned: bool) -> list[Decision]:  # noqa: F
     without = "without T1 after contrast, necrosis and enhancement cannot be told apart"
     reason = f"{without if learned else 'the networks for such an input learned no more'}: whole tumour only"
     return [Decision(code="whole_tumour_only", subject="regions", reason=reason)]
+
+
+def _declare_axes(space: str, brain: BrainFound | None) -> list[Decision]:
+    if space == "native" or brain is not None:
+        return []
+    reason = "no whole head was found to turn into the atlas' axes, which the model wants: the reference's were taken"
+    return [Decision(code="native_axes", subject="model", reason=reason)]

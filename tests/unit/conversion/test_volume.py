@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from conversion.errors import BrokenGeometry, ConversionReason
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from tests.support.dicom_series import axis_aligned
-from tests.support.strategies import affines, grids, shapes
+from tests.support.strategies import affines, directions, grids, shapes
 
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
 PERMUTATIONS = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
@@ -214,3 +214,21 @@ def test_what_adds_up_over_a_head_is_not_equal(stretch: float, equal: bool) -> N
     wider = np.diag([1.0, 1.0, 1.0 + stretch, 1.0])
     one, other = (Grid(shape=(155, 240, 240), affine=each, frame_of_reference_uid="1.2.3") for each in (affine, wider))
     assert one.equals(other) is equal
+
+
+@FEW
+@given(grids(), directions(tilt_deg=40.0))
+def test_a_turned_grid_covers_every_voxel_with_cubes_along_the_wanted_directions(
+    grid: Grid, linear: NDArray[np.float64]
+) -> None:
+    left_back_head = linear[:, ::-1]
+    left_back_head = left_back_head * np.sign(np.linalg.det(left_back_head))
+    turned = grid.turned(left_back_head, 0.9)
+    assert np.allclose(turned.spacing_mm, 0.9)
+    assert np.allclose(turned.directions, left_back_head[:, ::-1])
+    assert turned.frame_of_reference_uid == grid.frame_of_reference_uid
+    index = (_positions(grid) - turned.affine[:3, 3]) @ np.linalg.inv(turned.affine[:3, :3]).T
+    assert index.min() >= -0.5
+    assert np.all(index.reshape(-1, 3).max(axis=0) <= np.array(turned.shape) - 0.5)
+    reach = np.abs(turned.directions.T @ grid.affine[:3, :3]) @ np.array(grid.shape)
+    assert np.all(np.array(turned.shape) * 0.9 < reach + 0.9 + 1e-6), "and no larger than it must be"

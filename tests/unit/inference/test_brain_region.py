@@ -63,6 +63,20 @@ def test_the_brain_is_found_with_a_margin(
     assert np.linalg.norm(middle[0] - middle[1]) < 6.0
 
 
+def test_the_atlas_axes_are_found_in_a_tilted_head(atlas: BrainAtlas, drawn: Drawn) -> None:
+    """The patient lies turned by 9 degrees about the head's long axis: the chin goes to the right."""
+    head, _ = _head_and_brain(atlas, drawn, "axial", 1.0, (0.0, 0.0, 0.0))
+    angle = np.radians(9.0)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+    affine = head.grid.affine.copy()
+    affine[:3] = turn @ affine[:3]
+    tilted = Grid(shape=head.grid.shape, affine=affine, frame_of_reference_uid="1.2.3")
+    found = find_brain(atlas, ImageVolume(grid=tilted, voxels=head.voxels))
+    assert found is not None
+    off_deg = np.degrees(np.arccos(np.clip((found.rotation * turn).sum(axis=0), -1, 1)))
+    assert off_deg.max() < 3.0, off_deg
+
+
 def test_the_same_head_gives_the_same_brain(atlas: BrainAtlas, drawn: Drawn) -> None:
     head, _ = _head_and_brain(atlas, drawn, "axial", 1.02, (5.0, 5.0, 5.0))
     first, second = find_brain(atlas, head), find_brain(atlas, head)

@@ -18,6 +18,7 @@ from torch import nn
 from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
+from inference.brain_region import find_brain
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.manifest import NetworkManifest, read_manifest, write_manifest
 from inference.measurements import measure
@@ -268,6 +269,30 @@ def test_the_working_grid_is_axial_and_never_thinner_than_acquired(
     grid = working_grid(_grid(axis_aligned("axial", linear_mm)[:3, :3]), 1.0)
     assert np.allclose(grid.spacing_mm, spacing_mm)
     assert np.allclose(grid.directions, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
+
+
+def test_a_model_for_an_atlas_is_shown_the_axes_of_the_atlas(two_kinds: Segmenter) -> None:
+    """How these lie in a head is `test_brain_region`'s; the answer comes back to where the head lies."""
+    head, angle = phantom_volume("FLAIR"), np.radians(10.0)
+    aligned = AlignedVolumes(reference=Role.FLAIR, volumes={Role.FLAIR: head}, registrations={}, decisions=())
+    manifest = replace(two_kinds.model.manifest, space="atlas")
+    model = Segmenter(replace(two_kinds.model, manifest=manifest, networks=two_kinds.model.networks[-1:]))
+    brain = find_brain(model.model.atlas, head)
+    assert brain is not None
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+    seen = model._input(model.model, aligned, replace(brain, rotation=turn), spacing_known=True).grid
+    assert np.allclose(seen.directions, turn[:, ::-1])
+    found = model.segment(aligned)
+    assert found.label_volume.grid is head.grid
+    assert "native_axes" not in [decision.code for decision in found.decisions]
+    assert float(np.median(found.probabilities[Region.WT][brain.tight])) == pytest.approx(0.9, abs=0.01)
+
+
+def test_without_a_whole_head_a_model_for_an_atlas_gets_the_axes_of_the_reference(tmp_path: Path) -> None:
+    segmenter = Segmenter(load_model(str(write_detector(tmp_path, space="atlas")), "cpu", threads=1))
+    segmentation = segmenter.segment(_aligned(_axial()))
+    _check_against_truth(segmentation)
+    assert [decision.code for decision in segmentation.decisions] == ["native_axes"]
 
 
 @pytest.mark.parametrize("plane", ["sagittal", "coronal"])
