@@ -6,7 +6,7 @@ Arrays never go through the queue. Everything here can be computed again from th
 import io
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,15 @@ class Artifacts:
     def load_rules(self) -> tuple[SiteRule, ...]:
         """Return the site rules that recognition was given."""
         return tuple(SiteRule(**rule) for rule in self._load_json("rules")["rules"])
+
+    def save_gate(self, admitted: Collection[str], settings_sha256: str) -> None:
+        """Keep which flags withhold no result, and the settings a run began with: a change is one for the next run."""
+        self._save_json("gate", {"admitted": sorted(admitted), "settings_sha256": settings_sha256})
+
+    def load_gate(self) -> tuple[frozenset[str], str]:
+        """Return the flags that withhold no result, and the hash of the settings that counted when it was measured."""
+        kept = self._load_json("gate")
+        return frozenset(kept["admitted"]), str(kept["settings_sha256"])
 
     def save_patient(self, patient: PatientFacts) -> None:
         """Keep what the headers tell of the patient's age and operations; it names nobody."""
@@ -210,6 +219,7 @@ class Artifacts:
 
 def _quality(kept: Mapping[str, Any]) -> Quality:
     return Quality(
+        input=kept.get("input", ""),
         looks=kept["looks"],
         agreement={Region(region): value for region, value in kept["agreement"].items()},
         interval_ml={Region(region): (low, high) for region, (low, high) in kept["interval_ml"].items()},

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,22 +25,24 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--autoencoder", type=_FOLDER, help="A training of an autoencoder, to notice what is new to the model.")
 @click.option("--name", required=True, help="Of the model.")
 @click.option("--model-version", "version", default="1", show_default=True, help="Of the model.")
+@click.option("--trained-on", default="", metavar="TEXT", help="The cases and their sources, for the card.")
+@click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Terms of the weights.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model folder; must not exist yet.")
 @json_option
 @one_line_errors
 def combine(
     runs: tuple[Path, ...],
     autoencoder: Path | None,
-    name: str,
-    version: str,
     out: Path,
     as_json: bool,  # noqa: FBT001
+    **imprint: Any,  # noqa: ANN401 - what click makes of the options
 ) -> None:
     """Make one model of several trainings: the folds of a cross-validation, over slices, over volumes, or both."""
     from inference.manifest import read_manifest  # noqa: PLC0415 - seconds, for torch
+    from inference.training.combination import Imprint  # noqa: PLC0415
     from inference.training.combination import combine as put_together  # noqa: PLC0415
 
-    put_together(runs, out, name=name, version=version, autoencoder=autoencoder)
+    put_together(runs, out, Imprint(**imprint), autoencoder)
     _, manifest, sha256 = read_manifest(str(out.absolute()))
     lines = [NOTICE, f"wrote {out}", f"manifest SHA-256 {sha256}"]
     lines += [f"network {one.name}: {one.input}, fold {one.fold} held out" for one in manifest.networks]
@@ -86,7 +88,11 @@ def tune(
     lines = [NOTICE, f"tuned {folder} on {len(answers)} held-out patients", f"manifest SHA-256 {sha256}"]
     lines += [f"network {one.name}: thresholds {one.thresholds or manifest.thresholds}" for one in manifest.networks]
     lines += [f"{name}: {values}" for name, values in manifest.metrics.items() if name.startswith("cross-validated")]
-    lines += [f"volume interval of {region}: {factors} doubts" for region, factors in manifest.volume_intervals.items()]
+    lines += [
+        f"volume interval of {region} over {kind}: {factors} doubts"
+        for kind, one in {one.input: one for one in manifest.networks}.items()
+        for region, factors in one.volume_intervals.items()
+    ]
     emit(as_json, {"manifest": asdict(manifest), "sha256": sha256, "folder": str(folder)}, lines)
 
 

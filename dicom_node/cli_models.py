@@ -63,7 +63,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
     emit(as_json, {"models": entries, "unusable": unusable, "production_error": used[1]}, lines)
 
 
-@models.command(name="show", epilog=example("glionode models show glioma-unet2d"))
+@models.command(name="show", epilog=example("glionode models show glioma"))
 @click.argument("name")
 @click.argument("version", default="")
 @json_option
@@ -88,7 +88,7 @@ def show_model(name: str, version: str, as_json: bool) -> None:  # noqa: FBT001
     emit(as_json, {"manifest": asdict(manifest), "sha256": model.sha256, "card": card}, map(_printable, lines))
 
 
-@models.command(epilog=example("glionode models verify glioma-unet2d"))
+@models.command(epilog=example("glionode models verify glioma"))
 @click.argument("name", default="")
 @click.argument("version", default="")
 @json_option
@@ -145,7 +145,7 @@ def add(source: Path, channels: str, outputs: str, as_json: bool, **told: Any) -
     emit(as_json, content, lines)
 
 
-@models.command(epilog=example("glionode models promote glioma-unet2d"))
+@models.command(epilog=example("glionode models promote glioma"))
 @click.argument("name")
 @click.argument("version", default="")
 @by_option
@@ -178,7 +178,7 @@ def rollback(who: str, as_json: bool) -> None:  # noqa: FBT001
     _show_production(database, as_json=as_json)
 
 
-@models.command(epilog=example("glionode models shadow glioma-unet2d   or   glionode models shadow --off"))
+@models.command(epilog=example("glionode models shadow glioma   or   glionode models shadow --off"))
 @click.argument("name", default="")
 @click.argument("version", default="")
 @click.option("--off", is_flag=True, help="Let no model run in the shadow.")

@@ -1,13 +1,13 @@
 """`glionode segment`: what is given is told apart here, and worked on in `dicom_node.workbench`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dicom_node.command import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
-from dicom_node.settings import read_settings
+from dicom_node.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from conversion.sequences import Role
@@ -25,6 +25,7 @@ __all__ = ["segment"]
 @click.option("--t2", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T2.")
 @click.option("--flair", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, FLAIR.")
 @click.option("--sequence", default="FLAIR", show_default=True, help="What a grey image slice shows.")
+@click.option("--model", default="", help="Name of a model at hand, or a folder; by default what the setting names.")
 @rules_option
 @click.option("--native", is_flag=True, help="Also write the labels on every sequence's own grid.")
 @json_option
@@ -32,6 +33,7 @@ __all__ = ["segment"]
 def segment(
     paths: tuple[Path, ...],
     sequence: str,
+    model: str,
     rules: Path | None,
     native: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
@@ -49,12 +51,13 @@ def segment(
         raise click.UsageError(f"{paths[0]}: there is no such file or folder")
     if not given and paths[0].name.endswith((".nii", ".nii.gz")):
         given = {Role(sequence.upper()): paths[0]}
+    settings = _settings(model)
     if given:
-        done = _volumes(given, paths[-1], rules, native=native)
+        done = _volumes(given, paths[-1], rules, settings, native=native)
     elif paths[0].is_dir():
-        done = _folder(paths[0], paths[-1], rules, native=native)
+        done = _folder(paths[0], paths[-1], rules, settings, native=native)
     else:
-        done = _picture(paths[0], Role(sequence.upper()), paths[-1], rules, native=native)
+        done = _picture(paths[0], Role(sequence.upper()), paths[-1], rules, settings, native=native)
     content = {
         "sequences": done.sequences,
         "volumes_ml": dict(done.volumes_ml),
@@ -69,27 +72,36 @@ def segment(
     emit(as_json, content, lines)
 
 
-def _volumes(given: "dict[Role, Path]", out: Path, rules: Path | None, *, native: bool) -> "WorkbenchResult":
+def _settings(model: str) -> Settings:
+    settings = read_settings()
+    return replace(settings, processing=replace(settings.processing, model=model)) if model else settings
+
+
+def _volumes(
+    given: "dict[Role, Path]", out: Path, rules: Path | None, settings: Settings, *, native: bool
+) -> "WorkbenchResult":
     _refuse_rules(rules)
     from dicom_node.workbench import segment_nifti  # noqa: PLC0415 - seconds, for torch
 
-    return segment_nifti(given, out, read_settings(), native=native)
+    return segment_nifti(given, out, settings, native=native)
 
 
-def _folder(folder: Path, out: Path, rules: Path | None, *, native: bool) -> "WorkbenchResult":
+def _folder(folder: Path, out: Path, rules: Path | None, settings: Settings, *, native: bool) -> "WorkbenchResult":
     known = given_rules(rules)
     from dicom_node.workbench import segment_dicom  # noqa: PLC0415 - seconds, for torch
 
-    return segment_dicom(folder, out, read_settings(), rules=known, native=native)
+    return segment_dicom(folder, out, settings, rules=known, native=native)
 
 
-def _picture(path: Path, role: "Role", out: Path, rules: Path | None, *, native: bool) -> "WorkbenchResult":
+def _picture(
+    path: Path, role: "Role", out: Path, rules: Path | None, settings: Settings, *, native: bool
+) -> "WorkbenchResult":
     _refuse_rules(rules)
     if native:
         raise click.UsageError("--native: one picture has no other grid than its own")
     from dicom_node.workbench import segment_slice  # noqa: PLC0415 - seconds, for torch
 
-    return segment_slice(path, role, out, read_settings())
+    return segment_slice(path, role, out, settings)
 
 
 def _refuse_rules(rules: Path | None) -> None:

@@ -22,6 +22,8 @@ __all__ = ["train"]
 _DIMENSIONS = ("2d", "2.5d", "views", "3d", "autoencoder")
 _VARIANTS = ("plain", "residual", "attention")
 _FOLDS = 5
+VALIDATIONS = 10
+"""In a training that may end early and was told no other number."""
 
 
 @click.command(epilog=example("glionode train --dataset lgg --data ./kaggle_3m --out ./run1"))
@@ -50,7 +52,16 @@ _FOLDS = 5
 )
 @click.option("--tensorboard", is_flag=True, help="Write curves to OUT/tensorboard.")
 @click.option("--mlflow", default="", metavar="URI", help="Write curves to this MLflow.")
-@click.option("--search", "trials", type=int, default=0, metavar="N", help="Try N settings first, with Optuna.")
+@click.option(
+    "--search",
+    "trials",
+    type=int,
+    default=0,
+    is_flag=False,
+    flag_value=20,
+    metavar="[N]",
+    help="Try N settings first (20 if no number is given), with Optuna.",
+)
 @click.option("--ablate", type=click.Choice(["sequences"]), help="Then score every useful subset of sequences.")
 @json_option
 @one_line_errors
@@ -62,12 +73,11 @@ def train(as_json: bool, datasets: tuple[str, ...], folders: tuple[Path, ...], *
     """
     if len(datasets) != len(folders):
         raise click.UsageError("give --dataset and --data once each for every set")
-    if not 0 <= options["fold"] < options["folds"]:
-        raise click.UsageError(f"--fold {options['fold']}: folds are numbered from 0 to {options['folds'] - 1}")
+    _refuse_what_does_not_go_together(options)
     plan = _plan(options)
     from inference.training.processes import joined  # noqa: PLC0415 - seconds, for torch
 
-    with joined() as (number, processes):
+    with joined(options["device"]) as (number, processes):
         quiet = number > 0
         if processes > 1 and options["trials"]:
             raise click.UsageError("--search runs in one process; train the plan it finds with several")
@@ -80,6 +90,17 @@ def train(as_json: bool, datasets: tuple[str, ...], folders: tuple[Path, ...], *
             _tell(report, rows, as_json=as_json)
 
 
+def _refuse_what_does_not_go_together(options: dict[str, Any]) -> None:
+    if options["split"] is None and not 0 <= options["fold"] < options["folds"]:
+        raise click.UsageError(f"--fold {options['fold']}: folds are numbered from 0 to {options['folds'] - 1}")
+    if options["dimensions"] == "autoencoder":
+        for name, given in (("--search", options["trials"]), ("--ablate", options["ablate"])):
+            if given:
+                raise click.UsageError(f"{name}: an autoencoder finds no tumour to score")
+        if options["variant"] != _VARIANTS[0]:
+            raise click.UsageError("--variant: an autoencoder has none")
+
+
 def _plan(options: dict[str, Any]) -> "TrainingPlan":
     """Return the preset, changed by the file and then by the options."""
     from inference.training.presets import plan_for  # noqa: PLC0415
@@ -87,6 +108,9 @@ def _plan(options: dict[str, Any]) -> "TrainingPlan":
     changes: dict[str, Any] = tomllib.loads(options["plan"].read_text("utf-8")) if options["plan"] else {}
     named = {key: options[key] for key in ("steps", "seed", "patience", "validate_every")}
     changes |= {key: value for key, value in named.items() if value is not None}
+    if changes.get("patience") and not changes.get("validate_every"):  # the steps of the preset, where none are given
+        steps = int(changes.get("steps") or plan_for(options["dimensions"], options["variant"]).steps)
+        changes["validate_every"] = max(1, steps // VALIDATIONS)
     for key in ("crop", "drop"):
         if key in changes:
             changes[key] = tuple(changes[key])
@@ -101,7 +125,7 @@ def _plan(options: dict[str, Any]) -> "TrainingPlan":
 
     from inference.training.starting import check_start  # noqa: PLC0415
 
-    return replace(plan, start_sha256=check_start(options["start"], plan.network))
+    return replace(plan, start_sha256=check_start(options["start"], plan.network, options["fold"]))
 
 
 def _task(
@@ -124,11 +148,13 @@ def _task(
         options["cache"] or out / "cache",
         lambda items: tqdm(items, desc="preparing", unit="case", disable=quiet or None, file=sys.stderr),
     )
-    _tell_skipped(prepared, out, quiet=quiet)
+    split = _split(sets, options, plan.seed)
+    _tell_skipped(prepared, split, out, quiet=quiet)
     return TrainingTask(
         cases=prepared,
-        split=_split(sets, options, plan.seed),
+        split=split,
         fold=options["fold"],
+        n4=options["n4"],
         plan=plan,
         out=out,
         device=_device(options["device"]),
@@ -141,7 +167,10 @@ def _split(sets: list[Any], options: dict[str, Any], seed: int) -> "Split":
     from inference.cases.splits import make_split, split_from_json  # noqa: PLC0415
 
     if options["split"]:
-        return split_from_json(options["split"].read_text("utf-8"), [case for one in sets for case in one.cases])
+        split = split_from_json(options["split"].read_text("utf-8"), [case for one in sets for case in one.cases])
+        if not 0 <= options["fold"] < len(split.folds):
+            raise click.UsageError(f"--fold {options['fold']}: the folds of --split are 0 to {len(split.folds) - 1}")
+        return split
     return make_split(sets, options["folds"], seed)
 
 
@@ -151,11 +180,14 @@ def _device(wanted: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
-def _tell_skipped(prepared: "PreparedSet", out: Path, *, quiet: bool) -> None:
+def _tell_skipped(prepared: "PreparedSet", split: "Split", out: Path, *, quiet: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if quiet:
         return
     skipped = [{"name": item.name, "reason": item.reason} for item in prepared.skipped]
+    known = split.training(0) | split.held_out(0)
+    strange = "the split names this patient on no side"
+    skipped += [{"name": one.case_id, "reason": strange} for one in prepared.cases if one.patient not in known]
     (out / "skipped.json").write_text(json.dumps(skipped, indent=1))
     if skipped:
         click.echo(f"{len(skipped)} skipped; {out / 'skipped.json'} says why", err=True)

@@ -26,7 +26,11 @@ class PatientsMixed(Exception):  # noqa: N818 - named for what happened
 _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
     (ConversionError, Consequence.REJECT, ""),
     (UnsuitableInput, Consequence.REJECT, ""),
-    (UnreadableCase, Consequence.REJECT, ""),  # of training and evaluation; no step of the worker raises it
+    (
+        UnreadableCase,
+        Consequence.REJECT,
+        "",
+    ),  # of a step, where a bias field cannot be estimated
     (UnusableSource, Consequence.REJECT, ""),
     (PatientsMixed, Consequence.REJECT, "patients_mixed"),
     (UnusableModel, Consequence.FAIL, ""),

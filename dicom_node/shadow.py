@@ -84,6 +84,8 @@ def keep_shadow(database: Database, folder: Path, run_id: str, production: Segme
         "sequences": shadow.sequences,
         "volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in measure(shadow).regions},
         "regions": figures,
+        "quality": asdict(shadow.quality),
+        "flags": [asdict(flag) for flag in shadow.flags],
         "decisions": [asdict(decision) for decision in shadow.decisions],
     }
     with TemporaryDirectory() as scratch:

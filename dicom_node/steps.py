@@ -5,7 +5,7 @@ Each step reads what the step before left in the artifacts, works, and leaves it
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -47,7 +47,7 @@ from inference.errors import InferenceReason, UnusableModel
 from inference.gate import with_flags, withhold
 from inference.measurements import Findings, measure
 from inference.model_bundle import load_model
-from inference.registry import StoredModel
+from inference.registry import Registry, StoredModel
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
 from viewer_integration.delivery import Destination, send_files
@@ -110,7 +110,9 @@ class Steps:
         segmenter = self._segmenter(ModelRole.PRODUCTION, production_model(self._database, self._settings))
         segmentation = segmenter.segment(artifacts.load_aligned())
         artifacts.save_segmentation(segmentation)
-        findings = self._findings(artifacts, segmentation)
+        settings_sha256 = processing_sha256(self._settings, artifacts.load_rules())
+        artifacts.save_gate(self._settings.processing.admitted, settings_sha256)
+        findings = _findings(artifacts, segmentation)
         flags = [Decision(code=flag.code, subject="result", reason=flag.sentence) for flag in findings.flags]
         self._decide(run_id, "segment", [*segmentation.decisions, *flags])
         self._summarise(run_id, _summary(findings))
@@ -121,7 +123,7 @@ class Steps:
         selection = artifacts.load_selection(self._study(run_id))
         segmentation = artifacts.load_segmentation()
         source = read_source_images(selection.series[selection.reference])
-        findings = self._findings(artifacts, segmentation)
+        findings = _findings(artifacts, segmentation)
         results = encode_results(source, segmentation, findings, self._provenance(run_id), selection.decisions)
         self._decide(run_id, "encode", results.decisions)
         self._keep_results(run_id, results)
@@ -141,7 +143,14 @@ class Steps:
     def shadow(self, run_id: str) -> None:
         """Let the shadow model look at what production has delivered or kept; nothing of it is sent."""
         choice, artifacts = chosen(self._database, ModelRole.SHADOW), self._artifacts(run_id)
-        if choice is None or not artifacts.has_arrays():
+        if choice is None:
+            return
+        if self._run(run_id).summary.get("withheld"):
+            begin_shadow(self._database, run_id, choice)
+            reason = "production withheld its result, so there is nothing to compare with"
+            fail_shadow(self._database, run_id, InferenceReason.WITHHELD, reason)
+            return
+        if not artifacts.has_arrays():  # this step has been here before
             return
         begin_shadow(self._database, run_id, choice)
         model = as_chosen(self._settings, choice)
@@ -176,8 +185,9 @@ class Steps:
             study = session.get_one(StudyRow, run.study_uid)
             if study.current_run == run_id and study.state != StudyState.RECEIVING:
                 study.state, study.reason = StudyState(state), reason
+            withheld = bool(run.summary.get("withheld"))
         ended = state in (RunState.DELIVERED, RunState.STORED) and not self.shadow_wanted()
-        if ended or state == RunState.REJECTED:
+        if ended or withheld or state == RunState.REJECTED:
             self._artifacts(run_id).clear_arrays()
 
     def is_open(self, run_id: str) -> bool:
@@ -190,16 +200,12 @@ class Steps:
         """Tell whether nothing is left to send."""
         return self._run(run_id).state != RunState.UNDELIVERED
 
-    def _findings(self, artifacts: Artifacts, segmentation: Segmentation) -> Findings:
-        """Measure, and hold what was measured against the gate."""
-        flagged = with_flags(measure(segmentation), artifacts.load_alignment_decisions(), artifacts.load_patient())
-        return withhold(flagged, self._settings.processing.admitted)
-
     def _segmenter(self, role: ModelRole, model: StoredModel) -> Segmenter:
         """Return the model ready to run; it is loaded anew when another one has got the role."""
         kept = self._segmenters.pop(role, None)
         if kept is None or kept.model.identity.sha256 != model.sha256:
             processing = self._settings.processing
+            Registry(self._folder).verify(model)
             kept = Segmenter(load_model(str(model.folder), processing.device, processing.threads))
         if kept.model.identity.sha256 != model.sha256:
             sentence = f"model {model.name}: its manifest changed while it was read; try again"
@@ -218,11 +224,11 @@ class Steps:
         return read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
 
     def _provenance(self, run_id: str) -> Provenance:
-        run, rules = self._run(run_id), self._artifacts(run_id).load_rules()
+        run, (_, settings_sha256) = self._run(run_id), self._artifacts(run_id).load_gate()
         return Provenance(
             ready_at=run.ready_at.astimezone(),
             manifest_sha256=run.manifest_sha256,
-            settings_sha256=processing_sha256(self._settings, rules),
+            settings_sha256=settings_sha256,
             software_version=version("glionode"),
             station=self._settings.node.ae_title,
         )
@@ -246,6 +252,7 @@ class Steps:
 
     def _keep_results(self, run_id: str, results: ResultObjects) -> None:
         run = self._run(run_id)
+        self._forget_others(run_id, {result.sop_instance_uid for result in results.objects})
         for result in results.objects:
             relative = Path("results", run.study_uid, run_id, f"{result.kind}.dcm")
             write_durably(self._folder / relative, result.content)
@@ -261,6 +268,15 @@ class Steps:
             )
             with self._database.session() as session:
                 session.merge(row)
+
+    def _forget_others(self, run_id: str, sop_instance_uids: Collection[str]) -> None:
+        """Drop what an earlier try of the step wrote that this one does not: it must never be sent."""
+        with self._database.session() as session:
+            rows = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
+            for row in (one for one in rows if one.sop_instance_uid not in sop_instance_uids):
+                (self._folder / row.path).unlink(missing_ok=True)
+                session.execute(sa.delete(DeliveryRow).where(DeliveryRow.sop_instance_uid == row.sop_instance_uid))
+                session.delete(row)
 
     def _waiting(self, run_id: str, destination: str) -> dict[str, Path]:
         """Return what a destination has not accepted yet, SEG first."""
@@ -282,8 +298,10 @@ class Steps:
             open_rows = [row for row in rows if row.state != DeliveryState.ACCEPTED]
         withheld = self._run(run_id).summary.get("withheld", "")
         if open_rows:
-            reason = "; ".join(sorted({f"{row.destination}: {row.reason}" for row in open_rows}))
-            self.finish(run_id, RunState.UNDELIVERED, "undelivered", reason)
+            reasons = sorted({f"{row.destination}: {row.reason}" for row in open_rows})
+            self.finish(
+                run_id, RunState.UNDELIVERED, "undelivered", "; ".join([withheld, *reasons] if withheld else reasons)
+            )
         elif withheld:
             self.finish(run_id, RunState.REJECTED, InferenceReason.WITHHELD, withheld)
         elif not rows:
@@ -298,6 +316,12 @@ def _delivery(sop_instance_uid: str, destination: str) -> sa.Select[DeliveryRow]
     return sa.select(DeliveryRow).where(
         DeliveryRow.sop_instance_uid == sop_instance_uid, DeliveryRow.destination == destination
     )
+
+
+def _findings(artifacts: Artifacts, segmentation: Segmentation) -> Findings:
+    """Measure, and hold what was measured against the gate as it stood when the tumour was found."""
+    flagged = with_flags(measure(segmentation), artifacts.load_alignment_decisions(), artifacts.load_patient())
+    return withhold(flagged, artifacts.load_gate()[0])
 
 
 def _summary(findings: Findings) -> dict[str, Any]:

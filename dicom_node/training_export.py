@@ -160,6 +160,10 @@ def _corrected_studies(
                 )
                 continue
             rows = session.scalars(sa.select(InstanceRow).where(held, InstanceRow.study_uid == study.study_uid)).all()
+            if len({row.patient_key for row in rows}) > 1:
+                reason = "its images name several patients; correct that at the source"
+                skipped.append(SkippedCase(name=study.key, reason=reason))
+                continue
             of_patient = rows[0].patient_key
             nobody = of_patient == key("")  # without an identifier, each study counts as a person of its own
             patient = key("training patient", study.key if nobody else of_patient)

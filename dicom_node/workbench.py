@@ -132,12 +132,13 @@ def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> Work
     """
     aligned = _read_slice(path, role)
     segmentation = _segmenter(settings).segment(aligned, spacing_known=False)
+    findings = admit(withhold(measure(segmentation), settings.processing.admitted))
     reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
     decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *segmentation.decisions)
     work = _Work(
         image=aligned.volumes[aligned.reference],
         segmentation=segmentation,
-        findings=measure(segmentation),
+        findings=findings,
         decisions=decisions,
         spacing_known=False,
     )

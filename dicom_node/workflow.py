@@ -127,6 +127,8 @@ def _perform(name: str, run_id: str) -> str:
 
 def _run_step(name: str, run_id: str) -> str:
     steps = _steps[0]
+    if name != "deliver" and not steps.is_open(run_id):
+        return _CLOSED  # killed between closing the run and noting the step
     steps.begin(run_id, name)
     try:
         getattr(steps, name)(run_id)

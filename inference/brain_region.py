@@ -5,15 +5,17 @@ generously widened brain is ever a glioma, so findings there are left out, and a
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import SimpleITK as sitk
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from numpy.typing import NDArray
 
 from conversion.simpleitk_bridge import like_grid, to_simpleitk
-from conversion.volume import ImageVolume, LabelVolume
+from conversion.volume import Grid, ImageVolume, LabelVolume
 
-__all__ = ["BrainAtlas", "BrainFound", "find_brain", "shows_a_head"]
+__all__ = ["BrainAtlas", "BrainFound", "find_brain", "load_atlas", "shows_a_head"]
 
 MARGIN_MM = 6.0
 """How far the atlas' mask is widened: the cortex of a swollen brain, and what the fit leaves over."""
@@ -64,6 +66,18 @@ class BrainFound:
     possible: NDArray[np.bool_]
     tight: NDArray[np.bool_]
     rotation: NDArray[np.float64]
+
+
+@cache
+def load_atlas() -> BrainAtlas:
+    """Return the MNI152 T1 template and brain mask that nilearn carries, at 2 mm."""
+    image, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
+    voxels: NDArray[np.float32] = np.asarray(image.get_fdata(), np.float32).transpose(2, 1, 0)
+    affine = image.affine[:, [2, 1, 0, 3]].copy()  # (column, row, slice) to (slice, row, column)
+    affine[:2] *= -1  # NIfTI's RAS to LPS
+    grid = Grid(shape=voxels.shape, affine=affine, frame_of_reference_uid="MNI152")
+    labels = np.asarray(mask.get_fdata() > 0, np.uint8).transpose(2, 1, 0)
+    return BrainAtlas(image=ImageVolume(grid=grid, voxels=voxels), mask=LabelVolume(grid=grid, labels=labels))
 
 
 def shows_a_head(head: ImageVolume) -> bool:

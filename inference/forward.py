@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference.foreign.network import ForeignNetwork
+from inference.networks import Network
 from inference.unet import TumourUNet
 
 __all__ = ["BATCH_SLICES", "VIEW_AXES", "VIEW_STEP", "forward_probabilities", "looks"]
@@ -24,7 +24,7 @@ BATCH_SLICES = 8
 
 
 def forward_probabilities(
-    network: TumourUNet | ForeignNetwork,
+    network: Network,
     images: NDArray[np.floating],
     *,
     mirrored: bool = False,
@@ -43,7 +43,7 @@ def forward_probabilities(
 
 
 def looks(
-    network: TumourUNet | ForeignNetwork,
+    network: Network,
     images: NDArray[np.floating],
     *,
     mirrored: bool = False,
@@ -82,7 +82,7 @@ def looks(
 
 
 @torch.inference_mode()
-def _slices(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
+def _slices(network: Network, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
     count, rows, columns = stack.shape[1:]
     if isinstance(network, TumourUNet):  # its first convolution would round anyway; half the bytes are moved until then
         stack = stack.to(torch.bfloat16)
@@ -100,7 +100,7 @@ def _slices(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.d
 
 
 @torch.inference_mode()
-def _volume(network: TumourUNet | ForeignNetwork, stack: Tensor, device: torch.device, _: int) -> Tensor:
+def _volume(network: Network, stack: Tensor, device: torch.device, _: int) -> Tensor:
     slices, rows, columns = stack.shape[1:]
     pad = (0, -columns % network.multiple, 0, -rows % network.multiple, 0, -slices % network.multiple)
     with torch.autocast(device.type, dtype=torch.bfloat16):

@@ -60,7 +60,8 @@ def withhold(findings: Findings, admitted: Collection[str] = ()) -> Findings:
     if not closed:
         return findings
     reasons = "; ".join(f"{flag.sentence} ({flag.code})" for flag in closed)
-    return Findings(regions=(), flags=findings.flags, withheld=f"the result is withheld: {reasons}")
+    kept = tuple(flag for flag in findings.flags if flag.code is not FlagCode.SMALL_LESION)  # it tells the volume
+    return Findings(regions=(), flags=kept, withheld=f"the result is withheld: {reasons}")
 
 
 def admit(findings: Findings) -> Findings:

@@ -31,13 +31,15 @@ def write_checksums(folder: Path) -> None:
     (folder / CHECKSUMS).write_text("".join(f"{file_sha256(path)}  {path.name}\n" for path in files), encoding="utf-8")
 
 
-def check_checksums(folder: Path, name: str) -> None:
+def check_checksums(folder: Path, name: str, *, needed: bool = False) -> None:
     """Hash every file again and compare with the list, in a folder that has one.
 
     Parameters
     ----------
     name
         Of the model, for the sentence.
+    needed
+        Whether a folder without a list is refused: those that came with the program, or were added to a node, have one.
 
     Raises
     ------
@@ -45,15 +47,10 @@ def check_checksums(folder: Path, name: str) -> None:
         When a file has changed, is missing, or is not on the list.
     """
     if not (folder / CHECKSUMS).exists():
+        if needed:
+            raise _changed(name, CHECKSUMS, "is missing")
         return
-    try:
-        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _changed(name, CHECKSUMS, "cannot be read") from error
-    found = [_LINE.fullmatch(line) for line in lines]
-    listed = {match[2]: match[1] for match in found if match}
-    if None in found or not listed:
-        raise _changed(name, CHECKSUMS, "is not a list of hashes")
+    listed = _listed(folder, name)
     present = {path.name for path in folder.iterdir()} - {CHECKSUMS}
     for missing in sorted(set(listed) - present):
         raise _changed(name, missing, "is missing")
@@ -65,13 +62,31 @@ def check_checksums(folder: Path, name: str) -> None:
             raise _changed(name, file, f"differs from its SHA-256 in {CHECKSUMS}")
 
 
+def _listed(folder: Path, name: str) -> dict[str, str]:
+    """Return the hash of each file that the list names."""
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _changed(name, CHECKSUMS, "cannot be read") from error
+    found = [_LINE.fullmatch(line) for line in lines]
+    listed = {match[2]: match[1] for match in found if match}
+    if None in found or not listed:
+        raise _changed(name, CHECKSUMS, "is not a list of hashes")
+    return listed
+
+
 def _changed(name: str, file: str, what: str) -> UnusableModel:
     sentence = f"model {name}: {file} {what}; add the model again"
     return UnusableModel(InferenceReason.MODEL_CHANGED, sentence)
 
 
-def verify_model(folder: Path, manifest: ModelManifest) -> None:
+def verify_model(folder: Path, manifest: ModelManifest, *, listed: bool = False) -> None:
     """Hash every file of a model again, without loading it.
+
+    Parameters
+    ----------
+    listed
+        Whether the folder has to have its list of hashes.
 
     Raises
     ------
@@ -82,7 +97,7 @@ def verify_model(folder: Path, manifest: ModelManifest) -> None:
         read_weights(folder, manifest.name, network)
     if manifest.autoencoder is not None:
         read_weights(folder, manifest.name, manifest.autoencoder)
-    check_checksums(folder, manifest.name)
+    check_checksums(folder, manifest.name, needed=listed)
 
 
 def read_weights(folder: Path, model: str, network: NetworkManifest | AutoencoderManifest) -> bytes:

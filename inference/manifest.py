@@ -62,6 +62,16 @@ class NetworkManifest:
         Of the split it was trained by, held out from it; None where nothing was.
     thresholds
         Instead of the model's, for all networks of this input.
+    volume_intervals
+        For WT, TC, ET by how many doubts an expert's volume lies below and above at most; see `inference.uncertainty`.
+        Like the limits below it holds for the whole ensemble of this input.
+    agreement_flag, agreement_gate
+        Agreement between the looks, for WT, under which a result is flagged, and under which there is none.
+    brain_alone
+        Whether it is shown nothing but the brain of a head. None: as networks of `glionode train` learned it, that is
+        those over volumes.
+    n4
+        Whether the bias field is taken out of what it is shown, as it was in training.
     """
 
     name: str
@@ -76,6 +86,16 @@ class NetworkManifest:
     views: int = 1
     fold: int | None = None
     thresholds: tuple[float, float, float] | None = None
+    volume_intervals: dict[str, list[float]] = field(default_factory=dict)
+    agreement_flag: float = 0.0
+    agreement_gate: float = 0.0
+    brain_alone: bool | None = None
+    n4: bool = False
+
+    @property
+    def sees_brain_alone(self) -> bool:
+        """Tell whether skull and scalp are taken away from what it is shown."""
+        return self.input == "volume" if self.brain_alone is None else self.brain_alone
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used, naming the field."""
@@ -113,6 +133,8 @@ class AutoencoderManifest:
     def __post_init__(self) -> None:
         """Refuse what cannot be used, naming the field."""
         check_fields(self, AUTOENCODER_RULES)
+        if self.gate < self.flag:
+            refuse("gate", self.gate, f"no less than the flag's {self.flag:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +159,6 @@ class ModelManifest:
         So are those below this share of the largest component.
     minimum_core_ml, minimum_enhancing_ml
         Connected components of TC below the first are told as edema, of ET below the second as core.
-    volume_intervals
-        For WT, TC, ET by how many doubts an expert's volume lies below and above at most; see `inference.uncertainty`.
-    agreement_flag, agreement_gate
-        Agreement between the looks, for WT, under which a result is flagged, and under which there is none.
     autoencoder
         None for a model that cannot tell what is new to it.
     space
@@ -167,9 +185,6 @@ class ModelManifest:
     minimum_core_ml: float = 0.0
     minimum_enhancing_ml: float = 0.0
     needs: tuple[str, ...] = ()
-    volume_intervals: dict[str, list[float]] = field(default_factory=dict)
-    agreement_flag: float = 0.0
-    agreement_gate: float = 0.0
     autoencoder: AutoencoderManifest | None = None
     space: str = "native"
     label_map: dict[str, str] = field(default_factory=dict)

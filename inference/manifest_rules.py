@@ -63,7 +63,7 @@ def _are_levels(value: object, count: int) -> bool:
 def _are_channel_levels(value: object) -> bool:
     return (
         isinstance(value, dict)
-        and set(value) <= _SEQUENCES
+        and set(value) == _SEQUENCES
         and all(_are_levels(levels, len(_SEQUENCES) - 1) for levels in value.values())
     )
 
@@ -96,6 +96,11 @@ NETWORK_RULES: Rules = {
     "views": (lambda value: type(value) is int and value in {1, 3}, "1 or 3"),
     "fold": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number from 0 on, or null,"),
     "thresholds": (lambda value: value is None or _is_thresholds(value), "a list of three numbers from 0 on, or null,"),
+    "volume_intervals": (_are_intervals, "a JSON object of two numbers for each of WT, TC, ET"),
+    "agreement_flag": (_is_share, "a number from 0 to 1"),
+    "agreement_gate": (_is_share, "a number from 0 to 1"),
+    "n4": (lambda value: isinstance(value, bool), "true or false"),
+    "brain_alone": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
     "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "all of WT, TC, ET, or WT alone,"),
 }
 
@@ -123,9 +128,6 @@ MODEL_RULES: Rules = {
     "minimum_core_ml": (_is_number, "a number from 0 on"),
     "minimum_enhancing_ml": (_is_number, "a number from 0 on"),
     "minimum_share": (_is_share, "a number from 0 to 1"),
-    "volume_intervals": (_are_intervals, "a JSON object of two numbers for each of WT, TC, ET"),
-    "agreement_flag": (_is_share, "a number from 0 to 1"),
-    "agreement_gate": (_is_share, "a number from 0 to 1"),
     "space": (lambda value: value in {"native", "atlas"}, '"native" or "atlas"'),
     "label_map": (_is_label_map, "a JSON object of texts"),
     "training_data": (lambda value: isinstance(value, str), "a text"),

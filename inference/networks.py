@@ -3,33 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from monai.networks.nets.dynunet import DynUNet
-from torch import nn
-
-from inference.foreign.network import FOREIGN, build_monai, plain_arguments
+from inference.foreign.network import FOREIGN, ForeignNetwork, build_monai, check_size, plain_arguments
 from inference.unet import TumourUNet
 
-__all__ = ["build_network"]
+__all__ = ["Network", "build_network"]
+
+Network = TumourUNet | ForeignNetwork
+"""Ours, or one that others trained."""
+
+_ARCHITECTURES: Mapping[str, Callable[..., TumourUNet]] = {"tumour-unet": TumourUNet}
 
 
-def _unet2d(*, in_channels: int, out_channels: int, filters: list[int]) -> nn.Module:
-    """Return a plain 2D U-Net with instance norm; one halving of resolution per entry of `filters` after the first."""
-    levels = len(filters)
-    return DynUNet(
-        spatial_dims=2,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        kernel_size=[3] * levels,
-        strides=[1] + [2] * (levels - 1),
-        upsample_kernel_size=[2] * (levels - 1),
-        filters=filters,
-    )
-
-
-_ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {"unet2d": _unet2d, "tumour-unet": TumourUNet}
-
-
-def build_network(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
+def build_network(architecture: str, settings: Mapping[str, Any]) -> Network:
     """Build an untrained network.
 
     Parameters
@@ -41,9 +26,8 @@ def build_network(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
 
     Returns
     -------
-    torch.nn.Module
-        Maps (batch, channel, row, column) to logits (batch, region, row, column); a foreign one as in
-        `inference.foreign.network`.
+    Network
+        Maps images to logits as `inference.unet` and `inference.foreign.network` say.
 
     Raises
     ------
@@ -56,4 +40,6 @@ def build_network(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
         known = ", ".join((*sorted(_ARCHITECTURES), *FOREIGN))
         message = f"unknown network architecture {architecture!r}; this version knows: {known}"
         raise ValueError(message)
-    return _ARCHITECTURES[architecture](**plain_arguments(settings))
+    build, arguments = _ARCHITECTURES[architecture], plain_arguments(settings)
+    check_size(lambda: build(**arguments))
+    return build(**arguments)

@@ -1,16 +1,14 @@
 """Runs a model's networks over a stack of axial slices or a volume, and brings together what they say at each look."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
+from inference.errors import InferenceReason, UnusableModel
 from inference.evaluation.overlap import count, overlap
-from inference.foreign.network import ForeignNetwork
-from inference.forward import BATCH_SLICES, VIEW_STEP, looks
+from inference.forward import VIEW_STEP, looks
 from inference.manifest import REGIONS
 from inference.model_bundle import LoadedNetwork, ModelBundle
 from inference.preprocessing import box_around
@@ -73,7 +71,7 @@ def predict(
         box = _WHOLE
         if staged and place and network.manifest.views > 1:
             box = box_around(looks_so_far.mean[0] > MAYBE_TUMOUR, MARGIN_MM) or _WHOLE
-        for look in _looks(model, network, channels[:, *box], slice_step):
+        for look in _looks(network, channels[:, *box], slice_step):
             looks_so_far.add(look, box)
     return looks_so_far.prediction()
 
@@ -104,6 +102,8 @@ class _Looks:
 
     def prediction(self) -> Prediction:
         mean = self.mean
+        if not np.isfinite(mean).all():
+            raise UnusableModel(InferenceReason.MODEL_UNKNOWN, "the model's networks answered what is not a number")
         spread = np.sqrt(np.maximum(self._squares / np.maximum(self._counts, 1) - mean * mean, 0))
         answer = mean >= self._limits
         agreement = [
@@ -113,48 +113,11 @@ class _Looks:
         return Prediction(probabilities=mean, spread=spread, agreement=tuple(agreement), looks=len(self._masks))
 
 
-def _looks(
-    model: ModelBundle, network: LoadedNetwork, channels: NDArray[np.float32], slice_step: int
-) -> Iterator[NDArray[np.float32]]:
-    if isinstance(network.module, TumourUNet | ForeignNetwork):
-        views = network.manifest.views
-        mirrored = isinstance(network.module, TumourUNet) and views == 1
-        answers: Iterable[NDArray[np.float32]] = looks(
-            network.module, channels, mirrored=mirrored, slice_step=VIEW_STEP if views > 1 else slice_step, views=views
-        )
-    else:
-        answers = _two_looks(model, network, channels)
+def _looks(network: LoadedNetwork, channels: NDArray[np.float32], slice_step: int) -> Iterator[NDArray[np.float32]]:
+    views = network.manifest.views
+    mirrored = isinstance(network.module, TumourUNet) and views == 1
+    step = VIEW_STEP if views > 1 else slice_step
     unknown = [place for place, region in enumerate(REGIONS) if region not in network.manifest.regions]
-    for answer in answers:
+    for answer in looks(network.module, channels, mirrored=mirrored, slice_step=step, views=views):
         answer[unknown] = 0
         yield answer
-
-
-@torch.inference_mode()
-def _two_looks(model: ModelBundle, network: LoadedNetwork, channels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Return what a network of version 0.1 says at each of its two looks.
-
-    The second look is mirrored and, where T1 after contrast and FLAIR are there, goes without T2: that network saw T2
-    in skull-stripped heads alone, and on whole heads takes wide ventricles for necrosis by it.
-    """
-    step = 2 ** (len(network.manifest.settings["filters"]) - 1)
-    rows, columns = channels.shape[-2:]
-    slices = torch.from_numpy(np.ascontiguousarray(channels)).transpose(0, 1)
-    padded = F.pad(slices, (0, -columns % step, 0, -rows % step))
-    keep = _second_look(model.manifest.channels, channels)
-    outputs: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-    for start in range(0, len(padded), BATCH_SLICES):
-        images = padded[start : start + BATCH_SLICES].to(model.device, memory_format=torch.channels_last)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
-            plain = network.module(images)
-            mirrored = network.module((images * keep.to(model.device)).flip(-1)).flip(-1)
-        for answers, answer in zip(outputs, (plain, mirrored), strict=True):
-            answers.append(answer.float().sigmoid()[..., :rows, :columns].cpu())
-    return [torch.cat(answers).transpose(0, 1).contiguous().numpy() for answers in outputs]
-
-
-def _second_look(names: tuple[str, ...], channels: NDArray[np.float32]) -> torch.Tensor:
-    """Return 0 or 1 for each channel, shape (channel, 1, 1)."""
-    present = {name for name, values in zip(names, channels, strict=True) if values.any()}
-    drop = {"T2"} if {"T1CE", "FLAIR"} <= present else set()
-    return torch.tensor([0.0 if name in drop else 1.0 for name in names])[:, None, None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.errors import InferenceReason, UnusableModel
-from inference.integrity import CHECKSUMS, verify_model
+from inference.integrity import verify_model
 from inference.manifest import MANIFEST, MODELS_FOLDER, ModelManifest, read_manifest
 
 __all__ = ["Listing", "Registry", "StoredModel"]
@@ -133,10 +133,7 @@ class Registry:
         UnusableModel
             When a byte has changed, or a file is missing.
         """
-        if self.own in model.folder.parents and not (model.folder / CHECKSUMS).exists():
-            sentence = f"model {model.name}: {CHECKSUMS} is missing; add the model again"
-            raise UnusableModel(InferenceReason.MODEL_CHANGED, sentence)
-        verify_model(model.folder, model.manifest)
+        verify_model(model.folder, model.manifest, listed=model.shipped or self.own in model.folder.parents)
 
     def _folders(self) -> list[tuple[Path, bool]]:
         shipped = [(path.parent, True) for path in sorted(self._shipped.glob(f"*/{MANIFEST}"))]

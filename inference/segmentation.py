@@ -36,6 +36,8 @@ class Quality:
 
     Attributes
     ----------
+    input
+        ``slices`` or ``volume``: which of the model's networks answered; empty where nothing is known of it.
     looks
         How often the study was looked at, by all networks together.
     agreement
@@ -47,6 +49,7 @@ class Quality:
         has no measure of it or the input no voxel size.
     """
 
+    input: str = ""
     looks: int = 1
     agreement: Mapping[Region, float] = field(default_factory=dict)
     interval_ml: Mapping[Region, tuple[float, float]] = field(default_factory=dict)

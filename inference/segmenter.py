@@ -10,10 +10,10 @@ from conversion.alignment import AlignedVolumes, labels_on, resample
 from conversion.decision import Decision
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.bias_field import without_bias_field
 from inference.brain_region import BrainFound, find_brain, shows_a_head
 from inference.claimed_contrast import contrast_novelty
 from inference.errors import InferenceReason, UnsuitableInput
-from inference.flags import Flag
 from inference.labelling import PREDICTED, label_study
 from inference.manifest import REGIONS
 from inference.model_bundle import ModelBundle
@@ -30,6 +30,9 @@ FEWEST_SLICES = 8
 
 NEIGHBOUR_MM = 3.0
 """Middle of the distances, 1 to 5 mm, at which slice networks learn from neighbours."""
+
+OVERVIEW_MM = 1.0
+"""Voxel size at which a study is shown to the autoencoder, as it was in training."""
 
 _ALL_REGIONS = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
 
@@ -77,7 +80,8 @@ class Segmenter:
         head = aligned.volumes[aligned.reference]
         brain = find_brain(self.model.atlas, head) if spacing_known else None
         model = self._chosen(head, brain, spacing_known=spacing_known)
-        seen = self._input(model, aligned, brain, spacing_known=spacing_known)
+        shown = _without_bias_fields(aligned) if model.networks[0].manifest.n4 else aligned
+        seen = self._input(model, shown, brain, spacing_known=spacing_known)
         prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
         learned = all(set(REGIONS) <= set(network.manifest.regions) for network in model.networks)
         core_known = learned and set(manifest.core_needs) <= set(present)
@@ -85,11 +89,13 @@ class Segmenter:
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
         possible = None if brain is None else brain.possible
         labels, decisions = label_study(native, model.manifest, aligned.grid, possible)
+        network = model.networks[0].manifest
         quality = Quality(
+            input=network.input,
             looks=prediction.looks,
             agreement={region: prediction.agreement[PREDICTED.index(region)] for region in regions},
-            interval_ml=volume_intervals(manifest, labels, native, aligned.grid, possible) if spacing_known else {},
-            novelty=_novelty(model, seen, aligned, present) if seen.brain_alone else None,
+            interval_ml=volume_intervals(network, labels, native, aligned.grid, possible) if spacing_known else {},
+            novelty=self._novelty(aligned, brain, present, seen) if spacing_known else None,
         )
         return Segmentation(
             label_volume=LabelVolume(grid=aligned.grid, labels=labels),
@@ -104,11 +110,16 @@ class Segmenter:
             decisions=(
                 *_declare_missing(manifest.channels, present),
                 *_declare_core(core_known, learned),
-                *_declare_axes(manifest.space, brain),
+                *_declare_axes(manifest.space, brain is not None and network.input == "volume"),
                 *decisions,
             ),
             quality=quality,
-            flags=self._flags(head, brain, quality) if spacing_known else (),
+            flags=model_flags(
+                manifest.autoencoder if spacing_known else None,
+                network,
+                quality,
+                brain_missed=spacing_known and brain is None and shows_a_head(head),
+            ),
         )
 
     def novelty(self, aligned: AlignedVolumes) -> float | None:
@@ -120,9 +131,7 @@ class Segmenter:
         brain = find_brain(self.model.atlas, head)
         if brain is None and shows_a_head(head):
             return math.inf
-        model = self._chosen(head, brain, spacing_known=True)
-        seen = self._input(model, aligned, brain, spacing_known=True)
-        return _novelty(model, seen, aligned, present) if seen.brain_alone else None
+        return self._novelty(aligned, brain, present)
 
     def _present(self, aligned: AlignedVolumes) -> tuple[str, ...]:
         manifest = self.model.manifest
@@ -150,18 +159,41 @@ class Segmenter:
     ) -> _Input:
         network = model.networks[0].manifest
         volumes = network.input == "volume"
-        if brain is not None and model.manifest.space == "atlas":
+        if volumes and brain is not None and model.manifest.space == "atlas":
             grid = aligned.grid.turned(brain.rotation, network.spacing_mm)
         elif spacing_known:
             grid = working_grid(aligned.grid, network.spacing_mm, cubes=volumes)
         else:
             grid = aligned.grid.permuted(*aligned.grid.axial_order())
+        alone = spacing_known and network.sees_brain_alone
+        channels = self._channels(aligned, grid, brain if alone else None)
+        return _Input(grid=grid, channels=channels, brain_alone=alone)
+
+    def _channels(self, aligned: AlignedVolumes, grid: Grid, brain: BrainFound | None) -> NDArray[np.float32]:
+        """Return what is shown of every sequence; where a brain is given, nothing of its head."""
         shown: NDArray[np.bool_] | None = None
-        if volumes and brain is not None and _ours(model):
+        if brain is not None:
             tight = LabelVolume(grid=aligned.grid, labels=brain.tight.astype(np.uint8))
             shown = np.asarray(labels_on(tight, grid).labels, bool)
-        channels = [self._channel(aligned, name, grid, shown) for name in model.manifest.channels]
-        return _Input(grid=grid, channels=np.stack(channels), brain_alone=volumes and _ours(model))
+        return np.stack([self._channel(aligned, name, grid, shown) for name in self.model.manifest.channels])
+
+    def _novelty(
+        self, aligned: AlignedVolumes, brain: BrainFound | None, present: tuple[str, ...], seen: _Input | None = None
+    ) -> float | None:
+        """Return the larger of what the autoencoder and the sequences' contrasts say; None without an autoencoder.
+
+        Parameters
+        ----------
+        seen
+            What the networks were shown; looked at again where it was the brain alone along our axes.
+        """
+        if self.model.autoencoder is None:
+            return None
+        if seen is None or not seen.brain_alone or self.model.manifest.space != "native":
+            grid = working_grid(aligned.grid, OVERVIEW_MM, cubes=True)
+            seen = _Input(grid=grid, channels=self._channels(aligned, grid, brain), brain_alone=True)
+        found = novelty_of(self.model, seen.channels, seen.grid.spacing_mm, present)
+        return None if found is None else max(found, contrast_novelty(aligned.volumes))
 
     def _channel(
         self, aligned: AlignedVolumes, name: str, grid: Grid, shown: NDArray[np.bool_] | None
@@ -175,18 +207,13 @@ class Segmenter:
             raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
         return values
 
-    def _flags(self, head: ImageVolume, brain: BrainFound | None, quality: Quality) -> tuple[Flag, ...]:
-        return model_flags(self.model.manifest, quality, brain_missed=brain is None and shows_a_head(head))
 
-
-def _novelty(model: ModelBundle, seen: _Input, aligned: AlignedVolumes, present: tuple[str, ...]) -> float | None:
-    """Return the larger of what the autoencoder and the sequences' contrasts say."""
-    reconstructed = novelty_of(model, seen.channels, seen.grid.spacing_mm, present)
-    return None if reconstructed is None else max(reconstructed, contrast_novelty(aligned.volumes))
+def _without_bias_fields(aligned: AlignedVolumes) -> AlignedVolumes:
+    return replace(aligned, volumes={role: without_bias_field(one) for role, one in aligned.volumes.items()})
 
 
 def _ours(model: ModelBundle) -> bool:
-    """Tell whether `glionode train` made the networks: those over volumes learned from brains without their heads."""
+    """Tell whether `glionode train` made the networks."""
     return all(network.manifest.architecture == "tumour-unet" for network in model.networks)
 
 
@@ -247,8 +274,10 @@ def _declare_core(core_known: bool, learned: bool) -> list[Decision]:  # noqa: F
     return [Decision(code="whole_tumour_only", subject="regions", reason=reason)]
 
 
-def _declare_axes(space: str, brain: BrainFound | None) -> list[Decision]:
-    if space == "native" or brain is not None:
+def _declare_axes(space: str, turned: bool) -> list[Decision]:  # noqa: FBT001 - a fact, one place of use
+    if space == "native" or turned:
         return []
-    reason = "no whole head was found to turn into the atlas' axes, which the model wants: the reference's were taken"
+    reason = (
+        "what was given could not be turned into the atlas' axes, which the model wants: the reference's were taken"
+    )
     return [Decision(code="native_axes", subject="model", reason=reason)]

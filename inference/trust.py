@@ -1,5 +1,6 @@
 """What the model itself can say about an answer: how wide its volumes are, how new the study is, what is doubtful."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from conversion.volume import Grid
 from inference.flags import Flag, FlagCode
-from inference.manifest import ModelManifest
+from inference.manifest import AutoencoderManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.novelty import NoveltyScale, novelty, overview, reconstruction_errors
 from inference.regions import Region, region_mask
@@ -18,16 +19,16 @@ __all__ = ["model_flags", "novelty_of", "volume_intervals"]
 
 
 def volume_intervals(
-    manifest: ModelManifest,
+    network: NetworkManifest,
     labels: NDArray[np.uint8],
     probabilities: Mapping[Region, NDArray[np.float32]],
     grid: Grid,
     possible: NDArray[np.bool_] | None,
 ) -> dict[Region, tuple[float, float]]:
-    """Return the interval of each region that the manifest has factors for."""
+    """Return the interval of each region that the networks of this input have factors for."""
     intervals = {}
     for region, values in probabilities.items():
-        if factors := manifest.volume_intervals.get(region):
+        if factors := network.volume_intervals.get(region):
             found = np.count_nonzero(region_mask(labels, region)) * grid.voxel_volume_ml
             doubtful = doubt_ml(values, possible, grid.voxel_volume_ml)
             intervals[region] = volume_interval(float(found), doubtful, (factors[0], factors[1]))
@@ -53,13 +54,28 @@ def novelty_of(
     return novelty(errors, scale)
 
 
-def model_flags(manifest: ModelManifest, quality: Quality, *, brain_missed: bool) -> tuple[Flag, ...]:
-    """Return what is doubtful about an answer by the limits of the model's manifest."""
+def model_flags(
+    told: AutoencoderManifest | None, network: NetworkManifest, quality: Quality, *, brain_missed: bool
+) -> tuple[Flag, ...]:
+    """Return what is doubtful about an answer by the limits of the model's manifest.
+
+    What a model could judge and has not judged is as doubtful as can be: the gate fails closed.
+
+    Parameters
+    ----------
+    told
+        Of the autoencoder, None for a model without any, and for pictures, whose voxel size is not known.
+    network
+        The first of those that answered; its limits are those of all.
+    """
     flags = []
-    told, agreement = manifest.autoencoder, quality.agreement[Region.WT]
-    if brain_missed and told is not None:
+    agreement = quality.agreement[Region.WT]
+    if brain_missed:
         sentence = "no brain of a believable size and place was found in what looks like a head"
         flags.append(Flag(code=FlagCode.NOT_A_BRAIN, sentence=sentence, closes=True))
+    elif told is not None and (quality.novelty is None or math.isnan(quality.novelty)):
+        sentence = "how unlike its training the study is to the model could not be judged"
+        flags.append(Flag(code=FlagCode.OUT_OF_DISTRIBUTION, sentence=sentence, closes=True))
     elif told is not None and quality.novelty is not None and quality.novelty >= told.flag:
         sentence = (
             f"the study is unlike what the model was trained on: novelty {quality.novelty:.1f}, where 95 of 100 stay "
@@ -67,7 +83,7 @@ def model_flags(manifest: ModelManifest, quality: Quality, *, brain_missed: bool
         )
         closes = quality.novelty >= told.gate
         flags.append(Flag(code=FlagCode.OUT_OF_DISTRIBUTION, sentence=sentence, closes=closes))
-    if quality.looks > 1 and agreement < manifest.agreement_flag:
+    if quality.looks > 1 and agreement < network.agreement_flag:
         sentence = f"the model's {quality.looks} looks agree by a Dice of {agreement:.2f} only on the whole tumour"
-        flags.append(Flag(code=FlagCode.LOW_AGREEMENT, sentence=sentence, closes=agreement < manifest.agreement_gate))
+        flags.append(Flag(code=FlagCode.LOW_AGREEMENT, sentence=sentence, closes=agreement < network.agreement_gate))
     return tuple(flags)

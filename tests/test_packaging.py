@@ -28,8 +28,11 @@ def test_wheel_holds_rooms_configuration_migrations_and_model(wheel: zipfile.Zip
         "dicom_node/_config/orthanc/route-to-glionode.lua",
         "dicom_node/migrations/versions/0001_initial_tables.py",
         "dicom_node/web/templates/base.html",
-        "inference/models/glioma-unet2d/weights.safetensors",
-        "inference/models/glioma-unet2d/LICENSE-WEIGHTS",
+        "inference/models/glioma/slices-0.safetensors",
+        "inference/models/glioma/volume-0.safetensors",
+        "inference/models/glioma/autoencoder.safetensors",
+        "inference/models/glioma/SHA256SUMS",
+        "inference/models/glioma/LICENSE-WEIGHTS",
     ):
         assert needed in names
     tops = {name.split("/")[0] for name in names if not name.startswith("glionode-")}
@@ -45,7 +48,7 @@ def test_cannot_be_uploaded_by_accident_and_names_both_licences() -> None:
     metadata = distribution("glionode").metadata
     assert "Private :: Do Not Upload" in (metadata.get_all("Classifier") or [])
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert "Creative Commons" in (ROOT / "inference/models/glioma-unet2d/LICENSE-WEIGHTS").read_text()
+    assert "Creative Commons" in (ROOT / "inference/models/glioma/LICENSE-WEIGHTS").read_text()
 
 
 def test_shipped_weights_stay_small() -> None:

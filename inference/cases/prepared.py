@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from conversion.alignment import labels_on, resample
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.bias_field import without_bias_field
+from inference.brain_region import find_brain, load_atlas, shows_a_head
 from inference.cases.array_file import read_arrays, whole, write_arrays
-from inference.cases.bias_field import without_bias_field
 from inference.cases.case import AnnotatedCase, CaseReference, CaseSet, SkippedCase
 from inference.cases.one_grid import EXPERT_REGIONS
 from inference.cases.stored_case import StoredCase, unreadable
@@ -27,7 +28,7 @@ from inference.segmenter import working_grid
 
 __all__ = ["Preparation", "PreparedCase", "PreparedReference", "PreparedSet", "prepare", "prepare_cases"]
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change that makes other arrays of the same files."""
 
 
@@ -41,7 +42,8 @@ class Preparation:
         In-plane voxel size; slices keep their distance where it is larger. None leaves voxels as they are, and cases
         of unknown spacing are left so in any case.
     cubes
-        Whether slices are brought to `spacing_mm` as well, for networks over volumes.
+        Whether slices are brought to `spacing_mm` as well, for networks over volumes; these see the brain alone, so
+        skull and scalp are taken away where there are any, as the node does.
     n4
         Whether the bias field is taken out of every sequence; seconds for each.
     """
@@ -72,6 +74,8 @@ class PreparedCase:
         Which of the three regions the source's experts drew.
     spacing_mm
         Of (slice, row, column); None where the source does not tell.
+    stripped
+        Whether `images` show the brain alone.
     """
 
     case_id: str
@@ -83,6 +87,7 @@ class PreparedCase:
     regions: NDArray[np.bool_]
     annotated: tuple[bool, bool, bool]
     spacing_mm: tuple[float, float, float] | None
+    stripped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,7 @@ class PreparedReference:
                 regions=bits.view(bool).reshape(len(EXPERT_REGIONS), *shape),
                 annotated=tuple(kept["annotated"]),
                 spacing_mm=None if spacing is None else tuple(spacing),
+                stripped=kept["stripped"],
             )
         except (OSError, ValueError, KeyError) as error:
             raise unreadable(f"{self.case_id}: its prepared file is damaged; prepare the cases again") from error
@@ -189,7 +195,13 @@ def _content(case: AnnotatedCase) -> str:
 def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
     grid = _grid(case, settings)
     present = tuple(Role(name) in case.volumes.volumes for name in CHANNELS)
-    images = np.stack([_channel(case, Role(name), grid, settings) for name in CHANNELS])
+    head = case.volumes.volumes[case.volumes.reference]
+    brain = find_brain(load_atlas(), head) if case.spacing_known and settings.cubes else None
+    shown = None
+    if brain is not None:
+        tight = LabelVolume(grid=case.volumes.grid, labels=brain.tight.astype(np.uint8))
+        shown = np.asarray(labels_on(tight, grid).labels, bool)
+    images = np.stack([_channel(case, Role(name), grid, settings, shown) for name in CHANNELS])
     regions = np.stack([_region(case, region, grid) for region in EXPERT_REGIONS])
     box = signal_box(images, np.asarray(regions.any(axis=0)))
     images, regions = images[:, *box], regions[:, *box]
@@ -198,6 +210,7 @@ def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
         "annotated": tuple(region in case.regions for region in EXPERT_REGIONS),
         "spacing_mm": grid.spacing_mm.tolist() if case.spacing_known else None,
         "shape": images.shape[1:],
+        "stripped": brain is not None or (case.spacing_known and not shows_a_head(head)),
     }
     arrays: dict[str, NDArray[np.generic]] = {
         "images": images.astype(np.float16),
@@ -214,11 +227,14 @@ def _grid(case: AnnotatedCase, settings: Preparation) -> Grid:
     return working_grid(native, settings.spacing_mm, cubes=settings.cubes)
 
 
-def _channel(case: AnnotatedCase, role: Role, grid: Grid, settings: Preparation) -> NDArray[np.float32]:
+def _channel(
+    case: AnnotatedCase, role: Role, grid: Grid, settings: Preparation, shown: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
     volume: ImageVolume | None = case.volumes.volumes.get(role)
     if volume is None:
         return np.zeros(grid.shape, np.float32)
-    return normalise_intensity(resample(without_bias_field(volume) if settings.n4 else volume, grid).voxels)
+    voxels = resample(without_bias_field(volume) if settings.n4 else volume, grid).voxels
+    return normalise_intensity(voxels if shown is None else np.where(shown, voxels, 0))
 
 
 def _region(case: AnnotatedCase, region: Region, grid: Grid) -> NDArray[np.bool_]:

@@ -24,7 +24,8 @@ def evaluation_json(evaluation: Evaluation) -> str:
     """Return the document.
 
     `cases` holds every case; a region that the set does not annotate is absent from it, one that the model could not
-    tell is null, and a case that could not be read has no regions and says why in `problem`. `pooled`, `mean` and
+    tell is not `told` and counts as an empty answer, and a case that could not be read has no regions and says why in
+    `problem`. `pooled`, `mean` and
     `median` hold plain numbers by region and figure, `intervals` the ends of each one's interval in the same places.
     What needs an unknown voxel size is null.
     """
@@ -168,12 +169,11 @@ def _case(case: CaseResult) -> _Document:
     }
 
 
-def _figures(found: RegionFigures | None) -> _Document | None:
-    if found is None:
-        return None
+def _figures(found: RegionFigures) -> _Document:
     counts, lesions = found.counts, found.lesions
     return {
         **{str(measure): value for measure, value in found.values.items()},
+        "told": found.told,
         "interval_ml": None if found.interval_ml is None else list(found.interval_ml),
         "ece": None if found.calibration is None else _error(found.calibration),
         "voxels": counts.predicted,

@@ -62,6 +62,8 @@ class RegionFigures:
         None where the model gave no probabilities.
     interval_ml
         The volumes that the model expected; None where it told none.
+    told
+        Whether the model could tell the region from the rest; if not, it counts as an empty answer.
     """
 
     counts: Counts
@@ -69,6 +71,7 @@ class RegionFigures:
     lesions: LesionScore
     calibration: Calibration | None
     interval_ml: tuple[float, float] | None = None
+    told: bool = True
 
     @property
     def interval_holds(self) -> bool | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from inference.cases.case import CaseReference, CaseSet, SkippedCase
 from inference.cases.splits import Split
 from inference.errors import InferenceReason, UnreadableCase, UnusableModel
+from inference.manifest import ModelManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.segmenter import Segmenter
 
@@ -29,13 +30,20 @@ class HeldOutSegmenters:
 
     def __init__(self, model: ModelBundle, split: Split) -> None:
         self._split = split
-        folds = {network.manifest.fold for network in model.networks} - {None}
-        if not folds:
+        trained = [one for one in model.networks if one.manifest.fold is not None]
+        if not trained:
             sentence = f"model {model.manifest.name}: none of its networks says which fold was held out from it"
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
+        fitting = [one for one in trained if _split_of(model.manifest, one.manifest) == split.sha256]
+        if not fitting:
+            sentence = (
+                f"model {model.manifest.name}: its networks were trained by another split, so that they may have seen "
+                "who is held out by this one; give the split.json of their trainings"
+            )
+            raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
         self._by_fold = {
-            fold: Segmenter(replace(model, networks=tuple(one for one in model.networks if one.manifest.fold == fold)))
-            for fold in sorted(fold for fold in folds if fold is not None)
+            fold: Segmenter(replace(model, networks=tuple(one for one in fitting if one.manifest.fold == fold)))
+            for fold in sorted({one.manifest.fold for one in fitting if one.manifest.fold is not None})
         }
 
     def fold_of(self, patient: str) -> int | None:
@@ -64,3 +72,8 @@ class HeldOutSegmenters:
         if fold is None:
             raise UnreadableCase(InferenceReason.NO_CASES, f"{case.case_id} is held out from no network")
         return self._by_fold[fold]
+
+
+def _split_of(manifest: ModelManifest, network: NetworkManifest) -> object:
+    """Return the hash of the split that a network was trained by, as its training told it."""
+    return manifest.metrics.get("trainings", {}).get(network.name, manifest.metrics).get("split_sha256")

@@ -86,14 +86,14 @@ def judge(case: AnnotatedCase, answer: Answer) -> CaseResult:
     spacing = case.volumes.grid.spacing_mm if case.spacing_known else None
     calibrated = _calibrated(case, answer)
     quality = answer.segmentation.quality if answer.segmentation else Quality()
-    figures: dict[Region, RegionFigures | None] = {}
-    for region in REGIONS:
-        if region in case.regions:
-            said = predicted.get(region)
-            truth = case.regions[region]
-            found = None if said is None else compare(said, truth, spacing, calibrated.get(region))
-            interval = quality.interval_ml.get(region) if case.spacing_known else None
-            figures[region] = found and replace(found, interval_ml=interval)
+    figures: dict[Region, RegionFigures] = {}
+    for region in (one for one in REGIONS if one in case.regions):
+        truth = case.regions[region]
+        said = predicted.get(region, np.zeros_like(truth))
+        found = compare(said, truth, spacing, calibrated.get(region))
+        told = region in predicted
+        interval = quality.interval_ml.get(region) if case.spacing_known and told else None
+        figures[region] = replace(found, interval_ml=interval, told=told)
     return CaseResult(
         case_id=case.case_id,
         patient=case.patient,

@@ -40,7 +40,7 @@ class CaseResult:
         Why the case could not be read or segmented; empty when all is well. A case that was read and not segmented
         counts as an empty answer; one that was not read has no truth and no figures.
     regions
-        The annotated ones; None where the model could not tell the region from the rest of the tumour.
+        The annotated ones; where the model could not tell the region from the rest of the tumour, as an empty answer.
     quality, flags
         What the model itself found doubtful; None and empty without an answer.
     confusion
@@ -54,7 +54,7 @@ class CaseResult:
     sequences: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     problem: str = ""
-    regions: Mapping[Region, RegionFigures | None]
+    regions: Mapping[Region, RegionFigures]
     quality: Quality | None = None
     flags: tuple[Flag, ...] = ()
     confusion: NDArray[np.int64] | None = None
@@ -62,7 +62,7 @@ class CaseResult:
     @property
     def dice(self) -> float | None:
         """Dice of the largest region that has figures; what cases are ranked by."""
-        found = next((figures for figures in self.regions.values() if figures is not None), None)
+        found = next(iter(self.regions.values()), None)
         return None if found is None else found.values[Measure.DICE]
 
 
@@ -92,9 +92,9 @@ class RegionSummary:
     Attributes
     ----------
     cases
-        How many the figures rest on: all whose experts drew the region and whose model told it.
+        How many the figures rest on: all whose experts drew the region.
     untold
-        In how many more the experts drew it and the model could not tell it.
+        In how many of them the model could not tell it, which counts as an empty answer.
     mean, median
         Over cases; None where a figure is unknown for one of them.
     pooled

@@ -29,7 +29,7 @@ def summarise(cases: Sequence[CaseResult], region: Region, seed: int) -> RegionS
     resamples = resample_patients(patients, seed=seed)
     return RegionSummary(
         cases=len(figures),
-        untold=sum(region in case.regions and case.regions[region] is None for case in cases),
+        untold=sum(not found.told for found in figures),
         mean=_over_cases(figures, resamples, _mean),
         median=_over_cases(figures, resamples, _median),
         pooled=_pooled(figures, resamples),

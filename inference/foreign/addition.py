@@ -1,5 +1,6 @@
 """Adds a model to a node's own: copied, converted, loaded and tried aside, and moved to its place when all is right."""
 
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from inference.foreign.incoming import refused
 from inference.foreign.intake import ForeignFacts, take_in
 from inference.integrity import write_checksums
 from inference.manifest import REGIONS, ModelManifest
-from inference.model_bundle import UNFIT, LoadedNetwork, load_model
+from inference.model_bundle import UNFIT, LoadedNetwork, ModelBundle, load_model
+from inference.novelty import GRID_MM
 from inference.prediction import predict
 from inference.registry import Registry, StoredModel
+from inference.trust import novelty_of
 
 __all__ = ["add_model"]
 
@@ -60,10 +63,21 @@ def _tried(source: Path, staged: Path) -> ModelManifest:
                 raise refused(source, f"its network {network.manifest.name} answers {answer.shape} to {images.shape}")
             if not 0 <= float(answer.min()) <= float(answer.max()) <= 1:
                 raise refused(source, f"its network {network.manifest.name} answers what is not a probability")
+        _try_novelty(source, model)
     except UNFIT as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise refused(source, f"its network cannot be run: {first}") from error
     return model.manifest
+
+
+def _try_novelty(source: Path, model: ModelBundle) -> None:
+    """Let the autoencoder judge a ramp, with all sequences and with one."""
+    names = model.manifest.channels
+    ramp = np.linspace(0, 2, len(names) * _TRIAL_EDGE**3, dtype=np.float32).reshape(-1, *[_TRIAL_EDGE] * 3)
+    for present in (names, names[:1]):
+        found = novelty_of(model, ramp, (GRID_MM,) * 3, present)
+        if found is not None and not math.isfinite(found):
+            raise refused(source, "its autoencoder answers what is not a number")
 
 
 def _trial_images(network: LoadedNetwork, channels: int) -> NDArray[np.float32]:

@@ -42,6 +42,9 @@ _PUBLISHED_CHANNELS = ("T1CE", "T1", "T2", "FLAIR")
 _PUBLISHED_OUTPUTS = ("TC", "WT", "ET")
 _WRAPPED_IN = ("state_dict", "model", "network", "net")
 _LONGEST_TEXT = 2000
+_TYPES = frozenset(
+    {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool}
+)
 
 
 class BundleFacts:
@@ -105,7 +108,10 @@ class BundleFacts:
 
 
 def is_monai_bundle(source: Path) -> bool:
-    """Tell whether a folder has the layout of a bundle."""
+    """Tell whether a folder has the layout of a bundle; its own folders may be no links to elsewhere."""
+    for name in ("configs", "models", "docs"):
+        if (source / name).is_symlink():
+            raise refused(source / name, "a symbolic link; a model is plain files alone")
     return (source / CONFIGURATION).is_file() or (source / METADATA).is_file()
 
 
@@ -171,9 +177,15 @@ def _check_archive(path: Path, content: bytes) -> None:
 def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:  # noqa: ANN401 - whatever a file held
     if not isinstance(loaded, dict) or not loaded:
         raise refused(path, "no state_dict in it")
+    total = 0
     for name, tensor in loaded.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
             raise refused(path, f"{str(name)[:60]!r} is not a tensor")
+        total += tensor.numel() * tensor.element_size()
+        if tensor.device.type != "cpu" or tensor.dtype not in _TYPES:
+            raise refused(path, f"{name[:60]!r} is of a kind that weights are not ({tensor.device}, {tensor.dtype})")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() or total > LARGEST_FILE:
+            raise refused(path, f"{name[:60]!r} claims more than the file holds")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise refused(path, f"{name[:60]!r} holds values that are not finite")
     return {f"body.{name}": tensor.detach().clone().contiguous() for name, tensor in loaded.items()}

@@ -6,7 +6,7 @@ is ever imported, and no expression is evaluated.
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from inference.manifest import REGIONS
 
-__all__ = ["FOREIGN", "MONAI_TARGETS", "ForeignNetwork", "build_monai", "plain_arguments"]
+__all__ = ["FOREIGN", "MONAI_TARGETS", "ForeignNetwork", "build_monai", "check_size", "plain_arguments"]
 
 _MONAI_PREFIX = "monai."
 _MONAI: Mapping[str, type[nn.Module]] = {
@@ -160,13 +160,24 @@ def build_monai(architecture: str, *, arguments: Mapping[str, Any], **face: Any)
     checked = plain_arguments(arguments)
     if unknown := set(checked) - set(inspect.signature(cls.__init__).parameters):
         raise ValueError(f"{cls.__name__} has no argument {', '.join(sorted(unknown))}")
-    with torch.device("meta"):
-        size = sum(parameter.numel() for parameter in cls(**checked).parameters())
-    if size > MOST_PARAMETERS:
-        raise ValueError(f"{size} parameters are more than a node can hold ({MOST_PARAMETERS})")
+    check_size(lambda: cls(**checked))
     return ForeignNetwork(
         cls(**checked), dimensions=checked.get("spatial_dims", 3), multiple=_multiple(checked), **face
     )
+
+
+def check_size(build: Callable[[], nn.Module]) -> None:
+    """Build a network without its memory and count its weights.
+
+    Raises
+    ------
+    ValueError
+        When they are more than a node can hold.
+    """
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in build().parameters())
+    if size > MOST_PARAMETERS:
+        raise ValueError(f"{size} parameters are more than a node can hold ({MOST_PARAMETERS})")
 
 
 def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

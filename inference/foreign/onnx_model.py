@@ -1,6 +1,6 @@
 """Networks in ONNX, run by onnxruntime on the CPU; loaded only where a manifest asks for it.
 
-onnxruntime (MIT) is the extra ``glionode[onnx]``. Its telemetry is switched off.
+onnxruntime (MIT) and onnx (Apache-2.0) are the extra ``glionode[onnx]``. Telemetry is switched off.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ __all__ = ["ONNX", "OnnxShape", "load_onnx", "onnx_shape"]
 ONNX = "onnx"
 """The architecture's name in a manifest."""
 
-_EXTERNAL = b"\x0a\x08location"
-"""How protobuf writes the key under which a tensor names a file outside the model (onnx.proto, external_data)."""
+_EXTERNAL = 1
+"""TensorProto.DataLocation of what lies in another file (onnx.proto)."""
 
 USUAL_MULTIPLE = 16
 
@@ -140,11 +140,16 @@ def load_onnx(content: bytes, settings: Mapping[str, Any], channels: int, thread
 
 def _session(content: bytes, threads: int) -> "onnxruntime.InferenceSession":
     try:
-        import onnxruntime  # noqa: PLC0415 - an extra
+        import onnx  # noqa: PLC0415 - an extra
+        import onnxruntime  # noqa: PLC0415
     except ImportError as error:
         sentence = "this model is in ONNX and needs onnxruntime: pip install 'glionode[onnx]'"
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
-    if _EXTERNAL in content:
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's errors share no public class
+        raise ValueError("not an ONNX file") from error
+    if _reads_other_files(model):
         raise ValueError("weights in files outside the ONNX file are not read; store them inside")
     onnxruntime.disable_telemetry_events()
     onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
@@ -156,3 +161,15 @@ def _session(content: bytes, threads: int) -> "onnxruntime.InferenceSession":
     except Exception as error:  # onnxruntime's errors share no other class
         message = f"onnxruntime cannot open it: {str(error).splitlines()[0]}"
         raise ValueError(message) from error
+
+
+def _reads_other_files(message: Any) -> bool:  # noqa: ANN401 - any message of onnx.proto
+    """Tell whether any tensor, however deep in graphs, attributes and functions, lies in a file outside the model."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        return bool(message.external_data) or message.data_location == _EXTERNAL
+    return any(
+        _reads_other_files(child)
+        for field, value in message.ListFields()
+        if field.message_type is not None
+        for child in (value if field.is_repeated else [value])
+    )

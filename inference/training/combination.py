@@ -11,9 +11,30 @@ from inference.errors import InferenceReason, UnusableModel
 from inference.integrity import read_weights
 from inference.manifest import AutoencoderManifest, ModelManifest, NetworkManifest, read_manifest, write_manifest
 from inference.training.model_card import write_card
-from inference.training.model_folder import AUTOENCODER
+from inference.training.model_folder import AUTOENCODER, LABEL_MAP
 
-__all__ = ["combine"]
+__all__ = ["Imprint", "combine"]
+
+
+LICENCE_FILE = "LICENSE-WEIGHTS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imprint:
+    """What a person says about a model that is put together.
+
+    Attributes
+    ----------
+    trained_on
+        The cases with their sources, for the card; the sets' names and counts when empty.
+    licence
+        File with the terms of the weights, copied beside them.
+    """
+
+    name: str
+    version: str
+    trained_on: str = ""
+    licence: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +50,7 @@ class _Run:
         return self.manifest.networks[0]
 
 
-def combine(runs: Sequence[Path], out: Path, *, name: str, version: str, autoencoder: Path | None = None) -> Path:
+def combine(runs: Sequence[Path], out: Path, imprint: Imprint, autoencoder: Path | None = None) -> Path:
     """Put the networks of several trainings into one model folder; nothing is tuned yet.
 
     Parameters
@@ -59,6 +80,8 @@ def combine(runs: Sequence[Path], out: Path, *, name: str, version: str, autoenc
         _check_together([run for run in found if run.network.input == kind])
     novelty = None if autoencoder is None else _autoencoder(autoencoder)
     out.mkdir(parents=True)
+    if imprint.licence is not None:
+        shutil.copyfile(imprint.licence, out / LICENCE_FILE)
     if novelty is not None and autoencoder is not None:
         shutil.copyfile(autoencoder / "autoencoder" / novelty.weights, out / novelty.weights)
     networks = []
@@ -69,11 +92,12 @@ def combine(runs: Sequence[Path], out: Path, *, name: str, version: str, autoenc
         networks.append(replace(run.network, name=_name(run), weights=weights, fold=int(run.facts["fold"])))
     manifest = replace(
         found[0].manifest,
-        name=name,
-        version=version,
+        name=imprint.name,
+        version=imprint.version,
         networks=tuple(networks),
         autoencoder=novelty,
-        training_data="; ".join(dict.fromkeys(run.manifest.training_data for run in found)),
+        label_map=LABEL_MAP,
+        training_data=imprint.trained_on or "; ".join(dict.fromkeys(run.manifest.training_data for run in found)),
         metrics={"trainings": {_name(run): run.facts for run in found}},
     )
     write_manifest(out, manifest)

@@ -23,7 +23,7 @@ from inference.training.sampling import Batches, Sample, Sampler
 from inference.training.scoring import mean_dice
 from inference.unet import TumourUNet
 
-__all__ = ["Progress", "Trainable", "Trained", "train"]
+__all__ = ["Progress", "Trainable", "Trained", "TrainingWork", "train"]
 
 Trainable = TumourUNet | HeadAutoencoder
 
@@ -53,6 +53,26 @@ class Progress:
     rate: float
     dice: float | None
     step_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingWork:
+    """What is to be done, and where.
+
+    Attributes
+    ----------
+    identity
+        Of plan, split, fold and cases together; a checkpoint of another identity is never gone on from.
+    folder
+        Gets ``checkpoint.pt``, replaced whole every `plan.checkpoint_every` steps.
+    loaders
+        Processes that make samples; 0 makes them in this one. Their number changes no weight.
+    """
+
+    plan: TrainingPlan
+    identity: str
+    folder: Path
+    loaders: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,17 +105,15 @@ class _State:
     history: list[Progress] = field(default_factory=list)
 
 
-def train(  # noqa: PLR0913 - what is trained, on what, and how it is watched
+def train(
     network: Trainable,
     cases: Sequence[PreparedCase],
-    plan: TrainingPlan,
-    folder: Path,
+    work: TrainingWork,
     *,
     validation: Sequence[PreparedCase] = (),
-    loaders: int = 0,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
-    """Train a network, going on from the checkpoint in `folder` where there is one.
+    """Train a network, going on from the checkpoint in the folder where there is one.
 
     Under `torchrun` every process takes every n-th sample and the gradients are averaged; the first one writes.
 
@@ -105,35 +123,30 @@ def train(  # noqa: PLR0913 - what is trained, on what, and how it is watched
         Untrained, on the device to train on.
     cases, validation
         Patients to learn from, and others that decide when to stop.
-    folder
-        Gets ``checkpoint.pt``, replaced whole every `plan.checkpoint_every` steps.
-    loaders
-        Processes that make samples; 0 makes them in this one. Their number changes no weight.
     watch
         Called after each step.
 
     Raises
     ------
     UnusableModel
-        When the checkpoint is of another plan.
+        When the checkpoint is of another plan, split, fold or set of cases.
     """
-    return _Training(network, cases, plan, folder, loaders).run(validation, watch)
+    return _Training(network, cases, work).run(validation, watch)
 
 
 class _Training:
-    def __init__(
-        self, network: Trainable, cases: Sequence[PreparedCase], plan: TrainingPlan, folder: Path, loaders: int
-    ) -> None:
+    def __init__(self, network: Trainable, cases: Sequence[PreparedCase], work: TrainingWork) -> None:
+        plan = work.plan
         torch.manual_seed(plan.seed)
         if getattr(network, "dimensions", 0) == 2:  # the order that its convolutions work in: a tenth faster
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.plan = network, plan
+        self.network, self.plan, self.identity = network, plan, work.identity
         self.device = next(network.parameters()).device
         self.average, self.best = deepcopy(network).eval(), deepcopy(network).eval()
         weights, rate, decay = network.parameters(), plan.learning_rate, plan.weight_decay
         self.optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
         self.state = _State()
-        self.checkpoint = folder / "checkpoint.pt"
+        self.checkpoint = work.folder / "checkpoint.pt"
         self.rank, self.processes = place()
         self._resume()
         wrapped = self.processes > 1
@@ -143,7 +156,7 @@ class _Training:
         sampler = DenoisingSampler(cases, plan) if reconstructs else Sampler(cases, plan)
         self.loss = reconstruction_loss if reconstructs else supervised_loss
         batches = Batches(sampler, plan.batch_size, first, self.processes)
-        self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=loaders))
+        self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=work.loaders))
 
     def run(self, validation: Sequence[PreparedCase], watch: Callable[[Progress], None]) -> Trained:
         plan, state = self.plan, self.state
@@ -217,15 +230,18 @@ class _Training:
         kept = {name: part.state_dict() for name, part in self._parts().items()}
         state = vars(self.state) | {"history": [vars(progress) for progress in self.state.history]}
         temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(kept | {"state": state, "plan": self.plan.sha256}, temporary)
+        torch.save(kept | {"state": state, "task": self.identity}, temporary)
         temporary.replace(self.checkpoint)
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
             return
-        kept = torch.load(self.checkpoint, weights_only=True)
-        if kept["plan"] != self.plan.sha256:
-            sentence = f"{self.checkpoint} belongs to another plan; give another folder, or the plan it was made by"
+        kept = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if kept.get("task") != self.identity:
+            sentence = (
+                f"{self.checkpoint} belongs to another plan, split, fold or set of cases, whose patients it may have "
+                "seen; give another folder, or the same arguments as before"
+            )
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
         for name, part in self._parts().items():
             part.load_state_dict(kept[name])

@@ -12,8 +12,9 @@ _TEXT = """# {name} {version}
 
 {intended_use}
 
-**Research use only, not a medical device.** Made by `glionode train`, `models combine` and `models tune`. The licence
-of the weights ({licence}) follows the terms of the cases they were trained on: look at them before passing this on.
+**Non-commercial research only, not a medical device.** Trained on {training_data}; no training image is contained;
+users are responsible for the source terms; retrain with `glionode train` for other use. Licence of the weights:
+{licence}. Made by `glionode train`, `models combine` and `models tune`.
 
 ## Networks
 
@@ -46,7 +47,7 @@ def write_card(folder: Path, manifest: ModelManifest) -> None:
         "thresholds": "; ".join(f"{kind} {', '.join(f'{limit:g}' for limit in limit3)}" for kind, limit3 in limits),
         "doubt": _doubt(manifest),
     }
-    names = ("name", "version", "intended_use", "licence", "minimum_lesion_ml", "minimum_share")
+    names = ("name", "version", "intended_use", "licence", "training_data", "minimum_lesion_ml", "minimum_share")
     inner = ("minimum_core_ml", "minimum_enhancing_ml")
     text = _TEXT.format(**{name: getattr(manifest, name) for name in (*names, *inner)}, **told)
     (folder / CARD).write_text(text, encoding="utf-8")
@@ -77,13 +78,14 @@ def _figure_rows(manifest: ModelManifest) -> list[str]:
 
 def _doubt(manifest: ModelManifest) -> str:
     parts = []
-    if manifest.volume_intervals:
-        parts.append(f"Volume intervals are stated for {', '.join(manifest.volume_intervals)}.")
-    if manifest.agreement_flag:
-        parts.append(
-            f"Results whose looks agree by a Dice below {manifest.agreement_flag:g} are flagged, below "
-            f"{manifest.agreement_gate:g} withheld."
-        )
+    for one in {one.input: one for one in manifest.networks}.values():
+        if one.volume_intervals:
+            parts.append(f"Networks over {one.input} state volume intervals for {', '.join(one.volume_intervals)}.")
+        if one.agreement_flag:
+            parts.append(
+                f"Their results whose looks agree by a Dice below {one.agreement_flag:g} are flagged, below "
+                f"{one.agreement_gate:g} withheld ({one.input})."
+            )
     if manifest.autoencoder is not None:
         parts.append(
             f"Studies of a novelty from {manifest.autoencoder.flag:g} are flagged, from {manifest.autoencoder.gate:g} "

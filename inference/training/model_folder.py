@@ -19,7 +19,7 @@ from inference.preprocessing import CHANNELS
 from inference.training.plan import TrainingPlan
 from inference.unet import TumourUNet
 
-__all__ = ["AUTOENCODER", "AUTOENCODER_WEIGHTS", "WEIGHTS", "write_autoencoder", "write_model"]
+__all__ = ["AUTOENCODER", "AUTOENCODER_WEIGHTS", "LABEL_MAP", "WEIGHTS", "write_autoencoder", "write_model"]
 
 WEIGHTS, AUTOENCODER_WEIGHTS, AUTOENCODER = "weights.safetensors", "autoencoder.safetensors", "autoencoder.json"
 
@@ -40,6 +40,12 @@ MINIMUM_INNER_ML = 0.05
 """The BraTS challenge of 2023 counts no lesion of fewer than 50 voxels of 1 mm."""
 
 SPACING_MM = 1.0
+LABEL_MAP = {
+    "WT": "probability of the whole tumour from its threshold on, inside the brain, islands left out",
+    "TC": "probability of the core from its threshold on, within WT; elsewhere WT is edema",
+    "ET": "probability of enhancement from its threshold on, within TC; the rest of TC is necrosis",
+}
+"""What `inference.labelling` does, for people."""
 
 _CARD = """# {name}
 
@@ -56,7 +62,7 @@ SHA-256 {split}.
 
 ## Held-out figures
 
-Mean plain Dice by patient, threshold 0.5, one look.
+Mean plain Dice by patient, threshold 0.5, one look.{chosen}
 
 | set and region | mean Dice |
 |---|---|
@@ -103,6 +109,8 @@ def write_model(
                 weights_sha256=weights_sha256,
                 regions=regions,
                 views=plan.views,
+                fold=facts["fold"],
+                n4=facts["n4"],
             ),
         ),
         thresholds=THRESHOLDS,
@@ -110,6 +118,7 @@ def write_model(
         minimum_share=MINIMUM_SHARE,
         minimum_core_ml=MINIMUM_INNER_ML,
         minimum_enhancing_ml=MINIMUM_INNER_ML,
+        label_map=LABEL_MAP,
         training_data=_cases(facts),
         metrics=facts,
     )
@@ -167,5 +176,6 @@ def _card(name: str, *, volume: bool, facts: dict[str, Any]) -> str:
         folds=facts["folds"],
         plan=facts["plan_sha256"][:16],
         split=facts["split_sha256"][:16],
+        chosen=f" The same patients chose {facts['fold_also_chose']}." if facts["fold_also_chose"] else "",
         figures=figures or "| (none held out) | |",
     )

@@ -35,7 +35,7 @@ class TrainingPlan:
     ema_decay
         Of the moving average of the weights, which is what is kept.
     tumour_share
-        Share of samples whose middle shows tumour.
+        Share of samples whose middle shows tumour; of slices alone, volumes lie anywhere.
     head_share
         Share of skull-stripped slices that get a synthetic skull and scalp; of volumes, remains of them.
     drop
@@ -74,6 +74,7 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before hours are spent on it."""
+        self._check_numbers()
         if self.task not in (SEGMENT, RECONSTRUCT):
             message = f"task {self.task!r}: use {SEGMENT} or {RECONSTRUCT}"
             raise ValueError(message)
@@ -91,6 +92,15 @@ class TrainingPlan:
             raise ValueError(message)
         if not 0 <= sum(self.source_share.values()) <= 1 + 1e-9:
             message = f"source_share {self.source_share}: shares must add up to 1 or less"
+            raise ValueError(message)
+
+    def _check_numbers(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "warm_up", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                message = f"{name} {getattr(self, name)}: 1 or more needed"
+                raise ValueError(message)
+        if self.patience and not self.validate_every:
+            message = f"patience {self.patience}: it counts validations, so validate_every is needed too"
             raise ValueError(message)
 
     def build(self) -> TumourUNet | HeadAutoencoder:

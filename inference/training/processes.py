@@ -18,12 +18,24 @@ def place() -> tuple[int, int]:
 
 
 @contextmanager
-def joined() -> Iterator[tuple[int, int]]:
-    """Meet the other processes that `torchrun` started, if any; NCCL where there is a GPU for each, else gloo."""
+def joined(device: str = "auto") -> Iterator[tuple[int, int]]:
+    """Meet the other processes that `torchrun` started, if any; NCCL where there is a GPU for each, else gloo.
+
+    With a GPU for each, that of this process becomes torch's current one, which ``cuda`` means.
+
+    Parameters
+    ----------
+    device
+        What the training is to run on.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0, 1
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    own_gpu = device != "cpu" and torch.cuda.is_available() and torch.cuda.device_count() >= here
+    if own_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if own_gpu else "gloo")
     try:
         yield place()
     finally:

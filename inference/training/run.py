@@ -18,7 +18,7 @@ from inference.cases.splits import Split, split_to_json
 from inference.errors import InferenceReason, UnreadableCase
 from inference.manifest import REGIONS
 from inference.regions import Region
-from inference.training.loop import Progress, Trained, train
+from inference.training.loop import Progress, Trained, TrainingWork, train
 from inference.training.model_folder import write_autoencoder, write_model
 from inference.training.novelty_levels import held_out_novelty, novelty_scale
 from inference.training.plan import TrainingPlan
@@ -39,6 +39,8 @@ class TrainingTask:
         Number of the fold of `split` that is held out.
     start
         Model folder of an earlier training whose weights this one begins with; the plan names their hash.
+    n4
+        Whether the cases were prepared without their bias field; the model says so, and the node does the same.
     out
         Gets ``plan.json``, ``split.json``, ``checkpoint.pt``, ``report.json`` and the folder ``model``.
     """
@@ -51,6 +53,14 @@ class TrainingTask:
     device: str = "cpu"
     loaders: int = 0
     start: Path | None = None
+    n4: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """Hash over all that decides the weights: the plan, the split with its fold, and the prepared cases."""
+        cases = sorted(case.path.stem for case in self.cases.cases)
+        parts = [self.plan.sha256, self.split.sha256, str(self.fold), *cases]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +105,10 @@ def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda 
     torch.manual_seed(task.plan.seed)
     network = task.plan.build().to(task.device)
     if task.start is not None:
-        network.load_state_dict(start_weights(task.start, task.split, task.fold))
+        network.load_state_dict(start_weights(task.start, task.plan.network, task.fold, held_out))
     validation = held_out if task.plan.validate_every else ()
-    trained = train(network, learning, task.plan, task.out, validation=validation, loaders=task.loaders, watch=watch)
+    work = TrainingWork(plan=task.plan, identity=task.sha256, folder=task.out, loaders=task.loaders)
+    trained = train(network, learning, work, validation=validation, watch=watch)
     return _reported(task, trained, learning, held_out)
 
 
@@ -156,6 +167,8 @@ def _facts(task: TrainingTask, learning: Sequence[PreparedCase], report: RunRepo
         "folds": len(task.split.folds),
         "cases": {source: sum(case.source == source for case in learning) for source in sources},
         "cases_sha256": hashlib.sha256("\n".join(sorted(case.case_id for case in learning)).encode()).hexdigest(),
+        "n4": task.n4,
+        "fold_also_chose": "the weights, by validation" if task.plan.validate_every else "",
         "seed": task.plan.seed,
         "steps": report.steps,
         "hours": round(report.hours, 3),

@@ -27,8 +27,8 @@ __all__ = ["Batches", "MakesSamples", "Sample", "Sampler"]
 Sample = tuple[Tensor, Tensor, Tensor]
 """Images (channel, slice, row, column), regions likewise, and which regions were annotated, shape (region,)."""
 
-STRIPPED_SOURCES = frozenset({"brats", "msd"})
-"""Sets whose volumes hold the brain alone."""
+THIN_MM = 1.5
+"""Slices closer than this stand in for thick ones too, by neighbours that lie further away."""
 
 
 class Sampler:
@@ -49,7 +49,7 @@ class Sampler:
         present = torch.tensor(case.present)
         window = self._window(case, rng)
         images = window.images
-        if case.source in STRIPPED_SOURCES and rng.random() < self._plan.head_share:
+        if case.stripped and rng.random() < self._plan.head_share:
             images = self._surround(images, present)
         if self._volumes:
             images = thicken_slices(images)
@@ -79,7 +79,7 @@ class Sampler:
         tumour = np.flatnonzero(case.regions[0].any(axis=others))
         wanted = tumour.size and rng.random() < self._plan.tumour_share
         middle = int(rng.choice(tumour)) if wanted else int(rng.integers(case.images.shape[view.axes[0] + 1]))
-        furthest = FURTHEST_NEIGHBOUR if case.source in STRIPPED_SOURCES else 1
+        furthest = FURTHEST_NEIGHBOUR if case.spacing_mm is not None and case.spacing_mm[0] <= THIN_MM else 1
         step = VIEW_STEP if self._plan.views > 1 else int(rng.integers(1, furthest + 1))
         return slice_window(case, middle, int(self._plan.network.get("context", 0)), self._plan.crop[1:], step, view)
 

@@ -38,7 +38,7 @@ def search(task: TrainingTask, trials: int, watch: Callable[[int, Progress], Non
     task.out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name=task.plan.sha256,
+        study_name=task.sha256,
         storage=f"sqlite:///{task.out / 'search.sqlite'}",
         sampler=optuna.samplers.TPESampler(seed=task.plan.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),

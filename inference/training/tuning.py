@@ -6,13 +6,16 @@ the figures beside it are of thresholds chosen without the fold they are counted
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conversion.errors import ConversionError
 from conversion.sequences import Role
 from conversion.volume import Grid
 from inference.cases.case import AnnotatedCase, CaseReference, CaseSet
+from inference.errors import UnreadableCase
 from inference.evaluation.held_out import HeldOutSegmenters
 from inference.evaluation.judging import ask
 from inference.evaluation.overlap import count, overlap
@@ -25,7 +28,9 @@ from inference.uncertainty import doubt_ml, interval_factors
 
 __all__ = ["HeldOutAnswer", "answers_of", "tune"]
 
-THRESHOLDS = tuple(round(0.3 + 0.05 * step, 2) for step in range(9))
+THRESHOLDS = tuple(sorted((round(0.15 + 0.05 * step, 2) for step in range(12)), key=lambda limit: abs(limit - 0.5)))
+"""The middle first: of thresholds that do equally well the first is taken."""
+
 SHARES = (0.0, 0.02, 0.05, 0.1)
 LESIONS_ML = (0.0, 0.1, 0.3)
 PARTS_ML = (0.0, 0.05, 0.1, 0.25, 0.5)
@@ -53,6 +58,7 @@ class HeldOutAnswer:
         By region, over the whole study; empty where the voxel size is unknown.
     """
 
+    case_id: str
     patient: str
     fold: int
     kind: str
@@ -77,13 +83,16 @@ def answers_of(
         What the networks may see; all when empty.
     """
     for reference in progress(segmenters.held_out(case_set).cases):
-        segmenter, case = segmenters.for_case(reference), reference.read()
+        try:
+            segmenter, case = segmenters.for_case(reference), reference.read()
+        except (UnreadableCase, ConversionError):
+            continue
         found, fold = ask(segmenter, case, sequences).segmentation, segmenters.fold_of(reference.patient)
         if found is not None and fold is not None:
-            yield _cut(case, found, fold, "volume" if case.spacing_known else "slices")
+            yield _cut(case, found, fold)
 
 
-def _cut(case: AnnotatedCase, found: Segmentation, fold: int, kind: str) -> HeldOutAnswer:
+def _cut(case: AnnotatedCase, found: Segmentation, fold: int) -> HeldOutAnswer:
     regions = [region for region in PREDICTED if region in case.regions and region in found.probabilities]
     shown = np.asarray(found.probabilities[Region.WT] > SHOWN)
     for region in regions:
@@ -93,9 +102,10 @@ def _cut(case: AnnotatedCase, found: Segmentation, fold: int, kind: str) -> Held
     shape = tuple(one.stop - one.start for one in box)
     probabilities = {region: found.probabilities[region].astype(np.float32) for region in regions}
     return HeldOutAnswer(
+        case_id=case.case_id,
         patient=case.patient,
         fold=fold,
-        kind=kind,
+        kind=found.quality.input,
         grid=Grid(
             shape=(shape[0], shape[1], shape[2]), affine=grid.affine, frame_of_reference_uid=grid.frame_of_reference_uid
         ),
@@ -114,14 +124,21 @@ def tune(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelMani
     chosen = _tuned(judge, manifest, answers)
     kinds = {answer.kind for answer in answers}
     metrics = {f"cross-validated {kind}": _cross_validated(judge, manifest, answers, kind) for kind in sorted(kinds)}
+    for kind in sorted(kinds):
+        chosen = _with_limits(chosen, kind, [answer for answer in answers if answer.kind == kind])
+    return replace(chosen, metrics={**manifest.metrics, **metrics})
+
+
+def _with_limits(manifest: ModelManifest, kind: str, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
+    """Return the manifest with the intervals and the limits of agreement of all networks of one input."""
     flag = float(np.quantile([answer.agreement for answer in answers], AGREEMENT_FLAGGED))
-    return replace(
-        chosen,
-        volume_intervals=_intervals(chosen, [answer for answer in answers if answer.doubts_ml]),
-        agreement_flag=round(flag, 3),
-        agreement_gate=round(flag * AGREEMENT_REFUSED, 3),
-        metrics={**manifest.metrics, **metrics},
-    )
+    limits: dict[str, Any] = {
+        "volume_intervals": _intervals(manifest, [answer for answer in answers if answer.doubts_ml]),
+        "agreement_flag": round(flag, 3),
+        "agreement_gate": round(flag * AGREEMENT_REFUSED, 3),
+    }
+    changed = tuple(replace(one, **limits) if one.input == kind else one for one in manifest.networks)
+    return replace(manifest, networks=changed)
 
 
 class _Judge:
@@ -138,7 +155,7 @@ class _Judge:
         """Return the Dice of every region that experts drew."""
         minima = (manifest.minimum_share, manifest.minimum_lesion_ml)
         inner = (manifest.minimum_core_ml, manifest.minimum_enhancing_ml)
-        key = (answer.patient, answer.kind, _limits(manifest, answer.kind), minima, inner)
+        key = (answer.case_id, answer.kind, _limits(manifest, answer.kind), minima, inner)
         if key not in self._known:
             masks = _masks(manifest, answer)
             self._known[key] = {

@@ -28,7 +28,7 @@ PROVENANCE = Provenance(
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter(load_model("glioma-unet2d", "cpu"))
+    return Segmenter(load_model("glioma", "cpu"))
 
 
 @pytest.mark.parametrize("plan", TEST_PLANS, ids=lambda plan: f"seed-{plan.seed}")

@@ -32,6 +32,7 @@ from viewer_integration.ohif import study_link
 pytestmark = [pytest.mark.data, pytest.mark.orthanc, pytest.mark.dcmtk, pytest.mark.timeout(600)]
 
 STORESCU = Peer(name="dcmtk", ae_title="STORESCU", host="", port=0, may_send=True, is_destination=False)
+SHIPPED = {"GLIONODE_PROCESSING_MODEL": "glioma", "GLIONODE_PROCESSING_THREADS": "0"}
 RIGHT_TEMPORO_OCCIPITAL = ((-55.0, -8.0), (0.0, 65.0), (-45.0, 30.0))
 """LPS limits in mm, in this study's coordinates, around the ring-enhancing tumour: x, y, z.
 
@@ -63,7 +64,7 @@ def delivered(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
             may_send=False,
             is_destination=True,
         )
-        with running_node(folder / "node", (SENDER, STORESCU, pacs)) as node:
+        with running_node(folder / "node", (SENDER, STORESCU, pacs), SHIPPED) as node:
             command = ["/usr/bin/storescu", "+sd", "+r", "-aet", "STORESCU", "-aec", "GLIONODE", "127.0.0.1"]
             subprocess.run([*command, str(node.settings.node.dicom_port), str(source)], check=True, timeout=120)
             study_uid = str(pydicom.dcmread(dicom_files(source)[0], stop_before_pixels=True).StudyInstanceUID)

@@ -6,17 +6,19 @@ moves its answer by `SHIFT_ROWS` rows to the back: so an exchanged channel, a fl
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from inference.manifest import NetworkManifest
 from inference.networks import build_network
 
 __all__ = ["NETWORK", "SHIFT_ROWS", "write_detector"]
 
-NETWORK = {"in_channels": 4, "out_channels": 3, "filters": [3, 3, 3]}
+NETWORK = {"dimensions": 2, "filters": [3, 3, 3], "norm": "instance"}
 SHIFT_ROWS = 2
 LIMIT = 2.0
 """Brightness from which the detector answers, in standard deviations of a slice."""
@@ -44,14 +46,15 @@ def write_detector(folder: Path, seen: tuple[str, str, str] = ("FLAIR", "T1CE", 
     network = {
         "name": "slices",
         "input": "slices",
-        "architecture": "unet2d",
+        "architecture": "tumour-unet",
         "settings": NETWORK,
         "context": 0,
         "spacing_mm": 1.0,
         "weights": "weights.safetensors",
         "weights_sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
     }
-    network |= {name: changes.pop(name) for name in set(network) & set(changes) - {"name"}}
+    of_network = {one.name for one in fields(NetworkManifest)} - {"name", "thresholds"}
+    network |= {name: changes.pop(name) for name in of_network & set(changes)}
     manifest = {
         "name": "detector",
         "version": "1.2.3",
@@ -73,17 +76,15 @@ def _weights(seen: tuple[str, str, str]) -> dict[str, Tensor]:
     """Return weights that lead three channels through the first level and nothing through the deeper ones."""
     weights = {
         name: torch.ones_like(value) if "norm" in name and name.endswith("weight") else torch.zeros_like(value)
-        for name, value in build_network("unet2d", NETWORK).state_dict().items()
+        for name, value in build_network("tumour-unet", NETWORK).state_dict().items()
     }
-    for prefix in ("input_block", "skip_layers.downsample"):
-        for feature, channel in enumerate(seen):
-            weights[f"{prefix}.conv1.conv.weight"][feature, _CHANNELS.index(channel), 0, 1] = 1.0
-            weights[f"{prefix}.conv2.conv.weight"][feature, feature, 0, 1] = 1.0
-    for prefix in ("upsamples.1", "skip_layers.upsample"):
-        for feature in range(3):
-            weights[f"{prefix}.conv_block.conv1.conv.weight"][feature, 3 + feature, 1, 1] = 1.0
-            weights[f"{prefix}.conv_block.conv2.conv.weight"][feature, feature, 1, 1] = 1.0
+    for feature, channel in enumerate(seen):
+        weights["body.input_block.conv1.conv.weight"][feature, _CHANNELS.index(channel), 0, 1] = 1.0
+        weights["body.input_block.conv2.conv.weight"][feature, feature, 0, 1] = 1.0
+    for feature in range(3):
+        weights["body.upsamples.1.conv_block.conv1.conv.weight"][feature, 3 + feature, 1, 1] = 1.0
+        weights["body.upsamples.1.conv_block.conv2.conv.weight"][feature, feature, 1, 1] = 1.0
     for region in range(3):
-        weights["output_block.conv.conv.weight"][region, region] = 4.0
-        weights["output_block.conv.conv.bias"][region] = -4.0 * LIMIT
+        weights["body.output_block.conv.conv.weight"][region, region] = 4.0
+        weights["body.output_block.conv.conv.bias"][region] = -4.0 * LIMIT
     return weights

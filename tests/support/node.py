@@ -20,6 +20,7 @@ from dicom_node.database import Database, open_database
 from dicom_node.peers import Peer, put_peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.status import NodeStatus, StudyStatus, read_status
+from tests.support.detector_model import write_detector
 from tests.support.pacs import Pacs, echo
 
 SENDER = Peer(name="Sender", ae_title="SENDER")
@@ -38,6 +39,7 @@ class Node:
             "GLIONODE_NODE_FOLDER": str(folder / "node"),
             "GLIONODE_ASSEMBLY_QUIET_PERIOD_S": "1",
             "GLIONODE_PROCESSING_DEVICE": "cpu",
+            "GLIONODE_PROCESSING_MODEL": str(write_detector(folder / "detector")),  # quick, and its answer is known
             "GLIONODE_PROCESSING_THREADS": "1",  # threads that wait for each other are slow on a busy machine
         }
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")}

@@ -41,4 +41,5 @@ def training_case(source: str, number: int) -> PreparedCase:
         present=present,
         regions=regions,
         annotated=(True, not lgg, not lgg),
+        stripped=not lgg,
     )

@@ -176,5 +176,5 @@ def test_segment_tells_regions_and_files(tmp_path: Path, study: Path) -> None:
 
 def test_models_are_listed(tmp_path: Path) -> None:
     listed = _document(_run(tmp_path, "models", "list", "--json"))["models"]
-    assert "glioma-unet2d" in [model["name"] for model in listed]
+    assert "glioma" in [model["name"] for model in listed]
     _assert_one_line(_run(tmp_path, "models", "show", "none"), "no model 'none'; shipped models: ")

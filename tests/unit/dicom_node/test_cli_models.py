@@ -15,7 +15,7 @@ from dicom_node.settings import read_settings
 from tests.support.detector_model import write_detector
 from tests.support.monai_bundle import write_bundle
 
-SHIPPED = "glioma-unet2d"
+SHIPPED = "glioma"
 
 
 @pytest.fixture(autouse=True)
@@ -71,9 +71,9 @@ def test_a_folder_without_a_model_is_listed_with_its_reason(detector: Path) -> N
 
 def test_a_model_is_shown_with_manifest_hash_and_card(detector: Path) -> None:
     shown = _document("show", SHIPPED)
-    assert shown["manifest"]["networks"][0]["weights"] == "weights.safetensors"
+    assert shown["manifest"]["networks"][0]["weights"] == "slices-0.safetensors"
     assert len(shown["sha256"]) == 64
-    assert "Intended use" in shown["card"]
+    assert "Cross-validated figures" in shown["card"]
     assert "manifest SHA-256" in _run("show", SHIPPED).stdout
     assert _document("show", detector)["manifest"]["name"] == "detector"
     assert f"no model 'none'; shipped models: {SHIPPED}" in _failure("show", "none")
@@ -133,7 +133,7 @@ def test_promotion_and_rollback_keep_a_history(detector: Path) -> None:
     assert (back["production"], back["setting"]) == (None, SHIPPED)
     assert [(one["action"], one["who"]) for one in back["history"]] == [("promote", "Ada"), ("rollback", "Grace")]
     assert "no model was promoted" in _failure("rollback")
-    assert _run("promote", SHIPPED).stdout.startswith(f"production: {SHIPPED} 0.1.0, from the next study on")
+    assert _run("promote", SHIPPED).stdout.startswith(f"production: {SHIPPED} 1.0.0, from the next study on")
 
 
 def test_a_rollback_to_a_model_that_has_changed_is_refused(tmp_path: Path, detector: Path) -> None:

@@ -130,6 +130,7 @@ def finished(settings: Settings) -> Artifacts:
     voxels[3:6, 8:20, 8:20] = 320.0
     volumes = {Role.FLAIR: ImageVolume(grid=GRID, voxels=voxels)}
     artifacts.save_patient(PatientFacts())
+    artifacts.save_rules(())
     artifacts.save_aligned(AlignedVolumes(reference=Role.FLAIR, volumes=volumes, registrations={}, decisions=()))
     artifacts.save_segmentation(_found("a", _labels(10), (Region.WT,)))
     return artifacts
@@ -156,6 +157,20 @@ def test_the_step_runs_the_shadow_on_the_runs_arrays_and_then_lets_them_go(
     assert not finished.has_arrays()
     steps.shadow(RUN)  # nothing is left to look at
     assert len(shadow_results(database)) == 1
+
+
+def test_where_production_withheld_the_shadow_says_that_it_did_not_look(
+    database: Database, settings: Settings, tmp_path: Path, finished: Artifacts
+) -> None:
+    steps = Steps(settings, database)
+    _shadow_of(settings, tmp_path, database)
+    with database.session() as session:
+        session.get_one(RunRow, RUN).summary = {"withheld": "the result is withheld: too young (under_18)"}
+    steps.finish(RUN, RunState.UNDELIVERED, "undelivered", "PACS does not answer")
+    assert not finished.has_arrays(), "what nobody will look at is not kept"
+    steps.shadow(RUN)
+    (told,) = shadow_results(database)
+    assert (told.state, told.code, told.regions) == ("failed", "withheld", {})
 
 
 def test_without_a_shadow_the_arrays_go_at_once(

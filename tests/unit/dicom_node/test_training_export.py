@@ -149,16 +149,21 @@ def test_what_no_person_corrected_is_left_out_with_its_reason(database: Database
         row = session.get(StudyRow, str(arriving.StudyInstanceUID))
         assert row is not None
         row.state = StudyState.RECEIVING
+    mixed = _hold(database, folder, "mixed", _parts())
+    with database.session() as session:
+        last = sa.select(InstanceRow).where(InstanceRow.study_uid == str(mixed.StudyInstanceUID)).limit(1)
+        session.scalars(last).one().patient_key = "another"
     hold_small_study(database, folder, "without", ["FLAIR"])
     done = _export(database, folder, tmp_path / "set")
     assert done.cases == ()
     said = {item.name: item.reason for item in done.skipped}
-    assert set(said) == {"automatic", "unknown", "arriving"}
+    assert set(said) == {"automatic", "unknown", "arriving", "mixed"}
+    assert "several patients" in said["mixed"]
     assert "no person has drawn or corrected it" in said["automatic"]
     assert "'Ventricles'" in said["unknown"]
     assert "still arrive" in said["arriving"]
     manifest = (tmp_path / "set" / "training_set.json").read_text("utf-8")
-    assert json.loads(manifest)["skipped_studies"] == 3
+    assert json.loads(manifest)["skipped_studies"] == 4
     assert "Ventricles" not in manifest
 
 

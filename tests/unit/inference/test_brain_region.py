@@ -16,7 +16,7 @@ Drawn = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @pytest.fixture(scope="module")
 def atlas() -> BrainAtlas:
-    return load_model("glioma-unet2d", "cpu", threads=1).atlas
+    return load_model("glioma", "cpu", threads=1).atlas
 
 
 @pytest.fixture(scope="module")

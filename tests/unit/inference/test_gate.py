@@ -78,6 +78,14 @@ def test_where_a_result_is_needed_a_withheld_one_is_an_error() -> None:
     assert admit(withhold(findings)) is findings
 
 
+def test_a_withheld_result_does_not_tell_the_volume_by_a_flag() -> None:
+    flagged = with_flags(_findings(0.52), [], PatientFacts(age_years=10.0))
+    assert [flag.code for flag in flagged.flags] == ["small_lesion", "under_18"]
+    held = withhold(flagged)
+    assert [flag.code for flag in held.flags] == ["under_18"]
+    assert "0.52" not in repr(held)
+
+
 def test_a_withheld_result_cannot_hold_a_number() -> None:
     with pytest.raises(ValueError, match="a withheld result holds no region"):
         Findings(regions=_findings().regions, withheld="for a reason")

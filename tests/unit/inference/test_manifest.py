@@ -49,8 +49,17 @@ def test_the_shipped_manifests_name_every_region_and_their_data() -> None:
     for path in MODELS_FOLDER.glob("*/manifest.json"):
         _, manifest, _ = read_manifest(path.parent.name)
         assert set(manifest.label_map) == {"WT", "TC", "ET"}
-        assert "No training image is contained" in manifest.training_data
+        assert "LGG-MRI (Buda et al. 2019)" in manifest.training_data
+        assert "BraTS 2018/2021 (Menze 2015, Bakas 2017/2018, Baid 2021)" in manifest.training_data
         assert manifest.metrics
+        card = " ".join((path.parent / "MODEL_CARD.md").read_text("utf-8").split())
+        for said in (
+            "on-commercial research only, not a medical device",
+            f"rained on {manifest.training_data}",
+            "no training image is contained; users are responsible for the source terms; retrain with `glionode train`",
+        ):
+            assert said in card
+        assert "CC BY-NC-SA 4.0" in card
 
 
 WRONG: list[tuple[str, Any]] = [
@@ -196,7 +205,7 @@ def test_the_refusal_names_model_file_and_field(tmp_path: Path) -> None:
     assert caught.value.reason is InferenceReason.MODEL_UNKNOWN
 
 
-@pytest.mark.parametrize("name", ["../x", "no\0thing", "glioma-unet2d/../..", ""])
+@pytest.mark.parametrize("name", ["../x", "no\0thing", "glioma/../..", ""])
 def test_a_name_that_leads_elsewhere_finds_no_model(name: str) -> None:
     with pytest.raises(UnusableModel) as caught:
         read_manifest(name)

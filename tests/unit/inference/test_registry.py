@@ -4,17 +4,22 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save
 
+from inference.autoencoder import HeadAutoencoder
 from inference.errors import InferenceReason, UnusableModel
 from inference.foreign.addition import add_model
-from inference.integrity import CHECKSUMS
-from inference.manifest import MODELS_FOLDER
+from inference.integrity import CHECKSUMS, write_checksums
+from inference.manifest import MODELS_FOLDER, AutoencoderManifest, read_manifest, write_manifest
 from inference.model_bundle import load_model
+from inference.preprocessing import CHANNELS
 from inference.registry import Registry
 from tests.support.detector_model import NETWORK, write_detector
 from tests.support.hostile_pickle import Bomb
@@ -260,16 +265,60 @@ def test_a_file_of_terabytes_is_not_read(tmp_path: Path, registry: Registry) -> 
         ({"channels": ["T1", "T1CE"], "one_of": ["T1CE"]}, "cannot be run"),
         ({"architecture": "builtins.exec"}, "unknown network architecture"),
         ({"settings": NETWORK | {"in_channels": 10**9}}, "does not fit"),
+        ({"settings": NETWORK | {"dimensions": 3, "filters": [4096] * 6}}, "more than a node can hold"),
         ({"settings": NETWORK | {"out_channels": 2}}, "does not fit"),
         ({"architecture": "monai.SegResNet", "settings": {"arguments": {"act": "$x"}, "axes": "LPS"}}, "expressions"),
         ({"architecture": "onnx", "settings": {}}, "does not fit"),
     ],
-    ids=["channels", "architecture", "huge", "outputs", "expression", "not ONNX"],
+    ids=["channels", "architecture", "huge", "deep", "outputs", "expression", "not ONNX"],
 )
 def test_a_network_that_cannot_answer_is_refused(
     tmp_path: Path, registry: Registry, changes: dict[str, Any], says: str
 ) -> None:
     assert says in _refused(registry, write_detector(tmp_path / "source", **changes))
+
+
+def test_a_shipped_model_needs_its_list_of_hashes(tmp_path: Path) -> None:
+    write_detector(tmp_path / "shipped" / "detector")
+    registry = Registry(tmp_path / "node", shipped=tmp_path / "shipped")
+    with pytest.raises(UnusableModel, match="SHA256SUMS is missing") as caught:
+        registry.verify(registry.find("detector"))
+    assert caught.value.reason is InferenceReason.MODEL_CHANGED
+    write_checksums(tmp_path / "shipped" / "detector")
+    registry.verify(registry.find("detector"))
+
+
+@pytest.mark.parametrize("model", sorted(path.parent for path in MODELS_FOLDER.glob("*/manifest.json")))
+def test_every_shipped_model_is_whole_and_a_changed_limit_would_stop_it(tmp_path: Path, model: Path) -> None:
+    registry = Registry(tmp_path)
+    registry.verify(registry.find(model.name))
+    copy = tmp_path / "shipped" / model.name
+    shutil.copytree(model, copy)
+    manifest = copy / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"minimum_share": ', '"minimum_share": 0'))
+    changed = Registry(tmp_path, shipped=copy.parent)
+    with pytest.raises(UnusableModel, match=r"cannot be used|differs from its SHA-256"):
+        changed.verify(changed.find(model.name))
+
+
+def test_an_autoencoder_that_cannot_answer_is_refused(tmp_path: Path, registry: Registry) -> None:
+    source = write_detector(tmp_path / "source")
+    network = HeadAutoencoder(filters=[4, 8], narrow=4)
+    for weights in network.parameters():
+        weights.data.fill_(float("nan"))
+    content = save({name: tensor.clone() for name, tensor in network.state_dict().items()})
+    (source / "autoencoder.safetensors").write_bytes(content)
+    told = AutoencoderManifest(
+        settings={"filters": [4, 8], "narrow": 4},
+        weights="autoencoder.safetensors",
+        weights_sha256=hashlib.sha256(content).hexdigest(),
+        whole=(1.0, 1.0, 1.0, 1.0),
+        channels={name: [1.0, 1.0, 1.0] for name in CHANNELS},
+        flag=1.0,
+        gate=2.0,
+    )
+    write_manifest(source, replace(read_manifest(str(source))[1], autoencoder=told))
+    assert "its autoencoder answers what is not a number" in _refused(registry, source)
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path, registry: Registry) -> None:

@@ -131,7 +131,7 @@ def test_the_same_anatomy_is_found_in_any_orientation(segmenter: Segmenter, matr
 
 def test_the_shipped_model_sees_the_same_head_in_every_plane() -> None:
     """Its probabilities are compared voxel by voxel in the patient, so that weights of any quality serve."""
-    shipped = Segmenter(load_model("glioma-unet2d", "cpu", threads=1))
+    shipped = Segmenter(load_model("glioma", "cpu", threads=1))
     axial = shipped.segment(_aligned(_axial()))
     for linear in (_axial().affine[:3, [2, 0, 1]] * [-1, 1, -1], _axial().affine[:3, [1, 0, 2]] * [1, -1, 1]):
         grid = _grid(linear)

@@ -18,7 +18,7 @@ TOLD = AutoencoderManifest(
     weights="a.safetensors",
     weights_sha256="0" * 64,
     whole=(1.0, 1.0, 1.0, 1.0),
-    channels={},
+    channels={name: [1.0, 1.0, 1.0] for name in ("T1", "T1CE", "T2", "FLAIR")},
     flag=1.2,
     gate=2.0,
 )
@@ -38,7 +38,8 @@ def _quality(agreement: float = 0.9, novelty: float | None = 0.5, looks: int = 6
     ("quality", "missed", "expected"),
     [
         (_quality(), False, []),
-        (_quality(novelty=None), False, []),
+        (_quality(novelty=None), False, [("out_of_distribution", True)]),
+        (_quality(novelty=float("nan")), False, [("out_of_distribution", True)]),
         (_quality(novelty=1.2), False, [("out_of_distribution", False)]),
         (_quality(novelty=2.0), False, [("out_of_distribution", True)]),
         (_quality(novelty=9.0), True, [("not_a_brain", True)]),
@@ -54,18 +55,20 @@ def test_each_limit_has_its_flag(
     missed: bool,  # noqa: FBT001 - a column of the table
     expected: list[tuple[str, bool]],
 ) -> None:
-    flags = model_flags(manifest, quality, brain_missed=missed)
+    flags = model_flags(manifest.autoencoder, manifest.networks[0], quality, brain_missed=missed)
     assert [(flag.code, flag.closes) for flag in flags] == expected
 
 
-def test_a_model_without_an_autoencoder_says_nothing_of_brains(manifest: ModelManifest) -> None:
-    plain = replace(manifest, autoencoder=None)
-    assert model_flags(plain, _quality(novelty=None), brain_missed=True) == ()
+def test_a_model_without_an_autoencoder_judges_no_novelty_but_misses_no_missing_brain(manifest: ModelManifest) -> None:
+    network, unknown = manifest.networks[0], _quality(novelty=None)
+    assert model_flags(None, network, unknown, brain_missed=False) == ()
+    (flag,) = model_flags(None, network, unknown, brain_missed=True)
+    assert (flag.code, flag.closes) == ("not_a_brain", True)
 
 
 def test_intervals_count_doubt_inside_the_brain_alone(manifest: ModelManifest) -> None:
     grid = Grid(shape=(4, 10, 10), affine=np.diag([5.0, 5.0, 5.0, 1.0]), frame_of_reference_uid="1.2.3")
-    told = replace(manifest, volume_intervals={"WT": [-1.0, 1.0]})
+    told = replace(manifest.networks[0], volume_intervals={"WT": [-1.0, 1.0]})
     labels = np.zeros(grid.shape, np.uint8)
     labels[:2] = Label.ED
     probabilities = {Region.WT: np.where(labels > 0, 0.9, 0.1).astype(np.float32), Region.TC: labels * np.float32(0)}

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from inference.forward import forward_probabilities
-from inference.unet import VARIANTS, TumourUNet, fold_volume, unfold_volume
+from inference.unet import VARIANTS, TumourUNet, fold_plane, fold_volume, unfold_volume
 
 
 def _network(dimensions: int, context: int = 0, fold: int = 1, variant: str = "plain") -> TumourUNet:
@@ -30,6 +31,14 @@ def test_unfolding_undoes_folding(fold: int) -> None:
     assert folded.shape == (2, 4 * fold**3, 6 // fold, 12 // fold, 18 // fold)
     assert torch.equal(unfold_volume(folded, fold), volume)
     assert torch.equal(folded[:, 0], volume[:, 0, ::fold, ::fold, ::fold])
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_a_plane_is_folded_as_torch_unfolds_it(fold: int) -> None:
+    images = torch.rand(2, 5, 12, 18)
+    folded = fold_plane(images, fold)
+    assert torch.equal(folded, functional.pixel_unshuffle(images, fold))
+    assert torch.equal(functional.pixel_shuffle(folded, fold), images)
 
 
 def test_deep_supervision_answers_with_levels_while_training_only() -> None:

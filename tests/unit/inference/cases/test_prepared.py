@@ -10,7 +10,7 @@ import pytest
 from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.volume import ImageVolume
-from inference.cases.bias_field import without_bias_field
+from inference.bias_field import without_bias_field
 from inference.cases.case import AnnotatedCase, CaseReference, CaseSet
 from inference.cases.layouts import open_cases
 from inference.cases.prepared import Preparation, PreparedCase, prepare, prepare_cases

@@ -73,7 +73,9 @@ def test_every_case_is_there_with_what_happened_to_it(document: dict[str, Any]) 
         ("d", None),
     ]
     assert document["cases"][1]["regions"] == {}
-    assert document["cases"][2]["regions"]["TC"] is None
+    assert document["cases"][2]["regions"]["TC"]["told"] is False
+    assert document["cases"][2]["regions"]["TC"]["dice"] == 0
+    assert document["cases"][0]["regions"]["TC"]["told"] is True
     assert document["cases"][2]["lacking"] == ["T1CE", "T1"]
     assert document["data"] == {
         "dataset": "brats",
@@ -84,7 +86,7 @@ def test_every_case_is_there_with_what_happened_to_it(document: dict[str, Any]) 
         "not_segmented": 0,
     }
     assert document["skipped"] == [{"name": "notes.txt", "reason": "no case"}]
-    assert document["counts"]["TC"] == {"cases": 2, "untold": 1}
+    assert document["counts"]["TC"] == {"cases": 3, "untold": 1}
 
 
 def test_each_aggregate_has_its_interval(document: dict[str, Any]) -> None:
@@ -103,7 +105,7 @@ def test_each_aggregate_has_its_interval(document: dict[str, Any]) -> None:
 def test_subgroups_and_reports_are_there(document: dict[str, Any]) -> None:
     groups = {(group["kind"], group["name"]): group for group in document["subgroups"]}
     assert groups["site", "X"]["mean"]["WT"]["dice"] == 1
-    assert "TC" not in groups["site", "X"]["mean"]
+    assert groups["site", "X"]["mean"]["TC"]["dice"] == 0
     report = document["classification"]
     assert [line["name"] for line in report["labels"]["classes"]] == ["background", "NCR", "ED", "ET"]
     assert report["whole_tumour"]["weighted"]["support"] == 3 * 14 * 40 * 48
@@ -136,7 +138,7 @@ def test_doubt_stands_beside_each_case_and_the_intervals_are_counted(document: d
     assert answered[0]["regions"]["WT"]["interval_ml"] == [1.0, 100.0]
     assert answered[0]["regions"]["ET"]["interval_ml"] is None
     counted = {region: (volume["intervals_held"], volume["intervals"]) for region, volume in document["volume"].items()}
-    cores = sum(case["regions"]["TC"] is not None for case in answered)
+    cores = sum(case["regions"]["TC"]["told"] for case in answered)
     assert counted == {"WT": (2, 3), "TC": (1, cores), "ET": (0, 0)}
     (unread,) = [case for case in document["cases"] if not case["regions"]]
     assert (unread["agreement"], unread["novelty"], unread["flags"]) == (None, None, [])

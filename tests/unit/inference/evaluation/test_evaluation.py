@@ -157,11 +157,14 @@ def test_a_reference_that_may_be_seen_stays() -> None:
     assert segmenter.given == [(Role.FLAIR, Role.T1CE, Role.FLAIR)]
 
 
-def test_what_the_model_cannot_tell_is_neither_right_nor_wrong() -> None:
+def test_what_the_model_cannot_tell_counts_as_an_empty_answer() -> None:
+    """A mean runs over all cases: one that leaves out what was not answered would flatter."""
     found = _evaluate(annotated("a"), annotated("b", roles=(Role.FLAIR,)))
-    assert found.cases[1].regions[TC] is None
+    assert not found.cases[1].regions[TC].told
+    assert _value(found.cases[1], TC) == 0
+    assert found.regions[TC].mean[Measure.DICE].value == pytest.approx(_value(found.cases[0], TC) / 2)
     assert found.cases[1].confusion is None
-    assert (found.regions[TC].cases, found.regions[TC].untold) == (1, 1)
+    assert (found.regions[TC].cases, found.regions[TC].untold) == (2, 1)
     assert (found.regions[WT].cases, found.regions[WT].untold) == (2, 0)
 
 

@@ -34,7 +34,11 @@ def model(tmp_path: Path) -> ModelBundle:
         replace(bundle.networks[0], manifest=replace(bundle.networks[0].manifest, fold=fold))
         for fold, bundle in enumerate((one, two))
     ]
-    return replace(one, networks=tuple(networks))
+    return _trained_by(replace(one, networks=tuple(networks)), SPLIT)
+
+
+def _trained_by(model: ModelBundle, split: Split) -> ModelBundle:
+    return replace(model, manifest=replace(model.manifest, metrics={"split_sha256": split.sha256}))
 
 
 def test_each_patient_has_the_networks_of_its_fold(model: ModelBundle, cases: CaseSet) -> None:
@@ -74,4 +78,13 @@ def test_a_model_that_names_no_fold_is_refused(tmp_path: Path, cases: CaseSet) -
     folded = replace(plain.networks[0], manifest=replace(plain.networks[0].manifest, fold=0))
     strangers = replace(SPLIT, folds=(("x",), ("y",), ("z",)))
     with pytest.raises(UnreadableCase, match="none of these cases"):
-        HeldOutSegmenters(replace(plain, networks=(folded,)), strangers).held_out(cases)
+        HeldOutSegmenters(_trained_by(replace(plain, networks=(folded,)), strangers), strangers).held_out(cases)
+
+
+def test_another_split_than_that_of_the_trainings_is_refused(model: ModelBundle) -> None:
+    """By its folds the networks would answer patients that they were trained on."""
+    with pytest.raises(UnusableModel, match="trained by another split"):
+        HeldOutSegmenters(model, replace(SPLIT, seed=2))
+    told = {"trainings": {one.manifest.name: {"split_sha256": SPLIT.sha256} for one in model.networks[:1]}}
+    named = replace(model, manifest=replace(model.manifest, metrics=told))
+    assert HeldOutSegmenters(named, SPLIT).fold_of("Brats18_A_1") == 0

@@ -13,7 +13,7 @@ from inference.manifest import read_manifest
 from inference.model_bundle import load_model
 from inference.novelty import GRID_SHAPE, NoveltyScale
 from inference.preprocessing import CHANNELS
-from inference.training.combination import combine
+from inference.training.combination import Imprint, combine
 from inference.training.model_folder import write_autoencoder, write_model
 from inference.training.plan import RECONSTRUCT, TrainingPlan
 from inference.unet import TumourUNet
@@ -29,7 +29,7 @@ def _run(folder: Path, kind: str = "slices", *, fold: int = 0, split: str = "s",
     plan = PLANS[kind]
     facts = {
         "fold": fold, "folds": 3, "split_sha256": split * 64, "plan_sha256": plan.sha256, "cases": {"lgg": 4},
-        "steps": 1, "seed": 1, "hours": 0.1, "held_out_mean_dice": {},
+        "steps": 1, "seed": 1, "hours": 0.1, "held_out_mean_dice": {}, "n4": False, "fold_also_chose": "",
     }  # fmt: skip
     write_model(folder / "model", TumourUNet(**plan.network), plan, facts, **more)
     (folder / "report.json").write_text(json.dumps(facts))
@@ -48,7 +48,7 @@ def _autoencoder(folder: Path) -> Path:
 def test_networks_keep_their_fold_and_their_weights(tmp_path: Path) -> None:
     runs = [_run(tmp_path / f"r{fold}", fold=fold, regions=("WT",)) for fold in (1, 0)]
     runs.append(_run(tmp_path / "v", "volume", fold=2, split="v"))
-    out = combine(runs, tmp_path / "out", name="ours", version="3", autoencoder=_autoencoder(tmp_path / "a"))
+    out = combine(runs, tmp_path / "out", Imprint(name="ours", version="3"), autoencoder=_autoencoder(tmp_path / "a"))
     model = load_model(str(out), "cpu", threads=1)
     assert (model.manifest.name, model.manifest.version) == ("ours", "3")
     named = [(one.manifest.name, one.manifest.fold, one.manifest.regions) for one in model.networks]
@@ -65,12 +65,13 @@ def test_networks_keep_their_fold_and_their_weights(tmp_path: Path) -> None:
     assert "not a medical device" in card
     assert "| slices-1 | slices | WT | 1 | 4 lgg | 1 | 0.1 |" in card
     assert "novelty from 0.996 are flagged, from 1.5 withheld" in card
+    assert "Trained on 4 cases of lgg; " in card
     assert set(model.manifest.metrics["trainings"]) == {"slices-1", "slices-0", "volume-2"}
 
 
 def test_a_changed_byte_of_the_autoencoder_stops_the_model(tmp_path: Path) -> None:
     out = combine(
-        [_run(tmp_path / "r")], tmp_path / "out", name="ours", version="1", autoencoder=_autoencoder(tmp_path)
+        [_run(tmp_path / "r")], tmp_path / "out", Imprint(name="ours", version="1"), autoencoder=_autoencoder(tmp_path)
     )
     weights = out / "autoencoder.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
@@ -90,7 +91,7 @@ def test_a_changed_byte_of_the_autoencoder_stops_the_model(tmp_path: Path) -> No
 def test_what_does_not_go_together_is_refused(tmp_path: Path, second: dict[str, Any], sentence: str) -> None:
     runs = [_run(tmp_path / "one"), _run(tmp_path / "two", **second)]
     with pytest.raises(UnusableModel, match=sentence):
-        combine(runs, tmp_path / "out", name="ours", version="1")
+        combine(runs, tmp_path / "out", Imprint(name="ours", version="1"))
     assert not (tmp_path / "out").exists()
 
 
@@ -98,14 +99,27 @@ def test_an_unfinished_training_is_named(tmp_path: Path) -> None:
     run = _run(tmp_path / "one")
     (run / "report.json").unlink()
     with pytest.raises(UnusableModel, match=r"one: no report\.json of a finished training"):
-        combine([run], tmp_path / "out", name="ours", version="1")
+        combine([run], tmp_path / "out", Imprint(name="ours", version="1"))
     with pytest.raises(UnusableModel, match="no autoencoder of a finished training"):
-        combine([_run(tmp_path / "two")], tmp_path / "out", name="ours", version="1", autoencoder=tmp_path / "one")
+        combine(
+            [_run(tmp_path / "two")], tmp_path / "out", Imprint(name="ours", version="1"), autoencoder=tmp_path / "one"
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_folder_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError):
-        combine([_run(tmp_path / "one")], tmp_path / "out", name="ours", version="1")
-    assert read_manifest(str(tmp_path / "one" / "model"))[1].networks[0].fold is None
+        combine([_run(tmp_path / "one")], tmp_path / "out", Imprint(name="ours", version="1"))
+    assert read_manifest(str(tmp_path / "one" / "model"))[1].networks[0].fold == 0
+
+
+def test_what_a_person_says_of_the_cases_and_the_terms_goes_with_the_weights(tmp_path: Path) -> None:
+    terms = tmp_path / "terms.txt"
+    terms.write_text("CC BY-NC-SA 4.0")
+    imprint = Imprint(name="ours", version="1", trained_on="cases of ours (2024)", licence=terms)
+    out = combine([_run(tmp_path / "one")], tmp_path / "out", imprint)
+    assert (out / "LICENSE-WEIGHTS").read_text() == "CC BY-NC-SA 4.0"
+    assert load_model(str(out), "cpu", threads=1).manifest.training_data == "cases of ours (2024)"
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "**Non-commercial research only, not a medical device.** Trained on cases of ours (2024);" in card

@@ -10,7 +10,7 @@ from torch import nn
 from inference.cases.prepared import PreparedCase
 from inference.errors import UnusableModel
 from inference.novelty import GRID_SHAPE
-from inference.training.loop import Progress, Trainable, train
+from inference.training.loop import Progress, Trainable, TrainingWork, train
 from inference.training.losses import supervised_loss
 from inference.training.plan import RECONSTRUCT, TrainingPlan
 from inference.training.sampling import Sampler
@@ -33,6 +33,10 @@ def _network(plan: TrainingPlan, seed: int = 4) -> Trainable:
     return plan.build()
 
 
+def _work(plan: TrainingPlan, folder: Path, split: str = "") -> TrainingWork:
+    return TrainingWork(plan=plan, identity=plan.sha256 + split, folder=folder)
+
+
 def _equal(first: nn.Module, second: nn.Module) -> bool:
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
@@ -48,16 +52,16 @@ def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     network = _network(plan)
-    whole = train(network, cases, plan, tmp_path / "whole", validation=cases[:1])
+    whole = train(network, cases, _work(plan, tmp_path / "whole"), validation=cases[:1])
 
     def stop_after_five(progress: Progress) -> None:
         if progress.step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(_network(plan), cases, plan, tmp_path / "parts", validation=cases[:1], watch=stop_after_five)
+        train(_network(plan), cases, _work(plan, tmp_path / "parts"), validation=cases[:1], watch=stop_after_five)
     continued = _network(plan, seed=99)
-    resumed = train(continued, cases, plan, tmp_path / "parts", validation=cases[:1])
+    resumed = train(continued, cases, _work(plan, tmp_path / "parts"), validation=cases[:1])
     assert _equal(resumed.network, whole.network)
     assert _equal(continued, network)
     assert [progress.loss for progress in resumed.history] == [progress.loss for progress in whole.history]
@@ -73,29 +77,31 @@ def test_an_autoencoder_is_trained_by_the_same_loop_and_resumes_alike(
     plan = TrainingPlan(task=RECONSTRUCT, batch_size=2, warm_up=2, checkpoint_every=2, **small)
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
-    whole = train(_network(plan), cases[2:], plan, tmp_path / "whole")
+    whole = train(_network(plan), cases[2:], _work(plan, tmp_path / "whole"))
 
     def stop_after_five(progress: Progress) -> None:
         if progress.step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(_network(plan), cases[2:], plan, tmp_path / "parts", watch=stop_after_five)
-    resumed = train(_network(plan, seed=9), cases[2:], plan, tmp_path / "parts")
+        train(_network(plan), cases[2:], _work(plan, tmp_path / "parts"), watch=stop_after_five)
+    resumed = train(_network(plan, seed=9), cases[2:], _work(plan, tmp_path / "parts"))
     assert _equal(resumed.network, whole.network)
     assert whole.history[-1].loss < whole.history[0].loss
 
 
 def test_a_finished_training_is_not_continued(tmp_path: Path, cases: list[PreparedCase]) -> None:
-    first = train(_network(_plan()), cases, _plan(), tmp_path)
-    assert _equal(train(_network(_plan(), seed=5), cases, _plan(), tmp_path).network, first.network)
+    first = train(_network(_plan()), cases, _work(_plan(), tmp_path))
+    assert _equal(train(_network(_plan(), seed=5), cases, _work(_plan(), tmp_path)).network, first.network)
 
 
 def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[PreparedCase]) -> None:
-    train(_network(_plan()), cases, _plan(), tmp_path)
+    train(_network(_plan()), cases, _work(_plan(), tmp_path))
     other = _plan(learning_rate=1e-3)
-    with pytest.raises(UnusableModel, match="belongs to another plan"):
-        train(_network(other), cases, other, tmp_path)
+    with pytest.raises(UnusableModel, match="belongs to another plan, split, fold or set of cases"):
+        train(_network(other), cases, _work(other, tmp_path))
+    with pytest.raises(UnusableModel, match="whose patients it may have seen"):
+        train(_network(_plan()), cases, _work(_plan(), tmp_path, "of another fold"))
 
 
 @pytest.mark.parametrize("kind", SMALL_NETWORKS)
@@ -103,7 +109,7 @@ def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[P
     plan = _plan(kind, steps=60, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
     samples = [Sampler(cases, plan).sample(number) for number in range(16)]
     images, regions, annotated = (torch.stack(parts) for parts in zip(*samples, strict=True))
-    trained = train(_network(plan), cases, plan, tmp_path).network
+    trained = train(_network(plan), cases, _work(plan, tmp_path)).network
     with torch.inference_mode():
         before, after = (
             float(supervised_loss(network(images), regions, annotated))
@@ -117,11 +123,11 @@ def test_training_ends_when_validation_no_longer_improves(tmp_path: Path, cases:
     plan = _plan(steps=40, learning_rate=1e-12, weight_decay=0.0, validate_every=3, patience=2)
     seen: list[Progress] = []
     network = _network(plan).eval()
-    done = train(network, cases, plan, tmp_path, validation=cases[2:3], watch=seen.append)
+    done = train(network, cases, _work(plan, tmp_path), validation=cases[2:3], watch=seen.append)
     assert done.step < 40
     assert done.step % 3 == 0
     assert seen[-1].step == done.step
     assert [progress.dice is None for progress in seen[:3]] == [True, True, False]
     assert done.dice == max(progress.dice for progress in seen if progress.dice is not None)
-    again = train(_network(plan, seed=5), cases, plan, tmp_path, validation=cases[2:3])
+    again = train(_network(plan, seed=5), cases, _work(plan, tmp_path), validation=cases[2:3])
     assert (again.step, again.dice) == (done.step, done.dice)

@@ -1,6 +1,6 @@
 """A training plan: what cannot be trained is refused before hours are spent."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -55,11 +55,20 @@ def test_every_setting_counts_in_the_hash() -> None:
     changes: dict[str, Any] = {"crop": (1, 192, 192), "drop": (0, 0, 0, 0), "source_share": {"lgg": 0.5}}
     changes["network"] = plan.network | {"variant": "residual"}
     changes["start_sha256"] = "0" * 64
+    plan = replace(plan, validate_every=5)  # without validations there is no patience
     assert TrainingPlan(views=3).sha256 != plan.sha256
     heads = TrainingPlan(task="reconstruct", network=HEADS, crop=(40, 48, 40))
     assert heads.sha256 != TrainingPlan(network=plan.network, crop=(40, 64, 64)).sha256
     for name, value in asdict(plan).items():
         if name in ("task", "views"):
             continue
-        other = TrainingPlan(**{name: changes.get(name, value + 1 if isinstance(value, (int, float)) else value)})
+        other = replace(plan, **{name: changes.get(name, value + 1 if isinstance(value, (int, float)) else value)})
         assert other.sha256 != plan.sha256, name
+
+
+def test_patience_without_validations_and_numbers_of_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="patience 3: it counts validations"):
+        TrainingPlan(patience=3)
+    for name in ("steps", "warm_up", "checkpoint_every", "accumulate", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name} 0: 1 or more needed"):
+            TrainingPlan(**{name: 0})

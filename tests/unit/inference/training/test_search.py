@@ -24,6 +24,7 @@ from tests.support.training_cases import SMALL_NETWORKS, training_case
 def _stored(folder: Path, case: PreparedCase) -> PreparedReference:
     path = folder / f"{case.case_id}.npz"
     kept = {"present": case.present, "annotated": case.annotated, "spacing_mm": None, "shape": case.images.shape[1:]}
+    kept["stripped"] = case.stripped
     write_arrays(path, {"images": case.images, "regions": np.packbits(case.regions)}, kept)
     return PreparedReference(case_id=case.case_id, patient=case.patient, source=case.source, site="", path=path)
 

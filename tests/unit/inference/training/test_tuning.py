@@ -1,5 +1,6 @@
 """Tuning on held-out answers: it finds what was planted, and counts no fold with what that fold chose."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ def _box(size: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _answer(number: int, *, rim: float = 0.0, speck: float = 0.0, wt_alone: bool = False) -> HeldOutAnswer:
+def _answer(
+    number: int, *, rim: float = 0.0, speck: float = 0.0, wt_alone: bool = False, kind: str = "slices"
+) -> HeldOutAnswer:
     """Return an answer with a rim of two voxels too much at probability `rim`, and a speck of ET at `speck`."""
     size = 10 + number % 5
     truth, core, enhancing = _box(size), _box(size - 3), _box(size - 6)
@@ -39,9 +42,10 @@ def _answer(number: int, *, rim: float = 0.0, speck: float = 0.0, wt_alone: bool
     reference = {Region.WT: truth, Region.TC: core, Region.ET: enhancing}
     regions = [Region.WT] if wt_alone else list(reference)
     return HeldOutAnswer(
+        case_id=f"p{number}-{kind}",
         patient=f"p{number}",
         fold=number % 3,
-        kind="slices",
+        kind=kind,
         grid=GRID,
         probabilities={region: probabilities[region].astype(np.float16) for region in regions},
         reference={region: reference[region] for region in regions},
@@ -52,7 +56,7 @@ def _answer(number: int, *, rim: float = 0.0, speck: float = 0.0, wt_alone: bool
 
 def test_the_threshold_rises_above_what_is_too_much(manifest: ModelManifest) -> None:
     tuned = tune(manifest, [_answer(number, rim=0.57) for number in range(6)])
-    assert tuned.networks[0].thresholds == (0.6, 0.3, 0.3)
+    assert tuned.networks[0].thresholds == (0.6, 0.5, 0.5)
     assert tuned.thresholds == manifest.thresholds
     assert tuned.metrics["cross-validated slices"] == {"WT mean Dice": 1.0, "TC mean Dice": 1.0, "ET mean Dice": 1.0}
 
@@ -73,14 +77,36 @@ def test_specks_are_dropped_where_experts_drew_none(manifest: ModelManifest) -> 
 
 
 def test_intervals_need_enough_patients(manifest: ModelManifest) -> None:
-    assert tune(manifest, [_answer(number) for number in range(6)]).volume_intervals == {}
+    assert tune(manifest, [_answer(number) for number in range(6)]).networks[0].volume_intervals == {}
     tuned = tune(manifest, [_answer(number, wt_alone=True) for number in range(24)])
-    assert list(tuned.volume_intervals) == ["WT"]
-    low, high = tuned.volume_intervals["WT"]
+    intervals = tuned.networks[0].volume_intervals
+    assert list(intervals) == ["WT"]
+    low, high = intervals["WT"]
     assert low <= 0 <= high
 
 
 def test_the_tenth_that_agrees_least_is_flagged(manifest: ModelManifest) -> None:
     tuned = tune(manifest, [_answer(number) for number in range(11)])
-    assert tuned.agreement_flag == pytest.approx(0.86)
-    assert tuned.agreement_gate == pytest.approx(0.43)
+    assert tuned.networks[0].agreement_flag == pytest.approx(0.86)
+    assert tuned.networks[0].agreement_gate == pytest.approx(0.43)
+
+
+def test_limits_belong_to_the_networks_that_answered(manifest: ModelManifest) -> None:
+    slices = manifest.networks[0]
+    both = replace(manifest, networks=(slices, replace(slices, name="v", weights="v.safetensors", input="volume")))
+    answers = [_answer(number) for number in range(4)]
+    answers += [_answer(number, rim=0.57, kind="volume") for number in range(24)]
+    tuned = {one.input: one for one in tune(both, answers).networks}
+    assert tuned["slices"].agreement_flag > tuned["volume"].agreement_flag > 0
+    assert tuned["slices"].volume_intervals == {}
+    assert set(tuned["volume"].volume_intervals) == {"WT", "TC", "ET"}
+    assert tuned["volume"].thresholds is not None
+    assert tuned["volume"].thresholds[0] == 0.6
+
+
+def test_two_studies_of_one_patient_are_two_answers(manifest: ModelManifest) -> None:
+    first = _answer(0)
+    empty = {region: np.zeros(SHAPE, np.float16) for region in first.probabilities}
+    second = replace(first, case_id="p0-later", probabilities=empty)
+    metrics = tune(manifest, [first, second, _answer(1), _answer(2)]).metrics["cross-validated slices"]
+    assert metrics["WT mean Dice"] == pytest.approx(0.75, abs=0.01)

@@ -1,0 +1,161 @@
+"""Holds the shipped model against experts, each patient answered by the networks that never saw that patient.
+
+Run ``python benchmarks/models.py --lgg DIR --brats DIR`` (about half an hour on two cores); it writes
+``benchmarks/models.md``. The folders hold the cases that the networks were trained on; the splits are made again from
+the seed and checked against the hash that the model states. With ``--plain``, for cases that no training saw, the whole
+model answers.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from inference.cases.layouts import open_cases
+from inference.cases.splits import make_split, split_to_json
+from inference.manifest import ModelManifest, read_manifest
+
+REPORT = Path(__file__).with_suffix(".md")
+ET_ALLOWANCE = 0.03
+"""What two sequences may cost against four."""
+
+Found = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One figure of one evaluation, and what it has to reach."""
+
+    name: str
+    run: str
+    path: tuple[str, ...]
+    least: float | None = None
+    most: float | None = None
+
+    def row(self, found: Found) -> str:
+        """Return the line of the table."""
+        value, ends = _at(found[self.run], self.path), _at(found[self.run], ("intervals", *self.path), missing=None)
+        wanted = f"at least {self.least:.2f}" if self.least is not None else f"at most {self.most:g}"
+        met = value >= self.least if self.least is not None else value <= (self.most or 0)
+        interval = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "-"
+        return f"| {self.name} | {value:.3f} | {interval} | {wanted} | {'yes' if met else '**no**'} |"
+
+
+def _bars(found: Found) -> list[Bar]:
+    lgg = [
+        Bar(name=f"LGG, WT, pooled {figure}", run="lgg", path=("pooled", "WT", figure), least=least)
+        for figure, least in (("f1", 0.89), ("iou", 0.80), ("precision", 0.88), ("recall", 0.88))
+    ]
+    lgg.append(Bar(name="LGG, WT, mean Dice by patient", run="lgg", path=("mean", "WT", "dice"), least=0.85))
+    brats = [
+        Bar(name=f"BraTS, {region}, mean Dice", run="brats", path=("mean", region, "dice"), least=least)
+        for region, least in (("WT", 0.88), ("TC", 0.80), ("ET", 0.76))
+    ]
+    brats.append(Bar(name="BraTS, WT, median HD95 (mm)", run="brats", path=("median", "WT", "hd95_mm"), most=6.0))
+    brats.append(
+        Bar(name="BraTS, WT, concordance", run="brats", path=("volume", "WT", "concordance", "value"), least=0.95)
+    )
+    two = [
+        Bar(
+            name=f"BraTS, FLAIR and T1CE alone, {region}, mean Dice",
+            run="two",
+            path=("mean", region, "dice"),
+            least=round(found["brats"]["mean"][region]["dice"] - ET_ALLOWANCE, 3),
+        )
+        for region in ("WT", "TC", "ET")
+    ]
+    return [*lgg, *brats, *two]
+
+
+def main() -> None:
+    """Evaluate and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="glioma", help="a shipped model, or a folder")
+    parser.add_argument("--lgg", type=Path, required=True)
+    parser.add_argument("--brats", type=Path, required=True)
+    parser.add_argument("--plain", action="store_true", help="no training saw these cases: no split")
+    parser.add_argument("--out", type=Path, default=REPORT)
+    chosen = parser.parse_args()
+    manifest = read_manifest(chosen.model)[1]
+    runs = {
+        "lgg": ("lgg", chosen.lgg, ""),
+        "brats": ("brats", chosen.brats, ""),
+        "two": ("brats", chosen.brats, "flair,t1ce"),
+    }
+    found = {}
+    with tempfile.TemporaryDirectory() as kept:
+        for name, (layout, data, sequences) in runs.items():
+            split = None if chosen.plain else _split(layout, data, manifest, Path(kept))
+            found[name] = _evaluated(chosen.model, (layout, data, sequences), split, Path(kept) / f"{name}.json")
+    text = _report(manifest, found, plain=chosen.plain)
+    print(text)
+    chosen.out.write_text(text, encoding="utf-8")
+
+
+def _split(layout: str, data: Path, manifest: ModelManifest, folder: Path) -> Path:
+    """Return the split that the networks for such cases were trained by, in a file."""
+    kind = "slices" if layout == "lgg" else "volume"
+    facts = next(told for name, told in manifest.metrics["trainings"].items() if name.startswith(kind))
+    split = make_split([open_cases(layout, data)], facts["folds"], facts["seed"])
+    if split.sha256 != facts["split_sha256"]:
+        sys.exit(f"{data}: its patients are not those that {manifest.name} was trained on (another split comes out)")
+    path = folder / f"{layout}-split.json"
+    path.write_text(split_to_json(split), encoding="utf-8")
+    return path
+
+
+def _evaluated(model: str, given: tuple[str, Path, str], split: Path | None, out: Path) -> dict[str, Any]:
+    layout, data, sequences = given
+    command = [sys.executable, "-m", "dicom_node.cli", "evaluate", "--dataset", layout, "--data", str(data)]
+    command += ["--model", model, "--json", str(out)]
+    command += ["--sequences", sequences] if sequences else []
+    command += ["--split", str(split)] if split else []
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1])  # noqa: S603 - this very program
+    content: dict[str, Any] = json.loads(out.read_text("utf-8"))
+    return content
+
+
+def _at(content: Any, path: Sequence[str], **default: Any) -> Any:  # noqa: ANN401 - any JSON
+    for key in path:
+        if key not in content and default:
+            return default["missing"]
+        content = content[key]
+    return content
+
+
+def _report(manifest: ModelManifest, found: Found, *, plain: bool) -> str:
+    how = "the whole model on cases that no training saw" if plain else "each patient by the networks that never saw it"
+    held = {name: found["brats"]["volume"][name] for name in ("WT", "TC", "ET")}
+    intervals = ", ".join(f"{name} {one['intervals_held']} of {one['intervals']}" for name, one in held.items())
+    counts = f"{found['lgg']['data']['patients']} patients of LGG, {found['brats']['data']['patients']} of BraTS"
+    lines = [
+        "# Models",
+        "",
+        f"`{manifest.name}` {manifest.version}, {how}: {counts}. Made by",
+        "`python benchmarks/models.py`; intervals are 95 % bootstrap intervals over patients.",
+        "",
+        "| figure | value | interval | wanted | met |",
+        "|---|---|---|---|---|",
+        *(bar.row(found) for bar in _bars(found)),
+        "",
+        f"Volume intervals (90 %) that held the experts' volume: {intervals}.",
+        "",
+        "| network | trained on | steps | hours of one core | held-out mean Dice, one look, threshold 0.5 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, told in manifest.metrics.get("trainings", {}).items():
+        cases = ", ".join(f"{count} {source}" for source, count in told["cases"].items())
+        dice = ", ".join(f"{key} {value:.3f}" for key, value in told["held_out_mean_dice"].items())
+        lines.append(f"| {name} | {cases} | {told['steps']} | {told['hours']:.2f} | {dice} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

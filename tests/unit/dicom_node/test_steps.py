@@ -1,0 +1,138 @@
+"""Steps done twice: a killed node repeats the one that was cut off, and nothing of an earlier try may be sent."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from dicom_node import workflow
+from dicom_node.artifacts import Artifacts
+from dicom_node.assembly import Assembly
+from dicom_node.database import (
+    Database,
+    DeliveryRow,
+    PeerRow,
+    ResultRow,
+    RunRow,
+    RunState,
+    StudyRow,
+    StudyState,
+    open_database,
+    utc_now,
+)
+from dicom_node.settings import Settings, read_settings
+from dicom_node.steps import Steps
+from tests.support.detector_model import write_detector
+from tests.support.held_study import hold_small_study
+from tests.support.pacs import running_pacs
+
+CHILD = {"PatientBirthDate": "20140601"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    model = write_detector(tmp_path / "model", minimum_lesion_ml=0.0)
+    return read_settings(
+        environment={
+            "GLIONODE_NODE_FOLDER": str(tmp_path),
+            "GLIONODE_PROCESSING_DEVICE": "cpu",
+            "GLIONODE_PROCESSING_MODEL": str(model),
+        }
+    )
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    opened = open_database(settings.database_url)
+    yield opened
+    opened.engine.dispose()
+
+
+def _run_of_a_child(database: Database, settings: Settings) -> str:
+    """Return the run of a frozen study whose patient is nine years old."""
+    hold_small_study(database, settings.node.folder, "child", ["FLAIR"], attributes=CHILD)
+    with database.session() as session:
+        session.scalars(sa.select(StudyRow)).one().state = StudyState.RECEIVING
+    (ready,) = Assembly(database, settings.node.folder, 0.0).ready_studies(utc_now() + timedelta(seconds=1))
+    return ready.run_id
+
+
+def _admitting(settings: Settings, codes: str) -> Settings:
+    return replace(settings, processing=replace(settings.processing, admit=codes))
+
+
+def _up_to(steps: Steps, run_id: str, last: str) -> None:
+    for name in ("select", "convert", "align", "segment", "encode"):
+        steps.begin(run_id, name)
+        getattr(steps, name)(run_id)
+        if name == last:
+            return
+
+
+def _kinds(database: Database) -> dict[str, str]:
+    with database.session() as session:
+        return {row.kind: row.sop_instance_uid for row in session.scalars(sa.select(ResultRow))}
+
+
+def test_a_gate_that_was_closed_meanwhile_is_one_for_the_next_run(database: Database, settings: Settings) -> None:
+    run_id = _run_of_a_child(database, settings)
+    _up_to(Steps(_admitting(settings, "under_18"), database), run_id, "encode")
+    before = _kinds(database)
+    assert set(before) == {"SEG", "SR"}
+    Steps(settings, database).encode(run_id)
+    assert _kinds(database) == before, "the same object, as the gate stood when the tumour was found"
+
+
+def test_what_an_earlier_try_wrote_and_this_one_does_not_is_never_sent(database: Database, settings: Settings) -> None:
+    run_id = _run_of_a_child(database, settings)
+    _up_to(Steps(_admitting(settings, "under_18"), database), run_id, "encode")
+    before = _kinds(database)
+    with database.session() as session:
+        session.add(DeliveryRow(run_id=run_id, sop_instance_uid=before["SEG"], destination="PACS"))
+    steps = Steps(settings, database)
+    steps.segment(run_id)
+    steps.encode(run_id)
+    after = _kinds(database)
+    assert set(after) == {"SR"}
+    assert after["SR"] != before["SR"]
+    assert not list(settings.node.folder.glob("results/*/*/SEG.dcm"))
+    assert set(steps._waiting(run_id, "PACS")) == {after["SR"]}
+    with database.session() as session:
+        assert session.scalars(sa.select(DeliveryRow.sop_instance_uid)).all() == [after["SR"]]
+
+
+def test_a_withheld_result_that_no_destination_takes_still_says_that_it_is_withheld(
+    database: Database, settings: Settings
+) -> None:
+    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
+    _up_to(steps, run_id, "encode")
+    with running_pacs() as pacs:
+        pacs.answer = 0xA700
+        with database.session() as session:
+            peer = PeerRow(name="PACS", ae_title="PACS", host="127.0.0.1", port=pacs.port)
+            peer.may_send, peer.is_destination = False, True
+            session.add(peer)
+        steps.deliver(run_id)
+    with database.session() as session:
+        run = session.get_one(RunRow, run_id)
+        assert run.state == RunState.UNDELIVERED
+        assert run.reason.startswith("the result is withheld: the patient is under 18")
+        assert "PACS: " in run.reason
+
+
+def test_a_step_that_closed_its_run_is_not_done_again(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the run was closed and before that was noted: the arrays are gone, and nothing is left to do."""
+    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
+    _up_to(steps, run_id, "align")
+    steps.finish(run_id, RunState.REJECTED, "sequences_missing", "for a reason")
+    assert not Artifacts(settings.node.folder, run_id).has_arrays()
+    monkeypatch.setattr(workflow, "_steps", [steps])
+    assert workflow._run_step("segment", run_id) == "closed"
+    with database.session() as session:
+        run = session.get_one(RunRow, run_id)
+        assert (run.state, run.code, run.reason) == (RunState.REJECTED, "sequences_missing", "for a reason")
