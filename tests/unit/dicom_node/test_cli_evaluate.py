@@ -84,7 +84,7 @@ def test_json_and_report_are_written(brats: Path, model: Path, tmp_path: Path) -
         assert found["cases"][0]["regions"][region]["dice"] > 0.9
         assert found["cases"][0]["regions"][region]["hd95_mm"] <= 1.5
     assert found["cases"][0]["regions"]["WT"]["reference_ml"] == pytest.approx(_ball(9.0, 0).sum() / 1000)
-    assert found["cases"][1]["regions"]["TC"] is None
+    assert found["cases"][1]["regions"]["TC"]["told"] is False
     assert (found["model"]["name"], len(found["model"]["sha256"])) == ("detector", 64)
     page = (report / "index.html").read_text("utf-8")
     assert "How well detector 1.2.3 finds tumours" in page
@@ -105,7 +105,7 @@ def test_without_files_a_table_is_printed(brats: Path, model: Path) -> None:
     assert " ".join(head.split()) == ("cases mean Dice (95 %) pooled Dice precision recall median HD95 mm concordance")
     assert whole.split()[:2] == ["WT", "2"]
     assert float(whole.split()[2]) > 0.9
-    assert (core.split()[:2], enhancing.split()[:3]) == (["TC", "1"], ["ET", "1", "0.000"])
+    assert (core.split()[:2], enhancing.split()[:3]) == (["TC", "2"], ["ET", "2", "0.000"])
     assert lacking == "Brats18_TCIA01_001_1: without T1CE"
 
 
