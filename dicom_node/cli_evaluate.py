@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inference.cases.case import CaseReference, CaseSet
     from inference.evaluation.intervals import Estimate
     from inference.evaluation.result import CaseResult, Evaluation
+    from inference.manifest import ModelManifest
     from inference.segmenter import Segmenter
 
     Chooser = Callable[[CaseReference], Segmenter]
@@ -75,7 +76,7 @@ def evaluate(
     wanted = _roles(sequences)
     _make_room(document, report)
     cases = _open(dataset, data)
-    segmenter, cases = _segmenter(chosen["model"], chosen["split"], cases)
+    segmenter, cases = _segmenter(chosen["model"], chosen["split"], cases, wanted)
     found = _run(segmenter, _chosen(cases, chosen["only"], chosen["cases"]), wanted)
     written = []
     if document is not None:
@@ -133,7 +134,9 @@ def _chosen(cases: "CaseSet", only: Sequence[str], first: int | None) -> "CaseSe
     return replace(cases, cases=tuple(kept[:first]))
 
 
-def _segmenter(model: str | None, split: Path | None, cases: "CaseSet") -> "tuple[Chooser, CaseSet]":
+def _segmenter(
+    model: str | None, split: Path | None, cases: "CaseSet", wanted: "tuple[Role, ...]"
+) -> "tuple[Chooser, CaseSet]":
     """Return what segments each case, and the cases it may be held against."""
     from dicom_node.model_roles import model_folder  # noqa: PLC0415
     from inference.model_bundle import load_model  # noqa: PLC0415 - seconds, for torch
@@ -142,6 +145,7 @@ def _segmenter(model: str | None, split: Path | None, cases: "CaseSet") -> "tupl
     settings = read_settings()
     folder = model_folder(settings, model or "")
     bundle = load_model(folder, settings.processing.device, settings.processing.threads)
+    _refuse_useless(bundle.manifest, wanted)
     if split is None:
         segmenter = Segmenter(bundle)
         return lambda _: segmenter, cases
@@ -150,6 +154,18 @@ def _segmenter(model: str | None, split: Path | None, cases: "CaseSet") -> "tupl
 
     segmenters = HeldOutSegmenters(bundle, split_from_json(split.read_text("utf-8"), cases.cases))
     return segmenters.for_case, segmenters.held_out(cases)
+
+
+def _refuse_useless(manifest: "ModelManifest", wanted: "tuple[Role, ...]") -> None:
+    """Find out before the first case is read that the model cannot work with so little."""
+    from inference.errors import InferenceReason, UnsuitableInput  # noqa: PLC0415
+
+    given = {str(role) for role in wanted or manifest.channels}
+    lacking = sorted(set(manifest.needs) - given)
+    if lacking or not given & set(manifest.one_of):
+        needed = f"{', '.join(lacking)} too" if lacking else f"one of {', '.join(manifest.one_of)}"
+        sentence = f"--sequences: model {manifest.name} needs {needed}"
+        raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
 
 
 def _run(choose: "Chooser", cases: "CaseSet", wanted: "tuple[Role, ...]") -> "Evaluation":

@@ -1,5 +1,9 @@
 """Sequences and annotations that the makers of a set delivered on one grid: read, checked, and put together."""
 
+import gzip
+import math
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -26,17 +30,39 @@ SAME_PLACE_MM = 0.25
 """Grids of one case may differ by this much: a quaternion in single precision, as a NIfTI header has, is off by up to
 0.2 mm at the far corner of an oblique head."""
 
+_HEADER, _PART = 348, 2**22
+"""Bytes of a NIfTI-1 header (nifti1.h: dim at 40, bitpix at 72, vox_offset at 108), and of what is read at once."""
+
 _NOT_WHOLE = 1e-3
 """A label that is further from a whole number is an interpolated one."""
 
 
 def read_image(path: Path) -> sitk.Image:
-    """Read an image file in single precision; raises `UnreadableCase` where that fails."""
+    """Read an image file in single precision; raises `UnreadableCase` where that fails, or a part is missing."""
+    _check_whole(path)
     try:
         image: sitk.Image = sitk.ReadImage(str(path), sitk.sitkFloat32)
     except RuntimeError as error:
         raise unreadable(f"{path.name}: cannot be read; the file is damaged or no image") from error
     return image
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a NIfTI file that ends before its voxels do: ITK reads what is missing as zeros, without a word."""
+    header, size = b"", 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while part := file.read(_PART):
+                header, size = header or part[:_HEADER], size + len(part)
+    except (EOFError, OSError, zlib.error) as error:
+        raise unreadable(f"{path.name}: cannot be read; the file is cut off, damaged or no image") from error
+    order = next((mark for mark in "<>" if header[:4] == struct.pack(f"{mark}i", _HEADER)), "")
+    if not order or len(header) < _HEADER:
+        return  # no NIfTI-1 file: whatever it is, ITK judges it
+    rank, *lengths = struct.unpack_from(f"{order}8h", header, 40)
+    (bits,), (offset,) = struct.unpack_from(f"{order}h", header, 72), struct.unpack_from(f"{order}f", header, 108)
+    if 1 <= rank <= len(lengths) and size < offset + math.prod(lengths[:rank]) * bits / 8:
+        raise unreadable(f"{path.name}: the file is cut off; {size} bytes are fewer than its header promises")
 
 
 def volume_of(image: sitk.Image, name: str, frame_of_reference_uid: str) -> ImageVolume:

@@ -149,19 +149,21 @@ class _Judge:
 
     def mean(self, manifest: ModelManifest, answers: Sequence[HeldOutAnswer], region: Region) -> float:
         """Return the mean over the patients for whom experts drew the region."""
-        return float(np.mean([self.dice(manifest, one)[region] for one in answers if region in one.reference]))
+        return float(np.mean([self.dice(manifest, one, region) for one in answers if region in one.reference]))
 
-    def dice(self, manifest: ModelManifest, answer: HeldOutAnswer) -> dict[Region, float]:
-        """Return the Dice of every region that experts drew."""
-        minima = (manifest.minimum_share, manifest.minimum_lesion_ml)
-        inner = (manifest.minimum_core_ml, manifest.minimum_enhancing_ml)
-        key = (answer.case_id, answer.kind, _limits(manifest, answer.kind), minima, inner)
+    def dice(self, manifest: ModelManifest, answer: HeldOutAnswer, region: Region) -> float:
+        """Return the Dice of a region that experts drew."""
+        limits = _limits(manifest, answer.kind)
+        key: tuple[object, ...] = (answer.case_id, answer.kind, manifest.minimum_share, manifest.minimum_lesion_ml)
+        wanted: tuple[Region, ...] = (Region.WT,)  # nothing inside changes its outline
+        key += (limits[0],)
+        if region is not Region.WT:
+            wanted = tuple(answer.reference)
+            key += (*limits[1:], manifest.minimum_core_ml, manifest.minimum_enhancing_ml)
         if key not in self._known:
-            masks = _masks(manifest, answer)
-            self._known[key] = {
-                region: overlap(count(masks[region], drawn)).dice for region, drawn in answer.reference.items()
-            }
-        return self._known[key]
+            masks = _masks(manifest, answer, wanted)
+            self._known[key] = {known: overlap(count(masks[known], answer.reference[known])).dice for known in wanted}
+        return self._known[key][region]
 
 
 def _tuned(judge: _Judge, manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
@@ -202,10 +204,13 @@ def _limits(manifest: ModelManifest, kind: str) -> tuple[float, float, float]:
     return network.thresholds or manifest.thresholds
 
 
-def _masks(manifest: ModelManifest, answer: HeldOutAnswer) -> dict[Region, NDArray[np.bool_]]:
+def _masks(
+    manifest: ModelManifest, answer: HeldOutAnswer, wanted: Sequence[Region] = ()
+) -> dict[Region, NDArray[np.bool_]]:
     settings = replace(manifest, thresholds=_limits(manifest, answer.kind))
-    labels, _ = label_study(answer.probabilities, settings, answer.grid, None)
-    return {region: region_mask(labels, region) for region in answer.reference}
+    known = {region: values for region, values in answer.probabilities.items() if not wanted or region in wanted}
+    labels, _ = label_study(known, settings, answer.grid, None)
+    return {region: region_mask(labels, region) for region in known}
 
 
 def _cross_validated(
@@ -217,8 +222,8 @@ def _cross_validated(
         others = [answer for answer in answers if answer.fold != fold] or list(answers)
         chosen = _tuned(judge, manifest, others)
         for answer in (one for one in answers if one.fold == fold and one.kind == kind):
-            for region, dice in judge.dice(chosen, answer).items():
-                values.setdefault(f"{region} mean Dice", []).append(dice)
+            for region in answer.reference:
+                values.setdefault(f"{region} mean Dice", []).append(judge.dice(chosen, answer, region))
     return {name: round(float(np.mean(group)), 4) for name, group in values.items()}
 
 

@@ -158,6 +158,16 @@ def test_an_empty_or_damaged_sequence_is_refused(tmp_path: Path) -> None:
         open_brats(tmp_path).cases[0].read()
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii"])
+@pytest.mark.parametrize("what", ["t2", "seg"])
+def test_a_file_that_is_cut_off_is_refused_and_not_read_as_zeros(tmp_path: Path, suffix: str, what: str) -> None:
+    folder = write_brats(tmp_path, OLD, suffix=suffix)
+    path = folder / f"{OLD}_{what}{suffix}"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableCase, match=rf"_{what}\.nii.*: .*the file is cut off"):
+        open_brats(tmp_path).cases[0].read()
+
+
 def test_an_exported_set_says_which_regions_were_annotated(tmp_path: Path) -> None:
     write_brats(tmp_path, "GlioNode-0123456789ab-ba9876543210")
     manifest = {"cases": [{"case": "GlioNode-0123456789ab-ba9876543210", "annotated": ["WT"]}]}
