@@ -74,13 +74,14 @@ class Sampler:
     def _window(self, case: PreparedCase, rng: np.random.Generator) -> Window:
         if self._volumes:
             return volume_window(case, self._plan.crop)
-        view = VIEWS[rng.integers(self._plan.views)]
+        flat = case.spacing_mm is None  # of such a stack nobody knows how far apart its slices are
+        view = VIEWS[rng.integers(1 if flat else self._plan.views)]
         others = tuple(axis for axis in range(3) if axis != view.axes[0])
         tumour = np.flatnonzero(case.regions[0].any(axis=others))
         wanted = tumour.size and rng.random() < self._plan.tumour_share
         middle = int(rng.choice(tumour)) if wanted else int(rng.integers(case.images.shape[view.axes[0] + 1]))
         furthest = FURTHEST_NEIGHBOUR if case.spacing_mm is not None and case.spacing_mm[0] <= THIN_MM else 1
-        step = VIEW_STEP if self._plan.views > 1 else int(rng.integers(1, furthest + 1))
+        step = VIEW_STEP if self._plan.views > 1 and not flat else int(rng.integers(1, furthest + 1))
         return slice_window(case, middle, int(self._plan.network.get("context", 0)), self._plan.crop[1:], step, view)
 
 
