@@ -32,7 +32,7 @@ def write_detector(folder: Path, seen: tuple[str, str, str] = ("FLAIR", "T1CE", 
     Parameters
     ----------
     seen
-        The sequences on which WT, TC and ET are bright.
+        The sequences on which WT, TC and ET are bright; with a plus between them, on any of several.
     changes
         Other values of the manifest's fields, or of those of its one network.
 
@@ -79,7 +79,8 @@ def _weights(seen: tuple[str, str, str]) -> dict[str, Tensor]:
         for name, value in build_network("tumour-unet", NETWORK).state_dict().items()
     }
     for feature, channel in enumerate(seen):
-        weights["body.input_block.conv1.conv.weight"][feature, _CHANNELS.index(channel), 0, 1] = 1.0
+        for one in channel.split("+"):
+            weights["body.input_block.conv1.conv.weight"][feature, _CHANNELS.index(one), 0, 1] = 1.0
         weights["body.input_block.conv2.conv.weight"][feature, feature, 0, 1] = 1.0
     for feature in range(3):
         weights["body.upsamples.1.conv_block.conv1.conv.weight"][feature, 3 + feature, 1, 1] = 1.0

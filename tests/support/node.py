@@ -39,7 +39,7 @@ class Node:
             "GLIONODE_NODE_FOLDER": str(folder / "node"),
             "GLIONODE_ASSEMBLY_QUIET_PERIOD_S": "1",
             "GLIONODE_PROCESSING_DEVICE": "cpu",
-            "GLIONODE_PROCESSING_MODEL": str(write_detector(folder / "detector")),  # quick, and its answer is known
+            "GLIONODE_PROCESSING_MODEL": str(_model(folder / "detector")),  # quick, and its answer is known
             "GLIONODE_PROCESSING_THREADS": "1",  # threads that wait for each other are slow on a busy machine
         }
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")}
@@ -181,6 +181,11 @@ def running_node(
     finally:
         node.stop()
         node.database.engine.dispose()
+
+
+def _model(folder: Path) -> Path:
+    """Return a model that finds the small study's lesion by FLAIR or by T1 after contrast, whichever was recognised."""
+    return write_detector(folder, seen=("FLAIR+T1CE", "T1CE", "T1CE"))
 
 
 def _free_ports(count: int) -> list[int]:
