@@ -37,8 +37,8 @@ SHAPE = (155, 240, 240)
 BRAIN_MM = (140, 172, 140)
 """Slices, rows, columns of the ellipsoid that stands in for a brain: the mean of the BraTS training cases."""
 
-WINDOW, OVERLAP, BATCH = (160, 160), 0.25, 4
-"""Of the sliding window: the window the network was trained with and MONAI's usual overlap."""
+PLANE, BLOCK, OVERLAP, BATCH = (160, 160), (112, 128, 112), 0.25, 4
+"""Of the sliding window: the windows that networks were trained with and MONAI's usual overlap."""
 
 REPEATS = 3
 
@@ -191,8 +191,10 @@ def _brain_box() -> NDArray[np.float32]:
 
 @torch.inference_mode()
 def _slid(network: LoadedNetwork, channels: torch.Tensor) -> torch.Tensor:
-    """Return the mean answer along all axes, slices with their neighbours as channels of a two-dimensional window."""
+    """Return the answer in blocks; of networks for slices the mean along all axes, neighbours as channels."""
     context, module = network.manifest.context, network.module
+    if module.dimensions == 3:
+        return torch.as_tensor(sliding_window_inference(channels[None], BLOCK, 1, module, overlap=OVERLAP))
     offsets = torch.arange(-context, context + 1) * VIEW_STEP
     total = torch.zeros(3, *channels.shape[1:])
 
@@ -205,7 +207,7 @@ def _slid(network: LoadedNetwork, channels: torch.Tensor) -> torch.Tensor:
         stack = channels.permute(order)
         around = (torch.arange(stack.shape[1])[:, None] + offsets).clamp(0, stack.shape[1] - 1)
         slices = stack[:, around].transpose(0, 1).flatten(1, 2)
-        found = sliding_window_inference(slices, WINDOW, BATCH, window, overlap=OVERLAP)
+        found = sliding_window_inference(slices, PLANE, BATCH, window, overlap=OVERLAP)
         total += torch.as_tensor(found).cpu().transpose(0, 1).permute([order.index(axis) for axis in range(4)])
     return total / network.manifest.views
 
@@ -215,7 +217,7 @@ def _fold_norms(module: torch.nn.Module) -> None:
     for block in module.modules():
         for number in ("1", "2"):
             conv, norm = getattr(block, f"conv{number}", None), getattr(block, f"norm{number}", None)
-            if isinstance(norm, torch.nn.BatchNorm2d) and hasattr(conv, "conv"):
+            if isinstance(norm, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d) and hasattr(conv, "conv"):
                 conv.conv = fuse_conv_bn_eval(conv.conv, norm)
                 setattr(block, f"norm{number}", torch.nn.Identity())
 

@@ -14,6 +14,7 @@ from inference.bias_field import without_bias_field
 from inference.brain_region import BrainFound, find_brain, shows_a_head
 from inference.claimed_contrast import contrast_novelty
 from inference.errors import InferenceReason, UnsuitableInput
+from inference.image_noise import noise_novelty
 from inference.labelling import PREDICTED, label_study
 from inference.manifest import REGIONS
 from inference.model_bundle import ModelBundle
@@ -180,7 +181,7 @@ class Segmenter:
     def _novelty(
         self, aligned: AlignedVolumes, brain: BrainFound | None, present: tuple[str, ...], seen: _Input | None = None
     ) -> float | None:
-        """Return the larger of what the autoencoder and the sequences' contrasts say; None without an autoencoder.
+        """Return the largest of what autoencoder, contrasts and noise say; None without an autoencoder.
 
         Parameters
         ----------
@@ -193,7 +194,9 @@ class Segmenter:
             grid = working_grid(aligned.grid, OVERVIEW_MM, cubes=True)
             seen = _Input(grid=grid, channels=self._channels(aligned, grid, brain), brain_alone=True)
         found = novelty_of(self.model, seen.channels, seen.grid.spacing_mm, present)
-        return None if found is None else max(found, contrast_novelty(aligned.volumes))
+        if found is None:
+            return None
+        return max(found, contrast_novelty(aligned.volumes), noise_novelty(aligned.volumes))
 
     def _channel(
         self, aligned: AlignedVolumes, name: str, grid: Grid, shown: NDArray[np.bool_] | None

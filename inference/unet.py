@@ -14,6 +14,9 @@ SUPERVISED_LEVELS = 2
 
 FEWEST_LEVELS = 3
 
+_HEADS = "body.deep_supervision_heads."
+"""Of the levels that only training looks at."""
+
 
 class TumourUNet(nn.Module):
     """A U-Net (MONAI) over stacks of slices or whole volumes.
@@ -126,6 +129,14 @@ def _without_repeated(network: "TumourUNet", state: dict[str, Tensor], prefix: s
 
 
 def _with_repeated(network: "TumourUNet", state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Make a file's tensors fit, whichever of the two was built under deep supervision."""
+    if network.deep_supervision:
+        for name, tensor in network.state_dict().items():
+            if name.startswith(_HEADS):
+                state.setdefault(prefix + name, tensor)
+    else:
+        for name in [name for name in state if name.startswith(prefix + _HEADS)]:
+            del state[name]
     for name, first in network._repeated.items():  # noqa: SLF001
         if prefix + first in state:
             state.setdefault(prefix + name, state[prefix + first])

@@ -1,6 +1,7 @@
 """Random changes of intensity that make a small, clean training set look like what scanners send.
 
-Every function takes and returns normalised intensities of shape (channel, slice, row, column).
+Every function takes and returns normalised intensities of shape (channel, slice, row, column), on their own device. The
+few numbers that decide a change are drawn on the CPU, so that only noise depends on the device.
 """
 
 import torch
@@ -50,10 +51,10 @@ def _whole(low: int, high: int) -> int:
 def augment_intensity(images: Tensor) -> Tensor:
     """Change gain, gamma, bias field, sharpness and noise, each channel on its own, within the usual limits."""
     channels, slices, rows, columns = images.shape
-    gain = torch.empty(channels, 1, 1, 1).uniform_(*GAIN)
-    gamma = torch.empty(channels, 1, 1, 1).uniform_(*GAMMA)
+    gain = torch.empty(channels, 1, 1, 1).uniform_(*GAIN).to(images.device)
+    gamma = torch.empty(channels, 1, 1, 1).uniform_(*GAMMA).to(images.device)
     # A few slices share one field; in place from here on, since fresh memory of this size costs as much as the sums.
-    points = torch.randn(1, channels, 1 if slices < 8 else 4, 4, 4) * BIAS
+    points = (torch.randn(1, channels, 1 if slices < 8 else 4, 4, 4) * BIAS).to(images.device)
     depth = 1 if slices < 8 else slices
     bias = F.interpolate(points, size=(depth, rows, columns), mode="trilinear", align_corners=True)[0]
     result = images.clamp(min=0).pow_(gamma).mul_(bias.exp_().mul_(gain))
@@ -130,11 +131,16 @@ def add_remains(images: Tensor, present: Tensor) -> Tensor:
     for _ in range(_whole(1, REMAINS)):
         rim = F.max_pool3d(rim, 3, stride=1, padding=1)
     size = images.shape[1:]
-    patches = F.interpolate(torch.rand(1, 1, 8, 8, 8), size=rim.shape[2:], mode="trilinear") > _uniform(0.3, 0.7)
-    texture = F.interpolate(torch.rand(1, 1, 24, 24, 24), size=size, mode="trilinear")[0]
+    patches = F.interpolate(_drawn(images, 8), size=rim.shape[2:], mode="trilinear") > _uniform(0.3, 0.7)
+    texture = F.interpolate(_drawn(images, 24), size=size, mode="trilinear")[0]
     shown = F.interpolate(((rim > 0) & patches).float(), size=size, mode="nearest")[0]
-    brightness = torch.rand(len(images), 1, 1, 1) * 2.0 * present[:, None, None, None]
+    brightness = (torch.rand(len(images), 1, 1, 1) * 2.0 * present[:, None, None, None]).to(images.device)
     return torch.where(brain[0] > 0, images, shown * texture * brightness)
+
+
+def _drawn(images: Tensor, points: int) -> Tensor:
+    """Return uniform numbers on a coarse cube, shape (1, 1, points, points, points)."""
+    return torch.rand(1, 1, points, points, points).to(images.device)
 
 
 def _dilated(mask: Tensor, radius: int) -> Tensor:
@@ -163,4 +169,4 @@ def drop_sequences(
         keep = keep.clone()
         keep[3] = present[3]
         keep[1] = present[1] & ~present[3]
-    return images * keep[:, None, None, None], keep
+    return images * keep.to(images.device)[:, None, None, None], keep

@@ -19,7 +19,7 @@ from inference.training.denoising import DenoisingSampler, reconstruction_loss
 from inference.training.losses import supervised_loss
 from inference.training.plan import RECONSTRUCT, TrainingPlan
 from inference.training.processes import place
-from inference.training.sampling import Batches, Sample, Sampler
+from inference.training.sampling import Batches, MakesSamples, Sample, Sampler
 from inference.training.scoring import mean_dice
 from inference.unet import TumourUNet
 
@@ -140,6 +140,7 @@ class _Training:
         torch.manual_seed(plan.seed)
         if getattr(network, "dimensions", 0) == 2:  # the order that its convolutions work in: a tenth faster
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        torch.backends.cudnn.benchmark = True  # samples are all of one size
         self.network, self.plan, self.identity = network, plan, work.identity
         self.device = next(network.parameters()).device
         self.average, self.best = deepcopy(network).eval(), deepcopy(network).eval()
@@ -152,11 +153,10 @@ class _Training:
         wrapped = self.processes > 1
         self.module: nn.Module = DistributedDataParallel(network) if wrapped else network
         first = self.state.step * plan.accumulate * self.processes + self.rank
-        reconstructs = plan.task == RECONSTRUCT
-        sampler = DenoisingSampler(cases, plan) if reconstructs else Sampler(cases, plan)
-        self.loss = reconstruction_loss if reconstructs else supervised_loss
+        self.loss = reconstruction_loss if plan.task == RECONSTRUCT else supervised_loss
+        sampler, loaders = _sampler(cases, work, self.device)
         batches = Batches(sampler, plan.batch_size, first, self.processes)
-        self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=work.loaders))
+        self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=loaders))
 
     def run(self, validation: Sequence[PreparedCase], watch: Callable[[Progress], None]) -> Trained:
         plan, state = self.plan, self.state
@@ -248,3 +248,15 @@ class _Training:
         state = kept["state"]
         history = [Progress(**progress) for progress in state.pop("history")]
         self.state = _State(**state, history=history)
+
+
+def _sampler(cases: Sequence[PreparedCase], work: TrainingWork, device: torch.device) -> tuple[MakesSamples, int]:
+    """Return who makes the samples, and in how many processes besides this one.
+
+    On a GPU volumes are turned and changed where they are learned from, since sixteen cores cannot keep up with it.
+    """
+    if work.plan.task == RECONSTRUCT:
+        return DenoisingSampler(cases, work.plan), work.loaders
+    if device.type == "cuda" and work.plan.network["dimensions"] == 3:
+        return Sampler(cases, work.plan, device), 0
+    return Sampler(cases, work.plan), work.loaders

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import distributed
 
-__all__ = ["joined", "place"]
+__all__ = ["device_name", "joined", "place"]
 
 
 def place() -> tuple[int, int]:
@@ -40,3 +40,10 @@ def joined(device: str = "auto") -> Iterator[tuple[int, int]]:
         yield place()
     finally:
         distributed.destroy_process_group()
+
+
+def device_name(device: str) -> str:
+    """Return what a training runs on, in words."""
+    if not device.startswith("cuda"):
+        return f"CPU, threads: {torch.get_num_threads()}"
+    return str(torch.cuda.get_device_name(device))

@@ -22,7 +22,7 @@ from inference.training.loop import Progress, Trained, TrainingWork, train
 from inference.training.model_folder import write_autoencoder, write_model
 from inference.training.novelty_levels import held_out_novelty, novelty_scale
 from inference.training.plan import TrainingPlan
-from inference.training.processes import place
+from inference.training.processes import device_name, place
 from inference.training.scoring import case_dice
 from inference.training.starting import start_weights
 
@@ -172,6 +172,7 @@ def _facts(task: TrainingTask, learning: Sequence[PreparedCase], report: RunRepo
         "seed": task.plan.seed,
         "steps": report.steps,
         "hours": round(report.hours, 3),
+        "device": device_name(task.device),
         "held_out_mean_dice": {name: round(dice, 4) for name, dice in report.mean.items()},
         "held_out_dice": {
             name: {str(region): round(dice, 4) for region, dice in scores.items()}

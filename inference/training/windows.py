@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from inference.cases.prepared import PreparedCase
 from inference.forward import VIEW_AXES
+from inference.manifest import REGIONS
 
-__all__ = ["VIEWS", "View", "Window", "slice_window", "volume_window"]
+__all__ = ["VIEWS", "View", "Volume", "Window", "slice_window", "volume_window"]
 
 TURN_DEG = 35.0
 """In the axial plane; patients lie within 20°, and scanners' oblique stacks add to it."""
@@ -102,19 +103,39 @@ def slice_window(
     return Window(images=moved.reshape(channels, slices, *size), regions=(masks > 0.5).float()[:, None])
 
 
-def volume_window(case: PreparedCase, size: tuple[int, int, int]) -> Window:
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A case on the device that samples are made on.
+
+    Attributes
+    ----------
+    images
+        float32, shape (channel, slice, row, column).
+    count
+        How many of the nested regions hold a voxel, float32, shape (1, slice, row, column).
+    """
+
+    images: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, case: PreparedCase, device: torch.device) -> "Volume":
+        """Read a case."""
+        images, count = case.images.astype(np.float32), case.regions.sum(axis=0, dtype=np.float32)
+        return cls(torch.from_numpy(images).to(device), torch.from_numpy(count)[None].to(device))
+
+
+def volume_window(volume: Volume, size: tuple[int, int, int]) -> Window:
     """Return a volume turned about all axes, its middle anywhere in the case."""
-    shape = case.images.shape[1:]
-    theta = _space(size, (shape[0], shape[1], shape[2]))
+    shape = volume.images.shape[1:]
+    theta = _space(size, (shape[0], shape[1], shape[2])).to(volume.images.device)
     grid = F.affine_grid(theta[None], [1, 1, *size], align_corners=False)
     if _uniform(0, 1) < BENT_SHARE:
-        grid = grid + _bending(size)
-    images = torch.from_numpy(case.images.astype(np.float32))
-    # Nested regions as one count, so that one nearest look-up keeps them nested.
-    counted = torch.from_numpy(case.regions.sum(axis=0, dtype=np.float32))[None]
-    moved = F.grid_sample(images[None], grid, mode="bilinear", align_corners=False)[0]
-    count = F.grid_sample(counted[None], grid, mode="nearest", align_corners=False)[0, 0]
-    regions = torch.stack([count > level + 0.5 for level in range(len(case.regions))])
+        grid = grid + _bending(size, volume.images.device)
+    moved = F.grid_sample(volume.images[None], grid, mode="bilinear", align_corners=False)[0]
+    # One nearest look-up of the count keeps nested regions nested.
+    count = F.grid_sample(volume.count[None], grid, mode="nearest", align_corners=False)[0, 0]
+    regions = torch.stack([count > level + 0.5 for level in range(len(REGIONS))])
     return Window(images=moved, regions=regions.float())
 
 
@@ -155,9 +176,9 @@ def _space(size: tuple[int, int, int], shape: tuple[int, int, int]) -> Tensor:
     return torch.tensor(np.column_stack([turn * window[None, :] / whole[:, None], shift]), dtype=torch.float32)
 
 
-def _bending(size: tuple[int, ...]) -> Tensor:
+def _bending(size: tuple[int, ...], device: torch.device | None = None) -> Tensor:
     """Return smooth displacements, shape (1, *size, axes), in normalised coordinates."""
     axes = len(size)
-    coarse = torch.randn(1, axes, *[BEND_POINTS] * axes) * BEND
+    coarse = (torch.randn(1, axes, *[BEND_POINTS] * axes) * BEND).to(device)
     mode = "bicubic" if axes == 2 else "trilinear"
     return F.interpolate(coarse, size=size, mode=mode, align_corners=True).movedim(1, -1)

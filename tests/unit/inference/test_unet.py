@@ -48,6 +48,18 @@ def test_deep_supervision_answers_with_levels_while_training_only() -> None:
     assert network.eval()(images).shape == (2, 3, 1, 32, 32)
 
 
+def test_weights_go_from_deep_supervision_to_a_network_without_it_and_back() -> None:
+    settings = {"dimensions": 2, "context": 1, "fold": 2, "filters": [4, 6, 8, 8]}
+    images = torch.rand(2, 4, 3, 32, 32)
+    trained = TumourUNet(**settings, deep_supervision=True).eval()
+    plain = TumourUNet(**settings).eval()
+    plain.load_state_dict(trained.state_dict())
+    assert torch.equal(plain(images), trained(images))
+    started = TumourUNet(**settings, deep_supervision=True).eval()
+    started.load_state_dict(plain.state_dict())
+    assert torch.equal(started(images), trained(images))
+
+
 @pytest.mark.parametrize(("dimensions", "context", "fold"), [(2, 0, 1), (2, 1, 2), (3, 0, 2)])
 def test_any_size_is_answered_voxel_for_voxel(dimensions: int, context: int, fold: int) -> None:
     found = forward_probabilities(_network(dimensions, context, fold), torch.rand(4, 11, 21, 19).numpy())

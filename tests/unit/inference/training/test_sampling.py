@@ -1,9 +1,11 @@
 """Samples: by seed and number alone, in the shares that are wanted, and of the form that the network expects."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -92,3 +94,26 @@ def test_volumes_are_shown_along_all_three_axes_where_the_plan_says_so() -> None
         heights.append(int(rows.max() - rows.min()) / int(columns.max() - columns.min()))
     assert min(heights) < 0.6
     assert max(heights) > 0.75
+
+
+def test_neighbours_of_a_stack_of_unknown_spacing_are_slices_as_they_were_acquired(cases: list[PreparedCase]) -> None:
+    """Seen from the side, such a stack has no shape that anybody knows, so networks for volumes see it from above."""
+    flat = replace(cases[0], images=np.zeros_like(cases[0].images), spacing_mm=None)
+    flat.images[:] = np.arange(flat.images.shape[1], dtype=np.float16)[:, None, None] / 8 + 0.5
+    flat = replace(flat, regions=np.ones_like(flat.regions), present=(True, True, True, True))
+    plan = _plan("2.5D", views=3, drop=(0, 0, 0, 0))
+    for images, _, _ in _samples([flat], plan, 20):
+        middle = images[:, 1, 8:16, 8:16]
+        assert float((middle.std(dim=(1, 2)) / middle.mean(dim=(1, 2))).max()) < 0.2, "one slice has one brightness"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_makes_the_same_volumes_but_for_noise(cases: list[PreparedCase]) -> None:
+    plan, gpu = _plan("3D"), torch.device("cuda")
+    there = Sampler(cases, plan, gpu)
+    for number, (images, regions, annotated) in enumerate(_samples(cases, plan, 8)):
+        others = there.sample(number)
+        assert others[0].device.type == "cuda"
+        assert float((others[0].cpu() - images).abs().mean()) < 0.15
+        assert float((others[1].cpu() != regions).float().mean()) < 0.01
+        assert torch.equal(others[2].cpu(), annotated)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from inference.cases.prepared import PreparedCase
-from inference.training.windows import VIEWS, View, Window, slice_window, volume_window
+from inference.training.windows import VIEWS, View, Volume, Window, slice_window, volume_window
 from tests.support.training_cases import training_case
 
 SEEDS = range(10)
+CPU = torch.device("cpu")
 
 
 def _marked() -> PreparedCase:
@@ -28,7 +29,7 @@ def _agreement(bright: Tensor, region: Tensor) -> float:
 
 
 def _windows(case: PreparedCase) -> list[Window]:
-    return [slice_window(case, 12, 1, (64, 64), 1), volume_window(case, (24, 64, 64))]
+    return [slice_window(case, 12, 1, (64, 64), 1), volume_window(Volume.of(case, CPU), (24, 64, 64))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -107,7 +108,7 @@ def test_sizes_and_sides_change_within_their_limits() -> None:
     areas, volumes, left = [], [], 0
     for _ in range(40):
         flat = slice_window(case, 14, 0, (96, 96), 1).regions[0, 0]
-        space = volume_window(case, (32, 96, 96)).regions[0]
+        space = volume_window(Volume.of(case, CPU), (32, 96, 96)).regions[0]
         rows, columns = torch.nonzero(flat, as_tuple=True)
         areas.append(float(flat.sum()) / 144)
         volumes.append(float(space.sum()) / 1728)
@@ -133,6 +134,6 @@ def test_neighbours_stay_within_the_stack(middle: int, step: int) -> None:
 def test_nested_regions_stay_nested() -> None:
     torch.manual_seed(4)
     for _ in range(6):
-        wt, tc, et = volume_window(training_case("brats", 2), (12, 32, 32)).regions
+        wt, tc, et = volume_window(Volume.of(training_case("brats", 2), CPU), (12, 32, 32)).regions
         assert bool((wt >= tc).all())
         assert bool((tc >= et).all())
