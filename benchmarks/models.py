@@ -23,6 +23,9 @@ from inference.cases.splits import make_split, split_to_json
 from inference.manifest import ModelManifest, read_manifest
 
 REPORT = Path(__file__).with_suffix(".md")
+WRITTEN = "## What was tried"
+"""Heading of the part of the report that no program makes, and that a new run keeps."""
+
 ET_ALLOWANCE = 0.03
 """What two sequences may cost against four."""
 
@@ -94,9 +97,15 @@ def main() -> None:
         for name, (layout, data, sequences) in runs.items():
             split = None if chosen.plain else _split(layout, data, manifest, Path(kept))
             found[name] = _evaluated(chosen.model, (layout, data, sequences), split, Path(kept) / f"{name}.json")
-    text = _report(manifest, found, plain=chosen.plain)
+    text = _report(manifest, found, plain=chosen.plain) + _kept(chosen.out)
     print(text)
     chosen.out.write_text(text, encoding="utf-8")
+
+
+def _kept(report: Path) -> str:
+    """Return what people wrote at the end of an earlier report, from its heading on."""
+    text = report.read_text(encoding="utf-8") if report.exists() else ""
+    return f"\n{WRITTEN}{text.partition(WRITTEN)[2]}" if WRITTEN in text else ""
 
 
 def _split(layout: str, data: Path, manifest: ModelManifest, folder: Path) -> Path:
@@ -147,13 +156,14 @@ def _report(manifest: ModelManifest, found: Found, *, plain: bool) -> str:
         "",
         f"Volume intervals (90 %) that held the experts' volume: {intervals}.",
         "",
-        "| network | trained on | steps | hours of one core | held-out mean Dice, one look, threshold 0.5 |",
-        "|---|---|---|---|---|",
+        "| network | trained on | steps | hours | of | held-out mean Dice, one look, threshold 0.5 |",
+        "|---|---|---|---|---|---|",
     ]
     for name, told in manifest.metrics.get("trainings", {}).items():
         cases = ", ".join(f"{count} {source}" for source, count in told["cases"].items())
         dice = ", ".join(f"{key} {value:.3f}" for key, value in told["held_out_mean_dice"].items())
-        lines.append(f"| {name} | {cases} | {told['steps']} | {told['hours']:.2f} | {dice} |")
+        device = told.get("device", "one CPU core")
+        lines.append(f"| {name} | {cases} | {told['steps']} | {told['hours']:.2f} | {device} | {dice} |")
     return "\n".join(lines) + "\n"
 
 

@@ -18,8 +18,8 @@ users are responsible for the source terms; retrain with `glionode train` for ot
 
 ## Networks
 
-| network | input | regions | fold held out | trained on | steps | hours |
-|---|---|---|---|---|---|---|
+| network | input | regions | fold held out | trained on | steps | hours | of |
+|---|---|---|---|---|---|---|---|
 {networks}
 
 Networks of equal input are averaged; the looks along three axes count as answers of their own.
@@ -62,7 +62,7 @@ def _network_rows(manifest: ModelManifest) -> list[str]:
         looks = "volume, three axes" if one.views > 1 else one.input
         rows.append(
             f"| {one.name} | {looks} | {', '.join(one.regions)} | {'-' if one.fold is None else one.fold} | {cases} | "
-            f"{facts.get('steps', '-')} | {facts.get('hours', '-')} |"
+            f"{facts.get('steps', '-')} | {facts.get('hours', '-')} | {facts.get('device', 'one CPU core')} |"
         )
     return rows
 

@@ -133,7 +133,7 @@ def test_promotion_and_rollback_keep_a_history(detector: Path) -> None:
     assert (back["production"], back["setting"]) == (None, SHIPPED)
     assert [(one["action"], one["who"]) for one in back["history"]] == [("promote", "Ada"), ("rollback", "Grace")]
     assert "no model was promoted" in _failure("rollback")
-    assert _run("promote", SHIPPED).stdout.startswith(f"production: {SHIPPED} 1.0.0, from the next study on")
+    assert _run("promote", SHIPPED).stdout.startswith(f"production: {SHIPPED} 1.1.0, from the next study on")
 
 
 def test_a_rollback_to_a_model_that_has_changed_is_refused(tmp_path: Path, detector: Path) -> None:
