@@ -98,7 +98,7 @@ def _networks(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the networks alone, as the step runs them."""
     from inference.prediction import predict  # noqa: PLC0415 - measured on its own
 
-    bundle = _volume_networks(load_model(model, device, threads))
+    bundle = load_model(model, device, threads).for_input("volume")
     channels = _brain_box()
     told = _timed(lambda: predict(bundle, channels, VIEW_STEP))
     return told | {"flops": _flops(bundle, channels), "peak": _peak_flops(device)}
@@ -108,13 +108,13 @@ def _everywhere(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the networks when each looks at the whole brain, not the first alone."""
     from inference.prediction import predict  # noqa: PLC0415
 
-    bundle, channels = _volume_networks(load_model(model, device, threads)), _brain_box()
+    bundle, channels = load_model(model, device, threads).for_input("volume"), _brain_box()
     return _timed(lambda: predict(bundle, channels, VIEW_STEP, staged=False))
 
 
 def _plain(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the same weights in float32 by MONAI's sliding window over whole planes."""
-    bundle = _volume_networks(load_model(model, device, threads))
+    bundle = load_model(model, device, threads).for_input("volume")
     channels = torch.from_numpy(_channels()).to(device)
     return _timed(lambda: [_slid(network, channels) for network in bundle.networks], repeats=1)
 
@@ -123,7 +123,7 @@ def _fused(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the networks with their norms folded into the convolutions."""
     from inference.prediction import predict  # noqa: PLC0415
 
-    bundle = _volume_networks(load_model(model, device, threads))
+    bundle = load_model(model, device, threads).for_input("volume")
     for network in bundle.networks:
         _fold_norms(network.module)
     channels = _brain_box()
@@ -134,7 +134,7 @@ def _compiled(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the networks compiled by torch, and how long that takes first."""
     from inference.prediction import predict  # noqa: PLC0415
 
-    bundle = _volume_networks(load_model(model, device, threads))
+    bundle = load_model(model, device, threads).for_input("volume")
     for network in bundle.networks:
         network.module.body = torch.compile(network.module.body, dynamic=False)
     channels = _brain_box()
@@ -170,12 +170,6 @@ def _timed(work: Callable[[], object], repeats: int = REPEATS) -> dict[str, Any]
 def _synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _volume_networks(bundle: ModelBundle) -> ModelBundle:
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(bundle, networks=tuple(one for one in bundle.networks if one.manifest.input == "volume"))
 
 
 def _channels() -> NDArray[np.float32]:

@@ -27,6 +27,13 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--model-version", "version", default="1", show_default=True, help="Of the model.")
 @click.option("--trained-on", default="", metavar="TEXT", help="The cases and their sources, for the card.")
 @click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Terms of the weights.")
+@click.option(
+    "--slices-on-volumes",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of networks for slices in what is said of volumes.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model folder; must not exist yet.")
 @json_option
 @one_line_errors

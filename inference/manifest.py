@@ -72,6 +72,11 @@ class NetworkManifest:
         those over volumes.
     n4
         Whether the bias field is taken out of what it is shown, as it was in training.
+    blind_to
+        Sequences that no case of its training had; they are emptied before it looks.
+    share_on_volumes
+        Of a network for slices: how much of the answer over volumes is its ensemble's, in the regions that it has
+        learned, beside networks over volumes; 0 for none. It learned from other patients, so it errs elsewhere.
     """
 
     name: str
@@ -91,6 +96,8 @@ class NetworkManifest:
     agreement_gate: float = 0.0
     brain_alone: bool | None = None
     n4: bool = False
+    blind_to: tuple[str, ...] = ()
+    share_on_volumes: float = 0.0
 
     @property
     def sees_brain_alone(self) -> bool:
@@ -104,6 +111,8 @@ class NetworkManifest:
             refuse("context", self.context, "0 for a network that sees volumes as such")
         if self.input == "slices" and self.views == 3:
             refuse("views", self.views, "1 for a network that sees slices")
+        if self.input == "volume" and self.share_on_volumes:
+            refuse("share_on_volumes", self.share_on_volumes, "0 for a network that sees volumes")
 
 
 @dataclass(frozen=True, kw_only=True)

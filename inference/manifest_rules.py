@@ -100,6 +100,8 @@ NETWORK_RULES: Rules = {
     "agreement_flag": (_is_share, "a number from 0 to 1"),
     "agreement_gate": (_is_share, "a number from 0 to 1"),
     "n4": (lambda value: isinstance(value, bool), "true or false"),
+    "blind_to": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
+    "share_on_volumes": (lambda value: _is_share(value) and value < 1, "a number from 0 to below 1"),
     "brain_alone": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
     "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "all of WT, TC, ET, or WT alone,"),
 }

@@ -1,6 +1,6 @@
 """A model as a folder: manifest, weights, card and licence, verified before use and loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -41,6 +41,18 @@ class ModelBundle:
     device: torch.device
     atlas: BrainAtlas
     autoencoder: HeadAutoencoder | None = None
+
+    def for_input(self, kind: str) -> "ModelBundle":
+        """Return the model with the networks, and their thresholds, for slices or for volumes.
+
+        Over volumes, networks for slices that have a share in the answer come second: they look at everything, and what
+        they suspect is looked at by the rest of the ensemble too.
+        """
+        networks = [one for one in self.networks if one.manifest.input == kind]
+        limits = networks[0].manifest.thresholds or self.manifest.thresholds
+        if kind == "volume":
+            networks[1:1] = [one for one in self.networks if one.manifest.share_on_volumes > 0]
+        return replace(self, networks=tuple(networks), manifest=replace(self.manifest, thresholds=limits))
 
 
 def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> ModelBundle:

@@ -1,6 +1,6 @@
 """Runs a model's networks over a stack of axial slices or a volume, and brings together what they say at each look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,14 +66,62 @@ def predict(
     if not model.networks:
         raise ValueError("a model without networks predicts nothing")
     limits = np.array(model.manifest.thresholds, np.float32)[:, None, None, None]
+    weights = _weights(model.networks)
     looks_so_far = _Looks(limits, channels.shape[1:])
     for place, network in enumerate(model.networks):
         box = _WHOLE
         if staged and place and network.manifest.views > 1:
             box = box_around(looks_so_far.mean[0] > MAYBE_TUMOUR, MARGIN_MM) or _WHOLE
-        for look in _looks(network, channels[:, *box], slice_step):
-            looks_so_far.add(look, box)
+        seen = _shown(channels[:, *box], [model.manifest.channels.index(name) for name in network.manifest.blind_to])
+        for look in _looks(network, seen, slice_step, second=place in weights.second):
+            looks_so_far.add(look, box, weights.of(place, network))
     return looks_so_far.prediction()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Weights:
+    """What a look counts: 1, or so much that networks for slices together have their share in an answer over a volume.
+
+    Attributes
+    ----------
+    second
+        Places of those networks.
+    """
+
+    second: frozenset[int]
+    share: float
+    first_looks: int
+
+    def of(self, place: int, network: LoadedNetwork) -> NDArray[np.float32]:
+        """Return the weight of one look by region, 0 where the network learned none."""
+        weight = self.share / (1 - self.share) * self.first_looks / len(self.second) if place in self.second else 1.0
+        return np.array([weight if region in network.manifest.regions else 0.0 for region in REGIONS], np.float32)
+
+
+def _weights(networks: Sequence[LoadedNetwork]) -> _Weights:
+    main = networks[0].manifest.input
+    second = frozenset(place for place, one in enumerate(networks) if one.manifest.input != main)
+    looks_of_main = sum(_count(one) for place, one in enumerate(networks) if place not in second)
+    share = max((networks[place].manifest.share_on_volumes for place in second), default=0.0)
+    return _Weights(second=second, share=share, first_looks=looks_of_main)
+
+
+def _count(network: LoadedNetwork) -> int:
+    """Return how many times a network looks."""
+    return network.manifest.views if network.manifest.views > 1 else 1 + _looks_twice(network)
+
+
+def _looks_twice(network: LoadedNetwork) -> bool:
+    return isinstance(network.module, TumourUNet) and network.manifest.views == 1
+
+
+def _shown(channels: NDArray[np.float32], hidden: Sequence[int]) -> NDArray[np.float32]:
+    """Return the channels without those that a network never saw in training."""
+    if not hidden or not channels[hidden].any():
+        return channels
+    shown = channels.copy()
+    shown[hidden] = 0
+    return shown
 
 
 _WHOLE = (slice(None), slice(None), slice(None))
@@ -85,39 +133,43 @@ class _Looks:
     def __init__(self, limits: NDArray[np.float32], shape: tuple[int, ...]) -> None:
         self._limits = limits
         self._total, self._squares = (np.zeros((len(limits), *shape), np.float32) for _ in range(2))
-        self._counts = np.zeros(shape, np.float32)
-        self._masks: list[NDArray[np.bool_]] = []
+        self._weights = np.zeros_like(self._total)
+        self._masks: list[list[NDArray[np.bool_] | None]] = []
 
-    def add(self, look: NDArray[np.float32], box: tuple[slice, slice, slice]) -> None:
+    def add(self, look: NDArray[np.float32], box: tuple[slice, slice, slice], weights: NDArray[np.float32]) -> None:
         mask = self.mean >= self._limits if box is not _WHOLE else np.zeros_like(self._total, bool)
         mask[:, *box] = look >= self._limits
-        self._masks.append(mask)
-        self._total[:, *box] += look
-        self._squares[:, *box] += look * look
-        self._counts[box] += 1
+        self._masks.append([mask[region] if weight else None for region, weight in enumerate(weights)])
+        counts = weights[:, None, None, None]
+        self._total[:, *box] += counts * look
+        self._squares[:, *box] += counts * look * look
+        self._weights[:, *box] += counts
 
     @property
     def mean(self) -> NDArray[np.float32]:
-        return np.asarray(self._total / np.maximum(self._counts, 1), np.float32)
+        return np.asarray(self._total / np.where(self._weights > 0, self._weights, 1), np.float32)
 
     def prediction(self) -> Prediction:
         mean = self.mean
         if not np.isfinite(mean).all():
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, "the model's networks answered what is not a number")
-        spread = np.sqrt(np.maximum(self._squares / np.maximum(self._counts, 1) - mean * mean, 0))
+        weights = np.where(self._weights > 0, self._weights, 1)
+        spread = np.sqrt(np.maximum(self._squares / weights - mean * mean, 0))
         answer = mean >= self._limits
-        agreement = [
-            float(np.mean([overlap(count(mask[region], answer[region])).dice for mask in self._masks]))
-            for region in range(len(answer))
-        ]
+        agreement = [self._agreement(region, answer[region]) for region in range(len(answer))]
         return Prediction(probabilities=mean, spread=spread, agreement=tuple(agreement), looks=len(self._masks))
 
+    def _agreement(self, region: int, answer: NDArray[np.bool_]) -> float:
+        """Return the mean Dice with the looks that know the region; 1 where there is none."""
+        masks = [known for mask in self._masks if (known := mask[region]) is not None]
+        return float(np.mean([overlap(count(mask, answer)).dice for mask in masks])) if masks else 1.0
 
-def _looks(network: LoadedNetwork, channels: NDArray[np.float32], slice_step: int) -> Iterator[NDArray[np.float32]]:
+
+def _looks(
+    network: LoadedNetwork, channels: NDArray[np.float32], slice_step: int, *, second: bool
+) -> Iterator[NDArray[np.float32]]:
+    """Yield a network's looks; a second ensemble looks at everything, so it does so once."""
     views = network.manifest.views
-    mirrored = isinstance(network.module, TumourUNet) and views == 1
     step = VIEW_STEP if views > 1 else slice_step
-    unknown = [place for place, region in enumerate(REGIONS) if region not in network.manifest.regions]
-    for answer in looks(network.module, channels, mirrored=mirrored, slice_step=step, views=views):
-        answer[unknown] = 0
-        yield answer
+    mirrored = _looks_twice(network) and not second
+    yield from looks(network.module, channels, mirrored=mirrored, slice_step=step, views=views)

@@ -84,13 +84,13 @@ class Segmenter:
         shown = _without_bias_fields(aligned) if model.networks[0].manifest.n4 else aligned
         seen = self._input(model, shown, brain, spacing_known=spacing_known)
         prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
-        learned = all(set(REGIONS) <= set(network.manifest.regions) for network in model.networks)
+        network = model.networks[0].manifest
+        learned = all(set(REGIONS) <= set(one.regions) for one in model.manifest.networks if one.input == network.input)
         core_known = learned and set(manifest.core_needs) <= set(present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
         possible = None if brain is None else brain.possible
         labels, decisions = label_study(native, model.manifest, aligned.grid, possible)
-        network = model.networks[0].manifest
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
@@ -151,9 +151,7 @@ class Segmenter:
         stack = spacing_known and min(head.grid.shape) >= FEWEST_SLICES
         alone = brain is not None or not shows_a_head(head)
         wanted = "volume" if "volume" in kinds and ((stack and alone) or "slices" not in kinds) else "slices"
-        networks = tuple(network for network in self.model.networks if network.manifest.input == wanted)
-        limits = networks[0].manifest.thresholds or self.model.manifest.thresholds
-        return replace(self.model, networks=networks, manifest=replace(self.model.manifest, thresholds=limits))
+        return self.model.for_input(wanted)
 
     def _input(
         self, model: ModelBundle, aligned: AlignedVolumes, brain: BrainFound | None, *, spacing_known: bool

@@ -6,7 +6,7 @@ from inference.cases.case import CaseReference, CaseSet, SkippedCase
 from inference.cases.splits import Split
 from inference.errors import InferenceReason, UnreadableCase, UnusableModel
 from inference.manifest import ModelManifest, NetworkManifest
-from inference.model_bundle import ModelBundle
+from inference.model_bundle import LoadedNetwork, ModelBundle
 from inference.segmenter import Segmenter
 
 __all__ = ["HeldOutSegmenters"]
@@ -41,8 +41,9 @@ class HeldOutSegmenters:
                 "who is held out by this one; give the split.json of their trainings"
             )
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
+        others = [one for one in trained if one not in fitting and _strangers(model, one, split)]
         self._by_fold = {
-            fold: Segmenter(replace(model, networks=tuple(one for one in fitting if one.manifest.fold == fold)))
+            fold: Segmenter(replace(model, networks=(*(one for one in fitting if one.manifest.fold == fold), *others)))
             for fold in sorted({one.manifest.fold for one in fitting if one.manifest.fold is not None})
         }
 
@@ -72,6 +73,19 @@ class HeldOutSegmenters:
         if fold is None:
             raise UnreadableCase(InferenceReason.NO_CASES, f"{case.case_id} is held out from no network")
         return self._by_fold[fold]
+
+
+def _strangers(model: ModelBundle, network: LoadedNetwork, split: Split) -> bool:
+    """Tell whether a network has a share in answers over volumes and none of the split's patients in its own training.
+
+    What its training and its sisters' held out is all that their split knew.
+    """
+    trainings = model.manifest.metrics.get("trainings", {})
+    own = _split_of(model.manifest, network.manifest)
+    known = {case for told in trainings.values() if told.get("split_sha256") == own for case in told["held_out_dice"]}
+    patients = (*split.always_training, *(patient for fold in split.folds for patient in fold))
+    seen = any(case.startswith(patient) for case in known for patient in patients)
+    return network.manifest.share_on_volumes > 0 and bool(known) and not seen
 
 
 def _split_of(manifest: ModelManifest, network: NetworkManifest) -> object:

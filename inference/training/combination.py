@@ -29,12 +29,15 @@ class Imprint:
         The cases with their sources, for the card; the sets' names and counts when empty.
     licence
         File with the terms of the weights, copied beside them.
+    slices_on_volumes
+        Share of networks for slices in the answer over volumes, in the regions they learned.
     """
 
     name: str
     version: str
     trained_on: str = ""
     licence: Path | None = None
+    slices_on_volumes: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,9 @@ def combine(runs: Sequence[Path], out: Path, imprint: Imprint, autoencoder: Path
         weights = f"{_name(run)}.safetensors"
         read_weights(run.folder / "model", run.manifest.name, run.network)
         shutil.copyfile(run.folder / "model" / run.network.weights, out / weights)
-        networks.append(replace(run.network, name=_name(run), weights=weights, fold=int(run.facts["fold"])))
+        share = imprint.slices_on_volumes if run.network.input == "slices" else 0.0
+        fold = int(run.facts["fold"])
+        networks.append(replace(run.network, name=_name(run), weights=weights, fold=fold, share_on_volumes=share))
     manifest = replace(
         found[0].manifest,
         name=imprint.name,

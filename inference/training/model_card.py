@@ -60,6 +60,8 @@ def _network_rows(manifest: ModelManifest) -> list[str]:
         facts = trainings.get(one.name, {})
         cases = ", ".join(f"{count} {source}" for source, count in facts.get("cases", {}).items())
         looks = "volume, three axes" if one.views > 1 else one.input
+        if one.share_on_volumes:
+            looks += f"; {one.share_on_volumes:.0%} of what is said of volumes"
         rows.append(
             f"| {one.name} | {looks} | {', '.join(one.regions)} | {'-' if one.fold is None else one.fold} | {cases} | "
             f"{facts.get('steps', '-')} | {facts.get('hours', '-')} | {facts.get('device', 'one CPU core')} |"

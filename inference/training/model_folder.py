@@ -111,6 +111,7 @@ def write_model(
                 views=plan.views,
                 fold=facts["fold"],
                 n4=facts["n4"],
+                blind_to=tuple(facts.get("not_seen", ())),
             ),
         ),
         thresholds=THRESHOLDS,

@@ -17,6 +17,7 @@ from inference.cases.prepared import PreparedCase, PreparedSet
 from inference.cases.splits import Split, split_to_json
 from inference.errors import InferenceReason, UnreadableCase
 from inference.manifest import REGIONS
+from inference.preprocessing import CHANNELS
 from inference.regions import Region
 from inference.training.loop import Progress, Trained, TrainingWork, train
 from inference.training.model_folder import write_autoencoder, write_model
@@ -158,6 +159,11 @@ def _means(cases: Sequence[PreparedCase], scores: dict[str, dict[Region, float]]
     return {name: float(np.mean(group)) for name, group in sorted(values.items())}
 
 
+def _shown(cases: Sequence[PreparedCase]) -> list[bool]:
+    """Return which channels any case holds."""
+    return [any(present) for present in zip(*(case.present for case in cases), strict=True)]
+
+
 def _facts(task: TrainingTask, learning: Sequence[PreparedCase], report: RunReport) -> dict[str, Any]:
     sources = sorted({case.source for case in learning})
     return {
@@ -168,6 +174,7 @@ def _facts(task: TrainingTask, learning: Sequence[PreparedCase], report: RunRepo
         "cases": {source: sum(case.source == source for case in learning) for source in sources},
         "cases_sha256": hashlib.sha256("\n".join(sorted(case.case_id for case in learning)).encode()).hexdigest(),
         "n4": task.n4,
+        "not_seen": [name for name, shown in zip(CHANNELS, _shown(learning), strict=True) if not shown],
         "fold_also_chose": "the weights, by validation" if task.plan.validate_every else "",
         "seed": task.plan.seed,
         "steps": report.steps,

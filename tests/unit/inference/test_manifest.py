@@ -123,6 +123,11 @@ WRONG_NETWORK: list[tuple[str, Any]] = [
     ("weights_sha256", "0" * 63),
     ("weights_sha256", "G" * 64),
     ("weights_sha256", 0),
+    ("blind_to", ["DWI"]),
+    ("blind_to", "T2"),
+    ("share_on_volumes", 1),
+    ("share_on_volumes", -0.1),
+    ("share_on_volumes", True),
 ]
 
 

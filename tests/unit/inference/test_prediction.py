@@ -1,6 +1,8 @@
 """The slice network over a stack: every slice on its own, any size, the same for a mirrored head."""
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,3 +158,68 @@ def test_where_the_first_finds_nothing_the_others_look_everywhere(detector: Mode
     found = predict(model, np.minimum(_lesion(), 1.0))
     assert found.probabilities[0].min() == pytest.approx(0.5)
     assert found.agreement[0] < 1.0
+
+
+class _Even(nn.Module):
+    """Says the same everywhere, as logits of WT, TC, ET; 0 where it is shown no T2 at all."""
+
+    def __init__(self, *logits: float, needs_t2: bool = False) -> None:
+        super().__init__()
+        self.logits, self.needs_t2 = logits, needs_t2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits of three regions."""
+        said = torch.tensor(self.logits)[None, :, None, None].expand(len(images), 3, *images.shape[2:])
+        return said if not self.needs_t2 or bool(images[:, 2].any()) else said * 0
+
+
+def _with_second(detector: ModelBundle, main: list[nn.Module], second: list[nn.Module], **manifest: Any) -> ModelBundle:  # noqa: ANN401
+    model = _three_axes(detector, [*main, *second])
+    slices: dict[str, Any] = {"input": "slices", "views": 1, "regions": ("WT",), "share_on_volumes": 0.5} | manifest
+    networks = [
+        one if place < len(main) else replace(one, manifest=replace(one.manifest, **slices))
+        for place, one in enumerate(model.networks)
+    ]
+    return replace(model, networks=tuple(networks)).for_input("volume")
+
+
+def _chance(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
+
+
+@pytest.mark.parametrize(("mains", "seconds"), [(1, 1), (1, 3), (3, 1), (2, 3)])
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_networks_for_slices_have_their_share_whatever_their_number(
+    detector: ModelBundle, mains: int, seconds: int, share: float
+) -> None:
+    model = _with_second(detector, [_Even(1, 2, 1)] * mains, [_Even(-1, -2, -1)] * seconds, share_on_volumes=share)
+    found = predict(model, _lesion())
+    assert [one.manifest.input for one in model.networks[: seconds + 1]] == ["volume", *["slices"] * seconds]
+    assert found.looks == 3 * mains + seconds
+    assert found.probabilities[0] == pytest.approx((1 - share) * _chance(1) + share * _chance(-1), abs=2e-3)
+    assert found.probabilities[1] == pytest.approx(_chance(2), abs=2e-3), "of the core they say nothing"
+    assert found.spread[1].max() == pytest.approx(0, abs=1e-3)
+    assert found.spread[0].max() > 0.15
+    assert found.agreement[1] == 1.0
+
+
+def test_what_they_alone_suspect_is_looked_at_by_the_rest_of_the_ensemble(detector: ModelBundle) -> None:
+    """The first sees nothing; of the second ensemble's finding the third network sees the surroundings."""
+    model = _with_second(detector, [_Even(-100, -100, -100), _Says(wild=True)], [_Says()])
+    found, lesion = predict(model, _lesion()), _lesion()[3] > 2
+    assert found.probabilities[0][lesion].min() > 0.7
+    far = np.ones_like(lesion)
+    far[25 - MARGIN_MM : 35 + MARGIN_MM, 20 - MARGIN_MM : 32 + MARGIN_MM, 50 - MARGIN_MM : 62 + MARGIN_MM] = False
+    assert found.probabilities[0][far].max() < 0.01
+
+
+@pytest.mark.parametrize(("blind_to", "said"), [((), _chance(2)), (("T2",), 0.5)])
+def test_a_network_is_not_shown_what_its_training_never_had(
+    detector: ModelBundle, blind_to: tuple[str, ...], said: float
+) -> None:
+    model = _three_axes(detector, [_Even(2, 2, 2, needs_t2=True)])
+    changed = replace(model.networks[0], manifest=replace(model.networks[0].manifest, blind_to=blind_to))
+    channels = _lesion()
+    found = predict(replace(model, networks=(changed,)), channels)
+    assert found.probabilities[0, 30, 40, 40] == pytest.approx(said, abs=2e-3)
+    assert np.array_equal(channels, _lesion()), "what others see is left as it is"

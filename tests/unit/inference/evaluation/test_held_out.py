@@ -88,3 +88,24 @@ def test_another_split_than_that_of_the_trainings_is_refused(model: ModelBundle)
     told = {"trainings": {one.manifest.name: {"split_sha256": SPLIT.sha256} for one in model.networks[:1]}}
     named = replace(model, manifest=replace(model.manifest, metrics=told))
     assert HeldOutSegmenters(named, SPLIT).fold_of("Brats18_A_1") == 0
+
+
+@pytest.mark.parametrize(("known", "helps"), [("TCGA_CS_1_2000", True), ("Brats18_C_1", False), (None, False)])
+def test_networks_of_another_split_help_where_it_knew_none_of_the_patients(
+    model: ModelBundle, cases: CaseSet, known: str | None, *, helps: bool
+) -> None:
+    volumes = [replace(one, manifest=replace(one.manifest, input="volume", views=3)) for one in model.networks]
+    name = "slices-0"
+    told = replace(volumes[0].manifest, name=name, input="slices", views=1, regions=("WT",), share_on_volumes=0.5)
+    helper = replace(volumes[0], manifest=told)
+    held = {} if known is None else {known: {"WT": 0.5}}
+    trainings = {one.manifest.name: {"split_sha256": SPLIT.sha256, "held_out_dice": {}} for one in volumes}
+    trainings[name] = {"split_sha256": "f" * 64, "held_out_dice": held}
+    mixed = replace(
+        model,
+        networks=(*volumes, helper),
+        manifest=replace(model.manifest, metrics={"trainings": trainings}),
+    )
+    networks = HeldOutSegmenters(mixed, SPLIT).for_case(cases.cases[0]).model.networks
+    assert (name in [one.manifest.name for one in networks]) is helps
+    assert networks[0].manifest.fold == 0

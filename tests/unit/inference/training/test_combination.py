@@ -63,10 +63,20 @@ def test_networks_keep_their_fold_and_their_weights(tmp_path: Path) -> None:
     assert model.autoencoder is not None
     card = (out / "MODEL_CARD.md").read_text()
     assert "not a medical device" in card
-    assert "| slices-1 | slices | WT | 1 | 4 lgg | 1 | 0.1 |" in card
+    assert "| slices-1 | slices | WT | 1 | 4 lgg | 1 | 0.1 | one CPU core |" in card
     assert "novelty from 0.996 are flagged, from 1.5 withheld" in card
     assert "Trained on 4 cases of lgg; " in card
     assert set(model.manifest.metrics["trainings"]) == {"slices-1", "slices-0", "volume-2"}
+
+
+def test_networks_for_slices_get_their_share_on_volumes(tmp_path: Path) -> None:
+    runs = [_run(tmp_path / "s", regions=("WT",)), _run(tmp_path / "v", "volume", split="v")]
+    out = combine(runs, tmp_path / "out", Imprint(name="ours", version="3", slices_on_volumes=0.4))
+    model = load_model(str(out), "cpu", threads=1)
+    assert [one.manifest.share_on_volumes for one in model.networks] == [0.4, 0.0]
+    assert [one.manifest.name for one in model.for_input("volume").networks] == ["volume-0", "slices-0"]
+    assert [one.manifest.name for one in model.for_input("slices").networks] == ["slices-0"]
+    assert "slices; 40% of what is said of volumes" in (out / "MODEL_CARD.md").read_text()
 
 
 def test_a_changed_byte_of_the_autoencoder_stops_the_model(tmp_path: Path) -> None:
