@@ -41,6 +41,8 @@ PLANE, BLOCK, OVERLAP, BATCH = (160, 160), (112, 128, 112), 0.25, 4
 """Of the sliding window: the windows that networks were trained with and MONAI's usual overlap."""
 
 REPEATS = 3
+ELSEWHERE = "## On other machines"
+"""Heading of the part of the report that a run keeps."""
 
 
 def main() -> None:
@@ -56,9 +58,15 @@ def main() -> None:
         print(json.dumps(_WAYS[chosen.way](chosen.model, chosen.device, chosen.threads)))
         return
     told = {way: _child(way, chosen) for way in _WAYS}
-    text = _report(told, chosen)
+    text = _report(told, chosen) + _kept()
     print(text)
     REPORT.write_text(text, encoding="utf-8")
+
+
+def _kept() -> str:
+    """Return what an earlier report says of another machine, from its heading on."""
+    text = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
+    return f"\n{ELSEWHERE}{text.partition(ELSEWHERE)[2]}" if ELSEWHERE in text else ""
 
 
 def _child(way: str, chosen: argparse.Namespace) -> dict[str, Any]:
