@@ -81,7 +81,8 @@ def test_the_eight_files_of_a_study_exist() -> None:
 
 def test_every_table_that_is_linked_exists() -> None:
     linked = set(re.findall(r"\]\((benchmarks/\w+\.md)\)", README))
-    assert linked == {f"benchmarks/{name}.md" for name in ("conversion", "recognition", "registration")}
+    tables = ("conversion", "recognition", "registration", "models", "novelty", "inference")
+    assert linked == {f"benchmarks/{name}.md" for name in tables}
     assert all((ROOT / path).is_file() for path in linked)
 
 
