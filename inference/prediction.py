@@ -30,9 +30,9 @@ class Prediction:
     Attributes
     ----------
     probabilities
-        Their mean.
+        Their mean, each look weighted by its network's share.
     spread
-        Standard deviation between the looks: where they differ, the answer hangs on chance.
+        Standard deviation between the looks, so weighted: where they differ, the answer hangs on chance.
     agreement
         For each region the mean Dice of a look's mask with that of the mean; 1 where neither finds any.
     looks
@@ -52,7 +52,8 @@ def predict(
 
     Each of ours looks along three axes where it was trained to, else twice, the second time at the mirror image (left
     for right); a network that others trained looks once, as it was meant to. Of an ensemble that looks along three
-    axes the first network searches the whole brain and the others look at the tumour's surroundings alone.
+    axes the first network searches the whole brain and the others look at the tumour's surroundings alone. Networks for
+    slices that have a share in the answer over volumes look once, at the whole brain.
 
     Parameters
     ----------
