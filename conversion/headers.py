@@ -12,10 +12,11 @@ from pydicom import Dataset
 from conversion.attributes import Attributes
 from conversion.study import Acquisition, ImageHeader, Rescale, Traits
 
-__all__ = ["acquisition_header", "image_headers"]
+__all__ = ["acquisition_header", "image_headers", "stated_instances"]
 
 _PHILIPS_IMAGING = (0x2001, "Philips Imaging DD 001")
 _PHILIPS_MR = (0x2005, "Philips MR Imaging DD 001")
+_GE_SERIES = (0x0025, "GEMS_SERS_01")
 _GE_PARAMETERS = (0x0043, "GEMS_PARM_01")
 _SIEMENS_MR = (0x0019, "SIEMENS MR HEADER")
 _GE_COMPONENTS = ("magnitude", "phase", "real", "imaginary")
@@ -40,6 +41,29 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
         return [image if (ds.get("NumberOfFrames") or 1) == 1 else replace(image, position_mm=None)]
     frames = range(len(ds.PerFrameFunctionalGroupsSequence))
     return [_image(path, ds, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
+
+
+def stated_instances(datasets: Iterable[Dataset]) -> int:
+    """Return how many instances a series has by its own headers; 0 where they are silent or deny what has come.
+
+    GE states the images of the series (0025,1007); the standard those of an acquisition (0020,1002
+    ImagesInAcquisition), the parts of a concatenation (0020,9163), and how often the anatomy is imaged (0020,0105
+    NumberOfTemporalPositions); Philips the slices (2001,1018) and echoes (2001,1014) of classic images. An enhanced
+    instance is whole in itself.
+    """
+    headers = list(datasets)
+    first = Attributes(headers[0])
+    if "PerFrameFunctionalGroupsSequence" in headers[0]:
+        stated = first.integer("InConcatenationTotalNumber") or 1
+    elif (number := first.private(*_GE_SERIES, 0x07)) is not None and "ge" in first.text("Manufacturer").lower():
+        stated = int(number) if isinstance(number, int) else 0
+    elif first.integer("ImagesInAcquisition") > 0:
+        stated = first.integer("ImagesInAcquisition") * len({ds.get("AcquisitionNumber") for ds in headers})
+    else:
+        slices, echoes = (first.private(*_PHILIPS_IMAGING, element) for element in (0x18, 0x14))
+        stated = slices * max(1, echoes if isinstance(echoes, int) else 1) if isinstance(slices, int) else 0
+        stated *= max(1, first.integer("NumberOfTemporalPositions"))
+    return stated if stated >= len(headers) else 0
 
 
 def _image(path: Path, ds: Dataset, frame: int | None, told: Attributes) -> ImageHeader:

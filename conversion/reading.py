@@ -29,7 +29,7 @@ from pydicom.uid import (
 from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.errors import ConversionReason, UnreadableSeries, UnusableStudy
-from conversion.headers import acquisition_header, image_headers
+from conversion.headers import acquisition_header, image_headers, stated_instances
 from conversion.patient import patient_facts
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
@@ -42,6 +42,7 @@ __all__ = [
     "SourceImages",
     "dicom_files",
     "folders_below",
+    "read_header",
     "read_series",
     "read_source_datasets",
     "read_source_images",
@@ -104,8 +105,15 @@ def folders_below(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
         yield Path(place), sorted(Path(place, name) for name in (*folders, *names))
 
 
+def read_header(path: Path) -> pydicom.Dataset:
+    """Read a file without its pixels; raises whatever pydicom does for what is no DICOM."""
+    return pydicom.dcmread(path, stop_before_pixels=True)
+
+
 def read_studies(
-    paths: Iterable[Path], progress: Callable[[Iterable[Path]], Iterable[Path]] = iter
+    paths: Iterable[Path],
+    progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+    read: Callable[[Path], pydicom.Dataset] = read_header,
 ) -> tuple[Study, ...]:
     """Read the headers of every study among files and split its series into volumes.
 
@@ -116,6 +124,8 @@ def read_studies(
         first one). A study without MR has no series.
     progress
         Wraps the iteration over files, for a progress bar.
+    read
+        Reads a header, `read_header` or one that remembers what it has read.
 
     Raises
     ------
@@ -125,7 +135,7 @@ def read_studies(
     unreadable: list[Decision] = []
     studies: dict[str, dict[str, _Group]] = {}
     for path in progress(sorted(paths)):
-        ds = _read_header(path, unreadable)
+        ds = _usable_header(path, read, unreadable)
         if ds is not None:
             groups = studies.setdefault(str(ds.StudyInstanceUID), {})
             groups.setdefault(str(ds.SeriesInstanceUID), []).append((path, ds))
@@ -166,9 +176,11 @@ def _study(study_uid: str, groups: Collection[_Group], unreadable: list[Decision
     )
 
 
-def _read_header(path: Path, decisions: list[Decision]) -> pydicom.Dataset | None:
+def _usable_header(
+    path: Path, read: Callable[[Path], pydicom.Dataset], decisions: list[Decision]
+) -> pydicom.Dataset | None:
     try:
-        ds = pydicom.dcmread(path, stop_before_pixels=True)
+        ds = read(path)
         if all(ds.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")):
             return ds
         reason = "a study, series or instance UID is missing"
@@ -212,15 +224,16 @@ def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
     if len(parts) > 1:
         reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part in parts)}"
         decisions.append(_of_series(ds, "split_series", reason))
-    by_path = dict(group)
-    return [_volume(by_path[part.images[0].path], part) for part in parts]
+    by_path, stated = dict(group), stated_instances(each for _, each in group)
+    return [_volume(by_path[part.images[0].path], part, stated) for part in parts]
 
 
-def _volume(ds: pydicom.Dataset, part: Part) -> Series:
+def _volume(ds: pydicom.Dataset, part: Part, stated: int) -> Series:
     return Series(
         series_uid=SeriesUID(str(ds.SeriesInstanceUID)),
         part=part.name,
         number=_number(ds),
+        stated_instances=stated,
         sop_class_uid=str(ds.SOPClassUID),
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID", "")),
         acquisition=acquisition_header(ds, part.images),

@@ -25,6 +25,9 @@ MANY_PARTS = 5
 """From this many unused volumes of one series on (directions of diffusion, a course in time) they share a decision."""
 
 
+NOTHING: Mapping[SeriesUID, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeriesSelection:
     """The chosen series of each role.
@@ -58,7 +61,12 @@ class BestOfEachRole:
     decisions: tuple[Decision, ...]
 
 
-def select_series(study: Study, recognitions: Sequence[Recognition], reference: Role = Role.T1CE) -> SeriesSelection:
+def select_series(
+    study: Study,
+    recognitions: Sequence[Recognition],
+    reference: Role = Role.T1CE,
+    incomplete: Mapping[SeriesUID, str] = NOTHING,
+) -> SeriesSelection:
     """Choose one series for each role.
 
     Parameters
@@ -67,6 +75,8 @@ def select_series(study: Study, recognitions: Sequence[Recognition], reference: 
         What `conversion.recognition.recognise` says of the study's series.
     reference
         Preferred role of the reference, T1CE or FLAIR; the other one is taken when it is missing.
+    incomplete
+        Series of which images are known to be missing, in a sentence; they count as broken.
 
     Raises
     ------
@@ -75,7 +85,7 @@ def select_series(study: Study, recognitions: Sequence[Recognition], reference: 
     BrokenGeometry
         When every acquired series of a role is broken: a partial result would hide that.
     """
-    best = best_of_each_role(recognitions)
+    best = best_of_each_role(recognitions, incomplete)
     for error in best.broken.values():
         raise error
     return SeriesSelection(
@@ -86,7 +96,9 @@ def select_series(study: Study, recognitions: Sequence[Recognition], reference: 
     )
 
 
-def best_of_each_role(recognitions: Sequence[Recognition]) -> BestOfEachRole:
+def best_of_each_role(
+    recognitions: Sequence[Recognition], incomplete: Mapping[SeriesUID, str] = NOTHING
+) -> BestOfEachRole:
     """Choose the best series of each role; a broken one costs only itself.
 
     The order of preference, each with its reason:
@@ -103,7 +115,7 @@ def best_of_each_role(recognitions: Sequence[Recognition]) -> BestOfEachRole:
     chosen: dict[Role, Series] = {}
     broken: dict[Role, BrokenGeometry] = {}
     for role in Role:
-        usable, errors = _usable([r for r in recognitions if r.role is role], decisions)
+        usable, errors = _usable([r for r in recognitions if r.role is role], incomplete, decisions)
         if usable:
             chosen[role] = usable[0].series
             decisions += _taken(role, usable)
@@ -121,7 +133,7 @@ def _says_same(decision: Decision, subject: str, reason: str) -> bool:
 
 
 def _usable(
-    candidates: Iterable[Recognition], decisions: list[Decision]
+    candidates: Iterable[Recognition], incomplete: Mapping[SeriesUID, str], decisions: list[Decision]
 ) -> tuple[list[Recognition], list[BrokenGeometry]]:
     """Return the candidates that make a volume of a head, the best first, and what is wrong with acquired ones."""
     ranked: list[tuple[tuple[float, ...], Recognition]] = []
@@ -129,6 +141,7 @@ def _usable(
     for candidate in candidates:
         series = candidate.series
         try:
+            _check_whole(series, incomplete)
             if shows_enough(series):
                 ranked.append((_rank(candidate), candidate))
                 continue
@@ -143,6 +156,12 @@ def _usable(
         decisions.append(_decision("not_used", candidate, f"{reason} show too little of a head"))
     ranked.sort(key=lambda pair: pair[0], reverse=True)
     return [candidate for _, candidate in ranked], broken
+
+
+def _check_whole(series: Series, incomplete: Mapping[SeriesUID, str]) -> None:
+    if series.series_uid in incomplete:
+        sentence = f"{series.name} never became whole ({incomplete[series.series_uid]}); send the missing images"
+        raise BrokenGeometry(ConversionReason.MISSING_SLICE, sentence)
 
 
 def _rank(candidate: Recognition) -> tuple[float, ...]:

@@ -132,11 +132,14 @@ class Series:
     part
         What tells this volume from the others of the same DICOM series, for example ``echo 20 ms``; empty where the
         series is one volume.
+    stated_instances
+        How many instances the DICOM series has by its own headers; 0 where they are silent.
     """
 
     series_uid: SeriesUID
     part: str = ""
     number: int
+    stated_instances: int = 0
     sop_class_uid: str
     frame_of_reference_uid: str
     acquisition: Acquisition

@@ -34,6 +34,11 @@ class Artifacts:
     def __init__(self, folder: Path, run_id: str) -> None:
         self._folder = folder / "work" / run_id
 
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self._folder
+
     def save_rules(self, rules: Sequence[SiteRule]) -> None:
         """Keep the site rules that recognition was given: a rule changed meanwhile is one for the next run."""
         self._save_json("rules", {"rules": [asdict(rule) for rule in rules]})
@@ -162,9 +167,14 @@ class Artifacts:
             flags=tuple(Flag(**flag | {"code": FlagCode(flag["code"])}) for flag in kept["flags"]),
         )
 
-    def save_manifest(self, instances: list[dict[str, str]]) -> None:
-        """Keep the frozen list of instances the run works on."""
-        self._save_json("manifest", {"instances": instances})
+    def save_manifest(self, instances: list[dict[str, str]], incomplete: Mapping[SeriesUID, str]) -> None:
+        """Keep the frozen list of instances the run works on, and which series never became whole, in a sentence."""
+        self._save_json("manifest", {"instances": instances, "incomplete": dict(incomplete)})
+
+    def load_incomplete(self) -> dict[SeriesUID, str]:
+        """Return the series that must not be used, because images of them never came, and what is missing."""
+        kept: Mapping[str, str] = self._load_json("manifest").get("incomplete", {})
+        return {SeriesUID(uid): sentence for uid, sentence in kept.items()}
 
     def load_manifest(self) -> list[dict[str, str]]:
         """Return the frozen list of instances."""
@@ -174,6 +184,11 @@ class Artifacts:
     def has_arrays(self) -> bool:
         """Tell whether the arrays that a second look needs are still there."""
         return all((self._folder / f"{name}.npz").exists() for name in ("aligned", "segmentation"))
+
+    def has_arrays_for(self, step: str) -> bool:
+        """Tell whether the arrays that a step reads are there."""
+        needed = {"align": ("volumes",), "segment": ("aligned",), "encode": ("segmentation",)}.get(step, ())
+        return all((self._folder / f"{name}.npz").exists() for name in needed)
 
     def clear_arrays(self) -> None:
         """Remove what only the steps needed; the small JSON files stay as evidence."""

@@ -1,4 +1,4 @@
-"""When a study is ready: after a quiet period its instances are frozen into the manifest of a run."""
+"""When a study is ready, its instances are frozen into the manifest of a run; until then it is said what is awaited."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,10 +9,22 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from conversion.sequences import Role
 from dicom_node.artifacts import Artifacts
-from dicom_node.database import Database, InstanceRow, ResultRow, RunRow, RunState, StudyRow, StudyState
+from dicom_node.database import Database, InstanceRow, Priority, ResultRow, RunRow, RunState, StudyRow, StudyState
+from dicom_node.peers import urgent_ae_titles
+from dicom_node.readiness import Patience, Verdict, judge
+from dicom_node.received_study import StudyReader
+from dicom_node.revisions import stand_as
+from dicom_node.settings import AssemblySettings
+from dicom_node.source_counts import ASK_AGAIN, SourceReader
 
 __all__ = ["Assembly", "StudyReady"]
+
+CLAIM = timedelta(seconds=30)
+"""A worker that judges a study keeps the others off it for this long; one that dies meanwhile delays it no longer."""
+
+JUDGED_AT_ONCE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +46,23 @@ class StudyReady:
 
 
 class Assembly:
-    """Finds studies at which nothing has arrived for the quiet period."""
+    """Judges studies of which something has arrived, and those whose time has come.
 
-    def __init__(self, database: Database, folder: Path, quiet_period_s: float) -> None:
+    Parameters
+    ----------
+    calling_ae
+        AE title under which sources are asked what they hold.
+    """
+
+    def __init__(self, database: Database, folder: Path, settings: AssemblySettings, calling_ae: str) -> None:
         self._database = database
         self._folder = folder
-        self._quiet = timedelta(seconds=quiet_period_s)
+        self._patience = Patience(quiet=timedelta(seconds=settings.quiet_period_s))
+        self._wanted = frozenset(Role(role) for role in settings.wanted_roles)
+        self._reader = StudyReader(database, folder, SourceReader(database, calling_ae))
 
     def ready_studies(self, now: datetime) -> list[StudyReady]:
-        """Freeze every quiet study into a queued run.
+        """Judge the studies that are due, and freeze each that is ready into a queued run.
 
         Parameters
         ----------
@@ -50,53 +70,89 @@ class Assembly:
             The present time, aware.
         """
         with self._database.session() as session:
-            uids = session.scalars(
-                sa.select(StudyRow.study_uid).where(
-                    StudyRow.state == StudyState.RECEIVING, StudyRow.last_received_at <= now - self._quiet
-                )
-            ).all()
-        return [ready for uid in uids if (ready := self._freeze(uid, now)) is not None]
+            due = sa.select(StudyRow.study_uid).where(StudyRow.state == StudyState.RECEIVING, StudyRow.look_at <= now)
+            uids = session.scalars(due.order_by(StudyRow.look_at).limit(JUDGED_AT_ONCE)).all()
+        return [ready for uid in uids if self._claim(uid, now) and (ready := self._judge(uid, now)) is not None]
 
     def queued_runs(self) -> Sequence[str]:
-        """Return the ids of all runs that wait for their workflow, oldest first."""
+        """Return the ids of all runs that wait for a worker, oldest first."""
         with self._database.session() as session:
             query = sa.select(RunRow.run_id).where(RunRow.state == RunState.QUEUED).order_by(RunRow.ready_at)
             return session.scalars(query).all()
 
-    def _freeze(self, study_uid: str, now: datetime) -> StudyReady | None:
+    def _claim(self, study_uid: str, now: datetime) -> bool:
+        claimed = (
+            sa.update(StudyRow)
+            .where(StudyRow.study_uid == study_uid, StudyRow.state == StudyState.RECEIVING, StudyRow.look_at <= now)
+            .values(look_at=now + CLAIM)
+        )
         with self._database.session() as session:
-            study = session.get(StudyRow, study_uid)
-            if study is None or study.last_received_at > now - self._quiet:
+            return bool(session.execute(claimed).rowcount)  # type: ignore[attr-defined]
+
+    def _judge(self, study_uid: str, now: datetime) -> StudyReady | None:
+        seen = self._reader.read(study_uid, now)
+        verdict = judge(seen.series, self._wanted, seen.arrivals, seen.source, self._patience, now)
+        if not verdict.ready:
+            self._wait(study_uid, verdict, now, asked=seen.source is not None)
+            return None
+        ready = self._freeze(study_uid, seen.arrivals.last_at, verdict, now)
+        if ready is not None:
+            self._reader.forget(study_uid)
+        return ready
+
+    def _wait(self, study_uid: str, verdict: Verdict, now: datetime, *, asked: bool) -> None:
+        look_at = verdict.look_at or now + self._patience.quiet
+        with self._database.session() as session:
+            study = session.get_one(StudyRow, study_uid, with_for_update=True)
+            study.awaited = list(verdict.awaited)
+            if study.look_at == now + CLAIM:  # else something has happened since, and it is due at once
+                study.look_at = min(look_at, now + ASK_AGAIN) if asked else look_at
+
+    def _freeze(self, study_uid: str, last_at: datetime, verdict: Verdict, now: datetime) -> StudyReady | None:
+        urgent = urgent_ae_titles(self._database)
+        with self._database.session() as session:
+            study = session.get_one(StudyRow, study_uid, with_for_update=True)
+            if study.last_received_at != last_at or study.state != StudyState.RECEIVING:
+                study.look_at = now
                 return None  # something arrived in the meantime
-            # A PACS that routes everything also sends the node's own results back; a run over them would never end.
-            own = InstanceRow.sop_instance_uid.in_(sa.select(ResultRow.sop_instance_uid))
-            instances = session.scalars(
-                sa.select(InstanceRow)
-                .where(InstanceRow.study_uid == study_uid, InstanceRow.current, ~own)
-                .order_by(InstanceRow.series_uid, InstanceRow.sop_instance_uid)
-            ).all()
+            instances = _instances(session, study_uid)
             manifest = [_entry(instance) for instance in instances]
+            if urgent & {instance.calling_ae for instance in instances}:
+                study.priority = Priority.STAT
             digest = hashlib.sha256("\n".join(f"{m['sop_instance_uid']} {m['sha256']}" for m in manifest).encode())
             run_id = f"{study.key}-{digest.hexdigest()[:16]}"
+            study.awaited = []
             known = session.get(RunRow, run_id)
             if known is not None:  # the study has gone back to content that was processed before
-                study.state, study.reason, study.current_run = known.state, known.reason, run_id
+                stand_as(session, study, known)
                 return None
-            Artifacts(self._folder, run_id).save_manifest(manifest)
-            session.add(self._run(session, study, run_id, digest.hexdigest(), now))
+            Artifacts(self._folder, run_id).save_manifest(manifest, verdict.incomplete)
+            session.add(_run(session, study, run_id, digest.hexdigest(), verdict.reason, now))
             study.state, study.current_run = StudyState.QUEUED, run_id
-            reason = f"nothing arrived for {self._quiet.total_seconds():g} s"
-            return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=reason)
+            return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
 
-    def _run(self, session: Session, study: StudyRow, run_id: str, manifest_sha256: str, now: datetime) -> RunRow:
-        earlier = session.scalar(sa.select(sa.func.count()).where(RunRow.study_uid == study.study_uid)) or 0
-        return RunRow(
-            run_id=run_id,
-            study_uid=study.study_uid,
-            revision=earlier + 1,
-            manifest_sha256=manifest_sha256,
-            ready_at=now.replace(microsecond=0),
-        )
+
+def _instances(session: Session, study_uid: str) -> Sequence[InstanceRow]:
+    """Return what is current of a study.
+
+    A PACS that routes everything also sends the node's own results back; a run over them would never end.
+    """
+    own = InstanceRow.sop_instance_uid.in_(sa.select(ResultRow.sop_instance_uid))
+    current = sa.select(InstanceRow).where(InstanceRow.study_uid == study_uid, InstanceRow.current, ~own)
+    return session.scalars(current.order_by(InstanceRow.series_uid, InstanceRow.sop_instance_uid)).all()
+
+
+def _run(session: Session, study: StudyRow, run_id: str, manifest_sha256: str, reason: str, now: datetime) -> RunRow:
+    counted = sa.select(sa.func.count()).where(RunRow.study_uid == study.study_uid, RunRow.state != RunState.UNCHANGED)
+    return RunRow(
+        run_id=run_id,
+        study_uid=study.study_uid,
+        revision=(session.scalar(counted) or 0) + 1,
+        manifest_sha256=manifest_sha256,
+        ready_because=reason,
+        priority=study.priority,
+        ready_at=now.replace(microsecond=0),
+    )
 
 
 def _entry(instance: InstanceRow) -> dict[str, str]:

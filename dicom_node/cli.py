@@ -13,6 +13,7 @@ import click
 from dicom_node.cli_evaluate import evaluate
 from dicom_node.cli_export import export
 from dicom_node.cli_models import models
+from dicom_node.cli_operations import cancel, clean, maintenance, prioritise, replay, workers
 from dicom_node.cli_rules import rules
 from dicom_node.cli_segment import segment
 from dicom_node.cli_train import train
@@ -56,19 +57,32 @@ def serve(site: Path | None) -> None:
     run(settings, site, announce)
 
 
-def _role(name: str, does: str) -> None:
-    @cli.command(name=name, help=does, epilog=example(f"glionode {name}"))
-    @one_line_errors
-    def role() -> None:
-        from dicom_node import app  # noqa: PLC0415
+@cli.command(epilog=example("glionode listen"))
+@one_line_errors
+def listen() -> None:
+    """Run the DICOM listener alone; several may share one port."""
+    from dicom_node.app import run_listener  # noqa: PLC0415
 
-        runners = {"listen": app.run_listener, "work": app.run_worker, "web": app.run_web}
-        runners[name](read_settings())
+    run_listener(read_settings())
 
 
-_role("listen", "Run the DICOM listener alone.")
-_role("work", "Run a worker alone.")
-_role("web", "Run panel and viewer alone.")
+@cli.command(epilog=example("glionode work --gpu 0"))
+@click.option("--gpu", default="", help="Number of the GPU to work on; one worker for each.")
+@one_line_errors
+def work(gpu: str) -> None:
+    """Run a worker alone; several share one database and one folder."""
+    from dicom_node.app import run_worker  # noqa: PLC0415
+
+    run_worker(read_settings(), gpu)
+
+
+@cli.command(epilog=example("glionode web"))
+@one_line_errors
+def web() -> None:
+    """Run panel and viewer alone."""
+    from dicom_node.app import run_web  # noqa: PLC0415
+
+    run_web(read_settings())
 
 
 @cli.command(epilog=example("glionode demo"))
@@ -225,6 +239,8 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
         sys.exit(1)
 
 
+for command in (cancel, clean, maintenance, prioritise, replay, workers):
+    cli.add_command(command)
 cli.add_command(evaluate)
 cli.add_command(export)
 cli.add_command(models)

@@ -13,15 +13,19 @@ from alembic.config import Config
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 __all__ = [
+    "AssociationEnd",
+    "AssociationRow",
     "Base",
     "Database",
     "DecisionRow",
     "DeliveryRow",
     "DeliveryState",
     "InstanceRow",
+    "LeaseRow",
     "LoginTokenRow",
     "ModelChoiceRow",
     "PeerRow",
+    "Priority",
     "RecognitionRow",
     "RefusalRow",
     "ResultRow",
@@ -32,6 +36,8 @@ __all__ = [
     "SiteRuleRow",
     "StudyRow",
     "StudyState",
+    "SwitchRow",
+    "WorkerRow",
     "make_engine",
     "open_database",
     "utc_now",
@@ -74,7 +80,8 @@ class StudyState(enum.StrEnum):
     UNDELIVERED = "undelivered"  # results exist, but a destination has not accepted all of them
     STORED = "stored"  # results are kept here, because no destination is configured
     REJECTED = "rejected"  # nothing can be computed from it; the reason says why
-    FAILED = "failed"  # a defect or an outage; can be run again
+    FAILED = "failed"  # a defect or an outage; `glionode replay` runs it again from the step that failed
+    CANCELLED = "cancelled"  # a person stopped it; can be replayed too
 
 
 class RunState(enum.StrEnum):
@@ -87,6 +94,25 @@ class RunState(enum.StrEnum):
     STORED = "stored"
     REJECTED = "rejected"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNCHANGED = "unchanged"  # it would use what an earlier run used, whose results stand
+    SUPERSEDED = "superseded"  # a later run of the study uses other images; stopped where it was
+
+
+class AssociationEnd(enum.StrEnum):
+    """How an association that brought images ended."""
+
+    OPEN = ""
+    RELEASED = "released"  # the sender had nothing more to say
+    ABORTED = "aborted"  # by either side, or the connection was lost
+    LOST = "lost"  # the listener itself was killed
+
+
+class Priority(enum.IntEnum):
+    """Which run comes first; lower is earlier."""
+
+    STAT = 1
+    ROUTINE = 5
 
 
 class DeliveryState(enum.StrEnum):
@@ -108,6 +134,22 @@ class StudyRow(Base):
     first_received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
     last_received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)
     current_run: Mapped[str | None] = mapped_column(sa.String(100), default=None)
+    look_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)  # when to judge it next
+    priority: Mapped[int] = mapped_column(default=Priority.ROUTINE)  # of its runs
+    awaited: Mapped[list[str]] = mapped_column(sa.JSON, default=list)  # what is waited for, in words
+    source: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # of `dicom_node.source_counts`
+
+
+class AssociationRow(Base):
+    """An association that brought at least one image."""
+
+    __tablename__ = "association"
+    association_id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    listener: Mapped[str] = mapped_column(sa.String(64), index=True)  # the process that accepted it
+    calling_ae: Mapped[str] = mapped_column(sa.String(16))
+    opened_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    ended_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
+    end: Mapped[str] = mapped_column(sa.String(8), default=AssociationEnd.OPEN)
 
 
 class InstanceRow(Base):
@@ -127,6 +169,7 @@ class InstanceRow(Base):
     calling_ae: Mapped[str] = mapped_column(sa.String(16))
     received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
     current: Mapped[bool] = mapped_column(default=True)  # false once a newer version came
+    association_id: Mapped[str] = mapped_column(sa.String(32), default="", index=True)  # empty: came by another way
 
 
 class RefusalRow(Base):
@@ -145,10 +188,14 @@ class RunRow(Base):
     """One run of the workflow over one frozen manifest of a study."""
 
     __tablename__ = "run"
+    __table_args__ = (sa.Index("ix_run_queue", "state", "priority", "ready_at"),)
     run_id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)  # also the workflow's id
     study_uid: Mapped[str] = mapped_column(sa.String(64), sa.ForeignKey("study.study_uid"), index=True)
     revision: Mapped[int]
     manifest_sha256: Mapped[str] = mapped_column(sa.String(64))
+    inputs_sha256: Mapped[str] = mapped_column(sa.String(64), default="")  # of what the run uses of its manifest
+    same_as: Mapped[str] = mapped_column(sa.String(100), default="")  # of an unchanged run: the one whose result stands
+    ready_because: Mapped[str] = mapped_column(sa.Text, default="")
     ready_at: Mapped[datetime] = mapped_column(_UtcDateTime)
     state: Mapped[str] = mapped_column(sa.String(16), default=RunState.QUEUED)
     step: Mapped[str] = mapped_column(sa.String(16), default="")  # the step at work, or the one that failed
@@ -156,6 +203,48 @@ class RunRow(Base):
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     summary: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # recognised roles and volumes
     finished_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
+    priority: Mapped[int] = mapped_column(default=Priority.ROUTINE)
+    executor: Mapped[str] = mapped_column(
+        sa.String(80), default="", index=True
+    )  # the worker that has it, or had it last
+    attempt: Mapped[int] = mapped_column(default=0)  # which start; what an earlier one still does is refused
+    takeovers: Mapped[int] = mapped_column(default=0)  # how often its worker died under it
+    shadow_due: Mapped[bool] = mapped_column(default=False, index=True)
+    deliver_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None, index=True)  # when to send again
+    rounds: Mapped[int] = mapped_column(default=0)  # of delivery, since something last went through
+
+
+class WorkerRow(Base):
+    """A worker's slot on a host; its heartbeat tells whether somebody works there."""
+
+    __tablename__ = "worker"
+    executor: Mapped[str] = mapped_column(sa.String(80), primary_key=True)  # host/slot
+    host: Mapped[str] = mapped_column(sa.String(64))
+    pid: Mapped[int]
+    token: Mapped[str] = mapped_column(sa.String(32))  # of the process that has the slot
+    gpu: Mapped[str] = mapped_column(sa.String(16), default="")
+    started_at: Mapped[datetime] = mapped_column(_UtcDateTime)
+    beat_at: Mapped[datetime] = mapped_column(_UtcDateTime)  # by the database's clock
+    ended: Mapped[bool] = mapped_column(default=False)  # it said that it went
+
+
+class LeaseRow(Base):
+    """A duty that one worker at a time has."""
+
+    __tablename__ = "lease"
+    name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    holder: Mapped[str] = mapped_column(sa.String(80))
+    until: Mapped[datetime] = mapped_column(_UtcDateTime)
+
+
+class SwitchRow(Base):
+    """Something that a person switched for every process of the node."""
+
+    __tablename__ = "switch"
+    name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(sa.Text)
+    who: Mapped[str] = mapped_column(sa.String(64))
+    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
 
 
 class DecisionRow(Base):
@@ -228,6 +317,9 @@ class PeerRow(Base):
     port: Mapped[int] = mapped_column(default=0)
     may_send: Mapped[bool] = mapped_column(default=True)  # accepted as a calling AE title
     is_destination: Mapped[bool] = mapped_column(default=False)  # receives results
+    is_urgent: Mapped[bool] = mapped_column(default=False)  # what it sends comes first
+    is_source: Mapped[bool] = mapped_column(default=False)  # is asked what it holds of a study
+    dicomweb_url: Mapped[str] = mapped_column(sa.String(255), default="")  # base of QIDO-RS, STOW-RS and WADO-RS
     enabled: Mapped[bool] = mapped_column(default=True)
 
 
@@ -302,6 +394,13 @@ class Database:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self._sessions = sessionmaker(engine, expire_on_commit=False)
+
+    def now(self, session: Session) -> datetime:
+        """Return the database's own time, which all hosts share; of SQLite this host's."""
+        if self.engine.dialect.name == "sqlite":
+            return utc_now()
+        now: datetime = session.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+        return now.astimezone(UTC)
 
     @contextmanager
     def session(self) -> Iterator[Session]:

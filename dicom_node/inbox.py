@@ -6,7 +6,9 @@ import os
 import re
 import secrets
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pydicom
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
-from dicom_node.database import Database, InstanceRow, StudyRow, StudyState, utc_now
+from dicom_node.database import Database, InstanceRow, ResultRow, StudyRow, StudyState, utc_now
 from dicom_node.keys import KeyedHash
 
 __all__ = ["Inbox", "InboxRefusal", "ReceivedInstance", "check_inflated_size", "write_durably"]
@@ -76,12 +78,15 @@ class ReceivedInstance:
 class Inbox:
     """Stores what arrives below ``<folder>/inbox`` and notes it in the database."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._folder = folder
+        self._clock = clock
         self._key = KeyedHash(database)
 
-    def receive(self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str) -> ReceivedInstance:
+    def receive(
+        self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str, association_id: str = ""
+    ) -> ReceivedInstance:
         """Store one instance durably: when this returns, file and row survive a power cut.
 
         Parameters
@@ -92,6 +97,8 @@ class Inbox:
             The data set's bytes alone, exactly as received; their hash tells versions apart.
         sop_instance_uid
             The UID that the request named.
+        association_id
+            Of the row in the books for the association that it came over, if it came over one.
 
         Raises
         ------
@@ -123,6 +130,8 @@ class Inbox:
             sha256=sha256,
             path=str(relative),
             calling_ae=calling_ae,
+            association_id=association_id,
+            received_at=self._clock(),
         )
         changed = self._note(row, key)
         return ReceivedInstance(
@@ -143,18 +152,21 @@ class Inbox:
     def _note(self, row: InstanceRow, key: str) -> bool:
         """Add the row as the current version and open the study again; return whether another version was known."""
         with self._database.session() as session:
+            now = self._clock()
             study = session.get(StudyRow, row.study_uid)
             if study is None:
-                study = StudyRow(study_uid=row.study_uid, key=key)
+                study = StudyRow(study_uid=row.study_uid, key=key, first_received_at=now)
                 session.add(study)
                 session.flush()
-            study.state, study.reason, study.last_received_at = StudyState.RECEIVING, "", utc_now()
+            if session.get(ResultRow, row.sop_instance_uid) is None:  # else a PACS that routes everything
+                study.state, study.reason = StudyState.RECEIVING, ""
+                study.last_received_at = study.look_at = now
             changed = _retire_older(session, row)
             known = session.scalar(_version(row.sop_instance_uid, row.study_uid, row.sha256))
             if known is None:
                 session.add(row)
             else:
-                known.current, known.received_at = True, utc_now()
+                known.current, known.received_at, known.association_id = True, now, row.association_id
             return changed
 
 

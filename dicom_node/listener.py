@@ -1,7 +1,10 @@
 """The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
 
 import secrets
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from weakref import WeakSet
 
 import structlog
 from pydicom.uid import (
@@ -24,13 +27,18 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dicom_node.database import Database, RefusalRow
+from dicom_node.associations import VERIFICATION, AssociationBook
+from dicom_node.database import AssociationEnd, Database, RefusalRow, utc_now
+from dicom_node.disk import Disk
 from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
+from dicom_node.operations import in_maintenance
 from dicom_node.peers import accepted_calling_ae_titles
 from dicom_node.settings import Settings
+from viewer_integration.association import send_at_once
 
 __all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]
 
@@ -62,22 +70,26 @@ rests on such images says so (`viewer_integration.source_header`), and pixels th
 reason when they are read.
 """
 
-VERIFICATION = UID("1.2.840.10008.1.1")
-
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 """Status codes of the Storage Service Class (PS3.4 B.2.3)."""
 
+BUSY = (0x02, 0x03, 0x01)
+"""Rejected transient, by the presentation service provider, temporary congestion: try again later (PS3.8 9.3.4)."""
+
 
 class Listener:
     """Accepts associations of configured peers and puts what they send into the inbox."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self._database = database
-        self._inbox = Inbox(database, settings.node.folder)
+        self._inbox = Inbox(database, settings.node.folder, clock)
+        self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
+        self._told: WeakSet[Association] = WeakSet()
+        self._associations = AssociationBook(database, clock)
         self._entity = _application_entity(settings)
         self._server: ThreadedAssociationServer | None = None
 
@@ -92,11 +104,16 @@ class Listener:
     def start(self) -> None:
         """Open the port and serve in threads of its own."""
         handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, send_at_once),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_RELEASED, self._on_end, [AssociationEnd.RELEASED]),
+            (evt.EVT_ABORTED, self._on_end, [AssociationEnd.ABORTED]),
+            (evt.EVT_CONN_CLOSE, self._on_end, [AssociationEnd.ABORTED]),  # also a line that went dead
         ]
+        self._associations.close_left_open()
         address = (self._settings.node.bind, self._settings.node.dicom_port)
         self._server = self._entity.start_server(address, block=False, evt_handlers=handlers)
         _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)
@@ -105,8 +122,14 @@ class Listener:
         """Close the port and end open associations."""
         self._entity.shutdown()
 
-    def _on_requested(self, _event: evt.Event) -> None:
+    def _on_requested(self, event: evt.Event) -> None:
         """Read the accepted calling AE titles anew, so that a change in the panel acts on the next association."""
+        if in_maintenance(self._database):
+            reason = "the node is in maintenance and takes nothing; the sender tries again (`glionode maintenance off`)"
+            self._refuse_once(event.assoc, "maintenance", reason)
+            event.assoc.acse.send_reject(*BUSY)
+            event.assoc.kill()
+            return
         if self._settings.node.any_calling_ae:
             return
         titles = accepted_calling_ae_titles(self._database)
@@ -132,6 +155,9 @@ class Listener:
     def _on_store(self, event: evt.Event) -> int:
         request: Any = event.request  # a C-STORE, by the event it came with
         calling, address = event.assoc.requestor.ae_title.strip(), str(event.assoc.requestor.address)
+        if (reason := self._disk.shortage()) is not None:
+            self._refuse_once(event.assoc, "disk_full", reason)
+            return OUT_OF_RESOURCES
         data_set = request.DataSet.getvalue()
         try:
             if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
@@ -141,6 +167,7 @@ class Listener:
                 data_set=data_set,
                 calling_ae=calling,
                 sop_instance_uid=str(request.AffectedSOPInstanceUID),
+                association_id=self._associations.id_of(event.assoc),
             )
         except InboxRefusal as refusal:
             self._refuse(calling, address, refusal.code, str(refusal))
@@ -152,6 +179,15 @@ class Listener:
         if received.is_changed:
             _log.info("instance_changed", study=received.study_key)
         return SUCCESS
+
+    def _refuse_once(self, assoc: Association, code: str, reason: str) -> None:
+        """Note what holds for every image of an association once, instead of a thousand times."""
+        if assoc not in self._told:
+            self._told.add(assoc)
+            self._refuse(assoc.requestor.ae_title.strip(), str(assoc.requestor.address), code, reason)
+
+    def _on_end(self, event: evt.Event, end: AssociationEnd) -> None:
+        self._associations.end(event.assoc, end)
 
     def _refuse(self, calling_ae: str, address: str, code: str, reason: str) -> None:
         _log.warning("refused", code=code, calling_ae=calling_ae)

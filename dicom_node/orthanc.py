@@ -248,7 +248,7 @@ def _orthanc_as_peer(rest: _Rest, target: OrthancTarget, database: Database) -> 
     """Describe Orthanc as a peer, under the name it has already or a free one."""
     ae_title, port = rest.identity()
     host = target.orthanc_dicom_host or httpx.URL(rest.url).host
-    wanted = Peer(name="Orthanc", ae_title=ae_title, host=host, port=port, is_destination=True)
+    wanted = Peer(name="Orthanc", ae_title=ae_title, host=host, port=port, is_destination=True, is_source=True)
     peers = {peer.name: peer for peer in list_peers(database)}
     for peer in peers.values():
         if (peer.ae_title, peer.host, peer.port) == (wanted.ae_title, wanted.host, wanted.port):

@@ -12,6 +12,7 @@ import structlog
 
 from dicom_node.database import Database, PeerRow
 from dicom_node.entries import EntryError, EntryProblem
+from viewer_integration.association import RemoteEntity
 
 __all__ = [
     "Peer",
@@ -27,10 +28,13 @@ __all__ = [
     "remove_peer",
     "seed_peers",
     "set_enabled",
+    "sources",
+    "urgent_ae_titles",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
+_DICOMWEB = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?")
 _HIGHEST_PORT = 65535
 
 _log = structlog.get_logger()
@@ -63,8 +67,14 @@ class Peer:
         Accepted as a calling AE title.
     is_destination
         Receives the results by C-STORE.
+    is_urgent
+        What it sends goes before all other studies (STAT).
+    is_source
+        Asked what it holds of a study, by QIDO-RS where it has an address for that, else by C-FIND.
+    dicomweb_url
+        Base address of its DICOMweb services, such as ``https://pacs.example.org/dicom-web``; empty for none.
     enabled
-        A disabled peer is kept, but neither accepted nor sent to.
+        A disabled peer is kept, but neither accepted nor called.
 
     Raises
     ------
@@ -78,12 +88,21 @@ class Peer:
     port: int = 0
     may_send: bool = True
     is_destination: bool = False
+    is_urgent: bool = False
+    is_source: bool = False
+    dicomweb_url: str = ""
     enabled: bool = True
+
+    @property
+    def remote(self) -> RemoteEntity:
+        """Where to call it by DICOM."""
+        return RemoteEntity(name=self.name, ae_title=self.ae_title, host=self.host, port=self.port)
 
     def __post_init__(self) -> None:
         """Remove surrounding spaces, then check every field."""
-        for key in ("name", "ae_title", "host"):
+        for key in ("name", "ae_title", "host", "dicomweb_url"):
             object.__setattr__(self, key, getattr(self, key).strip(" "))
+        object.__setattr__(self, "dicomweb_url", self.dicomweb_url.rstrip("/"))
         problems = [*self._identity_problems(), *self._address_problems()]
         if problems:
             raise PeerError(*problems)
@@ -109,6 +128,9 @@ class Peer:
             found.append(EntryProblem(field="host", sentence=sentence))
         if self.is_destination and not self.host:
             found.append(EntryProblem(field="host", sentence="A destination needs a host to send to."))
+        elif self.is_source and not self.host and not self.dicomweb_url:
+            sentence = "A peer that is asked what it holds needs a host to ask at, or a DICOMweb address."
+            found.append(EntryProblem(field="host", sentence=sentence))
         elif self.port and not self.host:
             found.append(EntryProblem(field="host", sentence="A port alone is of no use: give the host too."))
         if not self.host and not 0 <= self.port <= _HIGHEST_PORT:
@@ -116,6 +138,9 @@ class Peer:
         if self.host and not 1 <= self.port <= _HIGHEST_PORT:
             sentence = "A host needs its port, a number from 1 to 65535 (104 and 11112 are usual)."
             found.append(EntryProblem(field="port", sentence=sentence))
+        if self.dicomweb_url and not _DICOMWEB.fullmatch(self.dicomweb_url):
+            sentence = "A DICOMweb address begins with http:// or https:// and holds no user, password or query."
+            found.append(EntryProblem(field="dicomweb_url", sentence=sentence))
         return found
 
 
@@ -141,6 +166,17 @@ def get_peer(database: Database, name: str) -> Peer:
 def destinations(database: Database) -> list[Peer]:
     """Return the enabled peers that receive results."""
     return [peer for peer in list_peers(database) if peer.enabled and peer.is_destination]
+
+
+def urgent_ae_titles(database: Database) -> frozenset[str]:
+    """Return the AE titles whose studies go before all others."""
+    return frozenset(peer.ae_title for peer in list_peers(database) if peer.enabled and peer.is_urgent)
+
+
+def sources(database: Database, calling_ae: str = "") -> list[Peer]:
+    """Return the enabled peers that are asked what they hold, those that call under an AE title first."""
+    found = [peer for peer in list_peers(database) if peer.enabled and peer.is_source]
+    return sorted(found, key=lambda peer: peer.ae_title != calling_ae)
 
 
 def accepted_calling_ae_titles(database: Database) -> frozenset[str]:

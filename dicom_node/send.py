@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conversion.reading import dicom_files
-from viewer_integration.delivery import DeliveryReceipt, Destination, send_files
+from viewer_integration.association import RemoteEntity
+from viewer_integration.delivery import DeliveryReceipt, send_files
 
 __all__ = ["Sending", "parse_address", "send_folder"]
 
@@ -21,7 +22,7 @@ class Sending:
     failed: tuple[tuple[Path, str], ...]
 
 
-def parse_address(text: str) -> Destination:
+def parse_address(text: str) -> RemoteEntity:
     """Read ``AET@HOST:PORT``.
 
     Raises
@@ -33,12 +34,12 @@ def parse_address(text: str) -> Destination:
     if match is None or not 0 < int(match["port"]) < 2**16:
         message = f"{text!r} is no DICOM address; write AET@HOST:PORT, for example GLIONODE@127.0.0.1:11112"
         raise ValueError(message)
-    return Destination(name=text, ae_title=match["ae"], host=match["host"], port=int(match["port"]))
+    return RemoteEntity(name=text, ae_title=match["ae"], host=match["host"], port=int(match["port"]))
 
 
 def send_folder(
     folder: Path,
-    destination: Destination,
+    destination: RemoteEntity,
     calling_ae: str,
     progress: Callable[[Iterable[DeliveryReceipt], int], Iterable[DeliveryReceipt]],
 ) -> Sending:

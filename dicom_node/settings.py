@@ -11,9 +11,11 @@ from typing import Any, get_type_hints
 __all__ = [
     "AssemblySettings",
     "DatabaseSettings",
+    "LimitsSettings",
     "ListenerSettings",
     "NodeSettings",
     "ProcessingSettings",
+    "RetentionSettings",
     "Settings",
     "SettingsError",
     "ViewerSettings",
@@ -26,6 +28,13 @@ __all__ = [
 
 WITHHOLDING = frozenset({"not_a_brain", "out_of_distribution", "low_agreement", "under_18"})
 """Flags that can withhold a result; a test holds them against `inference.flags`, which the listener never loads."""
+
+
+ROLES = ("T1", "T1CE", "T2", "FLAIR")
+"""Sequences that can be waited for; a test holds them against `conversion.sequences`."""
+
+
+MEMORY_SHARE = 0.8
 
 
 class SettingsError(ValueError):
@@ -71,6 +80,18 @@ class AssemblySettings:
     """When a study counts as complete."""
 
     quiet_period_s: float
+    wanted: str
+
+    @property
+    def wanted_roles(self) -> tuple[str, ...]:
+        """Sequences that a study is waited for."""
+        return tuple(role.strip().upper() for role in self.wanted.split(",") if role.strip())
+
+    def __post_init__(self) -> None:
+        """Refuse sequences that nobody knows."""
+        if not self.wanted_roles or not set(self.wanted_roles) <= set(ROLES):
+            message = f"assembly.wanted {self.wanted!r}: use some of {', '.join(ROLES)}"
+            raise SettingsError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +120,30 @@ class ProcessingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitsSettings:
+    """What a step and the disk are allowed."""
+
+    step_time_s: float
+    step_memory_gib: float
+    free_disk_gib: float
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that a step may take; by default four fifths of the machine's."""
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return round(self.step_memory_gib * 2**30) if self.step_memory_gib else round(machine * MEMORY_SHARE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionSettings:
+    """How long what is done with is kept, in days; 0 keeps it for ever."""
+
+    pixels_days: float
+    results_days: float
+    history_days: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class WebSettings:
     """Address of the panel."""
 
@@ -124,6 +169,8 @@ class Settings:
     listener: ListenerSettings
     assembly: AssemblySettings
     processing: ProcessingSettings
+    limits: LimitsSettings
+    retention: RetentionSettings
     web: WebSettings
     viewer: ViewerSettings
 

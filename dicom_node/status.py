@@ -30,6 +30,10 @@ class StudyStatus:
 
     Attributes
     ----------
+    awaited
+        What a study that still arrives is waited for, each in words.
+    ready_because
+        Why the newest run counted as ready.
     decisions
         Everything that was left out, preferred or assumed, with the evidence it rests on.
     results
@@ -46,6 +50,8 @@ class StudyStatus:
     revision: int
     instances: int
     last_received_at: str
+    awaited: tuple[str, ...]
+    ready_because: str
     summary: dict[str, Any]
     decisions: tuple[Decision, ...]
     results: tuple[tuple[str, str, str], ...]
@@ -122,6 +128,8 @@ def _study(session: Session, study: StudyRow) -> StudyStatus:
         revision=run.revision if run else 0,
         instances=instances or 0,
         last_received_at=study.last_received_at.isoformat(timespec="seconds"),
+        awaited=tuple(study.awaited),
+        ready_because=run.ready_because if run else "",
         summary=run.summary if run else {},
         decisions=tuple(_decision(row) for row in decisions),
         results=tuple((row.kind, row.sop_instance_uid, row.path) for row in results),
@@ -147,6 +155,7 @@ def status_lines(status: NodeStatus) -> list[str]:
         lines.append(f"{study.study_uid}  {study.state}  {study.instances} instances  revision {study.revision}")
         if study.reason:
             lines.append(f"    reason: {study.reason}")
+        lines += [f"    awaited: {sentence}" for sentence in study.awaited]
         intervals = {
             region: f" ({low:.2f} to {high:.2f})"
             for region, (low, high) in study.summary.get("intervals_ml", {}).items()

@@ -22,23 +22,21 @@ from conversion.selection import best_of_each_role, select_series
 from conversion.sequences import Role
 from conversion.study import Study
 from dicom_node.artifacts import Artifacts
+from dicom_node.closing import finish, follow
 from dicom_node.database import (
     Database,
     DecisionRow,
     DeliveryRow,
-    DeliveryState,
     ResultRow,
     RunRow,
     RunState,
-    StudyRow,
-    StudyState,
-    utc_now,
 )
 from dicom_node.failures import PatientsMixed
 from dicom_node.inbox import write_durably
 from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_model
-from dicom_node.peers import destinations
+from dicom_node.outbox import Outbox
 from dicom_node.recognised import record_recognitions
+from dicom_node.revisions import begin_revision, inputs_sha256, predecessor_of
 from dicom_node.settings import Settings
 from dicom_node.shadow import begin_shadow, fail_shadow, keep_shadow
 from dicom_node.site_rules import site_rules
@@ -50,7 +48,6 @@ from inference.model_bundle import load_model
 from inference.registry import Registry, StoredModel
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
-from viewer_integration.delivery import Destination, send_files
 from viewer_integration.provenance import Provenance
 from viewer_integration.result import ResultObjects, encode_results
 
@@ -66,6 +63,7 @@ class Steps:
         self._settings = settings
         self._database = database
         self._folder = settings.node.folder
+        self._outbox = Outbox(settings, database)
         self._segmenters: dict[ModelRole, Segmenter] = {}
 
     def select(self, run_id: str) -> None:
@@ -84,10 +82,19 @@ class Steps:
         artifacts.save_rules(rules)
         recognitions = recognise(study, read_series, rules)
         record_recognitions(self._database, run_id, recognitions)
+        incomplete = artifacts.load_incomplete()
         # Before anything can be refused, so that a refused study says as much as any other.
-        self._decide(run_id, "select", [*changed, *study.decisions, *best_of_each_role(recognitions).decisions])
-        selection = select_series(study, recognitions, Role(self._settings.processing.reference))
+        self._decide(
+            run_id, "select", [*changed, *study.decisions, *best_of_each_role(recognitions, incomplete).decisions]
+        )
+        reference = Role(self._settings.processing.reference)
+        selection = select_series(study, recognitions, reference, incomplete)
         artifacts.save_selection(selection)
+        model = production_model(self._database, self._settings)
+        if not begin_revision(
+            self._database, run_id, inputs_sha256(selection, artifacts, self._settings, model.sha256)
+        ):
+            return
         roles = {role: series.name for role, series in selection.series.items()}
         self._summarise(run_id, {"sequences": roles, "reference": selection.reference})
 
@@ -129,16 +136,10 @@ class Steps:
         self._keep_results(run_id, results)
 
     def deliver(self, run_id: str) -> None:
-        """Send what is not yet accepted to every destination, and note each answer."""
-        for peer in destinations(self._database):
-            destination = Destination(name=peer.name, ae_title=peer.ae_title, host=peer.host, port=peer.port)
-            waiting = self._waiting(run_id, peer.name)
-            for receipt in send_files(list(waiting.values()), destination, self._settings.node.ae_title):
-                with self._database.session() as session:
-                    row = session.scalars(_delivery(receipt.sop_instance_uid, peer.name)).one()
-                    row.state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
-                    row.status, row.reason, row.attempts = receipt.status, receipt.reason, row.attempts + 1
-        self._finish_delivery(run_id)
+        """Send the results to every destination, once; `dicom_node.outbox` goes on where not all accept them."""
+        self._outbox.deliver(run_id)
+        if self._run(run_id).state != RunState.UNDELIVERED:
+            self._tidy(run_id)
 
     def shadow(self, run_id: str) -> None:
         """Let the shadow model look at what production has delivered or kept; nothing of it is sent."""
@@ -164,41 +165,43 @@ class Steps:
         if self._run(run_id).state in (RunState.DELIVERED, RunState.STORED):
             self._artifacts(run_id).clear_arrays()
 
-    def shadow_wanted(self) -> bool:
-        """Tell whether a model runs in the shadow."""
-        return chosen(self._database, ModelRole.SHADOW) is not None
+    def note_shadow(self, run_id: str) -> None:
+        """Note that the shadow model is to look at a run whose results are out, where one runs."""
+        wanted = self._shadow_wanted()
+        with self._database.session() as session:
+            session.get_one(RunRow, run_id).shadow_due = wanted
+        if not wanted:
+            self.end_shadow(run_id)  # it may have been switched off since production ended
 
     def begin(self, run_id: str, step: str) -> None:
         """Note that a step has started."""
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id)
             run.state, run.step = RunState.RUNNING, step
-            study = session.get_one(StudyRow, run.study_uid)
-            if study.current_run == run_id and study.state != StudyState.RECEIVING:
-                study.state = StudyState.RUNNING
+            follow(session, run)
 
     def finish(self, run_id: str, state: RunState, code: str = "", reason: str = "") -> None:
         """Close a run; the study follows unless newer content has arrived meanwhile."""
         with self._database.session() as session:
-            run = session.get_one(RunRow, run_id)
-            run.state, run.code, run.reason, run.finished_at = state, code, reason, utc_now()
-            study = session.get_one(StudyRow, run.study_uid)
-            if study.current_run == run_id and study.state != StudyState.RECEIVING:
-                study.state, study.reason = StudyState(state), reason
-            withheld = bool(run.summary.get("withheld"))
-        ended = state in (RunState.DELIVERED, RunState.STORED) and not self.shadow_wanted()
-        if ended or withheld or state == RunState.REJECTED:
-            self._artifacts(run_id).clear_arrays()
+            finish(session, session.get_one(RunRow, run_id), state, code, reason)
+        self._tidy(run_id)
 
-    def is_open(self, run_id: str) -> bool:
-        """Tell whether a run is known and not yet closed."""
+    def is_open(self, run_id: str, attempt: int = 0) -> bool:
+        """Tell whether a run is known and not yet closed, and has not been begun anew since this start of it."""
         with self._database.session() as session:
             run = session.get(RunRow, run_id)
-            return run is not None and run.state in (RunState.QUEUED, RunState.RUNNING)
+            return run is not None and run.attempt == attempt and run.state in (RunState.QUEUED, RunState.RUNNING)
 
-    def is_delivered(self, run_id: str) -> bool:
-        """Tell whether nothing is left to send."""
-        return self._run(run_id).state != RunState.UNDELIVERED
+    def _shadow_wanted(self) -> bool:
+        """Tell whether a model runs in the shadow."""
+        return chosen(self._database, ModelRole.SHADOW) is not None
+
+    def _tidy(self, run_id: str) -> None:
+        """Remove the arrays of a run that nothing else will look at."""
+        run = self._run(run_id)
+        ended = run.state in (RunState.DELIVERED, RunState.STORED) and not self._shadow_wanted()
+        if ended or run.summary.get("withheld") or run.state == RunState.REJECTED:
+            self._artifacts(run_id).clear_arrays()
 
     def _segmenter(self, role: ModelRole, model: StoredModel) -> Segmenter:
         """Return the model ready to run; it is loaded anew when another one has got the role."""
@@ -231,6 +234,7 @@ class Steps:
             settings_sha256=settings_sha256,
             software_version=version("glionode"),
             station=self._settings.node.ae_title,
+            predecessor=predecessor_of(self._database, run_id),
         )
 
     def _decide(self, run_id: str, step: str, decisions: Iterable[Decision]) -> None:
@@ -277,45 +281,6 @@ class Steps:
                 (self._folder / row.path).unlink(missing_ok=True)
                 session.execute(sa.delete(DeliveryRow).where(DeliveryRow.sop_instance_uid == row.sop_instance_uid))
                 session.delete(row)
-
-    def _waiting(self, run_id: str, destination: str) -> dict[str, Path]:
-        """Return what a destination has not accepted yet, SEG first."""
-        with self._database.session() as session:
-            results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id).order_by(ResultRow.kind))
-            waiting = {}
-            for result in results.all():
-                row = session.scalar(_delivery(result.sop_instance_uid, destination))
-                if row is None:
-                    row = DeliveryRow(run_id=run_id, sop_instance_uid=result.sop_instance_uid, destination=destination)
-                    session.add(row)
-                if row.state != DeliveryState.ACCEPTED:
-                    waiting[result.sop_instance_uid] = self._folder / result.path
-            return waiting
-
-    def _finish_delivery(self, run_id: str) -> None:
-        with self._database.session() as session:
-            rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
-            open_rows = [row for row in rows if row.state != DeliveryState.ACCEPTED]
-        withheld = self._run(run_id).summary.get("withheld", "")
-        if open_rows:
-            reasons = sorted({f"{row.destination}: {row.reason}" for row in open_rows})
-            self.finish(
-                run_id, RunState.UNDELIVERED, "undelivered", "; ".join([withheld, *reasons] if withheld else reasons)
-            )
-        elif withheld:
-            self.finish(run_id, RunState.REJECTED, InferenceReason.WITHHELD, withheld)
-        elif not rows:
-            self.finish(
-                run_id, RunState.STORED, reason="no destination is configured: the results are kept on the node"
-            )
-        else:
-            self.finish(run_id, RunState.DELIVERED)
-
-
-def _delivery(sop_instance_uid: str, destination: str) -> sa.Select[DeliveryRow]:
-    return sa.select(DeliveryRow).where(
-        DeliveryRow.sop_instance_uid == sop_instance_uid, DeliveryRow.destination == destination
-    )
 
 
 def _findings(artifacts: Artifacts, segmentation: Segmentation) -> Findings:

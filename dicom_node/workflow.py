@@ -1,34 +1,33 @@
-"""Durable work: each run is a DBOS workflow of six steps, and a killed node resumes at the step that was cut off.
+"""Durable work: each start of a run is a DBOS workflow; a killed worker resumes at the step that was cut off.
 
-DBOS stays in this file. Its open core alone is used: no telemetry, no remote control.
+DBOS stays in this file. Its open core alone is used: no telemetry, no remote control. Which run comes next, and what
+becomes of the work of a host that never comes back, is decided in `dicom_node.run_queue`.
 """
 
+from collections.abc import Callable, Iterable
+
 import structlog
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID, StepOptions
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
 
 from dicom_node.database import RunState, make_engine
-from dicom_node.failures import Consequence, consequence_of, reason_of
+from dicom_node.failures import Consequence
+from dicom_node.run_queue import Start
 from dicom_node.settings import Settings
+from dicom_node.step_process import StepOutcome
 from dicom_node.steps import STEPS, Steps
 
 __all__ = ["Workflow"]
 
 _log = structlog.get_logger()
 
-WORKFLOW_VERSION = "1"
-"""Raised when the order of steps changes. DBOS would else hash the source, and any edit would strand pending work."""
+WORKFLOW_VERSION = "2"
+"""Raised when the order of steps changes. DBOS would else hash the source, and any edit would strand pending work.
+What an earlier version left is begun anew at the step that it was in."""
 
-QUEUE_POLL_S = 0.5
 STEP_ATTEMPTS = 4
 FIRST_RETRY_S = 1.0
 RECOVERY_ATTEMPTS = 5
 """A run that kills its worker this often is left aside instead of killing it for ever."""
-
-DELIVERY_ROUNDS_S = (5.0, 15.0)
-"""Pauses between rounds of delivery while a destination does not accept everything."""
-
-SHADOW_PRIORITY = 10
-"""Behind every study that waits for production, whose priority is DBOS's highest."""
 
 SHADOW_ATTEMPTS = 1
 """A shadow that kills its worker is tried once more and then left aside: production is held up by it."""
@@ -36,17 +35,37 @@ SHADOW_ATTEMPTS = 1
 _SHADOW = "-shadow"
 _DONE = "done"
 _CLOSED = "closed"
-_QUEUE = "studies"
 _GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+_OPEN = ["PENDING", "ENQUEUED"]
+
+Perform = Callable[[str, str], StepOutcome]
+"""Performs a step, by its name, of a run."""
 
 _steps: list[Steps] = []
-"""The step bodies of this process; DBOS finds workflows by module-level name, so they cannot be closed over."""
+_perform_step: list[Perform] = []
+"""Of this process; DBOS finds workflows by module-level name, so they cannot be closed over."""
+
+
+class StepFailed(Exception):  # noqa: N818 - named for what happened
+    """A step met a passing fault; DBOS tries it again."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code, self.reason = code, reason
 
 
 class Workflow:
-    """The worker's side of the queue."""
+    """The worker's side of durable work.
 
-    def __init__(self, settings: Settings, steps: Steps) -> None:
+    Parameters
+    ----------
+    executor
+        The worker's slot, stable over restarts: by it DBOS finds what was left unfinished.
+    perform
+        Performs a step, in this process or in another.
+    """
+
+    def __init__(self, settings: Settings, steps: Steps, executor: str, perform: Perform) -> None:
         url = settings.database_url
         if url.startswith("sqlite"):
             # A file of its own, so that bookkeeping of steps and of arrivals do not wait for each other.
@@ -55,57 +74,81 @@ class Workflow:
             name="glionode",
             system_database_url=url,
             system_database_engine=make_engine(url, lock_at_begin=False),
-            executor_id=f"{settings.node.ae_title}-worker-0",
+            executor_id=executor,
             application_version=WORKFLOW_VERSION,
             serializer=DBOSPortableJSONSerializer(),
             enable_otlp=False,
             log_level="CRITICAL",
         )
-        _steps[:] = [steps]
+        _steps[:], _perform_step[:] = [steps], [perform]
 
     def launch(self) -> None:
-        """Start working, beginning with what an earlier process left unfinished."""
+        """Open the books and resume what an earlier process in this slot left unfinished."""
         DBOS(config=self._config)
         DBOS.launch()
-        DBOS.register_queue(_QUEUE, worker_concurrency=1, polling_interval_sec=QUEUE_POLL_S)
 
-    def enqueue(self, run_id: str) -> None:
-        """Queue a run; the same id twice is one run."""
-        with SetWorkflowID(run_id):
-            DBOS.enqueue_workflow(_QUEUE, process_study, run_id)
+    def start(self, start: Start) -> None:
+        """Begin a run in the background; the same start twice is one workflow."""
+        with SetWorkflowID(start.workflow_id):
+            DBOS.start_workflow(process_study, start.run_id, start.attempt, start.first or STEPS[0])
+
+    def start_shadow(self, run_id: str) -> None:
+        """Let the shadow model look at a run in the background."""
+        with SetWorkflowID(run_id + _SHADOW):
+            DBOS.start_workflow(shadow_study, run_id)
+
+    def is_idle(self) -> bool:
+        """Tell whether no workflow of this worker is open."""
+        mine = DBOS.list_workflows(
+            status=_OPEN, executor_id=self._config["executor_id"], load_input=False, load_output=False, limit=1
+        )
+        return not mine
+
+    def abandon(self, starts: Iterable[Start]) -> None:
+        """Call off the workflows of starts that are over with, so that a worker that comes back leaves them alone."""
+        for start in starts:
+            DBOS.cancel_workflow(start.workflow_id)
+
+    def left_by_earlier_versions(self) -> list[str]:
+        """Call off what workflows of earlier versions left open, and return the ids of their runs."""
+        found = DBOS.list_workflows(status=_OPEN, load_input=False, load_output=False)
+        older = [each.workflow_id for each in found if each.app_version != WORKFLOW_VERSION]
+        for one in older:
+            DBOS.cancel_workflow(one)
+        return [one for one in older if not one.endswith(_SHADOW)]
 
     def close_given_up(self) -> None:
         """Give a reason to every run that was cut off too often to be tried again."""
-        for status in DBOS.list_workflows(status=_GIVEN_UP, load_input=False, load_output=False):
+        for status in DBOS.list_workflows(status=_GIVEN_UP, load_input=True, load_output=False):
             if status.workflow_id.endswith(_SHADOW):
                 _steps[0].end_shadow(status.workflow_id.removesuffix(_SHADOW), "worker_killed", "its worker was killed")
-            if _steps[0].is_open(status.workflow_id):
+                continue
+            run_id, attempt = _named(status.workflow_id)
+            if _steps[0].is_open(run_id, attempt):
                 reason = (
                     f"its worker was killed {RECOVERY_ATTEMPTS} times while at it; look at memory and the node's log"
                 )
-                _steps[0].finish(status.workflow_id, RunState.FAILED, "worker_killed", reason)
-                _log.error("given_up", run=status.workflow_id)
+                _steps[0].finish(run_id, RunState.FAILED, "worker_killed", reason)
+                _log.error("given_up", run=run_id)
 
     def stop(self) -> None:
         """Stop working; a step in flight is repeated at the next start."""
         DBOS.destroy()
 
 
+def _named(workflow: str) -> tuple[str, int]:
+    run_id, _, attempt = workflow.partition(".")
+    return run_id, int(attempt or 0)
+
+
 @DBOS.workflow(name="process_study", max_recovery_attempts=RECOVERY_ATTEMPTS)
-def process_study(run_id: str) -> str:
-    """Take one run through its steps."""
-    for name in STEPS:
-        outcome = _perform(name, run_id)
+def process_study(run_id: str, attempt: int = 0, first: str = STEPS[0]) -> str:
+    """Take one run through its steps, from the first that is left."""
+    for name in STEPS[STEPS.index(first) :]:
+        outcome = _perform(name, run_id, attempt)
         if outcome != _DONE:
             return outcome
-    for pause_s in DELIVERY_ROUNDS_S:
-        if DBOS.run_step(StepOptions(name="delivered"), _is_delivered, run_id):
-            break
-        DBOS.sleep(pause_s)
-        _perform("deliver", run_id)
-    if DBOS.run_step(StepOptions(name="shadow_wanted"), _shadow_wanted, run_id):
-        with SetWorkflowID(run_id + _SHADOW), SetEnqueueOptions(priority=SHADOW_PRIORITY):
-            DBOS.enqueue_workflow(_QUEUE, shadow_study, run_id)
+    DBOS.run_step(StepOptions(name="shadow_due"), _note_shadow, run_id)
     return _DONE
 
 
@@ -115,61 +158,57 @@ def shadow_study(run_id: str) -> str:
     return DBOS.run_step(StepOptions(name="shadow"), _run_shadow, run_id)
 
 
-def _perform(name: str, run_id: str) -> str:
+def _perform(name: str, run_id: str, attempt: int) -> str:
     options = StepOptions(name=name, retries_allowed=True, max_attempts=STEP_ATTEMPTS, interval_seconds=FIRST_RETRY_S)
     try:
-        return DBOS.run_step(options, _run_step, name, run_id)
+        return DBOS.run_step(options, _run_step, name, run_id, attempt)
     except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
         attempts: list[Exception] = getattr(error, "errors", [error])  # DBOS tells what every attempt raised
-        code, reason = reason_of(attempts[-1])
-        return DBOS.run_step(StepOptions(name=f"{name}_failed"), _give_up, run_id, code, reason)
+        last = attempts[-1]
+        told = last if isinstance(last, StepFailed) else StepFailed(*_reason_of(last))
+        return DBOS.run_step(StepOptions(name=f"{name}_failed"), _give_up, run_id, attempt, told.code, told.reason)
 
 
-def _run_step(name: str, run_id: str) -> str:
+def _reason_of(error: Exception) -> tuple[str, str]:
+    outcome = StepOutcome.of_error(error)
+    return outcome.code, outcome.reason
+
+
+def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
     steps = _steps[0]
-    if name != "deliver" and not steps.is_open(run_id):
-        return _CLOSED  # killed between closing the run and noting the step
+    if not steps.is_open(run_id, attempt):
+        return _CLOSED  # killed between closing the run and noting the step, cancelled, or begun anew elsewhere
     steps.begin(run_id, name)
-    try:
-        getattr(steps, name)(run_id)
-    except Exception as error:
-        consequence = consequence_of(error)
-        _log.warning("step_failed", run=run_id, step=name, consequence=consequence, error=type(error).__name__)
-        if consequence is Consequence.RETRY:
-            raise
-        if consequence is Consequence.FAIL:
-            _log.exception("step_defect", run=run_id, step=name)
-        state = RunState.REJECTED if consequence is Consequence.REJECT else RunState.FAILED
-        steps.finish(run_id, state, *reason_of(error))
+    outcome = _perform_step[0](name, run_id)
+    if outcome.consequence is Consequence.RETRY:
+        _log.warning("step_failed", run=run_id, step=name, code=outcome.code)
+        raise StepFailed(outcome.code, outcome.reason)
+    if outcome.consequence is not None:
+        _log.warning("step_failed", run=run_id, step=name, code=outcome.code)
+        state = RunState.REJECTED if outcome.consequence is Consequence.REJECT else RunState.FAILED
+        if steps.is_open(run_id, attempt):
+            steps.finish(run_id, state, outcome.code, outcome.reason)
         return _CLOSED
     _log.info("step_done", run=run_id, step=name)
     return _DONE
 
 
-def _give_up(run_id: str, code: str, reason: str) -> str:
-    _steps[0].finish(run_id, RunState.FAILED, code, f"{reason} (given up after {STEP_ATTEMPTS} attempts)")
+def _give_up(run_id: str, attempt: int, code: str, reason: str) -> str:
+    if _steps[0].is_open(run_id, attempt):
+        _steps[0].finish(run_id, RunState.FAILED, code, f"{reason} (given up after {STEP_ATTEMPTS} attempts)")
     return _CLOSED
 
 
-def _shadow_wanted(run_id: str) -> bool:
-    wanted = _steps[0].shadow_wanted()
-    if not wanted:
-        _steps[0].end_shadow(run_id)  # it may have been switched off since production ended
-    return wanted
-
-
-def _run_shadow(run_id: str) -> str:
-    steps = _steps[0]
-    try:
-        steps.shadow(run_id)
-    except Exception as error:  # noqa: BLE001 - the worker's loop: the shadow's failure is a line in the books
-        _log.warning("shadow_failed", run=run_id, error=type(error).__name__)
-        steps.end_shadow(run_id, *reason_of(error))
-        return _CLOSED
-    steps.end_shadow(run_id)
-    _log.info("shadow_done", run=run_id)
+def _note_shadow(run_id: str) -> str:
+    _steps[0].note_shadow(run_id)
     return _DONE
 
 
-def _is_delivered(run_id: str) -> bool:
-    return _steps[0].is_delivered(run_id)
+def _run_shadow(run_id: str) -> str:
+    outcome = _perform_step[0]("shadow", run_id)
+    _steps[0].end_shadow(run_id, outcome.code, outcome.reason)
+    if outcome.code:
+        _log.warning("shadow_failed", run=run_id, code=outcome.code)
+        return _CLOSED
+    _log.info("shadow_done", run=run_id)
+    return _DONE

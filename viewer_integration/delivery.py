@@ -5,25 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-__all__ = ["DeliveryReceipt", "Destination", "send_files"]
+from viewer_integration.association import RemoteEntity, open_association
 
-CONNECTION_TIMEOUT_S = 15
-ANSWER_TIMEOUT_S = 120
-MAXIMUM_CONTEXTS = 128
-"""Presentation contexts an association can propose (PS3.8 9.3.2.2)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Destination:
-    """A storage SCP."""
-
-    name: str
-    ae_title: str
-    host: str
-    port: int
+__all__ = ["DeliveryReceipt", "send_files"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +31,7 @@ class DeliveryReceipt:
     reason: str
 
 
-def send_files(paths: Sequence[Path], destination: Destination, calling_ae: str) -> Iterator[DeliveryReceipt]:
+def send_files(paths: Sequence[Path], destination: RemoteEntity, calling_ae: str) -> Iterator[DeliveryReceipt]:
     """Send DICOM files over one association, and yield a receipt for each, in order.
 
     A file is sent in the transfer syntax it is stored in; a warning status (0xB000 to 0xBFFF) counts as accepted and
@@ -53,7 +39,7 @@ def send_files(paths: Sequence[Path], destination: Destination, calling_ae: str)
     """
     metas = [(path, _read_meta(path)) for path in paths]
     pairs: set[tuple[str, str]] = {(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for _, m in metas if m is not None}
-    assoc, refusal = _associate(pairs, destination, calling_ae) if pairs else (None, "")
+    assoc, refusal = open_association(destination, calling_ae, sorted(pairs)) if pairs else (None, "")
     try:
         for path, meta in metas:
             if meta is None or assoc is None:
@@ -76,35 +62,7 @@ def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | None:
     return meta if all(meta.get(keyword) for keyword in needed) else None
 
 
-def _associate(pairs: set[tuple[str, str]], destination: Destination, calling_ae: str) -> tuple[Association, str]:
-    """Return the association, and why it was not established."""
-    entity = AE(ae_title=calling_ae)
-    entity.connection_timeout = CONNECTION_TIMEOUT_S
-    entity.acse_timeout = CONNECTION_TIMEOUT_S
-    entity.dimse_timeout = entity.network_timeout = ANSWER_TIMEOUT_S
-    for sop_class, transfer_syntax in sorted(pairs)[:MAXIMUM_CONTEXTS]:
-        entity.add_requested_context(sop_class, transfer_syntax)
-    connections: list[evt.Event] = []
-    assoc = entity.associate(
-        destination.host,
-        destination.port,
-        ae_title=destination.ae_title,
-        max_pdu=0,
-        evt_handlers=[(evt.EVT_CONN_OPEN, connections.append)],
-    )
-    return assoc, "" if assoc.is_established else _why_not(assoc, destination, connected=bool(connections))
-
-
-def _why_not(assoc: Association, destination: Destination, *, connected: bool) -> str:
-    where = f"{destination.ae_title} at {destination.host}:{destination.port}"
-    if not connected:
-        return f"{where} does not answer; check address, port and firewall"
-    if assoc.is_rejected:
-        return f"{where} rejected the association; check that it knows this node's AE title"
-    return f"{where} aborted the association"
-
-
-def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: Destination) -> DeliveryReceipt:
+def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: RemoteEntity) -> DeliveryReceipt:
     if not assoc.is_established:
         return _failed(path, sop_instance_uid, None, f"{destination.ae_title} closed the association; not sent")
     try:

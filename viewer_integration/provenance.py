@@ -5,9 +5,19 @@ from datetime import datetime
 
 from pydicom.dataset import Dataset
 
-__all__ = ["RESEARCH_USE_ONLY", "Provenance", "stamp_creation"]
+__all__ = ["RESEARCH_USE_ONLY", "PredecessorDocument", "Provenance", "stamp_creation"]
 
 RESEARCH_USE_ONLY = "Research use only. Not a medical device."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredecessorDocument:
+    """A report of the same study that a new one replaces (PS3.3 C.17.2.2)."""
+
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +37,8 @@ class Provenance:
         Version of GlioNode.
     station
         Name of the node, written as device serial number.
+    predecessor
+        The report that this revision's replaces; None for the first.
     """
 
     ready_at: datetime
@@ -34,6 +46,7 @@ class Provenance:
     settings_sha256: str
     software_version: str
     station: str
+    predecessor: PredecessorDocument | None = None
 
 
 def stamp_creation(ds: Dataset, provenance: Provenance) -> None:

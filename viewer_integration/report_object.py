@@ -13,7 +13,7 @@ from inference.measurements import Findings, RegionFinding
 from inference.segmentation import Segmentation
 from viewer_integration import codes
 from viewer_integration.identifiers import content_uid, tracking_uid
-from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance, stamp_creation
+from viewer_integration.provenance import RESEARCH_USE_ONLY, PredecessorDocument, Provenance, stamp_creation
 from viewer_integration.segmentation_object import segment_labels
 from viewer_integration.source_header import SourceSlice
 
@@ -61,6 +61,7 @@ def encode_report(
         hashlib.sha256(segmentation.label_volume.labels.tobytes()).hexdigest(),
         repr(findings),
         *(_role_text(decision) for decision in roles),
+        *([provenance.predecessor.sop_instance_uid] if provenance.predecessor else []),
     )
     ds = sr.Comprehensive3DSR(
         evidence=[*([segmentation_object] if segmentation_object is not None else []), *headers],
@@ -82,7 +83,19 @@ def encode_report(
         content_time=provenance.ready_at.time(),
     )
     stamp_creation(ds, provenance)
+    if provenance.predecessor is not None:
+        ds.PredecessorDocumentsSequence = [_reference_to(provenance.predecessor)]
     return ds
+
+
+def _reference_to(document: PredecessorDocument) -> Dataset:
+    """Return a hierarchical reference to a document (PS3.3 table 10-3b)."""
+    instance, series, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = document.sop_class_uid
+    instance.ReferencedSOPInstanceUID = document.sop_instance_uid
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = document.series_uid, [instance]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = document.study_uid, [series]
+    return study
 
 
 def _content(

@@ -86,7 +86,7 @@ def write_series(
         ds = Dataset()
         ds.update(common)
         ds.SOPInstanceUID = identity.instance_uids[k]
-        ds.InstanceNumber = k + 1
+        ds.InstanceNumber, ds.ImagesInAcquisition = k + 1, len(stored)
         _add_plane(ds, series, affine, k)
         path = folder / f"{k + 1:04d}.dcm"
         _save(ds, plane, series.transfer_syntax, path)

@@ -15,7 +15,7 @@ from dicom_node.peers import Peer, put_peer, remove_peer
 from dicom_node.settings import Settings
 from dicom_node.status import StudyStatus, read_status
 from dicom_node.steps import STEPS
-from viewer_integration.delivery import Destination
+from viewer_integration.association import RemoteEntity
 from viewer_integration.ohif import study_link
 
 __all__ = ["DemoError", "DemoResult", "run_demo"]
@@ -104,7 +104,7 @@ def _log_file(settings: Settings) -> int:
     return (settings.node.folder / "demo.log").open("ab").fileno()
 
 
-def _wait_for_node(settings: Settings) -> Destination:
+def _wait_for_node(settings: Settings) -> RemoteEntity:
     from dicom_node.echo import EchoOutcome, echo  # noqa: PLC0415 - only here is the node called
 
     node = Peer(
@@ -118,14 +118,14 @@ def _wait_for_node(settings: Settings) -> Destination:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if echo(node, SENDER.ae_title).outcome is EchoOutcome.OK:
-            return Destination(name="node", ae_title=node.ae_title, host=node.host, port=node.port)
+            return RemoteEntity(name="node", ae_title=node.ae_title, host=node.host, port=node.port)
         time.sleep(POLL_S)
     log = settings.node.folder / "demo.log"
     message = f"the node did not answer C-ECHO on port {node.port} within {START_TIMEOUT_S:.0f} s; see {log}"
     raise DemoError(message)
 
 
-def _send(folder: Path, node: Destination) -> None:
+def _send(folder: Path, node: RemoteEntity) -> None:
     address = f"{node.ae_title}@{node.host}:{node.port}"
     command = [sys.executable, "-m", "dicom_node.cli", "send", str(folder), "--to", address]
     sender = subprocess.run(  # noqa: S603 - our own module

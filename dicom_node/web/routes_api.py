@@ -22,6 +22,9 @@ class PeerModel(BaseModel):
     port: int = 0
     may_send: bool = True
     is_destination: bool = False
+    is_urgent: bool = False
+    is_source: bool = False
+    dicomweb_url: str = ""
     enabled: bool = True
 
 

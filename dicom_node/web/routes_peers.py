@@ -26,6 +26,9 @@ class _PeerForm(BaseModel):
     port: str = ""
     may_send: bool = False
     is_destination: bool = False
+    is_urgent: bool = False
+    is_source: bool = False
+    dicomweb_url: str = ""
 
     def peer(self) -> Peer:
         """Return the peer that was meant; an entry that is no number becomes a port that is refused."""

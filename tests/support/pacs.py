@@ -42,6 +42,7 @@ class OpenSockets:
         transport = event.assoc.dul.socket
         if transport is not None and transport.socket is not None:
             self._sockets.append(transport.socket)
+            transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @dataclass(kw_only=True)
@@ -161,6 +162,28 @@ def store(
         ]
 
 
+class Line:
+    """An association that is held open and sent over image by image."""
+
+    def __init__(self, port: int, like: Sequence[Instance], calling_ae: str = "SENDER") -> None:
+        pairs = sorted({(one.sop_class_uid, one.transfer_syntax_uid) for one in like})
+        self._context = association(pairs, port, calling_ae, idle_s=None)
+        self._assoc = self._context.__enter__()
+        self._contexts = {
+            (str(c.abstract_syntax), str(c.transfer_syntax[0])): c.context_id for c in self._assoc.accepted_contexts
+        }
+
+    def send(self, one: Instance) -> int | None:
+        """Send one image and return the status."""
+        return _send(self._assoc, one, self._contexts[one.sop_class_uid, one.transfer_syntax_uid] or 0, 1)
+
+    def close(self, *, abort: bool = False) -> None:
+        """Release, or abort, and wait until the connection is closed."""
+        if abort:
+            self._assoc.abort()
+        self._context.__exit__(None, None, None)
+
+
 def echo(port: int, calling_ae: str = "SENDER", called_ae: str = "GLIONODE") -> bool:
     """Tell whether a C-ECHO is answered with success."""
     try:
@@ -172,7 +195,11 @@ def echo(port: int, calling_ae: str = "SENDER", called_ae: str = "GLIONODE") -> 
 
 @contextmanager
 def association(
-    pairs: Sequence[tuple[str, str]], port: int, calling_ae: str = "SENDER", called_ae: str = "GLIONODE"
+    pairs: Sequence[tuple[str, str]],
+    port: int,
+    calling_ae: str = "SENDER",
+    called_ae: str = "GLIONODE",
+    idle_s: float | None = TIMEOUT_S,
 ) -> Iterator[Association]:
     """Associate for pairs of SOP class and transfer syntax, and release at the end.
 
@@ -182,7 +209,8 @@ def association(
         When the association is not accepted.
     """
     entity = AE(ae_title=calling_ae)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = TIMEOUT_S
+    entity.acse_timeout = entity.dimse_timeout = TIMEOUT_S
+    entity.network_timeout = idle_s
     for sop_class_uid, transfer_syntax_uid in pairs:
         entity.add_requested_context(sop_class_uid, transfer_syntax_uid)
     sockets = OpenSockets()

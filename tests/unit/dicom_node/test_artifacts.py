@@ -147,13 +147,13 @@ def test_what_is_known_of_the_patient_comes_back(artifacts: Artifacts) -> None:
 
 
 def test_a_manifest_comes_back_and_can_be_replaced(artifacts: Artifacts) -> None:
-    artifacts.save_manifest([{"path": "old"}])
-    artifacts.save_manifest([{"path": "new"}, {"path": "newer"}])
+    artifacts.save_manifest([{"path": "old"}], {})
+    artifacts.save_manifest([{"path": "new"}, {"path": "newer"}], {})
     assert artifacts.load_manifest() == [{"path": "new"}, {"path": "newer"}]
 
 
 def test_finished_runs_keep_the_small_files_as_evidence(artifacts: Artifacts, tmp_path: Path) -> None:
-    artifacts.save_manifest([])
+    artifacts.save_manifest([], {})
     artifacts.save_volumes({Role.T2: _volume((2, 3, 4))})
     artifacts.clear_arrays()
     artifacts.clear_arrays()
@@ -161,7 +161,7 @@ def test_finished_runs_keep_the_small_files_as_evidence(artifacts: Artifacts, tm
 
 
 def test_runs_do_not_share_files(artifacts: Artifacts, tmp_path: Path) -> None:
-    artifacts.save_manifest([{"path": "one"}])
+    artifacts.save_manifest([{"path": "one"}], {})
     other = Artifacts(tmp_path, "run-2")
     with pytest.raises(FileNotFoundError):
         other.load_manifest()

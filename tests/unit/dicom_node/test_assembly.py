@@ -11,14 +11,19 @@ from dicom_node.artifacts import Artifacts
 from dicom_node.assembly import Assembly
 from dicom_node.database import Database, ResultRow, RunRow, RunState, StudyRow, StudyState, open_database, utc_now
 from dicom_node.inbox import Inbox
+from dicom_node.settings import AssemblySettings
 from tests.support.small_study import make_small_study, uid_of
 
 QUIET_S = 20.0
 
 
+def _assembly(database: Database, folder: Path) -> Assembly:
+    return Assembly(database, folder, AssemblySettings(quiet_period_s=QUIET_S, wanted="T1,T1CE,T2,FLAIR"), "GLIONODE")
+
+
 @pytest.fixture
 def assembly(database: Database, tmp_path: Path) -> Assembly:
-    return Assembly(database, tmp_path, QUIET_S)
+    return _assembly(database, tmp_path)
 
 
 @pytest.fixture
@@ -96,7 +101,7 @@ def test_the_order_of_arrival_does_not_change_the_run(tmp_path: Path, images: li
     for name, arriving in (("forward", images), ("backward", images[::-1])):
         database = open_database(f"sqlite:///{tmp_path / name / 'node.sqlite'}")
         _receive(database, tmp_path / name, *arriving)
-        (run_id,) = _after_quiet(database, Assembly(database, tmp_path / name, QUIET_S))
+        (run_id,) = _after_quiet(database, _assembly(database, tmp_path / name))
         with database.session() as session:
             manifests.append(session.get_one(RunRow, run_id).manifest_sha256)
         database.engine.dispose()
@@ -169,7 +174,7 @@ def test_the_node_does_not_work_on_its_own_results(
         rest = {"sop_class_uid": "1.2", "path": "results/SEG.dcm", "sha256": "0"}
         session.add(ResultRow(run_id=run_id, study_uid=result.StudyInstanceUID, **names, **rest))
     _receive(database, tmp_path, result)  # a PACS that routes everything
-    assert _study(database, images).state == StudyState.RECEIVING
+    assert _study(database, images).state == StudyState.DELIVERED
     assert _after_quiet(database, assembly) == []
     study = _study(database, images)
     assert (study.state, study.current_run) == (StudyState.DELIVERED, run_id)
@@ -188,7 +193,7 @@ def test_a_crash_between_freezing_and_queueing_loses_no_run(
 ) -> None:
     _receive(database, tmp_path, *images)
     (run_id,) = _after_quiet(database, assembly)
-    restarted = Assembly(database, tmp_path, QUIET_S)
+    restarted = _assembly(database, tmp_path)
     assert restarted.ready_studies(utc_now() + timedelta(hours=1)) == []
     assert restarted.queued_runs() == [run_id]
     _finish(database, run_id)

@@ -10,7 +10,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_node.send import Sending, parse_address, send_folder
 from tests.support.pacs import Pacs, running_pacs
 from tests.support.small_study import make_small_study
-from viewer_integration.delivery import DeliveryReceipt, Destination
+from viewer_integration.association import RemoteEntity
+from viewer_integration.delivery import DeliveryReceipt
 
 
 def _write_study(folder: Path, name: str = "send") -> list[Path]:
@@ -29,7 +30,7 @@ def _all(receipts: Iterable[DeliveryReceipt], total: int) -> Iterable[DeliveryRe
 
 
 def _send(folder: Path, pacs: Pacs) -> Sending:
-    where = Destination(name="PACS", ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.port)
+    where = RemoteEntity(name="PACS", ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.port)
     return send_folder(folder, where, "SENDER", _all)
 
 
@@ -42,7 +43,7 @@ def _send(folder: Path, pacs: Pacs) -> Sending:
     ],
 )
 def test_an_address_is_read(text: str, ae_title: str, host: str, port: int) -> None:
-    assert parse_address(text) == Destination(name=text, ae_title=ae_title, host=host, port=port)
+    assert parse_address(text) == RemoteEntity(name=text, ae_title=ae_title, host=host, port=port)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,6 @@ def test_the_progress_sees_each_receipt_as_it_comes(tmp_path: Path) -> None:
             yield receipt
 
     with running_pacs() as pacs:
-        where = Destination(name="PACS", ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.port)
+        where = RemoteEntity(name="PACS", ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.port)
         assert send_folder(tmp_path, where, "SENDER", watch).accepted == len(seen)
     assert seen == list(pacs.received)

@@ -56,7 +56,9 @@ def _run_of_a_child(database: Database, settings: Settings) -> str:
     hold_small_study(database, settings.node.folder, "child", ["FLAIR"], attributes=CHILD)
     with database.session() as session:
         session.scalars(sa.select(StudyRow)).one().state = StudyState.RECEIVING
-    (ready,) = Assembly(database, settings.node.folder, 0.0).ready_studies(utc_now() + timedelta(seconds=1))
+    (ready,) = Assembly(
+        database, settings.node.folder, replace(settings.assembly, quiet_period_s=0.0), "GLIONODE"
+    ).ready_studies(utc_now() + timedelta(seconds=1))
     return ready.run_id
 
 

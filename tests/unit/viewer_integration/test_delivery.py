@@ -18,7 +18,8 @@ from pynetdicom.events import Event
 
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
 from tests.support.hand_made_run import make_run
-from viewer_integration.delivery import DeliveryReceipt, Destination, send_files
+from viewer_integration.association import RemoteEntity
+from viewer_integration.delivery import DeliveryReceipt, send_files
 
 SEG_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 SR_STORAGE = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -32,7 +33,7 @@ Answer = Callable[[Event], int | Dataset]
 class Peer:
     """A storage SCP, and what it saw."""
 
-    destination: Destination
+    destination: RemoteEntity
     stored: list[Dataset] = field(default_factory=list)
     syntaxes: list[str] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
@@ -44,7 +45,7 @@ def _peer(
     answer: Answer = lambda _: 0x0000, accepts: tuple[str, ...] = ALL, only_caller: str | None = None
 ) -> Iterator[Peer]:
     """Run an SCP on a free port that answers every C-STORE with `answer`."""
-    peer = Peer(destination=Destination(name="PACS", ae_title="PACS", host="127.0.0.1", port=0))
+    peer = Peer(destination=RemoteEntity(name="PACS", ae_title="PACS", host="127.0.0.1", port=0))
 
     def store(event: Event) -> int | Dataset:
         peer.stored.append(event.dataset)
@@ -65,7 +66,7 @@ def _peer(
     ]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     assert server is not None
-    peer.destination = Destination(name="PACS", ae_title="PACS", host="127.0.0.1", port=server.server_address[1])
+    peer.destination = RemoteEntity(name="PACS", ae_title="PACS", host="127.0.0.1", port=server.server_address[1])
     with ExitStack() as stack:
         stack.callback(server.shutdown)
         yield peer
@@ -84,7 +85,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def _send(paths: list[Path], destination: Destination) -> list[DeliveryReceipt]:
+def _send(paths: list[Path], destination: RemoteEntity) -> list[DeliveryReceipt]:
     return list(send_files(paths, destination, "GLIONODE"))
 
 
@@ -157,7 +158,7 @@ def test_a_rejected_association_is_told_apart(results: list[Path]) -> None:
 
 def test_a_wrong_called_ae_title_is_rejected(results: list[Path]) -> None:
     with _peer() as peer:
-        wrong = Destination(name="PACS", ae_title="ARCHIVE", host="127.0.0.1", port=peer.destination.port)
+        wrong = RemoteEntity(name="PACS", ae_title="ARCHIVE", host="127.0.0.1", port=peer.destination.port)
         receipts = _send(results, wrong)
     assert all("ARCHIVE at 127.0.0.1" in r.reason and "rejected" in r.reason for r in receipts)
 
@@ -165,7 +166,7 @@ def test_a_wrong_called_ae_title_is_rejected(results: list[Path]) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nobody_listening_is_said_for_every_object(results: list[Path]) -> None:
     port = _free_port()
-    nobody = Destination(name="PACS", ae_title="PACS", host="127.0.0.1", port=port)
+    nobody = RemoteEntity(name="PACS", ae_title="PACS", host="127.0.0.1", port=port)
     receipts = _send(results, nobody)
     assert [(r.accepted, r.status) for r in receipts] == [(False, None)] * 2
     assert {r.reason for r in receipts} == {

@@ -1,0 +1,168 @@
+"""Cleaning by the site's policy: pixels, results and history of studies that are done; never what is not delivered."""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session
+
+from dicom_node.artifacts import Artifacts
+from dicom_node.database import (
+    AssociationEnd,
+    AssociationRow,
+    Database,
+    DecisionRow,
+    DeliveryRow,
+    DeliveryState,
+    InstanceRow,
+    RecognitionRow,
+    RefusalRow,
+    ResultRow,
+    RunRow,
+    RunState,
+    ShadowRow,
+    StudyRow,
+    StudyState,
+)
+from dicom_node.settings import Settings
+
+__all__ = ["Cleaned", "Retention"]
+
+_log = structlog.get_logger()
+
+EVERY = timedelta(hours=1)
+
+_DONE = (StudyState.DELIVERED, StudyState.REJECTED)
+"""Where everything that was to go out has gone; results kept for want of a destination (stored) are the only copy."""
+
+_Remove = Callable[[Session, StudyRow, Sequence[RunRow]], bool]
+
+_RUN_DONE = (RunState.DELIVERED, RunState.REJECTED, RunState.UNCHANGED, RunState.SUPERSEDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """How many studies each kind of cleaning touched."""
+
+    pixels: int
+    results: int
+    history: int
+
+
+class Retention:
+    """Removes what the policy no longer keeps."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._policy = settings.retention
+        self._folder = settings.node.folder
+        self._database = database
+        self._next: datetime | None = None
+
+    def clean_when_due(self, now: datetime) -> Cleaned | None:
+        """Clean once an hour."""
+        if self._next is not None and now < self._next:
+            return None
+        self._next = now + EVERY
+        return self.clean(now)
+
+    def clean(self, now: datetime) -> Cleaned:
+        """Remove everything whose time has passed, the pixels first.
+
+        A kill in the middle leaves files removed and their rows there; the next cleaning ends it.
+        """
+        done = Cleaned(
+            pixels=self._each(self._policy.pixels_days, now, self._remove_pixels),
+            results=self._each(self._policy.results_days, now, self._remove_results),
+            history=self._each(self._policy.history_days, now, self._remove_history),
+        )
+        self._forget_the_door(now)
+        if done != Cleaned(pixels=0, results=0, history=0):
+            _log.info("cleaned", pixels=done.pixels, results=done.results, history=done.history)
+        return done
+
+    def _each(self, days: float, now: datetime, remove: _Remove) -> int:
+        if not days:
+            return 0
+        before = now - timedelta(days=days)
+        with self._database.session() as session:
+            chosen = sa.select(StudyRow.study_uid).where(StudyRow.state.in_(_DONE), StudyRow.last_received_at < before)
+            uids = session.scalars(chosen).all()
+        return sum(self._clean(uid, before, remove) for uid in uids)
+
+    def _clean(self, study_uid: str, before: datetime, remove: _Remove) -> bool:
+        """Clean one study, unless something has happened to it since it was chosen."""
+        with self._database.session() as session:
+            study = session.get(StudyRow, study_uid, with_for_update=True)
+            if study is None or study.state not in _DONE or study.last_received_at >= before:
+                return False
+            runs = session.scalars(sa.select(RunRow).where(RunRow.study_uid == study_uid)).all()
+            ended = all(
+                run.state in _RUN_DONE and (run.finished_at is None or run.finished_at < before) for run in runs
+            )
+            return ended and not _undelivered(session, study, runs) and remove(session, study, runs)
+
+    def _remove_pixels(self, session: Session, study: StudyRow, _runs: Sequence[RunRow]) -> bool:
+        rows = session.scalars(sa.select(InstanceRow).where(InstanceRow.study_uid == study.study_uid)).all()
+        if not rows:
+            return False
+        shutil.rmtree(self._folder / "inbox" / study.study_uid, ignore_errors=True)
+        for row in rows:
+            session.delete(row)
+        return True
+
+    def _remove_results(self, session: Session, study: StudyRow, runs: Sequence[RunRow]) -> bool:
+        rows = session.scalars(
+            sa.select(ResultRow).where(ResultRow.study_uid == study.study_uid, ResultRow.path != "")
+        ).all()
+        folders = [
+            self._folder / "results" / study.study_uid,
+            *(Artifacts(self._folder, r.run_id).folder for r in runs),
+        ]
+        present = [folder for folder in folders if folder.exists()]
+        _remove_all(present)
+        for row in rows:
+            row.path = ""  # its UIDs stay: a later report names the one that it replaces
+        return bool(rows or present)
+
+    def _remove_history(self, session: Session, study: StudyRow, runs: Sequence[RunRow]) -> bool:
+        held = sa.select(sa.func.count()).where(InstanceRow.study_uid == study.study_uid)
+        if session.scalar(held) or session.scalar(sa.select(ResultRow).where(ResultRow.path != "", _of(study))):
+            return False  # files go first, by their own policies
+        ids = [run.run_id for run in runs]
+        for table in (DecisionRow, RecognitionRow, ShadowRow, DeliveryRow, ResultRow, RunRow):
+            session.execute(sa.delete(table).where(table.run_id.in_(ids)))
+        session.delete(study)
+        return True
+
+    def _forget_the_door(self, now: datetime) -> None:
+        """Remove what was noted of refusals and associations that nothing refers to any more."""
+        if not self._policy.history_days:
+            return
+        before = now - timedelta(days=self._policy.history_days)
+        used = sa.select(InstanceRow.association_id)
+        with self._database.session() as session:
+            session.execute(sa.delete(RefusalRow).where(RefusalRow.at < before))
+            old = (AssociationRow.end != AssociationEnd.OPEN, AssociationRow.opened_at < before)
+            session.execute(sa.delete(AssociationRow).where(*old, AssociationRow.association_id.not_in(used)))
+
+
+def _of(study: StudyRow) -> sa.ColumnElement[bool]:
+    return ResultRow.study_uid == study.study_uid
+
+
+def _undelivered(session: Session, study: StudyRow, runs: Sequence[RunRow]) -> bool:
+    """Tell whether any object of the study's standing result has not gone out."""
+    standing = [run.run_id for run in runs if run.run_id == study.current_run]
+    open_rows = sa.select(DeliveryRow.id).where(
+        DeliveryRow.run_id.in_(standing), DeliveryRow.state != DeliveryState.ACCEPTED
+    )
+    return session.scalar(open_rows.limit(1)) is not None
+
+
+def _remove_all(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,131 @@
+"""What a worker does all the time: judge studies, begin runs, send again, and take over from workers that died."""
+
+import os
+import threading
+import time
+
+import structlog
+
+from dicom_node.assembly import Assembly
+from dicom_node.database import Database, RunRow, RunState, utc_now
+from dicom_node.operations import in_maintenance
+from dicom_node.outbox import Outbox
+from dicom_node.retention import Retention
+from dicom_node.run_queue import claim_next, claim_shadow, has_work, own_starts, requeue, take_over
+from dicom_node.settings import Settings
+from dicom_node.step_process import StepOutcome, StepProcess
+from dicom_node.steps import Steps
+from dicom_node.workers import BEAT_S, SlotLost, WorkerBook
+from dicom_node.workflow import Workflow
+
+__all__ = ["Worker"]
+
+_log = structlog.get_logger()
+
+POLL_S = 0.25
+"""How often the worker looks for studies that are due: a study that is whole starts within a second."""
+
+DUTY_S = 2.0
+"""How often it looks for work of the dead, and whether cleaning is due."""
+
+HERE = ("deliver",)
+"""Steps done in the worker itself: they wait for the network, and need neither torch nor memory."""
+
+
+class Worker:
+    """One worker process, on one GPU or on the CPU."""
+
+    def __init__(self, settings: Settings, database: Database, gpu: str = "") -> None:
+        self._database = database
+        self._book = WorkerBook(database, gpu)
+        self._child = StepProcess(settings)
+        steps = Steps(settings, database)
+        self._steps = steps
+        self._workflow = Workflow(settings, steps, self._book.executor, self._perform)
+        self._assembly = Assembly(database, settings.node.folder, settings.assembly, settings.node.ae_title)
+        self._outbox = Outbox(settings, database)
+        self._retention = Retention(settings, database)
+        self._stop = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop."""
+        self._stop = stop
+        threads = [threading.Thread(target=loop, daemon=True) for loop in (self._beat, self._send)]
+        for thread in threads:
+            thread.start()
+        self._workflow.launch()
+        self._resume()
+        _log.info("working", executor=self._book.executor)
+        next_duty = time.monotonic()
+        while not stop.wait(POLL_S):
+            for ready in self._assembly.ready_studies(utc_now()):
+                _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+            if not in_maintenance(self._database):
+                self._begin_next()
+            if time.monotonic() >= next_duty:
+                self._do_duties()
+                next_duty = time.monotonic() + DUTY_S
+        self._child.stop()
+        self._workflow.stop()
+        for thread in threads:
+            thread.join()
+        self._book.end()
+
+    def _resume(self) -> None:
+        """Begin what this slot had when it was last heard of, and what an earlier version of the workflow left."""
+        older = self._workflow.left_by_earlier_versions()
+        with self._database.session() as session:
+            for run_id in older:
+                run = session.get(RunRow, run_id, with_for_update=True)
+                if run is not None and run.state in (RunState.QUEUED, RunState.RUNNING):
+                    _log.info("begun_anew", run=run_id, step=run.step)
+                    requeue(session, run)
+        for start in own_starts(self._database, self._book.executor):
+            self._workflow.start(start)
+
+    def _begin_next(self) -> None:
+        if has_work(self._database, self._book.executor) or not self._workflow.is_idle():
+            return
+        start = claim_next(self._database, self._book.executor)
+        if start is not None:
+            self._workflow.start(start)
+        elif (run_id := claim_shadow(self._database, self._book.executor)) is not None:
+            self._workflow.start_shadow(run_id)
+
+    def _do_duties(self) -> None:
+        self._workflow.close_given_up()
+        if not self._book.has_lease("takeover"):
+            return
+        with self._database.session() as session:
+            over = take_over(session, self._book.dead_executors(session))
+        for start in over:
+            _log.warning("taken_over", run=start.run_id, step=start.first)
+        self._workflow.abandon(over)
+        self._retention.clean_when_due(utc_now())
+
+    def _perform(self, step: str, run_id: str) -> StepOutcome:
+        if step not in HERE:
+            return self._child.perform(step, run_id)
+        try:
+            getattr(self._steps, step)(run_id)
+        except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
+            _log.exception("step_raised", run=run_id, step=step)
+            return StepOutcome.of_error(error)
+        return StepOutcome()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                self._book.beat()
+            except SlotLost:
+                _log.critical("slot_lost", executor=self._book.executor)
+                os._exit(1)  # the slot's work is another's by now; this process is started again in another slot
+            except Exception as error:  # noqa: BLE001 - a database that is down must not end the heartbeat
+                _log.warning("no_heartbeat", error=type(error).__name__)
+
+    def _send(self) -> None:
+        while not self._stop.wait(POLL_S):
+            try:
+                self._outbox.send_due(utc_now())
+            except Exception as error:  # noqa: BLE001 - a database that is down must not end delivery
+                _log.warning("outbox_failed", error=type(error).__name__)
