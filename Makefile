@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
-DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium
+DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql
 # A file's tests stay in one process; its share of the cores is one, or torch would ask for all in each.
 UNIT := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 SHELL := /bin/bash

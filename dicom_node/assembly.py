@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 
 from conversion.sequences import Role
 from dicom_node.artifacts import Artifacts
-from dicom_node.database import Database, InstanceRow, Priority, ResultRow, RunRow, RunState, StudyRow, StudyState
+from dicom_node.database import Database
 from dicom_node.peers import urgent_ae_titles
 from dicom_node.readiness import Patience, Verdict, judge
 from dicom_node.received_study import StudyReader
 from dicom_node.revisions import stand_as
 from dicom_node.settings import AssemblySettings
 from dicom_node.source_counts import ASK_AGAIN, SourceReader
+from dicom_node.tables import InstanceRow, Priority, ResultRow, RunRow, RunState, StudyRow, StudyState
 
 __all__ = ["Assembly", "StudyReady"]
 

@@ -13,7 +13,8 @@ from pydicom.uid import UID
 from pynetdicom.association import Association
 from sqlalchemy.orm import Session
 
-from dicom_node.database import AssociationEnd, AssociationRow, Database, InstanceRow, StudyRow, StudyState, utc_now
+from dicom_node.database import Database
+from dicom_node.tables import AssociationEnd, AssociationRow, InstanceRow, StudyRow, StudyState, utc_now
 
 __all__ = ["VERIFICATION", "AssociationBook"]
 

@@ -27,8 +27,8 @@ def _database() -> Any:  # noqa: ANN401 - Database, without loading it for --hel
 @one_line_errors
 def prioritise(study: str, routine: bool, as_json: bool) -> None:  # noqa: FBT001
     """Put a study before all others (STAT); STUDY is its UID or key."""
-    from dicom_node.database import Priority  # noqa: PLC0415
     from dicom_node.operations import prioritise as run  # noqa: PLC0415
+    from dicom_node.tables import Priority  # noqa: PLC0415
 
     priority = Priority.ROUTINE if routine else Priority.STAT
     run(_database(), study, priority)
@@ -77,8 +77,8 @@ def maintenance(state: str, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def clean(as_json: bool) -> None:  # noqa: FBT001
     """Remove what the retention policy no longer keeps, now instead of within the hour."""
-    from dicom_node.database import utc_now  # noqa: PLC0415
     from dicom_node.retention import Retention  # noqa: PLC0415
+    from dicom_node.tables import utc_now  # noqa: PLC0415
 
     done = asdict(Retention(read_settings(), _database()).clean(utc_now()))
     emit(as_json, done, [f"studies cleaned: {', '.join(f'{kind} {number}' for kind, number in done.items())}"])

@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from dicom_node.database import RunRow, RunState, StudyRow, StudyState, utc_now
+from dicom_node.tables import RunRow, RunState, StudyRow, StudyState, utc_now
 
 __all__ = ["finish", "follow"]
 

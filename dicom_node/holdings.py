@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from pydicom import Dataset, dcmread
 from sqlalchemy.orm import Session
 
-from dicom_node.database import Database, InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.database import Database
+from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow
 from viewer_integration.big_endian import turn_little_endian
 
 __all__ = ["HeldInstance", "HeldSeries", "HeldStudy", "Holdings"]

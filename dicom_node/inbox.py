@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
-from dicom_node.database import Database, InstanceRow, ResultRow, StudyRow, StudyState, utc_now
+from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
+from dicom_node.tables import InstanceRow, ResultRow, StudyRow, StudyState, utc_now
 
 __all__ = ["Inbox", "InboxRefusal", "ReceivedInstance", "check_inflated_size", "write_durably"]
 

@@ -4,7 +4,8 @@ import hashlib
 import hmac
 import secrets
 
-from dicom_node.database import Database, SecretRow
+from dicom_node.database import Database
+from dicom_node.tables import SecretRow
 
 __all__ = ["KeyedHash"]
 

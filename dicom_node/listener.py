@@ -32,12 +32,13 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.associations import VERIFICATION, AssociationBook
-from dicom_node.database import AssociationEnd, Database, RefusalRow, utc_now
+from dicom_node.database import Database
 from dicom_node.disk import Disk
 from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.operations import in_maintenance
 from dicom_node.peers import accepted_calling_ae_titles
 from dicom_node.settings import Settings
+from dicom_node.tables import AssociationEnd, RefusalRow, utc_now
 from viewer_integration.association import send_at_once
 
 __all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]

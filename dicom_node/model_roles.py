@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from dicom_node.database import Database, ModelChoiceRow
+from dicom_node.database import Database
 from dicom_node.settings import Settings
+from dicom_node.tables import ModelChoiceRow
 from inference.errors import InferenceReason, UnusableModel
 from inference.registry import Registry, StoredModel
 

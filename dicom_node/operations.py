@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from dicom_node.artifacts import Artifacts
 from dicom_node.closing import finish
-from dicom_node.database import Database, Priority, RunRow, RunState, StudyRow, SwitchRow, utc_now
+from dicom_node.database import Database
 from dicom_node.run_queue import requeue
 from dicom_node.settings import Settings
+from dicom_node.tables import Priority, RunRow, RunState, StudyRow, SwitchRow, utc_now
 
 __all__ = ["Impossible", "cancel", "in_maintenance", "prioritise", "replay", "set_maintenance"]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from dicom_node.closing import finish
-from dicom_node.database import Database, DeliveryRow, DeliveryState, ResultRow, RunRow, RunState, utc_now
+from dicom_node.database import Database
 from dicom_node.peers import Peer, destinations
 from dicom_node.settings import Settings
+from dicom_node.tables import DeliveryRow, DeliveryState, ResultRow, RunRow, RunState, utc_now
 from inference.errors import InferenceReason
 from viewer_integration.delivery import send_files
 

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from dicom_node.database import Database, PeerRow
+from dicom_node.database import Database
 from dicom_node.entries import EntryError, EntryProblem
+from dicom_node.tables import PeerRow
 from viewer_integration.association import RemoteEntity
 
 __all__ = [

@@ -13,11 +13,12 @@ from conversion.completeness import SeriesProgress, series_progress
 from conversion.errors import UnusableStudy
 from conversion.reading import read_header, read_studies
 from conversion.recognition.recognise import recognise
-from dicom_node.database import AssociationEnd, AssociationRow, Database, InstanceRow, ResultRow, StudyRow
+from dicom_node.database import Database
 from dicom_node.readiness import Arrivals
 from dicom_node.site_rules import site_rules
 from dicom_node.source_counts import SourceCounts, SourceReader
 from dicom_node.stored_study import headers_only
+from dicom_node.tables import AssociationEnd, AssociationRow, InstanceRow, ResultRow, StudyRow
 
 __all__ = ["ReceivedStudy", "StudyReader"]
 

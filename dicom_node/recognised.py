@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from conversion.decision import Evidence
 from conversion.recognition.recognise import Recognition
-from dicom_node.database import Database, RecognitionRow, StudyRow
+from dicom_node.database import Database
+from dicom_node.tables import RecognitionRow, StudyRow
 
 __all__ = ["Recognised", "recognised_as", "recognised_in_newest_run", "record_recognitions"]
 

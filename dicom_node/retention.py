@@ -11,10 +11,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from dicom_node.artifacts import Artifacts
-from dicom_node.database import (
+from dicom_node.database import Database
+from dicom_node.settings import Settings
+from dicom_node.tables import (
     AssociationEnd,
     AssociationRow,
-    Database,
     DecisionRow,
     DeliveryRow,
     DeliveryState,
@@ -28,7 +29,6 @@ from dicom_node.database import (
     StudyRow,
     StudyState,
 )
-from dicom_node.settings import Settings
 
 __all__ = ["Cleaned", "Retention"]
 

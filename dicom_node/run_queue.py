@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from dicom_node.closing import finish, follow
-from dicom_node.database import Database, RunRow, RunState
+from dicom_node.database import Database
+from dicom_node.tables import RunRow, RunState
 
 __all__ = [
     "Start",

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import PRIORS, REFORMAT, Role
 from conversion.study import Series
-from dicom_node.database import Database, SiteRuleRow
+from dicom_node.database import Database
 from dicom_node.entries import EntryError, EntryProblem
+from dicom_node.tables import SiteRuleRow
 
 __all__ = [
     "KINDS",

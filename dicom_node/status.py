@@ -8,16 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from conversion.decision import Decision
-from dicom_node.database import (
-    Database,
-    DecisionRow,
-    DeliveryRow,
-    InstanceRow,
-    RefusalRow,
-    ResultRow,
-    RunRow,
-    StudyRow,
-)
+from dicom_node.database import Database
+from dicom_node.tables import DecisionRow, DeliveryRow, InstanceRow, RefusalRow, ResultRow, RunRow, StudyRow
 
 __all__ = ["NodeStatus", "RefusalStatus", "StudyStatus", "read_status", "read_study_status", "status_lines"]
 

@@ -60,8 +60,10 @@ class StepProcess:
     def perform(self, step: str, run_id: str) -> StepOutcome:
         """Perform one step, within the limits of time and memory."""
         with self._lock:
+            if self._child is not None and self._child.poll() is not None:
+                self._end()
             child = self._child
-            if child is None or child.poll() is not None:
+            if child is None:
                 child = self._child = _start()
                 begun = _answer(child, START_S, self._limits.memory_bytes)
                 if begun != "ready":

@@ -23,14 +23,7 @@ from conversion.sequences import Role
 from conversion.study import Study
 from dicom_node.artifacts import Artifacts
 from dicom_node.closing import finish, follow
-from dicom_node.database import (
-    Database,
-    DecisionRow,
-    DeliveryRow,
-    ResultRow,
-    RunRow,
-    RunState,
-)
+from dicom_node.database import Database
 from dicom_node.failures import PatientsMixed
 from dicom_node.inbox import write_durably
 from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_model
@@ -40,6 +33,7 @@ from dicom_node.revisions import begin_revision, inputs_sha256, predecessor_of
 from dicom_node.settings import Settings
 from dicom_node.shadow import begin_shadow, fail_shadow, keep_shadow
 from dicom_node.site_rules import site_rules
+from dicom_node.tables import DecisionRow, DeliveryRow, ResultRow, RunRow, RunState
 from dicom_node.versions import version_decisions
 from inference.errors import InferenceReason, UnusableModel
 from inference.gate import with_flags, withhold

@@ -9,7 +9,8 @@ from conversion.errors import ConversionReason, UnreadableSeries
 from conversion.reading import read_study
 from conversion.study import Series, Study
 from conversion.volume import ImageVolume
-from dicom_node.database import Database, InstanceRow, ResultRow
+from dicom_node.database import Database
+from dicom_node.tables import InstanceRow, ResultRow
 
 __all__ = ["headers_only", "stored_study"]
 

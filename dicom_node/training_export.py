@@ -21,9 +21,10 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.segmentation_reading import SEGMENTATIONS, segmentation_header
 from conversion.sequences import Role
 from conversion.volume import LabelVolume
-from dicom_node.database import Database, InstanceRow, ResultRow, StudyRow, StudyState
+from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
 from dicom_node.nifti import write_nifti
+from dicom_node.tables import InstanceRow, ResultRow, StudyRow, StudyState
 from inference.cases.brats import TRAINING_SET
 from inference.cases.case import AnnotatedCase, SkippedCase
 from inference.cases.dicom_studies import StudyCase, open_studies

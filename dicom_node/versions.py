@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
 from conversion.decision import Decision
-from dicom_node.database import Database, InstanceRow
+from dicom_node.database import Database
+from dicom_node.tables import InstanceRow
 
 __all__ = ["version_decisions"]
 

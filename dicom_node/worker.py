@@ -7,7 +7,7 @@ import time
 import structlog
 
 from dicom_node.assembly import Assembly
-from dicom_node.database import Database, RunRow, RunState, utc_now
+from dicom_node.database import Database
 from dicom_node.operations import in_maintenance
 from dicom_node.outbox import Outbox
 from dicom_node.retention import Retention
@@ -15,6 +15,7 @@ from dicom_node.run_queue import claim_next, claim_shadow, has_work, own_starts,
 from dicom_node.settings import Settings
 from dicom_node.step_process import StepOutcome, StepProcess
 from dicom_node.steps import Steps
+from dicom_node.tables import RunRow, RunState, utc_now
 from dicom_node.workers import BEAT_S, SlotLost, WorkerBook
 from dicom_node.workflow import Workflow
 

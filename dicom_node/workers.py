@@ -11,7 +11,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from dicom_node.database import Database, LeaseRow, WorkerRow
+from dicom_node.database import Database
+from dicom_node.tables import LeaseRow, WorkerRow
 
 __all__ = ["BEAT_S", "DEAD_AFTER", "SlotLost", "WorkerBook", "WorkerStatus", "list_workers"]
 

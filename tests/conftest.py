@@ -2,9 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.postgres import Postgres, postgres_programs, running_postgres
 
 _DATA = Path(os.environ.get("GLIONODE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 _SENTENCE = "the shared data sets are not here; set GLIONODE_TEST_DATA to their folder"
@@ -16,6 +19,7 @@ def _missing(marker: str) -> str:
         "orthanc": ("Orthanc",),
         "dcmtk": ("/usr/bin/storescu", "dciodvfy"),
         "browser": ("/usr/bin/chromium",),
+        "postgres": (str((postgres_programs() or Path("/usr/lib/postgresql")) / "postgres"),),
     }
     if marker == "data":
         return "" if (_DATA / "README.md").exists() else _SENTENCE
@@ -25,7 +29,7 @@ def _missing(marker: str) -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or in CI fail, a test whose surroundings are missing."""
-    for marker in ("data", "orthanc", "dcmtk", "browser"):
+    for marker in ("data", "orthanc", "dcmtk", "browser", "postgres"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if os.environ.get("CI") == "true":
                 pytest.fail(reason, pytrace=False)
@@ -36,3 +40,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared_data() -> Path:
     """Return the folder of the shared data sets."""
     return _DATA
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Run one PostgreSQL for the tests of this process; each test that needs it is marked ``postgres``."""
+    with running_postgres() as server:
+        yield server

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_node.database import Database, StudyState, open_database
+from dicom_node.database import Database, open_database
 from dicom_node.demo.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.peers import Peer, put_peer, remove_peer
 from dicom_node.settings import Settings
 from dicom_node.status import StudyStatus, read_status
 from dicom_node.steps import STEPS
+from dicom_node.tables import StudyState
 from viewer_integration.association import RemoteEntity
 from viewer_integration.ohif import study_link
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.database import Database, StudyRow, utc_now
+from dicom_node.database import Database
+from dicom_node.tables import StudyRow, utc_now
 from tests.support.small_study import ROLES, make_small_study
 from tests.support.viewer_study import instance_row
 

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dicom_node.cli import cli
-from dicom_node.database import RunRow, ShadowRow, StudyRow, open_database
+from dicom_node.database import open_database
 from dicom_node.settings import read_settings
+from dicom_node.tables import RunRow, ShadowRow, StudyRow
 from tests.support.detector_model import write_detector
 from tests.support.monai_bundle import write_bundle
 

@@ -12,18 +12,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 import dicom_node.migrations
-from dicom_node.database import (
-    Base,
-    Database,
-    DecisionRow,
-    InstanceRow,
-    RunState,
-    SecretRow,
-    StudyRow,
-    StudyState,
-    open_database,
-    utc_now,
-)
+from dicom_node.database import Database, open_database
+from dicom_node.tables import Base, DecisionRow, InstanceRow, RunState, SecretRow, StudyRow, StudyState, utc_now
 
 _FIRST_REVISION = (
     (

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.database import Database, InstanceRow, open_database
+from dicom_node.database import Database, open_database
 from dicom_node.holdings import Holdings
+from dicom_node.tables import InstanceRow
 from tests.support.viewer_study import ViewerStudy, hold, hold_results, instance_row, make_study
 
 

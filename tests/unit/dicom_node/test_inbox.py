@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-from dicom_node.database import Database, InstanceRow, StudyRow, open_database
+from dicom_node.database import Database, open_database
 from dicom_node.inbox import Inbox, InboxRefusal, ReceivedInstance, write_durably
 from dicom_node.keys import KeyedHash
+from dicom_node.tables import InstanceRow, StudyRow
 from tests.support.small_study import make_small_study
 
 

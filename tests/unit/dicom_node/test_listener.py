@@ -25,10 +25,11 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from dicom_node.database import Database, InstanceRow, RefusalRow, StudyRow, StudyState, open_database
+from dicom_node.database import Database, open_database
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
 from dicom_node.peers import Peer, put_peer, set_enabled
 from dicom_node.settings import Settings, read_settings
+from dicom_node.tables import InstanceRow, RefusalRow, StudyRow, StudyState
 from tests.support.pacs import association, echo, instance_of, store
 from tests.support.small_study import make_small_study, uid_of
 

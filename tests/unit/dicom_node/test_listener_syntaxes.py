@@ -31,15 +31,17 @@ from pynetdicom import AE
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 from conversion.reading import dicom_files, read_series, read_study
-from dicom_node.database import Database, InstanceRow, RefusalRow, open_database
+from dicom_node.database import Database, open_database
 from dicom_node.inbox import MAXIMUM_INFLATED_BYTES
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
 from dicom_node.peers import Peer, put_peer
 from dicom_node.settings import read_settings
+from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.dicom_series import axis_aligned, mr_slices
 from tests.support.pacs import OpenSockets, echo, instance_of, instance_of_file, store
 from tests.support.transfer_syntaxes import LOSSLESS, LOSSY, write_series
-from viewer_integration.delivery import Destination, send_files
+from viewer_integration.association import RemoteEntity
+from viewer_integration.delivery import send_files
 
 OLD_UID = "1.2.840.000113.07.04.2.0019"
 """As archives of the nineties hold them: numbers with leading zeros, which PS3.5 9.1 forbids."""
@@ -238,7 +240,7 @@ def test_a_uid_with_a_leading_zero_is_another_than_the_one_without(port: int, da
 def test_the_node_sends_on_what_it_stored(port: int, folder: Path, tmp_path: Path, syntax: pydicom.uid.UID) -> None:
     """By `glionode send`, and by delivery: from one node's inbox to another listener, pixel for pixel."""
     paths, _ = write_series(tmp_path / "sent", syntax, "u8" if syntax == JPEGBaseline8Bit else "u16")
-    node = Destination(name="node", ae_title="GLIONODE", host="127.0.0.1", port=port)
+    node = RemoteEntity(name="node", ae_title="GLIONODE", host="127.0.0.1", port=port)
     receipts = list(send_files(paths, node, "SENDER"))
     assert [(receipt.accepted, receipt.reason) for receipt in receipts] == [(True, "")] * len(paths)
     sent, stored = (

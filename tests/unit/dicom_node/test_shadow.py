@@ -15,11 +15,12 @@ from conversion.sequences import Role
 from conversion.study import PatientFacts
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.artifacts import Artifacts
-from dicom_node.database import Database, ResultRow, RunRow, RunState, StudyRow, open_database
+from dicom_node.database import Database, open_database
 from dicom_node.model_roles import ModelChoice, ModelRole, choose, go_back
 from dicom_node.settings import Settings, read_settings
 from dicom_node.shadow import begin_shadow, compare, fail_shadow, keep_shadow, mean_dice, shadow_results
 from dicom_node.steps import Steps
+from dicom_node.tables import ResultRow, RunRow, RunState, StudyRow
 from inference.errors import InferenceReason, UnusableModel
 from inference.foreign.addition import add_model
 from inference.regions import Label, Region

@@ -6,18 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from dicom_node.database import (
-    Database,
-    DecisionRow,
-    DeliveryRow,
-    InstanceRow,
-    RefusalRow,
-    ResultRow,
-    RunRow,
-    StudyRow,
-    utc_now,
-)
+from dicom_node.database import Database
 from dicom_node.status import REFUSALS_SHOWN, read_status, status_lines
+from dicom_node.tables import DecisionRow, DeliveryRow, InstanceRow, RefusalRow, ResultRow, RunRow, StudyRow, utc_now
 
 
 def _instance(number: int, *, current: bool) -> InstanceRow:

@@ -11,20 +11,11 @@ import sqlalchemy as sa
 from dicom_node import workflow
 from dicom_node.artifacts import Artifacts
 from dicom_node.assembly import Assembly
-from dicom_node.database import (
-    Database,
-    DeliveryRow,
-    PeerRow,
-    ResultRow,
-    RunRow,
-    RunState,
-    StudyRow,
-    StudyState,
-    open_database,
-    utc_now,
-)
+from dicom_node.database import Database, open_database
+from dicom_node.outbox import Outbox
 from dicom_node.settings import Settings, read_settings
 from dicom_node.steps import Steps
+from dicom_node.tables import DeliveryRow, PeerRow, ResultRow, RunRow, RunState, StudyRow, StudyState, utc_now
 from tests.support.detector_model import write_detector
 from tests.support.held_study import hold_small_study
 from tests.support.pacs import running_pacs
@@ -101,7 +92,7 @@ def test_what_an_earlier_try_wrote_and_this_one_does_not_is_never_sent(database:
     assert set(after) == {"SR"}
     assert after["SR"] != before["SR"]
     assert not list(settings.node.folder.glob("results/*/*/SEG.dcm"))
-    assert set(steps._waiting(run_id, "PACS")) == {after["SR"]}
+    assert set(Outbox(settings, database).waiting(run_id, "PACS")) == {after["SR"]}
     with database.session() as session:
         assert session.scalars(sa.select(DeliveryRow.sop_instance_uid)).all() == [after["SR"]]
 

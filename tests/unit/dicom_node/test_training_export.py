@@ -15,8 +15,9 @@ from pydicom import Dataset, dcmread
 
 from conversion.sequences import Role
 from dicom_node.cli_export import export
-from dicom_node.database import Database, InstanceRow, ResultRow, StudyRow, StudyState, open_database
+from dicom_node.database import Database, open_database
 from dicom_node.keys import KeyedHash
+from dicom_node.tables import InstanceRow, ResultRow, StudyRow, StudyState
 from dicom_node.training_export import TrainingExport, export_training_set
 from inference.cases.layouts import open_cases
 from inference.regions import Region

@@ -24,9 +24,10 @@ from pydicom.uid import (
     JPEGExtended12Bit,
 )
 
-from dicom_node.database import StudyRow, open_database
+from dicom_node.database import open_database
 from dicom_node.holdings import Holdings
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES
+from dicom_node.tables import StudyRow
 from dicom_node.web.viewer import viewer_app
 from tests.support.transfer_syntaxes import LOSSY, write_series
 from tests.support.viewer_port import served

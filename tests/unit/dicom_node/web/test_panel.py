@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_node.database import Database, LoginTokenRow, RefusalRow, RunRow, StudyRow, open_database, utc_now
+from dicom_node.database import Database, open_database
 from dicom_node.peers import Peer, accepted_calling_ae_titles, add_peer, list_peers
 from dicom_node.settings import read_settings
+from dicom_node.tables import LoginTokenRow, RefusalRow, RunRow, StudyRow, utc_now
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from tests.support.viewer_port import served

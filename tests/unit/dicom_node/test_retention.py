@@ -1,0 +1,126 @@
+"""Cleaning by policy: what is done and delivered goes when its time has passed, and nothing else ever."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dicom_node.artifacts import Artifacts
+from dicom_node.database import Database
+from dicom_node.retention import Cleaned, Retention
+from dicom_node.settings import read_settings
+from dicom_node.tables import DeliveryRow, DeliveryState, InstanceRow, ResultRow, RunRow, RunState, StudyRow, StudyState
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+OLD = NOW - timedelta(days=40)
+POLICY = {"PIXELS": "30", "RESULTS": "30", "HISTORY": "30"}
+
+
+def _retention(database: Database, folder: Path, policy: Mapping[str, str]) -> Retention:
+    environment = {f"GLIONODE_RETENTION_{name}_DAYS": days for name, days in policy.items()}
+    return Retention(read_settings(environment=environment | {"GLIONODE_NODE_FOLDER": str(folder)}), database)
+
+
+def _hold(
+    database: Database,
+    folder: Path,
+    name: str,
+    state: RunState = RunState.DELIVERED,
+    delivered: DeliveryState = DeliveryState.ACCEPTED,
+    at: datetime = OLD,
+) -> dict[str, Path]:
+    """Keep a study of one image with one result; return its files."""
+    files = {
+        "pixels": folder / "inbox" / f"1.{name}" / "a.dcm",
+        "result": folder / "results" / f"1.{name}" / name / "SR.dcm",
+        "work": Artifacts(folder, name).folder / "manifest.json",
+    }
+    for path in files.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"something")
+    with database.session() as session:
+        session.add(
+            StudyRow(study_uid=f"1.{name}", key=name, state=StudyState(state), current_run=name, last_received_at=at)
+        )
+        session.flush()
+        session.add(_instance(name))
+        run = {"revision": 1, "manifest_sha256": "0", "ready_at": at, "state": state, "finished_at": at}
+        session.add(RunRow(run_id=name, study_uid=f"1.{name}", **run))
+        session.flush()
+        session.add(_result(name))
+        session.flush()
+        session.add(DeliveryRow(run_id=name, sop_instance_uid=f"3.{name}", destination="PACS", state=delivered))
+    return files
+
+
+def _instance(name: str) -> InstanceRow:
+    uids = {"sop_instance_uid": f"2.{name}", "series_uid": "2", "sop_class_uid": "1", "transfer_syntax_uid": "1"}
+    rest = {"patient_key": "p", "sha256": "0", "path": f"inbox/1.{name}/a.dcm", "calling_ae": "A"}
+    return InstanceRow(study_uid=f"1.{name}", **uids, **rest)
+
+
+def _result(name: str) -> ResultRow:
+    uids = {"sop_instance_uid": f"3.{name}", "series_uid": "3", "sop_class_uid": "1"}
+    path = f"results/1.{name}/{name}/SR.dcm"
+    return ResultRow(run_id=name, study_uid=f"1.{name}", kind="SR", path=path, sha256="0", **uids)
+
+
+def test_what_is_done_and_old_is_removed_by_each_policy_of_its_own(books: Database, tmp_path: Path) -> None:
+    files = _hold(books, tmp_path, "old")
+    assert _retention(books, tmp_path, {"PIXELS": "30"}).clean(NOW) == Cleaned(pixels=1, results=0, history=0)
+    assert [path.exists() for path in files.values()] == [False, True, True]
+    assert _retention(books, tmp_path, {"RESULTS": "30"}).clean(NOW) == Cleaned(pixels=0, results=1, history=0)
+    assert [path.exists() for path in files.values()] == [False, False, False]
+    with books.session() as session:
+        assert session.get_one(ResultRow, "3.old").path == ""  # its UID is still known
+    assert _retention(books, tmp_path, {"HISTORY": "30"}).clean(NOW) == Cleaned(pixels=0, results=0, history=1)
+    with books.session() as session:
+        assert session.get(StudyRow, "1.old") is None
+
+
+def test_by_default_everything_is_kept(books: Database, tmp_path: Path) -> None:
+    files = _hold(books, tmp_path, "old")
+    assert _retention(books, tmp_path, {}).clean(NOW) == Cleaned(pixels=0, results=0, history=0)
+    assert all(path.exists() for path in files.values())
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        state
+        for state in RunState
+        if state not in (RunState.DELIVERED, RunState.REJECTED, RunState.UNCHANGED, RunState.SUPERSEDED)
+    ],
+)
+def test_what_is_not_done_is_never_touched(books: Database, tmp_path: Path, state: RunState) -> None:
+    files = _hold(books, tmp_path, "open", state=state)
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=0, results=0, history=0)
+    assert all(path.exists() for path in files.values())
+
+
+def test_what_a_destination_has_not_accepted_is_never_touched(books: Database, tmp_path: Path) -> None:
+    files = _hold(books, tmp_path, "refused", delivered=DeliveryState.REFUSED)
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=0, results=0, history=0)
+    assert all(path.exists() for path in files.values())
+
+
+def test_what_is_younger_than_the_policy_stays(books: Database, tmp_path: Path) -> None:
+    files = _hold(books, tmp_path, "young", at=NOW - timedelta(days=29))
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=0, results=0, history=0)
+    assert all(path.exists() for path in files.values())
+
+
+def test_history_goes_last(books: Database, tmp_path: Path) -> None:
+    _hold(books, tmp_path, "old")
+    assert _retention(books, tmp_path, {"HISTORY": "30"}).clean(NOW) == Cleaned(pixels=0, results=0, history=0)
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=1, results=1, history=1)
+
+
+def test_cleaning_is_due_once_an_hour(books: Database, tmp_path: Path) -> None:
+    retention = _retention(books, tmp_path, POLICY)
+    _hold(books, tmp_path, "first")
+    assert retention.clean_when_due(NOW) == Cleaned(pixels=1, results=1, history=1)
+    _hold(books, tmp_path, "second")
+    assert retention.clean_when_due(NOW + timedelta(minutes=59)) is None
+    assert retention.clean_when_due(NOW + timedelta(minutes=60)) == Cleaned(pixels=1, results=1, history=1)
