@@ -42,7 +42,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("same_as", sa.String(length=100), nullable=False, server_default=""))
         batch_op.add_column(sa.Column("ready_because", sa.Text(), nullable=False, server_default=""))
     with op.batch_alter_table("peer", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("is_source", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch_op.add_column(sa.Column("is_source", sa.Boolean(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("dicomweb_url", sa.String(length=255), nullable=False, server_default=""))
 
 

@@ -17,7 +17,7 @@ def _of_run() -> tuple[sa.Column[object], ...]:
         sa.Column("executor", sa.String(length=80), nullable=False, server_default=""),
         sa.Column("attempt", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("takeovers", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("shadow_due", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("shadow_due", sa.Boolean(), nullable=False, server_default="0"),
         sa.Column("deliver_at", _ZONED, nullable=True),
         sa.Column("rounds", sa.Integer(), nullable=False, server_default="0"),
     )
@@ -65,7 +65,7 @@ def upgrade() -> None:
     with op.batch_alter_table("study", schema=None) as batch_op:
         batch_op.add_column(sa.Column("priority", sa.Integer(), nullable=False, server_default="5"))
     with op.batch_alter_table("peer", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("is_urgent", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch_op.add_column(sa.Column("is_urgent", sa.Boolean(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:

@@ -228,7 +228,8 @@ def test_an_echo_without_an_answer_says_why(client: httpx.Client, database: Data
 
 def test_the_api_does_what_the_forms_do(client: httpx.Client, database: Database, answering_peer: Peer) -> None:
     body = {"name": "My PACS", "ae_title": " PACS ", "host": "127.0.0.1", "port": answering_peer.port}
-    expected = {**body, "ae_title": "PACS", "may_send": True, "is_destination": False, "enabled": True}
+    defaults = {"may_send": True, "is_destination": False, "is_urgent": False, "is_source": False, "dicomweb_url": ""}
+    expected = {**body, **defaults, "ae_title": "PACS", "enabled": True}
     added = client.post("/api/peers", json=body)
     assert (added.status_code, added.json()) == (201, expected)
     assert client.get("/api/peers").json() == [expected]
