@@ -1,10 +1,10 @@
 """The node's books: sessions on SQLite or PostgreSQL, with the tables brought to the newest migration."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -14,6 +14,15 @@ from sqlalchemy.orm import Session, sessionmaker
 from dicom_node.tables import utc_now
 
 __all__ = ["Database", "make_engine", "open_database"]
+
+
+T = TypeVar("T")
+
+CONFLICTS = 5
+"""Each conflict means that another process got one row further, so that a few suffice."""
+
+_MIGRATION_LOCK = 0x676C696F
+"""Key of the advisory lock under which one process at a time migrates a PostgreSQL database."""
 
 
 class Database:
@@ -29,6 +38,17 @@ class Database:
             return utc_now()
         now: datetime = session.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
         return now.astimezone(UTC)
+
+    def transact(self, work: Callable[[Session], T]) -> T:
+        """Do some work in a session of its own, again where another process inserted the same row at the same moment."""
+        for _ in range(CONFLICTS):
+            try:
+                with self.session() as session:
+                    return work(session)
+            except sa.exc.IntegrityError:
+                continue
+        with self.session() as session:
+            return work(session)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -49,6 +69,8 @@ def open_database(url: str) -> Database:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return Database(engine)

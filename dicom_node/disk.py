@@ -26,6 +26,7 @@ class Disk:
     def shortage(self) -> str | None:
         """Return a sentence when too little room is left, else None."""
         if time.monotonic() - self._looked_at >= LOOK_S:
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._free, self._looked_at = shutil.disk_usage(self._folder).free, time.monotonic()
         if self._free >= self._free_bytes:
             return None

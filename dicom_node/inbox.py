@@ -121,20 +121,20 @@ class Inbox:
                 is_changed=False,
             )
         write_durably(self._folder / relative, content)
-        row = InstanceRow(
-            sop_instance_uid=sop_instance_uid,
-            study_uid=study_uid,
-            series_uid=series_uid,
-            sop_class_uid=str(ds.get("SOPClassUID", "")),
-            transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
-            patient_key=self._key(str(ds.get("PatientID", ""))),
-            sha256=sha256,
-            path=str(relative),
-            calling_ae=calling_ae,
-            association_id=association_id,
-            received_at=self._clock(),
-        )
-        changed = self._note(row, key)
+        facts = {
+            "sop_instance_uid": sop_instance_uid,
+            "study_uid": study_uid,
+            "series_uid": series_uid,
+            "sop_class_uid": str(ds.get("SOPClassUID", "")),
+            "transfer_syntax_uid": str(ds.file_meta.TransferSyntaxUID),
+            "patient_key": self._key(str(ds.get("PatientID", ""))),
+            "sha256": sha256,
+            "path": str(relative),
+            "calling_ae": calling_ae,
+            "association_id": association_id,
+            "received_at": self._clock(),
+        }
+        changed = self._database.transact(lambda session: self._note(session, InstanceRow(**facts), key))
         return ReceivedInstance(
             study_key=key,
             sop_instance_uid=sop_instance_uid,
@@ -150,25 +150,24 @@ class Inbox:
             row = session.scalar(_version(sop_instance_uid, study_uid, sha256))
             return row is not None and row.current
 
-    def _note(self, row: InstanceRow, key: str) -> bool:
+    def _note(self, session: Session, row: InstanceRow, key: str) -> bool:
         """Add the row as the current version and open the study again; return whether another version was known."""
-        with self._database.session() as session:
-            now = self._clock()
-            study = session.get(StudyRow, row.study_uid)
-            if study is None:
-                study = StudyRow(study_uid=row.study_uid, key=key, first_received_at=now)
-                session.add(study)
-                session.flush()
-            if session.get(ResultRow, row.sop_instance_uid) is None:  # else a PACS that routes everything
-                study.state, study.reason = StudyState.RECEIVING, ""
-                study.last_received_at = study.look_at = now
-            changed = _retire_older(session, row)
-            known = session.scalar(_version(row.sop_instance_uid, row.study_uid, row.sha256))
-            if known is None:
-                session.add(row)
-            else:
-                known.current, known.received_at, known.association_id = True, now, row.association_id
-            return changed
+        now = self._clock()
+        study = session.get(StudyRow, row.study_uid)
+        if study is None:
+            study = StudyRow(study_uid=row.study_uid, key=key, first_received_at=now)
+            session.add(study)
+            session.flush()
+        if session.get(ResultRow, row.sop_instance_uid) is None:  # else a PACS that routes everything
+            study.state, study.reason = StudyState.RECEIVING, ""
+            study.last_received_at = study.look_at = now
+        changed = _retire_older(session, row)
+        known = session.scalar(_version(row.sop_instance_uid, row.study_uid, row.sha256))
+        if known is None:
+            session.add(row)
+        else:
+            known.current, known.received_at, known.association_id = True, now, row.association_id
+        return changed
 
 
 def _version(sop_instance_uid: str, study_uid: str, sha256: str) -> sa.Select[InstanceRow]:

@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import secrets
 
+from sqlalchemy.orm import Session
+
 from dicom_node.database import Database
 from dicom_node.tables import SecretRow
 
@@ -12,16 +14,19 @@ __all__ = ["KeyedHash"]
 _LENGTH = 12
 
 
+def _secret(session: Session) -> str:
+    row = session.get(SecretRow, "identifiers")
+    if row is None:
+        row = SecretRow(name="identifiers", value=secrets.token_hex(32))
+        session.add(row)
+    return row.value
+
+
 class KeyedHash:
     """Hashes identifiers with a secret of this installation, made at first use."""
 
     def __init__(self, database: Database) -> None:
-        with database.session() as session:
-            row = session.get(SecretRow, "identifiers")
-            if row is None:
-                row = SecretRow(name="identifiers", value=secrets.token_hex(32))
-                session.add(row)
-            self._secret = bytes.fromhex(row.value)
+        self._secret = bytes.fromhex(database.transact(_secret))
 
     def __call__(self, *parts: str) -> str:
         """Return 12 hexadecimal characters that stand for the parts."""

@@ -1,6 +1,7 @@
 """The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
 
 import secrets
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,7 @@ from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.operations import in_maintenance
 from dicom_node.peers import accepted_calling_ae_titles
 from dicom_node.settings import Settings
+from dicom_node.shared_port import SharedPortServer
 from dicom_node.tables import AssociationEnd, RefusalRow, utc_now
 from viewer_integration.association import send_at_once
 
@@ -116,12 +118,17 @@ class Listener:
         ]
         self._associations.close_left_open()
         address = (self._settings.node.bind, self._settings.node.dicom_port)
-        self._server = self._entity.start_server(address, block=False, evt_handlers=handlers)
+        server = self._entity.make_server(address, evt_handlers=handlers, server_class=SharedPortServer)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._server = server
         _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)
 
     def stop(self) -> None:
         """Close the port and end open associations."""
-        self._entity.shutdown()
+        self._entity.shutdown()  # aborts what is open
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
 
     def _on_requested(self, event: evt.Event) -> None:
         """Read the accepted calling AE titles anew, so that a change in the panel acts on the next association."""

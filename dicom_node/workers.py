@@ -49,8 +49,7 @@ class WorkerBook:
     def __init__(self, database: Database, gpu: str = "") -> None:
         self._database = database
         self._host, self._pid, self._token = socket.gethostname()[:60], os.getpid(), secrets.token_hex(16)
-        with database.session() as session:
-            self.executor = self._claim_slot(session, gpu)
+        self.executor = database.transact(lambda session: self._claim_slot(session, gpu))
 
     def beat(self) -> None:
         """Say that this worker lives.
@@ -75,16 +74,18 @@ class WorkerBook:
 
     def has_lease(self, name: str) -> bool:
         """Take or keep a duty; tell whether this worker has it now."""
-        with self._database.session() as session:
-            now = self._database.now(session)
-            row = session.get(LeaseRow, name, with_for_update=True)
-            if row is None:
-                session.add(LeaseRow(name=name, holder=self.executor, until=now + LEASE))
-                return True
-            if row.holder != self.executor and row.until > now:
-                return False
-            row.holder, row.until = self.executor, now + LEASE
+        return self._database.transact(lambda session: self._take_lease(session, name))
+
+    def _take_lease(self, session: Session, name: str) -> bool:
+        now = self._database.now(session)
+        row = session.get(LeaseRow, name, with_for_update=True)
+        if row is None:
+            session.add(LeaseRow(name=name, holder=self.executor, until=now + LEASE))
             return True
+        if row.holder != self.executor and row.until > now:
+            return False
+        row.holder, row.until = self.executor, now + LEASE
+        return True
 
     def dead_executors(self, session: Session) -> Sequence[str]:
         """Return the slots that nobody works in any more."""

@@ -199,3 +199,15 @@ def test_a_process_that_was_killed_leaves_its_slot_to_the_next(books: Database) 
         child.kill()
     watcher = WorkerBook(books)
     assert watcher.executor == slot
+
+
+def test_workers_that_start_at_the_same_moment_have_slots_of_their_own(books: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        slots = [book.executor for book in pool.map(lambda _: WorkerBook(books), range(8))]
+    assert len(set(slots)) == 8
+
+
+def test_one_of_many_has_a_duty_that_nobody_had_before(books: Database) -> None:
+    workers = [WorkerBook(books) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda book: book.has_lease("new"), workers)) == 1

@@ -1,0 +1,20 @@
+"""A DICOM port that several listener processes share: the kernel deals out connections (SO_REUSEPORT, socket(7))."""
+
+import socket
+from typing import cast
+
+from pynetdicom.transport import ThreadedAssociationServer
+
+__all__ = ["SharedPortServer"]
+
+
+class SharedPortServer(ThreadedAssociationServer):
+    """Serves each association in a thread, beside other processes on the same port."""
+
+    request_queue_size = 128
+    """Connections that wait to be accepted; with Python's default of 5, senders that come at once are turned away."""
+
+    def server_bind(self) -> None:
+        """Bind so that another listener of the same user may bind the same port."""
+        cast("socket.socket", self.socket).setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
