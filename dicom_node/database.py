@@ -40,7 +40,7 @@ class Database:
         return now.astimezone(UTC)
 
     def transact(self, work: Callable[[Session], T]) -> T:
-        """Do some work in a session of its own, again where another process inserted the same row at the same moment."""
+        """Do some work in a session of its own; again, where another process inserted the same row at that moment."""
         for _ in range(CONFLICTS):
             try:
                 with self.session() as session:

@@ -128,7 +128,6 @@ class Listener:
         self._entity.shutdown()  # aborts what is open
         if self._server is not None:
             self._server.shutdown()
-            self._server.server_close()
 
     def _on_requested(self, event: evt.Event) -> None:
         """Read the accepted calling AE titles anew, so that a change in the panel acts on the next association."""

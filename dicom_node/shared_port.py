@@ -1,6 +1,7 @@
 """A DICOM port that several listener processes share: the kernel deals out connections (SO_REUSEPORT, socket(7))."""
 
 import socket
+import socketserver
 from typing import cast
 
 from pynetdicom.transport import ThreadedAssociationServer
@@ -18,3 +19,8 @@ class SharedPortServer(ThreadedAssociationServer):
         """Bind so that another listener of the same user may bind the same port."""
         cast("socket.socket", self.socket).setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         super().server_bind()
+
+    def shutdown(self) -> None:
+        """Stop accepting, and close the port."""
+        socketserver.BaseServer.shutdown(self)  # pynetdicom's would look for itself among the servers that AE started
+        self.server_close()

@@ -17,6 +17,7 @@ from dicom_node.settings import Settings
 from dicom_node.site_rules import RuleError, UnknownRule
 from dicom_node.web.auth import login_routes, refusal
 from dicom_node.web.routes_api import api_routes
+from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peers import peer_routes
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_studies import study_routes
@@ -54,6 +55,7 @@ def panel_app(settings: Settings, database: Database) -> FastAPI:
     app.include_router(rule_routes(database, pages))
     app.include_router(new_rule_routes(settings, database, pages))
     app.include_router(study_routes(settings, database, pages))
+    app.include_router(operation_routes(settings, database, pages))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -6,11 +6,13 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
 from dicom_node.database import Database
+from dicom_node.operations import in_maintenance
 from dicom_node.settings import Settings
 from dicom_node.site_rules import free_name, site_rules
 from dicom_node.status import read_status, read_study_status
 from dicom_node.web.routes_rules import NOT_USED, USED, RuleForm
 from dicom_node.web.study_page import StudyShown, show_study
+from dicom_node.workers import list_workers
 from viewer_integration.ohif import study_link
 
 __all__ = ["study_routes"]
@@ -36,7 +38,8 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
     def listed(request: Request) -> Response:
         status = read_status(database, _SHOWN)
         links = {study.study_uid: study_link(viewer(request), study.study_uid) for study in status.studies}
-        return pages.TemplateResponse(request, "studies.html", {"status": status, "links": links, "shown": _SHOWN})
+        context = {"status": status, "links": links, "shown": _SHOWN, "workers": list_workers(database)}
+        return pages.TemplateResponse(request, "studies.html", context | {"maintenance": in_maintenance(database)})
 
     @routes.get("/studies/{key}")
     def one(request: Request, key: str, saved: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query parameter

@@ -1,6 +1,7 @@
 """The listener over real sockets: what is stored, what is refused, and who is let in."""
 
 import hashlib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +28,11 @@ from pydicom.uid import (
 
 from dicom_node.database import Database, open_database
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
+from dicom_node.operations import set_maintenance
 from dicom_node.peers import Peer, put_peer, set_enabled
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import InstanceRow, RefusalRow, StudyRow, StudyState
-from tests.support.pacs import association, echo, instance_of, store
+from dicom_node.tables import AssociationEnd, AssociationRow, InstanceRow, RefusalRow, StudyRow, StudyState
+from tests.support.pacs import Line, association, echo, instance_of, store
 from tests.support.small_study import make_small_study, uid_of
 
 VERIFICATION = [("1.2.840.10008.1.1", ExplicitVRLittleEndian)]
@@ -390,3 +392,61 @@ def test_the_sender_keeps_what_the_books_did_not_take(
         session.execute(sa.text("ALTER TABLE hidden RENAME TO instance"))
     assert store([sent], port) == [0x0000]
     assert [_data_set(path) for path in _files(folder)] == [sent.data_set]
+
+
+def test_a_full_disk_is_refused_before_anything_is_lost_and_told_once(
+    start: Callable[..., int], database: Database, folder: Path
+) -> None:
+    full = start(GLIONODE_LIMITS_FREE_DISK_GIB="1e9")
+    sent = [instance_of(ds) for ds in make_small_study("full", roles=["FLAIR"])]
+    assert set(store(sent, full)) == {0xA700}
+    assert _files(folder) == []
+    with database.session() as session:
+        (row,) = session.scalars(sa.select(RefusalRow)).all()
+    assert row.code == "disk_full"
+    assert "GiB are free and limits.free_disk_gib is 1e+09" in row.reason
+
+
+def test_in_maintenance_senders_are_asked_to_come_again(port: int, database: Database, image: Dataset) -> None:
+    set_maintenance(database, "somebody", on=True)
+    assert not echo(port)
+    assert _wait_for_refusal(database).code == "maintenance"
+    set_maintenance(database, "somebody", on=False)
+    assert store([instance_of(image)], port) == [0x0000]
+
+
+def test_an_association_is_noted_with_its_end(port: int, database: Database, image: Dataset) -> None:
+    store([instance_of(image)], port)
+    row = _wait_for_end(database, 1)[0]
+    assert (row.end, row.calling_ae) == (AssociationEnd.RELEASED, "SENDER")
+    assert [one.association_id for one in _rows(database)] == [row.association_id]
+    line = Line(port, [instance_of(image)])
+    line.close(abort=True)  # before its first image
+    assert sorted(row.end for row in _wait_for_end(database, 2)) == [AssociationEnd.ABORTED, AssociationEnd.RELEASED]
+
+
+def test_an_echo_leaves_nothing_in_the_books(port: int, database: Database) -> None:
+    assert echo(port)
+    with database.session() as session:
+        assert session.scalars(sa.select(AssociationRow)).all() == []
+
+
+def test_a_listener_that_was_killed_left_its_associations_lost(start: Callable[..., int], database: Database) -> None:
+    with database.session() as session:
+        session.add(AssociationRow(association_id="a", listener=f"{socket.gethostname()}/{2**22 + 1}", calling_ae="A"))
+        session.add(AssociationRow(association_id="b", listener="another-host/1", calling_ae="A"))
+    start()
+    with database.session() as session:
+        ends = {row.association_id: row.end for row in session.scalars(sa.select(AssociationRow))}
+    assert ends == {"a": AssociationEnd.LOST, "b": AssociationEnd.OPEN}
+
+
+def _wait_for_end(database: Database, count: int) -> list[AssociationRow]:
+    deadline = time.monotonic() + 10
+    while True:
+        with database.session() as session:
+            rows = list(session.scalars(sa.select(AssociationRow).where(AssociationRow.ended_at.is_not(None))))
+        if len(rows) == count:
+            return rows
+        assert time.monotonic() < deadline, rows
+        time.sleep(0.02)
