@@ -53,7 +53,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 def _foreseen() -> tuple[type[Exception], ...]:
     from conversion.errors import ConversionError  # noqa: PLC0415 - commands load only what they need
-    from dicom_node.peers import PeerError  # noqa: PLC0415
+    from dicom_node.peer import PeerError  # noqa: PLC0415
     from viewer_integration.errors import ResultError  # noqa: PLC0415
 
     known: list[type[Exception]] = [SettingsError, ConversionError, ResultError, PeerError, OSError, ValueError]

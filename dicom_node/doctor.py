@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_node.database import Database
 from dicom_node.echo import EchoOutcome, EchoResult, echo
 from dicom_node.model_roles import production_model
-from dicom_node.peers import Peer, accepted_calling_ae_titles, list_peers
+from dicom_node.peer import Peer
+from dicom_node.peers import accepted_calling_ae_titles, list_peers
 from dicom_node.settings import Settings
 from dicom_node.web.ohif_bundle import ohif_folder
 from inference.errors import InferenceError

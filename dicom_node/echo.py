@@ -9,7 +9,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_node.peers import Peer
+from dicom_node.peer import Peer
 
 __all__ = ["EchoOutcome", "EchoResult", "echo"]
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import structlog
 from pydicom.uid import (
@@ -30,6 +30,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import AllStoragePresentationContexts
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.associations import VERIFICATION, AssociationBook
@@ -37,11 +38,13 @@ from dicom_node.database import Database
 from dicom_node.disk import Disk
 from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.operations import in_maintenance
-from dicom_node.peers import accepted_calling_ae_titles
+from dicom_node.peers import accepted_calling_ae_titles, may_send
+from dicom_node.proof import note_commitment
 from dicom_node.settings import Settings
 from dicom_node.shared_port import SharedPortServer
 from dicom_node.tables import AssociationEnd, RefusalRow, utc_now
 from viewer_integration.association import send_at_once
+from viewer_integration.commitment import read_answer
 
 __all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]
 
@@ -77,7 +80,9 @@ SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
-"""Status codes of the Storage Service Class (PS3.4 B.2.3)."""
+NOT_AUTHORISED = 0x0124
+NO_SUCH_INSTANCE = 0x0112
+"""Status codes of the Storage Service Class (PS3.4 B.2.3) and of N-EVENT-REPORT (PS3.7 10.1.1)."""
 
 BUSY = (0x02, 0x03, 0x01)
 """Rejected transient, by the presentation service provider, temporary congestion: try again later (PS3.8 9.3.4)."""
@@ -92,6 +97,7 @@ class Listener:
         self._inbox = Inbox(database, settings.node.folder, clock)
         self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
         self._told: WeakSet[Association] = WeakSet()
+        self._senders: WeakKeyDictionary[Association, bool] = WeakKeyDictionary()
         self._associations = AssociationBook(database, clock)
         self._entity = _application_entity(settings)
         self._server: ThreadedAssociationServer | None = None
@@ -112,6 +118,7 @@ class Listener:
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_EVENT_REPORT, self._on_commitment),
             (evt.EVT_RELEASED, self._on_end, [AssociationEnd.RELEASED]),
             (evt.EVT_ABORTED, self._on_end, [AssociationEnd.ABORTED]),
             (evt.EVT_CONN_CLOSE, self._on_end, [AssociationEnd.ABORTED]),  # also a line that went dead
@@ -162,8 +169,12 @@ class Listener:
     def _on_store(self, event: evt.Event) -> int:
         request: Any = event.request  # a C-STORE, by the event it came with
         calling, address = event.assoc.requestor.ae_title.strip(), str(event.assoc.requestor.address)
-        if (reason := self._disk.shortage()) is not None:
-            self._refuse_once(event.assoc, "disk_full", reason)
+        if not self._settings.node.any_calling_ae and not self._may_send(event.assoc, calling):
+            only = f"calling AE title {calling!r} is let in for storage commitment alone"
+            self._refuse_once(event.assoc, "calling_ae_title", f"{only}; let it send on the AE titles page")
+            return NOT_AUTHORISED
+        if (shortage := self._disk.shortage()) is not None:
+            self._refuse_once(event.assoc, "disk_full", shortage)
             return OUT_OF_RESOURCES
         data_set = request.DataSet.getvalue()
         try:
@@ -186,6 +197,22 @@ class Listener:
         if received.is_changed:
             _log.info("instance_changed", study=received.study_key)
         return SUCCESS
+
+    def _may_send(self, assoc: Association, calling: str) -> bool:
+        """Tell, once for each association, whether images are taken from its sender."""
+        if assoc not in self._senders:
+            self._senders[assoc] = may_send(self._database, calling)
+        return self._senders[assoc]
+
+    def _on_commitment(self, event: evt.Event) -> tuple[int, None]:
+        """Note the answer to a request for storage commitment, which may be another process's."""
+        answer = read_answer(event.event_information)
+        if note_commitment(self._database, answer):
+            _log.info("commitment", committed=len(answer.committed), failed=len(answer.failed))
+            return SUCCESS, None
+        calling, address = event.assoc.requestor.ae_title.strip(), str(event.assoc.requestor.address)
+        self._refuse(calling, address, "unknown_commitment", "an answer about storage commitment that nobody asked for")
+        return NO_SUCH_INSTANCE, None
 
     def _refuse_once(self, assoc: Association, code: str, reason: str) -> None:
         """Note what holds for every image of an association once, instead of a thousand times."""
@@ -213,6 +240,8 @@ def _application_entity(settings: Settings) -> AE:
     entity.network_timeout = settings.listener.network_timeout_s
     entity.maximum_pdu_size = 0  # as large as the sender likes: fewer, larger reads
     entity.add_supported_context(VERIFICATION)
+    # Destinations answer as SCP over an association that they open, so they ask for that role (PS3.4 J.3.3).
+    entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), list(ACCEPTED_TRANSFER_SYNTAXES))
     return entity

@@ -17,7 +17,8 @@ from pyorthanc import Orthanc
 from dicom_node.database import Database
 from dicom_node.doctor import Check
 from dicom_node.echo import echo
-from dicom_node.peers import Peer, PeerError, list_peers, put_peer, remove_peer
+from dicom_node.peer import Peer, PeerError
+from dicom_node.peers import list_peers, put_peer, remove_peer
 from dicom_node.settings import Settings, config_folder
 
 __all__ = ["OrthancTarget", "connect_orthanc", "disconnect_orthanc", "lasting_configuration", "routing_script"]

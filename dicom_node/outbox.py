@@ -1,18 +1,24 @@
 """Delivery of a run's objects: what each destination has not accepted yet, sent again until it has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+from sqlalchemy.orm import Session
 
 from dicom_node.closing import finish
 from dicom_node.database import Database
-from dicom_node.peers import Peer, destinations
+from dicom_node.peer import Peer
+from dicom_node.peers import destinations
+from dicom_node.proof import Prover, SentObject
+from dicom_node.query import ObjectPlace
 from dicom_node.settings import Settings
 from dicom_node.tables import DeliveryRow, DeliveryState, ResultRow, RunRow, RunState, utc_now
 from inference.errors import InferenceReason
-from viewer_integration.delivery import send_files
+from viewer_integration.delivery import DeliveryReceipt, send_files
+from viewer_integration.stow import store_over_web
 
 __all__ = ["Outbox", "pause_after"]
 
@@ -33,9 +39,10 @@ class Outbox:
     """Sends what is to be sent, and notes each answer."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings = settings
         self._database = database
         self._folder = settings.node.folder
+        self._calling_ae = settings.node.ae_title
+        self._prover = Prover(database, settings.node.ae_title)
 
     def send_due(self, now: datetime) -> None:
         """Do a round for every run whose pause is over."""
@@ -43,9 +50,12 @@ class Outbox:
             self.deliver(run_id)
 
     def deliver(self, run_id: str) -> None:
-        """Send what is not yet accepted to every destination, and close the run or say when to try again."""
+        """Send what is not yet accepted to every destination, ask for proof, and close the run or try again later."""
         for peer in destinations(self._database):
-            self._send(run_id, peer)
+            if self.waiting(run_id, peer):
+                self._ask_first(run_id, peer)
+                self._send(run_id, peer)
+            self._prove(run_id, peer)
         self._finish(run_id)
 
     def _claim(self, now: datetime) -> str | None:
@@ -57,27 +67,84 @@ class Outbox:
             run.deliver_at = now + CLAIM
             return run.run_id
 
-    def _send(self, run_id: str, peer: Peer) -> None:
-        waiting = self.waiting(run_id, peer.name)
-        for receipt in send_files(list(waiting.values()), peer.remote, self._settings.node.ae_title):
-            with self._database.session() as session:
-                row = session.scalars(_delivery(receipt.sop_instance_uid, peer.name)).one()
-                row.state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
-                row.status, row.reason, row.attempts = receipt.status, receipt.reason, row.attempts + 1
-
-    def waiting(self, run_id: str, destination: str) -> dict[str, Path]:
-        """Return what a destination has not accepted yet, SEG first."""
+    def waiting(self, run_id: str, peer: Peer) -> list[ResultRow]:
+        """Return what a destination gets and has not accepted yet, SEG first."""
         with self._database.session() as session:
-            results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id).order_by(ResultRow.kind))
-            waiting = {}
-            for result in results.all():
-                row = session.scalar(_delivery(result.sop_instance_uid, destination))
-                if row is None:
-                    row = DeliveryRow(run_id=run_id, sop_instance_uid=result.sop_instance_uid, destination=destination)
-                    session.add(row)
-                if row.state != DeliveryState.ACCEPTED:
-                    waiting[result.sop_instance_uid] = self._folder / result.path
-            return waiting
+            return [
+                result
+                for result, row in self._rows(session, run_id, peer)
+                if row.state != DeliveryState.ACCEPTED and result.path
+            ]
+
+    def _rows(self, session: Session, run_id: str, peer: Peer) -> list[tuple[ResultRow, DeliveryRow]]:
+        """Return the objects that a destination gets, each with where its delivery stands."""
+        wanted = sa.select(ResultRow).where(
+            ResultRow.run_id == run_id, ResultRow.profile == peer.profile.key, ResultRow.kind.in_(peer.kinds)
+        )
+        found = []
+        for result in session.scalars(wanted.order_by(ResultRow.kind)).all():
+            row = session.scalar(_delivery(result.sop_instance_uid, peer.name))
+            if row is None:
+                row = DeliveryRow(
+                    run_id=run_id,
+                    sop_instance_uid=result.sop_instance_uid,
+                    destination=peer.name,
+                    state=DeliveryState.WAITING,
+                )
+                session.add(row)
+                session.flush()
+            found.append((result, row))
+        return found
+
+    def _ask_first(self, run_id: str, peer: Peer) -> None:
+        """Look whether what may have arrived at an earlier try is there: it is not sent again then."""
+        with self._database.session() as session:
+            unsure = [
+                result
+                for result, row in self._rows(session, run_id, peer)
+                if row.attempts and row.status is None and row.state != DeliveryState.ACCEPTED
+            ]
+        held = self._prover.held(peer, [_place(result) for result in unsure]) if unsure else frozenset()
+        for sop_instance_uid in held:
+            self._note(sop_instance_uid, peer, state=DeliveryState.ACCEPTED, proof="query", reason="")
+
+    def _send(self, run_id: str, peer: Peer) -> None:
+        waiting = self.waiting(run_id, peer)
+        with self._database.session() as session:
+            for result in waiting:
+                row = session.scalars(_delivery(result.sop_instance_uid, peer.name)).one()
+                row.state, row.attempts, row.status = DeliveryState.SENDING, row.attempts + 1, None
+        for receipt in self._receipts([self._folder / result.path for result in waiting], peer):
+            state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
+            self._note(receipt.sop_instance_uid, peer, state=state, status=receipt.status, reason=receipt.reason)
+
+    def _receipts(self, paths: Sequence[Path], peer: Peer) -> Iterator[DeliveryReceipt]:
+        if peer.send_by == "stow-rs":
+            return store_over_web(paths, peer.name, peer.dicomweb_url, {})
+        return send_files(paths, peer.remote, self._calling_ae, _SYNTAXES[peer.transfer_syntax])
+
+    def _prove(self, run_id: str, peer: Peer) -> None:
+        """Ask for proof of what was accepted and is not proven; what is missing there is sent again."""
+        with self._database.session() as session:
+            unproven = [
+                SentObject(sop_class_uid=result.sop_class_uid, place=_place(result))
+                for result, row in self._rows(session, run_id, peer)
+                if row.state == DeliveryState.ACCEPTED and not row.proof
+            ]
+        proof = self._prover.prove(peer, unproven)
+        for one in unproven:
+            uid = one.place.sop_instance_uid
+            if uid in proof.missing:
+                reason = f"{peer.name} accepted it, but {proof.missing[uid]}"
+                self._note(uid, peer, state=DeliveryState.REFUSED, status=None, reason=reason)
+            elif uid in proof.proven or proof.kind == "none":
+                self._note(uid, peer, proof=proof.kind)
+
+    def _note(self, sop_instance_uid: str, peer: Peer, **facts: object) -> None:
+        with self._database.session() as session:
+            row = session.scalars(_delivery(sop_instance_uid, peer.name)).one()
+            for key, value in facts.items():
+                setattr(row, key, value)
 
     def _finish(self, run_id: str) -> None:
         with self._database.session() as session:
@@ -88,9 +155,19 @@ class Outbox:
             state, code, reason = _outcome(rows, str(run.summary.get("withheld", "")))
             run.deliver_at = None
             if state is RunState.UNDELIVERED:
-                run.rounds = max(row.attempts for row in rows)
+                run.rounds += 1
                 run.deliver_at = utc_now() + pause_after(run.rounds)
             finish(session, run, state, code, reason)
+
+
+_SYNTAXES = {"explicit": None, "implicit": ImplicitVRLittleEndian, "deflated": DeflatedExplicitVRLittleEndian}
+"""Results are stored in explicit VR little endian, so that one is sent as it is."""
+
+
+def _place(result: ResultRow) -> ObjectPlace:
+    return ObjectPlace(
+        study_uid=result.study_uid, series_uid=result.series_uid, sop_instance_uid=result.sop_instance_uid
+    )
 
 
 def _outcome(rows: Sequence[DeliveryRow], withheld: str) -> tuple[RunState, str, str]:

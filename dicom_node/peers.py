@@ -1,9 +1,8 @@
 """The DICOM peers of the node: who may send and who receives results."""
 
 import json
-import re
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,18 @@ import sqlalchemy as sa
 import structlog
 
 from dicom_node.database import Database
-from dicom_node.entries import EntryError, EntryProblem
+from dicom_node.entries import EntryProblem
+from dicom_node.peer import Peer, PeerError, UnknownPeer
 from dicom_node.tables import PeerRow
-from viewer_integration.association import RemoteEntity
 
 __all__ = [
-    "Peer",
-    "PeerError",
-    "UnknownPeer",
     "accepted_calling_ae_titles",
     "add_peer",
     "destinations",
     "export_peers",
     "get_peer",
     "list_peers",
+    "may_send",
     "put_peer",
     "remove_peer",
     "seed_peers",
@@ -33,116 +30,7 @@ __all__ = [
     "urgent_ae_titles",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
-_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
-_DICOMWEB = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?")
-_HIGHEST_PORT = 65535
-
 _log = structlog.get_logger()
-
-
-class PeerError(EntryError):
-    """A peer that cannot be used."""
-
-
-class UnknownPeer(PeerError):  # noqa: N818 - named by what happened
-    """No peer has that name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(EntryProblem(field="name", sentence=f"No peer is called {name!r}."))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peer:
-    """One application entity that the node knows; surrounding spaces are not significant and are removed.
-
-    Parameters
-    ----------
-    name
-        What people call it, 1 to 64 characters.
-    ae_title
-        AE title, PS3.5 6.2 VR AE.
-    host, port
-        Where it listens; both empty for a sender that is never called.
-    may_send
-        Accepted as a calling AE title.
-    is_destination
-        Receives the results by C-STORE.
-    is_urgent
-        What it sends goes before all other studies (STAT).
-    is_source
-        Asked what it holds of a study, by QIDO-RS where it has an address for that, else by C-FIND.
-    dicomweb_url
-        Base address of its DICOMweb services, such as ``https://pacs.example.org/dicom-web``; empty for none.
-    enabled
-        A disabled peer is kept, but neither accepted nor called.
-
-    Raises
-    ------
-    PeerError
-        With every field that cannot be used.
-    """
-
-    name: str
-    ae_title: str
-    host: str = ""
-    port: int = 0
-    may_send: bool = True
-    is_destination: bool = False
-    is_urgent: bool = False
-    is_source: bool = False
-    dicomweb_url: str = ""
-    enabled: bool = True
-
-    @property
-    def remote(self) -> RemoteEntity:
-        """Where to call it by DICOM."""
-        return RemoteEntity(name=self.name, ae_title=self.ae_title, host=self.host, port=self.port)
-
-    def __post_init__(self) -> None:
-        """Remove surrounding spaces, then check every field."""
-        for key in ("name", "ae_title", "host", "dicomweb_url"):
-            object.__setattr__(self, key, getattr(self, key).strip(" "))
-        object.__setattr__(self, "dicomweb_url", self.dicomweb_url.rstrip("/"))
-        problems = [*self._identity_problems(), *self._address_problems()]
-        if problems:
-            raise PeerError(*problems)
-
-    def _identity_problems(self) -> list[EntryProblem]:
-        found = []
-        if not _NAME.fullmatch(self.name):
-            sentence = (
-                "A name has 1 to 64 letters, digits, spaces, dots, hyphens or underscores and begins with a letter "
-                "or a digit."
-            )
-            found.append(EntryProblem(field="name", sentence=sentence))
-        title = self.ae_title
-        if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-            sentence = "An AE title has 1 to 16 printable ASCII characters and no backslash."
-            found.append(EntryProblem(field="ae_title", sentence=sentence))
-        return found
-
-    def _address_problems(self) -> list[EntryProblem]:
-        found = []
-        if self.host and not _HOST.fullmatch(self.host):
-            sentence = "A host is a name such as pacs.example.org or an address such as 192.0.2.10, without spaces."
-            found.append(EntryProblem(field="host", sentence=sentence))
-        if self.is_destination and not self.host:
-            found.append(EntryProblem(field="host", sentence="A destination needs a host to send to."))
-        elif self.is_source and not self.host and not self.dicomweb_url:
-            sentence = "A peer that is asked what it holds needs a host to ask at, or a DICOMweb address."
-            found.append(EntryProblem(field="host", sentence=sentence))
-        elif self.port and not self.host:
-            found.append(EntryProblem(field="host", sentence="A port alone is of no use: give the host too."))
-        if not self.host and not 0 <= self.port <= _HIGHEST_PORT:
-            found.append(EntryProblem(field="port", sentence="A port is a number from 1 to 65535."))
-        if self.host and not 1 <= self.port <= _HIGHEST_PORT:
-            sentence = "A host needs its port, a number from 1 to 65535 (104 and 11112 are usual)."
-            found.append(EntryProblem(field="port", sentence=sentence))
-        if self.dicomweb_url and not _DICOMWEB.fullmatch(self.dicomweb_url):
-            sentence = "A DICOMweb address begins with http:// or https:// and holds no user, password or query."
-            found.append(EntryProblem(field="dicomweb_url", sentence=sentence))
-        return found
 
 
 def list_peers(database: Database) -> list[Peer]:
@@ -181,10 +69,21 @@ def sources(database: Database, calling_ae: str = "") -> list[Peer]:
 
 
 def accepted_calling_ae_titles(database: Database) -> frozenset[str]:
-    """Return the calling AE titles that may send at this moment, without surrounding spaces."""
-    chosen = sa.select(PeerRow.ae_title).where(PeerRow.enabled, PeerRow.may_send)
+    """Return the calling AE titles that are let in at this moment, without surrounding spaces.
+
+    Those that may send, and destinations that answer requests for storage commitment over associations of their own.
+    """
+    answers = sa.and_(PeerRow.is_destination, PeerRow.proof == "commitment")
+    chosen = sa.select(PeerRow.ae_title).where(PeerRow.enabled, sa.or_(PeerRow.may_send, answers))
     with database.session() as session:
         return frozenset(title.strip(" ") for title in session.scalars(chosen))
+
+
+def may_send(database: Database, ae_title: str) -> bool:
+    """Tell whether images are taken from a calling AE title."""
+    chosen = sa.select(PeerRow.ae_title).where(PeerRow.enabled, PeerRow.may_send)
+    with database.session() as session:
+        return any(title.strip(" ") == ae_title for title in session.scalars(chosen))
 
 
 def add_peer(database: Database, peer: Peer) -> None:

@@ -1,7 +1,8 @@
 """The node as a user of Query/Retrieve: what a peer holds of a study, by C-FIND (PS3.4 C) or QIDO-RS (PS3.18 10.6)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -10,16 +11,42 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from dicom_node.peers import Peer
+from dicom_node.peer import Peer
 from viewer_integration.association import open_association
 
-__all__ = ["Held", "QueryFailed", "instances_of_study"]
+__all__ = [
+    "DEMOGRAPHICS",
+    "Held",
+    "ObjectPlace",
+    "QueryFailed",
+    "demographics_of",
+    "held_of",
+    "instances_of_study",
+]
 
 PENDING = (0xFF00, 0xFF01)
 WEB_TIMEOUT_S = 20.0
 
 Held = Mapping[str, frozenset[str]]
 """SOP Instance UIDs of a study's MR instances by Series Instance UID."""
+
+
+DEMOGRAPHICS = {
+    "PatientID": "00100020",
+    "PatientName": "00100010",
+    "PatientBirthDate": "00100030",
+    "PatientSex": "00100040",
+}
+"""What a correction or a merge in the PACS can change, by keyword, with its tag."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectPlace:
+    """Where an object stands in the hierarchy of queries."""
+
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
 
 
 class QueryFailed(Exception):  # noqa: N818 - named for what happened
@@ -48,6 +75,48 @@ def _by_find(peer: Peer, calling_ae: str, study_uid: str) -> Held:
             keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": ""}
             held[series_uid] = frozenset(str(ds.SOPInstanceUID) for ds in find("IMAGE", keys))
     return held
+
+
+def held_of(peer: Peer, calling_ae: str, objects: Sequence[ObjectPlace]) -> frozenset[str]:
+    """Ask a peer which of some objects it holds; return their SOP Instance UIDs.
+
+    Raises
+    ------
+    QueryFailed
+        With a sentence that says why it could not be asked.
+    """
+    wanted = {one.sop_instance_uid for one in objects}
+    series = dict.fromkeys((one.study_uid, one.series_uid) for one in objects)
+    found: set[str] = set()
+    if peer.dicomweb_url:
+        for study_uid, series_uid in series:
+            answers = _asked(peer, f"studies/{study_uid}/series/{series_uid}/instances")
+            found |= {_first(each, "00080018") for each in answers}
+    else:
+        with _finder(peer, calling_ae) as find:
+            for study_uid, series_uid in series:
+                keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": ""}
+                found |= {str(ds.SOPInstanceUID) for ds in find("IMAGE", keys)}
+    return frozenset(found & wanted)
+
+
+def demographics_of(peer: Peer, calling_ae: str, study_uid: str) -> Mapping[str, str]:
+    """Ask a peer whom it takes a study's patient for now; return values by keyword, none where it does not say.
+
+    Raises
+    ------
+    QueryFailed
+        With a sentence that says why it could not be asked.
+    """
+    if peer.dicomweb_url:
+        answers = _asked(peer, f"studies?StudyInstanceUID={study_uid}&includefield=00100030&includefield=00100040")
+        found = [{keyword: _person(each, tag) for keyword, tag in DEMOGRAPHICS.items()} for each in answers]
+    else:
+        with _finder(peer, calling_ae) as find:
+            keys = {"StudyInstanceUID": study_uid, **dict.fromkeys(DEMOGRAPHICS, "")}
+            answered = find("STUDY", keys)
+        found = [{keyword: str(ds.get(keyword) or "") for keyword in DEMOGRAPHICS} for ds in answered]
+    return {keyword: value for keyword, value in found[0].items() if value} if len(found) == 1 else {}
 
 
 @contextmanager
@@ -116,3 +185,8 @@ def _asked(peer: Peer, path: str) -> list[Mapping[str, Any]]:
 def _first(item: Mapping[str, Any], tag: str) -> str:
     values = item.get(tag, {}).get("Value") or [""]
     return str(values[0])
+
+
+def _person(item: Mapping[str, Any], tag: str) -> str:
+    values = item.get(tag, {}).get("Value") or [""]
+    return str(values[0].get("Alphabetic", "")) if isinstance(values[0], dict) else str(values[0])

@@ -79,8 +79,14 @@ def stand_as(session: Session, study: StudyRow, run: RunRow) -> None:
     study.state, study.reason, study.current_run = StudyState(run.state), run.reason, run.run_id
 
 
-def predecessor_of(database: Database, run_id: str) -> PredecessorDocument | None:
-    """Return the report that a run's report replaces: the newest earlier one that somebody may have read."""
+def predecessor_of(database: Database, run_id: str, profile: str = "") -> PredecessorDocument | None:
+    """Return the report that a run's report replaces: the newest earlier one that somebody may have read.
+
+    Parameters
+    ----------
+    profile
+        Of the destinations that the report is for.
+    """
     with database.session() as session:
         run = session.get_one(RunRow, run_id)
         read = sa.select(DeliveryRow.sop_instance_uid).where(DeliveryRow.state == DeliveryState.ACCEPTED)
@@ -90,6 +96,7 @@ def predecessor_of(database: Database, run_id: str) -> PredecessorDocument | Non
             .where(
                 ResultRow.study_uid == run.study_uid,
                 ResultRow.kind == "SR",
+                ResultRow.profile == profile,
                 RunRow.revision < run.revision,
                 sa.or_(RunRow.state == RunState.STORED, ResultRow.sop_instance_uid.in_(read)),
             )

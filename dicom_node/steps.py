@@ -5,7 +5,7 @@ Each step reads what the step before left in the artifacts, works, and leaves it
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,7 @@ from dicom_node.failures import PatientsMixed
 from dicom_node.inbox import write_durably
 from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_model
 from dicom_node.outbox import Outbox
+from dicom_node.peers import destinations
 from dicom_node.recognised import record_recognitions
 from dicom_node.revisions import begin_revision, inputs_sha256, predecessor_of
 from dicom_node.settings import Settings
@@ -42,6 +43,7 @@ from inference.model_bundle import load_model
 from inference.registry import Registry, StoredModel
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
+from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
 from viewer_integration.provenance import Provenance
 from viewer_integration.result import ResultObjects, encode_results
 
@@ -125,9 +127,13 @@ class Steps:
         segmentation = artifacts.load_segmentation()
         source = read_source_images(selection.series[selection.reference])
         findings = _findings(artifacts, segmentation)
-        results = encode_results(source, segmentation, findings, self._provenance(run_id), selection.decisions)
-        self._decide(run_id, "encode", results.decisions)
-        self._keep_results(run_id, results)
+        profiles = {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
+        made = {
+            key: encode_results(source, segmentation, findings, self._provenance(run_id, one), selection.decisions)
+            for key, one in profiles.items()
+        }
+        self._decide(run_id, "encode", next(iter(made.values())).decisions)
+        self._keep_results(run_id, made)
 
     def deliver(self, run_id: str) -> None:
         """Send the results to every destination, once; `dicom_node.outbox` goes on where not all accept them."""
@@ -220,7 +226,7 @@ class Steps:
     def _study(self, run_id: str) -> Study:
         return read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
 
-    def _provenance(self, run_id: str) -> Provenance:
+    def _provenance(self, run_id: str, profile: ResultProfile) -> Provenance:
         run, (_, settings_sha256) = self._run(run_id), self._artifacts(run_id).load_gate()
         return Provenance(
             ready_at=run.ready_at.astimezone(),
@@ -228,7 +234,8 @@ class Steps:
             settings_sha256=settings_sha256,
             software_version=version("glionode"),
             station=self._settings.node.ae_title,
-            predecessor=predecessor_of(self._database, run_id),
+            predecessor=predecessor_of(self._database, run_id, profile.key),
+            profile=profile,
         )
 
     def _decide(self, run_id: str, step: str, decisions: Iterable[Decision]) -> None:
@@ -248,11 +255,11 @@ class Steps:
             run = session.get_one(RunRow, run_id)
             run.summary = {**run.summary, **facts}
 
-    def _keep_results(self, run_id: str, results: ResultObjects) -> None:
+    def _keep_results(self, run_id: str, made: Mapping[str, ResultObjects]) -> None:
         run = self._run(run_id)
-        self._forget_others(run_id, {result.sop_instance_uid for result in results.objects})
-        for result in results.objects:
-            relative = Path("results", run.study_uid, run_id, f"{result.kind}.dcm")
+        self._forget_others(run_id, {one.sop_instance_uid for results in made.values() for one in results.objects})
+        for profile, result in ((profile, one) for profile, results in made.items() for one in results.objects):
+            relative = Path("results", run.study_uid, run_id, profile, f"{result.kind}.dcm")
             write_durably(self._folder / relative, result.content)
             row = ResultRow(
                 sop_instance_uid=result.sop_instance_uid,
@@ -261,6 +268,7 @@ class Steps:
                 series_uid=result.series_uid,
                 sop_class_uid=result.sop_class_uid,
                 kind=result.kind,
+                profile=profile,
                 path=str(relative),
                 sha256=hashlib.sha256(result.content).hexdigest(),
             )

@@ -11,6 +11,7 @@ __all__ = [
     "AssociationEnd",
     "AssociationRow",
     "Base",
+    "CommitmentRow",
     "DecisionRow",
     "DeliveryRow",
     "DeliveryState",
@@ -111,6 +112,7 @@ class DeliveryState(enum.StrEnum):
     """Where one object's way to one destination stands."""
 
     WAITING = "waiting"  # never sent, or to be tried again
+    SENDING = "sending"  # begun; whoever finds it so later asks the destination before sending again
     ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
     REFUSED = "refused"  # the destination answered with a failure, or not at all
 
@@ -278,6 +280,7 @@ class ResultRow(Base):
     series_uid: Mapped[str] = mapped_column(sa.String(64), index=True)
     sop_class_uid: Mapped[str] = mapped_column(sa.String(64))
     kind: Mapped[str] = mapped_column(sa.String(8))  # SEG or SR
+    profile: Mapped[str] = mapped_column(sa.String(40), default="")  # of `viewer_integration.profile`
     path: Mapped[str] = mapped_column(sa.Text)  # relative to the node's folder
     sha256: Mapped[str] = mapped_column(sa.String(64))
     created_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
@@ -295,6 +298,7 @@ class DeliveryRow(Base):
     state: Mapped[str] = mapped_column(sa.String(16), default=DeliveryState.WAITING)
     status: Mapped[int | None] = mapped_column(default=None)  # C-STORE status of the last answer
     attempts: Mapped[int] = mapped_column(default=0)
+    proof: Mapped[str] = mapped_column(sa.String(16), default="")  # that it is there: commitment or query
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     changed_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, onupdate=utc_now)
 
@@ -312,7 +316,26 @@ class PeerRow(Base):
     is_urgent: Mapped[bool] = mapped_column(default=False)  # what it sends comes first
     is_source: Mapped[bool] = mapped_column(default=False)  # is asked what it holds of a study
     dicomweb_url: Mapped[str] = mapped_column(sa.String(255), default="")  # base of QIDO-RS, STOW-RS and WADO-RS
+    send_by: Mapped[str] = mapped_column(sa.String(8), default="c-store")
+    objects: Mapped[str] = mapped_column(sa.String(32), default="SEG,SR")
+    transfer_syntax: Mapped[str] = mapped_column(sa.String(16), default="explicit")
+    seg_form: Mapped[str] = mapped_column(sa.String(16), default="binary")
+    seg_series: Mapped[int] = mapped_column(default=7701)
+    sr_series: Mapped[int] = mapped_column(default=7702)
+    proof: Mapped[str] = mapped_column(sa.String(16), default="auto")
     enabled: Mapped[bool] = mapped_column(default=True)
+
+
+class CommitmentRow(Base):
+    """One request for storage commitment, and its answer, which may come to any listener."""
+
+    __tablename__ = "commitment"
+    transaction_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    destination: Mapped[str] = mapped_column(sa.String(64))
+    asked_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    answered_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
+    committed: Mapped[list[str]] = mapped_column(sa.JSON, default=list)
+    failed: Mapped[dict[str, str]] = mapped_column(sa.JSON, default=dict)
 
 
 class ModelChoiceRow(Base):

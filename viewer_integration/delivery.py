@@ -1,10 +1,12 @@
 """Delivery by C-STORE, with the answer to every single object kept as a value."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
+from pydicom.uid import UID
 from pynetdicom.association import Association
 
 from viewer_integration.association import RemoteEntity, open_association
@@ -31,14 +33,23 @@ class DeliveryReceipt:
     reason: str
 
 
-def send_files(paths: Sequence[Path], destination: RemoteEntity, calling_ae: str) -> Iterator[DeliveryReceipt]:
+def send_files(
+    paths: Sequence[Path], destination: RemoteEntity, calling_ae: str, transfer_syntax: UID | None = None
+) -> Iterator[DeliveryReceipt]:
     """Send DICOM files over one association, and yield a receipt for each, in order.
 
-    A file is sent in the transfer syntax it is stored in; a warning status (0xB000 to 0xBFFF) counts as accepted and
-    is kept. Never raises for what the destination or the network does.
+    A warning status (0xB000 to 0xBFFF) counts as accepted and is kept. Never raises for what the destination or the
+    network does.
+
+    Parameters
+    ----------
+    transfer_syntax
+        An uncompressed one to encode uncompressed files anew in; None sends each as it is stored.
     """
     metas = [(path, _read_meta(path)) for path in paths]
-    pairs: set[tuple[str, str]] = {(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for _, m in metas if m is not None}
+    pairs: set[tuple[str, str]] = {
+        (m.MediaStorageSOPClassUID, transfer_syntax or m.TransferSyntaxUID) for _, m in metas if m is not None
+    }
     assoc, refusal = open_association(destination, calling_ae, sorted(pairs)) if pairs else (None, "")
     try:
         for path, meta in metas:
@@ -47,7 +58,7 @@ def send_files(paths: Sequence[Path], destination: RemoteEntity, calling_ae: str
             elif refusal:
                 yield _failed(path, str(meta.MediaStorageSOPInstanceUID), None, refusal)
             else:
-                yield _send(assoc, path, str(meta.MediaStorageSOPInstanceUID), destination)
+                yield _send(assoc, path, str(meta.MediaStorageSOPInstanceUID), destination, transfer_syntax)
     finally:
         if assoc is not None and assoc.is_established:
             assoc.release()
@@ -62,11 +73,15 @@ def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | None:
     return meta if all(meta.get(keyword) for keyword in needed) else None
 
 
-def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: RemoteEntity) -> DeliveryReceipt:
+def _send(
+    assoc: Association, path: Path, sop_instance_uid: str, destination: RemoteEntity, transfer_syntax: UID | None
+) -> DeliveryReceipt:
     if not assoc.is_established:
         return _failed(path, sop_instance_uid, None, f"{destination.ae_title} closed the association; not sent")
     try:
         ds = pydicom.dcmread(path)
+        if transfer_syntax is not None and transfer_syntax != ds.file_meta.TransferSyntaxUID:
+            ds = _encoded_anew(ds, transfer_syntax)
     except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a damaged file; the others are still sent
         return _failed(path, sop_instance_uid, None, f"the file is damaged ({type(error).__name__}); not sent")
     try:
@@ -89,6 +104,13 @@ def _send(assoc: Association, path: Path, sop_instance_uid: str, destination: Re
         status=int(status),
         reason=f"{reason}: {comment}" if reason and comment else reason,
     )
+
+
+def _encoded_anew(ds: pydicom.FileDataset, transfer_syntax: UID) -> pydicom.FileDataset:
+    buffer = io.BytesIO()
+    ds.file_meta.TransferSyntaxUID = transfer_syntax
+    pydicom.dcmwrite(buffer, ds, implicit_vr=transfer_syntax.is_implicit_VR, little_endian=True)
+    return pydicom.dcmread(io.BytesIO(buffer.getvalue()))
 
 
 def _failed(path: Path, sop_instance_uid: str, status: int | None, reason: str) -> DeliveryReceipt:

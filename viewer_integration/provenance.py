@@ -5,6 +5,8 @@ from datetime import datetime
 
 from pydicom.dataset import Dataset
 
+from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
+
 __all__ = ["RESEARCH_USE_ONLY", "PredecessorDocument", "Provenance", "stamp_creation"]
 
 RESEARCH_USE_ONLY = "Research use only. Not a medical device."
@@ -39,6 +41,8 @@ class Provenance:
         Name of the node, written as device serial number.
     predecessor
         The report that this revision's replaces; None for the first.
+    profile
+        What the destination wants.
     """
 
     ready_at: datetime
@@ -47,6 +51,12 @@ class Provenance:
     software_version: str
     station: str
     predecessor: PredecessorDocument | None = None
+    profile: ResultProfile = DEFAULT_PROFILE
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """What makes an object another one for a destination with wishes of its own; nothing by default."""
+        return (self.profile.key,) if self.profile.key else ()
 
 
 def stamp_creation(ds: Dataset, provenance: Provenance) -> None:

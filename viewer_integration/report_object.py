@@ -17,9 +17,8 @@ from viewer_integration.provenance import RESEARCH_USE_ONLY, PredecessorDocument
 from viewer_integration.segmentation_object import segment_labels
 from viewer_integration.source_header import SourceSlice
 
-__all__ = ["SERIES_NUMBER", "VOLUME_DECIMALS", "encode_report"]
+__all__ = ["VOLUME_DECIMALS", "encode_report"]
 
-SERIES_NUMBER = 7702
 VOLUME_DECIMALS = 3
 """A microlitre: finer than any voxel, and short enough to read."""
 
@@ -62,12 +61,13 @@ def encode_report(
         repr(findings),
         *(_role_text(decision) for decision in roles),
         *([provenance.predecessor.sop_instance_uid] if provenance.predecessor else []),
+        *provenance.variant,
     )
     ds = sr.Comprehensive3DSR(
         evidence=[*([segmentation_object] if segmentation_object is not None else []), *headers],
         content=content,
         series_instance_uid=content_uid("SR series", *identity),
-        series_number=SERIES_NUMBER,
+        series_number=provenance.profile.sr_series,
         sop_instance_uid=content_uid("SR", *identity),
         instance_number=1,
         manufacturer="GlioNode",

@@ -17,6 +17,7 @@ from inference.measurements import Findings
 from inference.segmentation import Segmentation
 from viewer_integration.codes import VOLUME
 from viewer_integration.errors import ProofFailed, ResultReason
+from viewer_integration.profile import SegForm
 from viewer_integration.provenance import Provenance
 from viewer_integration.report_object import VOLUME_DECIMALS, encode_report
 from viewer_integration.segmentation_object import encode_segmentation, segment_labels
@@ -138,7 +139,7 @@ def _prove_references(content: bytes, source: SourceImages, grid: Grid) -> None:
 
 
 def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[np.uint8]:
-    """Decode a BINARY SEG onto a grid, by patient positions alone.
+    """Decode a BINARY or LABELMAP SEG onto a grid, by patient positions alone.
 
     Parameters
     ----------
@@ -174,8 +175,11 @@ def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[
         if not 0 <= k < grid.shape[0] or float(np.abs(off_mm).max()) > PLACE_TOLERANCE_MM:
             sentence = f"a frame of the segmentation lies {np.abs(off_mm).max():.2f} mm beside its slice"
             raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
-        number = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-        decoded[k][frame > 0] = labels[number - 1]
+        if ds.SegmentationType == SegForm.LABELMAP.name:
+            decoded[k] = np.array([0, *labels], np.uint8)[frame]
+        else:
+            number = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+            decoded[k][frame > 0] = labels[number - 1]
     return decoded
 
 

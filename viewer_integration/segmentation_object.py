@@ -6,6 +6,7 @@ from copy import deepcopy
 import highdicom as hd
 import numpy as np
 from highdicom.color import CIELabColor
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import MRImageStorage
@@ -16,13 +17,11 @@ from inference.regions import Label
 from inference.segmentation import Segmentation
 from viewer_integration import codes
 from viewer_integration.identifiers import content_uid, tracking_uid
+from viewer_integration.profile import SegForm
 from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance, stamp_creation
 from viewer_integration.source_header import SourceSlice
 
-__all__ = ["SERIES_NUMBER", "encode_segmentation", "segment_labels"]
-
-SERIES_NUMBER = 7701
-"""High enough to stand behind what scanners number."""
+__all__ = ["encode_segmentation", "segment_labels"]
 
 
 def segment_labels(segmentation: Segmentation) -> tuple[Label, ...]:
@@ -54,17 +53,17 @@ def encode_segmentation(
         segmentation.model.sha256,
         segmentation.label_volume.labels.tobytes(),
         *(f"{each.header.SOPInstanceUID} frame {each.frame}" for each in slices if each.frame is not None),
+        *provenance.variant,
     )
-    masks = np.stack([segmentation.label_volume.labels == label for label in labels], axis=-1)
     ds = hd.seg.Segmentation(
         source_images=_single_frames(slices, segmentation.label_volume.grid),
-        pixel_array=masks.astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        pixel_array=_pixels(segmentation, labels, provenance.profile.seg_form),
+        segmentation_type=hd.seg.SegmentationTypeValues[provenance.profile.seg_form.name],
         segment_descriptions=[
             _describe(number, label, study_uid, segmentation, provenance) for number, label in enumerate(labels, 1)
         ],
         series_instance_uid=content_uid("SEG series", *identity),
-        series_number=SERIES_NUMBER,
+        series_number=provenance.profile.seg_series,
         sop_instance_uid=content_uid("SEG", *identity),
         instance_number=1,
         manufacturer="GlioNode",
@@ -80,6 +79,14 @@ def encode_segmentation(
     _refer_to_frames(ds, slices)
     _make_repeatable(ds, provenance, identity)
     return ds
+
+
+def _pixels(segmentation: Segmentation, labels: Sequence[Label], form: SegForm) -> NDArray[np.uint8]:
+    """Return a plane for each segment, or the segments' numbers."""
+    masks = np.stack([segmentation.label_volume.labels == label for label in labels], axis=-1)
+    if form is SegForm.BINARY:
+        return masks.astype(np.uint8)
+    return np.asarray(masks @ np.arange(1, len(labels) + 1), np.uint8)
 
 
 def _single_frames(slices: Sequence[SourceSlice], grid: Grid) -> list[Dataset]:

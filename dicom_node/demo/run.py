@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dicom_node.database import Database, open_database
 from dicom_node.demo.phantom import DEMO_PLAN, make_phantom, write_study
-from dicom_node.peers import Peer, put_peer, remove_peer
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer, remove_peer
 from dicom_node.settings import Settings
 from dicom_node.status import StudyStatus, read_status
 from dicom_node.steps import STEPS

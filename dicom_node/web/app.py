@@ -12,7 +12,8 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
 from dicom_node.database import Database
-from dicom_node.peers import PeerError, UnknownPeer, list_peers
+from dicom_node.peer import PeerError, UnknownPeer
+from dicom_node.peers import list_peers
 from dicom_node.settings import Settings
 from dicom_node.site_rules import RuleError, UnknownRule
 from dicom_node.web.auth import login_routes, refusal

@@ -5,7 +5,8 @@ from pydantic import BaseModel, ConfigDict
 
 from dicom_node.database import Database
 from dicom_node.echo import EchoOutcome, echo
-from dicom_node.peers import Peer, add_peer, get_peer, list_peers, remove_peer, set_enabled
+from dicom_node.peer import Peer
+from dicom_node.peers import add_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.settings import Settings
 
 __all__ = ["api_routes"]
@@ -25,6 +26,13 @@ class PeerModel(BaseModel):
     is_urgent: bool = False
     is_source: bool = False
     dicomweb_url: str = ""
+    send_by: str = "c-store"
+    objects: str = "SEG,SR"
+    transfer_syntax: str = "explicit"
+    seg_form: str = "binary"
+    seg_series: int = 7701
+    sr_series: int = 7702
+    proof: str = "auto"
     enabled: bool = True
 
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from dicom_node.database import Database
 from dicom_node.echo import echo
-from dicom_node.peers import Peer, PeerError, add_peer, get_peer, list_peers, remove_peer, set_enabled
+from dicom_node.peer import Peer, PeerError
+from dicom_node.peers import add_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.settings import Settings
 
 __all__ = ["peer_routes"]
@@ -29,6 +30,13 @@ class _PeerForm(BaseModel):
     is_urgent: bool = False
     is_source: bool = False
     dicomweb_url: str = ""
+    send_by: str = "c-store"
+    objects: str = "SEG,SR"
+    transfer_syntax: str = "explicit"
+    seg_form: str = "binary"
+    seg_series: int = 7701
+    sr_series: int = 7702
+    proof: str = "auto"
 
     def peer(self) -> Peer:
         """Return the peer that was meant; an entry that is no number becomes a port that is refused."""

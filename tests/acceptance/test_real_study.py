@@ -19,7 +19,7 @@ from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.study import Series
-from dicom_node.peers import Peer
+from dicom_node.peer import Peer
 from dicom_node.status import StudyStatus
 from dicom_node.tables import StudyState
 from inference.regions import Region

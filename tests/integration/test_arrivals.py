@@ -15,7 +15,8 @@ from dicom_node.artifacts import Artifacts
 from dicom_node.assembly import Assembly
 from dicom_node.database import Database, open_database
 from dicom_node.listener import Listener
-from dicom_node.peers import Peer, put_peer
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
 from dicom_node.settings import AssemblySettings, Settings, read_settings
 from tests.support.archive import Archive, running_archive
 from tests.support.arrivals import Arrival, Event, make_arrival, needed_uids

@@ -28,7 +28,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from dicom_node.database import Database, open_database
 from dicom_node.doctor import Check, diagnose
 from dicom_node.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
-from dicom_node.peers import Peer, accepted_calling_ae_titles, add_peer, destinations, list_peers
+from dicom_node.peer import Peer
+from dicom_node.peers import accepted_calling_ae_titles, add_peer, destinations, list_peers
 from dicom_node.settings import Settings, config_folder, read_settings
 from tests.support.orthanc import free_port
 

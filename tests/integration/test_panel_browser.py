@@ -10,7 +10,8 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.database import Database, open_database
-from dicom_node.peers import Peer, list_peers
+from dicom_node.peer import Peer
+from dicom_node.peers import list_peers
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link

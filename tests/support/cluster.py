@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dicom_node.database import Database, open_database
-from dicom_node.peers import Peer, put_peer
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.status import StudyStatus, read_status
 from tests.support.detector_model import write_detector

@@ -10,7 +10,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
 from dicom_node.echo import EchoOutcome, echo
-from dicom_node.peers import Peer
+from dicom_node.peer import Peer
 
 CALLER = "GLIONODE"
 

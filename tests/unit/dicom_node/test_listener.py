@@ -29,7 +29,8 @@ from pydicom.uid import (
 from dicom_node.database import Database, open_database
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
 from dicom_node.operations import set_maintenance
-from dicom_node.peers import Peer, put_peer, set_enabled
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer, set_enabled
 from dicom_node.settings import Settings, read_settings
 from dicom_node.tables import AssociationEnd, AssociationRow, InstanceRow, RefusalRow, StudyRow, StudyState
 from tests.support.pacs import Line, association, echo, instance_of, store

@@ -34,7 +34,8 @@ from conversion.reading import dicom_files, read_series, read_study
 from dicom_node.database import Database, open_database
 from dicom_node.inbox import MAXIMUM_INFLATED_BYTES
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
-from dicom_node.peers import Peer, put_peer
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
 from dicom_node.settings import read_settings
 from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.dicom_series import axis_aligned, mr_slices

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_node.database import Database, open_database
+from dicom_node.peer import Peer, PeerError
 from dicom_node.peers import (
-    Peer,
-    PeerError,
     accepted_calling_ae_titles,
     add_peer,
     destinations,

@@ -12,7 +12,8 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.database import Database, open_database
-from dicom_node.peers import Peer, accepted_calling_ae_titles, add_peer, list_peers
+from dicom_node.peer import Peer
+from dicom_node.peers import accepted_calling_ae_titles, add_peer, list_peers
 from dicom_node.settings import read_settings
 from dicom_node.tables import LoginTokenRow, RefusalRow, RunRow, StudyRow, utc_now
 from dicom_node.web.app import panel_app

@@ -1,0 +1,112 @@
+"""Storage commitment as SCU: a destination is asked to take responsibility for objects (PS3.4 J)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import evt
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
+
+from viewer_integration.association import RemoteEntity, open_association
+
+__all__ = ["CommitmentAnswer", "read_answer", "request_commitment"]
+
+REQUEST = 1
+"""Action type of a request (PS3.4 J.3.2)."""
+
+_REASONS = {
+    0x0110: "processing failure",
+    0x0112: "it does not hold the object",
+    0x0213: "resource limitation",
+    0x0122: "the SOP class is not supported",
+    0x0119: "class and instance conflict",
+    0x0131: "duplicate transaction UID",
+}
+"""Failure reasons (PS3.3 C.14.1.1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentAnswer:
+    """What an N-EVENT-REPORT says.
+
+    Attributes
+    ----------
+    failed
+        Why a destination does not take responsibility, by SOP Instance UID.
+    """
+
+    transaction_uid: str
+    committed: tuple[str, ...]
+    failed: Mapping[str, str]
+
+
+def read_answer(report: Dataset) -> CommitmentAnswer:
+    """Read the event information of an N-EVENT-REPORT (PS3.4 table J.3-2)."""
+    committed = tuple(str(item.ReferencedSOPInstanceUID) for item in report.get("ReferencedSOPSequence") or ())
+    failed = {
+        str(item.ReferencedSOPInstanceUID): _reason(item.get("FailureReason"))
+        for item in report.get("FailedSOPSequence") or ()
+    }
+    return CommitmentAnswer(transaction_uid=str(report.get("TransactionUID", "")), committed=committed, failed=failed)
+
+
+def _reason(code: int | None) -> str:
+    return "no reason given" if code is None else _REASONS.get(code, f"failure 0x{code:04X}")
+
+
+def request_commitment(
+    remote: RemoteEntity,
+    calling_ae: str,
+    objects: Sequence[tuple[str, str]],
+    transaction_uid: str,
+    answered: Callable[[CommitmentAnswer], None],
+) -> str:
+    """Ask for commitment; the answer comes over this association, or later over one that the destination opens.
+
+    Parameters
+    ----------
+    objects
+        SOP Class UID and SOP Instance UID of each.
+    answered
+        Called with an answer that comes over this association.
+
+    Returns
+    -------
+    str
+        Empty when the request was taken, else a sentence that says why not.
+    """
+
+    def on_report(event: evt.Event) -> tuple[int, None]:
+        answered(read_answer(event.event_information))
+        return 0x0000, None
+
+    contexts = [(StorageCommitmentPushModel, syntax) for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)]
+    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, on_report)]
+    assoc, refusal = open_association(remote, calling_ae, contexts, evt_handlers=handlers)
+    if refusal:
+        return refusal
+    try:
+        if not assoc.accepted_contexts:
+            return f"{remote.where} offers no storage commitment"
+        ds = Dataset()
+        ds.TransactionUID = transaction_uid
+        ds.ReferencedSOPSequence = [_reference(*one) for one in objects]
+        status, _ = assoc.send_n_action(ds, REQUEST, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+        code = status.get("Status")
+        if code == 0x0000:
+            return ""
+        return f"{remote.where} {'gave no answer' if code is None else f'answered 0x{code:04X}'} to the request"
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
+    return item
