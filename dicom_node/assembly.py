@@ -18,7 +18,8 @@ from dicom_node.received_study import StudyReader
 from dicom_node.revisions import stand_as
 from dicom_node.settings import AssemblySettings
 from dicom_node.source_counts import ASK_AGAIN, SourceReader
-from dicom_node.tables import InstanceRow, Priority, ResultRow, RunRow, RunState, StudyRow, StudyState
+from dicom_node.states import Priority, RunState, StudyState
+from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow
 
 __all__ = ["Assembly", "StudyReady"]
 

@@ -14,7 +14,8 @@ from pynetdicom.association import Association
 from sqlalchemy.orm import Session
 
 from dicom_node.database import Database
-from dicom_node.tables import AssociationEnd, AssociationRow, InstanceRow, StudyRow, StudyState, utc_now
+from dicom_node.states import AssociationEnd, StudyState
+from dicom_node.tables import AssociationRow, InstanceRow, StudyRow, utc_now
 
 __all__ = ["VERIFICATION", "AssociationBook"]
 

@@ -13,7 +13,7 @@ import click
 from dicom_node.cli_evaluate import evaluate
 from dicom_node.cli_export import export
 from dicom_node.cli_models import models
-from dicom_node.cli_operations import cancel, clean, maintenance, prioritise, replay, workers
+from dicom_node.cli_operations import cancel, clean, fetch, maintenance, prioritise, replay, resend, workers
 from dicom_node.cli_rules import rules
 from dicom_node.cli_segment import segment
 from dicom_node.cli_train import train
@@ -239,7 +239,7 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
         sys.exit(1)
 
 
-for command in (cancel, clean, maintenance, prioritise, replay, workers):
+for command in (cancel, clean, fetch, maintenance, prioritise, replay, resend, workers):
     cli.add_command(command)
 cli.add_command(evaluate)
 cli.add_command(export)

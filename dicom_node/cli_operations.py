@@ -1,6 +1,7 @@
 """`glionode` on studies at work: prioritise, cancel, replay; and on the node: maintenance, clean, workers."""
 
 import getpass
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 from dicom_node.command import emit, example, json_option, one_line_errors
 from dicom_node.settings import read_settings
 
-__all__ = ["cancel", "clean", "maintenance", "prioritise", "replay", "workers"]
+__all__ = ["cancel", "clean", "fetch", "maintenance", "prioritise", "replay", "resend", "workers"]
 
 _study = click.argument("study")
 
@@ -28,7 +29,7 @@ def _database() -> Any:  # noqa: ANN401 - Database, without loading it for --hel
 def prioritise(study: str, routine: bool, as_json: bool) -> None:  # noqa: FBT001
     """Put a study before all others (STAT); STUDY is its UID or key."""
     from dicom_node.operations import prioritise as run  # noqa: PLC0415
-    from dicom_node.tables import Priority  # noqa: PLC0415
+    from dicom_node.states import Priority  # noqa: PLC0415
 
     priority = Priority.ROUTINE if routine else Priority.STAT
     run(_database(), study, priority)
@@ -58,6 +59,44 @@ def replay(study: str, from_start: bool, as_json: bool) -> None:  # noqa: FBT001
 
     step = run(_database(), read_settings(), study, from_start=from_start)
     emit(as_json, {"study": study, "step": step}, [f"{study}: queued, from the step {step}"])
+
+
+@click.command(epilog=example("glionode resend 1.2.840.113619.2.1 --to PACS"))
+@_study
+@click.option("--to", "destination", default="", help="Name of a destination; all of them otherwise.")
+@json_option
+@one_line_errors
+def resend(study: str, destination: str, as_json: bool) -> None:  # noqa: FBT001
+    """Bring a study's results to its destinations again: each gets what it does not hold."""
+    from dicom_node.operations import resend as run  # noqa: PLC0415
+
+    count = run(_database(), study, destination)
+    emit(as_json, {"study": study, "objects": count}, [f"{study}: {count} objects, sent where they are missing"])
+
+
+@click.command(epilog=example("glionode fetch 1.2.840.113619.2.1 --from PACS --priors 1"))
+@_study
+@click.option("--from", "source", required=True, help="Name of the peer to fetch from.")
+@click.option("--priors", default=0, type=click.IntRange(0, 20), help="Earlier MR studies of the patient to fetch too.")
+@json_option
+@one_line_errors
+def fetch(study: str, source: str, priors: int, as_json: bool) -> None:  # noqa: FBT001
+    """Fetch a study by its UID from a peer: WADO-RS, C-GET or C-MOVE, whichever it offers."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from dicom_node.fetch import Fetcher  # noqa: PLC0415
+    from dicom_node.peers import get_peer  # noqa: PLC0415
+
+    database = _database()
+    with tqdm(unit="instance", disable=None, file=sys.stderr) as bar:
+
+        def progress(_count: int) -> None:
+            bar.update()
+
+        fetcher = Fetcher(read_settings(), database, get_peer(database, source), progress)
+        done = fetcher.fetch(study, priors)
+    lines = [f"{one.study_uid}: {one.instances} instances by {one.by}, {one.failed} failed" for one in done]
+    emit(as_json, {"studies": [asdict(one) for one in done]}, lines)
 
 
 @click.command(epilog=example("glionode maintenance on"))

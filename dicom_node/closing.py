@@ -2,7 +2,8 @@
 
 from sqlalchemy.orm import Session
 
-from dicom_node.tables import RunRow, RunState, StudyRow, StudyState, utc_now
+from dicom_node.states import RunState, StudyState
+from dicom_node.tables import RunRow, StudyRow, utc_now
 
 __all__ = ["finish", "follow"]
 

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
-from dicom_node.tables import InstanceRow, ResultRow, StudyRow, StudyState, utc_now
+from dicom_node.states import StudyState
+from dicom_node.tables import InstanceRow, ResultRow, StudyRow, utc_now
 
 __all__ = ["Inbox", "InboxRefusal", "ReceivedInstance", "check_inflated_size", "write_durably"]
 

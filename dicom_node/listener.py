@@ -42,7 +42,8 @@ from dicom_node.peers import accepted_calling_ae_titles, may_send
 from dicom_node.proof import note_commitment
 from dicom_node.settings import Settings
 from dicom_node.shared_port import SharedPortServer
-from dicom_node.tables import AssociationEnd, RefusalRow, utc_now
+from dicom_node.states import AssociationEnd
+from dicom_node.tables import RefusalRow, utc_now
 from viewer_integration.association import send_at_once
 from viewer_integration.commitment import read_answer
 

@@ -1,19 +1,22 @@
 """What people do: put a study first, cancel or replay its run, and switch the node to maintenance."""
 
 import enum
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
 from dicom_node.artifacts import Artifacts
-from dicom_node.closing import finish
+from dicom_node.closing import finish, follow
 from dicom_node.database import Database
+from dicom_node.peers import destinations
 from dicom_node.run_queue import requeue
 from dicom_node.settings import Settings
-from dicom_node.tables import Priority, RunRow, RunState, StudyRow, SwitchRow, utc_now
+from dicom_node.states import DeliveryState, Priority, RunState
+from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, SwitchRow, utc_now
 
-__all__ = ["Impossible", "cancel", "in_maintenance", "prioritise", "replay", "set_maintenance"]
+__all__ = ["Impossible", "cancel", "in_maintenance", "prioritise", "replay", "resend", "set_maintenance"]
 
 _log = structlog.get_logger()
 
@@ -28,6 +31,7 @@ class Problem(enum.StrEnum):
     NO_RUN = "no_run"
     NOT_AT_WORK = "not_at_work"
     AT_WORK = "at_work"
+    NO_RESULTS = "no_results"
 
 
 class Impossible(Exception):  # noqa: N818 - named for what happened
@@ -102,6 +106,55 @@ def replay(database: Database, settings: Settings, study: str, *, from_start: bo
         step = run.step or "select"
     _log.info("replayed", study=row.key, step=step)
     return step
+
+
+def resend(database: Database, study: str, destination: str = "") -> int:
+    """Have a study's results brought to its destinations again; return how many objects that concerns.
+
+    Each destination is asked first, and gets only what it does not hold; one that was added since gets everything.
+
+    Parameters
+    ----------
+    destination
+        Name of the peer; empty for all.
+
+    Raises
+    ------
+    Impossible
+        When there are no results, they have been cleaned away, or were not made in the form that is wanted.
+    """
+    peers = [peer for peer in destinations(database) if destination in ("", peer.name)]
+    if not peers:
+        raise Impossible(Problem.UNKNOWN, f"no enabled destination is called {destination!r}; see the AE titles page")
+    with database.session() as session:
+        run = _newest(session, _found(session, study))
+        if run.state in _AT_WORK:
+            raise Impossible(
+                Problem.AT_WORK, f"its newest run is {run.state}: its results are sent when they are ready"
+            )
+        results = session.scalars(
+            sa.select(ResultRow).where(ResultRow.run_id == run.run_id, ResultRow.path != "")
+        ).all()
+        made = {result.profile for result in results}
+        unmade = sorted(peer.name for peer in peers if peer.profile.key not in made)
+        if not results or unmade:
+            what = f"were not made as {', '.join(unmade)} wants them" if results else "are not there (any more)"
+            raise Impossible(Problem.NO_RESULTS, f"its results {what}; `glionode replay --from-start` makes them anew")
+        concerned = _send_again(session, run, results, {peer.name: peer.profile.key for peer in peers})
+        run.state, run.deliver_at, run.rounds = RunState.UNDELIVERED, utc_now(), 0
+        follow(session, run)
+    _log.info("resent", objects=concerned)
+    return concerned
+
+
+def _send_again(session: Session, run: RunRow, results: Sequence[ResultRow], wanted: Mapping[str, str]) -> int:
+    """Put what was delivered back among what waits; what is there is found out by asking, not by trust."""
+    rows = session.scalars(
+        sa.select(DeliveryRow).where(DeliveryRow.run_id == run.run_id, DeliveryRow.destination.in_(wanted))
+    ).all()
+    for row in rows:
+        row.state, row.status, row.proof, row.reason = DeliveryState.WAITING, None, "", "to be sent again"
+    return sum(result.profile == profile for result in results for profile in wanted.values())
 
 
 def in_maintenance(database: Database) -> bool:

@@ -15,7 +15,8 @@ from dicom_node.peers import destinations
 from dicom_node.proof import Prover, SentObject
 from dicom_node.query import ObjectPlace
 from dicom_node.settings import Settings
-from dicom_node.tables import DeliveryRow, DeliveryState, ResultRow, RunRow, RunState, utc_now
+from dicom_node.states import DeliveryState, RunState
+from dicom_node.tables import DeliveryRow, ResultRow, RunRow, utc_now
 from inference.errors import InferenceReason
 from viewer_integration.delivery import DeliveryReceipt, send_files
 from viewer_integration.stow import store_over_web
@@ -51,12 +52,13 @@ class Outbox:
 
     def deliver(self, run_id: str) -> None:
         """Send what is not yet accepted to every destination, ask for proof, and close the run or try again later."""
-        for peer in destinations(self._database):
+        peers = destinations(self._database)
+        for peer in peers:
             if self.waiting(run_id, peer):
                 self._ask_first(run_id, peer)
                 self._send(run_id, peer)
             self._prove(run_id, peer)
-        self._finish(run_id)
+        self._finish(run_id, peers)
 
     def _claim(self, now: datetime) -> str | None:
         due = sa.select(RunRow).where(RunRow.state == RunState.UNDELIVERED, RunRow.deliver_at <= now)
@@ -146,13 +148,15 @@ class Outbox:
             for key, value in facts.items():
                 setattr(row, key, value)
 
-    def _finish(self, run_id: str) -> None:
+    def _finish(self, run_id: str, peers: Sequence[Peer]) -> None:
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id, with_for_update=True)
             rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
+            made = set(session.scalars(sa.select(ResultRow.profile).where(ResultRow.run_id == run_id)))
             if run.state not in (RunState.RUNNING, RunState.UNDELIVERED):
                 return  # a later revision or a person has closed it meanwhile
-            state, code, reason = _outcome(rows, str(run.summary.get("withheld", "")))
+            unmade = [peer.name for peer in peers if peer.profile.key not in made]
+            state, code, reason = _outcome(rows, unmade, str(run.summary.get("withheld", "")))
             run.deliver_at = None
             if state is RunState.UNDELIVERED:
                 run.rounds += 1
@@ -170,10 +174,10 @@ def _place(result: ResultRow) -> ObjectPlace:
     )
 
 
-def _outcome(rows: Sequence[DeliveryRow], withheld: str) -> tuple[RunState, str, str]:
-    open_rows = [row for row in rows if row.state != DeliveryState.ACCEPTED]
-    if open_rows:
-        reasons = sorted({f"{row.destination}: {row.reason}" for row in open_rows})
+def _outcome(rows: Sequence[DeliveryRow], unmade: Sequence[str], withheld: str) -> tuple[RunState, str, str]:
+    reasons = sorted({f"{row.destination}: {row.reason}" for row in rows if row.state != DeliveryState.ACCEPTED})
+    reasons += [f"{name}: wants another form of objects than was made; process the study anew" for name in unmade]
+    if reasons:
         return RunState.UNDELIVERED, "undelivered", "; ".join([withheld, *reasons] if withheld else reasons)
     if withheld:
         return RunState.REJECTED, InferenceReason.WITHHELD, withheld

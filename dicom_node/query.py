@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydicom.dataset import Dataset
@@ -11,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
+from conversion.attributes import Attributes
 from dicom_node.peer import Peer
 from viewer_integration.association import open_association
 
@@ -19,9 +21,11 @@ __all__ = [
     "Held",
     "ObjectPlace",
     "QueryFailed",
+    "StudyFound",
     "demographics_of",
     "held_of",
     "instances_of_study",
+    "studies_of_patient",
 ]
 
 PENDING = (0xFF00, 0xFF01)
@@ -38,6 +42,20 @@ DEMOGRAPHICS = {
     "PatientSex": "00100040",
 }
 """What a correction or a merge in the PACS can change, by keyword, with its tag."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFound:
+    """A study that a peer knows; the date as DICOM writes it."""
+
+    study_uid: str
+    date: str
+    modalities: tuple[str, ...]
+
+    @property
+    def has_mr(self) -> bool:
+        """Tell whether it holds MR, or does not say what it holds."""
+        return not self.modalities or "MR" in self.modalities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +135,38 @@ def demographics_of(peer: Peer, calling_ae: str, study_uid: str) -> Mapping[str,
             answered = find("STUDY", keys)
         found = [{keyword: str(ds.get(keyword) or "") for keyword in DEMOGRAPHICS} for ds in answered]
     return {keyword: value for keyword, value in found[0].items() if value} if len(found) == 1 else {}
+
+
+def studies_of_patient(peer: Peer, calling_ae: str, patient_id: str) -> list[StudyFound]:
+    """Ask a peer for a patient's studies.
+
+    Raises
+    ------
+    QueryFailed
+        With a sentence that says why it could not be asked.
+    """
+    if peer.dicomweb_url:
+        fields = "&".join(f"includefield={tag}" for tag in ("00080020", "00080061"))
+        answers = _asked(peer, f"studies?PatientID={quote(patient_id)}&{fields}")
+        return [
+            StudyFound(
+                study_uid=_first(each, "0020000D"),
+                date=_first(each, "00080020"),
+                modalities=tuple(str(value) for value in each.get("00080061", {}).get("Value", [])),
+            )
+            for each in answers
+        ]
+    keys = {"PatientID": patient_id, "StudyInstanceUID": "", "StudyDate": "", "ModalitiesInStudy": ""}
+    with _finder(peer, calling_ae) as find:
+        found = find("STUDY", keys)
+    return [
+        StudyFound(
+            study_uid=str(ds.StudyInstanceUID),
+            date=str(ds.get("StudyDate") or ""),
+            modalities=Attributes(ds).texts("ModalitiesInStudy"),
+        )
+        for ds in found
+    ]
 
 
 @contextmanager

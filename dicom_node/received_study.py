@@ -17,8 +17,9 @@ from dicom_node.database import Database
 from dicom_node.readiness import Arrivals
 from dicom_node.site_rules import site_rules
 from dicom_node.source_counts import SourceCounts, SourceReader
+from dicom_node.states import AssociationEnd
 from dicom_node.stored_study import headers_only
-from dicom_node.tables import AssociationEnd, AssociationRow, InstanceRow, ResultRow, StudyRow
+from dicom_node.tables import AssociationRow, InstanceRow, ResultRow, StudyRow
 
 __all__ = ["ReceivedStudy", "StudyReader"]
 

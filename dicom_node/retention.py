@@ -13,21 +13,18 @@ from sqlalchemy.orm import Session
 from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
 from dicom_node.settings import Settings
+from dicom_node.states import AssociationEnd, DeliveryState, RunState, StudyState
 from dicom_node.tables import (
-    AssociationEnd,
     AssociationRow,
     DecisionRow,
     DeliveryRow,
-    DeliveryState,
     InstanceRow,
     RecognitionRow,
     RefusalRow,
     ResultRow,
     RunRow,
-    RunState,
     ShadowRow,
     StudyRow,
-    StudyState,
 )
 
 __all__ = ["Cleaned", "Retention"]

@@ -12,7 +12,8 @@ from conversion.selection import SeriesSelection
 from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
 from dicom_node.settings import Settings
-from dicom_node.tables import DeliveryRow, DeliveryState, ResultRow, RunRow, RunState, StudyRow, StudyState, utc_now
+from dicom_node.states import DeliveryState, RunState, StudyState
+from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 from viewer_integration.provenance import PredecessorDocument
 
 __all__ = ["begin_revision", "inputs_sha256", "predecessor_of", "stand_as"]

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from dicom_node.closing import finish, follow
 from dicom_node.database import Database
-from dicom_node.tables import RunRow, RunState
+from dicom_node.states import RunState
+from dicom_node.tables import RunRow
 
 __all__ = [
     "Start",

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from conversion.alignment import align
 from conversion.decision import Decision
-from conversion.reading import read_series, read_source_images, read_study, read_volumes
+from conversion.reading import SourceImages, read_series, read_source_images, read_study, read_volumes
 from conversion.recognition.recognise import recognise
 from conversion.recognition.site_rules import SiteRule
-from conversion.selection import best_of_each_role, select_series
+from conversion.selection import SeriesSelection, best_of_each_role, select_series
 from conversion.sequences import Role
 from conversion.study import Study
 from dicom_node.artifacts import Artifacts
@@ -28,13 +28,15 @@ from dicom_node.failures import PatientsMixed
 from dicom_node.inbox import write_durably
 from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_model
 from dicom_node.outbox import Outbox
-from dicom_node.peers import destinations
+from dicom_node.peers import destinations, sources
+from dicom_node.query import QueryFailed, demographics_of
 from dicom_node.recognised import record_recognitions
 from dicom_node.revisions import begin_revision, inputs_sha256, predecessor_of
 from dicom_node.settings import Settings
 from dicom_node.shadow import begin_shadow, fail_shadow, keep_shadow
 from dicom_node.site_rules import site_rules
-from dicom_node.tables import DecisionRow, DeliveryRow, ResultRow, RunRow, RunState
+from dicom_node.states import RunState
+from dicom_node.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
 from dicom_node.versions import version_decisions
 from inference.errors import InferenceReason, UnusableModel
 from inference.gate import with_flags, withhold
@@ -46,6 +48,7 @@ from inference.segmenter import Segmenter
 from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
 from viewer_integration.provenance import Provenance
 from viewer_integration.result import ResultObjects, encode_results
+from viewer_integration.source_header import with_demographics
 
 __all__ = ["STEPS", "Steps", "processing_sha256"]
 
@@ -125,15 +128,32 @@ class Steps:
         artifacts = self._artifacts(run_id)
         selection = artifacts.load_selection(self._study(run_id))
         segmentation = artifacts.load_segmentation()
-        source = read_source_images(selection.series[selection.reference])
+        source, corrected, patient_sha256 = self._source(run_id, selection)
         findings = _findings(artifacts, segmentation)
         profiles = {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
         made = {
-            key: encode_results(source, segmentation, findings, self._provenance(run_id, one), selection.decisions)
+            key: encode_results(
+                source, segmentation, findings, self._provenance(run_id, one, patient_sha256), selection.decisions
+            )
             for key, one in profiles.items()
         }
-        self._decide(run_id, "encode", next(iter(made.values())).decisions)
+        self._decide(run_id, "encode", [*corrected, *next(iter(made.values())).decisions])
         self._keep_results(run_id, made)
+
+    def _source(self, run_id: str, selection: SeriesSelection) -> tuple[SourceImages, tuple[Decision, ...], str]:
+        """Return the reference's headers, with the patient as the PACS has it now, and a hash of what that changed."""
+        source = read_source_images(selection.series[selection.reference])
+        study_uid = self._run(run_id).study_uid
+        for peer in sources(self._database):
+            try:
+                now = demographics_of(peer, self._settings.node.ae_title, study_uid)
+            except QueryFailed:
+                continue  # results carry what the images say, as they do where no PACS can be asked
+            if now:
+                corrected, decisions = with_demographics(source, now)
+                told = json.dumps(now, sort_keys=True).encode()
+                return corrected, decisions, hashlib.sha256(told).hexdigest() if decisions else ""
+        return source, (), ""
 
     def deliver(self, run_id: str) -> None:
         """Send the results to every destination, once; `dicom_node.outbox` goes on where not all accept them."""
@@ -226,7 +246,7 @@ class Steps:
     def _study(self, run_id: str) -> Study:
         return read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
 
-    def _provenance(self, run_id: str, profile: ResultProfile) -> Provenance:
+    def _provenance(self, run_id: str, profile: ResultProfile, patient_sha256: str) -> Provenance:
         run, (_, settings_sha256) = self._run(run_id), self._artifacts(run_id).load_gate()
         return Provenance(
             ready_at=run.ready_at.astimezone(),
@@ -236,6 +256,7 @@ class Steps:
             station=self._settings.node.ae_title,
             predecessor=predecessor_of(self._database, run_id, profile.key),
             profile=profile,
+            patient_sha256=patient_sha256,
         )
 
     def _decide(self, run_id: str, step: str, decisions: Iterable[Decision]) -> None:
@@ -269,6 +290,7 @@ class Steps:
                 sop_class_uid=result.sop_class_uid,
                 kind=result.kind,
                 profile=profile,
+                patient_sha256=patient_sha256,
                 path=str(relative),
                 sha256=hashlib.sha256(result.content).hexdigest(),
             )

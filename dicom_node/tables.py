@@ -1,36 +1,32 @@
-"""The tables of the node's books, and the states that their rows can be in."""
+"""The tables of the node's books."""
 
-import enum
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from dicom_node.states import AssociationEnd, DeliveryState, Priority, RunState, StudyState
+
 __all__ = [
-    "AssociationEnd",
     "AssociationRow",
     "Base",
     "CommitmentRow",
     "DecisionRow",
     "DeliveryRow",
-    "DeliveryState",
     "InstanceRow",
     "LeaseRow",
     "LoginTokenRow",
     "ModelChoiceRow",
     "PeerRow",
-    "Priority",
     "RecognitionRow",
     "RefusalRow",
     "ResultRow",
     "RunRow",
-    "RunState",
     "SecretRow",
     "ShadowRow",
     "SiteRuleRow",
     "StudyRow",
-    "StudyState",
     "SwitchRow",
     "WorkerRow",
     "utc_now",
@@ -61,60 +57,6 @@ class _UtcDateTime(sa.types.TypeDecorator[datetime]):
 
 class Base(DeclarativeBase):
     """Root of the tables; every text that a person reads is in `reason` or `note`, without patient data."""
-
-
-class StudyState(enum.StrEnum):
-    """Where a study stands."""
-
-    RECEIVING = "receiving"  # instances still arrive
-    QUEUED = "queued"  # ready, a run is waiting
-    RUNNING = "running"  # a run works on it
-    DELIVERED = "delivered"  # results accepted by every destination
-    UNDELIVERED = "undelivered"  # results exist, but a destination has not accepted all of them
-    STORED = "stored"  # results are kept here, because no destination is configured
-    REJECTED = "rejected"  # nothing can be computed from it; the reason says why
-    FAILED = "failed"  # a defect or an outage; `glionode replay` runs it again from the step that failed
-    CANCELLED = "cancelled"  # a person stopped it; can be replayed too
-
-
-class RunState(enum.StrEnum):
-    """Where one run (one revision of a study's result) stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DELIVERED = "delivered"
-    UNDELIVERED = "undelivered"
-    STORED = "stored"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    UNCHANGED = "unchanged"  # it would use what an earlier run used, whose results stand
-    SUPERSEDED = "superseded"  # a later run of the study uses other images; stopped where it was
-
-
-class AssociationEnd(enum.StrEnum):
-    """How an association that brought images ended."""
-
-    OPEN = ""
-    RELEASED = "released"  # the sender had nothing more to say
-    ABORTED = "aborted"  # by either side, or the connection was lost
-    LOST = "lost"  # the listener itself was killed
-
-
-class Priority(enum.IntEnum):
-    """Which run comes first; lower is earlier."""
-
-    STAT = 1
-    ROUTINE = 5
-
-
-class DeliveryState(enum.StrEnum):
-    """Where one object's way to one destination stands."""
-
-    WAITING = "waiting"  # never sent, or to be tried again
-    SENDING = "sending"  # begun; whoever finds it so later asks the destination before sending again
-    ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
-    REFUSED = "refused"  # the destination answered with a failure, or not at all
 
 
 class StudyRow(Base):

@@ -24,7 +24,8 @@ from conversion.volume import LabelVolume
 from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
 from dicom_node.nifti import write_nifti
-from dicom_node.tables import InstanceRow, ResultRow, StudyRow, StudyState
+from dicom_node.states import StudyState
+from dicom_node.tables import InstanceRow, ResultRow, StudyRow
 from inference.cases.brats import TRAINING_SET
 from inference.cases.case import AnnotatedCase, SkippedCase
 from inference.cases.dicom_studies import StudyCase, open_studies

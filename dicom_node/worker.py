@@ -13,9 +13,10 @@ from dicom_node.outbox import Outbox
 from dicom_node.retention import Retention
 from dicom_node.run_queue import claim_next, claim_shadow, has_work, own_starts, requeue, take_over
 from dicom_node.settings import Settings
+from dicom_node.states import RunState
 from dicom_node.step_process import StepOutcome, StepProcess
 from dicom_node.steps import Steps
-from dicom_node.tables import RunRow, RunState, utc_now
+from dicom_node.tables import RunRow, utc_now
 from dicom_node.workers import BEAT_S, SlotLost, WorkerBook
 from dicom_node.workflow import Workflow
 

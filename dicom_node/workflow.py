@@ -13,9 +13,9 @@ from dicom_node.database import make_engine
 from dicom_node.failures import Consequence
 from dicom_node.run_queue import Start
 from dicom_node.settings import Settings
+from dicom_node.states import RunState
 from dicom_node.step_process import StepOutcome
 from dicom_node.steps import STEPS, Steps
-from dicom_node.tables import RunState
 
 __all__ = ["Workflow"]
 

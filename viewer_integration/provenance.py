@@ -43,6 +43,8 @@ class Provenance:
         The report that this revision's replaces; None for the first.
     profile
         What the destination wants.
+    patient_sha256
+        Hash of what the PACS corrected about the patient; empty where the images say the same.
     """
 
     ready_at: datetime
@@ -52,11 +54,12 @@ class Provenance:
     station: str
     predecessor: PredecessorDocument | None = None
     profile: ResultProfile = DEFAULT_PROFILE
+    patient_sha256: str = ""
 
     @property
     def variant(self) -> tuple[str, ...]:
-        """What makes an object another one for a destination with wishes of its own; nothing by default."""
-        return (self.profile.key,) if self.profile.key else ()
+        """What makes an object another one for a destination's wishes or a corrected patient; nothing by default."""
+        return tuple(part for part in (self.profile.key, self.patient_sha256) if part)
 
 
 def stamp_creation(ds: Dataset, provenance: Provenance) -> None:

@@ -4,9 +4,9 @@ Derived objects see every source alike: one header for each slice, whether it ca
 frame of an enhanced one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom import DataElement
 from pydicom.config import RAISE
@@ -28,7 +28,7 @@ from conversion.decision import Decision
 from conversion.reading import SourceImages
 from viewer_integration.errors import ResultReason, UnusableSource
 
-__all__ = ["SourceSlice", "clean_source_headers"]
+__all__ = ["SourceSlice", "clean_source_headers", "with_demographics"]
 
 _COPIED = (
     "PatientID",
@@ -108,6 +108,42 @@ class SourceSlice:
 
     header: Dataset
     frame: int | None = None
+
+
+def with_demographics(source: SourceImages, now: Mapping[str, str]) -> tuple[SourceImages, tuple[Decision, ...]]:
+    """Return the source with its patient as the PACS has it now, after a correction or a merge there.
+
+    Parameters
+    ----------
+    now
+        Values by keyword; what it does not name stays as the images have it.
+
+    Returns
+    -------
+    tuple of SourceImages and decisions
+        The source itself, and nothing, where nothing has changed.
+    """
+    first = source.instances[0]
+    changed = {keyword: value for keyword, value in now.items() if str(first.get(keyword) or "") != value}
+    if not changed:
+        return source, ()
+    instances = []
+    for ds in source.instances:
+        copy = Dataset()
+        copy.update(ds)
+        if hasattr(ds, "file_meta"):
+            copy.file_meta = ds.file_meta
+        for keyword, value in changed.items():
+            copy.add_new(keyword, DICOM_VRS[keyword], value)
+        instances.append(copy)
+    reason = f"the PACS says otherwise than the images about {', '.join(sorted(changed))}: results follow the PACS"
+    return replace(source, instances=tuple(instances)), (
+        Decision(code="demographics_corrected", subject="study", reason=reason),
+    )
+
+
+DICOM_VRS = {"PatientID": "LO", "PatientName": "PN", "PatientBirthDate": "DA", "PatientSex": "CS"}
+"""Value representations of what a PACS corrects (PS3.6)."""
 
 
 def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple[Decision, ...]]:

@@ -14,9 +14,9 @@ from dicom_node.demo.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer, remove_peer
 from dicom_node.settings import Settings
+from dicom_node.states import StudyState
 from dicom_node.status import StudyStatus, read_status
 from dicom_node.steps import STEPS
-from dicom_node.tables import StudyState
 from viewer_integration.association import RemoteEntity
 from viewer_integration.ohif import study_link
 

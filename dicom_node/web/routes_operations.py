@@ -10,7 +10,7 @@ from fastapi.templating import Jinja2Templates
 from dicom_node.database import Database
 from dicom_node.operations import Impossible, cancel, prioritise, replay, set_maintenance
 from dicom_node.settings import Settings
-from dicom_node.tables import Priority
+from dicom_node.states import Priority
 
 __all__ = ["operation_routes"]
 

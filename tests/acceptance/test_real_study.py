@@ -20,8 +20,8 @@ from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.study import Series
 from dicom_node.peer import Peer
+from dicom_node.states import StudyState
 from dicom_node.status import StudyStatus
-from dicom_node.tables import StudyState
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, report_text, segment_labels, show_slice
 from tests.support.node import SENDER, Node, running_node

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.tables import RunRow, RunState
+from dicom_node.states import RunState
+from dicom_node.tables import RunRow
 from dicom_node.workers import list_workers
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.node import SENDER, destination

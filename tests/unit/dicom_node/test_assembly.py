@@ -12,7 +12,8 @@ from dicom_node.assembly import Assembly
 from dicom_node.database import Database, open_database
 from dicom_node.inbox import Inbox
 from dicom_node.settings import AssemblySettings
-from dicom_node.tables import ResultRow, RunRow, RunState, StudyRow, StudyState, utc_now
+from dicom_node.states import RunState, StudyState
+from dicom_node.tables import ResultRow, RunRow, StudyRow, utc_now
 from tests.support.small_study import make_small_study, uid_of
 
 QUIET_S = 20.0

@@ -13,7 +13,8 @@ from alembic.migration import MigrationContext
 
 import dicom_node.migrations
 from dicom_node.database import Database, open_database
-from dicom_node.tables import Base, DecisionRow, InstanceRow, RunState, SecretRow, StudyRow, StudyState, utc_now
+from dicom_node.states import RunState, StudyState
+from dicom_node.tables import Base, DecisionRow, InstanceRow, SecretRow, StudyRow, utc_now
 
 _FIRST_REVISION = (
     (

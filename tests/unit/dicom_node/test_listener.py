@@ -32,7 +32,8 @@ from dicom_node.operations import set_maintenance
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer, set_enabled
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import AssociationEnd, AssociationRow, InstanceRow, RefusalRow, StudyRow, StudyState
+from dicom_node.states import AssociationEnd, StudyState
+from dicom_node.tables import AssociationRow, InstanceRow, RefusalRow, StudyRow
 from tests.support.pacs import Line, association, echo, instance_of, store
 from tests.support.small_study import make_small_study, uid_of
 

@@ -10,7 +10,8 @@ from dicom_node.database import Database
 from dicom_node.operations import Impossible, cancel, in_maintenance, prioritise, replay, set_maintenance
 from dicom_node.run_queue import Start, claim_next
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import Priority, RunRow, RunState, StudyRow, StudyState
+from dicom_node.states import Priority, RunState, StudyState
+from dicom_node.tables import RunRow, StudyRow
 
 STARTED = datetime(2026, 1, 5, 8, tzinfo=UTC)
 

@@ -10,7 +10,8 @@ from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
 from dicom_node.retention import Cleaned, Retention
 from dicom_node.settings import read_settings
-from dicom_node.tables import DeliveryRow, DeliveryState, InstanceRow, ResultRow, RunRow, RunState, StudyRow, StudyState
+from dicom_node.states import DeliveryState, RunState, StudyState
+from dicom_node.tables import DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=40)

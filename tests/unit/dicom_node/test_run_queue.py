@@ -19,7 +19,8 @@ from dicom_node.run_queue import (
     requeue,
     take_over,
 )
-from dicom_node.tables import LeaseRow, Priority, RunRow, RunState, StudyRow, StudyState, WorkerRow
+from dicom_node.states import Priority, RunState, StudyState
+from dicom_node.tables import LeaseRow, RunRow, StudyRow, WorkerRow
 from dicom_node.workers import DEAD_AFTER, SlotLost, WorkerBook, list_workers
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)

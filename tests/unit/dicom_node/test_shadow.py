@@ -19,8 +19,9 @@ from dicom_node.database import Database, open_database
 from dicom_node.model_roles import ModelChoice, ModelRole, choose, go_back
 from dicom_node.settings import Settings, read_settings
 from dicom_node.shadow import begin_shadow, compare, fail_shadow, keep_shadow, mean_dice, shadow_results
+from dicom_node.states import RunState
 from dicom_node.steps import Steps
-from dicom_node.tables import ResultRow, RunRow, RunState, StudyRow
+from dicom_node.tables import ResultRow, RunRow, StudyRow
 from inference.errors import InferenceReason, UnusableModel
 from inference.foreign.addition import add_model
 from inference.regions import Label, Region

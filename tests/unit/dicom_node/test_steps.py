@@ -14,8 +14,9 @@ from dicom_node.assembly import Assembly
 from dicom_node.database import Database, open_database
 from dicom_node.outbox import Outbox
 from dicom_node.settings import Settings, read_settings
+from dicom_node.states import RunState, StudyState
 from dicom_node.steps import Steps
-from dicom_node.tables import DeliveryRow, PeerRow, ResultRow, RunRow, RunState, StudyRow, StudyState, utc_now
+from dicom_node.tables import DeliveryRow, PeerRow, ResultRow, RunRow, StudyRow, utc_now
 from tests.support.detector_model import write_detector
 from tests.support.held_study import hold_small_study
 from tests.support.pacs import running_pacs

@@ -17,7 +17,8 @@ from conversion.sequences import Role
 from dicom_node.cli_export import export
 from dicom_node.database import Database, open_database
 from dicom_node.keys import KeyedHash
-from dicom_node.tables import InstanceRow, ResultRow, StudyRow, StudyState
+from dicom_node.states import StudyState
+from dicom_node.tables import InstanceRow, ResultRow, StudyRow
 from dicom_node.training_export import TrainingExport, export_training_set
 from inference.cases.layouts import open_cases
 from inference.regions import Region
