@@ -290,7 +290,6 @@ class Steps:
                 sop_class_uid=result.sop_class_uid,
                 kind=result.kind,
                 profile=profile,
-                patient_sha256=patient_sha256,
                 path=str(relative),
                 sha256=hashlib.sha256(result.content).hexdigest(),
             )

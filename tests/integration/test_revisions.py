@@ -7,6 +7,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dicom_node.peer import Peer
+from tests.support.archive import running_archive
 from tests.support.node import SENDER, Node, destination, running_node
 from tests.support.pacs import Pacs, instance_of, running_pacs, store
 from tests.support.small_study import make_small_study, uid_of
@@ -83,3 +85,23 @@ def _scout(like: Dataset) -> list[Dataset]:
     ds.SeriesNumber, ds.SeriesDescription = 99, "localizer"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     return [ds]
+
+
+def test_a_patient_corrected_in_the_pacs_reaches_later_results(tmp_path: Path) -> None:
+    images = make_small_study("corrected")
+    with running_archive() as archive:
+        for ds in make_small_study("corrected", patient_id="MERGED", patient_name="Müller^Änne"):
+            ds.SpecificCharacterSet = "ISO_IR 100"
+            archive.put(ds)
+        where = {"host": "127.0.0.1", "port": archive.port, "is_destination": True, "is_source": True}
+        peer = Peer(name="Archive", ae_title="ARCHIVE", **where)  # type: ignore[arg-type]
+        with running_node(tmp_path, [SENDER, peer]) as node:
+            _send(node, images)
+            study = node.wait_for_state(str(images[0].StudyInstanceUID), {"delivered"})
+            sent = [archive.holds[uid] for _, uid, _ in study.results]
+            assert {(str(ds.PatientID), str(ds.PatientName)) for ds in sent} == {("MERGED", "Müller^Änne")}
+            told = [decision.reason for decision in study.decisions if decision.code == "demographics_corrected"]
+            assert told == [
+                "the PACS says otherwise than the images about PatientID, PatientName: results follow the PACS"
+            ]
+            assert "Müller" not in node.log_file.read_text(encoding="utf-8")

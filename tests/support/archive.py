@@ -1,4 +1,4 @@
-"""A PACS that answers what it holds: a real C-FIND SCP in the study root model over data sets in memory."""
+"""A PACS over data sets in memory: it stores, answers C-FIND in the study root model, sends by C-GET, and commits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,11 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
+from pynetdicom.presentation import AllStoragePresentationContexts
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
 
 from tests.support.pacs import OpenSockets
 
@@ -27,6 +31,12 @@ class Archive:
         Final status of every C-FIND.
     asked
         Level of each question, in order.
+    store_answer
+        Status of every C-STORE.
+    loses
+        Whether it says that it stored, and does not.
+    stored
+        SOP Instance UID of each C-STORE request that was answered with success.
     """
 
     ae_title: str = "ARCHIVE"
@@ -34,11 +44,29 @@ class Archive:
     holds: dict[str, Dataset] = field(default_factory=dict)
     answer: int = 0x0000
     asked: list[str] = field(default_factory=list)
+    store_answer: int = 0x0000
+    loses: bool = False
+    stored: list[str] = field(default_factory=list)
 
     def put(self, *datasets: Dataset) -> None:
         """Hold further instances, or newer versions."""
         for ds in datasets:
             self.holds[str(ds.SOPInstanceUID)] = ds
+
+    def _on_store(self, event: evt.Event) -> int:
+        if self.store_answer == 0x0000:
+            ds = event.dataset
+            ds.file_meta = event.file_meta
+            self.stored.append(str(ds.SOPInstanceUID))
+            if not self.loses:
+                self.put(ds)
+        return self.store_answer
+
+    def _on_get(self, event: evt.Event) -> Iterator[Any]:
+        wanted = [ds for ds in self.holds.values() if ds.StudyInstanceUID == event.identifier.StudyInstanceUID]
+        yield len(wanted)
+        for ds in wanted:
+            yield PENDING, ds
 
     def _on_find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         query: Any = event.identifier
@@ -75,8 +103,16 @@ def running_archive(ae_title: str = "ARCHIVE") -> Iterator[Archive]:
     archive = Archive(ae_title=ae_title)
     entity = AE(ae_title=ae_title)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+    for context in AllStoragePresentationContexts:
+        entity.add_supported_context(str(context.abstract_syntax), scu_role=True, scp_role=True)
     sockets = OpenSockets()
-    handlers: list[Any] = [(evt.EVT_C_FIND, archive._on_find), sockets.handler]
+    handlers: list[Any] = [
+        (evt.EVT_C_FIND, archive._on_find),
+        (evt.EVT_C_STORE, archive._on_store),
+        (evt.EVT_C_GET, archive._on_get),
+        sockets.handler,
+    ]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     assert server is not None
     archive.port = int(server.server_address[1])

@@ -1,0 +1,212 @@
+"""Delivery from the books: asked before anything is sent again, proven after, tried again with growing pauses."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_node.database import Database
+from dicom_node.operations import Impossible, resend
+from dicom_node.outbox import FIRST_PAUSE_S, LONGEST_PAUSE_S, Outbox, pause_after
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
+from dicom_node.settings import Settings, read_settings
+from dicom_node.states import DeliveryState, RunState, StudyState
+from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
+from tests.support.archive import Archive, running_archive
+from tests.support.small_study import make_small_study
+
+KINDS = ("SEG", "SR")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path / "node")})
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    with running_archive() as running:
+        yield running
+
+
+@pytest.fixture
+def run_id(database: Database, settings: Settings) -> str:
+    """Keep a run with two objects; what is in them is of no concern here."""
+    images = make_small_study("outbox", roles=["FLAIR"])[: len(KINDS)]
+    study_uid = str(images[0].StudyInstanceUID)
+    with database.session() as session:
+        session.add(StudyRow(study_uid=study_uid, key="k", state=StudyState.RUNNING, current_run="run"))
+        session.flush()
+        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": RunState.RUNNING}
+        session.add(RunRow(run_id="run", study_uid=study_uid, step="deliver", **facts))
+        session.flush()
+        for kind, ds in zip(KINDS, images, strict=True):
+            path = Path("results", f"{kind}.dcm")
+            (settings.node.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            buffer = io.BytesIO()
+            ds.save_as(buffer, enforce_file_format=True)
+            (settings.node.folder / path).write_bytes(buffer.getvalue())
+            uids = {"sop_instance_uid": ds.SOPInstanceUID, "series_uid": ds.SeriesInstanceUID}
+            rest = {"sop_class_uid": ds.SOPClassUID, "kind": kind, "path": str(path), "sha256": "0"}
+            session.add(ResultRow(run_id="run", study_uid=study_uid, **uids, **rest))
+    return "run"
+
+
+def _peer(archive: Archive, **changed: Any) -> Peer:  # noqa: ANN401 - any field of a peer
+    peer = Peer(name="PACS", ae_title="ARCHIVE", host="127.0.0.1", port=archive.port, is_destination=True)
+    return replace(peer, **changed)
+
+
+def _deliver(database: Database, settings: Settings, run_id: str) -> RunRow:
+    Outbox(settings, database).deliver(run_id)
+    with database.session() as session:
+        return session.get_one(RunRow, run_id)
+
+
+def _rows(database: Database) -> list[DeliveryRow]:
+    with database.session() as session:
+        return list(session.query(DeliveryRow).order_by(DeliveryRow.id))
+
+
+def test_what_is_accepted_is_proven_by_a_query(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    assert _deliver(database, settings, run_id).state == RunState.DELIVERED
+    assert [(row.state, row.status, row.proof, row.attempts) for row in _rows(database)] == [
+        (DeliveryState.ACCEPTED, 0, "query", 1)
+    ] * 2
+    assert len(archive.stored) == len(set(archive.stored)) == 2
+
+
+def test_what_was_begun_and_not_answered_is_asked_for_before_it_is_sent_again(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    _deliver(database, settings, run_id)
+    _forget(database, DeliveryState.SENDING)  # killed after the PACS stored it and before that was noted
+    first = next(iter(archive.holds))
+    del archive.holds[first]
+    archive.stored.clear()
+    assert _deliver(database, settings, run_id).state == RunState.DELIVERED
+    assert archive.stored == [first]
+    assert [row.attempts for row in _rows(database)] == [2, 1]
+
+
+def _forget(database: Database, state: DeliveryState) -> None:
+    with database.session() as session:
+        session.get_one(RunRow, "run").state = RunState.RUNNING
+        for row in session.query(DeliveryRow):
+            row.state, row.status, row.proof = state, None, ""
+
+
+def test_a_destination_that_says_yes_and_keeps_nothing_is_noticed(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    archive.loses = True
+    run = _deliver(database, settings, run_id)
+    assert (run.state, run.reason) == (RunState.UNDELIVERED, "PACS: PACS accepted it, but it does not show it yet")
+    archive.loses = False
+    assert _deliver(database, settings, run_id).state == RunState.DELIVERED
+    assert len(archive.stored) == 4
+
+
+def test_a_destination_that_is_slow_to_show_what_it_holds_is_not_sent_it_twice(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    archive.loses = True
+    _deliver(database, settings, run_id)
+    for ds in make_small_study("outbox", roles=["FLAIR"])[:2]:
+        archive.put(ds)
+    assert _deliver(database, settings, run_id).state == RunState.DELIVERED
+    assert len(archive.stored) == 2
+
+
+def test_a_refusal_is_kept_and_tried_again_with_growing_pauses(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    archive.store_answer = 0xA700
+    outbox, now = Outbox(settings, database), utc_now()
+    outbox.deliver(run_id)
+    outbox.send_due(now)  # too early
+    assert [row.attempts for row in _rows(database)] == [1, 1]
+    assert {(row.state, row.status, row.reason) for row in _rows(database)} == {
+        (DeliveryState.REFUSED, 0xA700, "ARCHIVE answered 0xA700")
+    }
+    archive.store_answer = 0x0000
+    outbox.send_due(now + timedelta(seconds=FIRST_PAUSE_S + 60))
+    assert {(row.state, row.attempts) for row in _rows(database)} == {(DeliveryState.ACCEPTED, 2)}
+
+
+def test_pauses_grow_to_a_quarter_of_an_hour_and_never_end() -> None:
+    pauses = [pause_after(rounds).total_seconds() for rounds in range(1, 2000)]
+    assert pauses[:4] == [FIRST_PAUSE_S, 10.0, 20.0, 40.0]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE_S
+
+
+def test_a_destination_gets_the_kinds_it_wants(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive, objects="SR"))
+    assert _deliver(database, settings, run_id).state == RunState.DELIVERED
+    assert len(archive.stored) == 1
+
+
+def test_another_form_than_was_made_is_told(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive, seg_form="labelmap"))
+    run = _deliver(database, settings, run_id)
+    assert run.state == RunState.UNDELIVERED
+    assert run.reason == "PACS: wants another form of objects than was made; process the study anew"
+    with pytest.raises(Impossible, match="were not made as PACS wants them"):
+        resend(database, "k")
+
+
+def test_resending_brings_only_what_is_missing(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    _deliver(database, settings, run_id)
+    lost = next(iter(archive.holds))
+    del archive.holds[lost]
+    archive.stored.clear()
+    assert resend(database, "k", "PACS") == 2
+    Outbox(settings, database).send_due(utc_now() + timedelta(seconds=1))
+    assert archive.stored == [lost]
+    with database.session() as session:
+        assert session.get_one(RunRow, run_id).state == RunState.DELIVERED
+
+
+def test_a_destination_that_was_added_later_gets_everything_by_resending(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    assert _deliver(database, settings, run_id).state == RunState.STORED
+    put_peer(database, _peer(archive))
+    resend(database, "k")
+    Outbox(settings, database).send_due(utc_now() + timedelta(seconds=1))
+    assert len(archive.stored) == 2
+
+
+@pytest.mark.usefixtures("run_id")
+def test_resending_to_nobody_is_told(database: Database) -> None:
+    with pytest.raises(Impossible, match="no enabled destination is called 'PACS'"):
+        resend(database, "k", "PACS")
+
+
+def test_what_a_person_has_closed_is_not_opened_by_a_late_answer(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    with database.session() as session:
+        session.get_one(RunRow, run_id).state = RunState.CANCELLED
+    assert _deliver(database, settings, run_id).state == RunState.CANCELLED
