@@ -13,6 +13,7 @@ from dicom_node.artifacts import Artifacts
 from dicom_node.assembly import Assembly
 from dicom_node.database import Database, open_database
 from dicom_node.outbox import Outbox
+from dicom_node.peer import Peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.states import RunState, StudyState
 from dicom_node.steps import Steps
@@ -93,7 +94,8 @@ def test_what_an_earlier_try_wrote_and_this_one_does_not_is_never_sent(database:
     assert set(after) == {"SR"}
     assert after["SR"] != before["SR"]
     assert not list(settings.node.folder.glob("results/*/*/SEG.dcm"))
-    assert set(Outbox(settings, database).waiting(run_id, "PACS")) == {after["SR"]}
+    waiting = Outbox(settings, database).waiting(run_id, Peer(name="PACS", ae_title="PACS"))
+    assert {row.sop_instance_uid for row in waiting} == {after["SR"]}
     with database.session() as session:
         assert session.scalars(sa.select(DeliveryRow.sop_instance_uid)).all() == [after["SR"]]
 

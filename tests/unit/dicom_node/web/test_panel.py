@@ -1,6 +1,7 @@
 """The panel over a real port: who gets in, what the forms do, what the API answers."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -229,8 +230,8 @@ def test_an_echo_without_an_answer_says_why(client: httpx.Client, database: Data
 
 def test_the_api_does_what_the_forms_do(client: httpx.Client, database: Database, answering_peer: Peer) -> None:
     body = {"name": "My PACS", "ae_title": " PACS ", "host": "127.0.0.1", "port": answering_peer.port}
-    defaults = {"may_send": True, "is_destination": False, "is_urgent": False, "is_source": False, "dicomweb_url": ""}
-    expected = {**body, **defaults, "ae_title": "PACS", "enabled": True}
+    expected = asdict(Peer(**body))
+    assert expected["ae_title"] == "PACS"
     added = client.post("/api/peers", json=body)
     assert (added.status_code, added.json()) == (201, expected)
     assert client.get("/api/peers").json() == [expected]
