@@ -8,7 +8,7 @@ DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresq
 UNIT := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 SHELL := /bin/bash
 
-.PHONY: setup viewer demo run test check lint types unit integration debian lock clean
+.PHONY: setup viewer demo run test check lint types unit integration chaos debian lock clean
 
 setup: $(VENV)/.done
 
@@ -58,6 +58,11 @@ unit:
 
 integration:
 	$(BIN)/pytest tests/integration tests/acceptance
+
+# The node under attack, in the long form (half an hour or so for each database; as root).
+chaos: setup debian
+	$(BIN)/python -m benchmarks.chaos --database postgresql
+	$(BIN)/python -m benchmarks.chaos --database sqlite
 
 # Writes requirements.lock anew: everything but torch, pinned and hashed.
 lock: setup

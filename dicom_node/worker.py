@@ -4,6 +4,7 @@ import os
 import threading
 import time
 
+import sqlalchemy as sa
 import structlog
 
 from dicom_node.assembly import Assembly
@@ -48,6 +49,7 @@ class Worker:
         self._outbox = Outbox(settings, database)
         self._retention = Retention(settings, database)
         self._stop = threading.Event()
+        self._next_duty = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
@@ -58,20 +60,25 @@ class Worker:
         self._workflow.launch()
         self._resume()
         _log.info("working", executor=self._book.executor)
-        next_duty = time.monotonic()
         while not stop.wait(POLL_S):
-            for ready in self._assembly.ready_studies(utc_now()):
-                _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
-            if not in_maintenance(self._database):
-                self._begin_next()
-            if time.monotonic() >= next_duty:
-                self._do_duties()
-                next_duty = time.monotonic() + DUTY_S
+            try:
+                self._look_around()
+            except (sa.exc.DBAPIError, OSError) as error:  # no database or no room: looked for again at the next round
+                _log.warning("round_failed", error=type(error).__name__)
         self._child.stop()
         self._workflow.stop()
         for thread in threads:
             thread.join()
         self._book.end()
+
+    def _look_around(self) -> None:
+        for ready in self._assembly.ready_studies(utc_now()):
+            _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+        if not in_maintenance(self._database):
+            self._begin_next()
+        if time.monotonic() >= self._next_duty:
+            self._do_duties()
+            self._next_duty = time.monotonic() + DUTY_S
 
     def _resume(self) -> None:
         """Begin what this slot had when it was last heard of, and what an earlier version of the workflow left."""

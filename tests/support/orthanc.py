@@ -47,11 +47,8 @@ class Orthanc:
         return [found["MainDicomTags"] for found in answer.json()]
 
 
-@contextlib.contextmanager
-def running_orthanc(
-    folder: Path, modalities: Mapping[str, tuple[str, int]] | None = None, **options: object
-) -> Iterator[Orthanc]:
-    """Start Orthanc, wait until it answers, and stop it at the end.
+class OrthancProcess:
+    """An Orthanc that can be stopped and started again on the same ports and data.
 
     Parameters
     ----------
@@ -59,26 +56,49 @@ def running_orthanc(
         Empty folder for its configuration, database and log.
     modalities
         AE title to host and port of each peer that may store, find and echo.
-    **options
+    options
         Further settings of Orthanc's own configuration.
     """
-    orthanc = Orthanc(http_port=free_port(), dicom_port=free_port())
-    folder.mkdir(parents=True, exist_ok=True)
-    configuration = folder / "orthanc.json"
-    settings = {**_configuration(orthanc, folder, modalities or {}), **options}
-    configuration.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    with (folder / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen([_program(), str(configuration)], stdout=log, stderr=subprocess.STDOUT)
-    try:
-        _wait(orthanc, process, folder)
-        yield orthanc
-    finally:
-        process.send_signal(signal.SIGTERM)
+
+    def __init__(self, folder: Path, modalities: Mapping[str, tuple[str, int]], options: Mapping[str, object]) -> None:
+        self.orthanc = Orthanc(http_port=free_port(), dicom_port=free_port())
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {**_configuration(self.orthanc, folder, modalities), **options}
+        (folder / "orthanc.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        with (self._folder / "orthanc.log").open("ab") as log:
+            command = [_program(), str(self._folder / "orthanc.json")]
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        _wait(self.orthanc, self._process, self._folder)
+
+    def stop(self) -> None:
+        """Stop, and wait until its files are closed."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
         try:
-            process.wait(_STOP_S)
+            self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+@contextlib.contextmanager
+def running_orthanc(
+    folder: Path, modalities: Mapping[str, tuple[str, int]] | None = None, **options: object
+) -> Iterator[Orthanc]:
+    """Start Orthanc, wait until it answers, and stop it at the end; see `OrthancProcess`."""
+    process = OrthancProcess(folder, modalities or {}, options)
+    try:
+        process.start()
+        yield process.orthanc
+    finally:
+        process.stop()
 
 
 def free_port() -> int:

@@ -86,8 +86,8 @@ class Pacs:
 
 
 @contextmanager
-def running_pacs(ae_title: str = "PACS") -> Iterator[Pacs]:
-    """Serve on a free port until the block ends."""
+def running_pacs(ae_title: str = "PACS", port: int = 0) -> Iterator[Pacs]:
+    """Serve on a port, by default a free one, until the block ends."""
     pacs = Pacs(ae_title=ae_title)
     pacs.release()
     entity = AE(ae_title=ae_title)
@@ -96,7 +96,7 @@ def running_pacs(ae_title: str = "PACS") -> Iterator[Pacs]:
         entity.add_supported_context(str(context.abstract_syntax))
     sockets = OpenSockets()
     handlers: list[Any] = [(evt.EVT_C_STORE, pacs._on_store), sockets.handler]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
     assert server is not None
     pacs.port = int(server.server_address[1])
     try:
