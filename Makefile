@@ -59,8 +59,9 @@ unit:
 integration:
 	$(BIN)/pytest tests/integration tests/acceptance
 
-# The node under attack, in the long form (half an hour or so for each database; as root).
+# Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).
 chaos: setup debian
+	GLIONODE_ARRIVALS=200 $(BIN)/pytest tests/integration/test_arrivals.py
 	$(BIN)/python -m benchmarks.chaos --database postgresql
 	$(BIN)/python -m benchmarks.chaos --database sqlite
 

@@ -2,7 +2,7 @@
 
 import enum
 
-__all__ = ["AssociationEnd", "DeliveryState", "Priority", "RunState", "StudyState"]
+__all__ = ["AssociationEnd", "DeliveryState", "FetchState", "Priority", "RunState", "StudyState"]
 
 
 class StudyState(enum.StrEnum):
@@ -57,3 +57,12 @@ class DeliveryState(enum.StrEnum):
     SENDING = "sending"  # begun; whoever finds it so later asks the destination before sending again
     ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
     REFUSED = "refused"  # the destination answered with a failure, or not at all
+
+
+class FetchState(enum.StrEnum):
+    """Where a study that somebody asked for stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"

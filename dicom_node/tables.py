@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from dicom_node.states import AssociationEnd, DeliveryState, Priority, RunState, StudyState
+from dicom_node.states import AssociationEnd, DeliveryState, FetchState, Priority, RunState, StudyState
 
 __all__ = [
     "AssociationRow",
@@ -14,6 +14,7 @@ __all__ = [
     "CommitmentRow",
     "DecisionRow",
     "DeliveryRow",
+    "FetchRow",
     "InstanceRow",
     "LeaseRow",
     "LoginTokenRow",
@@ -278,6 +279,19 @@ class CommitmentRow(Base):
     answered_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
     committed: Mapped[list[str]] = mapped_column(sa.JSON, default=list)
     failed: Mapped[dict[str, str]] = mapped_column(sa.JSON, default=dict)
+
+
+class FetchRow(Base):
+    """One study that somebody asked for on the panel."""
+
+    __tablename__ = "fetch_request"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    study_uid: Mapped[str] = mapped_column(sa.String(64))
+    source: Mapped[str] = mapped_column(sa.String(64))  # the peer's name
+    priors: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(sa.String(8), default=FetchState.WAITING, index=True)
+    reason: Mapped[str] = mapped_column(sa.Text, default="")
+    asked_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
 
 
 class ModelChoiceRow(Base):

@@ -9,6 +9,7 @@ import structlog
 
 from dicom_node.assembly import Assembly
 from dicom_node.database import Database
+from dicom_node.fetch_requests import fetch_next
 from dicom_node.operations import in_maintenance
 from dicom_node.outbox import Outbox
 from dicom_node.retention import Retention
@@ -39,6 +40,7 @@ class Worker:
     """One worker process, on one GPU or on the CPU."""
 
     def __init__(self, settings: Settings, database: Database, gpu: str = "") -> None:
+        self._settings = settings
         self._database = database
         self._book = WorkerBook(database, gpu)
         self._child = StepProcess(settings)
@@ -136,5 +138,6 @@ class Worker:
         while not self._stop.wait(POLL_S):
             try:
                 self._outbox.send_due(utc_now())
+                fetch_next(self._settings, self._database)
             except Exception as error:  # noqa: BLE001 - a database that is down must not end delivery
                 _log.warning("outbox_failed", error=type(error).__name__)

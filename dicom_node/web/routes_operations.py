@@ -1,14 +1,17 @@
 """What the panel's buttons do to a study's run, and to the node: plain forms, so that they work without JavaScript."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from dicom_node.database import Database
+from dicom_node.entries import EntryError
+from dicom_node.fetch_requests import ask_for, newest_requests
 from dicom_node.operations import Impossible, cancel, prioritise, replay, set_maintenance
+from dicom_node.peers import sources
 from dicom_node.settings import Settings
 from dicom_node.states import Priority
 
@@ -37,9 +40,34 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
             return pages.TemplateResponse(request, "message.html", context, status_code=409)
         return RedirectResponse(f"/studies/{key}", status_code=303)
 
+    @routes.get("/fetch")
+    def fetch_page(request: Request) -> Response:
+        return _fetch_page(request, database, pages)
+
+    @routes.post("/fetch")
+    def fetch(
+        request: Request,
+        study_uid: Annotated[str, Form()] = "",
+        source: Annotated[str, Form()] = "",
+        priors: Annotated[int, Form()] = 0,
+    ) -> Response:
+        try:
+            ask_for(database, study_uid.strip(), source, priors)
+        except EntryError as error:
+            problems = [problem.sentence for problem in error.problems]
+            return _fetch_page(request, database, pages, status_code=422, problems=problems)
+        return RedirectResponse("/fetch", status_code=303)
+
     @routes.post("/maintenance/{state}")
     def maintain(state: Literal["on", "off"]) -> Response:
         set_maintenance(database, "panel", on=state == "on")
         return RedirectResponse("/studies", status_code=303)
 
     return routes
+
+
+def _fetch_page(
+    request: Request, database: Database, pages: Jinja2Templates, status_code: int = 200, **shown: object
+) -> Response:
+    context = {"sources": sources(database), "requests": newest_requests(database), **shown}
+    return pages.TemplateResponse(request, "fetch.html", context, status_code=status_code)

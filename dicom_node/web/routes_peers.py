@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from dicom_node.database import Database
 from dicom_node.echo import echo
-from dicom_node.peer import Peer, PeerError
+from dicom_node.peer import CHOICES, Peer, PeerError
 from dicom_node.peers import add_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.settings import Settings
 
@@ -51,7 +51,12 @@ def peer_routes(settings: Settings, database: Database, pages: Jinja2Templates) 
     routes = APIRouter(prefix="/peers", include_in_schema=False)
 
     def show(request: Request, *, status_code: int = 200, **shown: object) -> Response:
-        defaults = {"peers": list_peers(database), "node": settings.node, "form": _PeerForm(may_send=True)}
+        defaults = {
+            "peers": list_peers(database),
+            "node": settings.node,
+            "form": _PeerForm(may_send=True),
+            "choices": CHOICES,
+        }
         return pages.TemplateResponse(request, "peers.html", {**defaults, **shown}, status_code=status_code)
 
     @routes.get("")
