@@ -1,13 +1,14 @@
 """The inbox: received bytes on disk as they came, with a row in the books for each version of each instance."""
 
+import ctypes
 import hashlib
 import io
 import os
 import re
 import secrets
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +22,15 @@ from dicom_node.keys import KeyedHash
 from dicom_node.states import StudyState
 from dicom_node.tables import InstanceRow, ResultRow, StudyRow, utc_now
 
-__all__ = ["Inbox", "InboxRefusal", "ReceivedInstance", "check_inflated_size", "write_durably"]
+__all__ = [
+    "Arrival",
+    "Inbox",
+    "InboxRefusal",
+    "ReceivedInstance",
+    "check_inflated_size",
+    "sync_file_system",
+    "write_durably",
+]
 
 MAXIMUM_INFLATED_BYTES = 2**30
 """A deflated data set grows up to a thousandfold in memory; enhanced MR of a whole head stays under 0.3 GiB."""
@@ -77,6 +86,36 @@ class ReceivedInstance:
     is_changed: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """One instance at the door: what it is, by its header, and its bytes.
+
+    Attributes
+    ----------
+    content
+        The complete DICOM file.
+    sha256
+        Of the data set's bytes as received; tells versions apart.
+    """
+
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    patient_key: str
+    sha256: str
+    calling_ae: str
+    association_id: str
+    received_at: datetime
+    content: bytes
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, relative to the node's folder."""
+        return Path("inbox", self.study_uid, self.series_uid, f"{self.sop_instance_uid}.{self.sha256[:12]}.dcm")
+
+
 class Inbox:
     """Stores what arrives below ``<folder>/inbox`` and notes it in the database."""
 
@@ -86,10 +125,10 @@ class Inbox:
         self._clock = clock
         self._key = KeyedHash(database)
 
-    def receive(
+    def identify(
         self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str, association_id: str = ""
-    ) -> ReceivedInstance:
-        """Store one instance durably: when this returns, file and row survive a power cut.
+    ) -> Arrival:
+        """Read what an instance is; nothing is stored yet.
 
         Parameters
         ----------
@@ -108,83 +147,112 @@ class Inbox:
             When the header cannot be read, lacks a UID, or contradicts the request.
         """
         ds = _read_identity(content, sop_instance_uid)
-        sha256 = hashlib.sha256(data_set).hexdigest()
-        study_uid, series_uid = str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID)
-        relative = Path("inbox", study_uid, series_uid, f"{sop_instance_uid}.{sha256[:12]}.dcm")
-        key = self._key(study_uid)
-        if self._is_held(sop_instance_uid, study_uid, sha256):
-            return ReceivedInstance(
-                study_key=key,
-                sop_instance_uid=sop_instance_uid,
-                sha256=sha256,
-                path=self._folder / relative,
-                is_new=False,
-                is_changed=False,
-            )
-        write_durably(self._folder / relative, content)
-        facts = {
-            "sop_instance_uid": sop_instance_uid,
-            "study_uid": study_uid,
-            "series_uid": series_uid,
-            "sop_class_uid": str(ds.get("SOPClassUID", "")),
-            "transfer_syntax_uid": str(ds.file_meta.TransferSyntaxUID),
-            "patient_key": self._key(str(ds.get("PatientID", ""))),
-            "sha256": sha256,
-            "path": str(relative),
-            "calling_ae": calling_ae,
-            "association_id": association_id,
-            "received_at": self._clock(),
-        }
-        changed = self._database.transact(lambda session: self._note(session, InstanceRow(**facts), key))
-        return ReceivedInstance(
-            study_key=key,
+        return Arrival(
             sop_instance_uid=sop_instance_uid,
-            sha256=sha256,
-            path=self._folder / relative,
-            is_new=True,
+            study_uid=str(ds.StudyInstanceUID),
+            series_uid=str(ds.SeriesInstanceUID),
+            sop_class_uid=str(ds.get("SOPClassUID", "")),
+            transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+            patient_key=self._key(str(ds.get("PatientID", ""))),
+            sha256=hashlib.sha256(data_set).hexdigest(),
+            calling_ae=calling_ae,
+            association_id=association_id,
+            received_at=self._clock(),
+            content=content,
+        )
+
+    def receive(
+        self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str, association_id: str = ""
+    ) -> ReceivedInstance:
+        """Store one instance durably: when this returns, file and row survive a power cut; otherwise as `identify`."""
+        arrival = self.identify(content, data_set, calling_ae, sop_instance_uid, association_id)
+        held = self._database.transact(lambda session: self._is_held(session, arrival))
+        changed = False
+        if not held:
+            write_durably(self._folder / arrival.path, content)
+            changed = self._database.transact(lambda session: self._note(session, arrival))
+        return ReceivedInstance(
+            study_key=self._key(arrival.study_uid),
+            sop_instance_uid=sop_instance_uid,
+            sha256=arrival.sha256,
+            path=self._folder / arrival.path,
+            is_new=not held,
             is_changed=changed,
         )
 
-    def _is_held(self, sop_instance_uid: str, study_uid: str, sha256: str) -> bool:
-        """Tell whether these bytes are the current version; an older version that comes again becomes current again."""
-        with self._database.session() as session:
-            row = session.scalar(_version(sop_instance_uid, study_uid, sha256))
-            return row is not None and row.current
+    def file(self, arrivals: Sequence[Arrival]) -> None:
+        """Store instances that a journal holds already: their files first, synced together, then their rows.
 
-    def _note(self, session: Session, row: InstanceRow, key: str) -> bool:
-        """Add the row as the current version and open the study again; return whether another version was known."""
-        now = self._clock()
-        study = session.get(StudyRow, row.study_uid)
+        A row therefore never stands for a file that a power cut could take.
+        """
+        written = [arrival for arrival in arrivals if self._write(arrival)]
+        if written:
+            sync_file_system(self._folder / "inbox")
+        self._database.transact(lambda session: self._note_new(session, arrivals))
+
+    def _write(self, arrival: Arrival) -> bool:
+        path = self._folder / arrival.path
+        if path.exists() and path.read_bytes() == arrival.content:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            temporary.write_bytes(arrival.content)
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return True
+
+    def _is_held(self, session: Session, arrival: Arrival) -> bool:
+        """Tell whether these bytes are the current version; an older version that comes again becomes current again."""
+        row = session.scalar(_version(arrival))
+        return row is not None and row.current
+
+    def _note_new(self, session: Session, arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            if not self._is_held(session, arrival):
+                self._note(session, arrival)
+
+    def _note(self, session: Session, arrival: Arrival) -> bool:
+        """Add a row as the current version and open the study again; return whether another version was known."""
+        now = arrival.received_at
+        study = session.get(StudyRow, arrival.study_uid)
         if study is None:
-            study = StudyRow(study_uid=row.study_uid, key=key, first_received_at=now)
+            key = self._key(arrival.study_uid)
+            study = StudyRow(study_uid=arrival.study_uid, key=key, first_received_at=now, last_received_at=now)
             session.add(study)
             session.flush()
-        if session.get(ResultRow, row.sop_instance_uid) is None:  # else a PACS that routes everything
+        if session.get(ResultRow, arrival.sop_instance_uid) is None:  # else a PACS that routes everything
             study.state, study.reason = StudyState.RECEIVING, ""
-            study.last_received_at = study.look_at = now
-        changed = _retire_older(session, row)
-        known = session.scalar(_version(row.sop_instance_uid, row.study_uid, row.sha256))
+            study.last_received_at, study.look_at = max(now, study.last_received_at), now
+        changed = _retire_older(session, arrival)
+        known = session.scalar(_version(arrival))
         if known is None:
-            session.add(row)
+            facts = {name: getattr(arrival, name) for name in _KEPT}
+            session.add(InstanceRow(path=str(arrival.path), **facts))
         else:
-            known.current, known.received_at, known.association_id = True, now, row.association_id
+            known.current, known.received_at, known.association_id = True, now, arrival.association_id
         return changed
 
 
-def _version(sop_instance_uid: str, study_uid: str, sha256: str) -> sa.Select[InstanceRow]:
+_KEPT = tuple(field.name for field in fields(Arrival) if field.name != "content")
+
+
+def _version(arrival: Arrival) -> sa.Select[InstanceRow]:
     return sa.select(InstanceRow).where(
-        InstanceRow.sop_instance_uid == sop_instance_uid,
-        InstanceRow.study_uid == study_uid,
-        InstanceRow.sha256 == sha256,
+        InstanceRow.sop_instance_uid == arrival.sop_instance_uid,
+        InstanceRow.study_uid == arrival.study_uid,
+        InstanceRow.sha256 == arrival.sha256,
     )
 
 
-def _retire_older(session: Session, row: InstanceRow) -> bool:
+def _retire_older(session: Session, arrival: Arrival) -> bool:
     older = session.scalars(
         sa.select(InstanceRow).where(
-            InstanceRow.sop_instance_uid == row.sop_instance_uid,
-            InstanceRow.study_uid == row.study_uid,
-            InstanceRow.sha256 != row.sha256,
+            InstanceRow.sop_instance_uid == arrival.sop_instance_uid,
+            InstanceRow.study_uid == arrival.study_uid,
+            InstanceRow.sha256 != arrival.sha256,
         )
     ).all()
     for version in older:
@@ -251,3 +319,14 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Make everything written to a folder's file system durable at once (syncfs(2)): one wait for many files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "syncfs failed")
+    finally:
+        os.close(descriptor)

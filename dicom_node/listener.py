@@ -29,6 +29,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_RELEASE_RQ
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
@@ -36,7 +37,8 @@ from pynetdicom.transport import ThreadedAssociationServer
 from dicom_node.associations import VERIFICATION, AssociationBook
 from dicom_node.database import Database
 from dicom_node.disk import Disk
-from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
+from dicom_node.inbox import Arrival, Inbox, InboxRefusal, check_inflated_size
+from dicom_node.journal import Journal
 from dicom_node.operations import in_maintenance
 from dicom_node.peers import accepted_calling_ae_titles, may_send
 from dicom_node.proof import note_commitment
@@ -101,6 +103,7 @@ class Listener:
         self._senders: WeakKeyDictionary[Association, bool] = WeakKeyDictionary()
         self._associations = AssociationBook(database, clock)
         self._entity = _application_entity(settings)
+        self._journal: Journal | None = None
         self._server: ThreadedAssociationServer | None = None
 
     @property
@@ -115,6 +118,7 @@ class Listener:
         """Open the port and serve in threads of its own."""
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, send_at_once),
+            (evt.EVT_PDU_RECV, self._on_pdu),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
@@ -125,6 +129,7 @@ class Listener:
             (evt.EVT_CONN_CLOSE, self._on_end, [AssociationEnd.ABORTED]),  # also a line that went dead
         ]
         self._associations.close_left_open()
+        self._journal = Journal(self._settings.node.folder / "journal", self._inbox.file)
         address = (self._settings.node.bind, self._settings.node.dicom_port)
         server = self._entity.make_server(address, evt_handlers=handlers, server_class=SharedPortServer)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -136,6 +141,8 @@ class Listener:
         self._entity.shutdown()  # aborts what is open
         if self._server is not None:
             self._server.shutdown()
+        if self._journal is not None:
+            self._journal.close()
 
     def _on_requested(self, event: evt.Event) -> None:
         """Read the accepted calling AE titles anew, so that a change in the panel acts on the next association."""
@@ -181,13 +188,14 @@ class Listener:
         try:
             if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
                 check_inflated_size(data_set)
-            received = self._inbox.receive(
+            arrival = self._inbox.identify(
                 content=event.encoded_dataset(),
                 data_set=data_set,
                 calling_ae=calling,
                 sop_instance_uid=str(request.AffectedSOPInstanceUID),
                 association_id=self._associations.id_of(event.assoc),
             )
+            self._keep(arrival)
         except InboxRefusal as refusal:
             self._refuse(calling, address, refusal.code, str(refusal))
             return DATA_SET_MISMATCH if refusal.code == "uid_mismatch" else CANNOT_UNDERSTAND
@@ -195,8 +203,6 @@ class Listener:
             reason = f"could not be stored ({type(error).__name__}); the sender keeps it"
             self._refuse(calling, address, "not_stored", reason)
             return OUT_OF_RESOURCES
-        if received.is_changed:
-            _log.info("instance_changed", study=received.study_key)
         return SUCCESS
 
     def _may_send(self, assoc: Association, calling: str) -> bool:
@@ -221,7 +227,19 @@ class Listener:
             self._told.add(assoc)
             self._refuse(assoc.requestor.ae_title.strip(), str(assoc.requestor.address), code, reason)
 
+    def _keep(self, arrival: Arrival) -> None:
+        """Make an instance durable: in the journal, or at its place at once when it is larger than that."""
+        if self._journal is None or not self._journal.append(arrival):
+            self._inbox.file([arrival])
+
+    def _on_pdu(self, event: evt.Event) -> None:
+        """Answer a request for release when all that came over the association is in the books."""
+        if isinstance(event.pdu, A_RELEASE_RQ) and self._journal is not None:
+            self._journal.drain()
+
     def _on_end(self, event: evt.Event, end: AssociationEnd) -> None:
+        if self._journal is not None:
+            self._journal.drain()
         self._associations.end(event.assoc, end)
 
     def _refuse(self, calling_ae: str, address: str, code: str, reason: str) -> None:

@@ -1,6 +1,7 @@
 """The listener over real sockets: what is stored, what is refused, and who is let in."""
 
 import hashlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -287,17 +288,39 @@ def test_what_is_no_data_set_is_refused(port: int, folder: Path, database: Datab
     assert echo(port)
 
 
-def test_what_cannot_be_written_stays_with_the_sender(
+def test_what_cannot_be_filed_yet_is_kept_in_the_journal(
     port: int, folder: Path, database: Database, image: Dataset
 ) -> None:
     (folder / "inbox").write_text("a file where the folder should be")
-    assert store([instance_of(image)], port) == [0xA700]
-    (refusal,) = _refusals(database)
-    assert refusal.code == "not_stored"
-    assert "the sender keeps it" in refusal.reason
+    sent = instance_of(image)
+    assert store([sent], port) == [0x0000]
     assert _rows(database) == []
     (folder / "inbox").unlink()
-    assert store([instance_of(image)], port) == [0x0000]
+    _wait_for_rows(database, 1)
+    assert [_data_set(path) for path in _files(folder)] == [sent.data_set]
+
+
+def test_what_no_disk_takes_stays_with_the_sender(folder: Path, database: Database, image: Dataset) -> None:
+    listener = Listener(_settings(folder), database)
+    listener.start()
+    try:
+        for segment in listener._journal._segments:
+            os.close(segment._fd)  # as when the disk is torn out
+            segment._fd = os.open("/dev/full", os.O_RDWR)
+        assert store([instance_of(image)], listener.port) == [0xA700]
+        (refusal,) = _refusals(database)
+        assert refusal.code == "not_stored"
+        assert "the sender keeps it" in refusal.reason
+        assert _rows(database) == []
+    finally:
+        listener.stop()
+
+
+def _wait_for_rows(database: Database, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while len(_rows(database)) != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_an_unknown_calling_ae_title_is_rejected_with_its_reason(port: int, database: Database) -> None:
@@ -383,16 +406,16 @@ def test_several_senders_at_once_lose_nothing(port: int, folder: Path, database:
     assert all(row.current for row in rows)
 
 
-def test_the_sender_keeps_what_the_books_did_not_take(
+def test_what_the_books_do_not_take_yet_is_kept_in_the_journal(
     port: int, database: Database, image: Dataset, folder: Path
 ) -> None:
     with database.session() as session:
         session.execute(sa.text("ALTER TABLE instance RENAME TO hidden"))
     sent = instance_of(image)
-    assert store([sent], port) == [0xA700]
+    assert store([sent], port) == [0x0000]
     with database.session() as session:
         session.execute(sa.text("ALTER TABLE hidden RENAME TO instance"))
-    assert store([sent], port) == [0x0000]
+    _wait_for_rows(database, 1)
     assert [_data_set(path) for path in _files(folder)] == [sent.data_set]
 
 

@@ -1,0 +1,165 @@
+"""How fast instances are received: by the node (durable), by Orthanc, and by DCMTK's storescp, which syncs nothing.
+
+One sender for all, DCMTK's storescu with TCP_NODELAY=1, over 1, 4 and 16 associations at once, in one run on one disk.
+Writes ``benchmarks/ingest.md``.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from tests.support.cluster import running_cluster
+from tests.support.node import SENDER
+from tests.support.orthanc import free_port, running_orthanc
+from tests.support.pacs import echo
+from tests.support.small_study import make_small_study, uid_of
+
+ASSOCIATIONS = (1, 4, 16)
+ROWS = COLUMNS = 256
+TABLE = Path(__file__).with_suffix(".md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Something that receives."""
+
+    name: str
+    ae_title: str
+    port: int
+
+
+def make_files(folder: Path, groups: int, each: int) -> list[Path]:
+    """Write groups of MR images of 256 x 256 pixels; each group is a series of a study of its own."""
+    like = make_small_study("ingest", roles=["FLAIR"])[0]
+    pixels = np.random.default_rng(0).integers(0, 4096, (ROWS, COLUMNS), np.uint16).tobytes()
+    like.Rows, like.Columns, like.PixelData = ROWS, COLUMNS, pixels
+    for group in range(groups):
+        place = folder / str(group)
+        place.mkdir(parents=True)
+        like.StudyInstanceUID, like.SeriesInstanceUID = (
+            uid_of(str(folder), str(group)),
+            uid_of(str(folder), str(group), "s"),
+        )
+        for k in range(each):
+            like.SOPInstanceUID = like.file_meta.MediaStorageSOPInstanceUID = uid_of(str(folder), str(group), str(k))
+            like.InstanceNumber = k + 1
+            pydicom.dcmwrite(place / f"{k:05d}.dcm", like, enforce_file_format=True)
+    return [folder / str(group) for group in range(groups)]
+
+
+def send(groups: Sequence[Path], server: Server) -> float:
+    """Send each group over an association of its own, all at once; return the seconds."""
+    begun = time.perf_counter()
+    command = ["/usr/bin/storescu", "+sd", "-aet", "SENDER", "-aec", server.ae_title, "127.0.0.1", str(server.port)]
+    environment = os.environ | {"TCP_NODELAY": "1"}
+    senders = [subprocess.Popen([*command, str(group)], env=environment) for group in groups]  # noqa: S603
+    failed = sum(sender.wait() != 0 for sender in senders)
+    if failed:
+        message = f"{failed} of {len(groups)} senders failed at {server.name}"
+        raise RuntimeError(message)
+    return time.perf_counter() - begun
+
+
+@contextlib.contextmanager
+def storescp(folder: Path) -> Iterator[Server]:
+    """Run DCMTK's storescp, a process for each association."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    command = ["/usr/bin/storescp", "--fork", "-aet", "STORESCP", "-od", str(folder), "-uf", str(port)]
+    environment = os.environ | {"TCP_NODELAY": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603
+    try:
+        while not echo(port, called_ae="STORESCP"):
+            time.sleep(0.1)
+        yield Server(name="DCMTK storescp (no fsync)", ae_title="STORESCP", port=port)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def node(folder: Path, listeners: int) -> Iterator[Server]:
+    """Run listeners of the node on one port, and nothing else of it."""
+    url = f"sqlite:///{folder / 'node' / 'glionode.sqlite'}"
+    more = {"GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS": "100"}
+    names = [f"listen-{number}" for number in range(listeners)]
+    with running_cluster(folder, url, names, [SENDER], more) as cluster:
+        plural = f"{listeners} processes" if listeners > 1 else "1 process"
+        yield Server(name=f"GlioNode, {plural} (fsync)", ae_title="GLIONODE", port=cluster.settings.node.dicom_port)
+
+
+def measure(
+    open_server: Callable[[Path], contextlib.AbstractContextManager[Server]], instances: int, place: Path
+) -> tuple[str, list[float]]:
+    """Return a server's name and its rates in instances a second, by number of associations."""
+    rates = []
+    with open_server(place / "server") as server:
+        for number in ASSOCIATIONS:
+            groups = make_files(place / f"files {number}", number, instances // number)
+            rates.append(instances // number * number / send(groups, server))
+            shutil.rmtree(place / f"files {number}")
+            sys.stderr.write(f"{server.name}, {number} associations: {rates[-1]:.0f} a second\n")
+        return server.name, rates
+
+
+@contextlib.contextmanager
+def orthanc(folder: Path) -> Iterator[Server]:
+    """Run Orthanc with its defaults."""
+    with running_orthanc(folder, {"SENDER": ("127.0.0.1", 1)}) as running:
+        yield Server(name="Orthanc 1.10.1, its defaults", ae_title="ORTHANC", port=running.dicom_port)
+
+
+def table(rates: dict[str, list[float]], size_kb: float) -> str:
+    """Return the page."""
+    orthanc_rates = next(values for name, values in rates.items() if name.startswith("Orthanc"))
+    storescp_rates = next(values for name, values in rates.items() if name.startswith("DCMTK"))
+    head = " | ".join(f"{number} association{'s' if number > 1 else ''}" for number in ASSOCIATIONS)
+    lines = [
+        "# Ingest",
+        "",
+        f"Instances a second, of {size_kb:.0f} kB each, from DCMTK's storescu with TCP_NODELAY=1, in one run on one",
+        f"disk and {os.cpu_count()} CPU cores; made by `python -m benchmarks.ingest`. In brackets: times Orthanc's",
+        "rate, and the share of storescp's.",
+        "",
+        f"| receiver | {head} |",
+        "|---|" + "---|" * len(ASSOCIATIONS),
+    ]
+    for name, values in rates.items():
+        cells = [
+            f"{v:.0f} ({v / o:.1f}, {v / s:.2f})" for v, o, s in zip(values, orthanc_rates, storescp_rates, strict=True)
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--instances", type=int, default=480)
+    parser.add_argument("--folder", type=Path, help="On the disk to measure; by default the temporary folder.")
+    asked = parser.parse_args()
+    servers = (orthanc, storescp, lambda place: node(place, 1), lambda place: node(place, 2))
+    rates: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(dir=asked.folder, prefix="glionode-ingest-") as folder:
+        for number, one in enumerate(servers):
+            name, values = measure(one, asked.instances, Path(folder, str(number)))
+            rates[name] = values
+    page = table(rates, ROWS * COLUMNS * 2 / 1000)
+    kept = TABLE.read_text(encoding="utf-8").partition("\n## ")[2] if TABLE.exists() else ""
+    TABLE.write_text(page + (f"\n## {kept}" if kept else ""), encoding="utf-8")
+    sys.stdout.write(page)
+
+
+if __name__ == "__main__":
+    main()
