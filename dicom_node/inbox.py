@@ -8,22 +8,22 @@ import re
 import secrets
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import pydicom
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
 from sqlalchemy.orm import Session
 
+from dicom_node.arrivals import Arrival, note_arrivals
 from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
-from dicom_node.states import StudyState
-from dicom_node.tables import InstanceRow, ResultRow, StudyRow, utc_now
+from dicom_node.tables import InstanceRow, utc_now
 
 __all__ = [
-    "Arrival",
     "Inbox",
     "InboxRefusal",
     "ReceivedInstance",
@@ -50,6 +50,10 @@ _IDENTIFYING = [
     "SeriesInstanceUID",
     "PatientID",
 ]
+
+
+_IDENTIFYING_TAGS = tuple(Tag(keyword) for keyword in _IDENTIFYING)
+_LAST_OF_IDENTITY = max(_IDENTIFYING_TAGS)
 
 
 class InboxRefusal(Exception):  # noqa: N818 - named for what happened
@@ -84,36 +88,6 @@ class ReceivedInstance:
     path: Path
     is_new: bool
     is_changed: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """One instance at the door: what it is, by its header, and its bytes.
-
-    Attributes
-    ----------
-    content
-        The complete DICOM file.
-    sha256
-        Of the data set's bytes as received; tells versions apart.
-    """
-
-    sop_instance_uid: str
-    study_uid: str
-    series_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    patient_key: str
-    sha256: str
-    calling_ae: str
-    association_id: str
-    received_at: datetime
-    content: bytes
-
-    @property
-    def path(self) -> Path:
-        """Where it lies, relative to the node's folder."""
-        return Path("inbox", self.study_uid, self.series_uid, f"{self.sop_instance_uid}.{self.sha256[:12]}.dcm")
 
 
 class Inbox:
@@ -170,7 +144,7 @@ class Inbox:
         changed = False
         if not held:
             write_durably(self._folder / arrival.path, content)
-            changed = self._database.transact(lambda session: self._note(session, arrival))
+            changed = bool(self._database.transact(lambda session: note_arrivals(session, [arrival], self._key)))
         return ReceivedInstance(
             study_key=self._key(arrival.study_uid),
             sop_instance_uid=sop_instance_uid,
@@ -188,7 +162,7 @@ class Inbox:
         written = [arrival for arrival in arrivals if self._write(arrival)]
         if written:
             sync_file_system(self._folder / "inbox")
-        self._database.transact(lambda session: self._note_new(session, arrivals))
+        self._database.transact(lambda session: note_arrivals(session, arrivals, self._key))
 
     def _write(self, arrival: Arrival) -> bool:
         path = self._folder / arrival.path
@@ -206,58 +180,12 @@ class Inbox:
 
     def _is_held(self, session: Session, arrival: Arrival) -> bool:
         """Tell whether these bytes are the current version; an older version that comes again becomes current again."""
-        row = session.scalar(_version(arrival))
-        return row is not None and row.current
-
-    def _note_new(self, session: Session, arrivals: Sequence[Arrival]) -> None:
-        for arrival in arrivals:
-            if not self._is_held(session, arrival):
-                self._note(session, arrival)
-
-    def _note(self, session: Session, arrival: Arrival) -> bool:
-        """Add a row as the current version and open the study again; return whether another version was known."""
-        now = arrival.received_at
-        study = session.get(StudyRow, arrival.study_uid)
-        if study is None:
-            key = self._key(arrival.study_uid)
-            study = StudyRow(study_uid=arrival.study_uid, key=key, first_received_at=now, last_received_at=now)
-            session.add(study)
-            session.flush()
-        if session.get(ResultRow, arrival.sop_instance_uid) is None:  # else a PACS that routes everything
-            study.state, study.reason = StudyState.RECEIVING, ""
-            study.last_received_at, study.look_at = max(now, study.last_received_at), now
-        changed = _retire_older(session, arrival)
-        known = session.scalar(_version(arrival))
-        if known is None:
-            facts = {name: getattr(arrival, name) for name in _KEPT}
-            session.add(InstanceRow(path=str(arrival.path), **facts))
-        else:
-            known.current, known.received_at, known.association_id = True, now, arrival.association_id
-        return changed
-
-
-_KEPT = tuple(field.name for field in fields(Arrival) if field.name != "content")
-
-
-def _version(arrival: Arrival) -> sa.Select[InstanceRow]:
-    return sa.select(InstanceRow).where(
-        InstanceRow.sop_instance_uid == arrival.sop_instance_uid,
-        InstanceRow.study_uid == arrival.study_uid,
-        InstanceRow.sha256 == arrival.sha256,
-    )
-
-
-def _retire_older(session: Session, arrival: Arrival) -> bool:
-    older = session.scalars(
-        sa.select(InstanceRow).where(
+        found = sa.select(InstanceRow.current).where(
             InstanceRow.sop_instance_uid == arrival.sop_instance_uid,
             InstanceRow.study_uid == arrival.study_uid,
-            InstanceRow.sha256 != arrival.sha256,
+            InstanceRow.sha256 == arrival.sha256,
         )
-    ).all()
-    for version in older:
-        version.current = False
-    return bool(older)
+        return bool(session.scalar(found))
 
 
 def check_inflated_size(data_set: bytes) -> None:
@@ -283,9 +211,14 @@ def check_inflated_size(data_set: bytes) -> None:
         raise InboxRefusal("unreadable_data_set", sentence)
 
 
+def _is_behind_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    """Tell that nothing of interest follows: what is behind the Series Instance UID is not even looked at."""
+    return bool(tag > _LAST_OF_IDENTITY)
+
+
 def _read_identity(content: bytes, sop_instance_uid: str) -> Dataset:
     try:
-        ds = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=list(_IDENTIFYING))
+        ds = read_partial(io.BytesIO(content), stop_when=_is_behind_identity, specific_tags=list(_IDENTIFYING_TAGS))
         uids = {
             keyword: str(ds.get(keyword, "")) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
         }

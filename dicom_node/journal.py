@@ -22,7 +22,8 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from dicom_node.inbox import Arrival, write_durably
+from dicom_node.arrivals import Arrival
+from dicom_node.inbox import write_durably
 
 __all__ = ["Journal", "JournalFull"]
 
@@ -30,6 +31,9 @@ SEGMENT_BYTES = 64 * 2**20
 """Two of these for each listener: what 400 slices take, or 0.3 s of a sender at full speed."""
 
 BATCH = 256
+GATHER_S = 0.1
+"""How long arrivals are gathered: filing twenty costs little more than filing one, and a study starts as soon."""
+
 RETRY_S = 0.5
 ADOPT_S = 10.0
 """How often a listener looks for journals that another has left behind."""
@@ -64,7 +68,7 @@ class Journal:
         self._change = threading.Condition()
         self._sync = threading.Lock()
         self._waiting: list[tuple[_Segment, Arrival]] = []
-        self._appended = self._filed = 0
+        self._appended = self._filed = self._drainers = 0
         self._closing = False
         self.adopt()
         self._segments = [_Segment.made(folder / f"{secrets.token_hex(8)}.journal", segment_bytes) for _ in range(2)]
@@ -106,7 +110,11 @@ class Journal:
         """Wait until everything that was appended so far is filed; return False when that took too long."""
         with self._change:
             wanted = self._appended
-            return self._change.wait_for(lambda: self._filed >= wanted, timeout_s)
+            self._drainers += 1
+            self._change.notify_all()
+            done = self._change.wait_for(lambda: self._filed >= wanted, timeout_s)
+            self._drainers -= 1
+            return done
 
     def close(self) -> None:
         """File what is left, and remove the journal."""
@@ -146,6 +154,7 @@ class Journal:
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._waiting or self._closing, ADOPT_S)
+                self._change.wait_for(self._is_pressing, GATHER_S)
                 batch = self._waiting[:BATCH]
                 if not batch and self._closing:
                     return
@@ -160,6 +169,10 @@ class Journal:
                 self._empty()
                 with contextlib.suppress(Exception):  # it is tried again in a while, and at every start
                     self.adopt()
+
+    def _is_pressing(self) -> bool:
+        """Tell whether somebody waits for what is there to be filed, or it is a batch already."""
+        return bool(self._drainers or self._closing or len(self._waiting) >= BATCH or not self._waiting)
 
     def _file_some(self, batch: list[tuple["_Segment", Arrival]]) -> int:
         """File a batch; where it fails as a whole, singly, so that one bad instance does not hold up the others."""

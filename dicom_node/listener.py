@@ -34,10 +34,11 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_node.arrivals import Arrival
 from dicom_node.associations import VERIFICATION, AssociationBook
 from dicom_node.database import Database
 from dicom_node.disk import Disk
-from dicom_node.inbox import Arrival, Inbox, InboxRefusal, check_inflated_size
+from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.journal import Journal
 from dicom_node.operations import in_maintenance
 from dicom_node.peers import accepted_calling_ae_titles, may_send

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.inbox import Arrival
+from dicom_node.arrivals import Arrival
 from dicom_node.journal import Journal, JournalFull
 
 SMALL = 64 * 1024

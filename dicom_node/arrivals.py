@@ -1,0 +1,147 @@
+"""Instances at the door, and how they come into the books: many with a handful of statements."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from dicom_node.states import StudyState
+from dicom_node.tables import InstanceRow, ResultRow, StudyRow
+
+__all__ = ["Arrival", "note_arrivals"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """One instance at the door: what it is, by its header, and its bytes.
+
+    Attributes
+    ----------
+    content
+        The complete DICOM file.
+    sha256
+        Of the data set's bytes as received; tells versions apart.
+    """
+
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    patient_key: str
+    sha256: str
+    calling_ae: str
+    association_id: str
+    received_at: datetime
+    content: bytes
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, relative to the node's folder."""
+        return Path("inbox", self.study_uid, self.series_uid, f"{self.sop_instance_uid}.{self.sha256[:12]}.dcm")
+
+    @property
+    def instance(self) -> tuple[str, str]:
+        """What all versions of it share."""
+        return self.sop_instance_uid, self.study_uid
+
+
+_KEPT = tuple(field.name for field in fields(Arrival) if field.name != "content")
+Versions = dict[tuple[str, str], dict[str, bool]]
+"""Of each instance every version by its hash, and whether it is the current one."""
+
+
+def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[str], str]) -> set[tuple[str, str]]:
+    """Make each arrival the current version of its instance, and open its study again; what is held changes nothing.
+
+    Parameters
+    ----------
+    arrivals
+        In the order they came.
+    key
+        Names a study without saying which it is.
+
+    Returns
+    -------
+    set of tuple
+        Instances of which another version was known.
+    """
+    versions = _versions(session, {arrival.sop_instance_uid for arrival in arrivals})
+    changed, new, again = set(), list[Arrival](), list[Arrival]()
+    for arrival in arrivals:
+        known = versions.setdefault(arrival.instance, {})
+        if known.get(arrival.sha256):
+            continue
+        if known.keys() - {arrival.sha256}:
+            changed.add(arrival.instance)
+        (again if arrival.sha256 in known else new).append(arrival)
+        for other in known:
+            known[other] = False
+        known[arrival.sha256] = True
+    if new or again:
+        _open_studies(session, [*new, *again], key)
+        _insert(session, new)
+        _make_current(session, changed, {one.instance: one for one in arrivals}, again)
+    return changed
+
+
+def _versions(session: Session, sop_instance_uids: Iterable[str]) -> Versions:
+    columns = sa.select(
+        InstanceRow.sop_instance_uid, InstanceRow.study_uid, InstanceRow.sha256, InstanceRow.current
+    ).where(InstanceRow.sop_instance_uid.in_(sop_instance_uids))
+    found: Versions = {}
+    for sop_instance_uid, study_uid, sha256, current in session.execute(columns):
+        found.setdefault((sop_instance_uid, study_uid), {})[sha256] = current
+    return found
+
+
+def _open_studies(session: Session, arrivals: Sequence[Arrival], key: Callable[[str], str]) -> None:
+    """Open the studies again that something new has come of, other than the node's own results sent back by a PACS.
+
+    New studies are opened whatever came of them.
+    """
+    uids = {arrival.sop_instance_uid for arrival in arrivals}
+    own = set(session.scalars(sa.select(ResultRow.sop_instance_uid).where(ResultRow.sop_instance_uid.in_(uids))))
+    studies = dict.fromkeys(arrival.study_uid for arrival in arrivals)
+    known = set(session.scalars(sa.select(StudyRow.study_uid).where(StudyRow.study_uid.in_(studies))))
+    for study_uid in studies:
+        of_it = [arrival for arrival in arrivals if arrival.study_uid == study_uid]
+        first, last = min(one.received_at for one in of_it), max(one.received_at for one in of_it)
+        if study_uid not in known:
+            times = {"first_received_at": first, "last_received_at": last, "look_at": last}
+            session.add(StudyRow(study_uid=study_uid, key=key(study_uid), **times))
+            session.flush()
+        elif any(one.sop_instance_uid not in own for one in of_it):
+            opened = {"state": StudyState.RECEIVING, "reason": "", "last_received_at": last, "look_at": last}
+            session.execute(sa.update(StudyRow).where(StudyRow.study_uid == study_uid).values(**opened))
+
+
+def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:
+    """Add rows; of several versions of one instance the last is current, as `_make_current` says."""
+    if arrivals:
+        last = {arrival.instance: arrival.sha256 for arrival in arrivals}
+        rows = [
+            {name: getattr(arrival, name) for name in _KEPT}
+            | {"path": str(arrival.path), "current": last[arrival.instance] == arrival.sha256}
+            for arrival in arrivals
+        ]
+        session.execute(sa.insert(InstanceRow), rows)
+
+
+def _make_current(
+    session: Session,
+    changed: Iterable[tuple[str, str]],
+    newest: dict[tuple[str, str], Arrival],
+    again: Sequence[Arrival],
+) -> None:
+    for instance in changed:
+        of_it = (InstanceRow.sop_instance_uid == instance[0], InstanceRow.study_uid == instance[1])
+        current = InstanceRow.sha256 == newest[instance].sha256
+        session.execute(sa.update(InstanceRow).where(*of_it).values(current=sa.case((current, True), else_=False)))
+    for arrival in again:
+        of_it = (InstanceRow.sop_instance_uid == arrival.sop_instance_uid, InstanceRow.study_uid == arrival.study_uid)
+        came = {"received_at": arrival.received_at, "association_id": arrival.association_id}
+        session.execute(sa.update(InstanceRow).where(*of_it, InstanceRow.sha256 == arrival.sha256).values(**came))
