@@ -141,8 +141,9 @@ def _usable(
     for candidate in candidates:
         series = candidate.series
         try:
+            enough = shows_enough(series)  # raises where slices are missing, and says which
             _check_whole(series, incomplete)
-            if shows_enough(series):
+            if enough:
                 ranked.append((_rank(candidate), candidate))
                 continue
         except BrokenGeometry as error:

@@ -11,7 +11,7 @@ from conversion.recognition.recognise import recognise
 from conversion.selection import SeriesSelection, best_of_each_role, select_series
 from conversion.sequences import Role
 from conversion.study import Series
-from tests.support.series_headers import headers_of, no_pixels, series_of, study_of
+from tests.support.series_headers import headers_of, no_pixels, recognised, series_of, study_of
 
 T1, T1CE, T2, FLAIR = Role.T1, Role.T1CE, Role.T2, Role.FLAIR
 SE_T1: dict[str, Any] = {"tr": 550.0, "te": 12.0, "seq": "SE", "dims": "2D"}
@@ -223,3 +223,13 @@ def test_of_two_candidates_the_better_one_is_taken(worse: dict[str, Any], better
         selection = _select(*sorted(series, key=lambda s: s.number))
         assert _roles(selection) == {FLAIR: numbers[1]}
         assert f"series {numbers[1]} is preferred" in _decisions(selection, f"series {numbers[0]}")["not_used"]
+
+
+def test_a_series_that_never_became_whole_is_not_used_and_says_what_is_missing() -> None:
+    flair = series_of(3, slices=22, description="FLAIR", tr=9000.0, te=120.0, ti=2500.0, seq="SE\\IR")
+    study = study_of(flair)
+    recognitions = list(recognised(flair).values())
+    assert select_series(study, recognitions).series[Role.FLAIR] == flair
+    missing = {flair.series_uid: "FLAIR (series 3): 22 of 26 slices"}
+    with pytest.raises(BrokenGeometry, match=r"series 3 never became whole \(FLAIR \(series 3\): 22 of 26 slices\)"):
+        select_series(study, recognitions, incomplete=missing)
