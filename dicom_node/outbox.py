@@ -28,7 +28,7 @@ LONGEST_PAUSE_S = 900.0
 """A destination that is down is tried after 5, 10, 20 s and so on, at last every quarter of an hour, without end."""
 
 CLAIM = timedelta(minutes=30)
-"""A round of delivery is one worker's for this long; one that dies in it delays the next round no longer."""
+"""A round of delivery is one worker's for this long; a worker that dies in it gives it back at once (`run_queue`)."""
 
 
 def pause_after(rounds: int) -> timedelta:
@@ -37,10 +37,17 @@ def pause_after(rounds: int) -> timedelta:
 
 
 class Outbox:
-    """Sends what is to be sent, and notes each answer."""
+    """Sends what is to be sent, and notes each answer.
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    Parameters
+    ----------
+    executor
+        Slot of the worker, by which a round that it dies in is found.
+    """
+
+    def __init__(self, settings: Settings, database: Database, executor: str = "") -> None:
         self._database = database
+        self._executor = executor
         self._folder = settings.node.folder
         self._calling_ae = settings.node.ae_title
         self._prover = Prover(database, settings.node.ae_title)
@@ -66,7 +73,7 @@ class Outbox:
             run = session.scalar(due.order_by(RunRow.deliver_at).limit(1).with_for_update(skip_locked=True))
             if run is None:
                 return None
-            run.deliver_at = now + CLAIM
+            run.deliver_at, run.executor = now + CLAIM, self._executor
             return run.run_id
 
     def waiting(self, run_id: str, peer: Peer) -> list[ResultRow]:
@@ -116,9 +123,27 @@ class Outbox:
             for result in waiting:
                 row = session.scalars(_delivery(result.sop_instance_uid, peer.name)).one()
                 row.state, row.attempts, row.status = DeliveryState.SENDING, row.attempts + 1, None
+        accepted = False
         for receipt in self._receipts([self._folder / result.path for result in waiting], peer):
             state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
             self._note(receipt.sop_instance_uid, peer, state=state, status=receipt.status, reason=receipt.reason)
+            accepted = accepted or receipt.accepted
+        if accepted:
+            self._wake(peer)
+
+    def _wake(self, peer: Peer) -> None:
+        """Have what waits for a destination sent at once, now that it takes something: its pause is over for all."""
+        open_rows = sa.select(DeliveryRow.run_id).where(
+            DeliveryRow.destination == peer.name, DeliveryRow.state != DeliveryState.ACCEPTED
+        )
+        now = utc_now()
+        pausing = sa.and_(RunRow.deliver_at > now, RunRow.deliver_at <= now + timedelta(seconds=LONGEST_PAUSE_S))
+        with self._database.session() as session:
+            session.execute(
+                sa.update(RunRow)
+                .where(RunRow.state == RunState.UNDELIVERED, pausing, RunRow.run_id.in_(open_rows))
+                .values(deliver_at=now)
+            )
 
     def _receipts(self, paths: Sequence[Path], peer: Peer) -> Iterator[DeliveryReceipt]:
         if peer.send_by == "stow-rs":

@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 from dicom_node.closing import finish, follow
 from dicom_node.database import Database
 from dicom_node.states import RunState
-from dicom_node.tables import RunRow
+from dicom_node.tables import RunRow, utc_now
 
 __all__ = [
     "Start",
     "claim_next",
     "claim_shadow",
     "follow",
+    "give_back_rounds",
     "has_work",
     "own_starts",
     "requeue",
@@ -23,8 +24,8 @@ __all__ = [
     "workflow_id",
 ]
 
-TAKE_OVERS = 3
-"""A run that killed this many workers is left aside: the next one would die of it too."""
+TAKE_OVERS = 10
+"""A run at one step of which this many workers died is left aside: the next one would die of it too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ def has_work(database: Database, executor: str) -> bool:
 
 def take_over(session: Session, dead: Collection[str]) -> list[Start]:
     """Put what dead workers had back into the queue; return the starts that are over with."""
+    give_back_rounds(session, dead)
     over = []
     for run in session.scalars(_running_at(dead).with_for_update(skip_locked=True)).all():
         over.append(_start(run))
@@ -102,6 +104,12 @@ def take_over(session: Session, dead: Collection[str]) -> list[Start]:
         else:
             requeue(session, run)
     return over
+
+
+def give_back_rounds(session: Session, executors: Collection[str]) -> None:
+    """Make rounds of delivery due that workers died in."""
+    of_theirs = (RunRow.state == RunState.UNDELIVERED, RunRow.executor.in_(list(executors)))
+    session.execute(sa.update(RunRow).where(*of_theirs).values(deliver_at=utc_now(), executor=""))
 
 
 def requeue(session: Session, run: RunRow) -> None:

@@ -197,6 +197,8 @@ class Steps:
         """Note that a step has started."""
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id)
+            if run.step != step:
+                run.takeovers = 0  # it has come further, so it is not the study that workers die of
             run.state, run.step = RunState.RUNNING, step
             follow(session, run)
 

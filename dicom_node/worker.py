@@ -13,7 +13,7 @@ from dicom_node.fetch_requests import fetch_next
 from dicom_node.operations import in_maintenance
 from dicom_node.outbox import Outbox
 from dicom_node.retention import Retention
-from dicom_node.run_queue import claim_next, claim_shadow, has_work, own_starts, requeue, take_over
+from dicom_node.run_queue import claim_next, claim_shadow, give_back_rounds, has_work, own_starts, requeue, take_over
 from dicom_node.settings import Settings
 from dicom_node.states import RunState
 from dicom_node.step_process import StepOutcome, StepProcess
@@ -48,7 +48,7 @@ class Worker:
         self._steps = steps
         self._workflow = Workflow(settings, steps, self._book.executor, self._perform)
         self._assembly = Assembly(database, settings.node.folder, settings.assembly, settings.node.ae_title)
-        self._outbox = Outbox(settings, database)
+        self._outbox = Outbox(settings, database, self._book.executor)
         self._retention = Retention(settings, database)
         self._stop = threading.Event()
         self._next_duty = 0.0
@@ -86,6 +86,7 @@ class Worker:
         """Begin what this slot had when it was last heard of, and what an earlier version of the workflow left."""
         older = self._workflow.left_by_earlier_versions()
         with self._database.session() as session:
+            give_back_rounds(session, [self._book.executor])
             for run_id in older:
                 run = session.get(RunRow, run_id, with_for_update=True)
                 if run is not None and run.state in (RunState.QUEUED, RunState.RUNNING):

@@ -210,3 +210,24 @@ def test_what_a_person_has_closed_is_not_opened_by_a_late_answer(
     with database.session() as session:
         session.get_one(RunRow, run_id).state = RunState.CANCELLED
     assert _deliver(database, settings, run_id).state == RunState.CANCELLED
+
+
+def test_a_destination_that_takes_something_again_gets_everything_that_waits_for_it(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    with database.session() as session:
+        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": RunState.UNDELIVERED}
+        pausing = utc_now() + timedelta(seconds=600)
+        study_uid = session.get_one(RunRow, run_id).study_uid
+        session.add(RunRow(run_id="pausing", study_uid=study_uid, deliver_at=pausing, **facts))
+        session.flush()
+        path, uids = "results/SR.dcm", {"sop_instance_uid": "1.2.3", "series_uid": "1", "sop_class_uid": "1"}
+        session.add(ResultRow(run_id="pausing", study_uid=study_uid, kind="SR", path=path, sha256="0", **uids))
+        session.flush()
+        session.add(DeliveryRow(run_id="pausing", sop_instance_uid="1.2.3", destination="PACS", state="refused"))
+    _deliver(database, settings, run_id)
+    with database.session() as session:
+        due = session.get_one(RunRow, "pausing").deliver_at
+    assert due is not None
+    assert due <= utc_now()

@@ -212,3 +212,13 @@ def test_one_of_many_has_a_duty_that_nobody_had_before(books: Database) -> None:
     workers = [WorkerBook(books) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda book: book.has_lease("new"), workers)) == 1
+
+
+def test_a_round_of_delivery_that_a_worker_died_in_is_due_at_once(books: Database) -> None:
+    later = START + timedelta(days=400)
+    _queue(books, "round", state=RunState.UNDELIVERED, executor="host/0", deliver_at=later)
+    _queue(books, "other", state=RunState.UNDELIVERED, executor="host/1", deliver_at=later)
+    with books.session() as session:
+        take_over(session, ["host/0"])
+    assert _run(books, "round").deliver_at != later
+    assert _run(books, "other").deliver_at == later
