@@ -28,8 +28,10 @@ What an earlier version left is begun anew at the step that it was in."""
 STEP_ATTEMPTS = 4
 FIRST_RETRY_S = 1.0
 RECOVERY_ATTEMPTS = 20
-"""A run during which its worker was killed this often is left aside instead of being begun for ever. What a study itself
-can do, it does to the child process; so this many are more likely bad times than a bad study."""
+"""A run during which its worker was killed this often is left aside instead of being begun for ever.
+
+What a study itself can do, it does to the child process; so fewer are more likely bad times than a bad study.
+"""
 
 SHADOW_ATTEMPTS = 1
 """A shadow that kills its worker is tried once more and then left aside: production is held up by it."""
