@@ -105,9 +105,7 @@ def survive(attack: Attack, folder: Path, postgres: Postgres | None, tell: Calla
         orthanc = _orthanc(folder)
         orthanc.start()
         stack.callback(orthanc.stop)
-        names = (
-            [f"listen-{n}" for n in range(attack.receivers)] + [f"work-{n}" for n in range(attack.workers)] + ["web-0"]
-        )
+        names = [f"listen-{n}" for n in range(attack.receivers)] + [f"work-{n}" for n in range(attack.workers)]
         url = postgres.new_database() if postgres else f"sqlite:///{disk / 'node' / 'glionode.sqlite'}"
         where = {"GLIONODE_WEB_PORT": str(free_port()), "GLIONODE_VIEWER_PORT": str(free_port())}
         where |= {"GLIONODE_LIMITS_FREE_DISK_GIB": "0.05", "GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS": "100"}

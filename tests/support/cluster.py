@@ -49,6 +49,8 @@ class Cluster:
     def start(self, name: str) -> None:
         """Start a process, such as ``work-1`` (the role, a hyphen, anything)."""
         role = name.partition("-")[0]
+        running = self.processes.get(name)
+        assert running is None or running.poll() is not None, f"{name} runs already"
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "dicom_node.cli", role]
             self.processes[name] = subprocess.Popen(
