@@ -19,6 +19,7 @@ __all__ = [
     "give_back_rounds",
     "has_work",
     "own_starts",
+    "put_back",
     "requeue",
     "take_over",
     "workflow_id",
@@ -92,10 +93,15 @@ def has_work(database: Database, executor: str) -> bool:
 
 
 def take_over(session: Session, dead: Collection[str]) -> list[Start]:
-    """Put what dead workers had back into the queue; return the starts that are over with."""
+    """Put what dead workers had back into the queue, and make their rounds of delivery due; otherwise as `put_back`."""
     give_back_rounds(session, dead)
+    return put_back(session, dead)
+
+
+def put_back(session: Session, executors: Collection[str]) -> list[Start]:
+    """Put runs back into the queue that nobody works on any more; return the starts that are over with."""
     over = []
-    for run in session.scalars(_running_at(dead).with_for_update(skip_locked=True)).all():
+    for run in session.scalars(_running_at(executors).with_for_update(skip_locked=True)).all():
         over.append(_start(run))
         run.takeovers += 1
         if run.takeovers > TAKE_OVERS:

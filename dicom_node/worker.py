@@ -13,13 +13,22 @@ from dicom_node.fetch_requests import fetch_next
 from dicom_node.operations import in_maintenance
 from dicom_node.outbox import Outbox
 from dicom_node.retention import Retention
-from dicom_node.run_queue import claim_next, claim_shadow, give_back_rounds, has_work, own_starts, requeue, take_over
+from dicom_node.run_queue import (
+    claim_next,
+    claim_shadow,
+    give_back_rounds,
+    has_work,
+    own_starts,
+    put_back,
+    requeue,
+    take_over,
+)
 from dicom_node.settings import Settings
 from dicom_node.states import RunState
 from dicom_node.step_process import StepOutcome, StepProcess
 from dicom_node.steps import Steps
 from dicom_node.tables import RunRow, utc_now
-from dicom_node.workers import BEAT_S, SlotLost, WorkerBook
+from dicom_node.workers import BEAT_S, SlotLost, WorkerBook, list_workers
 from dicom_node.workflow import Workflow
 
 __all__ = ["Worker"]
@@ -84,7 +93,8 @@ class Worker:
 
     def _resume(self) -> None:
         """Begin what this slot had when it was last heard of, and what an earlier version of the workflow left."""
-        older = self._workflow.left_by_earlier_versions()
+        alive = {worker.executor for worker in list_workers(self._database) if worker.alive}
+        older = self._workflow.left_by_earlier_versions(alive - {self._book.executor})
         with self._database.session() as session:
             give_back_rounds(session, [self._book.executor])
             for run_id in older:
@@ -106,6 +116,10 @@ class Worker:
 
     def _do_duties(self) -> None:
         self._workflow.close_given_up()
+        if self._workflow.is_idle():  # what this worker has at work by the books, its workflow has given up on
+            with self._database.session() as session:
+                for start in put_back(session, [self._book.executor]):
+                    _log.warning("put_back", run=start.run_id, step=start.first)
         if not self._book.has_lease("takeover"):
             return
         with self._database.session() as session:

@@ -4,7 +4,7 @@ DBOS stays in this file. Its open core alone is used: no telemetry, no remote co
 becomes of the work of a host that never comes back, is decided in `dicom_node.run_queue`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
@@ -113,10 +113,18 @@ class Workflow:
         for start in starts:
             DBOS.cancel_workflow(start.workflow_id)
 
-    def left_by_earlier_versions(self) -> list[str]:
-        """Call off what workflows of earlier versions left open, and return the ids of their runs."""
+    def left_by_earlier_versions(self, alive: Collection[str]) -> list[str]:
+        """Call off what workflows of earlier versions left open, and return the ids of their runs.
+
+        Parameters
+        ----------
+        alive
+            Other workers that live: what they have at work is theirs, whatever their version.
+        """
         found = DBOS.list_workflows(status=_OPEN, load_input=False, load_output=False)
-        older = [each.workflow_id for each in found if each.app_version != WORKFLOW_VERSION]
+        older = [
+            each.workflow_id for each in found if each.app_version != WORKFLOW_VERSION and each.executor_id not in alive
+        ]
         for one in older:
             DBOS.cancel_workflow(one)
         return [one for one in older if not one.endswith(_SHADOW)]

@@ -45,9 +45,9 @@ class _World:
     """Senders, an archive, and a node whose clock is simulated."""
 
     def __init__(
-        self, settings: Settings, database: Database, archive: Archive, port: int, clock: SimulatedClock
+        self, settings: Settings, database: Database, archive: Archive, listener: Listener, clock: SimulatedClock
     ) -> None:
-        self._clock, self._archive, self._port = clock, archive, port
+        self._clock, self._archive, self._listener = clock, archive, listener
         self._folder = settings.node.folder
         patience = AssemblySettings(quiet_period_s=QUIET_S, wanted="T1,T1CE,T2,FLAIR")
         self._assembly = Assembly(database, self._folder, patience, "GLIONODE")
@@ -69,10 +69,12 @@ class _World:
         if event.what == "grow" and event.image is not None:
             self._archive.put(event.image)
         elif event.what == "send" and event.image is not None:
-            run.line = run.line or Line(self._port, [instance_of(event.image)])
+            run.line = run.line or Line(self._listener.port, [instance_of(event.image)])
             assert run.line.send(instance_of(event.image)) == 0x0000
+            assert self._listener._journal is not None
+            assert self._listener._journal.drain()  # a tenth of a second, in which the simulated clock must not move
         else:
-            run.line = run.line or Line(self._port, [instance_of(run.arrival.images[0])])
+            run.line = run.line or Line(self._listener.port, [instance_of(run.arrival.images[0])])
             run.line.close(abort=event.what == "abort")
             run.line = None
 
@@ -93,7 +95,7 @@ def _world(folder: Path) -> Iterator[_World]:
         listener = Listener(settings, database, clock.now)
         listener.start()
         stack.callback(listener.stop)
-        yield _World(settings, database, archive, listener.port, clock)
+        yield _World(settings, database, archive, listener, clock)
 
 
 @pytest.fixture(scope="module")
