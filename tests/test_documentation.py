@@ -68,9 +68,7 @@ def test_the_eight_files_of_a_study_exist() -> None:
 
 def test_every_table_that_is_linked_exists() -> None:
     linked = set(re.findall(r"\]\((benchmarks/\w+\.md)\)", README))
-    tables = ("conversion", "recognition", "registration", "models", "novelty", "inference")
-    assert linked == {f"benchmarks/{name}.md" for name in tables}
-    assert all((ROOT / path).is_file() for path in linked)
+    assert linked == {f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.md")}
 
 
 def test_research_use_is_said_first() -> None:
