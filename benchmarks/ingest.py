@@ -26,7 +26,7 @@ from tests.support.pacs import echo
 from tests.support.small_study import make_small_study, uid_of
 
 ASSOCIATIONS = (1, 4, 16)
-ROWS = COLUMNS = 256
+SIDE = 256
 TABLE = Path(__file__).with_suffix(".md")
 
 
@@ -39,11 +39,11 @@ class Server:
     port: int
 
 
-def make_files(folder: Path, groups: int, each: int) -> list[Path]:
-    """Write groups of MR images of 256 x 256 pixels; each group is a series of a study of its own."""
+def make_files(folder: Path, groups: int, each: int, side: int = SIDE) -> list[Path]:
+    """Write groups of square MR images; each group is a series of a study of its own."""
     like = make_small_study("ingest", roles=["FLAIR"])[0]
-    pixels = np.random.default_rng(0).integers(0, 4096, (ROWS, COLUMNS), np.uint16).tobytes()
-    like.Rows, like.Columns, like.PixelData = ROWS, COLUMNS, pixels
+    pixels = np.random.default_rng(0).integers(0, 4096, (side, side), np.uint16).tobytes()
+    like.Rows, like.Columns, like.PixelData = side, side, pixels
     for group in range(groups):
         place = folder / str(group)
         place.mkdir(parents=True)
@@ -155,7 +155,7 @@ def main() -> None:
         for number, one in enumerate(servers):
             name, values = measure(one, asked.instances, Path(folder, str(number)))
             rates[name] = values
-    page = table(rates, ROWS * COLUMNS * 2 / 1000)
+    page = table(rates, SIDE * SIDE * 2 / 1000)
     kept = TABLE.read_text(encoding="utf-8").partition("\n## ")[2] if TABLE.exists() else ""
     TABLE.write_text(page + (f"\n## {kept}" if kept else ""), encoding="utf-8")
     sys.stdout.write(page)

@@ -1,0 +1,147 @@
+"""What 10,000 associations and 100,000 instances leave behind in a listener: sockets, threads, memory, latency.
+
+Half of the associations are aborted, break off or say nothing; the others echo. The instances come in rounds, so that
+growth would show. Writes its part of ``benchmarks/ingest.md``.
+"""
+
+import argparse
+import contextlib
+import random
+import shutil
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.ingest import TABLE, Server, make_files, send
+from tests.support.cluster import running_cluster
+from tests.support.node import SENDER
+from tests.support.pacs import VERIFICATION, association
+
+HEADING = "## What is left behind"
+SETTLE_S = 20.0
+IDLE_LIMIT_S = 5
+SMALL = 64
+"""Rows and columns of the images, so that 100,000 of them fit on a disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a process holds."""
+
+    memory_mib: float
+    threads: int
+    descriptors: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Footprint":
+        """Look at a process."""
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+        told = {line.partition(":")[0]: line.split()[1] for line in lines if line.count(":") and len(line.split()) > 1}
+        return cls(
+            memory_mib=int(told["VmRSS"]) / 1024,
+            threads=int(told["Threads"]),
+            descriptors=sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
+        )
+
+
+def associate(port: int, number: int) -> None:
+    """Open one association, or less than one, and leave it as some senders do."""
+    if number % 8 == 0:  # a load balancer's health check: a connection without a word
+        with socket.create_connection(("127.0.0.1", port), timeout=30):
+            return
+    if number % 8 == 1:  # a line that goes dead in the middle of a request
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+            line.sendall(bytes([1, 0, 0, 0, 1, 0]))
+            return
+    with contextlib.suppress(ConnectionRefusedError), association([(VERIFICATION, "1.2.840.10008.1.2")], port) as assoc:
+        if number % 8 in (2, 3):
+            assoc.abort()
+        else:
+            assoc.send_c_echo()
+
+
+def rounds_of_instances(server: Server, pid: int, rounds: int, each: int, place: Path) -> list[tuple[float, Footprint]]:
+    """Send round after round; return the rate of each and what the listener held after it."""
+    seen = []
+    for number in range(rounds):
+        groups = make_files(place / str(number), 4, each // 4, SMALL)
+        seconds = send(groups, server)
+        shutil.rmtree(place / str(number))
+        seen.append((each / seconds, Footprint.of(pid)))
+        sys.stderr.write(f"round {number + 1}: {seen[-1][0]:.0f} a second, {seen[-1][1]}\n")
+    return seen
+
+
+def main() -> None:
+    """Measure, and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--associations", type=int, default=10_000)
+    parser.add_argument("--instances", type=int, default=100_000)
+    asked = parser.parse_args()
+    order = list(range(asked.associations))
+    random.Random(0).shuffle(order)  # noqa: S311 - the same order every time
+    with tempfile.TemporaryDirectory(prefix="glionode-endurance-") as folder:
+        url = f"sqlite:///{folder}/node/glionode.sqlite"
+        limits = {
+            "GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS": "100",
+            "GLIONODE_LISTENER_ASSOCIATION_TIMEOUT_S": str(IDLE_LIMIT_S),
+            "GLIONODE_LISTENER_NETWORK_TIMEOUT_S": str(IDLE_LIMIT_S),
+        }
+        with running_cluster(Path(folder), url, ["listen-0"], [SENDER], limits) as cluster:
+            pid, port = cluster.processes["listen-0"].pid, cluster.settings.node.dicom_port
+            before = Footprint.of(pid)
+            begun = time.perf_counter()
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda number: associate(port, number), order))
+            seconds = time.perf_counter() - begun
+            time.sleep(SETTLE_S)
+            after = Footprint.of(pid)
+            sys.stderr.write(f"{before}\n{after}\n")
+            server = Server(name="node", ae_title="GLIONODE", port=port)
+            rounds = max(4, asked.instances // 5000)
+            seen = rounds_of_instances(server, pid, rounds, asked.instances // rounds, Path(folder, "files"))
+    _write(before, after, seconds, asked.associations, seen, asked.instances)
+
+
+def _write(
+    before: Footprint,
+    after: Footprint,
+    seconds: float,
+    associations: int,
+    seen: list[tuple[float, Footprint]],
+    instances: int,
+) -> None:
+    third = max(1, len(seen) // 3)
+    early, late = seen[:third], seen[-third:]
+    lines = [
+        HEADING,
+        "",
+        f"One listener; made by `python -m benchmarks.endurance`. {associations:,} associations, half of them aborted,",
+        f"broken off or without a word, in {seconds:.0f} s, seen {SETTLE_S:g} s later; then {instances:,} instances of",
+        "8 kB each.",
+        "",
+        "| | threads | open files and sockets | memory (MiB) | instances a second |",
+        "|---|---|---|---|---|",
+        f"| before | {before.threads} | {before.descriptors} | {before.memory_mib:.0f} | |",
+        f"| after the associations | {after.threads} | {after.descriptors} | {after.memory_mib:.0f} | |",
+        _row("first third of the instances", early),
+        _row("last third of the instances", late),
+    ]
+    kept = TABLE.read_text(encoding="utf-8").partition(f"\n{HEADING}")[0].rstrip()
+    TABLE.write_text(kept + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _row(name: str, seen: list[tuple[float, Footprint]]) -> str:
+    threads, files = max(one.threads for _, one in seen), max(one.descriptors for _, one in seen)
+    memory, rate = statistics.median(one.memory_mib for _, one in seen), statistics.median(rate for rate, _ in seen)
+    return f"| {name} | {threads} | {files} | {memory:.0f} | {rate:.0f} |"
+
+
+if __name__ == "__main__":
+    main()
