@@ -35,6 +35,9 @@ GATHER_S = 0.1
 """How long arrivals are gathered: filing twenty costs little more than filing one, and a study starts as soon."""
 
 RETRY_S = 0.5
+UNFINISHED_S = 600.0
+"""A journal that has not been made for so long never will be; the slowest disk takes seconds."""
+
 ADOPT_S = 10.0
 """How often a listener looks for journals that another has left behind."""
 
@@ -135,6 +138,9 @@ class Journal:
             if arrivals:
                 _log.warning("journal_adopted", instances=len(arrivals))
             segment.close(remove=True)
+        for unfinished in self._folder.glob("*.new"):  # of listeners that were killed while they made one
+            if time.time() - unfinished.stat().st_mtime > UNFINISHED_S:
+                unfinished.unlink(missing_ok=True)
 
     def _switch(self, size: int) -> bool:
         """Go on in the other segment, once all of it is filed; the lock is held."""

@@ -1,5 +1,6 @@
 """The journal: durable before it is acknowledged, filed a moment later, and by whoever comes after a crash."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -202,3 +203,12 @@ def test_a_record_that_was_cut_off_ends_what_is_read(tmp_path: Path) -> None:
     later = _Files()
     Journal(tmp_path, later).close()
     assert later.filed == [replace(_arrival(number)) for number in range(2)]
+
+
+def test_a_journal_that_was_never_finished_is_removed(tmp_path: Path) -> None:
+    old, young = tmp_path / "old.new", tmp_path / "young.new"
+    for path in (old, young):
+        path.write_bytes(bytes(100))
+    os.utime(old, (0, 0))
+    Journal(tmp_path, _Files()).close()
+    assert (old.exists(), young.exists()) == (False, True)
