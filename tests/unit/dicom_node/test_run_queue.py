@@ -16,6 +16,7 @@ from dicom_node.run_queue import (
     claim_shadow,
     has_work,
     own_starts,
+    put_back,
     requeue,
     take_over,
 )
@@ -222,3 +223,14 @@ def test_a_round_of_delivery_that_a_worker_died_in_is_due_at_once(books: Databas
         take_over(session, ["host/0"])
     assert _run(books, "round").deliver_at != later
     assert _run(books, "other").deliver_at == later
+
+
+def test_what_nobody_works_on_is_put_back_and_rounds_of_delivery_are_left_alone(books: Database) -> None:
+    later = START + timedelta(days=400)
+    _queue(books, "stuck")
+    _queue(books, "round", state=RunState.UNDELIVERED, executor="host/0", deliver_at=later)
+    claim_next(books, "host/0")
+    with books.session() as session:
+        assert [start.run_id for start in put_back(session, ["host/0"])] == ["stuck"]
+    assert (_run(books, "stuck").state, _run(books, "stuck").attempt) == (RunState.QUEUED, 1)
+    assert _run(books, "round").deliver_at == later
