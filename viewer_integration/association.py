@@ -1,6 +1,7 @@
 """Associations that the node asks for, and in words why one was not granted."""
 
 import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-__all__ = ["ContextRequest", "RemoteEntity", "open_association", "send_at_once"]
+__all__ = ["ContextRequest", "RemoteEntity", "guard_answers", "open_association", "send_at_once"]
 
 CONNECTION_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 120
@@ -69,7 +70,36 @@ def open_association(
     assoc = entity.associate(
         remote.host, remote.port, ae_title=remote.ae_title, max_pdu=0, evt_handlers=handlers, **options
     )
+    if assoc.is_established:
+        guard_answers(assoc)
     return assoc, "" if assoc.is_established else _why_not(assoc, remote, connected=bool(connections))
+
+
+def guard_answers(assoc: Association) -> None:
+    """Keep pynetdicom's reactor from taking the answer that a request waits for.
+
+    A request pauses the reactor thread and then sends. In pynetdicom 3.0.4 the thread can have passed its checkpoint
+    a moment before, and take an answer that comes within milliseconds off the queue as an unexpected message. Here
+    passing and pausing exclude each other.
+    """
+    lock = threading.Lock()
+
+    class Checkpoint(threading.Event):
+        def clear(self) -> None:
+            with lock:
+                super().clear()
+
+    checkpoint, take = Checkpoint(), assoc.dimse.get_msg
+    checkpoint.set()
+
+    def guarded(*, block: bool = False) -> Any:  # noqa: ANN401 - as pynetdicom's
+        if block:
+            return take(block=True)
+        with lock:
+            return take(block=False) if checkpoint.is_set() else (None, None)
+
+    assoc._reactor_checkpoint = checkpoint  # noqa: SLF001 - there is no public way
+    assoc.dimse.get_msg = guarded  # type: ignore[method-assign, assignment]
 
 
 def send_at_once(event: evt.Event) -> None:

@@ -18,6 +18,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode, split_dataset
 from pynetdicom.presentation import AllStoragePresentationContexts
 
+from viewer_integration.association import guard_answers
+
 VERIFICATION = "1.2.840.10008.1.1"
 TIMEOUT_S = 30.0
 
@@ -219,6 +221,7 @@ def association(
         if not assoc.is_established:
             message = "rejected" if assoc.is_rejected else "no answer"
             raise ConnectionRefusedError(message)
+        guard_answers(assoc)
         yield assoc
     finally:
         if assoc.is_established:
