@@ -93,7 +93,7 @@ def test_work_of_a_host_that_dies_is_taken_over_and_of_one_that_freezes_is_refus
     _assert_delivered_once(cluster, pacs, [died, frozen, after])
     with cluster.database.session() as session:
         runs = {run.study_uid: run for run in session.scalars(sa.select(RunRow)).all()}
-    assert (runs[died].takeovers, runs[frozen].takeovers, runs[after].takeovers) == (1, 1, 0)
+    assert (runs[died].attempt, runs[frozen].attempt, runs[after].attempt) == (1, 1, 0)
     assert all(run.state == RunState.DELIVERED for run in runs.values())
 
 

@@ -132,3 +132,16 @@ def test_a_step_that_closed_its_run_is_not_done_again(
     with database.session() as session:
         run = session.get_one(RunRow, run_id)
         assert (run.state, run.code, run.reason) == (RunState.REJECTED, "sequences_missing", "for a reason")
+
+
+def test_a_run_that_has_come_further_is_not_what_workers_die_of(database: Database, settings: Settings) -> None:
+    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
+    with database.session() as session:
+        run = session.get_one(RunRow, run_id)
+        run.step, run.takeovers = "select", 9
+    steps.begin(run_id, "select")
+    with database.session() as session:
+        assert session.get_one(RunRow, run_id).takeovers == 9
+    steps.begin(run_id, "convert")
+    with database.session() as session:
+        assert session.get_one(RunRow, run_id).takeovers == 0
