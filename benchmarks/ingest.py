@@ -6,8 +6,10 @@ Writes ``benchmarks/ingest.md``.
 
 import argparse
 import contextlib
+import functools
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -37,6 +39,10 @@ class Server:
     name: str
     ae_title: str
     port: int
+
+
+# What opens a server whose files lie below a folder.
+Open = Callable[[Path], contextlib.AbstractContextManager[Server]]
 
 
 def make_files(folder: Path, groups: int, each: int, side: int = SIDE) -> list[Path]:
@@ -99,9 +105,7 @@ def node(folder: Path, listeners: int) -> Iterator[Server]:
         yield Server(name=f"GlioNode, {plural} (fsync)", ae_title="GLIONODE", port=cluster.settings.node.dicom_port)
 
 
-def measure(
-    open_server: Callable[[Path], contextlib.AbstractContextManager[Server]], instances: int, place: Path
-) -> tuple[str, list[float]]:
+def measure(open_server: Open, instances: int, place: Path) -> tuple[str, list[float]]:
     """Return a server's name and its rates in instances a second, by number of associations."""
     rates = []
     with open_server(place / "server") as server:
@@ -114,13 +118,67 @@ def measure(
 
 
 @contextlib.contextmanager
-def orthanc(folder: Path) -> Iterator[Server]:
-    """Run Orthanc with its defaults."""
-    with running_orthanc(folder, {"SENDER": ("127.0.0.1", 1)}) as running:
-        yield Server(name="Orthanc 1.10.1, its defaults", ae_title="ORTHANC", port=running.dicom_port)
+def orthanc(folder: Path, *, at_once: bool = False) -> Iterator[Server]:
+    """Run Orthanc with its defaults, or with TCP_NODELAY=1, which DCMTK in it obeys."""
+    kept = os.environ.pop("TCP_NODELAY", None)
+    if at_once:
+        os.environ["TCP_NODELAY"] = "1"
+    try:
+        with running_orthanc(folder, {"SENDER": ("127.0.0.1", 1)}) as running:
+            name = "Orthanc 1.10.1, TCP_NODELAY=1" if at_once else "Orthanc 1.10.1, its defaults"
+            yield Server(name=name, ae_title="ORTHANC", port=running.dicom_port)
+    finally:
+        os.environ.pop("TCP_NODELAY", None)
+        if kept is not None:
+            os.environ["TCP_NODELAY"] = kept
 
 
-def table(rates: dict[str, list[float]], size_kb: float) -> str:
+def waits(folder: Path, repeats: int = 100) -> dict[str, float]:
+    """Return what one wait for the disk costs in ms, for each kind that receiving can need."""
+    content, lying = os.urandom(SIDE * SIDE * 2), folder / "lying"
+    lying.write_bytes(bytes(len(content)))
+    books = sqlite3.connect(folder / "books.sqlite", isolation_level=None)
+    books.execute("PRAGMA journal_mode=WAL")
+    books.execute("PRAGMA synchronous=FULL")
+    books.execute("CREATE TABLE kept (text TEXT)")
+
+    def overwrite(_number: int) -> None:
+        with lying.open("r+b", buffering=0) as file:
+            file.write(content)
+            os.fdatasync(file.fileno())
+
+    def new_file(number: int) -> None:
+        with (folder / str(number)).open("xb", buffering=0) as file:
+            file.write(content)
+            os.fsync(file.fileno())
+
+    def new_entry(number: int) -> None:
+        (folder / f"entry {number}").touch()
+        descriptor = os.open(folder, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+    def commit(_number: int) -> None:
+        books.execute("INSERT INTO kept VALUES (?)", ("x" * 300,))
+
+    kinds = {
+        "overwriting a file that lies there": overwrite,
+        "a new file": new_file,
+        "its folder": new_entry,
+        "a commit of the books (SQLite)": commit,
+    }
+    overwrite(0)
+    costs = {}
+    for name, work in kinds.items():
+        begun = time.perf_counter()
+        for number in range(repeats):
+            work(number)
+        costs[name] = 1000 * (time.perf_counter() - begun) / repeats
+    books.close()
+    return costs
+
+
+def table(rates: dict[str, list[float]], size_kb: float, costs: dict[str, float]) -> str:
     """Return the page."""
     orthanc_rates = next(values for name, values in rates.items() if name.startswith("Orthanc"))
     storescp_rates = next(values for name, values in rates.items() if name.startswith("DCMTK"))
@@ -140,6 +198,8 @@ def table(rates: dict[str, list[float]], size_kb: float) -> str:
             f"{v:.0f} ({v / o:.1f}, {v / s:.2f})" for v, o, s in zip(values, orthanc_rates, storescp_rates, strict=True)
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    told = "; ".join(f"{name} {cost:.1f} ms" for name, cost in costs.items())
+    lines += ["", f"One wait for the disk, in the same run: {told}."]
     return "\n".join(lines) + "\n"
 
 
@@ -149,13 +209,16 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=480)
     parser.add_argument("--folder", type=Path, help="On the disk to measure; by default the temporary folder.")
     asked = parser.parse_args()
-    servers = (orthanc, storescp, lambda place: node(place, 1), lambda place: node(place, 2))
+    servers: list[Open] = [orthanc, functools.partial(orthanc, at_once=True), storescp]
+    servers += [functools.partial(node, listeners=listeners) for listeners in (1, 2)]
     rates: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=asked.folder, prefix="glionode-ingest-") as folder:
         for number, one in enumerate(servers):
             name, values = measure(one, asked.instances, Path(folder, str(number)))
             rates[name] = values
-    page = table(rates, SIDE * SIDE * 2 / 1000)
+        Path(folder, "waits").mkdir()
+        costs = waits(Path(folder, "waits"))
+    page = table(rates, SIDE * SIDE * 2 / 1000, costs)
     kept = TABLE.read_text(encoding="utf-8").partition("\n## ")[2] if TABLE.exists() else ""
     TABLE.write_text(page + (f"\n## {kept}" if kept else ""), encoding="utf-8")
     sys.stdout.write(page)

@@ -19,7 +19,8 @@ from dicom_node.revisions import stand_as
 from dicom_node.settings import AssemblySettings
 from dicom_node.source_counts import ASK_AGAIN, SourceReader
 from dicom_node.states import Priority, RunState, StudyState
-from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.stored_study import current_instances
+from dicom_node.tables import InstanceRow, RunRow, StudyRow
 
 __all__ = ["Assembly", "StudyReady"]
 
@@ -117,7 +118,7 @@ class Assembly:
             if study.last_received_at != last_at or study.state != StudyState.RECEIVING:
                 study.look_at = now
                 return None  # something arrived in the meantime
-            instances = _instances(session, study_uid)
+            instances = current_instances(session, study_uid)
             manifest = [_entry(instance) for instance in instances]
             if urgent & {instance.calling_ae for instance in instances}:
                 study.priority = Priority.STAT
@@ -132,16 +133,6 @@ class Assembly:
             session.add(_run(session, study, run_id, digest.hexdigest(), verdict.reason, now))
             study.state, study.current_run = StudyState.QUEUED, run_id
             return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
-
-
-def _instances(session: Session, study_uid: str) -> Sequence[InstanceRow]:
-    """Return what is current of a study.
-
-    A PACS that routes everything also sends the node's own results back; a run over them would never end.
-    """
-    own = InstanceRow.sop_instance_uid.in_(sa.select(ResultRow.sop_instance_uid))
-    current = sa.select(InstanceRow).where(InstanceRow.study_uid == study_uid, InstanceRow.current, ~own)
-    return session.scalars(current.order_by(InstanceRow.series_uid, InstanceRow.sop_instance_uid)).all()
 
 
 def _run(session: Session, study: StudyRow, run_id: str, manifest_sha256: str, reason: str, now: datetime) -> RunRow:

@@ -60,6 +60,8 @@ def _foreseen() -> tuple[type[Exception], ...]:
     loaded_later = (
         ("inference.errors", "InferenceError"),
         ("dicom_node.demo.run", "DemoError"),
+        ("dicom_node.operations", "Impossible"),
+        ("dicom_node.query", "QueryFailed"),
         ("sqlalchemy.exc", "SQLAlchemyError"),
     )
     for module, name in loaded_later:

@@ -11,6 +11,7 @@ import httpx
 import pydicom
 import structlog
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -30,7 +31,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from dicom_node.database import Database
-from dicom_node.inbox import Inbox
+from dicom_node.inbox import Inbox, InboxRefusal
 from dicom_node.peer import Peer
 from dicom_node.query import PENDING, QueryFailed, StudyFound, demographics_of, studies_of_patient
 from dicom_node.settings import Settings
@@ -53,6 +54,8 @@ FETCHED_CLASSES = (
 """What a study of interest holds; a C-GET has to name each kind before it comes."""
 
 WEB_TIMEOUT_S = 600.0
+CANNOT_UNDERSTAND = 0xC000
+"""Status of the Storage Service Class (PS3.4 B.2.3)."""
 
 Progress = Callable[[int], None]
 """Told how many instances have come."""
@@ -137,15 +140,20 @@ class Fetcher:
             raise QueryFailed(f"{self._source.name} answered {error.response.status_code} to WADO-RS") from error
         except httpx.HTTPError as error:
             raise QueryFailed(f"{self._source.name} could not be asked by WADO-RS ({type(error).__name__})") from error
-        count = 0
+        count = failed = 0
         for content in _parts(answer.content, answer.headers.get("content-type", "")):
-            count += 1
-            self._keep(content)
-            self._progress(count)
-        return Fetched(study_uid=study_uid, by="WADO-RS", instances=count)
+            try:
+                self._keep(content)
+            except (InboxRefusal, InvalidDicomError) as error:
+                failed += 1
+                _log.warning("fetched_unreadable", error=type(error).__name__)
+            else:
+                count += 1
+                self._progress(count)
+        return Fetched(study_uid=study_uid, by="WADO-RS", instances=count, failed=failed)
 
     def _keep(self, content: bytes) -> None:
-        """Store a complete file as if it had come by C-STORE."""
+        """Store a file as if it had come by C-STORE: its data set begins behind the meta group (PS3.10 7.1)."""
         meta = pydicom.dcmread(io.BytesIO(content), specific_tags=[], stop_before_pixels=True).file_meta
         offset = 128 + 4 + 12 + int(meta.FileMetaInformationGroupLength)
         uid = str(meta.MediaStorageSOPInstanceUID)
@@ -159,7 +167,10 @@ class Fetcher:
             nonlocal count
             request: Any = event.request
             uid = str(request.AffectedSOPInstanceUID)
-            self._inbox.receive(event.encoded_dataset(), request.DataSet.getvalue(), self._source.ae_title, uid)
+            try:
+                self._inbox.receive(event.encoded_dataset(), request.DataSet.getvalue(), self._source.ae_title, uid)
+            except InboxRefusal:
+                return CANNOT_UNDERSTAND  # the source counts it among what failed
             count += 1
             self._progress(count)
             return 0x0000

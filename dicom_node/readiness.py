@@ -41,7 +41,7 @@ class Patience:
 
     @property
     def incomplete(self) -> timedelta:
-        """Silence after which what is known to be missing is given up: fifteen times, 15 minutes as delivered.
+        """Silence after which what is known to be missing is given up: fifteen times, 12.5 minutes as delivered.
 
         A PACS that lost its connection tries again within minutes.
         """
@@ -49,7 +49,7 @@ class Patience:
 
     @property
     def examination(self) -> timedelta:
-        """From the first image on, the bound of any waiting for more: longer than examinations last (2 hours)."""
+        """From the first image on, the bound of any waiting for more: 100 minutes as delivered."""
         return self.quiet * 120
 
 

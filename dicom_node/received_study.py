@@ -18,8 +18,8 @@ from dicom_node.readiness import Arrivals
 from dicom_node.site_rules import site_rules
 from dicom_node.source_counts import SourceCounts, SourceReader
 from dicom_node.states import AssociationEnd
-from dicom_node.stored_study import headers_only
-from dicom_node.tables import AssociationRow, InstanceRow, ResultRow, StudyRow
+from dicom_node.stored_study import current_instances, headers_only
+from dicom_node.tables import AssociationRow, InstanceRow, StudyRow
 
 __all__ = ["ReceivedStudy", "StudyReader"]
 
@@ -49,9 +49,7 @@ class StudyReader:
         """Look at a study, and ask its source when something has come since it was asked last."""
         with self._database.session() as session:
             study = session.get_one(StudyRow, study_uid)
-            own = InstanceRow.sop_instance_uid.in_(sa.select(ResultRow.sop_instance_uid))
-            current = sa.select(InstanceRow).where(InstanceRow.study_uid == study_uid, InstanceRow.current, ~own)
-            instances = session.scalars(current).all()
+            instances = current_instances(session, study_uid)
             ids = {row.association_id for row in instances} - {""}
             # Also those of the same senders that broke off since, before any image of theirs came through.
             broken = sa.and_(

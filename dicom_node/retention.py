@@ -88,7 +88,15 @@ class Retention:
         with self._database.session() as session:
             chosen = sa.select(StudyRow.study_uid).where(StudyRow.state.in_(_DONE), StudyRow.last_received_at < before)
             uids = session.scalars(chosen).all()
-        return sum(self._clean(uid, before, remove) for uid in uids)
+        return sum(self._clean_or_tell(uid, before, remove) for uid in uids)
+
+    def _clean_or_tell(self, study_uid: str, before: datetime, remove: _Remove) -> bool:
+        """Clean one study; what the file system does not let go of keeps its rows, and is tried again."""
+        try:
+            return self._clean(study_uid, before, remove)
+        except OSError as error:
+            _log.warning("not_cleaned", error=type(error).__name__)
+            return False
 
     def _clean(self, study_uid: str, before: datetime, remove: _Remove) -> bool:
         """Clean one study, unless something has happened to it since it was chosen."""
@@ -106,7 +114,7 @@ class Retention:
         rows = session.scalars(sa.select(InstanceRow).where(InstanceRow.study_uid == study.study_uid)).all()
         if not rows:
             return False
-        shutil.rmtree(self._folder / "inbox" / study.study_uid, ignore_errors=True)
+        _remove_all([self._folder / "inbox" / study.study_uid])
         for row in rows:
             session.delete(row)
         return True
@@ -119,15 +127,15 @@ class Retention:
             self._folder / "results" / study.study_uid,
             *(Artifacts(self._folder, r.run_id).folder for r in runs),
         ]
-        present = [folder for folder in folders if folder.exists()]
-        _remove_all(present)
+        removed = _remove_all(folders)
         for row in rows:
             row.path = ""  # its UIDs stay: a later report names the one that it replaces
-        return bool(rows or present)
+        return bool(rows) or removed
 
     def _remove_history(self, session: Session, study: StudyRow, runs: Sequence[RunRow]) -> bool:
         held = sa.select(sa.func.count()).where(InstanceRow.study_uid == study.study_uid)
-        if session.scalar(held) or session.scalar(sa.select(ResultRow).where(ResultRow.path != "", _of(study))):
+        kept = sa.select(sa.func.count()).where(ResultRow.study_uid == study.study_uid, ResultRow.path != "")
+        if session.scalar(held) or session.scalar(kept):
             return False  # files go first, by their own policies
         ids = [run.run_id for run in runs]
         for table in (DecisionRow, RecognitionRow, ShadowRow, DeliveryRow, ResultRow, RunRow):
@@ -147,10 +155,6 @@ class Retention:
             session.execute(sa.delete(AssociationRow).where(*old, AssociationRow.association_id.not_in(used)))
 
 
-def _of(study: StudyRow) -> sa.ColumnElement[bool]:
-    return ResultRow.study_uid == study.study_uid
-
-
 def _undelivered(session: Session, study: StudyRow, runs: Sequence[RunRow]) -> bool:
     """Tell whether any object of the study's standing result has not gone out."""
     standing = [run.run_id for run in runs if run.run_id == study.current_run]
@@ -160,6 +164,9 @@ def _undelivered(session: Session, study: StudyRow, runs: Sequence[RunRow]) -> b
     return session.scalar(open_rows.limit(1)) is not None
 
 
-def _remove_all(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove_all(folders: Iterable[Path]) -> bool:
+    """Remove folders with what is in them; tell whether there was one."""
+    present = [folder for folder in folders if folder.exists()]
+    for folder in present:
+        shutil.rmtree(folder)
+    return bool(present)

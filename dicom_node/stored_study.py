@@ -1,9 +1,11 @@
 """A study that the node holds, as recognition sees it."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from conversion.errors import ConversionReason, UnreadableSeries
 from conversion.reading import read_study
@@ -12,7 +14,7 @@ from conversion.volume import ImageVolume
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow, ResultRow
 
-__all__ = ["headers_only", "stored_study"]
+__all__ = ["current_instances", "headers_only", "stored_study"]
 
 _STUDIES_KEPT = 16  # at about 1 kB an image
 
@@ -31,13 +33,19 @@ def stored_study(database: Database, folder: Path, study_uid: str) -> Study:
     UnusableStudy
         When it holds no MR series.
     """
-    own = sa.select(ResultRow.sop_instance_uid)
-    chosen = sa.select(InstanceRow.path).where(
-        InstanceRow.study_uid == study_uid, InstanceRow.current, InstanceRow.sop_instance_uid.not_in(own)
-    )
     with database.session() as session:
-        paths = session.scalars(chosen.order_by(InstanceRow.path)).all()
+        paths = sorted(row.path for row in current_instances(session, study_uid))
     return _read(tuple(folder / path for path in paths))
+
+
+def current_instances(session: Session, study_uid: str) -> Sequence[InstanceRow]:
+    """Return what is current of a study, by series and instance.
+
+    Without the node's own results: a PACS that routes everything sends them back, and a run over them would never end.
+    """
+    own = InstanceRow.sop_instance_uid.in_(sa.select(ResultRow.sop_instance_uid))
+    current = sa.select(InstanceRow).where(InstanceRow.study_uid == study_uid, InstanceRow.current, ~own)
+    return session.scalars(current.order_by(InstanceRow.series_uid, InstanceRow.sop_instance_uid)).all()
 
 
 @lru_cache(maxsize=_STUDIES_KEPT)

@@ -10,7 +10,7 @@ import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
 
 from dicom_node.database import make_engine
-from dicom_node.failures import Consequence
+from dicom_node.failures import Consequence, reason_of
 from dicom_node.run_queue import Start
 from dicom_node.settings import Settings
 from dicom_node.states import RunState
@@ -177,13 +177,8 @@ def _perform(name: str, run_id: str, attempt: int) -> str:
     except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
         attempts: list[Exception] = getattr(error, "errors", [error])  # DBOS tells what every attempt raised
         last = attempts[-1]
-        told = last if isinstance(last, StepFailed) else StepFailed(*_reason_of(last))
-        return DBOS.run_step(StepOptions(name=f"{name}_failed"), _give_up, run_id, attempt, told.code, told.reason)
-
-
-def _reason_of(error: Exception) -> tuple[str, str]:
-    outcome = StepOutcome.of_error(error)
-    return outcome.code, outcome.reason
+        code, reason = (last.code, last.reason) if isinstance(last, StepFailed) else reason_of(last)
+        return DBOS.run_step(StepOptions(name=f"{name}_failed"), _give_up, run_id, attempt, code, reason)
 
 
 def _run_step(name: str, run_id: str, attempt: int = 0) -> str:

@@ -49,10 +49,10 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
         request: Request,
         study_uid: Annotated[str, Form()] = "",
         source: Annotated[str, Form()] = "",
-        priors: Annotated[int, Form()] = 0,
+        priors: Annotated[str, Form()] = "0",
     ) -> Response:
         try:
-            ask_for(database, study_uid.strip(), source, priors)
+            ask_for(database, study_uid.strip(), source, int(priors) if priors.strip().isdecimal() else -1)
         except EntryError as error:
             problems = [problem.sentence for problem in error.problems]
             return _fetch_page(request, database, pages, status_code=422, problems=problems)

@@ -15,7 +15,8 @@ from dicom_node.settings import Settings
 
 __all__ = ["peer_routes"]
 
-_PORT_DIGITS = 5
+_DIGITS = 10
+"""Of the largest number that an integer string holds (PS3.5 6.2)."""
 
 
 class _PeerForm(BaseModel):
@@ -34,16 +35,23 @@ class _PeerForm(BaseModel):
     objects: str = "SEG,SR"
     transfer_syntax: str = "explicit"
     seg_form: str = "binary"
-    seg_series: int = 7701
-    sr_series: int = 7702
+    seg_series: str = "7701"
+    sr_series: str = "7702"
     proof: str = "auto"
 
     def peer(self) -> Peer:
-        """Return the peer that was meant; an entry that is no number becomes a port that is refused."""
-        entered = self.port.strip()
-        is_number = entered.isascii() and entered.isdigit() and len(entered) <= _PORT_DIGITS
-        port = int(entered) if is_number else -1
-        return Peer(**self.model_dump(exclude={"port"}), port=port if entered else 0)
+        """Return the peer that was meant; an entry that is no number becomes one that is refused."""
+        return Peer(
+            **self.model_dump(exclude={"port", "seg_series", "sr_series"}),
+            port=_number(self.port) if self.port.strip() else 0,
+            seg_series=_number(self.seg_series),
+            sr_series=_number(self.sr_series),
+        )
+
+
+def _number(entered: str) -> int:
+    text = entered.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else -1
 
 
 def peer_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:

@@ -12,7 +12,14 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MRImageStorage,
+    RLELossless,
+)
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
@@ -54,7 +61,7 @@ def _peer(
 
     entity = AE(ae_title="PACS")
     for sop_class in accepts:
-        entity.add_supported_context(sop_class, SYNTAXES)
+        entity.add_supported_context(sop_class, [*SYNTAXES, DeflatedExplicitVRLittleEndian])
     if not accepts:
         entity.add_supported_context("1.2.840.10008.1.1")
     entity.require_called_aet = True
@@ -260,3 +267,17 @@ def test_a_sender_that_stops_early_releases_the_association(results: list[Path])
         receipts.close()  # type: ignore[attr-defined]
         assert len(peer.stored) == 1
         _wait_for_release(peer)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_objects_are_encoded_anew_for_a_destination_that_wants_it(results: list[Path], syntax: UID) -> None:
+    with _peer() as peer:
+        receipts = list(send_files(results, peer.destination, "GLIONODE", syntax))
+    assert [(receipt.accepted, receipt.status) for receipt in receipts] == [(True, 0)] * 2
+    assert peer.syntaxes == [str(syntax)] * 2
+    for sent, path in zip(peer.stored, results, strict=True):
+        kept = Dataset(pydicom.dcmread(path))
+        assert sent.get("PixelData") == kept.get("PixelData")
+        for ds in (sent, kept):  # whose value representation depends on the transfer syntax (PS3.5 A.1, A.2)
+            ds.pop("PixelData", None)
+        assert sent == kept

@@ -19,7 +19,9 @@ from inference.segmentation import ModelIdentity
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
 from tests.support.hand_made_run import PROVENANCE, Run, make_run, run_of_files, segmentation_of
 from viewer_integration.errors import ProofFailed, ResultReason, UnusableSource
+from viewer_integration.profile import ResultProfile, SegForm
 from viewer_integration.result import _prove, _prove_report, decode_labels
+from viewer_integration.segmentation_object import segment_labels
 
 
 def _labels() -> NDArray[np.uint8]:
@@ -290,3 +292,21 @@ def test_labels_are_not_decoded_onto_another_grid(run: Run) -> None:
     shifted = Grid(shape=grid.shape, affine=affine, frame_of_reference_uid=grid.frame_of_reference_uid)
     with pytest.raises(ProofFailed, match=r"1\.50 mm beside"):
         decode_labels(content, shifted, (1, 2, 3))
+
+
+def test_a_label_map_holds_the_same_voxels_under_other_uids(run: Run) -> None:
+    profile = ResultProfile(seg_form=SegForm.LABELMAP, seg_series=99)
+    wanted = replace(run, provenance=replace(run.provenance, profile=profile)).encode()
+    usual = run.encode()
+    assert {one.sop_instance_uid for one in wanted.objects}.isdisjoint(one.sop_instance_uid for one in usual.objects)
+    ds = pydicom.dcmread(io.BytesIO(wanted.objects[0].content))
+    assert (ds.SegmentationType, ds.SeriesNumber) == ("LABELMAP", 99)
+    volume, labels = run.segmentation.label_volume, segment_labels(run.segmentation)
+    assert np.array_equal(decode_labels(wanted.objects[0].content, volume.grid, labels), volume.labels)
+    assert set(np.unique(volume.labels)) == {0, 1, 2, 3}
+
+
+def test_a_patient_that_was_corrected_makes_other_objects(run: Run) -> None:
+    corrected = replace(run, provenance=replace(run.provenance, patient_sha256="12" * 32)).encode()
+    before = {one.sop_instance_uid for one in run.encode().objects}
+    assert before.isdisjoint(one.sop_instance_uid for one in corrected.objects)

@@ -1,0 +1,112 @@
+"""STOW-RS over a real port: what stands in the answer decides for each object, and silence is no success."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from tests.support.small_study import make_small_study
+from tests.support.viewer_port import served
+from viewer_integration.delivery import DeliveryReceipt
+from viewer_integration.stow import store_over_web
+
+
+class _Web:
+    """A DICOMweb origin that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.bodies: list[bytes] = []
+        self.kinds: list[str] = []
+        self.answer: Response = PlainTextResponse("", 500)
+
+    async def store(self, request: Request) -> Response:
+        self.bodies.append(await request.body())
+        self.kinds.append(request.headers["content-type"])
+        return self.answer
+
+
+@pytest.fixture
+def web() -> Iterator[_Web]:
+    origin = _Web()
+    with served(Starlette(routes=[Route("/dicom-web/studies", origin.store, methods=["POST"])])) as url:
+        origin.url = f"{url}/dicom-web"
+        yield origin
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    found = []
+    for number, ds in enumerate(make_small_study("stow", roles=["FLAIR"])[:3]):
+        found.append(tmp_path / f"{number}.dcm")
+        ds.save_as(found[-1], enforce_file_format=True)
+    return found
+
+
+def _uids() -> list[str]:
+    return [str(ds.SOPInstanceUID) for ds in make_small_study("stow", roles=["FLAIR"])[:3]]
+
+
+def _item(uid: str, **codes: int) -> dict[str, Any]:
+    tags = {"failure": "00081197", "warning": "00081196"}
+    item: dict[str, Any] = {"00081155": {"vr": "UI", "Value": [uid]}}
+    return item | {tags[kind]: {"vr": "US", "Value": [code]} for kind, code in codes.items()}
+
+
+def _sequences(**items: list[dict[str, Any]]) -> dict[str, Any]:
+    tags = {"stored": "00081199", "failed": "00081198"}
+    return {tags[name]: {"vr": "SQ", "Value": found} for name, found in items.items()}
+
+
+def _told(receipts: Iterator[DeliveryReceipt]) -> list[tuple[bool, int | None, str]]:
+    return [(one.accepted, one.status, one.reason) for one in receipts]
+
+
+def test_stored_warned_of_and_failed_objects_are_told_apart(web: _Web, paths: list[Path]) -> None:
+    first, second, third = _uids()
+    stored, failed = [_item(first), _item(second, warning=0xB000)], [_item(third, failure=0x0110)]
+    web.answer = JSONResponse(_sequences(stored=stored, failed=failed), 202)
+    assert _told(store_over_web(paths, "PACS", web.url, {})) == [
+        (True, 0, ""),
+        (True, 0xB000, "PACS stored it with warning 0xB000"),
+        (False, 0x0110, "PACS did not store it (0x0110)"),
+    ]
+
+
+def test_an_object_that_the_answer_does_not_name_is_not_accepted(web: _Web, paths: list[Path]) -> None:
+    web.answer = JSONResponse(_sequences(stored=[_item(_uids()[0])]), 200)
+    assert _told(store_over_web(paths[:2], "PACS", web.url, {})) == [
+        (True, 0, ""),
+        (False, None, "PACS said nothing of this object"),
+    ]
+
+
+@pytest.mark.parametrize("answer", [PlainTextResponse("", 200), JSONResponse([], 200), PlainTextResponse("no", 503)])
+def test_an_answer_without_a_word_on_objects_is_a_failure(web: _Web, paths: list[Path], answer: Response) -> None:
+    web.answer = answer
+    reason = f"PACS answered {answer.status_code} to STOW-RS and nothing of the objects"
+    assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [(False, None, reason)]
+
+
+def test_nobody_there_is_said_for_every_object(paths: list[Path]) -> None:
+    told = _told(store_over_web(paths, "PACS", "http://127.0.0.1:1/dicom-web", {}))
+    assert told == [(False, None, "PACS could not be reached by STOW-RS (ConnectError)")] * 3
+
+
+def test_files_go_out_byte_for_byte(web: _Web, paths: list[Path]) -> None:
+    list(store_over_web(paths, "PACS", web.url, {}))
+    (body,), (kind,) = web.bodies, web.kinds
+    boundary = kind.rpartition("boundary=")[2].encode()
+    assert kind.startswith('multipart/related; type="application/dicom"')
+    parts = [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in body.split(b"--" + boundary)[1:-1]]
+    assert parts == [path.read_bytes() for path in paths]
+
+
+def test_nothing_to_store_calls_nobody(web: _Web) -> None:
+    assert list(store_over_web([], "PACS", web.url, {})) == []
+    assert web.bodies == []
