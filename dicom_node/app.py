@@ -6,6 +6,7 @@ a crash of one, or an upgrade, leaves the others serving.
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import subprocess
@@ -26,6 +27,8 @@ __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
 _log = structlog.get_logger()
 
 ROLES = ("listen", "work", "web")
+"""What `serve` runs; of listeners as many as the settings say."""
+
 POLL_S = 0.25
 """How often it is looked whether a role has ended."""
 
@@ -39,6 +42,7 @@ def run_listener(settings: Settings) -> None:
 
     configure_logs("listen")
     listener = Listener(settings, open_database(settings.database_url))
+    gc.freeze()  # else each full collection looks through all that was loaded: 0.1 s in which no image comes in
     stop = _stop_on_signal()
     listener.start()
     stop.wait()
@@ -115,16 +119,17 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
         seed_rules(database, site_file)
     announce(database)
     stop = _stop_on_signal()
-    children = {role: _start(role) for role in ROLES}
+    roles = ["listen"] * (settings.listener.processes - 1) + list(ROLES)
+    children = [_start(role) for role in roles]
     while not stop.wait(POLL_S):
-        for role, child in children.items():
-            if child.poll() is not None:
-                _log.error("role_ended", ended=role, status=child.returncode)
+        for number, role in enumerate(roles):
+            if (status := children[number].poll()) is not None:
+                _log.error("role_ended", ended=role, status=status)
                 time.sleep(RESTART_S)
-                children[role] = _start(role)
-    for child in children.values():
+                children[number] = _start(role)
+    for child in children:
         child.terminate()
-    for child in children.values():
+    for child in children:
         child.wait()
 
 

@@ -105,18 +105,22 @@ def _open_studies(session: Session, arrivals: Sequence[Arrival], key: Callable[[
     """
     uids = {arrival.sop_instance_uid for arrival in arrivals}
     own = set(session.scalars(sa.select(ResultRow.sop_instance_uid).where(ResultRow.sop_instance_uid.in_(uids))))
-    studies = dict.fromkeys(arrival.study_uid for arrival in arrivals)
+    studies: dict[str, list[Arrival]] = {}
+    for arrival in arrivals:
+        studies.setdefault(arrival.study_uid, []).append(arrival)
     known = set(session.scalars(sa.select(StudyRow.study_uid).where(StudyRow.study_uid.in_(studies))))
-    for study_uid in studies:
-        of_it = [arrival for arrival in arrivals if arrival.study_uid == study_uid]
+    new, opened = [], []
+    for study_uid, of_it in studies.items():
         first, last = min(one.received_at for one in of_it), max(one.received_at for one in of_it)
+        times = {"last_received_at": last, "look_at": last}
         if study_uid not in known:
-            times = {"first_received_at": first, "last_received_at": last, "look_at": last}
-            session.add(StudyRow(study_uid=study_uid, key=key(study_uid), **times))
-            session.flush()
+            new.append({"study_uid": study_uid, "key": key(study_uid), "first_received_at": first, **times})
         elif any(one.sop_instance_uid not in own for one in of_it):
-            opened = {"state": StudyState.RECEIVING, "reason": "", "last_received_at": last, "look_at": last}
-            session.execute(sa.update(StudyRow).where(StudyRow.study_uid == study_uid).values(**opened))
+            opened.append({"study_uid": study_uid, "state": StudyState.RECEIVING, "reason": "", **times})
+    if new:
+        session.execute(sa.insert(StudyRow), new)
+    if opened:
+        session.execute(sa.update(StudyRow), opened)
 
 
 def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:

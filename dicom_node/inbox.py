@@ -14,8 +14,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
 from dicom_node.arrivals import Arrival, note_arrivals
@@ -100,7 +101,13 @@ class Inbox:
         self._key = KeyedHash(database)
 
     def identify(
-        self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str, association_id: str = ""
+        self,
+        content: bytes,
+        data_set: bytes,
+        calling_ae: str,
+        sop_instance_uid: str,
+        association_id: str = "",
+        transfer_syntax_uid: str = "",
     ) -> Arrival:
         """Read what an instance is; nothing is stored yet.
 
@@ -114,19 +121,22 @@ class Inbox:
             The UID that the request named.
         association_id
             Of the row in the books for the association that it came over, if it came over one.
+        transfer_syntax_uid
+            Of the data set, where that is known without the file meta information.
 
         Raises
         ------
         InboxRefusal
             When the header cannot be read, lacks a UID, or contradicts the request.
         """
-        ds = _read_identity(content, sop_instance_uid)
+        ds = _read_identity(content, data_set, transfer_syntax_uid)
+        _check_identity(ds, sop_instance_uid)
         return Arrival(
             sop_instance_uid=sop_instance_uid,
             study_uid=str(ds.StudyInstanceUID),
             series_uid=str(ds.SeriesInstanceUID),
             sop_class_uid=str(ds.get("SOPClassUID", "")),
-            transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+            transfer_syntax_uid=transfer_syntax_uid or str(ds.file_meta.TransferSyntaxUID),
             patient_key=self._key(str(ds.get("PatientID", ""))),
             sha256=hashlib.sha256(data_set).hexdigest(),
             calling_ae=calling_ae,
@@ -216,22 +226,32 @@ def _is_behind_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return bool(tag > _LAST_OF_IDENTITY)
 
 
-def _read_identity(content: bytes, sop_instance_uid: str) -> Dataset:
+def _read_identity(content: bytes, data_set: bytes, transfer_syntax_uid: str) -> Dataset:
+    wanted: list[BaseTag | int] = list(_IDENTIFYING_TAGS)
     try:
-        ds = read_partial(io.BytesIO(content), stop_when=_is_behind_identity, specific_tags=list(_IDENTIFYING_TAGS))
-        uids = {
-            keyword: str(ds.get(keyword, "")) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-        }
+        if transfer_syntax_uid in ("", DeflatedExplicitVRLittleEndian):
+            return read_partial(io.BytesIO(content), stop_when=_is_behind_identity, specific_tags=wanted)
+        syntax = UID(transfer_syntax_uid)
+        return read_dataset(
+            io.BytesIO(data_set),
+            is_implicit_VR=syntax.is_implicit_VR,
+            is_little_endian=syntax.is_little_endian,
+            stop_when=_is_behind_identity,
+            specific_tags=wanted,
+        )
     except Exception as error:
         sentence = f"the data set cannot be read as DICOM ({type(error).__name__}); it is damaged or cut short"
         raise InboxRefusal("unreadable_data_set", sentence) from error
-    for keyword, value in uids.items():
+
+
+def _check_identity(ds: Dataset, sop_instance_uid: str) -> None:
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        value = str(ds.get(keyword, ""))
         if len(value) > 64 or not _UID.fullmatch(value):
             sentence = f"the data set has no valid {keyword}; it is damaged, cut short or not conformant"
             raise InboxRefusal("invalid_uid", sentence)
-    if uids["SOPInstanceUID"] != sop_instance_uid:
+    if str(ds.SOPInstanceUID) != sop_instance_uid:
         raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")
-    return ds
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class Journal:
         """
         record = _encode(arrival)
         with self._change:
-            if not self._active.takes(len(record)) and not self._switch(len(record)):
+            if not self._active.takes(record.size) and not self._switch(record.size):
                 return False
             segment = self._active
             ticket = segment.write(record)
@@ -285,11 +285,18 @@ class _Segment:
         """Tell whether a record fits behind the others."""
         return self._end + size <= self._size
 
-    def write(self, record: bytes) -> int:
+    def write(self, record: "_Record") -> int:
         """Write a record; return the ticket under which it will be synced."""
-        stamped = record[:8] + self._epoch + record[24:]
-        os.pwrite(self._fd, stamped, self._end)
-        self._end += len(stamped)
+        head = _RECORD.pack(_RECORD_MAGIC, self._epoch, len(record.facts), len(record.content), record.crc)
+        parts, offset = [memoryview(head), memoryview(record.facts), memoryview(record.content)], self._end
+        while parts:  # one write takes all of it, but need not
+            done = os.pwritev(self._fd, parts, offset)
+            offset += done
+            while parts and done >= len(parts[0]):
+                done -= len(parts.pop(0))
+            if parts:
+                parts[0] = parts[0][done:]
+        self._end = offset
         self.written += 1
         return self.written
 
@@ -322,11 +329,23 @@ class _Segment:
         os.close(self._fd)
 
 
-def _encode(arrival: Arrival) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """An arrival as it is written; the content is not copied."""
+
+    facts: bytes
+    content: bytes
+    crc: int
+
+    @property
+    def size(self) -> int:
+        return _RECORD.size + len(self.facts) + len(self.content)
+
+
+def _encode(arrival: Arrival) -> _Record:
     facts = {field.name: getattr(arrival, field.name) for field in fields(arrival) if field.name != "content"}
     told = json.dumps(facts | {"received_at": arrival.received_at.isoformat()}).encode()
-    crc = zlib.crc32(arrival.content, zlib.crc32(told))
-    return _RECORD.pack(_RECORD_MAGIC, bytes(16), len(told), len(arrival.content), crc) + told + arrival.content
+    return _Record(told, arrival.content, zlib.crc32(arrival.content, zlib.crc32(told)))
 
 
 def _decode(told: bytes, content: bytes) -> Arrival:

@@ -1,5 +1,6 @@
 """The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
 
+import functools
 import secrets
 import threading
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+import sqlalchemy as sa
 import structlog
 from pydicom.uid import (
     HTJ2K,
@@ -29,7 +31,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.pdu import A_RELEASE_RQ
+from pynetdicom.pdu_primitives import A_RELEASE
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
@@ -42,10 +44,12 @@ from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.journal import Journal
 from dicom_node.operations import in_maintenance
 from dicom_node.peers import accepted_calling_ae_titles, may_send
+from dicom_node.prompt_association import PromptRequestHandler, SupportedContexts
 from dicom_node.proof import note_commitment
 from dicom_node.settings import Settings
 from dicom_node.shared_port import SharedPortServer
 from dicom_node.states import AssociationEnd
+from dicom_node.store_command import StoreCommand, file_header
 from dicom_node.tables import RefusalRow, utc_now
 from viewer_integration.association import send_at_once
 from viewer_integration.commitment import read_answer
@@ -88,6 +92,9 @@ NOT_AUTHORISED = 0x0124
 NO_SUCH_INSTANCE = 0x0112
 """Status codes of the Storage Service Class (PS3.4 B.2.3) and of N-EVENT-REPORT (PS3.7 10.1.1)."""
 
+STOP_S = 0.05
+"""How soon the listener notices that it shall stop."""
+
 BUSY = (0x02, 0x03, 0x01)
 """Rejected transient, by the presentation service provider, temporary congestion: try again later (PS3.8 9.3.4)."""
 
@@ -119,11 +126,11 @@ class Listener:
         """Open the port and serve in threads of its own."""
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, send_at_once),
-            (evt.EVT_PDU_RECV, self._on_pdu),
+            (evt.EVT_ACSE_RECV, self._on_release_asked),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
-            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_C_STORE, self._on_store_event),
             (evt.EVT_N_EVENT_REPORT, self._on_commitment),
             (evt.EVT_RELEASED, self._on_end, [AssociationEnd.RELEASED]),
             (evt.EVT_ABORTED, self._on_end, [AssociationEnd.ABORTED]),
@@ -132,8 +139,12 @@ class Listener:
         self._associations.close_left_open()
         self._journal = Journal(self._settings.node.folder / "journal", self._inbox.file)
         address = (self._settings.node.bind, self._settings.node.dicom_port)
-        server = self._entity.make_server(address, evt_handlers=handlers, server_class=SharedPortServer)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        handler = functools.partial(PromptRequestHandler, on_store=self._on_store)
+        server = self._entity.make_server(
+            address, evt_handlers=handlers, server_class=SharedPortServer, request_handler=handler
+        )
+        server.contexts = SupportedContexts(server.contexts)
+        threading.Thread(target=server.serve_forever, args=(STOP_S,), daemon=True).start()
         self._server = server
         _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)
 
@@ -173,38 +184,50 @@ class Listener:
         else:
             reason = f"calling AE title {calling!r} is not an enabled peer that may send; add it on the AE titles page"
             code = "calling_ae_title"
-        self._refuse(calling, str(request.address), code, reason)
+        self._refuse(event.assoc, code, reason)
 
-    def _on_store(self, event: evt.Event) -> int:
-        request: Any = event.request  # a C-STORE, by the event it came with
-        calling, address = event.assoc.requestor.ae_title.strip(), str(event.assoc.requestor.address)
-        if not self._settings.node.any_calling_ae and not self._may_send(event.assoc, calling):
-            only = f"calling AE title {calling!r} is let in for storage commitment alone"
-            self._refuse_once(event.assoc, "calling_ae_title", f"{only}; let it send on the AE titles page")
-            return NOT_AUTHORISED
-        if (shortage := self._disk.shortage()) is not None:
-            self._refuse_once(event.assoc, "disk_full", shortage)
-            return OUT_OF_RESOURCES
-        data_set = request.DataSet.getvalue()
+    def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, data_set: bytes) -> int:
         try:
-            if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
-                check_inflated_size(data_set)
-            arrival = self._inbox.identify(
-                content=event.encoded_dataset(),
-                data_set=data_set,
-                calling_ae=calling,
-                sop_instance_uid=str(request.AffectedSOPInstanceUID),
-                association_id=self._associations.id_of(event.assoc),
-            )
-            self._keep(arrival)
+            return self._store(assoc, command, transfer_syntax_uid, data_set)
         except InboxRefusal as refusal:
-            self._refuse(calling, address, refusal.code, str(refusal))
+            self._refuse(assoc, refusal.code, str(refusal))
             return DATA_SET_MISMATCH if refusal.code == "uid_mismatch" else CANNOT_UNDERSTAND
         except Exception as error:  # noqa: BLE001 - whatever fails here, the sender must hear it and keep its image
-            reason = f"could not be stored ({type(error).__name__}); the sender keeps it"
-            self._refuse(calling, address, "not_stored", reason)
+            self._refuse(assoc, "not_stored", f"could not be stored ({type(error).__name__}); the sender keeps it")
             return OUT_OF_RESOURCES
+
+    def _store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, data_set: bytes) -> int:
+        calling = assoc.requestor.ae_title.strip()
+        if not self._settings.node.any_calling_ae and not self._may_send(assoc, calling):
+            only = f"calling AE title {calling!r} is let in for storage commitment alone"
+            self._refuse_once(assoc, "calling_ae_title", f"{only}; let it send on the AE titles page")
+            return NOT_AUTHORISED
+        if (shortage := self._disk.shortage()) is not None:
+            self._refuse_once(assoc, "disk_full", shortage)
+            return OUT_OF_RESOURCES
+        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+            check_inflated_size(data_set)
+        arrival = self._inbox.identify(
+            content=file_header(command, transfer_syntax_uid) + data_set,
+            data_set=data_set,
+            calling_ae=calling,
+            sop_instance_uid=command.sop_instance_uid,
+            association_id=self._associations.id_of(assoc),
+            transfer_syntax_uid=transfer_syntax_uid,
+        )
+        self._keep(arrival)
         return SUCCESS
+
+    def _on_store_event(self, event: evt.Event) -> int:
+        """Store what came by pynetdicom's own way, which a command set in several fragments takes."""
+        request: Any = event.request  # a C-STORE, by the event it came with
+        command = StoreCommand(
+            message_id=request.MessageID,
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        )
+        syntax = str(event.context.transfer_syntax)
+        return self._on_store(event.assoc, command, syntax, request.DataSet.getvalue())
 
     def _may_send(self, assoc: Association, calling: str) -> bool:
         """Tell, once for each association, whether images are taken from its sender."""
@@ -218,24 +241,23 @@ class Listener:
         if note_commitment(self._database, answer):
             _log.info("commitment", committed=len(answer.committed), failed=len(answer.failed))
             return SUCCESS, None
-        calling, address = event.assoc.requestor.ae_title.strip(), str(event.assoc.requestor.address)
-        self._refuse(calling, address, "unknown_commitment", "an answer about storage commitment that nobody asked for")
+        self._refuse(event.assoc, "unknown_commitment", "an answer about storage commitment that nobody asked for")
         return NO_SUCH_INSTANCE, None
 
     def _refuse_once(self, assoc: Association, code: str, reason: str) -> None:
         """Note what holds for every image of an association once, instead of a thousand times."""
         if assoc not in self._told:
             self._told.add(assoc)
-            self._refuse(assoc.requestor.ae_title.strip(), str(assoc.requestor.address), code, reason)
+            self._refuse(assoc, code, reason)
 
     def _keep(self, arrival: Arrival) -> None:
         """Make an instance durable: in the journal, or at its place at once when it is larger than that."""
         if self._journal is None or not self._journal.append(arrival):
             self._inbox.file([arrival])
 
-    def _on_pdu(self, event: evt.Event) -> None:
+    def _on_release_asked(self, event: evt.Event) -> None:
         """Answer a request for release when all that came over the association is in the books."""
-        if isinstance(event.pdu, A_RELEASE_RQ) and self._journal is not None:
+        if isinstance(getattr(event, "primitive", None), A_RELEASE) and self._journal is not None:
             self._journal.drain()
 
     def _on_end(self, event: evt.Event, end: AssociationEnd) -> None:
@@ -243,10 +265,14 @@ class Listener:
             self._journal.drain()
         self._associations.end(event.assoc, end)
 
-    def _refuse(self, calling_ae: str, address: str, code: str, reason: str) -> None:
+    def _refuse(self, assoc: Association, code: str, reason: str) -> None:
+        calling_ae, address = assoc.requestor.ae_title.strip()[:16], str(assoc.requestor.address)[:64]
         _log.warning("refused", code=code, calling_ae=calling_ae)
-        with self._database.session() as session:
-            session.add(RefusalRow(calling_ae=calling_ae[:16], address=address[:64], code=code, reason=reason))
+        try:
+            with self._database.session() as session:
+                session.add(RefusalRow(calling_ae=calling_ae, address=address, code=code, reason=reason))
+        except sa.exc.SQLAlchemyError as error:  # the sender must hear it all the same
+            _log.error("refusal_not_noted", code=code, error=type(error).__name__)
 
 
 def _application_entity(settings: Settings) -> AE:

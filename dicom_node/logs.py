@@ -7,6 +7,7 @@ import warnings
 from types import TracebackType
 
 import pydicom
+import pynetdicom
 import structlog
 
 __all__ = ["configure_logs"]
@@ -26,6 +27,8 @@ def configure_logs(role: str, *, quiet: bool = False) -> None:
     for noisy in ("pynetdicom", "dbos", "pydicom", "httpx"):
         # These libraries write UIDs and header values into their messages.
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # Nor are those messages made, for every PDU, to be thrown away.
+    pynetdicom._config.LOG_HANDLER_LEVEL = "none"  # noqa: SLF001 - documented for users in that module
     # pydicom's warnings quote the malformed value, which may be a patient's.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.filterwarnings("ignore", module="pydicom|highdicom")

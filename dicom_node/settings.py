@@ -73,6 +73,13 @@ class ListenerSettings:
     dimse_timeout_s: int
     network_timeout_s: int
     maximum_associations: int
+    processes: int
+
+    def __post_init__(self) -> None:
+        """Refuse a node that nobody could send to."""
+        if self.processes < 1:
+            message = f"listener.processes {self.processes}: at least 1"
+            raise SettingsError(message)
 
 
 @dataclass(frozen=True, kw_only=True)

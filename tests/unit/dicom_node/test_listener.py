@@ -316,6 +316,28 @@ def test_what_no_disk_takes_stays_with_the_sender(folder: Path, database: Databa
         listener.stop()
 
 
+def test_a_sender_hears_it_when_the_books_do_not_even_take_a_refusal(folder: Path, image: Dataset) -> None:
+    books = open_database(_settings(folder).database_url)
+    put_peer(books, SENDER)
+    listener = Listener(_settings(folder), books)
+    listener.start()
+    line = Line(listener.port, [instance_of(image)])
+    try:
+        with books.engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE association RENAME TO association_gone"))
+            connection.execute(sa.text("ALTER TABLE refusal RENAME TO refusal_gone"))
+        assert line.send(instance_of(image)) == 0xA700
+        with books.engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE association_gone RENAME TO association"))
+            connection.execute(sa.text("ALTER TABLE refusal_gone RENAME TO refusal"))
+        assert line.send(instance_of(image)) == 0x0000
+    finally:
+        line.close()
+        listener.stop()
+    assert [row.sop_instance_uid for row in _rows(books)] == [image.SOPInstanceUID]
+    books.engine.dispose()
+
+
 def _wait_for_rows(database: Database, count: int) -> None:
     deadline = time.monotonic() + 20
     while len(_rows(database)) != count:
