@@ -105,7 +105,7 @@ def fetch(study: str, source: str, priors: int, as_json: bool) -> None:  # noqa:
 @one_line_errors
 def maintenance(state: str, as_json: bool) -> None:  # noqa: FBT001
     """Drain the node: senders are asked to come back later, runs at work end, no further one begins."""
-    from dicom_node.operations import set_maintenance  # noqa: PLC0415
+    from dicom_node.maintenance import set_maintenance  # noqa: PLC0415
 
     set_maintenance(_database(), getpass.getuser(), on=state == "on")
     emit(as_json, {"maintenance": state == "on"}, [f"maintenance {state}"])

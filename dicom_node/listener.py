@@ -42,7 +42,7 @@ from dicom_node.database import Database
 from dicom_node.disk import Disk
 from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.journal import Journal
-from dicom_node.operations import in_maintenance
+from dicom_node.maintenance import in_maintenance
 from dicom_node.peers import accepted_calling_ae_titles, may_send
 from dicom_node.prompt_association import PromptRequestHandler, SupportedContexts
 from dicom_node.proof import note_commitment

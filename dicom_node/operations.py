@@ -1,4 +1,4 @@
-"""What people do: put a study first, cancel or replay its run, and switch the node to maintenance."""
+"""What people do to a study: put it first, cancel or replay its run, send its results again."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,12 @@ from dicom_node.peers import destinations
 from dicom_node.run_queue import requeue
 from dicom_node.settings import Settings
 from dicom_node.states import DeliveryState, Priority, RunState
-from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, SwitchRow, utc_now
+from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 
-__all__ = ["Impossible", "cancel", "in_maintenance", "prioritise", "replay", "resend", "set_maintenance"]
+__all__ = ["Impossible", "cancel", "prioritise", "replay", "resend"]
 
 _log = structlog.get_logger()
 
-_MAINTENANCE = "maintenance"
 _AT_WORK = (RunState.QUEUED, RunState.RUNNING)
 
 
@@ -155,20 +154,6 @@ def _send_again(session: Session, run: RunRow, results: Sequence[ResultRow], wan
     for row in rows:
         row.state, row.status, row.proof, row.reason = DeliveryState.WAITING, None, "", "to be sent again"
     return sum(result.profile == profile for result in results for profile in wanted.values())
-
-
-def in_maintenance(database: Database) -> bool:
-    """Tell whether the node drains: new associations are turned away and no further run is begun."""
-    with database.session() as session:
-        row = session.get(SwitchRow, _MAINTENANCE)
-        return row is not None and row.value == "on"
-
-
-def set_maintenance(database: Database, who: str, *, on: bool) -> None:
-    """Begin or end maintenance, for every process of the node."""
-    with database.session() as session:
-        session.merge(SwitchRow(name=_MAINTENANCE, value="on" if on else "off", who=who, at=utc_now()))
-    _log.info("maintenance", on=on, who=who)
 
 
 def _found(session: Session, study: str) -> StudyRow:

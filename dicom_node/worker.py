@@ -10,7 +10,7 @@ import structlog
 from dicom_node.assembly import Assembly
 from dicom_node.database import Database
 from dicom_node.fetch_requests import fetch_next
-from dicom_node.operations import in_maintenance
+from dicom_node.maintenance import in_maintenance
 from dicom_node.outbox import Outbox
 from dicom_node.retention import Retention
 from dicom_node.run_queue import (

@@ -10,7 +10,8 @@ from fastapi.templating import Jinja2Templates
 from dicom_node.database import Database
 from dicom_node.entries import EntryError
 from dicom_node.fetch_requests import ask_for, newest_requests
-from dicom_node.operations import Impossible, cancel, prioritise, replay, set_maintenance
+from dicom_node.maintenance import set_maintenance
+from dicom_node.operations import Impossible, cancel, prioritise, replay
 from dicom_node.peers import sources
 from dicom_node.settings import Settings
 from dicom_node.states import Priority

@@ -6,7 +6,7 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
 from dicom_node.database import Database
-from dicom_node.operations import in_maintenance
+from dicom_node.maintenance import in_maintenance
 from dicom_node.settings import Settings
 from dicom_node.site_rules import free_name, site_rules
 from dicom_node.status import read_status, read_study_status

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from dicom_node.cli import cli
 from dicom_node.database import Database
-from dicom_node.operations import in_maintenance
+from dicom_node.maintenance import in_maintenance
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
 from dicom_node.states import Priority, RunState, StudyState

@@ -29,7 +29,7 @@ from pydicom.uid import (
 
 from dicom_node.database import Database, open_database
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
-from dicom_node.operations import set_maintenance
+from dicom_node.maintenance import set_maintenance
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer, set_enabled
 from dicom_node.settings import Settings, read_settings

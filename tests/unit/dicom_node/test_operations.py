@@ -7,7 +7,8 @@ import pytest
 
 from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
-from dicom_node.operations import Impossible, cancel, in_maintenance, prioritise, replay, set_maintenance
+from dicom_node.maintenance import in_maintenance, set_maintenance
+from dicom_node.operations import Impossible, cancel, prioritise, replay
 from dicom_node.run_queue import Start, claim_next
 from dicom_node.settings import Settings, read_settings
 from dicom_node.states import Priority, RunState, StudyState

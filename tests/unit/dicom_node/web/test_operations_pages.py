@@ -8,7 +8,7 @@ import pytest
 
 from dicom_node.database import Database
 from dicom_node.fetch_requests import fetch_next
-from dicom_node.operations import in_maintenance
+from dicom_node.maintenance import in_maintenance
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
 from dicom_node.settings import Settings, read_settings
