@@ -127,7 +127,8 @@ class Worker:
         for start in over:
             _log.warning("taken_over", run=start.run_id, step=start.first)
         self._workflow.abandon(over)
-        self._retention.clean_when_due(utc_now())
+        if self._retention.clean_when_due(utc_now()) is not None:
+            self._workflow.forget_ended(utc_now())
 
     def _perform(self, step: str, run_id: str) -> StepOutcome:
         if step not in HERE:

@@ -5,6 +5,7 @@ becomes of the work of a host that never comes back, is decided in `dicom_node.r
 """
 
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
 
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
@@ -36,11 +37,17 @@ What a study itself can do, it does to the child process; so fewer are more like
 SHADOW_ATTEMPTS = 1
 """A shadow that kills its worker is tried once more and then left aside: production is held up by it."""
 
+ENDED_KEPT = timedelta(days=7)
+"""What DBOS keeps of ended work serves to find faults; the history of a study stands in the node's own books."""
+
+FORGOTTEN_AT_ONCE = 1000
+
 _SHADOW = "-shadow"
 _DONE = "done"
 _CLOSED = "closed"
 _GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 _OPEN = ["PENDING", "ENQUEUED"]
+_ENDED = ["SUCCESS", "ERROR", "CANCELLED"]
 
 Perform = Callable[[str, str], StepOutcome]
 """Performs a step, by its name, of a run."""
@@ -142,6 +149,18 @@ class Workflow:
                 )
                 _steps[0].finish(run_id, RunState.FAILED, "worker_killed", reason)
                 _log.error("given_up", run=run_id)
+
+    def forget_ended(self, now: datetime) -> int:
+        """Delete what is kept of work that ended long ago; return of how many workflows."""
+        before = (now - ENDED_KEPT).isoformat()
+        found = DBOS.list_workflows(
+            status=_ENDED, completed_before=before, load_input=False, load_output=False, limit=FORGOTTEN_AT_ONCE
+        )
+        ended = [one.workflow_id for one in found]
+        if ended:
+            DBOS.delete_workflows(ended)
+            _log.info("workflows_forgotten", workflows=len(ended))
+        return len(ended)
 
     def stop(self) -> None:
         """Stop working; a step in flight is repeated at the next start."""
