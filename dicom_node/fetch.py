@@ -131,7 +131,7 @@ class Fetcher:
         try:
             answer = httpx.get(
                 f"{self._source.dicomweb_url}/studies/{study_uid}",
-                headers=wanted,
+                headers=wanted | self._source.web_headers,
                 timeout=WEB_TIMEOUT_S,
                 trust_env=False,
             )

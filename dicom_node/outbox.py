@@ -147,7 +147,7 @@ class Outbox:
 
     def _receipts(self, paths: Sequence[Path], peer: Peer) -> Iterator[DeliveryReceipt]:
         if peer.send_by == "stow-rs":
-            return store_over_web(paths, peer.name, peer.dicomweb_url, {})
+            return store_over_web(paths, peer.name, peer.dicomweb_url, peer.web_headers)
         return send_files(paths, peer.remote, self._calling_ae, _SYNTAXES[peer.transfer_syntax])
 
     def _prove(self, run_id: str, peer: Peer) -> None:

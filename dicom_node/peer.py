@@ -1,5 +1,6 @@
 """A DICOM application that the node knows: what it may do, where it is, and what it wants of results."""
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ __all__ = ["CHOICES", "Peer", "PeerError", "UnknownPeer"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
 _DICOMWEB = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?")
+_AUTHORIZATION = "GLIONODE_DICOMWEB_AUTHORIZATION_"
 _HIGHEST_PORT = 65535
 _HIGHEST_SERIES = 2**31 - 1  # PS3.5 6.2, VR IS
 
@@ -111,6 +113,16 @@ class Peer:
     def remote(self) -> RemoteEntity:
         """Where to call it by DICOM."""
         return RemoteEntity(name=self.name, ae_title=self.ae_title, host=self.host, port=self.port)
+
+    @property
+    def web_headers(self) -> dict[str, str]:
+        """What its DICOMweb services want to see of authorisation.
+
+        It comes from the environment, so that no secret lies in the books: for the AE title ``MY-PACS`` the variable
+        ``GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS`` holds the whole header, such as ``Bearer ...`` or ``Basic ...``.
+        """
+        value = os.environ.get(_AUTHORIZATION + re.sub(r"[^A-Z0-9]", "_", self.ae_title.upper()), "").strip()
+        return {"Authorization": value} if value else {}
 
     def __post_init__(self) -> None:
         """Remove surrounding spaces, then check every field."""

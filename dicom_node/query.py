@@ -218,7 +218,7 @@ def _asked(peer: Peer, path: str) -> list[Mapping[str, Any]]:
     try:
         answer = httpx.get(
             f"{peer.dicomweb_url}/{path}",
-            headers={"Accept": "application/dicom+json"},
+            headers={"Accept": "application/dicom+json", **peer.web_headers},
             timeout=WEB_TIMEOUT_S,
             trust_env=False,
         )

@@ -1,5 +1,6 @@
 """Studies fetched from a real Orthanc by each of the three ways, and priors asked for by QIDO-RS."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from dicom_node.fetch import Fetcher
 from dicom_node.listener import Listener
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
-from dicom_node.query import demographics_of
+from dicom_node.query import QueryFailed, demographics_of
 from dicom_node.settings import Settings, read_settings
 from dicom_node.tables import InstanceRow
 from tests.support.orthanc import Orthanc, free_port, running_orthanc
 from tests.support.small_study import make_small_study
+from viewer_integration.stow import store_over_web
 
 pytestmark = pytest.mark.orthanc
 
@@ -103,3 +105,24 @@ def test_whom_a_study_is_of_is_told_alike_by_c_find_and_by_qido_rs(orthanc: Orth
     for peer in (_by_dicom(orthanc), _by_web(orthanc)):
         assert demographics_of(peer, "GLIONODE", _study_uid("now")) == expected
         assert demographics_of(peer, "GLIONODE", "1.2.3") == {}
+
+
+def test_an_orthanc_that_wants_authorisation_gets_it_from_the_environment(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.dcm" for number in range(10)]
+    for path, ds in zip(paths, make_small_study("now", roles=["FLAIR"]), strict=True):
+        ds.save_as(path, enforce_file_format=True)
+    options = {"AuthenticationEnabled": True, "RegisteredUsers": {"node": "a secret"}}
+    with running_orthanc(tmp_path / "orthanc", **options) as orthanc:
+        peer = Peer(name="Orthanc", ae_title="MY-PACS 1", dicomweb_url=orthanc.dicomweb_root, is_source=True)
+        (first, *_) = store_over_web(paths, peer.name, peer.dicomweb_url, peer.web_headers)
+        assert (first.accepted, first.reason) == (False, "Orthanc answered 401 to STOW-RS and nothing of the objects")
+        with pytest.raises(QueryFailed, match="answered 401 to WADO-RS"):
+            Fetcher(settings, database, peer).fetch(_study_uid("now"))
+        header = "Basic " + base64.b64encode(b"node:a secret").decode()
+        monkeypatch.setenv("GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS_1", header)
+        assert all(one.accepted for one in store_over_web(paths, peer.name, peer.dicomweb_url, peer.web_headers))
+        (done,) = Fetcher(settings, database, peer).fetch(_study_uid("now"))
+        assert (done.by, done.instances) == ("WADO-RS", 10)
+    assert _held(database) == _wanted("now")

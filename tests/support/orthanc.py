@@ -151,7 +151,7 @@ def _wait(orthanc: Orthanc, process: subprocess.Popen[bytes], folder: Path) -> N
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{orthanc.url}/system").is_success:
+            if httpx.get(f"{orthanc.url}/system").status_code in (httpx.codes.OK, httpx.codes.UNAUTHORIZED):
                 return
         time.sleep(0.05)
     log = (folder / "orthanc.log").read_text(encoding="utf-8", errors="replace")
