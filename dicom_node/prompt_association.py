@@ -41,6 +41,9 @@ LOOK_S = 0.05
 GLANCE_S = 0.001
 """The same where it is for the association's thread to speak: it accepts, or answers a request for release."""
 
+LOOKS_PER_TIMEOUT = 4
+"""How often, until an association without traffic is given up, it is looked whether the rest of a PDU comes."""
+
 PIECE_BYTES = 2**20
 """What a peer declares as the length of a PDU is taken on trust no further than this."""
 
@@ -88,7 +91,7 @@ class PromptRequestHandler(RequestHandler):
         assoc.dimse.__class__ = _Messages
         cast("_Messages", assoc.dimse).serve_at_once(self._on_store)
         if assoc.network_timeout is not None:
-            _limit_waits(cast("socket.socket", line.socket), assoc.network_timeout)
+            _limit_waits(cast("socket.socket", line.socket), assoc.network_timeout / LOOKS_PER_TIMEOUT)
         return assoc
 
 
@@ -238,13 +241,19 @@ class _Line(AssociationSocket):
             return False
 
     def recv(self, nr_bytes: int) -> bytearray:
-        received = bytearray()
+        received, idle = bytearray(), self.assoc.dul._idle_timer
         while len(received) < nr_bytes:
             wanted = min(nr_bytes - len(received), PIECE_BYTES)
-            piece = cast("socket.socket", self.socket).recv(wanted, socket.MSG_WAITALL)
+            try:
+                piece = cast("socket.socket", self.socket).recv(wanted, socket.MSG_WAITALL)
+            except BlockingIOError:
+                if idle.expired:
+                    raise
+                continue
             if not piece:
                 break
             received += piece
+            idle.restart()  # a large PDU over a slow line is traffic too
         return received
 
 
@@ -271,7 +280,7 @@ def _items(pdu: bytearray) -> Iterator[PresentationDataValueItem]:
 
 
 def _limit_waits(connection: socket.socket, seconds: float) -> None:
-    """Have reads and writes fail when a peer falls silent within a PDU; else its threads would wait for ever."""
+    """Have reads and writes end when a peer falls silent within a PDU; else its threads would wait for ever."""
     limit = struct.pack("ll", int(seconds), int(1e6 * (seconds % 1)))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

@@ -206,6 +206,22 @@ def test_a_sender_that_falls_silent_is_let_go(
     assert _stored(database) == [images[0].SOPInstanceUID]
 
 
+def test_a_pdu_may_take_longer_than_an_association_may_be_silent(
+    port: int, database: Database, images: list[Dataset]
+) -> None:
+    data_set = data_of(images[0])
+    items = struct.pack(">IBB", len(data_set) + 2, CONTEXT, LAST) + data_set
+    with raw_line(port) as line:
+        line.send_values([(CONTEXT, COMMAND | LAST, command_of(images[0], 1))])
+        line.socket.sendall(struct.pack(">BBI", P_DATA, 0, len(items)))
+        for part in range(6):  # 3 s in all, where 1 s of silence is the end
+            time.sleep(0.5)
+            line.socket.sendall(items[part * len(items) // 6 : (part + 1) * len(items) // 6])
+        assert line.read_status() == (1, 0x0000)
+        assert line.release() == RELEASE_RESPONSE
+    assert _stored(database) == [images[0].SOPInstanceUID]
+
+
 def test_a_sender_that_vanishes_leaves_what_it_was_thanked_for(
     port: int, database: Database, images: list[Dataset]
 ) -> None:
