@@ -22,8 +22,8 @@ CONFLICTS = 5
 """Each conflict means that another process got one row further, so that a few suffice."""
 
 CACHED_STATEMENTS = 8
-"""Of each connection to SQLite, instead of Python's 128: a statement for each length of a batch took 60 MiB in all over
-100,000 instances (`benchmarks/endurance.py`), and is prepared anew within the noise."""
+"""Of each connection to SQLite, instead of Python's 128: with a statement for each length of a batch a listener grew
+by another 25 MiB over 100,000 instances (`benchmarks/endurance.py`); preparing them anew is within the noise."""
 
 _MIGRATION_LOCK = 0x676C696F
 """Key of the advisory lock under which one process at a time migrates a PostgreSQL database."""
