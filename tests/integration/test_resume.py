@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import json
+import os
 import signal
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,34 @@ def test_a_study_that_kills_its_worker_for_ever_is_closed_with_a_reason(tmp_path
         assert "killed" in study.reason
         assert study.step == "segment"
         assert node.answers()
+
+
+def _listeners(node: Node) -> list[int]:
+    """Return the process ids of the node's listeners."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = status.read_bytes().split(b"\0")
+            environment = status.with_name("environ").read_bytes()
+            if b"listen" in command and str(node.settings.node.folder).encode() in environment:
+                found.append(int(status.parent.name))
+    return found
+
+
+def test_while_one_listener_starts_again_another_takes_calls(tmp_path: Path) -> None:
+    with running_node(tmp_path, [SENDER]) as node:
+        _wait_for(lambda: node.times("listening") == 2)
+        first, second = _listeners(node)
+        os.kill(first, signal.SIGKILL)
+        _wait_for(lambda: _listeners(node) == [second])
+        assert all(node.answers() for _ in range(20))
+        _wait_for(lambda: node.times("listening") == 3)
+        assert [event["ended"] for event in node.events() if event["event"] == "role_ended"] == ["listen"]
+        assert len(_listeners(node)) == 2
+
+
+def _wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + STEP_DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

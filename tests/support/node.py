@@ -52,7 +52,7 @@ class Node:
 
     def start(self) -> None:
         """Start every role and wait until the listener answers a C-ECHO."""
-        listened = self._times_listening()
+        listened = self.times("listening")
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dicom_node.cli", "serve"],
@@ -63,7 +63,7 @@ class Node:
             )
         # Connecting to a port before somebody listens can connect to itself (RFC 793, simultaneous open).
         deadline = time.monotonic() + START_S
-        while self._times_listening() == listened or not self.answers():
+        while self.times("listening") == listened or not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise self.failure("the node did not start")
             time.sleep(POLL_S)
@@ -142,8 +142,9 @@ class Node:
         lines = self.log_file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def _times_listening(self) -> int:
-        return sum(event["event"] == "listening" for event in self.events())
+    def times(self, event: str) -> int:
+        """Tell how often something has been logged."""
+        return sum(one["event"] == event for one in self.events())
 
     def rows(self, file: str, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Read a SQLite file of the node without taking any lock, so also while the node is stopped."""

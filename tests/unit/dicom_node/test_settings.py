@@ -144,3 +144,8 @@ def test_settings_do_not_change() -> None:
     settings = read_settings(environment={})
     with pytest.raises(FrozenInstanceError):
         settings.node.folder = Path("elsewhere")  # type: ignore[misc]
+
+
+def test_a_node_needs_a_listener() -> None:
+    with pytest.raises(SettingsError, match=r"listener\.processes 0: at least 1"):
+        read_settings(environment={"GLIONODE_LISTENER_PROCESSES": "0"})
