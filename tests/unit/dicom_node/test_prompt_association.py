@@ -37,9 +37,14 @@ DEADLINE_S = 30.0
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def network_timeout_s() -> str:
+    return "60"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, network_timeout_s: str) -> Settings:
     environment = {"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": "0"}
-    return read_settings(environment=environment | {"GLIONODE_LISTENER_NETWORK_TIMEOUT_S": "1"})
+    return read_settings(environment=environment | {"GLIONODE_LISTENER_NETWORK_TIMEOUT_S": network_timeout_s})
 
 
 @pytest.fixture
@@ -191,6 +196,7 @@ def test_a_pdu_that_says_it_is_huge_takes_no_memory(port: int, images: list[Data
         assert line.release() == RELEASE_RESPONSE
 
 
+@pytest.mark.parametrize("network_timeout_s", ["3"])
 @pytest.mark.parametrize("piece", [b"", b"\x04\0\0", b"\x04\0\0\0\x01\0" + bytes(10)])
 def test_a_sender_that_falls_silent_is_let_go(
     port: int, database: Database, images: list[Dataset], piece: bytes
@@ -206,6 +212,7 @@ def test_a_sender_that_falls_silent_is_let_go(
     assert _stored(database) == [images[0].SOPInstanceUID]
 
 
+@pytest.mark.parametrize("network_timeout_s", ["6"])
 def test_a_pdu_may_take_longer_than_an_association_may_be_silent(
     port: int, database: Database, images: list[Dataset]
 ) -> None:
@@ -214,9 +221,9 @@ def test_a_pdu_may_take_longer_than_an_association_may_be_silent(
     with raw_line(port) as line:
         line.send_values([(CONTEXT, COMMAND | LAST, command_of(images[0], 1))])
         line.socket.sendall(struct.pack(">BBI", P_DATA, 0, len(items)))
-        for part in range(6):  # 3 s in all, where 1 s of silence is the end
-            time.sleep(0.5)
-            line.socket.sendall(items[part * len(items) // 6 : (part + 1) * len(items) // 6])
+        for part in range(8):  # 8 s in all, where 6 s of silence are the end
+            time.sleep(1.0)
+            line.socket.sendall(items[part * len(items) // 8 : (part + 1) * len(items) // 8])
         assert line.read_status() == (1, 0x0000)
         assert line.release() == RELEASE_RESPONSE
     assert _stored(database) == [images[0].SOPInstanceUID]
