@@ -41,6 +41,7 @@ ENDED_KEPT = timedelta(days=7)
 """What DBOS keeps of ended work serves to find faults; the history of a study stands in the node's own books."""
 
 FORGOTTEN_AT_ONCE = 1000
+"""By each hourly cleaning, in one short transaction: more than seven workers end in an hour at 27 s a study."""
 
 _SHADOW = "-shadow"
 _DONE = "done"

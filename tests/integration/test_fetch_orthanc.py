@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from dicom_node.database import Database, open_database
 from dicom_node.fetch import Fetcher
 from dicom_node.listener import Listener
+from dicom_node.outbox import Outbox
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
-from dicom_node.query import QueryFailed, demographics_of
+from dicom_node.query import QueryFailed, demographics_of, instances_of_study
 from dicom_node.settings import Settings, read_settings
 from dicom_node.tables import InstanceRow
 from tests.support.orthanc import Orthanc, free_port, running_orthanc
 from tests.support.small_study import make_small_study
-from viewer_integration.stow import store_over_web
 
 pytestmark = pytest.mark.orthanc
 
@@ -115,14 +115,17 @@ def test_an_orthanc_that_wants_authorisation_gets_it_from_the_environment(
         ds.save_as(path, enforce_file_format=True)
     options = {"AuthenticationEnabled": True, "RegisteredUsers": {"node": "a secret"}}
     with running_orthanc(tmp_path / "orthanc", **options) as orthanc:
-        peer = Peer(name="Orthanc", ae_title="MY-PACS 1", dicomweb_url=orthanc.dicomweb_root, is_source=True)
-        (first, *_) = store_over_web(paths, peer.name, peer.dicomweb_url, peer.web_headers)
+        root = {"dicomweb_url": orthanc.dicomweb_root, "send_by": "stow-rs"}
+        peer = Peer(name="Orthanc", ae_title="MY-PACS 1", is_source=True, is_destination=True, **root)
+        outbox = Outbox(settings, database, "worker")
+        (first, *_) = outbox._receipts(paths, peer)
         assert (first.accepted, first.reason) == (False, "Orthanc answered 401 to STOW-RS and nothing of the objects")
         with pytest.raises(QueryFailed, match="answered 401 to WADO-RS"):
             Fetcher(settings, database, peer).fetch(_study_uid("now"))
         header = "Basic " + base64.b64encode(b"node:a secret").decode()
         monkeypatch.setenv("GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS_1", header)
-        assert all(one.accepted for one in store_over_web(paths, peer.name, peer.dicomweb_url, peer.web_headers))
+        assert [one.accepted for one in outbox._receipts(paths, peer)] == [True] * 10
+        assert [len(held) for held in instances_of_study(peer, "GLIONODE", _study_uid("now")).values()] == [10]
         (done,) = Fetcher(settings, database, peer).fetch(_study_uid("now"))
         assert (done.by, done.instances) == ("WADO-RS", 10)
     assert _held(database) == _wanted("now")

@@ -1,15 +1,16 @@
-"""The small study as the listener leaves it: files in the node's folder, rows in its books."""
+"""Studies as the node leaves them: files in its folder, rows in its books."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from dicom_node.database import Database
-from dicom_node.tables import StudyRow, utc_now
+from dicom_node.states import RunState, StudyState
+from dicom_node.tables import RunRow, StudyRow, utc_now
 from tests.support.small_study import ROLES, make_small_study
 from tests.support.viewer_study import instance_row
 
-__all__ = ["hold_small_study"]
+__all__ = ["hold_run", "hold_small_study"]
 
 
 def hold_small_study(
@@ -44,3 +45,12 @@ def hold_small_study(
             ds.save_as(folder / path, enforce_file_format=True)
             session.add(instance_row(ds, str(path)))
     return study_uid
+
+
+def hold_run(database: Database, state: RunState, step: str = "") -> None:
+    """Keep a study, of which nothing else is there, with a run in a state; UID ``1.2``, key ``abc``, run ``run``."""
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.2", key="abc", state=StudyState(state), current_run="run"))
+        session.flush()
+        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": state, "step": step}
+        session.add(RunRow(run_id="run", study_uid="1.2", **facts))

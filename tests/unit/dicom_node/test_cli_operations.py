@@ -12,10 +12,11 @@ from dicom_node.database import Database
 from dicom_node.maintenance import in_maintenance
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
-from dicom_node.states import Priority, RunState, StudyState
-from dicom_node.tables import InstanceRow, RunRow, StudyRow, utc_now
+from dicom_node.states import Priority, RunState
+from dicom_node.tables import InstanceRow, RunRow
 from dicom_node.workers import WorkerBook
 from tests.support.archive import running_archive
+from tests.support.held_study import hold_run
 from tests.support.small_study import make_small_study
 
 
@@ -36,14 +37,6 @@ def _json(*arguments: str) -> dict[str, object]:
     return told
 
 
-def _study(database: Database, state: RunState, step: str = "") -> None:
-    with database.session() as session:
-        session.add(StudyRow(study_uid="1.2", key="abc", state=StudyState(state), current_run="run"))
-        session.flush()
-        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": state, "step": step}
-        session.add(RunRow(run_id="run", study_uid="1.2", **facts))
-
-
 def _state(database: Database) -> tuple[str, int]:
     with database.session() as session:
         run = session.get_one(RunRow, "run")
@@ -51,7 +44,7 @@ def _state(database: Database) -> tuple[str, int]:
 
 
 def test_a_study_is_put_first_cancelled_and_replayed(database: Database) -> None:
-    _study(database, RunState.QUEUED)
+    hold_run(database, RunState.QUEUED)
     assert _json("prioritise", "1.2") == {"study": "1.2", "priority": "STAT"}
     assert _state(database) == (RunState.QUEUED, Priority.STAT)
     assert _json("prioritise", "abc", "--routine")["priority"] == "ROUTINE"
@@ -62,12 +55,12 @@ def test_a_study_is_put_first_cancelled_and_replayed(database: Database) -> None
 
 
 def test_a_replay_from_the_start_says_so(database: Database) -> None:
-    _study(database, RunState.FAILED, step="deliver")
+    hold_run(database, RunState.FAILED, step="deliver")
     assert _json("replay", "1.2", "--from-start")["step"] == "select"
 
 
 def test_what_cannot_be_done_is_one_line_on_stderr(database: Database) -> None:
-    _study(database, RunState.DELIVERED)
+    hold_run(database, RunState.DELIVERED)
     done = _run("cancel", "1.2")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "glionode: its newest run is delivered: there is nothing to cancel\n"

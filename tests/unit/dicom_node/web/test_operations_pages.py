@@ -12,12 +12,13 @@ from dicom_node.maintenance import in_maintenance
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import Priority, RunState, StudyState
-from dicom_node.tables import InstanceRow, RunRow, StudyRow, utc_now
+from dicom_node.states import Priority, RunState
+from dicom_node.tables import InstanceRow, RunRow, StudyRow
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from dicom_node.workers import WorkerBook
 from tests.support.archive import running_archive
+from tests.support.held_study import hold_run
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
 
@@ -35,21 +36,13 @@ def panel(settings: Settings, database: Database) -> Iterator[httpx.Client]:
         yield client
 
 
-def _study(database: Database, state: RunState, step: str = "") -> None:
-    with database.session() as session:
-        session.add(StudyRow(study_uid="1.2", key="abc", state=StudyState(state), current_run="run"))
-        session.flush()
-        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": state, "step": step}
-        session.add(RunRow(run_id="run", study_uid="1.2", **facts))
-
-
 def _run(database: Database) -> RunRow:
     with database.session() as session:
         return session.get_one(RunRow, "run")
 
 
 def test_a_study_that_waits_can_be_put_first_and_cancelled(panel: httpx.Client, database: Database) -> None:
-    _study(database, RunState.QUEUED)
+    hold_run(database, RunState.QUEUED)
     page = panel.get("/studies/abc").text
     assert "STAT: before all others" in page
     assert "Cancel" in page
@@ -61,14 +54,14 @@ def test_a_study_that_waits_can_be_put_first_and_cancelled(panel: httpx.Client, 
 
 
 def test_a_study_that_failed_is_replayed_from_its_step(panel: httpx.Client, database: Database) -> None:
-    _study(database, RunState.FAILED, step="deliver")
+    hold_run(database, RunState.FAILED, step="deliver")
     assert "Replay from deliver" in panel.get("/studies/abc").text
     panel.post("/studies/abc/replay")
     assert (_run(database).state, _run(database).step) == (RunState.QUEUED, "deliver")
 
 
 def test_what_cannot_be_done_is_said(panel: httpx.Client, database: Database) -> None:
-    _study(database, RunState.DELIVERED)
+    hold_run(database, RunState.DELIVERED)
     answer = panel.post("/studies/abc/cancel")
     assert answer.status_code == 409
     assert "there is nothing to cancel" in answer.text
