@@ -35,6 +35,7 @@ from dicom_node.inbox import Inbox, InboxRefusal
 from dicom_node.peer import Peer
 from dicom_node.query import PENDING, QueryFailed, StudyFound, demographics_of, studies_of_patient
 from dicom_node.settings import Settings
+from dicom_node.store_command import CANNOT_UNDERSTAND
 from viewer_integration.association import open_association
 
 __all__ = ["Fetched", "Fetcher"]
@@ -54,8 +55,6 @@ FETCHED_CLASSES = (
 """What a study of interest holds; a C-GET has to name each kind before it comes."""
 
 WEB_TIMEOUT_S = 600.0
-CANNOT_UNDERSTAND = 0xC000
-"""Status of the Storage Service Class (PS3.4 B.2.3)."""
 
 Progress = Callable[[int], None]
 """Told how many instances have come."""

@@ -49,7 +49,7 @@ from dicom_node.proof import note_commitment
 from dicom_node.settings import Settings
 from dicom_node.shared_port import SharedPortServer
 from dicom_node.states import AssociationEnd
-from dicom_node.store_command import StoreCommand, file_header
+from dicom_node.store_command import CANNOT_UNDERSTAND, StoreCommand, file_header
 from dicom_node.tables import RefusalRow, utc_now
 from viewer_integration.association import send_at_once
 from viewer_integration.commitment import read_answer
@@ -87,7 +87,6 @@ reason when they are read.
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_MISMATCH = 0xA900
-CANNOT_UNDERSTAND = 0xC000
 NOT_AUTHORISED = 0x0124
 NO_SUCH_INSTANCE = 0x0112
 """Status codes of the Storage Service Class (PS3.4 B.2.3) and of N-EVENT-REPORT (PS3.7 10.1.1)."""

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
-__all__ = ["StoreCommand", "file_header", "read_store_command", "store_response"]
+__all__ = ["CANNOT_UNDERSTAND", "StoreCommand", "file_header", "read_store_command", "store_response"]
+
+CANNOT_UNDERSTAND = 0xC000
+"""Status of the Storage Service Class for what is no data set (PS3.4 B.2.3)."""
 
 _SOP_CLASS, _FIELD, _MESSAGE_ID, _ANSWERED_ID, _DATA_SET_TYPE, _STATUS, _SOP_INSTANCE = (
     0x0002,

@@ -1,11 +1,14 @@
 """What a test needs from its surroundings: absent, it is skipped with a sentence; in CI it fails."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom.config
 import pytest
+import structlog
 
 from tests.support.postgres import Postgres, postgres_programs, running_postgres
 
@@ -34,6 +37,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("CI") == "true":
                 pytest.fail(reason, pytrace=False)
             pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Put logs back as they were: a command that a test runs in-process sets them up for all that come after it."""
+    kept, mode = structlog.get_config(), pydicom.config.settings.reading_validation_mode
+    names = ("", "pynetdicom", "dbos", "pydicom", "httpx")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    structlog.configure(**kept)
+    pydicom.config.settings.reading_validation_mode = mode
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="session")

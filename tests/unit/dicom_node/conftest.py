@@ -1,26 +1,11 @@
-"""Books for tests of the service, and logs as they were: a command that a test runs in-process sets them up for all."""
+"""Books for tests of the service."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import pydicom.config
 import pytest
-import structlog
 
 from dicom_node.database import Database, open_database
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_they_were() -> Iterator[None]:
-    kept, mode = structlog.get_config(), pydicom.config.settings.reading_validation_mode
-    names = ("", "pynetdicom", "dbos", "pydicom", "httpx")
-    levels = {name: logging.getLogger(name).level for name in names}
-    yield
-    structlog.configure(**kept)
-    pydicom.config.settings.reading_validation_mode = mode
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture
