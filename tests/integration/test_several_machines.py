@@ -84,7 +84,7 @@ def test_work_of_a_host_that_dies_is_taken_over_and_of_one_that_freezes_is_refus
     cluster.start("work-2")
     cluster.wait_for_event("working", times=3)
     frozen = _send(cluster, "frozen")
-    victim = _process_of(cluster, _holder(cluster, frozen, "segment"))
+    victim = _process_of(cluster, _holder(cluster, frozen, "align"))  # seconds; a warm worker segments in 0.15 s
     cluster.signal(victim, signal.SIGSTOP)
     cluster.wait_for(["delivered"], [frozen])
     cluster.signal(victim, signal.SIGCONT)
