@@ -3,17 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
+PYTHONS := 3.11 3.12 3.13
 DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql
 # A file's tests stay in one process; its share of the cores is one, or torch would ask for all in each.
 UNIT := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 SHELL := /bin/bash
 
-.PHONY: setup viewer demo run test check lint types unit integration chaos debian lock clean
+.PHONY: setup viewer demo run test check pythons lint types unit integration chaos debian lock clean
 
 setup: $(VENV)/.done
 
 $(VENV)/.done: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "GlioNode needs Python 3.11 or newer")'
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "GlioNode runs on Python 3.11, 3.12 and 3.13: make PYTHON=python3.13")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
@@ -29,7 +30,7 @@ demo: setup viewer
 run: setup viewer
 	$(BIN)/glionode serve
 
-test: setup viewer debian check
+test: setup viewer debian check pythons
 
 # Set up what the integration and browser tests talk to.
 debian:
@@ -45,6 +46,22 @@ check: lint types
 	$(BIN)/lint-imports
 	$(UNIT) --ignore tests/integration --ignore tests/acceptance
 	$(BIN)/pytest tests/integration tests/acceptance
+
+# What needs no torch, on every other Python that README names and this machine has (its own or pyenv's).
+pythons: setup debian
+	@for version in $(PYTHONS); do \
+	  if $(BIN)/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')"; then continue; fi; \
+	  found=""; for python in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
+	    if "$$python" -c 'import ensurepip' 2>/dev/null; then found="$$python"; break; fi; done; \
+	  if [ -z "$$found" ]; then echo "Python $$version is not on this machine: not tested"; continue; fi; \
+	  $(MAKE) --no-print-directory python-$$version FOUND="$$found" || exit 1; done
+
+python-%: requirements.lock pyproject.toml
+	@echo "Python $*:"
+	$(FOUND) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	GLIONODE_WITHOUT_TORCH=1 OMP_NUM_THREADS=1 $(VENV)-$*/bin/pytest -n auto --dist loadfile tests/unit
 
 lint:
 	$(BIN)/ruff format --check .
@@ -74,4 +91,4 @@ lock: setup
 	rm -rf .lock
 
 clean:
-	rm -rf $(VENV) .lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-3.* .lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,5 +1,6 @@
 """The node's books: sessions on SQLite or PostgreSQL, with the tables brought to the newest migration."""
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,10 +31,12 @@ _MIGRATION_LOCK = 0x676C696F
 
 
 class Database:
-    """Sessions on one engine."""
+    """Sessions on one engine, whose connections are closed when nobody holds the database any more."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        # Commands hold it until they return; Python 3.13 warns of each connection that its collector has to close.
+        weakref.finalize(self, engine.dispose)
         self._sessions = sessionmaker(engine, expire_on_commit=False)
 
     def now(self, session: Session) -> datetime:

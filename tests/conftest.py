@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pydicom.config
@@ -14,6 +14,10 @@ from tests.support.postgres import Postgres, postgres_programs, running_postgres
 
 _DATA = Path(os.environ.get("GLIONODE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 _SENTENCE = "the shared data sets are not here; set GLIONODE_TEST_DATA to their folder"
+
+
+_WITHOUT_TORCH = os.environ.get("GLIONODE_WITHOUT_TORCH") == "1"
+_NO_TORCH = "needs torch, which this Python is tested without"
 
 
 def _missing(marker: str) -> str:
@@ -30,8 +34,21 @@ def _missing(marker: str) -> str:
     return f"{', '.join(absent)} not installed; `make test` as root installs the Debian packages" if absent else ""
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Leave out files that import torch where `make pythons` tests a Python without it."""
+    report = yield
+    if _WITHOUT_TORCH and report.failed and "No module named 'torch'" in str(report.longrepr):
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 0, _NO_TORCH)
+    return report
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or in CI fail, a test whose surroundings are missing."""
+    if _WITHOUT_TORCH and item.get_closest_marker("torch"):
+        pytest.skip(_NO_TORCH)
     for marker in ("data", "orthanc", "dcmtk", "browser", "postgres"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if os.environ.get("CI") == "true":

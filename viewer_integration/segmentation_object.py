@@ -55,7 +55,7 @@ def encode_segmentation(
         *(f"{each.header.SOPInstanceUID} frame {each.frame}" for each in slices if each.frame is not None),
         *provenance.variant,
     )
-    ds = hd.seg.Segmentation(
+    seg = hd.seg.Segmentation(
         source_images=_single_frames(slices, segmentation.label_volume.grid),
         pixel_array=_pixels(segmentation, labels, provenance.profile.seg_form),
         segmentation_type=hd.seg.SegmentationTypeValues[provenance.profile.seg_form.name],
@@ -76,8 +76,18 @@ def encode_segmentation(
         content_date=provenance.ready_at.date(),
         content_time=provenance.ready_at.time(),
     )
+    ds = _plain(seg)
     _refer_to_frames(ds, slices)
     _make_repeatable(ds, provenance, identity)
+    return ds
+
+
+def _plain(seg: hd.seg.Segmentation) -> Dataset:
+    """Return a SEG without highdicom's index of frames, a SQLite database in memory that nothing else closes."""
+    ds = Dataset()
+    ds.update(seg)
+    ds.file_meta = seg.file_meta
+    seg._db_con.close()  # noqa: SLF001 - Python 3.13 warns where its collector has to do it
     return ds
 
 

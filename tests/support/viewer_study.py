@@ -152,7 +152,7 @@ def _segmentation(name: str, mr: tuple[Dataset, ...], masks: npt.NDArray[np.uint
         )
         for number, (label, colour) in enumerate(SEGMENTS, start=1)
     ]
-    return hd.seg.Segmentation(
+    seg = hd.seg.Segmentation(
         source_images=mr,
         pixel_array=masks,
         segmentation_type="BINARY",
@@ -168,6 +168,11 @@ def _segmentation(name: str, mr: tuple[Dataset, ...], masks: npt.NDArray[np.uint
         content_description="Synthetic tumour",
         series_description="Tumour segmentation",
     )
+    plain = Dataset()
+    plain.update(seg)
+    plain.file_meta = seg.file_meta
+    seg._db_con.close()  # highdicom's index in memory, which nothing else closes
+    return plain
 
 
 def _report(name: str, mr: tuple[Dataset, ...], seg: Dataset, volumes_ml: tuple[float, ...]) -> Dataset:

@@ -15,6 +15,8 @@ from dicom_node.settings import Settings, read_settings
 from dicom_node.step_process import StepProcess
 from dicom_node.tables import RunRow, StudyRow, utc_now
 
+pytestmark = pytest.mark.torch
+
 RUN = "0123-abcd"
 
 

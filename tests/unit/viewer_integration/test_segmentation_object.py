@@ -77,6 +77,7 @@ def test_highdicom_reads_the_same_voxels_at_the_same_places(tmp_path: Path, plan
     seg = hd.seg.Segmentation.from_dataset(_seg(run))
     volume = seg.get_volume(combine_segments=True)
     names = {item.segment_number: item.segment_label for item in map(seg.get_segment_description, seg.segment_numbers)}
+    seg._db_con.close()  # highdicom's index in memory, which nothing else closes
     into = np.linalg.inv(affine)
     found = np.zeros(labels.shape, np.uint8)
     for index in np.argwhere(volume.array > 0):
