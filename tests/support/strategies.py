@@ -1,5 +1,6 @@
 """Hypothesis strategies for geometry: every way a stack of slices can lie in a scanner."""
 
+from collections.abc import Sequence
 from itertools import permutations, product
 
 import numpy as np
@@ -8,9 +9,9 @@ from numpy.typing import NDArray
 
 from conversion.volume import Grid
 
-__all__ = ["affines", "directions", "grids", "shapes", "slice_orders"]
+__all__ = ["SIGNED_PERMUTATIONS", "affines", "directions", "grids", "shapes", "slice_orders", "tilted"]
 
-_SIGNED_PERMUTATIONS = [
+SIGNED_PERMUTATIONS = [
     np.eye(3)[:, list(axes)] * np.array(signs)
     for axes in permutations(range(3))
     for signs in product((1.0, -1.0), repeat=3)
@@ -21,15 +22,20 @@ _SIGNED_PERMUTATIONS = [
 @st.composite
 def directions(draw: st.DrawFn, tilt_deg: float = 45.0) -> NDArray[np.float64]:
     """Draw an orthonormal matrix, left- or right-handed: axes permuted, reversed, then tilted about x, y and z."""
-    angles = [np.radians(draw(st.floats(-tilt_deg, tilt_deg))) for _ in range(3)]
+    angles = [draw(st.floats(-tilt_deg, tilt_deg)) for _ in range(3)]
+    return np.asarray(tilted(angles) @ draw(st.sampled_from(SIGNED_PERMUTATIONS)))
+
+
+def tilted(angles_deg: Sequence[float]) -> NDArray[np.float64]:
+    """Return the rotation by an angle about each of x, y and z, one after the other."""
     tilt = np.eye(3)
-    for axis, angle in enumerate(angles):
+    for axis, angle in enumerate(np.radians(angles_deg)):
         first, second = (axis + 1) % 3, (axis + 2) % 3
         turn = np.eye(3)
         turn[first, first] = turn[second, second] = np.cos(angle)
         turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
         tilt = turn @ tilt
-    return np.asarray(tilt @ draw(st.sampled_from(_SIGNED_PERMUTATIONS)))
+    return tilt
 
 
 @st.composite
