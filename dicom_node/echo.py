@@ -10,6 +10,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.peer import Peer
+from viewer_integration.requestor import guard_requests, let_go
 
 __all__ = ["EchoOutcome", "EchoResult", "echo"]
 
@@ -68,10 +69,14 @@ def echo(peer: Peer, calling_ae: str, timeout_s: float = 5.0) -> EchoResult:
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     ae.add_requested_context(Verification)
     connected: list[bool] = []
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, lambda _event: connected.append(True))]
+    handlers: list[Any] = [
+        (evt.EVT_CONN_OPEN, lambda _event: connected.append(True)),
+        (evt.EVT_CONN_OPEN, guard_requests),
+    ]
     association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=handlers)
     if association.is_established:
         return _verify(association, where, timeout_s)
+    let_go(association)
     if association.is_rejected:
         return _rejection(association, where, calling_ae)
     if connected:

@@ -1,7 +1,6 @@
 """Associations that the node asks for, and in words why one was not granted."""
 
 import socket
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +8,21 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
+from viewer_integration.acceptance import ACCEPTED
+from viewer_integration.requestor import guard_answers, guard_requests, let_go
+
 __all__ = ["ContextRequest", "RemoteEntity", "guard_answers", "open_association", "send_at_once"]
 
 CONNECTION_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 120
 MAXIMUM_CONTEXTS = 128
 """Presentation contexts an association can propose (PS3.8 9.3.2.2)."""
+
+CONNECTED = 0x00
+"""What is heard first, before any PDU; no PDU has this type."""
+
+ABORTED = 0x07
+"""PDU type of A-ABORT."""
 
 ContextRequest = tuple[str, str]
 """Abstract syntax and transfer syntax; several of one abstract syntax are proposed one by one."""
@@ -61,45 +69,39 @@ def open_association(
     entity.dimse_timeout = entity.network_timeout = ANSWER_TIMEOUT_S
     for abstract_syntax, transfer_syntax in contexts[:MAXIMUM_CONTEXTS]:
         entity.add_requested_context(abstract_syntax, transfer_syntax)
-    connections: list[evt.Event] = []
+    heard: list[int] = []
     handlers = [
-        (evt.EVT_CONN_OPEN, connections.append),
+        (evt.EVT_CONN_OPEN, lambda _event: heard.append(CONNECTED)),
+        (evt.EVT_CONN_OPEN, guard_requests),
         (evt.EVT_CONN_OPEN, send_at_once),
+        (evt.EVT_DATA_RECV, lambda event: heard.append(event.data[0])),
         *options.pop("evt_handlers", []),
     ]
-    assoc = entity.associate(
-        remote.host, remote.port, ae_title=remote.ae_title, max_pdu=0, evt_handlers=handlers, **options
-    )
-    if assoc.is_established:
-        guard_answers(assoc)
-    return assoc, "" if assoc.is_established else _why_not(assoc, remote, connected=bool(connections))
+    try:
+        assoc = entity.associate(
+            remote.host, remote.port, ae_title=remote.ae_title, max_pdu=0, evt_handlers=handlers, **options
+        )
+    except UnicodeError:
+        return _none(entity), f"{remote.host!r} is no host name; correct the address of {remote.name}"
+    except (OSError, RuntimeError) as error:
+        return _none(entity), _not_tried(remote, error)
+    if not assoc.is_established:
+        let_go(assoc)
+        return assoc, _why_not(assoc, remote, heard)
+    guard_answers(assoc)
+    return assoc, ""
 
 
-def guard_answers(assoc: Association) -> None:
-    """Keep pynetdicom's reactor from taking the answer that a request waits for.
+def _none(entity: AE) -> Association:
+    """Return an association that never was: nothing runs, and it is not established."""
+    return Association(entity, "requestor")
 
-    A request pauses the reactor thread and then sends. In pynetdicom 3.0.4 the thread can have passed its checkpoint
-    a moment before, and take an answer that comes within milliseconds off the queue as an unexpected message. Here
-    passing and pausing exclude each other.
-    """
-    lock = threading.Lock()
 
-    class Checkpoint(threading.Event):
-        def clear(self) -> None:
-            with lock:
-                super().clear()
-
-    checkpoint, take = Checkpoint(), assoc.dimse.get_msg
-    checkpoint.set()
-
-    def guarded(*, block: bool = False) -> Any:  # noqa: ANN401 - as pynetdicom's
-        if block:
-            return take(block=True)
-        with lock:
-            return take(block=False) if checkpoint.is_set() else (None, None)
-
-    assoc._reactor_checkpoint = checkpoint  # noqa: SLF001 - there is no public way
-    assoc.dimse.get_msg = guarded  # type: ignore[method-assign, assignment]
+def _not_tried(remote: RemoteEntity, error: OSError | RuntimeError) -> str:
+    """Say why nobody was called: the name is not known, or this machine has no descriptor or thread left."""
+    if isinstance(error, socket.gaierror):
+        return f"the host name {remote.host} is not known to this machine; check it, and the name server"
+    return f"this machine could not call {remote.where} ({type(error).__name__}: {error})"
 
 
 def send_at_once(event: evt.Event) -> None:
@@ -112,9 +114,25 @@ def send_at_once(event: evt.Event) -> None:
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _why_not(assoc: Association, remote: RemoteEntity, *, connected: bool) -> str:
-    if not connected:
+def _why_not(assoc: Association, remote: RemoteEntity, heard: Sequence[int]) -> str:
+    if CONNECTED not in heard:
         return f"{remote.where} does not answer; check address, port and firewall"
     if assoc.is_rejected:
-        return f"{remote.where} rejected the association; check that it knows this node's AE title"
-    return f"{remote.where} aborted the association"
+        return f"{remote.where} rejected the association; {_reason(assoc)}"
+    if ACCEPTED in heard and assoc.acceptor.primitive is not None:
+        return f"{remote.where} takes none of the kinds of object and transfer syntaxes that it was offered"
+    if ABORTED in heard:
+        return f"{remote.where} aborted the association"
+    if ACCEPTED in heard:
+        return f"{remote.where} answered the request for an association with something that is no DICOM"
+    return f"{remote.where} took the connection, but no association: is that a DICOM port, and is it free?"
+
+
+def _reason(assoc: Association) -> str:
+    """Return what a rejection means (PS3.8 9.3.4)."""
+    answer: Any = assoc.acceptor.primitive
+    if (answer.result_source, answer.diagnostic) == (1, 7):
+        return "it has another AE title; correct that of the destination here"
+    if answer.result_source == 1:
+        return "check that it knows this node's AE title"
+    return f"it says: {answer.reason_str}"

@@ -6,12 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pynetdicom.association import Association
 
-from viewer_integration.association import RemoteEntity, open_association
+from viewer_integration.association import ContextRequest, RemoteEntity, open_association
+from viewer_integration.big_endian import little_endian_file, turn_little_endian, was_big_endian
 
 __all__ = ["DeliveryReceipt", "send_files"]
+
+_PLAIN = {
+    str(syntax)
+    for syntax in (
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+    )
+}
+"""Transfer syntaxes whose pixels are no stream of their own: one can be made of the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +65,8 @@ def send_files(
         An uncompressed one to encode uncompressed files anew in; None sends each as it is stored.
     """
     metas = [(path, _read_meta(path)) for path in paths]
-    pairs: set[tuple[str, str]] = {
-        (m.MediaStorageSOPClassUID, transfer_syntax or m.TransferSyntaxUID) for _, m in metas if m is not None
-    }
-    assoc, refusal = open_association(destination, calling_ae, sorted(pairs)) if pairs else (None, "")
+    contexts = _contexts([meta for _, meta in metas if meta is not None], transfer_syntax)
+    assoc, refusal = open_association(destination, calling_ae, contexts) if contexts else (None, "")
     try:
         for path, meta in metas:
             if meta is None or assoc is None:
@@ -62,6 +78,17 @@ def send_files(
     finally:
         if assoc is not None and assoc.is_established:
             assoc.release()
+
+
+def _contexts(metas: Sequence[pydicom.dataset.FileMetaDataset], transfer_syntax: UID | None) -> list[ContextRequest]:
+    """Return what is proposed: each kind of object as it is stored, and what is plain in the default syntax, too.
+
+    Everybody takes Implicit VR Little Endian (PS3.5 10.1), and some take nothing else. It comes behind, so that a peer
+    that takes both gets what is stored.
+    """
+    stored = {(str(m.MediaStorageSOPClassUID), str(transfer_syntax or m.TransferSyntaxUID)) for m in metas}
+    plain = {(kind, str(ImplicitVRLittleEndian)) for kind, syntax in stored if syntax in _PLAIN}
+    return [*sorted(stored), *sorted(plain - stored)]
 
 
 def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | None:
@@ -82,14 +109,19 @@ def _send(
         ds = pydicom.dcmread(path)
         if transfer_syntax is not None and transfer_syntax != ds.file_meta.TransferSyntaxUID:
             ds = _encoded_anew(ds, transfer_syntax)
+        if not (taken := _taken(assoc, ds)):
+            form = f"{ds.file_meta.MediaStorageSOPClassUID.name}, {ds.file_meta.TransferSyntaxUID.name}"
+            sentence = f"{destination.ae_title} does not accept this kind of object ({form})"
+            return _failed(path, sop_instance_uid, None, sentence)
+        if was_big_endian(ds) and ds.file_meta.TransferSyntaxUID not in taken:
+            turn_little_endian(ds)
+            ds = pydicom.dcmread(io.BytesIO(little_endian_file(ds)))
     except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a damaged file; the others are still sent
         return _failed(path, sop_instance_uid, None, f"the file is damaged ({type(error).__name__}); not sent")
     try:
         answer = assoc.send_c_store(ds)
-    except (AttributeError, ValueError) as error:
-        return _failed(
-            path, sop_instance_uid, None, f"{destination.ae_title} does not accept this kind of object ({error})"
-        )
+    except Exception as error:  # noqa: BLE001 - the line never raises, so it is the file that cannot be encoded
+        return _failed(path, sop_instance_uid, None, f"the file cannot be encoded ({type(error).__name__}); not sent")
     status = answer.get("Status")
     if status is None:
         assoc.abort()  # else the next file would wait for an answer on a lost connection
@@ -104,6 +136,13 @@ def _send(
         status=int(status),
         reason=f"{reason}: {comment}" if reason and comment else reason,
     )
+
+
+def _taken(assoc: Association, ds: pydicom.FileDataset) -> set[str]:
+    """Return the accepted transfer syntaxes that a file can be sent in: its own, or any plain one where it is plain."""
+    own, kind = str(ds.file_meta.TransferSyntaxUID), ds.file_meta.MediaStorageSOPClassUID
+    accepted = {str(c.transfer_syntax[0]) for c in assoc.accepted_contexts if c.abstract_syntax == kind}
+    return accepted & (_PLAIN | {own} if own in _PLAIN else {own})
 
 
 def _encoded_anew(ds: pydicom.FileDataset, transfer_syntax: UID) -> pydicom.FileDataset:
