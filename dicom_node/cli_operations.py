@@ -95,7 +95,7 @@ def fetch(study: str, source: str, priors: int, as_json: bool) -> None:  # noqa:
 
         fetcher = Fetcher(read_settings(), database, get_peer(database, source), progress)
         done = fetcher.fetch(study, priors)
-    lines = [f"{one.study_uid}: {one.instances} instances by {one.by}, {one.failed} failed" for one in done]
+    lines = [f"{one.study_uid}: {one.sentence}" for one in done]
     emit(as_json, {"studies": [asdict(one) for one in done]}, lines)
 
 

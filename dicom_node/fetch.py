@@ -1,17 +1,14 @@
 """The node fetches studies: by WADO-RS, C-GET or C-MOVE, with priors of the same patient if wanted."""
 
-import email.parser
-import email.policy
-import io
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-import pydicom
+import sqlalchemy as sa
 import structlog
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -25,18 +22,25 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 from pynetdicom import build_role, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
 from dicom_node.database import Database
-from dicom_node.inbox import Inbox, InboxRefusal
+from dicom_node.disk import Disk
+from dicom_node.inbox import Inbox
+from dicom_node.intake import Fetched, Intake, NoRoom
 from dicom_node.peer import Peer
-from dicom_node.query import PENDING, QueryFailed, StudyFound, demographics_of, studies_of_patient
+from dicom_node.query import PENDING, StudyFound, demographics_of, studies_of_patient
+from dicom_node.query_answers import QueryFailed, is_uid
 from dicom_node.settings import Settings
 from dicom_node.store_command import CANNOT_UNDERSTAND
-from viewer_integration.association import open_association
+from dicom_node.tables import InstanceRow
+from dicom_node.wado import fetch_by_web
+from dicom_node.web_source import WebLimits
+from viewer_integration.association import ContextRequest, open_association
 
 __all__ = ["Fetched", "Fetcher"]
 
@@ -54,199 +58,213 @@ FETCHED_CLASSES = (
 )
 """What a study of interest holds; a C-GET has to name each kind before it comes."""
 
-WEB_TIMEOUT_S = 600.0
-
 Progress = Callable[[int], None]
 """Told how many instances have come."""
 
+NO_ROOM = 0xA700
+"""Status of a C-STORE that is refused because resources are out (PS3.4 B.2.3)."""
 
-@dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """What came of one study.
+GET_S = 4 * 3600.0
+"""Until a C-GET or C-MOVE is through; a source that sends on and on is cut off."""
 
-    Attributes
-    ----------
-    by
-        ``WADO-RS``, ``C-GET`` or ``C-MOVE``.
-    failed
-        Instances that the source could not send.
-    """
+FILED_S = 30.0
+"""A listener that has answered files within a second; one that is busy takes longer."""
 
-    study_uid: str
-    by: str
-    instances: int
-    failed: int = 0
-
-
-def show_nothing(_count: int) -> None:
-    """Show no progress."""
+LOOK_S = 0.1
 
 
 class Fetcher:
-    """Fetches from one source into the node's own inbox."""
+    """Fetches from one source into the node's own inbox.
+
+    Parameters
+    ----------
+    progress
+        Told how many instances of a study have come.
+    web_limits
+        How long a source may take by WADO-RS.
+    """
 
     def __init__(
-        self, settings: Settings, database: Database, source: Peer, progress: Progress = lambda _: None
+        self,
+        settings: Settings,
+        database: Database,
+        source: Peer,
+        progress: Progress = lambda _: None,
+        web_limits: WebLimits = WebLimits(),  # noqa: B008 - frozen
     ) -> None:
-        self._calling_ae = settings.node.ae_title
-        self._inbox = Inbox(database, settings.node.folder)
-        self._source = source
-        self._progress = progress
+        self._calling_ae, self._folder = settings.node.ae_title, settings.node.folder
+        self._database = database
+        self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
+        self._source, self._progress, self._web_limits = source, progress, web_limits
 
     def fetch(self, study_uid: str, priors: int = 0) -> list[Fetched]:
-        """Fetch a study and the newest earlier MR studies of its patient.
+        """Fetch a study and the newest MR studies of its patient from earlier days.
 
-        The patient is whom the source takes the study for now, so that a correction or a merge there counts.
+        The patient is whom the source takes the study for now, so that a correction or a merge there counts. A prior
+        that cannot be fetched is told of; the study and the other priors are there.
 
         Raises
         ------
         QueryFailed
             When the source cannot be asked, does not know the study, or sends nothing of it.
         """
+        if not is_uid(study_uid):
+            raise QueryFailed("a Study Instance UID is numbers with dots between them, such as 1.2.840.113619.2.1")
         earlier = self._priors(study_uid)[:priors] if priors else []
-        return [self._one(uid) for uid in (study_uid, *(study.study_uid for study in earlier))]
+        return [self._one(study_uid), *(self._prior(study.study_uid) for study in earlier)]
 
     def _priors(self, study_uid: str) -> list[StudyFound]:
+        """Return what is of an earlier day: another scan of the same day is part of the same examination."""
         patient_id = demographics_of(self._source, self._calling_ae, study_uid).get("PatientID", "")
         if not patient_id:
             raise QueryFailed(f"{self._source.name} does not know the study or its patient")
-        found = studies_of_patient(self._source, self._calling_ae, patient_id)
-        date = next((study.date for study in found if study.study_uid == study_uid), "99999999")
-        earlier = [study for study in found if study.study_uid != study_uid and study.has_mr and study.date <= date]
+        found = {study.study_uid: study for study in studies_of_patient(self._source, self._calling_ae, patient_id)}
+        date = found[study_uid].date if study_uid in found else ""
+        if not date:
+            sentence = (
+                "does not say of which day the study is, so what is earlier cannot be told: fetch it without priors"
+            )
+            raise QueryFailed(f"{self._source.name} {sentence}")
+        earlier = [study for study in found.values() if study.has_mr and study.date and study.date < date]
         return sorted(earlier, key=lambda study: study.date, reverse=True)
+
+    def _prior(self, study_uid: str) -> Fetched:
+        try:
+            return self._one(study_uid)
+        except QueryFailed as failure:
+            return Fetched(study_uid=study_uid, by="", instances=0, problems=(str(failure),), complete=False)
 
     def _one(self, study_uid: str) -> Fetched:
         if self._source.dicomweb_url:
-            done = self._by_web(study_uid)
+            done = fetch_by_web(self._source, self._intake(study_uid), self._folder, self._web_limits)
         else:
             done = self._by_get(study_uid) or self._by_move(study_uid)
         if not done.instances:
-            raise QueryFailed(f"{self._source.name} sent nothing of the study; does it hold it?")
-        _log.info("fetched", by=done.by, instances=done.instances, failed=done.failed)
+            why = "; ".join(done.problems) or "does it hold it?"
+            raise QueryFailed(f"{self._source.name} sent nothing of the study; {why}")
+        _log.info("fetched", by=done.by, instances=done.instances, failed=done.failed, complete=done.complete)
         return done
 
-    def _by_web(self, study_uid: str) -> Fetched:
-        wanted = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
-        try:
-            answer = httpx.get(
-                f"{self._source.dicomweb_url}/studies/{study_uid}",
-                headers=wanted | self._source.web_headers,
-                timeout=WEB_TIMEOUT_S,
-                trust_env=False,
-            )
-            answer.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            raise QueryFailed(f"{self._source.name} answered {error.response.status_code} to WADO-RS") from error
-        except httpx.HTTPError as error:
-            raise QueryFailed(f"{self._source.name} could not be asked by WADO-RS ({type(error).__name__})") from error
-        count = failed = 0
-        for content in _parts(answer.content, answer.headers.get("content-type", "")):
-            try:
-                self._keep(content)
-            except (InboxRefusal, InvalidDicomError) as error:
-                failed += 1
-                _log.warning("fetched_unreadable", error=type(error).__name__)
-            else:
-                count += 1
-                self._progress(count)
-        return Fetched(study_uid=study_uid, by="WADO-RS", instances=count, failed=failed)
-
-    def _keep(self, content: bytes) -> None:
-        """Store a file as if it had come by C-STORE: its data set begins behind the meta group (PS3.10 7.1)."""
-        meta = pydicom.dcmread(io.BytesIO(content), specific_tags=[], stop_before_pixels=True).file_meta
-        offset = 128 + 4 + 12 + int(meta.FileMetaInformationGroupLength)
-        uid = str(meta.MediaStorageSOPInstanceUID)
-        self._inbox.receive(content, content[offset:], self._source.ae_title, uid)
+    def _intake(self, study_uid: str) -> Intake:
+        return Intake(
+            inbox=Inbox(self._database, self._folder),
+            disk=self._disk,
+            calling_ae=self._source.ae_title,
+            study_uid=study_uid,
+            progress=self._progress,
+        )
 
     def _by_get(self, study_uid: str) -> Fetched | None:
         """Fetch over the association that asks; None where the source does not offer that."""
-        count = 0
+        intake, deadline, stopped = self._intake(study_uid), time.monotonic() + GET_S, ""
 
         def on_store(event: evt.Event) -> int:
-            nonlocal count
+            nonlocal stopped
             request: Any = event.request
-            uid = str(request.AffectedSOPInstanceUID)
             try:
-                self._inbox.receive(event.encoded_dataset(), request.DataSet.getvalue(), self._source.ae_title, uid)
-            except InboxRefusal:
-                return CANNOT_UNDERSTAND  # the source counts it among what failed
-            count += 1
-            self._progress(count)
-            return 0x0000
+                if time.monotonic() > deadline:
+                    raise NoRoom(f"it was not through after {GET_S / 3600:g} h")  # noqa: TRY301
+                uid = str(request.AffectedSOPInstanceUID)
+                taken = intake.data_set(event.encoded_dataset(), request.DataSet.getvalue(), uid)
+            except NoRoom as refusal:
+                stopped = str(refusal)
+                event.assoc.abort()
+                return NO_ROOM
+            return 0x0000 if taken else CANNOT_UNDERSTAND  # the source counts it among what failed
 
         model = StudyRootQueryRetrieveInformationModelGet
         syntaxes = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
         contexts = [(one, syntax) for one in (model, *FETCHED_CLASSES) for syntax in syntaxes]
         roles = [build_role(one, scp_role=True) for one in FETCHED_CLASSES]
-        handlers = [(evt.EVT_C_STORE, on_store)]
-        assoc, refusal = open_association(
-            self._source.remote, self._calling_ae, contexts, ext_neg=roles, evt_handlers=handlers
-        )
-        if refusal:
-            raise QueryFailed(refusal)
-        try:
+        options = {"ext_neg": roles, "evt_handlers": [(evt.EVT_C_STORE, on_store)]}
+        with self._associated(contexts, **options) as assoc:
             if not any(context.abstract_syntax == model for context in assoc.accepted_contexts):
                 return None
-            failed = self._await(assoc.send_c_get(_study(study_uid), model), "C-GET")
-        finally:
-            if assoc.is_established:
-                assoc.release()
-        return Fetched(study_uid=study_uid, by="C-GET", instances=count, failed=failed)
+            said = self._await(assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
+        if (stopped or said.problem) and not intake.came:
+            raise QueryFailed(stopped or said.problem)
+        untold = max(0, said.completed - intake.came)  # the source says that it sent them, and they did not come
+        return intake.result("C-GET", max(0, said.failed - intake.refused) + untold, stopped or said.problem)
 
     def _by_move(self, study_uid: str) -> Fetched:
         """Have the source send to this node's listener, which it has to know by its AE title."""
-        model = StudyRootQueryRetrieveInformationModelMove
+        model, deadline = StudyRootQueryRetrieveInformationModelMove, time.monotonic() + GET_S
         contexts = [(model, syntax) for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)]
-        assoc, refusal = open_association(self._source.remote, self._calling_ae, contexts)
+        with self._associated(contexts) as assoc:
+            if not assoc.accepted_contexts:
+                raise QueryFailed(f"{self._source.remote.where} offers neither C-GET nor C-MOVE")
+            said = self._await(assoc.send_c_move(_study(study_uid), self._calling_ae, model), "C-MOVE", deadline)
+        here = self._arrived(study_uid, said.completed)
+        if said.problem and not here:
+            raise QueryFailed(said.problem)
+        failed, problems = said.failed + said.completed - here, (said.problem,) if said.problem else ()
+        if said.completed > here:
+            problems = (*problems, "the source counts more than came here: does it know this node's address?")
+        return Fetched(
+            study_uid=study_uid,
+            by="C-MOVE",
+            instances=here,
+            failed=failed,
+            problems=problems,
+            complete=not said.problem,
+        )
+
+    def _arrived(self, study_uid: str, expected: int) -> int:
+        """Return how many of what the source says it sent are in the books; the listener files them soon."""
+        held = sa.select(sa.func.count(sa.distinct(InstanceRow.sop_instance_uid))).where(
+            InstanceRow.study_uid == study_uid
+        )
+        deadline = time.monotonic() + FILED_S
+        while True:
+            with self._database.session() as session:
+                count = session.scalar(held) or 0
+            if count >= expected or time.monotonic() > deadline:
+                return min(count, expected)
+            time.sleep(LOOK_S)
+
+    @contextmanager
+    def _associated(self, contexts: Sequence[ContextRequest], **options: Any) -> Iterator[Association]:  # noqa: ANN401
+        assoc, refusal = open_association(self._source.remote, self._calling_ae, contexts, **options)
         if refusal:
             raise QueryFailed(refusal)
         try:
-            if not assoc.accepted_contexts:
-                raise QueryFailed(f"{self._source.remote.where} offers neither C-GET nor C-MOVE")
-            counted = _Counted()
-            failed = self._await(counted.of(assoc.send_c_move(_study(study_uid), self._calling_ae, model)), "C-MOVE")
+            yield assoc
         finally:
             if assoc.is_established:
                 assoc.release()
-        return Fetched(study_uid=study_uid, by="C-MOVE", instances=counted.completed, failed=failed)
 
-    def _await(self, answers: Iterator[tuple[Dataset, Dataset | None]], name: str) -> int:
-        """Wait for the final answer; return how many instances failed."""
+    def _await(self, answers: Iterator[tuple[Dataset, Dataset | None]], name: str, deadline: float) -> "_Said":
+        """Wait for the final answer."""
         code: int | None = None
-        failed = 0
+        completed = failed = 0
         for status, _ in answers:
-            code = status.get("Status")
-            failed = int(status.get("NumberOfFailedSuboperations") or 0)
-            if code not in PENDING and code not in (0x0000, 0xB000):
+            code = _number(status, "Status")
+            completed = _number(status, "NumberOfCompletedSuboperations") or completed
+            failed = _number(status, "NumberOfFailedSuboperations") or 0
+            if code not in PENDING or time.monotonic() > deadline:
                 break
         if code in (0x0000, 0xB000):
-            return failed
+            return _Said(completed=completed, failed=failed)
         said = "gave no answer" if code is None else f"answered 0x{code:04X}"
-        raise QueryFailed(f"{self._source.remote.where} {said} to the {name}")
+        problem = f"{self._source.remote.where} {said} to the {name}"
+        return _Said(completed=completed, failed=failed, problem=problem)
 
 
-class _Counted:
-    """Passes answers on, and keeps how many instances are through."""
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What a source says of its sub-operations; whether that is so is another matter."""
 
-    completed = 0
+    completed: int
+    failed: int
+    problem: str = ""
 
-    def of(self, answers: Iterator[tuple[Dataset, Dataset | None]]) -> Iterator[tuple[Dataset, Dataset | None]]:
-        for status, identifier in answers:
-            self.completed = int(status.get("NumberOfCompletedSuboperations") or self.completed)
-            yield status, identifier
+
+def _number(status: Dataset, keyword: str) -> int | None:
+    value = status.get(keyword)
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _study(study_uid: str) -> Dataset:
     ds = Dataset()
     ds.QueryRetrieveLevel, ds.StudyInstanceUID = "STUDY", study_uid
     return ds
-
-
-def _parts(content: bytes, content_type: str) -> Iterator[bytes]:
-    """Yield the parts of a multipart answer (RFC 2046)."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + content)
-    for part in message.iter_parts():
-        payload = part.get_payload(decode=True)
-        if isinstance(payload, bytes):
-            yield payload

@@ -1,0 +1,209 @@
+"""What a source sends of a study, taken into the inbox one by one: only of that study, only while there is room."""
+
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from dicom_node.disk import Disk
+from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
+
+__all__ = ["Fetched", "Intake", "NoRoom"]
+
+MOST_INSTANCES = 100_000
+"""Of one study: forty times a large one. A source that sends more does not come to an end."""
+
+NAMED = 5
+"""Problems that a sentence names one by one."""
+
+_WITHOUT_END = f"the source sends more than {MOST_INSTANCES} instances of one study"
+
+_PREAMBLE_BYTES = 128 + 4
+_META_GROUP = 2
+
+_log = structlog.get_logger()
+
+
+class NoRoom(Exception):  # noqa: N818 - named for what happened
+    """Nothing more is taken; the text is a sentence that says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What came of one study.
+
+    Attributes
+    ----------
+    by
+        ``WADO-RS``, ``C-GET`` or ``C-MOVE``.
+    instances
+        Different ones that have come.
+    failed
+        Instances that the source could not send, or that were not taken.
+    problems
+        What was wrong, a few words each.
+    complete
+        False where the source broke off, so that more may be there.
+    """
+
+    study_uid: str
+    by: str
+    instances: int
+    failed: int = 0
+    problems: tuple[str, ...] = ()
+    complete: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """Say what came."""
+        told = f"{self.instances} instances by {self.by}, {self.failed} failed"
+        return f"{told} ({'; '.join(self.problems)})" if self.problems else told
+
+
+class Intake:
+    """Takes one study from one source.
+
+    Parameters
+    ----------
+    progress
+        Told how many instances have come.
+    """
+
+    def __init__(
+        self, *, inbox: Inbox, disk: Disk, calling_ae: str, study_uid: str, progress: Callable[[int], None]
+    ) -> None:
+        self.study_uid = study_uid
+        self._inbox, self._disk, self._calling_ae, self._progress = inbox, disk, calling_ae, progress
+        self._came: set[str] = set()
+        self._refused: Counter[str] = Counter()
+        self._seen = 0
+
+    @property
+    def refused(self) -> int:
+        """How many were not taken."""
+        return self._refused.total()
+
+    @property
+    def came(self) -> int:
+        """How many different ones have come."""
+        return len(self._came)
+
+    def file(self, content: bytes, place: str) -> None:
+        """Take a DICOM file (PS3.10) as if it had come by C-STORE; one that cannot be read is counted and named.
+
+        Parameters
+        ----------
+        place
+            What a sentence calls it as long as it has no UID.
+
+        Raises
+        ------
+        NoRoom
+            When the disk is full, or the source sends without end.
+        """
+        try:
+            meta = _read_meta(content)
+            data_set = content[meta.data_set_at :]
+            if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+                check_inflated_size(data_set)
+        except (InboxRefusal, InvalidDicomError) as error:
+            self.refuse(f"unreadable ({place})", type(error).__name__)
+            return
+        self.data_set(content, data_set, meta.sop_instance_uid)
+
+    def data_set(self, content: bytes, data_set: bytes, sop_instance_uid: str) -> bool:
+        """Take an instance; tell whether it was taken. Otherwise as `file`."""
+        self._check_room()
+        try:
+            arrival = self._inbox.identify(content, data_set, self._calling_ae, sop_instance_uid)
+            if arrival.study_uid != self.study_uid:
+                self.refuse("of another study", "other_study")
+                return False
+            self._inbox.receive(content, data_set, self._calling_ae, sop_instance_uid)
+        except InboxRefusal as error:
+            self.refuse(f"not taken ({error.code})", error.code)
+            return False
+        self._came.add(sop_instance_uid)
+        self._progress(self.came)
+        return True
+
+    def refuse(self, problem: str, reason: str) -> None:
+        """Count one that is not taken."""
+        self._refused[problem] += 1
+        if self.refused > MOST_INSTANCES:
+            raise NoRoom(_WITHOUT_END)
+        _log.warning("fetched_refused", reason=reason)
+
+    def result(self, by: str, failed: int = 0, broken_off: str = "") -> Fetched:
+        """Return what has come.
+
+        Parameters
+        ----------
+        failed
+            Those that the source could not send.
+        broken_off
+            Why more may be there, if so.
+        """
+        named = [f"{count} {problem}" for problem, count in self._refused.most_common(NAMED)]
+        if len(self._refused) > NAMED:
+            named.append("and more")
+        return Fetched(
+            study_uid=self.study_uid,
+            by=by,
+            instances=self.came,
+            failed=failed + self.refused,
+            problems=(*named, f"incomplete: {broken_off}") if broken_off else tuple(named),
+            complete=not broken_off,
+        )
+
+    def _check_room(self) -> None:
+        self._seen += 1
+        if self._seen > MOST_INSTANCES:
+            raise NoRoom(_WITHOUT_END)
+        self.check_disk()
+
+    def check_disk(self) -> None:
+        """See that there is room.
+
+        Raises
+        ------
+        NoRoom
+            When there is not.
+        """
+        shortage = self._disk.shortage()
+        if shortage:
+            raise NoRoom(shortage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Meta:
+    transfer_syntax_uid: str
+    sop_instance_uid: str
+    data_set_at: int
+
+
+def _read_meta(content: bytes) -> _Meta:
+    """Return a file's meta information, and where its data set begins (PS3.10 7.1).
+
+    The group length would tell, but not every writer writes it, or the right one: the group ends where another begins.
+    """
+    if content[_PREAMBLE_BYTES - 4 : _PREAMBLE_BYTES] != b"DICM":
+        raise InvalidDicomError("no DICOM file")
+    file = io.BytesIO(content)
+    file.seek(_PREAMBLE_BYTES)
+    try:
+        meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_is_behind_meta)
+        syntax, uid = str(meta.TransferSyntaxUID), str(meta.MediaStorageSOPInstanceUID)
+    except Exception as error:  # whatever a broken file makes pydicom raise: it is the file that is broken
+        raise InvalidDicomError("the file meta information cannot be read") from error
+    return _Meta(transfer_syntax_uid=syntax, sop_instance_uid=uid, data_set_at=file.tell())
+
+
+def _is_behind_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != _META_GROUP
