@@ -290,6 +290,8 @@ class FetchRow(Base):
     source: Mapped[str] = mapped_column(sa.String(64))  # the peer's name
     priors: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(sa.String(8), default=FetchState.WAITING, index=True)
+    executor: Mapped[str] = mapped_column(sa.String(80), default="")  # the worker that has it
+    attempt: Mapped[int] = mapped_column(default=0)  # how often it was begun
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     asked_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
 

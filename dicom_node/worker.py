@@ -154,6 +154,6 @@ class Worker:
         while not self._stop.wait(POLL_S):
             try:
                 self._outbox.send_due(utc_now())
-                fetch_next(self._settings, self._database)
+                fetch_next(self._settings, self._database, self._book.executor)
             except Exception as error:  # noqa: BLE001 - a database that is down must not end delivery
                 _log.warning("outbox_failed", error=type(error).__name__)

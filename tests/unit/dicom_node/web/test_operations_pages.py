@@ -101,13 +101,13 @@ def test_a_study_is_fetched_by_a_worker_and_the_page_says_so(
         )
         form = {"study_uid": str(images[0].StudyInstanceUID), "source": "Archive", "priors": "0"}
         assert "a worker looks for it" in panel.post("/fetch", data=form).text
-        assert fetch_next(settings, database)
-        assert not fetch_next(settings, database)
+        assert fetch_next(settings, database, "worker")
+        assert not fetch_next(settings, database, "worker")
         assert "10 instances of 1 studies by C-GET, 0 failed" in panel.get("/fetch").text
         with database.session() as session:
             assert session.query(InstanceRow).count() == 10
         panel.post("/fetch", data=form | {"study_uid": "1.2.3"})
-        fetch_next(settings, database)
+        fetch_next(settings, database, "worker")
     assert "Archive sent nothing of the study" in panel.get("/fetch").text
 
 
