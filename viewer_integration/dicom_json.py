@@ -10,7 +10,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-__all__ = ["JsonObject", "dicom_json"]
+__all__ = ["JsonObject", "dicom_json", "element_vr"]
 
 JsonObject = dict[str, object]
 
@@ -48,7 +48,7 @@ def _elements(ds: Dataset, bulk_root: str) -> JsonObject:
 
 def _element(ds: Dataset, tag: BaseTag, address: str) -> JsonObject:
     raw = ds.get_item(tag, keep_deferred=True)
-    vr = _vr(raw, tag)
+    vr = element_vr(raw, tag)
     if vr in _BINARY and _is_bulk(raw, tag):
         return {"vr": _UNDECIDED.get(vr, vr), "BulkDataURI": address}
     try:
@@ -57,7 +57,8 @@ def _element(ds: Dataset, tag: BaseTag, address: str) -> JsonObject:
         return {"vr": _UNDECIDED.get(vr, vr)}
 
 
-def _vr(raw: DataElement | RawDataElement | None, tag: BaseTag) -> str:
+def element_vr(raw: DataElement | RawDataElement | None, tag: BaseTag) -> str:
+    """Return the value representation of an element without reading its value."""
     vr = raw.VR if raw is not None else None
     if vr is not None:
         return vr

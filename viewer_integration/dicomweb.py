@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
-from pydicom.tag import Tag
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag, Tag
+
+from viewer_integration.dicom_json import element_vr
 
 __all__ = [
     "Query",
@@ -25,7 +28,22 @@ __all__ = [
 ]
 
 _PIXEL_GROUP = 0x7FE0
+
+_LONGEST_CONDITION = 256
+"""Characters of a value that is asked for, lists of UIDs apart: more than a name or description holds (PS3.5 6.2)."""
+
+_LONGEST_VALUE = 1024
+"""Characters of a value that wildcards are tried on, as many as a short text may have (PS3.5 6.2); a longer one is
+compared as it is."""
+
+_MOST_VALUES = 100
+"""Values of an attribute that are looked at."""
+
+_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "OB or OW"})
+"""What no query can ask for: reading it would load the pixels of every study."""
+
 _UID = re.compile(r"\d+(?:\.\d+)*")
+_OF_UIDS = frozenset("0123456789.,\\")
 
 # PS3.18 tables 10.6.3-3 to 10.6.3-5, without the attributes that each function below computes.
 _STUDY_KEYWORDS = (
@@ -129,7 +147,7 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
             include_all = include_all or "all" in fields
             included.update(_tag(field) for field in fields if field != "all")
         elif name != "fuzzymatching" and value:
-            conditions.append((_tag(name), value))
+            conditions.append((_tag(name), _searchable(_tag(name), value)))
         elif name != "fuzzymatching":
             included.add(_tag(name))
     return Query(
@@ -139,6 +157,15 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
         limit=None if numbers["limit"] < 0 else numbers["limit"],
         offset=numbers["offset"],
     )
+
+
+def _searchable(tag: int, wanted: str) -> str:
+    if tag >> 16 >= _PIXEL_GROUP:
+        message = "pixels and what follows them cannot be searched for"
+        raise QueryError(message)
+    if len(wanted) > _LONGEST_CONDITION and not set(wanted) <= _OF_UIDS:
+        raise QueryError(f"a value to search for may have {_LONGEST_CONDITION} characters at most")
+    return wanted
 
 
 def _count(name: str, text: str) -> int:
@@ -173,19 +200,56 @@ def matches(answer: Dataset, header: Dataset, query: Query) -> bool:
 
 
 def _satisfies(ds: Dataset, tag: int, wanted: str) -> bool:
-    if tag not in ds:
+    if tag not in ds or _is_binary(ds, tag):
         return False
     element = ds[tag]
     raw = element.value if element.VM > 1 else [element.value]
-    values = ["" if value is None else str(value) for value in raw]
+    values = ["" if value is None else str(value) for value in raw[:_MOST_VALUES]]
     if element.VR == "UI":
         return any(value in _uid_list(wanted) for value in values)
     if element.VR in ("DA", "TM", "DT") and "-" in wanted:
         first, _, last = wanted.partition("-")
         return any(value and first <= value and (not last or value[: len(last)] <= last) for value in values)
-    pattern = re.escape(wanted).replace(r"\*", ".*").replace(r"\?", ".")
-    flags = re.IGNORECASE | re.DOTALL if element.VR == "PN" else re.DOTALL
-    return any(re.fullmatch(pattern, value, flags) for value in values)
+    if element.VR == "PN":
+        return any(_fits(value.lower(), wanted.lower()) for value in values)
+    return any(_fits(value, wanted) for value in values)
+
+
+def _is_binary(ds: Dataset, tag: int) -> bool:
+    """Tell it without reading the value."""
+    return element_vr(ds.get_item(Tag(tag), keep_deferred=True), Tag(tag)) in _BINARY
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """Match ``*`` and ``?`` (PS3.4 C.2.2.2.4): what lies between two ``*`` is taken where it first fits.
+
+    A later place for it never helps what follows, so nothing is tried twice, however many ``*`` there are.
+    """
+    if len(text) > _LONGEST_VALUE:
+        return text == pattern
+    first, *others = pattern.split("*")
+    if not others:
+        return len(text) == len(first) and _stands_at(text, first, 0)
+    *inner, last = others
+    at, end = len(first), len(text) - len(last)
+    if end < at or not _stands_at(text, first, 0) or not _stands_at(text, last, end):
+        return False
+    for piece in inner:
+        at = _place(text, piece, at, end) + len(piece)
+        if at < len(piece):
+            return False
+    return True
+
+
+def _place(text: str, piece: str, start: int, end: int) -> int:
+    """Return where a piece with ``?`` for any character first stands between two places, or -1."""
+    if "?" not in piece:
+        return text.find(piece, start, end)
+    return next((at for at in range(start, end - len(piece) + 1) if _stands_at(text, piece, at)), -1)
+
+
+def _stands_at(text: str, piece: str, at: int) -> bool:
+    return all(wanted in ("?", found) for wanted, found in zip(piece, text[at : at + len(piece)], strict=True))
 
 
 def _uid_list(text: str) -> list[str]:
@@ -229,9 +293,17 @@ def _selected(header: Dataset, keywords: tuple[str, ...], query: Query) -> Datas
     wanted = {int(Tag(keyword)) for keyword in keywords} | query.included | {tag for tag, _ in query.conditions}
     answer = Dataset()
     for tag in header.keys():  # noqa: SIM118 - iterating a data set would read every value
-        if int(tag) in wanted or (query.include_all and tag.group < _PIXEL_GROUP):
+        asked = int(tag) in wanted or query.include_all
+        if asked and tag.group < _PIXEL_GROUP and not _is_left_on_disk(header, tag):
             answer[tag] = header[tag]
     return answer
+
+
+def _is_left_on_disk(header: Dataset, tag: BaseTag) -> bool:
+    """Tell whether a large binary value was not read: an answer would read it, and keep it, for every study."""
+    raw = header.get_item(tag, keep_deferred=True)
+    deferred = isinstance(raw, RawDataElement) and raw.value is None and raw.length > 0
+    return deferred and element_vr(raw, tag) in _BINARY - {"SQ"}
 
 
 def _retrievable(answer: Dataset, url: str) -> Dataset:

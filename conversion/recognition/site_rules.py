@@ -3,6 +3,7 @@
 import fnmatch
 from dataclasses import dataclass
 
+from conversion.recognition.text_evidence import LONGEST_TEXT
 from conversion.study import Series
 
 __all__ = ["SiteRule"]
@@ -50,4 +51,7 @@ class SiteRule:
             (self.protocol, acquisition.protocol),
             (self.technique, acquisition.technique),
         )
-        return all(not pattern or fnmatch.fnmatchcase(value.lower(), pattern.lower()) for pattern, value in pairs)
+        return all(
+            not pattern or fnmatch.fnmatchcase(value[:LONGEST_TEXT].lower(), pattern.lower())
+            for pattern, value in pairs
+        )

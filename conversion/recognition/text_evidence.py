@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from conversion.decision import Evidence
 from conversion.study import Series
 
-__all__ = ["PROTOCOL_SHARE", "folded", "text_evidence"]
+__all__ = ["LONGEST_TEXT", "PROTOCOL_SHARE", "folded", "text_evidence"]
 
 PROTOCOL_SHARE = 0.5
 """Share of a word's weight when it stands in ProtocolName alone: with GE that names the whole examination."""
@@ -63,13 +63,20 @@ _WORDS = (
     _Word("T2", 3.0, r"(?<![a-z]{3})t2(?!\d)"),
 )
 
+LONGEST_TEXT = 1024
+"""Characters that words are sought in, 16 times what a description may have (PS3.5 6.2); some patterns take time that
+grows with the square of the text."""
+
 _LETTERS = str.maketrans({"\u0131": "i", "ł": "l", "ø": "o", "æ": "ae"})
 """Letters that do not fall apart into a plain one and an accent; the first is the Turkish i without a dot."""
 
 
 def folded(text: str) -> str:
-    """Return text in lower case, without accents, with spaces for underscores, and with a Latin T in Cyrillic T1."""
-    plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
+    """Return text in lower case, without accents, with spaces for underscores, and with a Latin T in Cyrillic T1.
+
+    Of a text that is longer than any description, only its beginning is looked at.
+    """
+    plain = unicodedata.normalize("NFKD", text[:LONGEST_TEXT].casefold().translate(_LETTERS))
     latin = re.sub("\u0442(?=[12])", "t", "".join(c for c in plain if not unicodedata.combining(c)))
     return " ".join(latin.replace("_", " ").split())
 

@@ -1,11 +1,17 @@
 """QIDO-RS, the JSON model and frames as values."""
 
+import fnmatch
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydicom import Dataset, FileMetaDataset, dcmread
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
@@ -129,6 +135,12 @@ def test_a_query_that_cannot_be_answered_is_an_error_without_its_value(parameter
         ("ModalitiesInStudy", "CT", False),
         ("AccessionNumber", "A", False),
         ("AccessionNumber", "", True),
+        ("PatientID", "P-1?", False),
+        ("PatientID", "?-?", True),
+        ("PatientID", "*", True),
+        ("PatientID", "**P**-**1**", True),
+        ("PatientID", "P*-*P-1", False),
+        ("PatientName", "m?LLER^*", True),
     ],
 )
 def test_matching(name: str, value: str, expected: bool) -> None:  # noqa: FBT001 - a table
@@ -136,6 +148,52 @@ def test_matching(name: str, value: str, expected: bool) -> None:  # noqa: FBT00
     summary = StudySummary(modalities=("MR", "SEG"), sop_classes=("1.2",), series=2, instances=9)
     answer = study_answer(header, summary, _ROOT, query)
     assert matches(answer, header, query) is expected
+
+
+_PIECES = st.text(alphabet="ab*?[.", max_size=8)
+
+
+@given(value=st.text(alphabet="ab[.", max_size=12), pattern=_PIECES)
+@example(value="abab", pattern="*ab")
+def test_wildcards_match_as_the_shell_s_do(value: str, pattern: str) -> None:
+    query, header = Query(conditions=((0x00081030, pattern),)), _header(StudyDescription=value)
+    shell = fnmatch.fnmatchcase(value, pattern.replace("[", "[[]"))
+    assert matches(header, header, query) is shell
+
+
+@pytest.mark.parametrize("pattern", ["*" * 255 + "x", "*a" * 127 + "x", "*?" * 127 + "x", "*" + "a?" * 100 + "*x"])
+def test_no_pattern_takes_long(pattern: str) -> None:
+    code = (
+        "import sys; from pydicom import Dataset; from viewer_integration.dicomweb import matches, parse_query\n"
+        "header = Dataset(); header.StudyDescription = 'a' * 1024\n"
+        "print(matches(header, header, parse_query([('StudyDescription', sys.argv[1])])))"
+    )
+    asked = [sys.executable, "-c", code, pattern]
+    found = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [("PixelData", "x"), ("7FE00008", "x"), ("7FE10010", "x"), ("StudyDescription", "*" * 257)],
+)
+def test_what_costs_too_much_to_search_for_is_refused(parameter: tuple[str, str]) -> None:
+    with pytest.raises(QueryError):
+        parse_query([parameter])
+    assert parse_query([("StudyInstanceUID", ",".join(["1.2.3"] * 100))]).study_uids
+
+
+@pytest.mark.parametrize("included", ["EncapsulatedDocument", "all"])
+def test_a_search_reads_no_large_binary_value(tmp_path: Path, included: str) -> None:
+    ds = _image(np.zeros((1, 64, 64), np.uint16))
+    ds.EncapsulatedDocument = bytes(5000)
+    ds.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    header = dcmread(tmp_path / "one.dcm", defer_size=1024)
+    (tmp_path / "one.dcm").unlink()  # whatever is read from now on fails
+    for query in (parse_query([("includefield", included)]), Query(conditions=((0x00420011, "x"),))):
+        answer = instance_answer(header, ExplicitVRLittleEndian, _ROOT, query)
+        assert "EncapsulatedDocument" not in answer
+        assert matches(answer, header, query) is (not query.conditions)
 
 
 def test_a_study_is_answered_with_what_the_standard_asks() -> None:

@@ -11,6 +11,8 @@ from conversion.recognition.contrast_agent import (
     stated_agent,
     without_order,
 )
+from conversion.recognition.site_rules import SiteRule
+from conversion.recognition.text_evidence import LONGEST_TEXT, folded
 from tests.support.series_headers import series_of
 
 AFTER = (
@@ -55,6 +57,17 @@ def test_words_for_after_contrast(words: str) -> None:
 def test_words_for_before_contrast(words: str) -> None:
     assert _said(description=words) == -4.5
     assert _said(protocol=words) == -2.25
+
+
+def test_only_the_beginning_of_a_text_that_no_description_has_is_looked_at() -> None:
+    """What the pattern of "magnitude contrast" needs grows with the square of such a text: seconds, then hours."""
+    endless = "mag" * 10_000
+    assert len(folded(endless)) <= LONGEST_TEXT
+    assert _said(description=f"T1 +C {endless}") == 4.5
+    assert _said(description=f"{endless} T1 +C") == 0
+    rule = SiteRule(name="A", kind="T1", description="T1*c")
+    assert rule.matches(series_of(description="t1 mag C"))
+    assert not rule.matches(series_of(description=f"T1 {endless} C"))
 
 
 @pytest.mark.parametrize("words", NEITHER)
