@@ -4,6 +4,7 @@
 
     ConversionError
     ├── UnusableStudy          no MR, or no series that could carry a result
+    ├── UnsettledEncoding      what a file says of its encoding and what is in it cannot be brought together
     ├── UnreadableSeries       headers or pixels of a chosen series cannot be read
     ├── BrokenGeometry         slices missing, doubled, sheared or of mixed shape
     └── RegistrationFailed     two volumes could not be brought together
@@ -19,6 +20,7 @@ __all__ = [
     "ConversionReason",
     "RegistrationFailed",
     "UnreadableSeries",
+    "UnsettledEncoding",
     "UnusableStudy",
 ]
 
@@ -29,6 +31,7 @@ class ConversionReason(enum.StrEnum):
     NO_IMAGES = "no_images"
     NO_MR = "no_mr"
     NO_REFERENCE = "no_reference"
+    CONTRADICTORY_ENCODING = "contradictory_encoding"
     UNREADABLE_PIXELS = "unreadable_pixels"
     MISSING_SLICE = "missing_slice"
     DOUBLED_SLICE = "doubled_slice"
@@ -58,6 +61,10 @@ class ConversionError(Exception):
 
 class UnusableStudy(ConversionError):  # noqa: N818 - named for what happened
     """The study holds nothing that could carry a result."""
+
+
+class UnsettledEncoding(ConversionError):  # noqa: N818
+    """What a file says of its encoding and what is in it cannot be brought together."""
 
 
 class UnreadableSeries(ConversionError):  # noqa: N818

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,9 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     JPEG2000,
-    DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -28,7 +27,8 @@ from pydicom.uid import (
 
 from conversion.attributes import Attributes
 from conversion.decision import Decision
-from conversion.errors import ConversionReason, UnreadableSeries, UnusableStudy
+from conversion.encoding import SettledDataset, read_instance
+from conversion.errors import ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
 from conversion.headers import acquisition_header, image_headers, stated_instances
 from conversion.patient import patient_facts
 from conversion.selection import SeriesSelection
@@ -106,8 +106,8 @@ def folders_below(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def read_header(path: Path) -> pydicom.Dataset:
-    """Read a file without its pixels; raises whatever pydicom does for what is no DICOM."""
-    return pydicom.dcmread(path, stop_before_pixels=True)
+    """Read a file without its pixels, as it is encoded; raises as `conversion.encoding.read_instance` does."""
+    return read_instance(path, pixels=False)
 
 
 def read_studies(
@@ -140,7 +140,9 @@ def read_studies(
             groups = studies.setdefault(str(ds.StudyInstanceUID), {})
             groups.setdefault(str(ds.SeriesInstanceUID), []).append((path, ds))
     if not studies:
-        raise UnusableStudy(ConversionReason.NO_IMAGES, "no readable DICOM image among the files")
+        found = "; ".join(dict.fromkeys(decision.reason for decision in unreadable))
+        sentence = f"no readable DICOM image among the files{f' ({found})' if found else ''}"
+        raise UnusableStudy(ConversionReason.NO_IMAGES, sentence)
     first = next(iter(studies))
     return tuple(_study(uid, groups.values(), unreadable if uid == first else []) for uid, groups in studies.items())
 
@@ -186,6 +188,8 @@ def _usable_header(
         reason = "a study, series or instance UID is missing"
     except InvalidDicomError:
         reason = "not a DICOM file"
+    except UnsettledEncoding as error:
+        reason = str(error)
     except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a broken file; each becomes a decision
         reason = f"cannot be read as DICOM ({type(error).__name__})"
     decisions.append(Decision(code="unreadable_file", subject=f"file {path.name}", reason=reason))
@@ -218,6 +222,7 @@ def _of_series(ds: pydicom.Dataset, code: str, reason: str) -> Decision:
 def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
     """Return one `Series` for each volume of a DICOM series."""
     ds = group[0][1]
+    decisions += _encoding_decisions(ds, group)
     images = [image for path, each in group for image in image_headers(path, each)]
     images = _without_copies(images, ds, decisions)
     parts = split_images(tuple(images))
@@ -226,6 +231,14 @@ def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
         decisions.append(_of_series(ds, "split_series", reason))
     by_path, stated = dict(group), stated_instances(each for _, each in group)
     return [_volume(by_path[part.images[0].path], part, stated) for part in parts]
+
+
+def _encoding_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision]:
+    """Say what files claimed of their encoding without being in it, each claim once."""
+    wrong = Counter(each.encoding.contradiction for _, each in group if isinstance(each, SettledDataset))
+    for contradiction, count in wrong.items():
+        if contradiction:
+            yield _of_series(ds, "encoding_corrected", f"{count} file(s): {contradiction}")
 
 
 def _volume(ds: pydicom.Dataset, part: Part, stated: int) -> Series:
@@ -264,11 +277,9 @@ def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: l
 
 def _decoded(images: list[ImageHeader]) -> list[NDArray[np.integer[Any]]]:
     """Return the stored values of images of one file."""
-    path = images[0].path
-    syntax = read_file_meta_info(path).TransferSyntaxUID
-    source = pydicom.dcmread(path) if syntax == DeflatedExplicitVRLittleEndian else path
+    ds = read_instance(images[0].path)
     indices = [(image.frame or 1) - 1 for image in images]
-    return list(iter_pixels(source, indices=indices, decoding_plugin=_DECODERS.get(syntax, "")))
+    return list(iter_pixels(ds, indices=indices, decoding_plugin=_DECODERS.get(ds.encoding.transfer_syntax, "")))
 
 
 def _pixel_print(image: ImageHeader) -> bytes:
@@ -340,7 +351,7 @@ def read_source_datasets(series: Series) -> list[pydicom.Dataset]:
     Frames of one enhanced instance give that instance once.
     """
     paths = dict.fromkeys(image.path for image in stack_slices(series).images)
-    return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    return [read_header(path) for path in paths]
 
 
 def read_source_images(series: Series) -> SourceImages:

@@ -1,0 +1,310 @@
+"""How a DICOM file is really encoded, settled from everything that is there, and the file read accordingly.
+
+A file says in its file meta information how its data set is encoded; exporters and archives write that wrongly, or
+not at all. What the bytes show goes before what is stated: the first elements tell explicit from implicit VR, the
+order of bytes and what is deflated, the Pixel Data element tells native from encapsulated, and a compressed frame's
+own header tells its codec. What fits no encoding is refused by name.
+"""
+
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
+
+from conversion.codestream import codestream_of, same_codec
+from conversion.data_set_form import EXPLICIT, IMPLICIT, UNDEFINED_LENGTH, Form, element_at, form_of
+from conversion.errors import ConversionReason, UnsettledEncoding
+
+__all__ = [
+    "MAXIMUM_INFLATED_BYTES",
+    "Encoding",
+    "PixelElement",
+    "SettledDataset",
+    "SettledInstance",
+    "read_instance",
+    "settle",
+]
+
+MAXIMUM_INFLATED_BYTES = 2**30
+"""A deflated data set grows up to a thousandfold in memory; enhanced MR of a whole head stays under 0.3 GiB."""
+
+_HEADERS_BYTES = 2**24
+"""What is kept of a deflated data set for its headers: the functional groups of 10,000 frames and more."""
+
+_PIECE_BYTES = 2**20
+_HEAD_BYTES = 2**16
+"""Of a compressed frame: what precedes the size of an image, comments and colour profiles, seldom takes more."""
+
+_PREFIX_AT = 128
+_PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_ITEM = b"\xfe\xff\x00\xe0"
+_FILE_META, _COMMAND = 2, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How a file is encoded.
+
+    Attributes
+    ----------
+    transfer_syntax
+        The true one.
+    stated
+        What the file meta information says; empty where it says nothing.
+    form
+        Of the data set. Compressed pixels in implicit VR, which no transfer syntax allows, are read nevertheless.
+    contradiction
+        In words, how what is stated and what is there differ; empty where they agree.
+    """
+
+    transfer_syntax: UID
+    stated: str
+    form: Form
+    contradiction: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelElement:
+    """Where the pixel data of an instance lie.
+
+    Attributes
+    ----------
+    keyword
+        ``PixelData``, ``FloatPixelData`` or ``DoubleFloatPixelData``.
+    vr
+        ``OB``, ``OW`` and the like; empty in implicit VR.
+    value_at
+        Offset of the value in the instance's stream.
+    length
+        In bytes; None where it is undefined.
+    """
+
+    keyword: str
+    vr: str
+    value_at: int
+    length: int | None
+
+
+class SettledDataset(FileDataset):
+    """A data set that was read as it is encoded; its `file_meta` names the true transfer syntax."""
+
+    encoding: Encoding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SettledInstance:
+    """One instance, read as it is encoded.
+
+    Attributes
+    ----------
+    pixels
+        None where it has none.
+    stream
+        What `pixels` points into: the file, or what was inflated of it, of which only the beginning is kept for
+        headers alone.
+    size
+        Of the stream if it were whole, in bytes.
+    """
+
+    dataset: SettledDataset
+    pixels: PixelElement | None
+    stream: BinaryIO
+    size: int
+
+
+def read_instance(path: Path, *, pixels: bool = True, defer_bytes: int | None = None) -> SettledDataset:
+    """Read a file as it is encoded, whatever it says of that; its `file_meta` then names the true transfer syntax.
+
+    Parameters
+    ----------
+    pixels
+        Whether pixel data, and what follows them, are read.
+    defer_bytes
+        Values longer than this stay on disk until they are asked for.
+
+    Raises
+    ------
+    InvalidDicomError
+        When it is no DICOM file.
+    UnsettledEncoding
+        When what it holds fits no encoding, or contradicts itself.
+    """
+    with path.open("rb") as file:
+        return settle(file, pixels=pixels, defer_bytes=defer_bytes).dataset
+
+
+def settle(file: BinaryIO, *, pixels: bool = False, defer_bytes: int | None = None) -> SettledInstance:
+    """Settle how an open file is encoded, and read it; otherwise as `read_instance`."""
+    preamble, meta = _file_meta(file)
+    stated = UID(str(meta.get("TransferSyntaxUID") or "").strip())
+    kept = MAXIMUM_INFLATED_BYTES if pixels else _HEADERS_BYTES
+    stream, size, form, deflated = _data_set(file, stated, kept, certain=bool(meta or preamble))
+    body = read_dataset(
+        stream,
+        form.implicit_vr,
+        form.little_endian,
+        stop_when=lambda tag, _vr, _length: tag in _PIXELS,
+        defer_size=defer_bytes,
+        at_top_level=False,  # or pydicom would guess anew whether it is implicit
+    )
+    element = _pixel_element(stream, form, stream.tell())
+    syntax = _true_syntax(stream, element, form, stated, deflated=deflated)
+    if pixels:
+        body.update(
+            read_dataset(stream, form.implicit_vr, form.little_endian, defer_size=defer_bytes, at_top_level=False)
+        )
+    meta.TransferSyntaxUID = syntax
+    ds = SettledDataset(stream, body, preamble, meta, form.implicit_vr, form.little_endian)
+    ds.set_original_encoding(form.implicit_vr, form.little_endian, body._character_set)  # noqa: SLF001 - as dcmread does
+    ds.encoding = Encoding(
+        transfer_syntax=syntax, stated=str(stated), form=form, contradiction=_contradiction(stated, syntax, form)
+    )
+    return SettledInstance(dataset=ds, pixels=element, stream=stream, size=size)
+
+
+def _file_meta(file: BinaryIO) -> tuple[bytes | None, FileMetaDataset]:
+    """Read preamble and file meta information where they are; the file then stands at the data set (PS3.10 7.1)."""
+    preamble = file.read(_PREFIX_AT)
+    if file.read(4) != b"DICM":
+        preamble = b""
+        file.seek(0)
+    meta = FileMetaDataset()
+    for group in (_FILE_META, _COMMAND):  # a command set before the data set is left by some network archives
+        start = file.tell()
+        for form in (EXPLICIT, IMPLICIT):  # old exporters write even this in implicit VR
+            head = element_at(file, form, start)
+            file.seek(start)
+            if head is not None and head.tag >> 16 == group and head.length != UNDEFINED_LENGTH:
+                found = read_dataset(
+                    file,
+                    form.implicit_vr,
+                    is_little_endian=True,
+                    stop_when=lambda tag, _vr, _length, group=group: BaseTag(tag).group != group,  # type: ignore[misc]
+                    at_top_level=False,
+                )
+                meta.update(found if group == _FILE_META else {})
+                break
+    return preamble or None, meta
+
+
+def _data_set(file: BinaryIO, stated: UID, kept: int, *, certain: bool) -> tuple[BinaryIO, int, Form, bool]:
+    """Return a stream that stands at the data set, its size, the data set's form, and whether it was deflated.
+
+    Parameters
+    ----------
+    kept
+        Bytes at most that are held of what is deflated.
+    certain
+        Whether the file is a DICOM file beyond doubt, by its prefix or file meta information.
+    """
+    start = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(start)
+    known = stated if stated in AllTransferSyntaxes else None
+    form = form_of(file, size, _stated_form(known))
+    if form is not None:
+        return file, size, form, False
+    if certain and (inflated := _inflated(file, start, kept)) is not None:
+        stream, inflated_size = inflated
+        form = form_of(stream, inflated_size, EXPLICIT)
+        if form is not None:
+            return stream, inflated_size, form, True
+    if not certain:
+        message = "neither file meta information nor a data set"
+        raise InvalidDicomError(message)
+    if size == start:
+        return file, size, EXPLICIT, False  # pydicom reads a file without data set as an empty one
+    says = f"is stated to be in {known.name}, but fits that as little as" if known else "fits none of"
+    raise _unsettled(f"its data set {says} implicit or explicit VR, little or big endian, or deflated")
+
+
+def _stated_form(syntax: UID | None) -> Form | None:
+    if syntax is None or syntax == DeflatedExplicitVRLittleEndian:
+        return None
+    return Form(implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
+
+
+def _inflated(file: BinaryIO, start: int, kept: int) -> tuple[BinaryIO, int] | None:
+    """Return a deflated data set (PS3.5 A.5) and its size, or None for what is none; also with zlib's own header."""
+    for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
+        file.seek(start)
+        inflater, inflated, size = zlib.decompressobj(bits), io.BytesIO(), 0
+        try:
+            while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(_PIECE_BYTES)):
+                out = inflater.decompress(piece, _PIECE_BYTES)
+                inflated.write(out[: kept - inflated.tell()])
+                size += len(out)
+                if size > MAXIMUM_INFLATED_BYTES:
+                    raise _unsettled(f"its deflated data set is larger than {MAXIMUM_INFLATED_BYTES // 2**20} MiB")
+        except zlib.error:
+            continue
+        if inflater.eof:
+            inflated.seek(0)
+            inflated.name = getattr(file, "name", None)
+            return inflated, size
+        if size:
+            raise _unsettled("its deflated data set was cut short")
+    return None
+
+
+def _pixel_element(stream: BinaryIO, form: Form, at: int) -> PixelElement | None:
+    head = element_at(stream, form, at)
+    stream.seek(at)
+    if head is None or head.tag not in _PIXELS:
+        return None
+    return PixelElement(
+        keyword=_PIXELS[head.tag],
+        vr=head.vr.decode(),
+        value_at=head.value_at,
+        length=None if head.length == UNDEFINED_LENGTH else head.length,
+    )
+
+
+def _true_syntax(stream: BinaryIO, element: PixelElement | None, form: Form, stated: UID, *, deflated: bool) -> UID:
+    plain = DeflatedExplicitVRLittleEndian if deflated else form.transfer_syntax
+    encapsulated = stated in AllTransferSyntaxes and stated.is_encapsulated and not deflated
+    if element is None:
+        return stated if encapsulated else plain  # nothing is compressed, and nothing speaks against it
+    at = stream.tell()
+    stream.seek(element.value_at)
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(at)
+    if element.length is not None and not (encapsulated and head.startswith(_ITEM)):
+        if stated and stated not in AllTransferSyntaxes:
+            raise _unsettled(f"it is stated to be in {stated}, which is no transfer syntax of DICOM")
+        return plain
+    if not head.startswith(_ITEM) or element.keyword != "PixelData":
+        raise _unsettled("its pixel data have no length and are not encapsulated either, so where they end is unknown")
+    found = codestream_of(_first_frame(head))
+    if encapsulated and (found is None or same_codec(found.transfer_syntax, stated)):
+        return stated
+    if found is None:
+        says = f"it is stated to be in {stated.name}" if stated else "it does not say how it is encoded"
+        raise _unsettled(f"{says}, but its pixel data are compressed, in a way that they do not tell either")
+    return found.transfer_syntax
+
+
+def _first_frame(head: bytes) -> bytes:
+    """Return the beginning of the first fragment, which follows the item of the offset table (PS3.5 A.4)."""
+    table = int.from_bytes(head[4:8], "little")
+    return head[8 + table + 8 :]
+
+
+def _contradiction(stated: UID, syntax: UID, form: Form) -> str:
+    compressed_implicit = syntax.is_encapsulated and form.implicit_vr
+    if stated == syntax and not compressed_implicit:
+        return ""
+    says = f"says {stated.name or stated}" if stated else "does not name a transfer syntax"
+    written = f"{syntax.name} within implicit VR" if compressed_implicit else syntax.name
+    return f"the file meta information {says}, but it is {written}, as which it is read"
+
+
+def _unsettled(sentence: str) -> UnsettledEncoding:
+    return UnsettledEncoding(ConversionReason.CONTRADICTORY_ENCODING, sentence)
