@@ -161,7 +161,10 @@ def settle(file: BinaryIO, *, pixels: bool = False, defer_bytes: int | None = No
             read_dataset(stream, form.implicit_vr, form.little_endian, defer_size=defer_bytes, at_top_level=False)
         )
     meta.TransferSyntaxUID = syntax
-    ds = SettledDataset(stream, body, preamble, meta, form.implicit_vr, form.little_endian)
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        if f"MediaStorage{keyword}" not in meta:
+            setattr(meta, f"MediaStorage{keyword}", str(body.get(keyword, "")))
+    ds = SettledDataset(stream, body, preamble or bytes(_PREFIX_AT), meta, form.implicit_vr, form.little_endian)
     ds.set_original_encoding(form.implicit_vr, form.little_endian, body._character_set)  # noqa: SLF001 - as dcmread does
     ds.encoding = Encoding(
         transfer_syntax=syntax, stated=str(stated), form=form, contradiction=_contradiction(stated, syntax, form)

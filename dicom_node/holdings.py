@@ -6,9 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
-from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from sqlalchemy.orm import Session
 
+from conversion.encoding import SettledDataset, read_instance
+from conversion.errors import UnsettledEncoding
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow
 from viewer_integration.big_endian import turn_little_endian
@@ -127,31 +129,33 @@ class Holdings:
             for row in rows
         ]
 
-    def header(self, path: Path) -> Dataset:
+    def header(self, path: Path) -> SettledDataset:
         """Return an instance's header with large values left on disk; it is shared, so it must not be changed.
 
-        What is stored in big endian is given as if it were explicit VR little endian.
+        It is read as it is encoded, whatever it says of that; what is stored in big endian is given as if it were
+        explicit VR little endian.
 
         Raises
         ------
         OSError
             When the file is not there.
         InvalidDicomError
-            When it is not DICOM.
+            When it is not DICOM, or contradicts itself.
         """
         return _header(path, path.stat().st_mtime_ns)
 
-    def whole(self, path: Path) -> Dataset:
+    def whole(self, path: Path) -> SettledDataset:
         """Return an instance with its pixel data; it is shared, so it must not be changed.
 
-        What is stored in big endian is given as if it were explicit VR little endian.
+        It is read as it is encoded, whatever it says of that; what is stored in big endian is given as if it were
+        explicit VR little endian.
 
         Raises
         ------
         OSError
             When the file is not there.
         InvalidDicomError
-            When it is not DICOM.
+            When it is not DICOM, or contradicts itself.
         """
         return _whole(path, path.stat().st_mtime_ns)
 
@@ -184,17 +188,21 @@ def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
 
 
 @lru_cache(maxsize=_HEADERS)
-def _header(path: Path, changed_ns: int) -> Dataset:
+def _header(path: Path, changed_ns: int) -> SettledDataset:
     del changed_ns  # part of the cache's key: a file that was replaced is read again
-    return _in_little_endian(dcmread(path, defer_size=_DEFERRED_BYTES))
+    return _in_little_endian(path, defer_bytes=_DEFERRED_BYTES)
 
 
 @lru_cache(maxsize=_WHOLE)
-def _whole(path: Path, changed_ns: int) -> Dataset:
+def _whole(path: Path, changed_ns: int) -> SettledDataset:
     del changed_ns
-    return _in_little_endian(dcmread(path))
+    return _in_little_endian(path)
 
 
-def _in_little_endian(ds: Dataset) -> Dataset:
+def _in_little_endian(path: Path, defer_bytes: int | None = None) -> SettledDataset:
+    try:
+        ds = read_instance(path, defer_bytes=defer_bytes)
+    except UnsettledEncoding as error:
+        raise InvalidDicomError(str(error)) from error
     turn_little_endian(ds)
     return ds

@@ -19,6 +19,8 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
+from conversion.data_set_form import Form, form_of
+from conversion.encoding import MAXIMUM_INFLATED_BYTES
 from dicom_node.arrivals import Arrival, note_arrivals
 from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
@@ -33,8 +35,6 @@ __all__ = [
     "write_durably",
 ]
 
-MAXIMUM_INFLATED_BYTES = 2**30
-"""A deflated data set grows up to a thousandfold in memory; enhanced MR of a whole head stays under 0.3 GiB."""
 _PIECE_BYTES = 2**20
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -231,13 +231,16 @@ def _read_identity(content: bytes, data_set: bytes, transfer_syntax_uid: str) ->
     try:
         if transfer_syntax_uid in ("", DeflatedExplicitVRLittleEndian):
             return read_partial(io.BytesIO(content), stop_when=_is_behind_identity, specific_tags=wanted)
-        syntax = UID(transfer_syntax_uid)
+        syntax, stream = UID(transfer_syntax_uid), io.BytesIO(data_set)
+        agreed = Form(implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
+        form = form_of(stream, len(data_set), agreed) or agreed  # senders do not always keep to what was agreed
         return read_dataset(
-            io.BytesIO(data_set),
-            is_implicit_VR=syntax.is_implicit_VR,
-            is_little_endian=syntax.is_little_endian,
+            stream,
+            is_implicit_VR=form.implicit_vr,
+            is_little_endian=form.little_endian,
             stop_when=_is_behind_identity,
             specific_tags=wanted,
+            at_top_level=False,
         )
     except Exception as error:
         sentence = f"the data set cannot be read as DICOM ({type(error).__name__}); it is damaged or cut short"

@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pydicom
 import sqlalchemy as sa
 
+from conversion.encoding import read_instance
 from conversion.recognition.site_rules import SiteRule
 from conversion.segmentation_reading import SEGMENTATIONS, segmentation_header
 from conversion.sequences import Role
@@ -182,7 +182,7 @@ def _write(reference: StudyCase, name: str, out: Path) -> ExportedCase:
         write_nifti(case.volumes.volumes[role], path)
     paths.append(out / name / f"{name}_seg.nii.gz")
     write_nifti(_labels(case), paths[-1])
-    header = segmentation_header(pydicom.dcmread(reference.segmentation, stop_before_pixels=True))
+    header = segmentation_header(read_instance(reference.segmentation, pixels=False))
     return ExportedCase(
         case=name,
         sequences=tuple(str(role) for role in roles),

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
 from conversion.decision import Decision
+from conversion.encoding import read_instance
+from conversion.errors import ConversionError
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow
 
@@ -56,7 +58,10 @@ def _pairs(database: Database, study_uid: str) -> list[tuple[str, str]]:
 
 
 def _same_image(first: Path, second: Path) -> bool:
-    a, b = pydicom.dcmread(first), pydicom.dcmread(second)
+    try:
+        a, b = read_instance(first), read_instance(second)
+    except (ConversionError, InvalidDicomError):
+        return False  # what nobody can read cannot be called equal
     if any(_value(a, keyword) != _value(b, keyword) for keyword in (*_GEOMETRY, *_SCALING)):
         return False
     try:

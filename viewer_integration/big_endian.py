@@ -47,9 +47,10 @@ def _turn(ds: Dataset) -> None:
 
 
 def little_endian_file(ds: Dataset) -> bytes:
-    """Return an instance that was turned as a complete file."""
+    """Return an instance that was turned, or read as it is encoded, as a complete file that says how it is encoded."""
     for _ in ds.iterall():
         pass  # a value that was never read would be written as the bytes it was stored in
     buffer = io.BytesIO()
-    dcmwrite(buffer, ds, implicit_vr=False, little_endian=True, force_encoding=True)
+    implicit = ds.file_meta.TransferSyntaxUID.is_implicit_VR
+    dcmwrite(buffer, ds, implicit_vr=implicit, little_endian=True, force_encoding=True)
     return buffer.getvalue()

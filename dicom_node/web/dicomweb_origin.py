@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from conversion.encoding import SettledDataset
 from dicom_node.holdings import HeldInstance, HeldStudy, Holdings
 from viewer_integration.big_endian import little_endian_file, was_big_endian
 from viewer_integration.dicom_json import JsonObject, dicom_json
@@ -123,7 +124,10 @@ class DicomwebOrigin:
         return _json([dicom_json(header, f"{instance_url(root, header)}/bulkdata") for header in headers])
 
     def retrieve(self, request: Request) -> Response:
-        """WADO-RS: whole instances, as they are stored; big endian ones in explicit VR little endian (PS3.18 8.7.3)."""
+        """WADO-RS: whole instances, as they are stored; big endian ones in explicit VR little endian (PS3.18 8.7.3).
+
+        A file that is not encoded as it says is written anew, and says so then.
+        """
         held = self._held(request, must_exist=True)
         if not _accepts(request, "multipart/related"):
             if len(held) == 1 and _accepts(request, _DICOM):
@@ -136,12 +140,12 @@ class DicomwebOrigin:
     def _instance_part(self, held: HeldInstance) -> Part:
         header = self._holdings.header(held.path)
         syntax = header.file_meta.TransferSyntaxUID
-        body = self._turned(held) if was_big_endian(header) else held.path.read_bytes()
+        body = self._turned(held) if _needs_turning(header) else held.path.read_bytes()
         return Part(content_type=f"{_DICOM}; transfer-syntax={syntax}", body=body)
 
     def _file(self, held: HeldInstance) -> Response:
         header = self._header(held.path, held.study_key)
-        if header is not None and was_big_endian(header):
+        if header is not None and _needs_turning(header):
             return Response(self._turned(held), media_type=_DICOM, headers=_NO_STORE)
         return FileResponse(held.path, media_type=_DICOM, headers=_NO_STORE)
 
@@ -188,7 +192,7 @@ class DicomwebOrigin:
         headers = [self._header(one.path, one.study_key) for one in held]
         return [header for header in headers if header is not None]
 
-    def _header(self, path: Path, study_key: str) -> Dataset | None:
+    def _header(self, path: Path, study_key: str) -> SettledDataset | None:
         """Return a header; a file that is gone or broken must not hide the rest of its study."""
         try:
             return self._holdings.header(path)
@@ -198,6 +202,10 @@ class DicomwebOrigin:
 
     def _whole(self, request: Request) -> Dataset:
         return self._holdings.whole(self._held(request, must_exist=True)[0].path)
+
+
+def _needs_turning(header: SettledDataset) -> bool:
+    return was_big_endian(header) or bool(header.encoding.contradiction)
 
 
 def _summary(study: HeldStudy, headers: list[Dataset]) -> StudySummary:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import pydicom
-
+from conversion.encoding import read_instance
 from conversion.errors import ConversionError
 from conversion.segmentation_reading import SegmentationHeader, segmentation_header
 from inference.cases.segment_regions import region_of_segment
@@ -92,7 +91,7 @@ def _preferred(chosen: Annotation, other: Annotation) -> str:
 def _annotation(path: Path, series_of: Mapping[str, str], codes: Codes) -> Annotation | str:
     """Return what a SEG annotates, or why it cannot be used."""
     try:
-        header = segmentation_header(pydicom.dcmread(path, stop_before_pixels=True))
+        header = segmentation_header(read_instance(path, pixels=False))
     except ConversionError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a broken file; each is reported

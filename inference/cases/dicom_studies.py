@@ -19,6 +19,7 @@ from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageSt
 
 from conversion.alignment import AlignedVolumes, align
 from conversion.decision import Decision
+from conversion.encoding import read_instance
 from conversion.errors import ConversionError
 from conversion.reading import dicom_files, read_series, read_study
 from conversion.recognition.recognise import Recognition, recognise
@@ -41,15 +42,6 @@ LAYOUT = (
 )
 
 _MR = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
-_SCANNED = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "PatientID",
-    "InstitutionName",
-    "SpecificCharacterSet",
-)
 _LENGTH = 12
 """Hexadecimal digits of a name: two of a million studies share one with a probability of 0.2 %."""
 
@@ -146,7 +138,7 @@ def _scan(paths: Iterable[Path]) -> tuple[dict[str, _Files], int]:
     unread = 0
     for path in paths:
         try:
-            ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_SCANNED))
+            ds = read_instance(path, pixels=False)
             study_uid, series_uid = str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID)
         except Exception:  # noqa: BLE001 - pydicom raises many kinds for a broken file; each counts as unread
             unread += 1
@@ -167,7 +159,7 @@ def _read(
 ) -> AnnotatedCase:
     try:
         volumes = _aligned(files, annotation, rules)
-        ds = pydicom.dcmread(annotation.path)
+        ds = read_instance(annotation.path)
         masks = segment_masks(ds, volumes.grid).masks
         if not any(mask.any() for mask in masks.values()) and _holds_anything(ds):
             raise unreadable(f"{case_id}: all of the segmentation lies outside the images it was drawn on")

@@ -164,6 +164,19 @@ def test_a_series_of_any_syntax_is_stored_as_it_came_and_read(
 
 
 @pytest.mark.dcmtk
+@pytest.mark.parametrize("agreed", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+@pytest.mark.parametrize("syntax", [syntax for syntax in LOSSLESS if not syntax.is_deflated], ids=lambda s: s.name)
+def test_what_is_not_in_the_syntax_that_was_agreed_is_read_as_it_is(
+    port: int, folder: Path, tmp_path: Path, syntax: pydicom.uid.UID, agreed: str
+) -> None:
+    paths, pixels = write_series(tmp_path / "sent", syntax)
+    sent = [replace(instance_of_file(path), transfer_syntax_uid=agreed) for path in paths]
+    assert store(sent, port) == [0x0000] * len(sent)
+    (series,) = read_study(dicom_files(folder / "inbox")).series
+    assert np.array_equal(read_series(series).voxels, pixels)
+
+
+@pytest.mark.dcmtk
 @pytest.mark.parametrize(
     ("option", "syntax", "kind"),
     [

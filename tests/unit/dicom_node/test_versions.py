@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000, RLELossless
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from conversion.decision import Decision
 from dicom_node.database import Database
 from dicom_node.inbox import Inbox
 from dicom_node.versions import version_decisions
+from tests.support.mislabelled import mislabel
 from tests.support.small_study import make_small_study
 
 
@@ -103,3 +104,24 @@ def test_the_newest_version_is_compared_with_the_one_before(
     second.RescaleSlope = third.RescaleSlope = 2.0
     third.SeriesDescription = "corrected"
     assert [d.code for d in _decisions(database, tmp_path, images[0], second, third)] == ["header_corrected"]
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Expected implicit VR"
+)  # of this way into the inbox, which the listener does not take
+def test_a_version_that_is_not_encoded_as_it_says_is_compared_as_it_is(
+    database: Database, tmp_path: Path, images: list[Dataset]
+) -> None:
+    mislabelled = make_small_study("versions", roles=["FLAIR"])[0]
+    mislabelled.SeriesDescription = "once more"
+    mislabelled.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    mislabelled.save_as(buffer, enforce_file_format=True)
+    path = tmp_path / "mislabelled.dcm"
+    path.write_bytes(buffer.getvalue())
+    mislabel(path, ImplicitVRLittleEndian)
+    content = path.read_bytes()
+    _receive(database, tmp_path, images[0])
+    Inbox(database, tmp_path).receive(content, content, "SENDER", str(images[0].SOPInstanceUID))
+    found = version_decisions(database, tmp_path, str(images[0].StudyInstanceUID))
+    assert [decision.code for decision in found] == ["header_corrected"]

@@ -20,8 +20,10 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    RLELossless,
 )
 
 from dicom_node.database import open_database
@@ -29,6 +31,7 @@ from dicom_node.holdings import Holdings
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES
 from dicom_node.tables import StudyRow
 from dicom_node.web.viewer import viewer_app
+from tests.support.mislabelled import mislabel
 from tests.support.transfer_syntaxes import LOSSY, write_series
 from tests.support.viewer_port import served
 from tests.support.viewer_study import instance_row
@@ -147,6 +150,26 @@ def test_a_whole_instance_is_what_was_received(client: httpx.Client, held: Held,
     assert _same(whole.pixel_array, expected, syntax)
     assert [element.tag for element in whole] == [element.tag for element in ds]
     assert whole.EchoTime == ds.EchoTime
+
+
+@pytest.mark.parametrize("label", ["", ImplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name.partition(" (")[0])
+def test_a_file_that_is_not_encoded_as_it_says_is_shown_as_it_is(
+    client: httpx.Client, held: Held, syntax: UID, label: str
+) -> None:
+    ds, expected = held[syntax]
+    path = Path(str(ds.filename))
+    original = path.read_bytes()
+    try:
+        mislabel(path, label)
+        named, frame = _part(client.get(f"{_address(ds)}/frames/1", headers={"Accept": "multipart/related"}))
+        assert _same(_shown(ds, named, frame), expected, syntax)
+        named, body = _part(client.get(_address(ds), headers={"Accept": "multipart/related; type=application/dicom"}))
+        whole = pydicom.dcmread(io.BytesIO(body))
+        assert whole.file_meta.TransferSyntaxUID == named
+        assert _same(whole.pixel_array, expected, syntax)
+    finally:
+        path.write_bytes(original)
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
