@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     JPEG2000,
-    EnhancedMRImageStorage,
+    UID,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
     JPEGLSNearLossless,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
     RLELossless,
 )
 
@@ -36,6 +34,7 @@ from conversion.sequences import Role
 from conversion.splitting import Part, split_images
 from conversion.stack import stack_slices
 from conversion.study import ImageHeader, Series, SeriesUID, Study, StudyUID
+from conversion.usable_instances import NOT_USED, of_one_kind, usable_instances
 from conversion.volume import ImageVolume
 
 __all__ = [
@@ -50,8 +49,6 @@ __all__ = [
     "read_study",
     "read_volumes",
 ]
-
-_MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 
 _DECODERS = {
     JPEGBaseline8Bit: "gdcm",
@@ -161,7 +158,7 @@ def read_study(paths: Iterable[Path]) -> Study:
             ConversionReason.NO_IMAGES, f"the files belong to {len(studies)} studies; give one at a time"
         )
     if not studies[0].series:
-        found = sorted({d.reason for d in studies[0].decisions if d.code in ("not_mr", "mosaic")})
+        found = sorted({d.reason for d in studies[0].decisions if d.code in NOT_USED})
         sentence = f"no MR image series in the study; T1 after contrast or FLAIR is needed ({'; '.join(found)})"
         raise UnusableStudy(ConversionReason.NO_MR, sentence)
     return studies[0]
@@ -169,12 +166,12 @@ def read_study(paths: Iterable[Path]) -> Study:
 
 def _study(study_uid: str, groups: Collection[_Group], unreadable: list[Decision]) -> Study:
     decisions = list(unreadable)
-    series = [one for group in groups if _is_mr(group, decisions) for one in _volumes(group, decisions)]
+    series = [one for group in groups for one in _volumes(group, decisions)]
     return Study(
         study_uid=StudyUID(study_uid),
         series=tuple(sorted(series, key=lambda s: (s.number, s.series_uid))),
         decisions=tuple(decisions),
-        patient=patient_facts(group[0][1] for group in groups),
+        patient=patient_facts(ds for group in groups for _, ds in group),
     )
 
 
@@ -196,21 +193,6 @@ def _usable_header(
     return None
 
 
-def _is_mr(group: _Group, decisions: list[Decision]) -> bool:
-    ds = group[0][1]
-    sop_class = pydicom.uid.UID(str(ds.get("SOPClassUID", "")))
-    if sop_class not in _MR_IMAGES:
-        what = f"{sop_class.name or 'no SOP class'}, modality {ds.get('Modality', '?')}"
-        reason = f"{len(group)} instance(s) of {what} are kept and not used: only MR images are"
-        decisions.append(_of_series(ds, "not_mr", reason))
-        return False
-    if "MOSAIC" in (ds.get("ImageType") or ()):
-        reason = "a mosaic puts all slices into one image, as for diffusion and functional series; it is not read"
-        decisions.append(_of_series(ds, "mosaic", reason))
-        return False
-    return True
-
-
 def _number(ds: pydicom.Dataset) -> int:
     return Attributes(ds).integer("SeriesNumber")
 
@@ -221,16 +203,32 @@ def _of_series(ds: pydicom.Dataset, code: str, reason: str) -> Decision:
 
 def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
     """Return one `Series` for each volume of a DICOM series."""
-    ds = group[0][1]
-    decisions += _encoding_decisions(ds, group)
-    images = [image for path, each in group for image in image_headers(path, each)]
-    images = _without_copies(images, ds, decisions)
-    parts = split_images(tuple(images))
+    usable = usable_instances(group, decisions)
+    if not usable:
+        return []
+    ds = usable[0][1]
+    decisions += _encoding_decisions(ds, usable)
+    kinds = list(of_one_kind(usable))
+    parts = [(part, kind) for kind in kinds for part in _parts(ds, kind, decisions)]
+    if len(kinds) > 1:
+        parts = [(replace(part, name=_joined(_kind_of(kind), part.name)), kind) for part, kind in parts]
     if len(parts) > 1:
-        reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part in parts)}"
+        reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part, _ in parts)}"
         decisions.append(_of_series(ds, "split_series", reason))
-    by_path, stated = dict(group), stated_instances(each for _, each in group)
-    return [_volume(by_path[part.images[0].path], part, stated) for part in parts]
+    return [_volume(part, kind) for part, kind in parts]
+
+
+def _parts(ds: pydicom.Dataset, kind: _Group, decisions: list[Decision]) -> list[Part]:
+    images = [image for path, each in kind for image in image_headers(path, each)]
+    return split_images(tuple(_without_copies(images, ds, decisions)))
+
+
+def _kind_of(kind: _Group) -> str:
+    return UID(str(kind[0][1].SOPClassUID)).name.removesuffix(" Image Storage").lower()
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first}, {second}" if second else first
 
 
 def _encoding_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision]:
@@ -241,12 +239,13 @@ def _encoding_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision
             yield _of_series(ds, "encoding_corrected", f"{count} file(s): {contradiction}")
 
 
-def _volume(ds: pydicom.Dataset, part: Part, stated: int) -> Series:
+def _volume(part: Part, kind: _Group) -> Series:
+    ds = dict(kind)[part.images[0].path]
     return Series(
         series_uid=SeriesUID(str(ds.SeriesInstanceUID)),
         part=part.name,
         number=_number(ds),
-        stated_instances=stated,
+        stated_instances=stated_instances(each for _, each in kind),
         sop_class_uid=str(ds.SOPClassUID),
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID", "")),
         acquisition=acquisition_header(ds, part.images),

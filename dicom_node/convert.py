@@ -15,6 +15,7 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.stack import stack_slices
 from conversion.study import Series, Study
+from conversion.usable_instances import NOT_USED
 from conversion.volume import Grid, ImageVolume
 from dicom_node.nifti import write_canonical_nifti
 
@@ -105,7 +106,7 @@ def convert_folder(
     return Conversion(files=tuple(files), left_out=tuple(left_out))
 
 
-_LEAVES_OUT = ("unreadable_file", "not_mr", "mosaic", "copied_image")
+_LEAVES_OUT = ("unreadable_file", *NOT_USED, "copied_image")
 """Decisions of reading by which something is not among the volumes."""
 
 

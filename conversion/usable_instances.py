@@ -1,0 +1,99 @@
+"""Which instances of a DICOM series are images that a volume can be made of; the others are kept, named and not used.
+
+A series holds what a scanner, a workstation or an archive put under its UID: a picture of a region, a report or a
+mosaic may lie among its images. Each instance is judged by itself, so that the order of files decides nothing.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.uid import UID, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+
+from conversion.attributes import Attributes
+from conversion.decision import Decision
+
+__all__ = ["MR_IMAGES", "NOT_USED", "Instance", "of_one_kind", "usable_instances"]
+
+MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+"""SOP classes of what is read."""
+
+NOT_USED = ("not_mr", "mosaic", "animal")
+"""Codes of what is decided here."""
+
+Instance = tuple[Path, Dataset]
+
+_HUMAN = re.compile(r"homo|human|mensch|menschlich|patient", re.IGNORECASE)
+_HUMAN_CODES = ("337915000", "L-85B00")
+"""Homo sapiens in SNOMED CT and in SNOMED RT (PS3.16 CID 7454)."""
+
+
+def usable_instances(group: Sequence[Instance], decisions: list[Decision]) -> list[Instance]:
+    """Return the MR images of a series, and decide about everything else that lies in it."""
+    other: dict[tuple[str, str], list[Dataset]] = {}
+    usable = []
+    for path, ds in group:
+        reason = _not_usable(ds)
+        if reason is None:
+            usable.append((path, ds))
+        else:
+            other.setdefault(reason, []).append(ds)
+    for (code, reason), found in other.items():
+        told = Attributes(found[0])
+        decisions.append(
+            Decision(
+                code=code,
+                subject=f"series {told.integer('SeriesNumber')}",
+                reason=f"{len(found)} instance(s) {reason}",
+                series_uid=told.text("SeriesInstanceUID"),
+            )
+        )
+    return usable
+
+
+def of_one_kind(group: Iterable[Instance]) -> Iterator[list[Instance]]:
+    """Yield the instances of each SOP class: classic images beside enhanced ones make no volume with each other."""
+    kinds: dict[str, list[Instance]] = {}
+    for path, ds in group:
+        kinds.setdefault(str(ds.SOPClassUID), []).append((path, ds))
+    yield from kinds.values()
+
+
+def _not_usable(ds: Dataset) -> tuple[str, str] | None:
+    """Return the code and the reason why an instance is not used, None for one that is."""
+    told = Attributes(ds)
+    stated = told.text("SOPClassUID")
+    sop_class = UID(stated)
+    if sop_class not in MR_IMAGES:
+        modality = f"modality {told.text('Modality') or '?'}"
+        if stated and not re.fullmatch(r"[0-9.]+", stated):
+            reason = f"name no UID as their SOP Class UID ({modality}), so what they are is unknown: kept and not used"
+            return _decision("not_mr", reason)
+        what = f"{sop_class.name or 'no SOP class'}, {modality}"
+        return _decision("not_mr", f"of {what} are kept and not used: only MR images are")
+    if "MOSAIC" in told.texts("ImageType"):
+        reason = "put all slices into one image (a mosaic), as for diffusion and functional series; that is not read"
+        return _decision("mosaic", reason)
+    animal = _animal(told, ds)
+    if animal:
+        return _decision("animal", f"show an animal ({animal}) and are not used: the models know people")
+    return None
+
+
+def _decision(code: str, reason: str) -> tuple[str, str]:
+    return code, reason
+
+
+def _animal(told: Attributes, ds: Dataset) -> str:
+    """Return how the header tells that no person is shown (PS3.3 C.7.1.1 and C.7.6.2.1.1, Anatomical Orientation)."""
+    frames = ds.get("PerFrameFunctionalGroupsSequence") or ()
+    layers = (told, *(Attributes.of_frame(ds, frame) for frame in range(len(frames))))
+    for layer in layers:
+        if layer.text("AnatomicalOrientationType").upper() == "QUADRUPED":
+            return "AnatomicalOrientationType QUADRUPED"
+    species = told.text("PatientSpeciesDescription")
+    if species and not _HUMAN.search(species):
+        return "PatientSpeciesDescription"
+    codes = [Attributes(item).text("CodeValue") for item in ds.get("PatientSpeciesCodeSequence") or ()]
+    return "PatientSpeciesCodeSequence" if any(code and code not in _HUMAN_CODES for code in codes) else ""
