@@ -3,7 +3,7 @@
 ::
 
     ConversionError
-    ├── UnusableStudy          no MR, or no series that could carry a result
+    ├── UnusableStudy          no MR, no series that could carry a result, or images of several patients
     ├── UnsettledEncoding      what a file says of its encoding and what is in it cannot be brought together
     ├── UnreadableSeries       headers or pixels of a chosen series cannot be read
     ├── BrokenGeometry         slices missing, doubled, sheared or of mixed shape
@@ -31,6 +31,7 @@ class ConversionReason(enum.StrEnum):
     NO_IMAGES = "no_images"
     NO_MR = "no_mr"
     NO_REFERENCE = "no_reference"
+    PATIENTS_MIXED = "patients_mixed"
     CONTRADICTORY_ENCODING = "contradictory_encoding"
     UNREADABLE_PIXELS = "unreadable_pixels"
     MISSING_SLICE = "missing_slice"

@@ -29,6 +29,7 @@ from conversion.encoding import SettledDataset, read_instance
 from conversion.errors import ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
 from conversion.headers import acquisition_header, image_headers, stated_instances
 from conversion.patient import patient_facts
+from conversion.patient_identity import number_of_patients
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.splitting import Part, split_images
@@ -39,6 +40,7 @@ from conversion.volume import ImageVolume
 
 __all__ = [
     "SourceImages",
+    "check_one_patient",
     "dicom_files",
     "folders_below",
     "read_header",
@@ -150,18 +152,32 @@ def read_study(paths: Iterable[Path]) -> Study:
     Raises
     ------
     UnusableStudy
-        When there is no MR series, or when the files belong to more than one study.
+        When there is no MR series, or when the files belong to more than one study or patient.
     """
     studies = read_studies(paths)
     if len(studies) > 1:
         raise UnusableStudy(
             ConversionReason.NO_IMAGES, f"the files belong to {len(studies)} studies; give one at a time"
         )
+    check_one_patient(studies[0])
     if not studies[0].series:
         found = sorted({d.reason for d in studies[0].decisions if d.code in NOT_USED})
         sentence = f"no MR image series in the study; T1 after contrast or FLAIR is needed ({'; '.join(found)})"
         raise UnusableStudy(ConversionReason.NO_MR, sentence)
     return studies[0]
+
+
+def check_one_patient(study: Study) -> None:
+    """Refuse a study whose files name several patients: no result could be filed under any of them.
+
+    Raises
+    ------
+    UnusableStudy
+        When they do.
+    """
+    if study.patients > 1:
+        sentence = f"the images name {study.patients} different patients under one study; correct that at the source"
+        raise UnusableStudy(ConversionReason.PATIENTS_MIXED, sentence)
 
 
 def _study(study_uid: str, groups: Collection[_Group], unreadable: list[Decision]) -> Study:
@@ -172,6 +188,7 @@ def _study(study_uid: str, groups: Collection[_Group], unreadable: list[Decision
         series=tuple(sorted(series, key=lambda s: (s.number, s.series_uid))),
         decisions=tuple(decisions),
         patient=patient_facts(ds for group in groups for _, ds in group),
+        patients=number_of_patients(ds for group in groups for _, ds in group),
     )
 
 

@@ -174,9 +174,16 @@ class PatientFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """The MR series of one study, and what was left aside while reading it."""
+    """The MR series of one study, and what was left aside while reading it.
+
+    Attributes
+    ----------
+    patients
+        How many patients its files name.
+    """
 
     study_uid: StudyUID
     series: tuple[Series, ...]
     decisions: tuple[Decision, ...]
     patient: PatientFacts = field(default_factory=PatientFacts)
+    patients: int = 1

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from conversion.decision import Decision
-from conversion.errors import ConversionError
-from conversion.reading import dicom_files, read_series, read_studies
+from conversion.errors import ConversionError, UnusableStudy
+from conversion.reading import check_one_patient, dicom_files, read_series, read_studies
 from conversion.recognition.recognise import Recognition, recognise
 from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
@@ -91,6 +91,11 @@ def convert_folder(
     left_out: list[LeftOut] = []
     for study in studies:
         left_out += [_left_out(decision) for decision in study.decisions if decision.code in _LEAVES_OUT]
+        try:
+            check_one_patient(study)
+        except UnusableStudy as error:
+            left_out.append(LeftOut(subject="study", series_uid="", code=str(error.reason), reason=str(error)))
+            continue
         recognitions = recognise(study, progress.on_call(read_series, study.series, "recognising"), rules)
         for recognition in progress.over(recognitions, "converting"):
             try:

@@ -8,7 +8,7 @@ from conversion.errors import ConversionError
 from inference.errors import UnreadableCase, UnsuitableInput, UnusableModel
 from viewer_integration.errors import ProofFailed, UnusableSource
 
-__all__ = ["Consequence", "PatientsMixed", "consequence_of", "reason_of"]
+__all__ = ["Consequence", "consequence_of", "reason_of"]
 
 
 class Consequence(enum.StrEnum):
@@ -17,10 +17,6 @@ class Consequence(enum.StrEnum):
     RETRY = "retry"  # a passing fault: the step is tried again with back-off, then the run fails
     REJECT = "reject"  # the study itself cannot give a result; trying again would not help
     FAIL = "fail"  # the node is at fault; the run can be repeated once that is mended
-
-
-class PatientsMixed(Exception):  # noqa: N818 - named for what happened
-    """Instances of one study name different patients."""
 
 
 _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
@@ -32,7 +28,6 @@ _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
         "",
     ),  # of a step, where a bias field cannot be estimated
     (UnusableSource, Consequence.REJECT, ""),
-    (PatientsMixed, Consequence.REJECT, "patients_mixed"),
     (UnusableModel, Consequence.FAIL, ""),
     (ProofFailed, Consequence.FAIL, ""),
     (MemoryError, Consequence.FAIL, "out_of_memory"),
@@ -51,6 +46,4 @@ def reason_of(error: Exception) -> tuple[str, str]:
     code = next((code for kind, _, code in _TABLE if isinstance(error, kind)), "defect")
     if not code:
         return str(getattr(error, "reason", "defect")), str(error)
-    if isinstance(error, PatientsMixed):
-        return code, str(error)
     return code, f"{type(error).__name__}: see the node's log for the details"

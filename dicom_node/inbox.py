@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from conversion.data_set_form import Form, form_of
 from conversion.encoding import MAXIMUM_INFLATED_BYTES
+from conversion.patient_identity import patient_id
 from dicom_node.arrivals import Arrival, note_arrivals
 from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
@@ -137,7 +138,7 @@ class Inbox:
             series_uid=str(ds.SeriesInstanceUID),
             sop_class_uid=str(ds.get("SOPClassUID", "")),
             transfer_syntax_uid=transfer_syntax_uid or str(ds.file_meta.TransferSyntaxUID),
-            patient_key=self._key(str(ds.get("PatientID", ""))),
+            patient_key=self._key(patient_id(ds)),
             sha256=hashlib.sha256(data_set).hexdigest(),
             calling_ae=calling_ae,
             association_id=association_id,

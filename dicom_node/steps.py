@@ -24,7 +24,6 @@ from conversion.study import Study
 from dicom_node.artifacts import Artifacts
 from dicom_node.closing import finish, follow
 from dicom_node.database import Database
-from dicom_node.failures import PatientsMixed
 from dicom_node.inbox import write_durably
 from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_model
 from dicom_node.outbox import Outbox
@@ -68,10 +67,6 @@ class Steps:
     def select(self, run_id: str) -> None:
         """Recognise the series, by headers and pixels, and choose one for each role."""
         artifacts = self._artifacts(run_id)
-        patients = {entry["patient_key"] for entry in artifacts.load_manifest()}
-        if len(patients) > 1:
-            sentence = f"the study's images name {len(patients)} different patients; correct that at the source"
-            raise PatientsMixed(sentence)
         run = self._run(run_id)
         changed = version_decisions(self._database, self._folder, run.study_uid)
         self._decide(run_id, "select", changed)

@@ -21,6 +21,7 @@ from conversion.alignment import AlignedVolumes, align
 from conversion.decision import Decision
 from conversion.encoding import read_instance
 from conversion.errors import ConversionError
+from conversion.patient_identity import identity, patient_id
 from conversion.reading import dicom_files, read_series, read_study
 from conversion.recognition.recognise import Recognition, recognise
 from conversion.recognition.site_rules import SiteRule
@@ -71,6 +72,7 @@ class _Files:
     images: list[Path] = field(default_factory=list)
     segmentations: list[Path] = field(default_factory=list)
     series_of: dict[str, str] = field(default_factory=dict)
+    patients: set[tuple[str, ...]] = field(default_factory=set)
     patient_id: str = ""
     site: str = ""
 
@@ -108,6 +110,10 @@ def open_studies(
             what = "SEG" if files.images else "MR images"
             skipped.append(SkippedCase(name=case_id, reason=f"no {what} in the study; both are needed"))
             continue
+        if len(files.patients) > 1:
+            reason = f"its files name {len(files.patients)} different patients; correct that at the source"
+            skipped.append(SkippedCase(name=case_id, reason=reason))
+            continue
         chosen, reasons = choose_annotation(files.segmentations, files.series_of, codes, automatic=automatic)
         skipped += [SkippedCase(name=case_id, reason=reason) for reason in reasons]
         if chosen is not None:
@@ -144,7 +150,8 @@ def _scan(paths: Iterable[Path]) -> tuple[dict[str, _Files], int]:
             unread += 1
             continue
         files = studies.setdefault(study_uid, _Files())
-        files.patient_id = files.patient_id or str(ds.get("PatientID") or "")
+        files.patients.add(identity(ds))
+        files.patient_id = files.patient_id or patient_id(ds)
         if ds.get("SOPClassUID") in SEGMENTATIONS:
             files.segmentations.append(path)
         elif ds.get("SOPClassUID") in _MR:

@@ -53,6 +53,15 @@ def test_every_series_becomes_a_volume_with_its_role(tmp_path: Path) -> None:
     )
 
 
+def test_a_study_of_two_patients_is_left_out_and_others_are_converted(tmp_path: Path) -> None:
+    mixed, other = make_small_study("mixed", roles=["FLAIR"]), make_small_study("other", roles=["T1"])
+    for ds in mixed[::2]:
+        ds.PatientID = "ANOTHER"
+    done = _convert(tmp_path, [*mixed, *other])
+    assert [path.name for path in done.files] == ["0001_T1.nii.gz"]
+    assert [(item.subject, item.code) for item in done.left_out] == [("study", "patients_mixed")]
+
+
 def test_voxels_and_geometry_are_those_of_the_series(tmp_path: Path) -> None:
     done = _convert(tmp_path, make_small_study("convert", roles=["FLAIR"]))
     (series,) = read_study(dicom_files(tmp_path / "in")).series

@@ -69,6 +69,12 @@ def test_studies_and_patients_are_named_by_keyed_hashes(database: Database, tmp_
     assert _row(database).patient_key == key("TELLTALE")  # one device may name the issuer, another not
 
 
+def test_blanks_around_an_identifier_name_no_other_patient(database: Database, tmp_path: Path, image: Dataset) -> None:
+    image.PatientID = " TELLTALE "
+    _receive(database, tmp_path, image)
+    assert _row(database).patient_key == KeyedHash(database)("TELLTALE")
+
+
 def test_a_keyed_hash_belongs_to_its_installation(database: Database, tmp_path: Path) -> None:
     other = open_database(f"sqlite:///{tmp_path / 'other.sqlite'}")
     assert KeyedHash(database)("1.2.3") == KeyedHash(database)("1.2.3") != KeyedHash(other)("1.2.3")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from conversion.errors import ConversionError
+from conversion.errors import ConversionError, UnusableStudy
 from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
@@ -64,6 +64,16 @@ def _write_volumes(folder: Path, roles: Mapping[Role, bool]) -> dict[Role, Path]
         paths[role] = folder / f"{role}.nii.gz"
         write_nifti(ImageVolume(grid=grid, voxels=_head(bright=bright)), paths[role])
     return paths
+
+
+def test_two_patients_of_one_study_are_refused(tmp_path: Path, settings: Settings) -> None:
+    study = make_small_study("mixed", roles=["FLAIR"])
+    for k, ds in enumerate(study):
+        ds.PatientID = "ANOTHER" if k % 2 else ds.PatientID
+        ds.save_as(tmp_path / f"{k}.dcm", enforce_file_format=True)
+    with pytest.raises(UnusableStudy, match="name 2 different patients"):
+        segment_dicom(tmp_path, tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_nifti_volumes_give_masks_and_volumes(tmp_path: Path, settings: Settings) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from conversion.errors import ConversionError, ConversionReason
-from dicom_node.failures import Consequence, PatientsMixed, consequence_of, reason_of
+from conversion.errors import ConversionError, ConversionReason, UnusableStudy
+from dicom_node.failures import Consequence, consequence_of, reason_of
 from inference.errors import InferenceError, InferenceReason, UnusableModel
 from viewer_integration.errors import ProofFailed, ResultError, ResultReason
 
@@ -43,7 +43,7 @@ def test_every_error_of_the_rooms_is_told_with_its_own_reason(kind: type[Excepti
 
 
 def test_mixed_patients_are_rejected() -> None:
-    error = PatientsMixed("the images name 2 different patients")
+    error = UnusableStudy(ConversionReason.PATIENTS_MIXED, "the images name 2 different patients")
     assert consequence_of(error) is Consequence.REJECT
     assert reason_of(error) == ("patients_mixed", "the images name 2 different patients")
 
