@@ -6,7 +6,7 @@
     ├── UnusableStudy          no MR, no series that could carry a result, or images of several patients
     ├── UnsettledEncoding      what a file says of its encoding and what is in it cannot be brought together
     ├── UnreadableSeries       headers or pixels of a chosen series cannot be read
-    ├── BrokenGeometry         slices missing, doubled, sheared or of mixed shape
+    ├── BrokenGeometry         slices missing, doubled, sheared, of mixed shape or mixed values
     └── RegistrationFailed     two volumes could not be brought together
 
 Each carries a stable `reason` and a sentence without patient data.
@@ -42,6 +42,7 @@ class ConversionReason(enum.StrEnum):
     MISSING_SPACING = "missing_spacing"
     UNEVEN_SPACING = "uneven_spacing"
     TOO_FEW_SLICES = "too_few_slices"
+    MIXED_VALUES = "mixed_values"
     COLOUR_IMAGE = "colour_image"
     REGISTRATION_FAILED = "registration_failed"
 

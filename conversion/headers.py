@@ -10,6 +10,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from conversion.attributes import Attributes
+from conversion.pixel_format import is_coloured
 from conversion.study import Acquisition, ImageHeader, Rescale, Traits
 
 __all__ = ["acquisition_header", "image_headers", "stated_instances"]
@@ -38,7 +39,7 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
     if "PerFrameFunctionalGroupsSequence" not in ds:
         image = _image(path, ds, None, Attributes(ds))
         # Frames without functional groups have no place of their own, so none is taken for all.
-        return [image if (ds.get("NumberOfFrames") or 1) == 1 else replace(image, position_mm=None)]
+        return [image if Attributes(ds).integer("NumberOfFrames") <= 1 else replace(image, position_mm=None)]
     frames = range(len(ds.PerFrameFunctionalGroupsSequence))
     return [_image(path, ds, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
 
@@ -83,7 +84,7 @@ def _image(path: Path, ds: Dataset, frame: int | None, told: Attributes) -> Imag
         row_spacing_mm=spacing[0] if len(spacing) == 2 else 0.0,
         column_spacing_mm=spacing[1] if len(spacing) == 2 else 0.0,
         slice_thickness_mm=told.number("SliceThickness"),
-        colour=told.integer("SamplesPerPixel") > 1,
+        colour=is_coloured(told),
         rescale=_rescale(told),
         traits=_traits(told),
     )
@@ -98,8 +99,9 @@ def _rescale(told: Attributes) -> Rescale:
     slope, intercept = _stated(told, "RescaleSlope") or 1.0, _stated(told, "RescaleIntercept")
     scale = told.private_float(*_PHILIPS_MR, 0x0E) if "philips" in told.text("Manufacturer").lower() else None
     if scale:
-        return Rescale(slope=1.0 / scale, intercept=intercept / (slope * scale))
-    return Rescale(slope=slope, intercept=intercept)
+        return Rescale(slope=1.0 / scale, intercept=intercept / (slope * scale), origin="scanner")
+    origin = "none" if told.value("RescaleSlope") is None else "modality"
+    return Rescale(slope=slope, intercept=intercept, origin=origin)
 
 
 def _stated(told: Attributes, keyword: str) -> float:

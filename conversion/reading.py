@@ -1,35 +1,26 @@
 """Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
 
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import (
-    JPEG2000,
-    UID,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import UID
 
 from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.encoding import SettledDataset, read_instance
-from conversion.errors import ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
+from conversion.errors import ConversionError, ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
 from conversion.headers import acquisition_header, image_headers, stated_instances
 from conversion.patient import patient_facts
 from conversion.patient_identity import number_of_patients
+from conversion.pixel_format import remarks
+from conversion.pixels import StoredImage, encoded_prints, stored_images
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.splitting import Part, split_images
@@ -52,16 +43,8 @@ __all__ = [
     "read_volumes",
 ]
 
-_DECODERS = {
-    JPEGBaseline8Bit: "gdcm",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
-    JPEG2000Lossless: "pylibjpeg",
-    JPEG2000: "pylibjpeg",
-    RLELossless: "pylibjpeg",
-}
-"""Which decoder reads what; of JPEG lossless only gdcm, of HTJ2K only pylibjpeg is there. One decoder for each, so that
-a result does not depend on what else is installed."""
+MAXIMUM_VOXELS = 2**28
+"""Of one volume, 1 GiB as it is held: a whole head in voxels of 0.4 mm has 2.2 * 10^8."""
 
 _Group = list[tuple[Path, pydicom.Dataset]]
 
@@ -225,6 +208,7 @@ def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
         return []
     ds = usable[0][1]
     decisions += _encoding_decisions(ds, usable)
+    decisions += _pixel_decisions(ds, usable)
     kinds = list(of_one_kind(usable))
     parts = [(part, kind) for kind in kinds for part in _parts(ds, kind, decisions)]
     if len(kinds) > 1:
@@ -256,6 +240,13 @@ def _encoding_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision
             yield _of_series(ds, "encoding_corrected", f"{count} file(s): {contradiction}")
 
 
+def _pixel_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision]:
+    """Say what is done about the values of images, each thing once."""
+    for (code, what), count in Counter(remark for _, each in group for remark in remarks(each)).items():
+        reason = f"{count} instance(s): {what}"
+        yield Decision(code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=str(ds.SeriesInstanceUID))
+
+
 def _volume(part: Part, kind: _Group) -> Series:
     ds = dict(kind)[part.images[0].path]
     return Series(
@@ -276,35 +267,31 @@ def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: l
     for image in images:
         key = (image.position_mm, image.row_direction, image.column_direction, image.traits, image.rows, image.columns)
         seen.setdefault(key if image.position_mm else id(image), []).append(image)
-    copies: set[int] = set()
-    for place in seen.values():
-        if len(place) > 1:
-            prints: set[bytes] = set()
-            for image in place:
-                print_ = _pixel_print(image)
-                if print_ in prints:
-                    copies.add(id(image))
-                prints.add(print_)
+    alike = [place for place in seen.values() if len(place) > 1]
+    prints, copies = _prints([image for place in alike for image in place]), set()
+    for place in alike:
+        known: set[bytes] = set()
+        for image in place:
+            print_ = prints[image.path, image.frame]
+            if print_ in known:
+                copies.add(id(image))
+            known.add(print_)
     if copies:
         reason = f"{len(copies)} image(s) repeat another one to the last pixel under a further UID and are left out"
         decisions.append(_of_series(ds, "copied_image", reason))
     return [image for image in images if id(image) not in copies]
 
 
-def _decoded(images: list[ImageHeader]) -> list[NDArray[np.integer[Any]]]:
-    """Return the stored values of images of one file."""
-    ds = read_instance(images[0].path)
-    indices = [(image.frame or 1) - 1 for image in images]
-    return list(iter_pixels(ds, indices=indices, decoding_plugin=_DECODERS.get(ds.encoding.transfer_syntax, "")))
-
-
-def _pixel_print(image: ImageHeader) -> bytes:
-    """Return a hash of an image's stored values; of its identity when they cannot be read, so that it stays."""
-    try:
-        (pixels,) = _decoded([image])
-    except Exception:  # noqa: BLE001 - decoders raise many kinds; reading the series says what is wrong
-        return f"{image.sop_instance_uid} {image.frame}".encode()
-    return hashlib.sha256(pixels.tobytes()).digest()
+def _prints(images: Iterable[ImageHeader]) -> dict[tuple[Path, int | None], bytes]:
+    """Return what equal images share, by file and frame; each file is opened once."""
+    frames: dict[Path, list[int | None]] = {}
+    for image in images:
+        frames.setdefault(image.path, []).append(image.frame)
+    return {
+        (path, frame): print_
+        for path, each in frames.items()
+        for frame, print_ in zip(each, encoded_prints(path, [(frame or 1) - 1 for frame in each]), strict=True)
+    }
 
 
 def read_volumes(selection: SeriesSelection) -> dict[Role, ImageVolume]:
@@ -323,42 +310,65 @@ def read_volumes(selection: SeriesSelection) -> dict[Role, ImageVolume]:
 def read_series(series: Series) -> ImageVolume:
     """Read the pixels of one series onto its own grid; raises as `read_volumes` does.
 
-    Values are rescaled (PS3.3 C.11.1), those of Philips to the scanner's own floating point values.
+    Values are rescaled (PS3.3 C.11.1), those of Philips to the scanner's own floating point values; padding
+    (C.7.5.1.1.2) becomes background.
     """
     stack = stack_slices(series)
-    voxels = np.empty(stack.grid.shape, np.float32)
-    by_path: dict[Path, list[int]] = {}
-    for k, image in enumerate(stack.images):
-        by_path.setdefault(image.path, []).append(k)
-    for places in by_path.values():
-        for k, pixels in zip(places, _read_pixels(series, [stack.images[k] for k in places]), strict=True):
-            voxels[k] = pixels
-    return ImageVolume(grid=stack.grid, voxels=voxels)
-
-
-def _read_pixels(series: Series, images: list[ImageHeader]) -> list[NDArray[np.float32]]:
-    """Return images of one file in rescaled values, each of shape (row, column)."""
-    where = f"{series.name}, image {images[0].number}"
-    if images[0].colour:
-        sentence = f"{where}: a coloured image is a picture and no measurement; its series is not read"
-        raise UnreadableSeries(ConversionReason.COLOUR_IMAGE, sentence)
-    if not all(np.isfinite((image.rescale.slope, image.rescale.intercept)).all() for image in images):
-        sentence = f"{where}: RescaleSlope or RescaleIntercept is no number, so its values mean nothing"
+    if np.prod(stack.grid.shape, dtype=np.int64) > MAXIMUM_VOXELS:
+        size = " x ".join(map(str, stack.grid.shape))
+        sentence = f"{series.name}: more than {MAXIMUM_VOXELS} voxels ({size}); no head needs as many"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
+    voxels = np.empty(stack.grid.shape, np.float32)
+    by_path: dict[Path, dict[int, int]] = {}
+    for k, image in enumerate(stack.images):
+        by_path.setdefault(image.path, {})[(image.frame or 1) - 1] = k
+    for path, places in by_path.items():
+        _read_file(series, stack.images, path, places, voxels)
+    return ImageVolume(grid=stack.grid, voxels=_with_background(voxels))
+
+
+def _with_background(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give padding, which is not-a-number here, the value of air: nothing, or the least value where that is lower."""
+    padding = np.isnan(voxels)
+    if padding.any():
+        voxels[padding] = min(0.0, float(np.min(voxels, where=~padding, initial=0.0)))
+    return voxels
+
+
+def _read_file(
+    series: Series, images: Sequence[ImageHeader], path: Path, places: dict[int, int], voxels: NDArray[np.float32]
+) -> None:
+    """Put the images of one file where they belong, in rescaled values; padding is not-a-number.
+
+    Parameters
+    ----------
+    places
+        By index of the frame, the place of its image among `images` and `voxels`.
+    """
+    where = f"{series.name}, image {images[min(places.values())].number}"
     try:
-        frames = _decoded(images)
+        for index, stored in stored_images(path, list(places)):
+            voxels[places[index]] = _rescaled(stored, images[places[index]])
+    except ConversionError as error:
+        raise UnreadableSeries(error.reason, f"{where}: {error}") from error
     except Exception as error:
         what = f"{where}: the pixels cannot be read ({type(error).__name__})"
         sentence = f"{what}; the file is truncated, damaged or of an unknown encoding: send it again"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence) from error
-    if len(frames) != len(images) or any(frame.shape != (images[0].rows, images[0].columns) for frame in frames):
-        sentence = f"{where}: its pixels are not the image of {images[0].rows} rows that its header describes"
+
+
+def _rescaled(stored: StoredImage, image: ImageHeader) -> NDArray[np.float32]:
+    if stored.values.shape != (image.rows, image.columns):
+        sentence = f"its pixels are not the image of {image.rows} rows that its header describes"
+        raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
+    if not np.isfinite((image.rescale.slope, image.rescale.intercept)).all():
+        sentence = "RescaleSlope or RescaleIntercept is no number, so its values mean nothing"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     # In double precision: a slope of Philips times a stored value must not lose the last bits of single precision.
-    return [
-        np.asarray(frame * np.float64(image.rescale.slope) + image.rescale.intercept, np.float32)
-        for frame, image in zip(frames, images, strict=True)
-    ]
+    rescaled = np.asarray(stored.values * np.float64(image.rescale.slope) + image.rescale.intercept, np.float32)
+    if stored.padding is not None:
+        rescaled[stored.padding] = np.nan
+    return rescaled
 
 
 def read_source_datasets(series: Series) -> list[pydicom.Dataset]:

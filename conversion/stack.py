@@ -54,6 +54,7 @@ def stack_slices(series: Series) -> SliceStack:
         For missing positions, mixed orientation or size, doubled, missing or uneven slices, and sheared stacks.
     """
     _check_uniform(series)
+    _check_values(series)
     first = series.images[0]
     row, column = np.array(first.row_direction), np.array(first.column_direction)
     row, column = row / np.linalg.norm(row), column / np.linalg.norm(column)
@@ -100,6 +101,16 @@ def _check_uniform(series: Series) -> None:
         if not (same_size and same_spacing and same_direction):
             sentence = f"{series.name}: its images differ in size, spacing or orientation and are no single volume"
             raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)
+
+
+def _check_values(series: Series) -> None:
+    """Refuse a volume whose slices are scaled in different ways: one without a slope among others that have one."""
+    scaled = {image.rescale.origin for image in series.images if not image.rescale.changes_nothing}
+    plain = [image for image in series.images if image.rescale.origin == "none" and image.rescale.changes_nothing]
+    if len(scaled) > 1 or (scaled and plain):
+        which = f"image {plain[0].number} has no RescaleSlope, others have one" if plain else "by several rules"
+        sentence = f"{series.name}: its slices are scaled differently ({which}), so their values do not compare"
+        raise BrokenGeometry(ConversionReason.MIXED_VALUES, sentence)
 
 
 def _thickness(series: Series) -> tuple[float, tuple[Decision, ...]]:

@@ -26,10 +26,22 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Rescale:
-    """From stored values to values that compare between images: ``stored * slope + intercept``."""
+    """From stored values to values that compare between images: ``stored * slope + intercept``.
+
+    Attributes
+    ----------
+    origin
+        What states it: the ``modality`` (RescaleSlope), the ``scanner`` (private values of Philips), or ``none``.
+    """
 
     slope: float = 1.0
     intercept: float = 0.0
+    origin: str = "none"
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Tell whether stored values are the values."""
+        return (self.slope, self.intercept) == (1.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,14 @@ from pydicom.uid import UID, EnhancedMRImageStorage, LegacyConvertedEnhancedMRIm
 
 from conversion.attributes import Attributes
 from conversion.decision import Decision
+from conversion.pixel_format import is_coloured
 
 __all__ = ["MR_IMAGES", "NOT_USED", "Instance", "of_one_kind", "usable_instances"]
 
 MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 """SOP classes of what is read."""
 
-NOT_USED = ("not_mr", "mosaic", "animal")
+NOT_USED = ("not_mr", "mosaic", "animal", "colour_image")
 """Codes of what is decided here."""
 
 Instance = tuple[Path, Dataset]
@@ -34,11 +35,16 @@ def usable_instances(group: Sequence[Instance], decisions: list[Decision]) -> li
     other: dict[tuple[str, str], list[Dataset]] = {}
     usable = []
     for path, ds in group:
-        reason = _not_usable(ds)
-        if reason is None:
+        why_not = _not_usable(ds)
+        if why_not is None:
             usable.append((path, ds))
         else:
-            other.setdefault(reason, []).append(ds)
+            other.setdefault(why_not, []).append(ds)
+    if pictures := _pictures(usable):
+        coloured = _decision("colour_image", "are coloured: pictures, and no measurement; kept and not used")
+        other[coloured] = [ds for _, ds in pictures]
+        left_out = {path for path, _ in pictures}
+        usable = [(path, ds) for path, ds in usable if path not in left_out]
     for (code, reason), found in other.items():
         told = Attributes(found[0])
         decisions.append(
@@ -83,6 +89,23 @@ def _not_usable(ds: Dataset) -> tuple[str, str] | None:
 
 def _decision(code: str, reason: str) -> tuple[str, str]:
     return code, reason
+
+
+def _pictures(group: Sequence[Instance]) -> list[Instance]:
+    """Return the coloured images of a series, but for those that stand where a slice of it would be missing then.
+
+    With these the series is refused when it is read, rather than read with a hole.
+    """
+    coloured = [one for one in group if is_coloured(Attributes(one[1]))]
+    if len(coloured) == len(group):
+        return coloured
+    places = {_place(ds) for _, ds in group if not is_coloured(Attributes(ds))}
+    return [(path, ds) for path, ds in coloured if _place(ds) is None or _place(ds) in places]
+
+
+def _place(ds: Dataset) -> tuple[float, ...] | None:
+    position = Attributes(ds).vector("ImagePositionPatient")
+    return None if position is None else tuple(round(value, 2) for value in position)
 
 
 def _animal(told: Attributes, ds: Dataset) -> str:

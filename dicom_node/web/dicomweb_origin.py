@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -208,7 +208,7 @@ def _needs_turning(header: SettledDataset) -> bool:
     return was_big_endian(header) or bool(header.encoding.contradiction)
 
 
-def _summary(study: HeldStudy, headers: list[Dataset]) -> StudySummary:
+def _summary(study: HeldStudy, headers: Sequence[Dataset]) -> StudySummary:
     return StudySummary(
         modalities=tuple(sorted({str(header.get("Modality", "OT")) for header in headers})),
         sop_classes=tuple(sorted({series.sop_class_uid for series in study.series})),

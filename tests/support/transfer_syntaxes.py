@@ -88,13 +88,18 @@ def formula(kind: str, shape: tuple[int, int] = _SHAPE) -> NDArray[Any]:
     return np.asarray(values - (1 << (bits - 1)) * np.issubdtype(dtype, np.signedinteger), dtype)
 
 
-def write_series(folder: Path, syntax: UID, kind: str = "u12", **attributes: object) -> tuple[list[Path], NDArray[Any]]:
+def write_series(
+    folder: Path, syntax: UID, kind: str = "u12", *, upper: bool = False, **attributes: object
+) -> tuple[list[Path], NDArray[Any]]:
     """Write three axial slices in a transfer syntax; return the files and the stored values that went in.
 
     Parameters
     ----------
     kind
         One of `KINDS`.
+    upper
+        Whether values stand in the upper bits of their cells, with noise in the lower ones. A codestream of JPEG 2000
+        holds the values alone.
     attributes
         Of every instance, by keyword.
     """
@@ -106,7 +111,12 @@ def write_series(folder: Path, syntax: UID, kind: str = "u12", **attributes: obj
     for k, ds in enumerate(mr_slices(wide, axis_aligned("axial"), "syntaxes", **attributes)):
         bits = KINDS[kind][1]
         ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8 * pixels.dtype.itemsize, bits, bits - 1
-        ds.PixelData = pixels[k].astype(pixels.dtype.newbyteorder("<")).tobytes()
+        if upper:
+            ds.HighBit = ds.BitsAllocated - 1
+        cells = pixels[k]
+        if upper and syntax not in (JPEG2000Lossless, JPEG2000):
+            cells = (wide[k] << (ds.BitsAllocated - bits)) | (np.arange(cells.size).reshape(cells.shape) % 7)
+        ds.PixelData = cells.astype(pixels.dtype.newbyteorder("<")).tobytes()
         paths.append(folder / f"{k}.dcm")
         _write(paths[-1], ds, syntax, codestream("lossy" if syntax == HTJ2K else kind, k) if coded else b"")
     return paths, pixels
