@@ -2,21 +2,27 @@
 
 An enhanced multi-frame instance spreads what a classic instance holds in one place over functional groups: those of
 the frame, those shared by all frames, the dataset itself, and with Philips a private copy of the classic header
-(PS3.3 C.7.6.16). The first layer that knows an attribute answers.
+(PS3.3 C.7.6.16). The first layer that knows an attribute answers. Values are read by `conversion.values`, so nothing
+that stands in a header raises.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 
 from pydicom import Dataset
-from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence
-from pydicom.values import convert_SQ
+from pydicom.tag import BaseTag
+
+from conversion import values
+from conversion.study import Vector
 
 __all__ = ["Attributes"]
 
 _PHILIPS_FRAME_HEADER = 0x2005140F
 """Philips' private sequence in each frame's functional groups: the header that a classic instance would have."""
+
+UNIT_LENGTH_TOLERANCE = 0.1
+"""How far a direction's length may be from one: cosines are rounded, but one of another length is no direction."""
 
 
 class Attributes:
@@ -28,41 +34,32 @@ class Attributes:
     @classmethod
     def of_frame(cls, ds: Dataset, frame: int) -> "Attributes":
         """Return what an enhanced multi-frame instance says of one frame, counted from 0."""
-        own = ds.PerFrameFunctionalGroupsSequence[frame]
-        shared = ds.get("SharedFunctionalGroupsSequence") or []
+        frames = values.items(ds, "PerFrameFunctionalGroupsSequence")
+        own = frames[frame] if frame < len(frames) else Dataset()
+        shared = values.items(ds, "SharedFunctionalGroupsSequence")
         layers = (*_items(own), *(item for group in shared[:1] for item in _items(group)), ds)
-        return cls(*layers, *_philips_header(own))
+        return cls(*layers, *values.items(own, _PHILIPS_FRAME_HEADER)[:1])
 
-    def value(self, keyword: str) -> object:
-        """Return the first value that is not empty, else None."""
-        for layer in self._layers:
-            value: object = layer.get(keyword)
-            empty = (
-                value is None or value == "" or (isinstance(value, (MultiValue, Sequence, list)) and len(value) == 0)
-            )
-            if not empty:
-                return value
-        return None
+    def _values(self, keyword: str) -> tuple[values.Value, ...]:
+        return next((found for layer in self._layers if (found := values.values(layer, keyword))), ())
+
+    def items(self, keyword: str) -> tuple[Dataset, ...]:
+        """Return the items of a sequence."""
+        return next((tuple(found) for layer in self._layers if (found := values.items(layer, keyword))), ())
 
     def text(self, keyword: str) -> str:
-        """Return the value as text."""
-        value = self.value(keyword)
-        return "" if value is None else str(value).strip()
+        """Return the value as text, several as they stand in the file."""
+        return next((found for layer in self._layers if (found := values.text(layer, keyword))), "")
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return all values of an attribute as text."""
-        value = self.value(keyword)
-        if value is None:
-            return ()
-        return tuple(str(item) for item in value) if isinstance(value, (MultiValue, list)) else (str(value),)
+        found = self.text(keyword)
+        return tuple(found.split("\\")) if found else ()
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
         """Return the values of a numeric attribute; none when one of them is no number."""
-        value = self.value(keyword)
-        try:
-            return tuple(float(str(item)) for item in (value if isinstance(value, (MultiValue, list)) else (value,)))
-        except ValueError:
-            return ()
+        found = [values.number(value, keyword) for value in self._values(keyword)]
+        return tuple(number for number in found if number is not None) if None not in found else ()
 
     def number(self, keyword: str) -> float | None:
         """Return the value of a numeric attribute that has exactly one."""
@@ -74,20 +71,37 @@ class Attributes:
         number = self.number(keyword)
         return int(number) if number is not None and abs(number) < 2**31 else 0
 
-    def vector(self, keyword: str) -> tuple[float, float, float] | None:
+    def vector(self, keyword: str) -> Vector | None:
         """Return three numbers."""
         numbers = self.numbers(keyword)
         return (numbers[0], numbers[1], numbers[2]) if len(numbers) == 3 else None
 
-    def private(self, group: int, creator: str, element: int) -> object:
-        """Return a private value of a creator's block; of the first block where no creator is named (PS3.5 7.8.1)."""
+    def directions(self) -> tuple[Vector, Vector] | None:
+        """Return the directions of rows and columns; None unless both are directions, which have a length of one."""
+        cosines = self.numbers("ImageOrientationPatient")
+        if len(cosines) != 6:
+            return None
+        row, column = (cosines[0], cosines[1], cosines[2]), (cosines[3], cosines[4], cosines[5])
+        usable = all(abs(math.hypot(*direction) - 1.0) <= UNIT_LENGTH_TOLERANCE for direction in (row, column))
+        return (row, column) if usable else None
+
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """Return the distances of rows and columns; a single value stands for both, as ITK and dcm2niix read it."""
+        spacing = self.numbers("PixelSpacing")
+        pair = spacing * 2 if len(spacing) == 1 else spacing
+        return (pair[0], pair[1]) if len(pair) == 2 and min(pair) > 0 else None
+
+    def quoted(self, keyword: str) -> str:
+        """Return what stands in an attribute that is not the patient's, for a sentence; empty where nothing does."""
+        return next((found for layer in self._layers if (found := values.quoted(layer, keyword))), "")
+
+    def private(self, group: int, creator: str, element: int) -> values.Value | None:
+        """Return the first value of a creator's private attribute (PS3.5 7.8.1)."""
         for layer in self._layers:
-            try:
-                return layer.private_block(group, creator)[element].value
-            except KeyError:
-                tag = (group, 0x1000 + element)
-                if tag in layer and (group, 0x0010) not in layer:
-                    return layer[tag].value
+            tag = values.private_tag(layer, group, creator, element)
+            found = values.values(layer, tag) if tag is not None else ()
+            if found:
+                return found[0]
         return None
 
     def private_float(self, group: int, creator: str, element: int) -> float | None:
@@ -95,25 +109,27 @@ class Attributes:
         value = self.private(group, creator, element)
         if isinstance(value, bytes) and len(value) in (4, 8):
             (value,) = struct.unpack("<f" if len(value) == 4 else "<d", value)
-        return float(value) if isinstance(value, (int, float)) else None
+        return values.number(value) if value is not None else None
 
-
-def _philips_header(groups: Dataset) -> list[Dataset]:
-    """Return Philips' copy of the classic header, also from bytes, which are in implicit VR then (PS3.5 6.2.2)."""
-    element = groups.get(_PHILIPS_FRAME_HEADER)
-    value = element.value if element is not None else None
-    if isinstance(value, bytes):
-        try:
-            value = convert_SQ(value, is_implicit_VR=True, is_little_endian=True)
-        except Exception:  # noqa: BLE001 - what no sequence can be made of tells nothing
-            return []
-    return list(value)[:1] if isinstance(value, Sequence) else []
+    def private_integer(self, group: int, creator: str, element: int) -> int | None:
+        """Return a private value that counts or numbers something."""
+        value = self.private(group, creator, element)
+        number = values.number(value) if value is not None else None
+        return int(number) if number is not None and abs(number) < 2**31 else None
 
 
 def _items(groups: Dataset) -> Iterator[Dataset]:
     """Return the item of every functional group; a group that is repeated within a frame tells no single value."""
-    for element in groups:
-        if element.VR == "SQ" and not element.tag.is_private and len(element.value) == 1:
-            yield element.value[0]
+    for tag in _standard_tags(groups):
+        found = values.items(groups, tag)
+        if len(found) == 1:
+            yield found[0]
             # Gradient directions and inversion times lie one level deeper (PS3.3 C.8.13.5.9).
-            yield from (inner.value[0] for inner in element.value[0] if inner.VR == "SQ" and len(inner.value) == 1)
+            for deeper in _standard_tags(found[0]):
+                inner = values.items(found[0], deeper)
+                if len(inner) == 1:
+                    yield inner[0]
+
+
+def _standard_tags(ds: Dataset) -> list[BaseTag]:
+    return sorted(tag for tag in ds.keys() if not tag.is_private)  # noqa: SIM118 - iterating would convert the values

@@ -1,14 +1,13 @@
 """From a DICOM dataset, classic or enhanced, to the headers of its images and of its acquisition."""
 
-import datetime as dt
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from pydicom import Dataset
 
+from conversion import values
 from conversion.attributes import Attributes
 from conversion.pixel_format import is_coloured
 from conversion.study import Acquisition, ImageHeader, Rescale, Traits
@@ -30,18 +29,25 @@ _COMPONENTS = {
 }  # fmt: skip
 """Values of ImageType and ComplexImageComponent; Philips writes M_FFE and M as third and fourth, Siemens M or P."""
 
+_SINGLE_NUMBERS = (
+    "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoTrainLength", "SliceThickness", "TriggerTime",
+    "RescaleSlope", "RescaleIntercept", "InstanceNumber",
+)  # fmt: skip
+"""Attributes with one number that decide what an image is; what stands there and is none is said."""
+
 _NO_AGENT = ("", "no", "none", "n/a", "without")
 """What scanners write into ContrastBolusAgent when none was given."""
 
 
 def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
     """Return the header of each image of an instance: one, or one for each frame."""
-    if "PerFrameFunctionalGroupsSequence" not in ds:
-        image = _image(path, ds, None, Attributes(ds))
+    frames = range(len(values.items(ds, "PerFrameFunctionalGroupsSequence")))
+    if not frames:
+        told = Attributes(ds)
+        image = _image(path, None, told)
         # Frames without functional groups have no place of their own, so none is taken for all.
-        return [image if Attributes(ds).integer("NumberOfFrames") <= 1 else replace(image, position_mm=None)]
-    frames = range(len(ds.PerFrameFunctionalGroupsSequence))
-    return [_image(path, ds, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
+        return [image if told.text("NumberOfFrames") in ("", "0", "1") else replace(image, position_mm=None)]
+    return [_image(path, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
 
 
 def stated_instances(datasets: Iterable[Dataset]) -> int:
@@ -54,40 +60,54 @@ def stated_instances(datasets: Iterable[Dataset]) -> int:
     """
     headers = list(datasets)
     first = Attributes(headers[0])
-    if "PerFrameFunctionalGroupsSequence" in headers[0]:
+    if values.items(headers[0], "PerFrameFunctionalGroupsSequence"):
         stated = first.integer("InConcatenationTotalNumber") or 1
-    elif (number := first.private(*_GE_SERIES, 0x07)) is not None and "ge" in first.text("Manufacturer").lower():
-        stated = int(number) if isinstance(number, int) else 0
+    elif (number := first.private_integer(*_GE_SERIES, 0x07)) and "ge" in first.text("Manufacturer").lower():
+        stated = number
     elif first.integer("ImagesInAcquisition") > 0:
-        stated = first.integer("ImagesInAcquisition") * len({ds.get("AcquisitionNumber") for ds in headers})
+        stated = first.integer("ImagesInAcquisition") * len(
+            {Attributes(ds).text("AcquisitionNumber") for ds in headers}
+        )
     else:
-        slices, echoes = (first.private(*_PHILIPS_IMAGING, element) for element in (0x18, 0x14))
-        stated = slices * max(1, echoes if isinstance(echoes, int) else 1) if isinstance(slices, int) else 0
-        stated *= max(1, first.integer("NumberOfTemporalPositions"))
+        slices, echoes = (first.private_integer(*_PHILIPS_IMAGING, element) for element in (0x18, 0x14))
+        stated = (slices or 0) * max(1, echoes or 1) * max(1, first.integer("NumberOfTemporalPositions"))
     return stated if stated >= len(headers) else 0
 
 
-def _image(path: Path, ds: Dataset, frame: int | None, told: Attributes) -> ImageHeader:
-    orientation, position = told.numbers("ImageOrientationPatient"), told.vector("ImagePositionPatient")
-    spacing = told.numbers("PixelSpacing")
-    known = len(orientation) == 6 and position is not None
+def _image(path: Path, frame: int | None, told: Attributes) -> ImageHeader:
+    directions, position = told.directions(), told.vector("ImagePositionPatient")
+    row_direction, column_direction = directions or (None, None)
+    row_spacing_mm, column_spacing_mm = told.spacing_mm() or (0.0, 0.0)
     return ImageHeader(
         path=path,
-        sop_instance_uid=str(ds.SOPInstanceUID),
+        sop_instance_uid=told.text("SOPInstanceUID"),
         instance_number=told.integer("InstanceNumber"),
         frame=frame,
         rows=told.integer("Rows"),
         columns=told.integer("Columns"),
-        position_mm=position if known else None,
-        row_direction=(orientation[0], orientation[1], orientation[2]) if known else None,
-        column_direction=(orientation[3], orientation[4], orientation[5]) if known else None,
-        row_spacing_mm=spacing[0] if len(spacing) == 2 else 0.0,
-        column_spacing_mm=spacing[1] if len(spacing) == 2 else 0.0,
+        position_mm=position if directions else None,
+        row_direction=row_direction if position else None,
+        column_direction=column_direction if position else None,
+        row_spacing_mm=row_spacing_mm,
+        column_spacing_mm=column_spacing_mm,
         slice_thickness_mm=told.number("SliceThickness"),
         colour=is_coloured(told),
         rescale=_rescale(told),
         traits=_traits(told),
+        unreadable=_unreadable(told, directed=directions is not None, sized=row_spacing_mm > 0),
     )
+
+
+def _unreadable(told: Attributes, *, directed: bool, sized: bool) -> tuple[str, ...]:
+    """Return which of an image's numbers stand in the file and cannot be read, each with what stands there."""
+    dumb = [keyword for keyword in _SINGLE_NUMBERS if told.number(keyword) is None]
+    if told.vector("ImagePositionPatient") is None:
+        dumb.append("ImagePositionPatient")
+    if not directed:
+        dumb.append("ImageOrientationPatient")
+    if not sized:
+        dumb.append("PixelSpacing")
+    return tuple(f"{keyword} {said}" for keyword in dumb if (said := told.quoted(keyword)))
 
 
 def _rescale(told: Attributes) -> Rescale:
@@ -98,16 +118,16 @@ def _rescale(told: Attributes) -> Rescale:
     """
     slope, intercept = _stated(told, "RescaleSlope") or 1.0, _stated(told, "RescaleIntercept")
     scale = told.private_float(*_PHILIPS_MR, 0x0E) if "philips" in told.text("Manufacturer").lower() else None
-    if scale:
+    if scale and slope * scale:
         return Rescale(slope=1.0 / scale, intercept=intercept / (slope * scale), origin="scanner")
-    origin = "none" if told.value("RescaleSlope") is None else "modality"
+    origin = "modality" if told.quoted("RescaleSlope") else "none"
     return Rescale(slope=slope, intercept=intercept, origin=origin)
 
 
 def _stated(told: Attributes, keyword: str) -> float:
     """Return 0 where an attribute is absent, and not-a-number, which reading refuses, where it is no number."""
     number = told.number(keyword)
-    return (0.0 if told.value(keyword) is None else math.nan) if number is None else number
+    return (math.nan if told.quoted(keyword) else 0.0) if number is None else number
 
 
 def _traits(told: Attributes) -> Traits:
@@ -132,8 +152,8 @@ def _image_type(told: Attributes) -> tuple[str, ...]:
 
 
 def _component(told: Attributes) -> str:
-    ge = told.private(*_GE_PARAMETERS, 0x2F)
-    if isinstance(ge, int) and 0 <= ge < len(_GE_COMPONENTS) and "ge" in told.text("Manufacturer").lower():
+    ge = told.private_integer(*_GE_PARAMETERS, 0x2F)
+    if ge is not None and 0 <= ge < len(_GE_COMPONENTS) and "ge" in told.text("Manufacturer").lower():
         return _GE_COMPONENTS[ge]
     values = (*told.texts("ComplexImageComponent"), *told.texts("ImageType")[2:])
     return next((_COMPONENTS[value.upper()] for value in values if value.upper() in _COMPONENTS), "")
@@ -157,31 +177,20 @@ def _b_value(told: Attributes) -> float | None:
         return standard
     philips = told.private_float(*_PHILIPS_IMAGING, 0x03)
     siemens = told.private(*_SIEMENS_MR, 0x0C)
-    try:
-        return philips if philips is not None or siemens is None else float(str(siemens))
-    except ValueError:
-        return None
+    return philips if philips is not None or siemens is None else values.number(siemens)
 
 
 def _acquired_at(told: Attributes) -> float | None:
     """Return seconds from a fixed day to the acquisition: from a date with time, or the first pair of both."""
-    moment = told.text("FrameAcquisitionDateTime") or told.text("AcquisitionDateTime")
-    pairs = [(moment[:8], moment[8:])] if moment else []
+    pairs = [values.moment(told.text("FrameAcquisitionDateTime") or told.text("AcquisitionDateTime"))]
     dates = told.text("AcquisitionDate") or told.text("SeriesDate") or told.text("StudyDate")
     pairs += [(dates, told.text("AcquisitionTime")), (told.text("SeriesDate") or dates, told.text("SeriesTime"))]
     return next((seconds for date, time in pairs if (seconds := _seconds(date, time)) is not None), None)
 
 
 def _seconds(date: str, time: str) -> float | None:
-    clock = re.split("[+-]", time.replace(":", ""), maxsplit=1)[0]
-    try:
-        seconds = int(clock[:2]) * 3600.0 + int(clock[2:4] or 0) * 60.0 + float(clock[4:] or 0)
-    except ValueError:
-        return None
-    try:
-        return dt.datetime.strptime(date, "%Y%m%d").replace(tzinfo=dt.UTC).toordinal() * 86400.0 + seconds
-    except ValueError:
-        return seconds
+    seconds, day = values.clock_s(time), values.date(date)
+    return seconds if seconds is None or day is None else day.toordinal() * 86400.0 + seconds
 
 
 def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisition:
@@ -240,4 +249,4 @@ def _philips_technique(told: Attributes) -> str:
 def _agent(told: Attributes) -> bool:
     """Tell whether the header names a contrast agent: its name, or the code that enhanced instances carry."""
     named = told.text("ContrastBolusAgent").lower() not in _NO_AGENT
-    return named or bool(told.text("ContrastBolusIngredient")) or told.value("ContrastBolusAgentSequence") is not None
+    return named or bool(told.text("ContrastBolusIngredient")) or bool(told.items("ContrastBolusAgentSequence"))

@@ -85,10 +85,12 @@ def _check_uniform(series: Series) -> None:
     first = series.images[0]
     for image in series.images:
         if image.position_mm is None or image.row_direction is None or image.column_direction is None:
-            sentence = f"{series.name}: an image has no position or orientation, so its place in the head is unknown"
+            what = _stands_there(image, "ImagePosition", "ImageOrientation") or "no position or orientation"
+            sentence = f"{series.name}: an image has {what}, so its place in the head is unknown"
             raise BrokenGeometry(ConversionReason.MISSING_POSITION, sentence)
         if image.row_spacing_mm <= 0 or image.column_spacing_mm <= 0:
-            sentence = f"{series.name}: an image has no PixelSpacing, so its size is unknown"
+            what = _stands_there(image, "PixelSpacing") or "no PixelSpacing"
+            sentence = f"{series.name}: an image has {what}, so its size is unknown"
             raise BrokenGeometry(ConversionReason.MISSING_SPACING, sentence)
         same_size = (image.rows, image.columns) == (first.rows, first.columns)
         spacing = np.array([image.row_spacing_mm, image.column_spacing_mm])
@@ -111,6 +113,12 @@ def _check_values(series: Series) -> None:
         which = f"image {plain[0].number} has no RescaleSlope, others have one" if plain else "by several rules"
         sentence = f"{series.name}: its slices are scaled differently ({which}), so their values do not compare"
         raise BrokenGeometry(ConversionReason.MIXED_VALUES, sentence)
+
+
+def _stands_there(image: ImageHeader, *keywords: str) -> str:
+    """Return what an image has where these attributes belong and cannot be read; empty where it has nothing there."""
+    found = [said for said in image.unreadable if said.startswith(keywords)]
+    return f"{' and '.join(found)}, which cannot be read" if found else ""
 
 
 def _thickness(series: Series) -> tuple[float, tuple[Decision, ...]]:

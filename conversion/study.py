@@ -75,6 +75,8 @@ class ImageHeader:
     ----------
     frame
         Number of the frame in its instance, counted from 1; None for a classic instance.
+    unreadable
+        What stands in the file as a number and is none, for sentences: the keyword and the value, quoted.
     """
 
     path: Path
@@ -92,6 +94,7 @@ class ImageHeader:
     colour: bool = False
     rescale: Rescale = Rescale()
     traits: Traits = Traits()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:

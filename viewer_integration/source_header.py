@@ -21,7 +21,7 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLSNearLossless,
 )
-from pydicom.valuerep import validate_value
+from pydicom.valuerep import format_number_as_ds, validate_value
 
 from conversion.attributes import Attributes
 from conversion.decision import Decision
@@ -212,9 +212,8 @@ def _of_frame(header: Dataset, instance: Dataset, frame: int) -> Dataset:
     ds = Dataset()
     ds.update(header)
     for keyword in _PLACE:
-        value = told.value(keyword)
-        if value is not None:
-            setattr(ds, keyword, value)
+        if numbers := told.numbers(keyword):
+            setattr(ds, keyword, [format_number_as_ds(number) for number in numbers])
     return ds
 
 

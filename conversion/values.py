@@ -1,0 +1,278 @@
+"""Reads header values as they stand: one lenient reader for each kind, used wherever a header is read.
+
+A file may hold any value of any representation in any attribute: text where numbers belong, a decimal comma, three
+bytes of an unsigned short, a sequence that is a text. Nothing here raises for it. A reader answers with what stands
+there, or with nothing where that cannot be read; `quoted` says what it was, so that nothing is guessed and nothing is
+hidden. Values come from the bytes of the file, since pydicom's own conversion raises for what breaks the standard.
+"""
+
+import datetime as dt
+import math
+import re
+import struct
+from collections.abc import Sequence
+
+from pydicom import DataElement, Dataset
+from pydicom.charset import decode_bytes
+from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import BaseTag, Tag
+from pydicom.values import convert_SQ
+
+__all__ = [
+    "age_years",
+    "clock_s",
+    "date",
+    "identifier",
+    "items",
+    "moment",
+    "number",
+    "private_tag",
+    "quoted",
+    "text",
+    "values",
+]
+
+LARGEST = 1e12
+"""No header of an image states a larger number; beyond it the arithmetic of places would overflow."""
+
+QUOTED_CHARACTERS = 40
+"""How much of a value a sentence repeats."""
+
+_TEXTS = frozenset(
+    ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
+)
+_ONE_TEXT = frozenset(("LT", "ST", "UR", "UT"))
+"""Texts in which a backslash parts no values (PS3.5 6.2), unless the attribute is one that has several."""
+
+_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
+_DELIMITERS = {0x09, 0x0A, 0x0C, 0x0D, 0x5C, 0x3D, 0x5E}
+"""Characters that end a code extension (PS3.5 6.1.2.5.3): controls, backslash, and those that part names."""
+
+_BLANKS = " \t\r\n\0"
+_DECIMAL = re.compile(r"([+-]?)(\d*)([.,]?)(\d*)(?:[eE]([+-]?\d{1,3}))? ?([A-Za-zµ²/°]*)")
+_DATE = re.compile(r"(\d{4})([.\-/]?)(\d{2})\2(\d{2})(?:[T ]?(\d{2}[\d:.,+\- ]*Z?))?")
+_MONTH = re.compile(r"(\d{4})(?:[.\-/]?(\d{2}))?")
+_CLOCK = re.compile(r"(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?)? ?([AaPp][Mm])?(?:[+-]\d{2}:?\d{2}|Z)?")
+_AGE = re.compile(r"(\d{1,3}) ?(D|W|M|Y)(?:AYS?|EEKS?|ONTHS?|EARS?|RS?)?", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"\d+(?:\.\d+)+")
+
+_UNITS = {
+    "mm": ("PixelSpacing", "ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices"),
+    "ms": ("EchoTime", "EffectiveEchoTime", "RepetitionTime", "InversionTime", "InversionTimes", "TriggerTime"),
+    "T": ("MagneticFieldStrength",),
+    "deg": ("FlipAngle",),
+}
+_UNIT_OF = {keyword: unit for unit, keywords in _UNITS.items() for keyword in keywords}
+"""A number may be followed by its attribute's own unit (PS3.3); with another one it is another number, and unread."""
+
+_NEVER_THOUSANDS = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
+                    "SpacingBetweenSlices", "EchoTime", "FlipAngle", "MagneticFieldStrength")  # fmt: skip
+"""Where "1,250" can only mean a little more than one: nothing in a scanner is a thousand times as large."""
+
+_UNITS_A_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
+
+Value = str | int | float | bytes
+
+
+def values(ds: Dataset, where: str | int | BaseTag) -> tuple[Value, ...]:
+    """Return the values of an attribute, by keyword or tag: none where it is absent, empty, a sequence or unreadable.
+
+    Texts are without the blanks and NULs around them, which mean nothing (PS3.5 6.2).
+    """
+    element = _element(ds, where)
+    if element is None:
+        return ()
+    found = _from_bytes(ds, element) if isinstance(element, RawDataElement) else _from_value(element.value)
+    return found if any(value != "" for value in found) else ()
+
+
+def items(ds: Dataset, where: str | int | BaseTag) -> Sequence[Dataset]:
+    """Return the items of a sequence; none where what stands there is no sequence, or one that cannot be read."""
+    element = _element(ds, where)
+    value: object = element.value if element is not None else None
+    try:
+        if isinstance(element, RawDataElement) and isinstance(value, bytes):
+            known = _known_vr(ds, element.tag)
+            if "SQ" in (element.VR, element.VR or known):
+                value = ds[element.tag].value
+            elif element.VR in ("UN", "OB", None) and known in ("SQ", "UN"):  # in implicit VR then (PS3.5 6.2.2)
+                value = convert_SQ(value, is_implicit_VR=True, is_little_endian=True)
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for what is no sequence; it tells nothing then
+        return ()
+    return value if isinstance(value, DicomSequence) else ()
+
+
+def text(ds: Dataset, where: str | int | BaseTag) -> str:
+    """Return an attribute as one text; several values stay apart by the backslash that parts them in the file."""
+    return "\\".join(_as_text(value) for value in values(ds, where))
+
+
+def identifier(ds: Dataset, where: str | int | BaseTag) -> str:
+    """Return a UID (PS3.5 9.1); empty where what stands there is none, or more than one."""
+    found = text(ds, where)
+    return found if len(found) <= 64 and _IDENTIFIER.fullmatch(found) else ""
+
+
+def quoted(ds: Dataset, where: str | int | BaseTag) -> str:
+    """Return what stands in an attribute for a sentence: in quotation marks, short, nothing that is no plain letter.
+
+    Not for attributes that hold what is a patient's. Empty where nothing stands there.
+    """
+    element = _element(ds, where)
+    if element is None or element.value in (None, "", b"") or (_length(element.value) == 0):
+        return ""
+    if element.VR == "SQ" or isinstance(element.value, DicomSequence):
+        return "a sequence"
+    said = text(ds, where)
+    if not said:
+        stored = element.value if isinstance(element.value, bytes) else b""
+        return f"{len(stored)} bytes" if stored.strip(b" \0") else ""
+    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in said)
+    return f"'{plain[:QUOTED_CHARACTERS]}{'...' if len(plain) > QUOTED_CHARACTERS else ''}'"
+
+
+def number(value: Value, keyword: str = "") -> float | None:
+    """Return a finite number, also with a decimal comma or its unit; None for what is none, or may be two.
+
+    Parameters
+    ----------
+    keyword
+        The attribute it stands in. It decides which unit may follow, and whether "1,250" can be 1250.
+    """
+    if isinstance(value, int | float):
+        return float(value) if math.isfinite(value) and abs(value) <= LARGEST else None
+    found = _DECIMAL.fullmatch(_as_text(value).strip(_BLANKS))
+    if found is None or not (found[2] or found[4]):
+        return None
+    sign, whole, point, rest, exponent, unit = found.groups()
+    if unit and unit.lower() != _UNIT_OF.get(keyword, "").lower():
+        return None
+    grouped = point == "," and len(rest) == 3 and 0 < len(whole) <= 3 and not whole.startswith("0")
+    if grouped and keyword not in _NEVER_THOUSANDS:
+        return None
+    read = float(f"{sign}{whole or 0}.{rest or 0}e{exponent or 0}")
+    return read if abs(read) <= LARGEST else None
+
+
+def date(written: str, *, latest: bool = False) -> dt.date | None:
+    """Return a date in the form of DICOM, of ACR-NEMA (PS3.5 6.2) or of ISO 8601; a time behind it is let be.
+
+    Parameters
+    ----------
+    latest
+        Read a year, or a month, as its last day.
+    """
+    found = _DATE.fullmatch(written.strip())
+    month = _MONTH.fullmatch(written.strip()) if found is None and latest else None
+    try:
+        if found is not None:
+            return dt.date(int(found[1]), int(found[3]), int(found[4]))
+        if month is not None:
+            first = dt.date(int(month[1]), int(month[2] or 12), 1)
+            return (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def clock_s(written: str) -> float | None:
+    """Return seconds since midnight of a time, with or without colons, fraction, half of the day and zone."""
+    found = _CLOCK.fullmatch(written.strip())
+    if found is None:
+        return None
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()[:3])
+    half = (found[5] or "").lower()
+    if hours > 23 or minutes > 59 or seconds > 60 or (half and not 1 <= hours <= 12):
+        return None
+    hours = hours % 12 + (12 if half == "pm" else 0) if half else hours
+    return hours * 3600.0 + minutes * 60.0 + seconds + float(f"0.{found[4] or 0}")
+
+
+def moment(written: str) -> tuple[str, str]:
+    """Part a date with time (PS3.5, VR DT; ISO 8601) into both, for `date` and `clock_s`; empty where it is none."""
+    found = _DATE.fullmatch(written.strip())
+    return (written.strip()[: found.end(4)], found[5] or "") if found else ("", "")
+
+
+def age_years(written: str) -> float | None:
+    """Return years of an age, which DICOM writes with three digits (PS3.5, VR AS) and people with fewer."""
+    found = _AGE.fullmatch(written.strip())
+    return int(found[1]) / _UNITS_A_YEAR[found[2].upper()] if found else None
+
+
+def private_tag(ds: Dataset, group: int, creator: str, element: int) -> BaseTag | None:
+    """Return the tag of a creator's private attribute; in the first block where no creator is named (PS3.5 7.8.1)."""
+    named = [tag for tag in ds.keys() if tag.group == group and 0x10 <= tag.element <= 0xFF]  # noqa: SIM118
+    for tag in named:
+        if text(ds, tag) == creator:
+            return Tag(group, (tag.element << 8) + element)
+    return Tag(group, 0x1000 + element) if Tag(group, 0x10) not in named else None
+
+
+def _element(ds: Dataset, where: str | int | BaseTag) -> DataElement | RawDataElement | None:
+    tag = tag_for_keyword(where) if isinstance(where, str) else where
+    try:
+        return ds.get_item(tag) if tag is not None and tag in ds else None
+    except Exception:  # noqa: BLE001 - a value that was left on disk is converted when it is fetched, and that may fail
+        return None
+
+
+def _from_bytes(ds: Dataset, raw: RawDataElement) -> tuple[Value, ...]:
+    if not isinstance(raw.value, bytes) or raw.VR == "SQ":
+        return ()
+    known = _known_vr(ds, raw.tag)
+    for vr in dict.fromkeys((raw.VR, known)):
+        if vr in _NUMBERS:
+            size = struct.calcsize(_NUMBERS[vr])
+            if len(raw.value) % size == 0:
+                count = len(raw.value) // size
+                return struct.unpack(f"{'<' if raw.is_little_endian else '>'}{count}{_NUMBERS[vr]}", raw.value)
+        elif vr in _TEXTS:
+            whole = vr in _ONE_TEXT and known in _ONE_TEXT
+            decoded = _decoded(raw.value, ds)
+            return tuple(part.strip(_BLANKS) for part in ([decoded] if whole else decoded.split("\\")))
+    return (raw.value,) if raw.value and known not in _NUMBERS else ()
+
+
+def _known_vr(ds: Dataset, tag: BaseTag) -> str:
+    """Return the representation that the dictionaries give an attribute, with the first of those that some leave."""
+    try:
+        if not tag.is_private:
+            return dictionary_VR(tag)[:2]
+        creator = text(ds, Tag(tag.group, tag.element >> 8)) if tag.element > 0xFF else ""
+        return private_dictionary_VR(tag, creator)[:2] if creator else "LO" if tag.element <= 0xFF else "UN"
+    except KeyError:
+        return "UN"
+
+
+def _decoded(value: bytes, ds: Dataset) -> str:
+    told = ds.original_character_set or "iso8859"
+    encodings = [told] if isinstance(told, str) else list(told)
+    try:
+        if value.isascii() and b"\x1b" not in value:
+            return value.decode("ascii")
+        return decode_bytes(value, encodings, _DELIMITERS)
+    except Exception:  # noqa: BLE001 - a character set that is none, or of which the text is not
+        return value.decode("ascii", "replace")
+
+
+def _from_value(value: object) -> tuple[Value, ...]:
+    """Return the values of what pydicom has converted, or a program has set."""
+    if value is None or isinstance(value, DicomSequence):
+        return ()
+    if isinstance(value, MultiValue | list | tuple):
+        return tuple(part for each in value for part in (_from_value(each) or ("",)))
+    if isinstance(value, int | float | bytes) and type(value) in (int, float, bytes, bool):
+        return (value,)
+    return (str(value).strip(_BLANKS),)
+
+
+def _as_text(value: Value) -> str:
+    return value.decode("ascii", "ignore").strip(_BLANKS) if isinstance(value, bytes) else str(value)
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, MultiValue | DicomSequence | list | tuple) else 1
