@@ -1,6 +1,5 @@
 """What the headers tell about whether a study is one the models were made for: the age, and signs of an operation."""
 
-import datetime as dt
 import re
 from collections.abc import Iterable
 
@@ -8,11 +7,12 @@ from pydicom import Dataset
 
 from conversion.attributes import Attributes
 from conversion.study import PatientFacts
+from conversion.values import age_years, date
 
 __all__ = ["patient_facts"]
 
-_AGE = re.compile(r"(\d{3})([DWMY])")
-_UNITS_A_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
+_DAYS = ("StudyDate", "AcquisitionDate", "AcquisitionDateTime", "SeriesDate", "ContentDate")
+"""When a study was made, by the first of these that can be read."""
 
 _TEXTS = (
     "StudyDescription",
@@ -35,28 +35,24 @@ _SURGERY = re.compile(
 
 def patient_facts(headers: Iterable[Dataset]) -> PatientFacts:
     """Return what the headers of a study tell; where they differ, the youngest age counts."""
-    ages, words = [], ""
+    ages, words, unreadable = [], "", False
     for ds in headers:
         told = Attributes(ds)
-        if (age := _age(told)) is not None:
-            ages.append(age)
+        found_ages = _ages(told)
+        ages += found_ages
+        unreadable |= not found_ages and bool(told.text("PatientBirthDate") or told.text("PatientAge"))
         found = _SURGERY.search(" | ".join(told.text(keyword) for keyword in _TEXTS)) if not words else None
         words = found.group(0).lower() if found else words
-    return PatientFacts(age_years=min(ages) if ages else None, operated=words)
+    return PatientFacts(age_years=min(ages) if ages else None, operated=words, age_unreadable=unreadable and not ages)
 
 
-def _age(told: Attributes) -> float | None:
-    """Return the age by the birth date, which is exact, else by PatientAge (PS3.5, VR AS)."""
-    born, studied = _date(told.text("PatientBirthDate")), _date(told.text("StudyDate"))
+def _ages(told: Attributes) -> list[float]:
+    """Return the age by the birth date and the one by PatientAge (PS3.5, VR AS), where they can be read."""
+    born = date(told.text("PatientBirthDate"), latest=True)  # a year alone: as young as can be
+    studied = next((day for keyword in _DAYS if (day := date(told.text(keyword)))), None)
+    stated = age_years(told.text("PatientAge"))
+    ages = [] if stated is None else [stated]
     if born and studied and born <= studied:
         birthday_ahead = (studied.month, studied.day) < (born.month, born.day)
-        return float(studied.year - born.year - birthday_ahead)  # a birthday counts from its first hour
-    stated = _AGE.fullmatch(told.text("PatientAge").upper())
-    return int(stated[1]) / _UNITS_A_YEAR[stated[2]] if stated else None
-
-
-def _date(text: str) -> dt.date | None:
-    try:
-        return dt.datetime.strptime(text, "%Y%m%d").replace(tzinfo=dt.UTC).date()
-    except ValueError:
-        return None
+        ages.append(float(studied.year - born.year - birthday_ahead))  # a birthday counts from its first hour
+    return ages

@@ -178,13 +178,16 @@ class PatientFacts:
     Attributes
     ----------
     age_years
-        At the time of the study.
+        At the time of the study; the younger where birth date and stated age contradict each other.
+    age_unreadable
+        Whether a birth date or an age stands in the headers, and none of them can be read.
     operated
         The words that tell of an operation, out of a fixed vocabulary and so without patient data.
     """
 
     age_years: float | None = None
     operated: str = ""
+    age_unreadable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

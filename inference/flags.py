@@ -15,6 +15,7 @@ class FlagCode(enum.StrEnum):
     NOT_A_BRAIN = "not_a_brain"  # no head of a believable size
     POOR_REGISTRATION = "poor_registration"  # a sequence may not lie where the reference lies
     UNDER_18 = "under_18"  # the model learned from adults
+    AGE_UNREADABLE = "age_unreadable"  # whether the patient is an adult cannot be told
     AFTER_SURGERY = "after_surgery"  # the model learned from tumours before surgery
 
 

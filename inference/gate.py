@@ -42,6 +42,9 @@ def with_flags(findings: Findings, decisions: Iterable[Decision], patient: Patie
     if patient.age_years is not None and patient.age_years < ADULT_YEARS:
         sentence = f"the patient is under {ADULT_YEARS}; the model was trained on adults alone"
         flags.append(Flag(code=FlagCode.UNDER_18, sentence=sentence, closes=True))
+    if patient.age_unreadable:
+        sentence = "a birth date or an age stands in the headers, and neither tells the age: see that it is no child"
+        flags.append(Flag(code=FlagCode.AGE_UNREADABLE, sentence=sentence))
     if patient.operated:
         sentence = f'the headers tell of an operation ("{patient.operated}"); the model knows no resection cavity'
         flags.append(Flag(code=FlagCode.AFTER_SURGERY, sentence=sentence))

@@ -1,15 +1,17 @@
 """Age and operation as headers tell them."""
 
 import pytest
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
 from conversion.patient import patient_facts
+from tests.support.raw_values import put_raw
 
 
 def _header(**values: str) -> Dataset:
     ds = Dataset()
     for keyword, value in values.items():
-        setattr(ds, keyword, value)
+        put_raw(ds, keyword, dictionary_VR(keyword), value.encode())
     return ds
 
 
@@ -19,24 +21,39 @@ def _header(**values: str) -> Dataset:
         ({"PatientAge": "045Y"}, 45.0),
         ({"PatientAge": "018M"}, 1.5),
         ({"PatientAge": "010W"}, 10 / 52.18),
+        ({"PatientAge": "9Y"}, 9.0),
+        ({"PatientAge": "09Y", "PatientBirthDate": ""}, 9.0),
+        ({"PatientAge": " 9y"}, 9.0),
         ({"PatientAge": "045Y", "PatientBirthDate": "20100601", "StudyDate": "20200601"}, 10.0),
+        ({"PatientAge": "009Y", "PatientBirthDate": "19700601", "StudyDate": "20200601"}, 9.0),
         ({"PatientBirthDate": "20010301", "StudyDate": "20190301"}, 18.0),
         ({"PatientBirthDate": "20010301", "StudyDate": "20190228"}, 17.0),
+        ({"PatientBirthDate": "2010.05.04", "StudyDate": "20190201"}, 8.0),
+        ({"PatientBirthDate": "2010-05-04", "StudyDate": "2019.02.01"}, 8.0),
+        ({"PatientBirthDate": "2001", "StudyDate": "20190201"}, 17.0),
+        ({"PatientBirthDate": "20100504", "StudyDate": "", "AcquisitionDate": "20190201"}, 8.0),
         ({"PatientAge": "045Y", "PatientBirthDate": "20100601"}, 45.0),
         ({"PatientBirthDate": "20300601", "StudyDate": "20200601", "PatientAge": "045Y"}, 45.0),
         ({"PatientBirthDate": "", "StudyDate": "20200601"}, None),
         ({}, None),
     ],
 )
-def test_the_birth_date_wins_over_the_stated_age(values: dict[str, str], age: float | None) -> None:
-    found = patient_facts([_header(**values)]).age_years
-    assert found == (None if age is None else pytest.approx(age, abs=0.01))
+def test_the_younger_of_birth_date_and_stated_age_counts(values: dict[str, str], age: float | None) -> None:
+    found = patient_facts([_header(**values)])
+    assert found.age_years == (None if age is None else pytest.approx(age, abs=0.01))
+    assert not found.age_unreadable
 
 
-@pytest.mark.filterwarnings("ignore:.*Invalid value:UserWarning")
 @pytest.mark.parametrize("stated", ["45", "045X", "forty", "19700230"])
-def test_what_is_no_age_is_no_age(stated: str) -> None:
-    assert patient_facts([_header(PatientAge=stated, PatientBirthDate=stated)]).age_years is None
+def test_what_is_no_age_is_no_age_and_said(stated: str) -> None:
+    found = patient_facts([_header(PatientAge=stated, PatientBirthDate=stated, StudyDate="20200601")])
+    assert found.age_years is None
+    assert found.age_unreadable
+
+
+def test_an_age_that_can_be_read_somewhere_is_not_called_unreadable() -> None:
+    found = patient_facts([_header(PatientAge="old"), _header(PatientAge="045Y")])
+    assert (found.age_years, found.age_unreadable) == (45.0, False)
 
 
 def test_the_youngest_age_of_a_study_counts() -> None:

@@ -38,6 +38,7 @@ def _codes(findings: Findings) -> list[tuple[str, bool]]:
         (20.0, ADULT, "alignment_doubtful", [("poor_registration", False)]),
         (20.0, PatientFacts(age_years=17.9), "registered", [("under_18", True)]),
         (20.0, PatientFacts(age_years=18.0), "registered", []),
+        (20.0, PatientFacts(age_unreadable=True), "registered", [("age_unreadable", False)]),
         (20.0, PatientFacts(operated="postop"), "registered", [("after_surgery", False)]),
     ],
 )
