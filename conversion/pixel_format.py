@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.sequence import Sequence
 
 from conversion.attributes import Attributes
+from conversion.values import items
 
 __all__ = ["MAXIMUM_FRAME_PIXELS", "PixelFormat", "is_coloured", "pixel_format", "remarks"]
 
@@ -102,7 +102,7 @@ def pixel_format(ds: Dataset) -> PixelFormat:
     """Read what a header says of its stored values; `PixelFormat.flaw` tells whether it makes sense."""
     told = Attributes(ds)
     allocated, stored = told.integer("BitsAllocated"), told.integer("BitsStored")
-    high_bit = told.integer("HighBit") if told.value("HighBit") is not None else stored - 1
+    high_bit = told.integer("HighBit") if told.quoted("HighBit") else stored - 1
     signed = told.integer("PixelRepresentation") == 1
     found = PixelFormat(
         rows=told.integer("Rows"),
@@ -114,10 +114,10 @@ def pixel_format(ds: Dataset) -> PixelFormat:
         signed=signed,
         turned_over=told.text("PhotometricInterpretation").upper() == "MONOCHROME1",
     )
-    if found.flaw or told.value("PixelPaddingValue") is None:
+    if found.flaw or not told.quoted("PixelPaddingValue"):
         return found
     ends = [told.integer("PixelPaddingValue")]
-    if told.value("PixelPaddingRangeLimit") is not None:
+    if told.quoted("PixelPaddingRangeLimit"):
         ends.append(told.integer("PixelPaddingRangeLimit"))
     # Its representation may be that of the pixels or not (US for signed pixels); the bits are the same.
     lowest, highest = np.sort([_as_stored(end, found) for end in ends])[[0, -1]]
@@ -133,8 +133,8 @@ def remarks(ds: Dataset) -> Iterator[tuple[str, str]]:
         lowest, highest = stored.padding
         which = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"
         yield _decision("padding", f"stored values of {which} are padding, by their header, and taken for background")
-    groups = (told.value(f"{which}FunctionalGroupsSequence") for which in ("Shared", "PerFrame"))
-    layers = (ds, *(item for group in groups if isinstance(group, Sequence) for item in group))
+    groups = (items(ds, f"{which}FunctionalGroupsSequence") for which in ("Shared", "PerFrame"))
+    layers = (ds, *(item for group in groups for item in group))
     if any("RealWorldValueMappingSequence" in layer for layer in layers):
         yield _decision("real_world_values", "a real world value mapping is stated and not applied")
 

@@ -27,6 +27,7 @@ from conversion.splitting import Part, split_images
 from conversion.stack import stack_slices
 from conversion.study import ImageHeader, Series, SeriesUID, Study, StudyUID
 from conversion.usable_instances import NOT_USED, of_one_kind, usable_instances
+from conversion.values import identifier
 from conversion.volume import ImageVolume
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
 
 MAXIMUM_VOXELS = 2**28
 """Of one volume, 1 GiB as it is held: a whole head in voxels of 0.4 mm has 2.2 * 10^8."""
+
+_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 _Group = list[tuple[Path, pydicom.Dataset]]
 
@@ -119,8 +122,8 @@ def read_studies(
     for path in progress(sorted(paths)):
         ds = _usable_header(path, read, unreadable)
         if ds is not None:
-            groups = studies.setdefault(str(ds.StudyInstanceUID), {})
-            groups.setdefault(str(ds.SeriesInstanceUID), []).append((path, ds))
+            groups = studies.setdefault(identifier(ds, "StudyInstanceUID"), {})
+            groups.setdefault(identifier(ds, "SeriesInstanceUID"), []).append((path, ds))
     if not studies:
         found = "; ".join(dict.fromkeys(decision.reason for decision in unreadable))
         sentence = f"no readable DICOM image among the files{f' ({found})' if found else ''}"
@@ -180,9 +183,10 @@ def _usable_header(
 ) -> pydicom.Dataset | None:
     try:
         ds = read(path)
-        if all(ds.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")):
+        missing = [keyword for keyword in _IDENTITY if not identifier(ds, keyword)]
+        if not missing:
             return ds
-        reason = "a study, series or instance UID is missing"
+        reason = f"{missing[0]} is missing, or what stands there is no UID"
     except InvalidDicomError:
         reason = "not a DICOM file"
     except UnsettledEncoding as error:
@@ -198,7 +202,9 @@ def _number(ds: pydicom.Dataset) -> int:
 
 
 def _of_series(ds: pydicom.Dataset, code: str, reason: str) -> Decision:
-    return Decision(code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=str(ds.SeriesInstanceUID))
+    return Decision(
+        code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=identifier(ds, "SeriesInstanceUID")
+    )
 
 
 def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
@@ -225,7 +231,7 @@ def _parts(ds: pydicom.Dataset, kind: _Group, decisions: list[Decision]) -> list
 
 
 def _kind_of(kind: _Group) -> str:
-    return UID(str(kind[0][1].SOPClassUID)).name.removesuffix(" Image Storage").lower()
+    return UID(identifier(kind[0][1], "SOPClassUID")).name.removesuffix(" Image Storage").lower()
 
 
 def _joined(first: str, second: str) -> str:
@@ -244,18 +250,18 @@ def _pixel_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision]:
     """Say what is done about the values of images, each thing once."""
     for (code, what), count in Counter(remark for _, each in group for remark in remarks(each)).items():
         reason = f"{count} instance(s): {what}"
-        yield Decision(code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=str(ds.SeriesInstanceUID))
+        yield Decision(code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=identifier(ds, "SeriesInstanceUID"))
 
 
 def _volume(part: Part, kind: _Group) -> Series:
     ds = dict(kind)[part.images[0].path]
     return Series(
-        series_uid=SeriesUID(str(ds.SeriesInstanceUID)),
+        series_uid=SeriesUID(identifier(ds, "SeriesInstanceUID")),
         part=part.name,
         number=_number(ds),
         stated_instances=stated_instances(each for _, each in kind),
-        sop_class_uid=str(ds.SOPClassUID),
-        frame_of_reference_uid=str(ds.get("FrameOfReferenceUID", "")),
+        sop_class_uid=identifier(ds, "SOPClassUID"),
+        frame_of_reference_uid=identifier(ds, "FrameOfReferenceUID"),
         acquisition=acquisition_header(ds, part.images),
         images=(*part.images, *part.doubled),
     )

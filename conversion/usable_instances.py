@@ -14,6 +14,7 @@ from pydicom.uid import UID, EnhancedMRImageStorage, LegacyConvertedEnhancedMRIm
 from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.pixel_format import is_coloured
+from conversion.values import identifier, items
 
 __all__ = ["MR_IMAGES", "NOT_USED", "Instance", "of_one_kind", "usable_instances"]
 
@@ -62,7 +63,7 @@ def of_one_kind(group: Iterable[Instance]) -> Iterator[list[Instance]]:
     """Yield the instances of each SOP class: classic images beside enhanced ones make no volume with each other."""
     kinds: dict[str, list[Instance]] = {}
     for path, ds in group:
-        kinds.setdefault(str(ds.SOPClassUID), []).append((path, ds))
+        kinds.setdefault(identifier(ds, "SOPClassUID"), []).append((path, ds))
     yield from kinds.values()
 
 
@@ -74,7 +75,8 @@ def _not_usable(ds: Dataset) -> tuple[str, str] | None:
     if sop_class not in MR_IMAGES:
         modality = f"modality {told.text('Modality') or '?'}"
         if stated and not re.fullmatch(r"[0-9.]+", stated):
-            reason = f"name no UID as their SOP Class UID ({modality}), so what they are is unknown: kept and not used"
+            said = told.quoted("SOPClassUID")
+            reason = f"have {said} as SOP Class UID, which is no UID ({modality}), so what they are is unknown: not used"
             return _decision("not_mr", reason)
         what = f"{sop_class.name or 'no SOP class'}, {modality}"
         return _decision("not_mr", f"of {what} are kept and not used: only MR images are")
@@ -110,7 +112,7 @@ def _place(ds: Dataset) -> tuple[float, ...] | None:
 
 def _animal(told: Attributes, ds: Dataset) -> str:
     """Return how the header tells that no person is shown (PS3.3 C.7.1.1 and C.7.6.2.1.1, Anatomical Orientation)."""
-    frames = ds.get("PerFrameFunctionalGroupsSequence") or ()
+    frames = items(ds, "PerFrameFunctionalGroupsSequence")
     layers = (told, *(Attributes.of_frame(ds, frame) for frame in range(len(frames))))
     for layer in layers:
         if layer.text("AnatomicalOrientationType").upper() == "QUADRUPED":
@@ -118,5 +120,5 @@ def _animal(told: Attributes, ds: Dataset) -> str:
     species = told.text("PatientSpeciesDescription")
     if species and not _HUMAN.search(species):
         return "PatientSpeciesDescription"
-    codes = [Attributes(item).text("CodeValue") for item in ds.get("PatientSpeciesCodeSequence") or ()]
+    codes = [Attributes(item).text("CodeValue") for item in items(ds, "PatientSpeciesCodeSequence")]
     return "PatientSpeciesCodeSequence" if any(code and code not in _HUMAN_CODES for code in codes) else ""

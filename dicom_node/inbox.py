@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from conversion.data_set_form import Form, form_of
 from conversion.encoding import MAXIMUM_INFLATED_BYTES
 from conversion.patient_identity import patient_id
+from conversion.values import text
 from dicom_node.arrivals import Arrival, note_arrivals
 from dicom_node.database import Database
 from dicom_node.keys import KeyedHash
@@ -134,9 +135,9 @@ class Inbox:
         _check_identity(ds, sop_instance_uid)
         return Arrival(
             sop_instance_uid=sop_instance_uid,
-            study_uid=str(ds.StudyInstanceUID),
-            series_uid=str(ds.SeriesInstanceUID),
-            sop_class_uid=str(ds.get("SOPClassUID", "")),
+            study_uid=text(ds, "StudyInstanceUID"),
+            series_uid=text(ds, "SeriesInstanceUID"),
+            sop_class_uid=text(ds, "SOPClassUID"),
             transfer_syntax_uid=transfer_syntax_uid or str(ds.file_meta.TransferSyntaxUID),
             patient_key=self._key(patient_id(ds)),
             sha256=hashlib.sha256(data_set).hexdigest(),
@@ -250,11 +251,11 @@ def _read_identity(content: bytes, data_set: bytes, transfer_syntax_uid: str) ->
 
 def _check_identity(ds: Dataset, sop_instance_uid: str) -> None:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        value = str(ds.get(keyword, ""))
+        value = text(ds, keyword)
         if len(value) > 64 or not _UID.fullmatch(value):
             sentence = f"the data set has no valid {keyword}; it is damaged, cut short or not conformant"
             raise InboxRefusal("invalid_uid", sentence)
-    if str(ds.SOPInstanceUID) != sop_instance_uid:
+    if text(ds, "SOPInstanceUID") != sop_instance_uid:
         raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")
 
 

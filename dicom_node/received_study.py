@@ -59,7 +59,7 @@ class StudyReader:
             )
             chosen = sa.or_(AssociationRow.association_id.in_(ids), broken)
             associations = session.scalars(sa.select(AssociationRow).where(chosen)).all()
-        series = self._progress(instances)
+        series = self._progress(study_uid, instances)
         return ReceivedStudy(
             series=series,
             arrivals=_arrivals(study, instances, associations),
@@ -72,10 +72,14 @@ class StudyReader:
         for path in [path for path in self._headers if path.is_relative_to(below)]:
             del self._headers[path]
 
-    def _progress(self, instances: Sequence[InstanceRow]) -> tuple[SeriesProgress, ...]:
+    def _progress(self, study_uid: str, instances: Sequence[InstanceRow]) -> tuple[SeriesProgress, ...]:
         try:
-            (study,) = read_studies((self._folder / row.path for row in instances), read=self._header)
+            studies = read_studies((self._folder / row.path for row in instances), read=self._header)
         except UnusableStudy:
+            return ()
+        # An image may name another study further on than where it was filed by; the run will be rejected for it.
+        study = next((study for study in studies if study.study_uid == study_uid), None)
+        if study is None:
             return ()
         return series_progress(recognise(study, headers_only, site_rules(self._database)))
 

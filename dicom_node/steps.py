@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from conversion.alignment import align
 from conversion.decision import Decision
+from conversion.errors import ConversionReason, UnusableStudy
 from conversion.reading import SourceImages, read_series, read_source_images, read_study, read_volumes
 from conversion.recognition.recognise import recognise
 from conversion.recognition.site_rules import SiteRule
@@ -241,7 +242,11 @@ class Steps:
             return session.get_one(RunRow, run_id)
 
     def _study(self, run_id: str) -> Study:
-        return read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
+        study = read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
+        if study.study_uid != self._run(run_id).study_uid:  # results would be filed under the other study
+            sentence = "the images name another study inside than the one they were received as; correct that"
+            raise UnusableStudy(ConversionReason.NO_IMAGES, sentence)
+        return study
 
     def _provenance(self, run_id: str, profile: ResultProfile, patient_sha256: str) -> Provenance:
         run, (_, settings_sha256) = self._run(run_id), self._artifacts(run_id).load_gate()

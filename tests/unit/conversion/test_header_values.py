@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from conversion.errors import BrokenGeometry, ConversionReason
 from conversion.headers import acquisition_header, image_headers, stated_instances
-from conversion.reading import read_series, read_study
+from conversion.reading import read_series, read_studies, read_study
 from conversion.stack import stack_slices
 from conversion.study import ImageHeader
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
@@ -113,3 +113,22 @@ def test_times_are_read_with_colons_and_dates_with_dots() -> None:
     put_raw(written, "AcquisitionDate", "DA", b"2024.01.02")
     put_raw(written, "AcquisitionTime", "TM", b"10:16:00")
     assert _image(written).traits.acquired_at == _image(plain).traits.acquired_at
+
+
+@pytest.mark.parametrize("value", [b"1.2.3\\1.2.4", b"study", b""])
+def test_an_image_of_no_study_is_left_out_and_said(tmp_path: Path, value: bytes) -> None:
+    slices = [reread(ds) for ds in mr_slices(_VOXELS, axis_aligned("axial"))]
+    put_raw(slices[2], "StudyInstanceUID", "UI", value)
+    study = read_study(write_slices(tmp_path, slices))
+    assert [decision.code for decision in study.decisions] == ["unreadable_file"]
+    assert "StudyInstanceUID is missing, or what stands there is no UID" in study.decisions[0].reason
+
+
+def test_a_sop_class_that_is_no_uid_is_quoted(tmp_path: Path) -> None:
+    paths = write_slices(tmp_path, mr_slices(_VOXELS, axis_aligned("axial")))
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.5.1.4.1.1.4\0", b"MR Image Storage".ljust(26)))
+    (study,) = read_studies(paths)
+    (decision,) = study.decisions
+    assert decision.code == "not_mr"
+    assert "have 'MR Image Storage' as SOP Class UID, which is no UID" in decision.reason

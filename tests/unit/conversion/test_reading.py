@@ -369,7 +369,7 @@ def test_a_senseless_number_costs_no_study(tmp_path: Path, keyword: str, value: 
         ("ImagePositionPatient", b"1\\2 ", ConversionReason.MISSING_POSITION),
         ("ImagePositionPatient", b"\\\\", ConversionReason.MISSING_POSITION),
         ("ImageOrientationPatient", b"1\\0\\0\\x\\1\\0 ", ConversionReason.MISSING_POSITION),
-        ("PixelSpacing", b"1.5 ", ConversionReason.MISSING_SPACING),
+        ("PixelSpacing", b"1.5\\1.5\\1", ConversionReason.MISSING_SPACING),
         ("PixelSpacing", b"", ConversionReason.MISSING_SPACING),
     ],
 )

@@ -14,6 +14,7 @@ from dicom_node.inbox import Inbox
 from dicom_node.settings import AssemblySettings
 from dicom_node.states import RunState, StudyState
 from dicom_node.tables import ResultRow, RunRow, StudyRow, utc_now
+from tests.support.raw_values import with_second_study_uid
 from tests.support.small_study import make_small_study, uid_of
 
 QUIET_S = 20.0
@@ -211,3 +212,15 @@ def test_a_study_that_is_done_is_not_frozen_again(
     _receive(database, tmp_path, *images)  # byte for byte what is held
     assert _after_quiet(database, assembly, more_s=1000) == []
     assert _study(database, images).state == StudyState.DELIVERED
+
+
+def test_an_image_that_names_two_studies_ends_no_judging_and_makes_a_run(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images[1:])
+    buffer = io.BytesIO()
+    images[0].save_as(buffer, enforce_file_format=True)
+    content = with_second_study_uid(buffer.getvalue())
+    Inbox(database, tmp_path).receive(content, content, "SENDER", str(images[0].SOPInstanceUID))
+    (run_id,) = _after_quiet(database, assembly)
+    assert len(Artifacts(tmp_path, run_id).load_manifest()) == len(images)

@@ -12,6 +12,7 @@ from dicom_node.database import Database, open_database
 from dicom_node.inbox import Inbox, InboxRefusal, ReceivedInstance, write_durably
 from dicom_node.keys import KeyedHash
 from dicom_node.tables import InstanceRow, StudyRow
+from tests.support.raw_values import put_raw, reread
 from tests.support.small_study import make_small_study
 
 
@@ -69,10 +70,25 @@ def test_studies_and_patients_are_named_by_keyed_hashes(database: Database, tmp_
     assert _row(database).patient_key == key("TELLTALE")  # one device may name the issuer, another not
 
 
-def test_blanks_around_an_identifier_name_no_other_patient(database: Database, tmp_path: Path, image: Dataset) -> None:
-    image.PatientID = " TELLTALE "
+@pytest.mark.parametrize("written", [b"TELLTALE", b" TELLTALE", b"TELLTALE\0", b"  TELLTALE  "])
+def test_blanks_around_a_patient_id_make_no_other_patient(
+    database: Database, tmp_path: Path, image: Dataset, written: bytes
+) -> None:
+    put_raw(image, "PatientID", "LO", written)
     _receive(database, tmp_path, image)
     assert _row(database).patient_key == KeyedHash(database)("TELLTALE")
+
+
+@pytest.mark.parametrize(
+    ("vr", "value"), [("US", b"\1\2\3"), ("UI", b"1.2.3\\1.2.4"), ("SQ", b"1.2.3."), ("UI", b"\xff\xfe")]
+)
+def test_an_instance_whose_study_is_named_by_nonsense_is_refused(
+    database: Database, tmp_path: Path, image: Dataset, vr: str, value: bytes
+) -> None:
+    image = reread(image)
+    put_raw(image, "StudyInstanceUID", vr, value)
+    with pytest.raises(InboxRefusal, match="no valid StudyInstanceUID"):
+        _receive(database, tmp_path, image)
 
 
 def test_a_keyed_hash_belongs_to_its_installation(database: Database, tmp_path: Path) -> None:

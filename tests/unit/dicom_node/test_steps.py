@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from conversion.errors import UnusableStudy
 from dicom_node import workflow
 from dicom_node.artifacts import Artifacts
 from dicom_node.assembly import Assembly
@@ -21,6 +22,7 @@ from dicom_node.tables import DeliveryRow, PeerRow, ResultRow, RunRow, StudyRow,
 from tests.support.detector_model import write_detector
 from tests.support.held_study import hold_small_study
 from tests.support.pacs import running_pacs
+from tests.support.raw_values import with_second_study_uid
 
 CHILD = {"PatientBirthDate": "20140601"}
 
@@ -145,3 +147,14 @@ def test_a_run_that_has_come_further_is_not_what_workers_die_of(database: Databa
     steps.begin(run_id, "convert")
     with database.session() as session:
         assert session.get_one(RunRow, run_id).takeovers == 0
+
+
+@pytest.mark.parametrize("renamed", [1, None])
+def test_images_that_name_another_study_inside_are_refused(
+    database: Database, settings: Settings, renamed: int | None
+) -> None:
+    run_id = _run_of_a_child(database, settings)
+    for path in sorted(settings.node.folder.glob("inbox/*/*.dcm"))[:renamed]:
+        path.write_bytes(with_second_study_uid(path.read_bytes()))
+    with pytest.raises(UnusableStudy, match="belong to 2 studies" if renamed else "name another study inside"):
+        Steps(settings, database).select(run_id)
