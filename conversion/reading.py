@@ -62,10 +62,13 @@ class SourceImages:
         Each instance once, without pixels.
     images
         One for each slice of the series' grid, in its order: an instance, or one frame of an instance.
+    frame_of_reference_uid
+        Of the grid; empty for what each instance says.
     """
 
     instances: tuple[pydicom.Dataset, ...]
     images: tuple[ImageHeader, ...]
+    frame_of_reference_uid: str = ""
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -388,4 +391,8 @@ def read_source_datasets(series: Series) -> list[pydicom.Dataset]:
 
 def read_source_images(series: Series) -> SourceImages:
     """Return what objects derived from a series refer to; raises `BrokenGeometry` where it makes no volume."""
-    return SourceImages(instances=tuple(read_source_datasets(series)), images=stack_slices(series).images)
+    return SourceImages(
+        instances=tuple(read_source_datasets(series)),
+        images=stack_slices(series).images,
+        frame_of_reference_uid=series.frame_of_reference_uid,
+    )

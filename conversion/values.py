@@ -51,6 +51,7 @@ _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "F
 _DELIMITERS = {0x09, 0x0A, 0x0C, 0x0D, 0x5C, 0x3D, 0x5E}
 """Characters that end a code extension (PS3.5 6.1.2.5.3): controls, backslash, and those that part names."""
 
+_PADDING = " \0"
 _BLANKS = " \t\r\n\0"
 _DECIMAL = re.compile(r"([+-]?)(\d*)([.,]?)(\d*)(?:[eE]([+-]?\d{1,3}))? ?([A-Za-zµ²/°]*)")
 _DATE = re.compile(r"(\d{4})([.\-/]?)(\d{2})\2(\d{2})(?:[T ]?(\d{2}[\d:.,+\- ]*Z?))?")
@@ -108,6 +109,21 @@ def items(ds: Dataset, where: str | int | BaseTag) -> Sequence[Dataset]:
 def text(ds: Dataset, where: str | int | BaseTag) -> str:
     """Return an attribute as one text; several values stay apart by the backslash that parts them in the file."""
     return "\\".join(_as_text(value) for value in values(ds, where))
+
+
+def written(ds: Dataset, where: str | int | BaseTag) -> str | None:
+    """Return a text as it stands in the file, without the padding behind it; None where what stands there is no text.
+
+    For what is passed on as it is: blanks before it stay, and so do values that the standard forbids.
+    """
+    element = _element(ds, where)
+    if element is None or element.value is None:
+        return ""
+    if isinstance(element, RawDataElement):
+        textual = (element.VR if element.VR not in (None, "UN", "OB") else _known_vr(ds, element.tag)) in _TEXTS
+        return _decoded(element.value, ds).rstrip(_PADDING) if textual and isinstance(element.value, bytes) else None
+    parts = element.value if isinstance(element.value, MultiValue | list | tuple) else [element.value]
+    return "\\".join(str(part) for part in parts).rstrip(_PADDING) if element.VR in _TEXTS else None
 
 
 def identifier(ds: Dataset, where: str | int | BaseTag) -> str:
@@ -191,6 +207,12 @@ def clock_s(written: str) -> float | None:
     return hours * 3600.0 + minutes * 60.0 + seconds + float(f"0.{found[4] or 0}")
 
 
+def clock_text(seconds: float) -> str:
+    """Return seconds since midnight as DICOM writes a time (PS3.5, VR TM)."""
+    whole, micro = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{whole // 3600:02d}{whole // 60 % 60:02d}{whole % 60:02d}" + (f".{micro:06d}" if micro else "")
+
+
 def moment(written: str) -> tuple[str, str]:
     """Part a date with time (PS3.5, VR DT; ISO 8601) into both, for `date` and `clock_s`; empty where it is none."""
     found = _DATE.fullmatch(written.strip())
@@ -201,6 +223,12 @@ def age_years(written: str) -> float | None:
     """Return years of an age, which DICOM writes with three digits (PS3.5, VR AS) and people with fewer."""
     found = _AGE.fullmatch(written.strip())
     return int(found[1]) / _UNITS_A_YEAR[found[2].upper()] if found else None
+
+
+def age_text(written: str) -> str:
+    """Return an age as DICOM writes it (PS3.5, VR AS); empty where it is none."""
+    found = _AGE.fullmatch(written.strip())
+    return f"{int(found[1]):03d}{found[2].upper()}" if found else ""
 
 
 def private_tag(ds: Dataset, group: int, creator: str, element: int) -> BaseTag | None:

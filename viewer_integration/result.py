@@ -21,6 +21,7 @@ from viewer_integration.provenance import Provenance
 from viewer_integration.report_object import VOLUME_DECIMALS, encode_report
 from viewer_integration.segmentation_object import encode_segmentation, segment_labels
 from viewer_integration.source_header import clean_source_headers
+from viewer_integration.study_values import put_study_values
 
 __all__ = ["ResultObject", "ResultObjects", "decode_labels", "encode_results"]
 
@@ -71,6 +72,9 @@ def encode_results(
     seg = None if findings.withheld else encode_segmentation(slices, segmentation, provenance)
     roles = [decision for decision in selection if decision.code == "role"]
     report = encode_report(slices, seg, segmentation, findings, provenance, roles)
+    for made in (seg, report):
+        if made is not None:
+            put_study_values(made, slices[0].values)
     objects = [_object("SR", report)]
     if seg is not None:
         objects.insert(0, _object("SEG", seg))

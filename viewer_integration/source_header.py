@@ -1,18 +1,14 @@
-"""Source headers made fit for derived objects: a copy is cleaned, never the original.
+"""Headers of source images as derived objects need them, made from what can be read; originals are left alone.
 
 Derived objects see every source alike: one header for each slice, whether it came as an instance of its own or as a
 frame of an enhanced one.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 
-from pydicom import DataElement
-from pydicom.config import RAISE
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.tag import Tag
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -21,68 +17,27 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLSNearLossless,
 )
-from pydicom.valuerep import format_number_as_ds, validate_value
+from pydicom.valuerep import format_number_as_ds
 
 from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.reading import SourceImages
+from conversion.study import ImageHeader
+from conversion.values import identifier, text
 from viewer_integration.errors import ResultReason, UnusableSource
+from viewer_integration.study_values import StudyValues, study_values
 
 __all__ = ["SourceSlice", "clean_source_headers", "with_demographics"]
-
-_COPIED = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-)
-"""Attributes that a derived object must have, empty if need be."""
-
-_PATIENT_GROUPS = (0x0010, 0x0012)
-_PASSED_ON = (
-    "StudyDescription",
-    "PhysiciansOfRecord",
-    "NameOfPhysiciansReadingStudy",
-    "AdmittingDiagnosesDescription",
-    "ServiceEpisodeDescription",
-    "Manufacturer",
-    "InstitutionName",
-    "InstitutionAddress",
-    "InstitutionalDepartmentName",
-    "StationName",
-    "ManufacturerModelName",
-    "DeviceSerialNumber",
-    "SoftwareVersions",
-)
-"""What highdicom passes on beside the patient's groups, where it is there: study and equipment."""
-
-_TEXT_REPRESENTATIONS = ("AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT")
 
 UNICODE = "ISO_IR 192"
 """Character set of every result: it holds the text of every source, whatever set that came in (PS3.3 C.12.1.1.2)."""
 
-_PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
-"""Where an image lies; an enhanced instance says it of each frame in functional groups."""
+_REQUIRED = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+"""What places an image in space."""
 
-_REQUIRED = ("FrameOfReferenceUID", *_PLACE[:3])
+_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
-_OF_FRAMES = frozenset(
-    Tag(keyword)
-    for keyword in (
-        *_PLACE,
-        "PerFrameFunctionalGroupsSequence",
-        "SharedFunctionalGroupsSequence",
-        "DimensionIndexSequence",
-        "DimensionOrganizationSequence",
-        "NumberOfFrames",
-    )
-)
-"""What a single frame's header does not take over from its instance."""
+_CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}", re.IGNORECASE)
 
 _LOSSY_METHODS = {
     JPEGBaseline8Bit: "ISO_10918_1",
@@ -101,12 +56,15 @@ class SourceSlice:
     Attributes
     ----------
     header
-        Cleaned, with the slice's place at its top level, as a classic instance has it; the UIDs are the instance's.
+        Valid, with the slice's place at its top level, as a classic instance has it; the UIDs are the instance's.
+    values
+        What the instance says of study, patient and equipment, for `put_study_values`.
     frame
         Number of the frame in its instance, counted from 1; None for a classic instance.
     """
 
     header: Dataset
+    values: StudyValues
     frame: int | None = None
 
 
@@ -124,7 +82,7 @@ def with_demographics(source: SourceImages, now: Mapping[str, str]) -> tuple[Sou
         The source itself, and nothing, where nothing has changed.
     """
     first = source.instances[0]
-    changed = {keyword: value for keyword, value in now.items() if str(first.get(keyword) or "") != value}
+    changed = {keyword: value for keyword, value in now.items() if text(first, keyword) != value.strip()}
     if not changed:
         return source, ()
     instances = []
@@ -147,7 +105,7 @@ DICOM_VRS = {"PatientID": "LO", "PatientName": "PN", "PatientBirthDate": "DA", "
 
 
 def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple[Decision, ...]]:
-    """Return copies in which every attribute a derived object takes over is valid.
+    """Return headers that hold what derived objects take over, each value valid, whatever stands in the files.
 
     Parameters
     ----------
@@ -157,8 +115,8 @@ def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple
     Returns
     -------
     tuple
-        One slice for each image, in the order of the grid, and a `Decision` for each attribute that was emptied, and
-        where the source's pixels have lost something before they came.
+        One slice for each image, in the order of the grid, and a `Decision` for each attribute that breaks the
+        standard, and where the source's pixels have lost something before they came.
 
     Raises
     ------
@@ -166,55 +124,60 @@ def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple
         When an attribute that places the image in space is missing.
     """
     decisions: dict[str, Decision] = {}
-    instances = {str(ds.SOPInstanceUID): ds for ds in source.instances}
-    cleaned = {uid: _cleaned(ds, decisions) for uid, ds in instances.items()}
+    instances = {identifier(ds, "SOPInstanceUID"): ds for ds in source.instances}
+    values = {uid: study_values(ds) for uid, ds in instances.items()}
+    for each in values.values():
+        decisions |= {decision.subject: decision for decision in each.decisions}
     slices = []
     for image in source.images:
-        header = cleaned[image.sop_instance_uid]
-        if image.frame is not None:
-            header = _of_frame(header, instances[image.sop_instance_uid], image.frame)
-        slices.append(SourceSlice(header=header, frame=image.frame))
+        own = values[image.sop_instance_uid]
+        header = _header(instances[image.sop_instance_uid], image, source.frame_of_reference_uid)
+        header.update(own.conforming)
+        slices.append(SourceSlice(header=header, values=own, frame=image.frame))
     _check_place(each.header for each in slices)
     decisions.update(_assumed_thickness(slices))
     return slices, (*decisions.values(), *_lossy(source.instances))
 
 
-def _cleaned(instance: Dataset, decisions: dict[str, Decision]) -> Dataset:
-    """Return a copy of an instance's header; of a multi-frame one without what its frames say of themselves."""
-    if "PerFrameFunctionalGroupsSequence" in instance:
-        ds = Dataset({tag: deepcopy(instance[tag]) for tag in instance.keys() - _OF_FRAMES})
-    else:
-        ds = deepcopy(instance)
-    ds.decode()
-    ds.SpecificCharacterSet = UNICODE
-    for keyword in _COPIED:
-        valid = _valid(ds, keyword)
-        setattr(ds, keyword, str(ds.get(keyword) or "") if valid else "")
-        if not valid:
-            reason = f"the source's {keyword} breaks the standard, so the result leaves it empty"
-            decisions[keyword] = Decision(code="header_emptied", subject=keyword, reason=reason)
-    _leave_out_what_breaks(ds, decisions)
-    return ds
-
-
-def _leave_out_what_breaks(ds: Dataset, decisions: dict[str, Decision]) -> None:
-    for element in list(ds):
-        passed_on = element.tag.group in _PATIENT_GROUPS or element.keyword in _PASSED_ON
-        if passed_on and element.keyword not in _COPIED and not _conforms(element):
-            del ds[element.tag]
-            subject = element.keyword or str(element.tag)
-            reason = f"the source's {subject} breaks the standard, so the result leaves it out"
-            decisions[subject] = Decision(code="header_emptied", subject=subject, reason=reason)
-
-
-def _of_frame(header: Dataset, instance: Dataset, frame: int) -> Dataset:
-    told = Attributes.of_frame(instance, frame - 1)
+def _header(instance: Dataset, image: ImageHeader, frame_of_reference_uid: str) -> Dataset:
+    """Return what highdicom asks of an image: its identity, its place and size, and whether it has lost something."""
+    told = Attributes(instance) if image.frame is None else Attributes.of_frame(instance, image.frame - 1)
     ds = Dataset()
-    ds.update(header)
-    for keyword in _PLACE:
-        if numbers := told.numbers(keyword):
-            setattr(ds, keyword, [format_number_as_ds(number) for number in numbers])
+    ds.SpecificCharacterSet = UNICODE
+    for keyword in _UIDS:
+        if uid := identifier(instance, keyword):
+            setattr(ds, keyword, uid)
+    if frame_of_reference_uid:
+        ds.FrameOfReferenceUID = frame_of_reference_uid
+    ds.Modality, ds.PositionReferenceIndicator = "MR", ""
+    if _CODE_STRING.fullmatch(indicator := told.text("PositionReferenceIndicator")):
+        ds.PositionReferenceIndicator = indicator
+    ds.Rows, ds.Columns = image.rows, image.columns
+    if told.text("LossyImageCompression") == "01":
+        ds.LossyImageCompression = "01"
+        ds.LossyImageCompressionRatio = [_decimal(ratio) for ratio in told.numbers("LossyImageCompressionRatio")]
+        ds.LossyImageCompressionMethod = [
+            word for word in told.texts("LossyImageCompressionMethod") if _CODE_STRING.fullmatch(word)
+        ]
+    _place(ds, told)
     return ds
+
+
+def _place(ds: Dataset, told: Attributes) -> None:
+    position, directions, spacing = told.vector("ImagePositionPatient"), told.directions(), told.spacing_mm()
+    if position is not None:
+        ds.ImagePositionPatient = [_decimal(value) for value in position]
+    if directions is not None:
+        ds.ImageOrientationPatient = [_decimal(value) for direction in directions for value in direction]
+    if spacing is not None:
+        ds.PixelSpacing = [_decimal(value) for value in spacing]
+    thickness = told.number("SliceThickness")
+    if thickness is not None and thickness > 0:
+        ds.SliceThickness = _decimal(thickness)
+
+
+def _decimal(value: float) -> str:
+    return format_number_as_ds(value)
 
 
 def _check_place(headers: Iterable[Dataset]) -> None:
@@ -234,7 +197,7 @@ def _assumed_thickness(slices: Sequence[SourceSlice]) -> dict[str, Decision]:
 
 def _lossy(instances: Sequence[Dataset]) -> tuple[Decision, ...]:
     """Say that pixels were compressed with loss, by the header or by a transfer syntax that may have lost something."""
-    told = sum(str(ds.get("LossyImageCompression") or "") == "01" for ds in instances)
+    told = sum(Attributes(ds).text("LossyImageCompression") == "01" for ds in instances)
     syntaxes = {UID(str(ds.file_meta.TransferSyntaxUID)) for ds in instances if hasattr(ds, "file_meta")}
     lossy = sorted(syntax.name for syntax in syntaxes if syntax in _LOSSY_METHODS)
     if not told and not lossy:
@@ -242,25 +205,3 @@ def _lossy(instances: Sequence[Dataset]) -> tuple[Decision, ...]:
     how = f" (received as {', '.join(lossy)})" if lossy else ""
     reason = f"the reference's images were compressed with loss{how}: their values are near those measured, not equal"
     return (Decision(code="lossy_source", subject="reference", reason=reason),)
-
-
-def _valid(ds: Dataset, keyword: str) -> bool:
-    if isinstance(ds.get(keyword), MultiValue):
-        return False
-    value = str(ds.get(keyword) or "")
-    if keyword == "PatientSex":
-        return value in ("", "M", "F", "O")
-    return not value or _conforms(ds[keyword])
-
-
-def _conforms(element: DataElement) -> bool:
-    """Tell whether the text of an element is what its value representation allows (PS3.5 6.2)."""
-    if element.VR not in _TEXT_REPRESENTATIONS:
-        return True
-    values = element.value if element.VM > 1 else [element.value]
-    try:
-        for value in values:
-            validate_value(element.VR, str(value or ""), RAISE)
-    except ValueError:
-        return False
-    return True

@@ -13,12 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from conversion import values
 from conversion.volume import Grid, LabelVolume
 from inference.measurements import Findings, measure
 from inference.segmentation import ModelIdentity
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
 from tests.support.hand_made_run import PROVENANCE, Run, make_run, run_of_files, segmentation_of
-from viewer_integration.errors import ProofFailed, ResultReason, UnusableSource
+from tests.support.raw_values import put_raw
+from viewer_integration.errors import ProofFailed, ResultReason
 from viewer_integration.profile import ResultProfile, SegForm
 from viewer_integration.result import _prove, _prove_report, decode_labels
 from viewer_integration.segmentation_object import segment_labels
@@ -116,21 +118,68 @@ def test_nothing_found_gives_a_report_alone_and_says_why(run: Run) -> None:
     assert [decision.code for decision in results.decisions] == ["no_tumour"]
 
 
-def test_what_was_emptied_in_the_headers_is_said(run: Run) -> None:
+def test_what_breaks_the_standard_is_carried_as_it_is_and_said(run: Run) -> None:
     instances = deepcopy(run.source.instances)
     for ds in instances:
-        ds.PatientSex = "X"
+        put_raw(ds, "PatientSex", "CS", b"X ")
     results = replace(run, source=replace(run.source, instances=instances)).encode()
-    assert [(decision.code, decision.subject) for decision in results.decisions] == [("header_emptied", "PatientSex")]
-    assert not pydicom.dcmread(io.BytesIO(results.objects[0].content)).PatientSex
+    assert [(decision.code, decision.subject) for decision in results.decisions] == [("header_kept", "PatientSex")]
+    assert pydicom.dcmread(io.BytesIO(results.objects[0].content)).PatientSex == "X"
 
 
-def test_a_source_without_frame_of_reference_is_refused(run: Run) -> None:
+_WRITTEN = {
+    "AccessionNumber": ("SH", b"RIS-2024-00012345-MR", "RIS-2024-00012345-MR"),
+    "StudyID": ("SH", b"1.2.840.40823.1.1.1.198.14", "1.2.840.40823.1.1.1.198.14"),
+    "StudyDate": ("DA", b"2019.02.01", "20190201"),
+    "StudyTime": ("TM", b"14:16:45", "141645"),
+    "StudyDescription": ("LO", b"d" * 70, "d" * 70),
+    "PatientID": ("LO", b"TWO\\VALUES, AND A TEXT THAT IS LONGER THAN SIXTY-FOUR CHARACTERS ALLOW", None),
+    "PatientName": ("PN", b"no caret, " + b"n" * 70, None),
+    "PatientBirthDate": ("DA", b"about 1970", "about 1970"),
+    "PatientAge": ("AS", b"9Y", "009Y"),
+    "PatientWeight": ("DS", b"71,5", "71.5"),
+    "ReferringPhysicianName": ("PN", b"Dr. House", "Dr. House"),
+}
+"""What stands in the images of an archive, and what results then say."""
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:The value length", "ignore:Value")
+@pytest.mark.parametrize("withheld", ["", "the patient is a child"])
+def test_results_say_of_study_and_patient_what_their_images_say(
+    run: Run, withheld: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    instances = deepcopy(run.source.instances)
+    for ds in instances:
+        for keyword, (vr, value, _) in _WRITTEN.items():
+            put_raw(ds, keyword, vr, value)
+    findings = Findings(regions=(), withheld=withheld) if withheld else run.findings
+    results = replace(run, source=replace(run.source, instances=instances), findings=findings).encode()
+    assert [each.kind for each in results.objects] == (["SR"] if withheld else ["SEG", "SR"])
+    for each in results.objects:
+        ds = pydicom.dcmread(io.BytesIO(each.content))
+        for keyword, (_, value, said) in _WRITTEN.items():
+            assert values.written(ds, keyword) == (value.decode() if said is None else said), keyword
+    assert {decision.code for decision in results.decisions} == {"header_kept"}
+    assert "no caret" not in caplog.text
+
+
+@pytest.mark.parametrize("vr", ["US", "SQ", "OB", "UN"])
+@pytest.mark.parametrize("keyword", ["PatientName", "StudyTime", "PatientAge", "OtherPatientIDsSequence", "Modality"])
+def test_no_value_of_study_or_patient_ends_the_encoding(run: Run, keyword: str, vr: str) -> None:
+    instances = deepcopy(run.source.instances)
+    for ds in instances:
+        put_raw(ds, keyword, vr, b"\1\2\3")
+    objects = replace(run, source=replace(run.source, instances=instances)).encode().objects
+    assert len(objects) == 2
+
+
+def test_a_result_lies_in_the_frame_of_reference_of_its_grid(run: Run) -> None:
     instances = deepcopy(run.source.instances)
     for ds in instances:
         del ds.FrameOfReferenceUID
-    with pytest.raises(UnusableSource):
-        replace(run, source=replace(run.source, instances=instances)).encode()
+    result = replace(run, source=replace(run.source, instances=instances)).encode().objects[0]
+    grid = run.segmentation.label_volume.grid
+    assert pydicom.dcmread(io.BytesIO(result.content)).FrameOfReferenceUID == grid.frame_of_reference_uid
 
 
 @pytest.mark.parametrize(
