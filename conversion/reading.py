@@ -17,6 +17,7 @@ from conversion.decision import Decision
 from conversion.encoding import SettledDataset, read_instance
 from conversion.errors import ConversionError, ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
 from conversion.headers import acquisition_header, image_headers, stated_instances
+from conversion.identities import frame_of_reference, one_image_series
 from conversion.patient import patient_facts
 from conversion.patient_identity import number_of_patients
 from conversion.pixel_format import remarks
@@ -26,7 +27,7 @@ from conversion.sequences import Role
 from conversion.splitting import Part, split_images
 from conversion.stack import stack_slices
 from conversion.study import ImageHeader, Series, SeriesUID, Study, StudyUID
-from conversion.usable_instances import NOT_USED, of_one_kind, usable_instances
+from conversion.usable_instances import MR_IMAGES, NOT_USED, of_one_kind, usable_instances
 from conversion.values import identifier
 from conversion.volume import ImageVolume
 
@@ -145,9 +146,9 @@ def read_study(paths: Iterable[Path]) -> Study:
     """
     studies = read_studies(paths)
     if len(studies) > 1:
-        raise UnusableStudy(
-            ConversionReason.NO_IMAGES, f"the files belong to {len(studies)} studies; give one at a time"
-        )
+        shared = {one.series_uid for one in studies[0].series} & {one.series_uid for one in studies[1].series}
+        why = "images of one series name different Study Instance UIDs" if shared else "give one at a time"
+        raise UnusableStudy(ConversionReason.NO_IMAGES, f"the files belong to {len(studies)} studies; {why}")
     check_one_patient(studies[0])
     if not studies[0].series:
         found = sorted({d.reason for d in studies[0].decisions if d.code in NOT_USED})
@@ -172,6 +173,9 @@ def check_one_patient(study: Study) -> None:
 def _study(study_uid: str, groups: Collection[_Group], unreadable: list[Decision]) -> Study:
     decisions = list(unreadable)
     series = [one for group in groups for one in _volumes(group, decisions)]
+    singles = [group[0][1] for group in groups if len(group) == 1]
+    apart = one_image_series(ds for ds in singles if identifier(ds, "SOPClassUID") in MR_IMAGES)
+    decisions += [Decision(code="series_apart", subject="study", reason=reason) for reason in apart]
     return Study(
         study_uid=StudyUID(study_uid),
         series=tuple(sorted(series, key=lambda s: (s.number, s.series_uid))),
@@ -225,7 +229,20 @@ def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
     if len(parts) > 1:
         reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part, _ in parts)}"
         decisions.append(_of_series(ds, "split_series", reason))
-    return [_volume(part, kind) for part, kind in parts]
+    volumes, faults = [], []
+    for part, kind in parts:
+        by_path = dict(kind)
+        frame, wrong = frame_of_reference([by_path[image.path] for image in _in_order(part.images)])
+        volumes.append(_volume(part, kind, frame))
+        if wrong:
+            faults.append(wrong)
+    decisions += [_of_series(ds, "frame_of_reference", wrong) for wrong in faults[:1]]
+    return volumes
+
+
+def _in_order(images: Iterable[ImageHeader]) -> list[ImageHeader]:
+    """Return images so that their order does not depend on that of their files."""
+    return sorted(images, key=lambda image: (image.number, image.sop_instance_uid))
 
 
 def _parts(ds: pydicom.Dataset, kind: _Group, decisions: list[Decision]) -> list[Part]:
@@ -253,10 +270,10 @@ def _pixel_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision]:
     """Say what is done about the values of images, each thing once."""
     for (code, what), count in Counter(remark for _, each in group for remark in remarks(each)).items():
         reason = f"{count} instance(s): {what}"
-        yield Decision(code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=identifier(ds, "SeriesInstanceUID"))
+        yield _of_series(ds, code, reason)
 
 
-def _volume(part: Part, kind: _Group) -> Series:
+def _volume(part: Part, kind: _Group, frame_of_reference_uid: str) -> Series:
     ds = dict(kind)[part.images[0].path]
     return Series(
         series_uid=SeriesUID(identifier(ds, "SeriesInstanceUID")),
@@ -264,7 +281,7 @@ def _volume(part: Part, kind: _Group) -> Series:
         number=_number(ds),
         stated_instances=stated_instances(each for _, each in kind),
         sop_class_uid=identifier(ds, "SOPClassUID"),
-        frame_of_reference_uid=identifier(ds, "FrameOfReferenceUID"),
+        frame_of_reference_uid=frame_of_reference_uid,
         acquisition=acquisition_header(ds, part.images),
         images=(*part.images, *part.doubled),
     )

@@ -91,7 +91,7 @@ def select_series(
     return SeriesSelection(
         study_uid=study.study_uid,
         series=best.series,
-        reference=_reference(best.series, recognitions, reference),
+        reference=_reference(best.series, recognitions, reference, study.decisions),
         decisions=(*study.decisions, *best.decisions),
     )
 
@@ -242,16 +242,22 @@ def _decision(code: str, recognition: Recognition, reason: str, *, whole: bool =
     )
 
 
-def _reference(chosen: Mapping[Role, Series], recognitions: Sequence[Recognition], preferred: Role) -> Role:
+def _reference(
+    chosen: Mapping[Role, Series],
+    recognitions: Sequence[Recognition],
+    preferred: Role,
+    decisions: Iterable[Decision],
+) -> Role:
     for role in (preferred, Role.T1CE, Role.FLAIR):
         if role in chosen:
             return role
-    found = [
+    found = dict.fromkeys(
         f"{r.series.name} perhaps {r.weighting} ({r.confidence:.0%})" if r.abstained else f"{r.series.name} {r.kind}"
         for r in recognitions
-    ]
+    )
     hopeful = [r for r in recognitions if r.abstained and r.weighting in (Role.T1, Role.T1CE, Role.FLAIR)]
-    helps = dict.fromkeys(need for r in hopeful for need in r.needs)
+    apart = [decision.reason for decision in decisions if decision.code == "series_apart"]
+    helps = dict.fromkeys([*apart, *(need for r in hopeful for need in r.needs)])
     sentence = (
         f"neither T1 after contrast nor FLAIR recognised, and one of them is needed (found: {', '.join(found)}); "
         f"what would help: {'; '.join(helps) or 'such a series, or a site rule that names one'}"

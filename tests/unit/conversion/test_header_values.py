@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from conversion.errors import BrokenGeometry, ConversionReason
+from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
 from conversion.headers import acquisition_header, image_headers, stated_instances
 from conversion.reading import read_series, read_studies, read_study
+from conversion.recognition.recognise import recognise
+from conversion.selection import select_series
 from conversion.stack import stack_slices
 from conversion.study import ImageHeader
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
@@ -132,3 +134,46 @@ def test_a_sop_class_that_is_no_uid_is_quoted(tmp_path: Path) -> None:
     (decision,) = study.decisions
     assert decision.code == "not_mr"
     assert "have 'MR Image Storage' as SOP Class UID, which is no UID" in decision.reason
+
+
+def test_a_frame_of_reference_for_each_image_makes_one_volume_and_is_said(tmp_path: Path) -> None:
+    slices = mr_slices(_VOXELS, axis_aligned("axial"))
+    for k, ds in enumerate(slices):
+        ds.FrameOfReferenceUID = f"1.2.{k + 1}"
+    for order in (None, [5, 2, 0, 1, 4, 3]):
+        study = read_study(write_slices(tmp_path, slices, order))
+        (series,) = study.series
+        assert series.frame_of_reference_uid == "1.2.1"
+        assert len(stack_slices(series).images) == 6
+        assert [decision.code for decision in study.decisions] == ["frame_of_reference"]
+        assert "6 different Frame of Reference UIDs" in study.decisions[0].reason
+
+
+def test_series_of_a_study_without_frames_of_reference_share_a_made_one(tmp_path: Path) -> None:
+    slices = [ds for name in ("a", "b") for ds in mr_slices(_VOXELS, axis_aligned("axial"), name)]
+    for number, ds in enumerate(slices):
+        ds.SeriesNumber = 1 + number // 6
+        del ds.FrameOfReferenceUID
+    study = read_study(write_slices(tmp_path, slices))
+    (uid,) = {series.frame_of_reference_uid for series in study.series}
+    assert uid.startswith("2.25.")
+    assert [decision.code for decision in study.decisions] == ["frame_of_reference"] * 2
+
+
+def test_a_series_whose_images_have_a_series_uid_each_is_named(tmp_path: Path) -> None:
+    voxels = np.zeros((10, 8, 10), np.uint16)
+    slices = mr_slices(voxels, axis_aligned("axial"))
+    for k, ds in enumerate(slices):
+        ds.SeriesInstanceUID = f"1.2.{k + 1}"
+    study = read_study(write_slices(tmp_path, slices))
+    assert "series_apart" in [decision.code for decision in study.decisions]
+    with pytest.raises(UnusableStudy, match="10 images with the series number 1 came under a Series Instance UID each"):
+        select_series(study, recognise(study, read_series))
+
+
+def test_a_series_whose_images_name_a_study_each_is_named(tmp_path: Path) -> None:
+    slices = mr_slices(_VOXELS, axis_aligned("axial"))
+    for k, ds in enumerate(slices):
+        ds.StudyInstanceUID = f"1.2.{k + 1}"
+    with pytest.raises(UnusableStudy, match="6 studies; images of one series name different Study Instance UIDs"):
+        read_study(write_slices(tmp_path, slices))

@@ -95,7 +95,7 @@ def test_two_orientations_in_one_series_are_two_volumes(shared_data: Path) -> No
     assert [read_series(series).grid.shape for series in study.series] == [(2, 288, 288), (2, 288, 288)]
     spacing = [float(read_series(series).grid.spacing_mm[0]) for series in study.series]
     assert spacing == pytest.approx([3.3, 4.4], abs=0.01)
-    assert [decision.code for decision in study.decisions] == ["split_series"]
+    assert [decision.code for decision in study.decisions] == ["split_series", "frame_of_reference"]
 
 
 def test_a_single_slice_lies_where_it_is_and_says_what_was_assumed(shared_data: Path) -> None:

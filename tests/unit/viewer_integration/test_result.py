@@ -173,6 +173,19 @@ def test_no_value_of_study_or_patient_ends_the_encoding(run: Run, keyword: str, 
     assert len(objects) == 2
 
 
+@pytest.mark.parametrize("uids", ["each", "none"])
+def test_images_without_one_frame_of_reference_get_results_in_one(tmp_path: Path, uids: str) -> None:
+    slices = mr_slices(_labels().astype(np.uint16) * 100, axis_aligned("axial"), "source")
+    for k, ds in enumerate(slices):
+        if uids == "each":
+            ds.FrameOfReferenceUID = f"1.2.{k + 1}"
+        else:
+            del ds.FrameOfReferenceUID
+    made = run_of_files(write_slices(tmp_path, slices))
+    seg = pydicom.dcmread(io.BytesIO(made.encode().objects[0].content))
+    assert seg.FrameOfReferenceUID == made.segmentation.label_volume.grid.frame_of_reference_uid != ""
+
+
 def test_a_result_lies_in_the_frame_of_reference_of_its_grid(run: Run) -> None:
     instances = deepcopy(run.source.instances)
     for ds in instances:
