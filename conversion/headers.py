@@ -1,7 +1,8 @@
 """From a DICOM dataset, classic or enhanced, to the headers of its images and of its acquisition."""
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from conversion.attributes import Attributes
 from conversion.pixel_format import is_coloured
 from conversion.study import Acquisition, ImageHeader, Rescale, Traits
 
-__all__ = ["acquisition_header", "image_headers", "stated_instances"]
+__all__ = ["acquisition_header", "image_headers", "stated_instances", "unreadable_values"]
 
 _PHILIPS_IMAGING = (0x2001, "Philips Imaging DD 001")
 _PHILIPS_MR = (0x2005, "Philips MR Imaging DD 001")
@@ -48,6 +49,15 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
         # Frames without functional groups have no place of their own, so none is taken for all.
         return [image if told.text("NumberOfFrames") in ("", "0", "1") else replace(image, position_mm=None)]
     return [_image(path, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
+
+
+def unreadable_values(images: Sequence[ImageHeader]) -> str:
+    """Return a sentence on the numbers of a series that stand in its files and cannot be read; empty without any."""
+    first, counts = {}, Counter(said.partition(" ")[0] for image in images for said in image.unreadable)
+    for said in (said for image in images for said in image.unreadable):
+        first.setdefault(said.partition(" ")[0], said)
+    found = [f"{first[keyword]} ({count} image{'s' * (count > 1)})" for keyword, count in counts.items()]
+    return f"cannot be read and counts as not written: {', '.join(found)}" if found else ""
 
 
 def stated_instances(datasets: Iterable[Dataset]) -> int:

@@ -16,7 +16,7 @@ from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.encoding import SettledDataset, read_instance
 from conversion.errors import ConversionError, ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
-from conversion.headers import acquisition_header, image_headers, stated_instances
+from conversion.headers import acquisition_header, image_headers, stated_instances, unreadable_values
 from conversion.identities import frame_of_reference, one_image_series
 from conversion.patient import patient_facts
 from conversion.patient_identity import number_of_patients
@@ -247,6 +247,8 @@ def _in_order(images: Iterable[ImageHeader]) -> list[ImageHeader]:
 
 def _parts(ds: pydicom.Dataset, kind: _Group, decisions: list[Decision]) -> list[Part]:
     images = [image for path, each in kind for image in image_headers(path, each)]
+    if unreadable := unreadable_values(images):
+        decisions.append(_of_series(ds, "value_unreadable", unreadable))
     return split_images(tuple(_without_copies(images, ds, decisions)))
 
 

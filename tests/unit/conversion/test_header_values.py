@@ -177,3 +177,20 @@ def test_a_series_whose_images_name_a_study_each_is_named(tmp_path: Path) -> Non
         ds.StudyInstanceUID = f"1.2.{k + 1}"
     with pytest.raises(UnusableStudy, match="6 studies; images of one series name different Study Instance UIDs"):
         read_study(write_slices(tmp_path, slices))
+
+
+def test_a_number_that_is_none_is_said_once_for_its_series(tmp_path: Path) -> None:
+    slices = [reread(ds) for ds in mr_slices(_VOXELS, axis_aligned("axial"))]
+    for ds in slices:
+        put_raw(ds, "EchoTime", "DS", b"12..5 ")
+    put_raw(slices[3], "RepetitionTime", "DS", b"2,500 ")
+    study = read_study(write_slices(tmp_path, slices))
+    (decision,) = study.decisions
+    assert decision.code == "value_unreadable"
+    assert "EchoTime '12..5' (6 images), RepetitionTime '2,500' (1 image)" in decision.reason
+    assert study.series[0].acquisition.echo_time_ms is None
+
+
+def test_numbers_that_are_not_written_are_not_called_unreadable(tmp_path: Path) -> None:
+    slices = mr_slices(_VOXELS, axis_aligned("axial"), EchoTime=None, FlipAngle=None)
+    assert read_study(write_slices(tmp_path, slices)).decisions == ()
