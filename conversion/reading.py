@@ -18,6 +18,7 @@ from conversion.encoding import SettledDataset, read_instance
 from conversion.errors import ConversionError, ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
 from conversion.headers import acquisition_header, image_headers, stated_instances, unreadable_values
 from conversion.identities import frame_of_reference, one_image_series
+from conversion.likeness import at_one_place
 from conversion.patient import patient_facts
 from conversion.patient_identity import number_of_patients
 from conversion.pixel_format import remarks
@@ -291,11 +292,7 @@ def _volume(part: Part, kind: _Group, frame_of_reference_uid: str) -> Series:
 
 def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: list[Decision]) -> list[ImageHeader]:
     """Leave out images that repeat another one to the byte: the same place, the same traits, the same pixels."""
-    seen: dict[object, list[ImageHeader]] = {}
-    for image in images:
-        key = (image.position_mm, image.row_direction, image.column_direction, image.traits, image.rows, image.columns)
-        seen.setdefault(key if image.position_mm else id(image), []).append(image)
-    alike = [place for place in seen.values() if len(place) > 1]
+    alike = [place for place in at_one_place(images) if len(place) > 1]
     prints, copies = _prints([image for place in alike for image in place]), set()
     for place in alike:
         known: set[bytes] = set()

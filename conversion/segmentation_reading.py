@@ -16,6 +16,7 @@ from pydicom.uid import UID, SegmentationStorage
 from conversion.alignment import labels_on
 from conversion.attributes import Attributes
 from conversion.errors import BrokenGeometry, ConversionReason, UnreadableSeries
+from conversion.likeness import DIRECTION_TOLERANCE
 from conversion.volume import Grid, LabelVolume
 
 __all__ = [
@@ -39,8 +40,6 @@ SAME_PLANE_MM = 0.01
 
 OFF_STACK = 0.1
 """Planes may lie this share of their distance off an even stack, and 0.1 mm sideways, as images may."""
-
-DIRECTION_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conversion.likeness import (
+    SAME_B_VALUE,
+    SAME_DELAY_MS,
+    SAME_POSITION_MM,
+    SAME_TIME_S,
+    grouped,
+    runs,
+    same_directions,
+    same_echo,
+    same_gradient,
+    same_size,
+)
 from conversion.study import ImageHeader, Vector
 
 __all__ = ["Part", "positions_of", "split_images"]
-
-DIRECTION_TOLERANCE = 1e-3
-"""Allowed difference of direction cosines within a volume (0.06°)."""
-
-SAME_POSITION_MM = 0.02
-"""Slices nearer than this lie at one position: a twentieth of the thinnest slices of clinical MR."""
-
-ECHO_TOLERANCE = 0.05
-"""Echo times that differ by less, as a share, are one echo: GE and Siemens round or adapt them within a series."""
 
 _PLANES = ("sagittal", "coronal", "axial")
 
@@ -44,6 +47,7 @@ class Part:
 
 
 Key = Callable[[ImageHeader], Hashable]
+Groups = Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHeader, ...]]]
 
 
 def split_images(images: tuple[ImageHeader, ...]) -> list[Part]:
@@ -90,7 +94,7 @@ def _joined(first: str, second: str) -> str:
     return f"{first}, {second}" if first and second else first or second
 
 
-def _equal(key: Key) -> Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHeader, ...]]]:
+def _equal(key: Key) -> Groups:
     """Group by equality of a key."""
 
     def groups(images: tuple[ImageHeader, ...]) -> list[tuple[ImageHeader, ...]]:
@@ -102,40 +106,14 @@ def _equal(key: Key) -> Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHead
     return groups
 
 
-def _alike(
-    same: Callable[[ImageHeader, ImageHeader], bool],
-) -> Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHeader, ...]]]:
+def _alike(same: Callable[[ImageHeader, ImageHeader], bool]) -> Groups:
     """Group by likeness to the first image of a group."""
-
-    def groups(images: tuple[ImageHeader, ...]) -> list[tuple[ImageHeader, ...]]:
-        found: list[list[ImageHeader]] = []
-        for image in images:
-            group = next((group for group in found if same(group[0], image)), None)
-            if group is None:
-                found.append([image])
-            else:
-                group.append(image)
-        return [tuple(group) for group in found]
-
-    return groups
+    return lambda images: grouped(images, same)
 
 
-def _same_direction(first: ImageHeader, second: ImageHeader) -> bool:
-    directions = [(*(i.row_direction or ()), *(i.column_direction or ())) for i in (first, second)]
-    if not all(directions):
-        return True  # an image without a place keeps its series from being read, rather than leave a hole unseen
-    return all(abs(a - b) <= DIRECTION_TOLERANCE for a, b in zip(*directions, strict=True))
-
-
-def _same_echo(first: ImageHeader, second: ImageHeader) -> bool:
-    a, b = first.traits.echo_time_ms, second.traits.echo_time_ms
-    if a is None or b is None:
-        return a is b
-    return abs(a - b) <= ECHO_TOLERANCE * max(abs(a), abs(b))
-
-
-def _size(image: ImageHeader) -> Hashable:
-    return image.rows, image.columns, round(image.row_spacing_mm, 3), round(image.column_spacing_mm, 3)
+def _near(key: Callable[[ImageHeader], float | None], apart: float) -> Groups:
+    """Group by a number."""
+    return lambda images: runs(images, key, apart)
 
 
 def _plane(image: ImageHeader) -> str:
@@ -147,35 +125,64 @@ def _in(unit: str, value: float | None) -> str:
     return "" if value is None else f"{value:g} {unit}"
 
 
-_ALWAYS: tuple[
-    tuple[Callable[[ImageHeader], str], Callable[[tuple[ImageHeader, ...]], list[tuple[ImageHeader, ...]]]], ...
-] = (
+def _one_echo(first: ImageHeader, second: ImageHeader) -> bool:
+    return same_echo(first.traits.echo_time_ms, second.traits.echo_time_ms)
+
+
+def _inversion(image: ImageHeader) -> float | None:
+    return image.traits.inversion_time_ms
+
+
+def _gradient(image: ImageHeader) -> Vector | None:
+    return image.traits.gradient_direction
+
+
+def _trigger(image: ImageHeader) -> float | None:
+    return image.traits.trigger_time_ms
+
+
+def _moment(image: ImageHeader) -> float | None:
+    return image.traits.acquired_at
+
+
+_ALWAYS: tuple[tuple[Callable[[ImageHeader], str], Groups], ...] = (
     (
         lambda image: f"{image.columns}x{image.rows} at {image.column_spacing_mm:g} mm",
-        _equal(_size),
+        _alike(same_size),
     ),
-    (_plane, _alike(_same_direction)),
+    (_plane, _alike(same_directions)),
     (lambda image: image.traits.component or "other component", _equal(lambda image: image.traits.component)),
-    (lambda image: f"echo {_in('ms', image.traits.echo_time_ms)}".strip(), _alike(_same_echo)),
-    (lambda image: f"b {image.traits.b_value or 0:g}", _equal(lambda image: image.traits.b_value or 0.0)),
+    (
+        lambda image: f"echo {_in('ms', image.traits.echo_time_ms)}".strip(),
+        _alike(_one_echo),
+    ),
+    (lambda image: f"b {image.traits.b_value or 0:g}", _near(lambda image: image.traits.b_value or 0.0, SAME_B_VALUE)),
 )
 """What never belongs to one volume: how it is called, and how images are grouped by it."""
 
-_WHERE_REPEATED: Mapping[str, Key] = {
-    "image type": lambda image: image.traits.image_type,
-    "echo": lambda image: image.traits.echo_number,
-    "TI": lambda image: image.traits.inversion_time_ms,
-    "direction": lambda image: image.traits.gradient_direction,
-    "stack": lambda image: image.traits.stack_id,
-    "phase": lambda image: image.traits.temporal_position,
-    "trigger": lambda image: image.traits.trigger_time_ms,
-    "acquisition": lambda image: image.traits.acquisition_number,
-    "time": lambda image: image.traits.acquired_at,
+_WHERE_REPEATED: Mapping[str, tuple[Key, Groups]] = {
+    word: (key, groups or _equal(key))
+    for word, key, groups in (
+        ("image type", lambda image: image.traits.image_type, None),
+        ("echo", lambda image: image.traits.echo_number, None),
+        ("TI", _inversion, _near(_inversion, SAME_DELAY_MS)),
+        ("direction", _gradient, _alike(lambda a, b: same_gradient(_gradient(a), _gradient(b)))),
+        ("stack", lambda image: image.traits.stack_id, None),
+        ("phase", lambda image: image.traits.temporal_position, None),
+        ("trigger", _trigger, _near(_trigger, SAME_DELAY_MS)),
+        ("acquisition", lambda image: image.traits.acquisition_number, None),
+        ("time", _moment, _near(_moment, SAME_TIME_S)),
+    )
 }
 """What tells images at one position apart, in the order it is asked."""
 
 
-def _without_repeats(name: str, images: tuple[ImageHeader, ...], keys: tuple[tuple[str, Key], ...]) -> Iterator[Part]:
+_Keys = tuple[tuple[str, tuple[Key, Groups]], ...]
+
+
+def _without_repeats(
+    name: str, images: tuple[ImageHeader, ...], keys: tuple[tuple[str, tuple[Key, Groups]], ...]
+) -> Iterator[Part]:
     """Split where images lie at one position, by the first key whose groups are as large as the volume."""
     if any(image.position_mm is None for image in images):
         yield Part(name=name, images=images)
@@ -185,8 +192,8 @@ def _without_repeats(name: str, images: tuple[ImageHeader, ...], keys: tuple[tup
     if repeats == 1:
         yield Part(name=name, images=images)
         return
-    for n, (word, key) in enumerate(keys):
-        groups = _equal(key)(images)
+    for n, (word, (key, groups_of)) in enumerate(keys):
+        groups = groups_of(images)
         if 1 < len(groups) <= repeats:
             ordered = sorted(groups, key=lambda group: min((i.instance_number, i.number) for i in group))
             for number, group in enumerate(ordered, start=1):

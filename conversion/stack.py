@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason
-from conversion.splitting import DIRECTION_TOLERANCE, SAME_POSITION_MM
+from conversion.likeness import SAME_POSITION_MM, same_directions, same_size
 from conversion.study import ImageHeader, Series
 from conversion.volume import Grid
 
@@ -92,15 +92,7 @@ def _check_uniform(series: Series) -> None:
             what = _stands_there(image, "PixelSpacing") or "no PixelSpacing"
             sentence = f"{series.name}: an image has {what}, so its size is unknown"
             raise BrokenGeometry(ConversionReason.MISSING_SPACING, sentence)
-        same_size = (image.rows, image.columns) == (first.rows, first.columns)
-        spacing = np.array([image.row_spacing_mm, image.column_spacing_mm])
-        same_spacing = np.allclose(spacing, [first.row_spacing_mm, first.column_spacing_mm], rtol=1e-3)
-        same_direction = np.allclose(
-            [*image.row_direction, *image.column_direction],
-            [*(first.row_direction or ()), *(first.column_direction or ())],
-            atol=DIRECTION_TOLERANCE,
-        )
-        if not (same_size and same_spacing and same_direction):
+        if not (same_size(first, image) and same_directions(first, image)):
             sentence = f"{series.name}: its images differ in size, spacing or orientation and are no single volume"
             raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)
 

@@ -76,7 +76,9 @@ def _not_usable(ds: Dataset) -> tuple[str, str] | None:
         modality = f"modality {told.text('Modality') or '?'}"
         if stated and not re.fullmatch(r"[0-9.]+", stated):
             said = told.quoted("SOPClassUID")
-            reason = f"have {said} as SOP Class UID, which is no UID ({modality}), so what they are is unknown: not used"
+            reason = (
+                f"have {said} as SOP Class UID, which is no UID ({modality}), so what they are is unknown: not used"
+            )
             return _decision("not_mr", reason)
         what = f"{sop_class.name or 'no SOP class'}, {modality}"
         return _decision("not_mr", f"of {what} are kept and not used: only MR images are")

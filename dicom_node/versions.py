@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
-from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.encoding import read_instance
 from conversion.errors import ConversionError
+from conversion.likeness import SAME_SHARE
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow
 
@@ -62,7 +63,7 @@ def _same_image(first: Path, second: Path) -> bool:
         a, b = read_instance(first), read_instance(second)
     except (ConversionError, InvalidDicomError):
         return False  # what nobody can read cannot be called equal
-    if any(_value(a, keyword) != _value(b, keyword) for keyword in (*_GEOMETRY, *_SCALING)):
+    if not all(_same_numbers(Attributes(a), Attributes(b), keyword) for keyword in (*_GEOMETRY, *_SCALING)):
         return False
     try:
         return bool(np.array_equal(a.pixel_array, b.pixel_array))
@@ -70,6 +71,9 @@ def _same_image(first: Path, second: Path) -> bool:
         return a.get("PixelData") is not None and a.get("PixelData") == b.get("PixelData")
 
 
-def _value(ds: Dataset, keyword: str) -> str:
-    value = ds.get(keyword)
-    return "" if value is None else str(value)
+def _same_numbers(first: Attributes, second: Attributes, keyword: str) -> bool:
+    """Tell whether two headers say the same numbers, however they are written; what is no number, as it stands."""
+    one, other = first.numbers(keyword), second.numbers(keyword)
+    if not one or len(one) != len(other):
+        return first.text(keyword) == second.text(keyword)
+    return all(abs(a - b) <= SAME_SHARE * max(abs(a), abs(b), 1.0) for a, b in zip(one, other, strict=True))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from conversion.decision import Evidence
+from conversion.likeness import SAME_TIME_S
 from conversion.recognition.text_evidence import PROTOCOL_SHARE, folded
 from conversion.sequences import pulse_family
 from conversion.study import Series, SeriesUID
@@ -32,6 +33,9 @@ ORDER = 3.0
 
 NO_ORDER = 1.5
 """Weight of a series that is after the agent, where times tell no order: a further one may be after it as well."""
+
+LONGEST_STUDY_S = 2 * 86400.0
+"""Series further apart have no order: one of them names no day, or a wrong one."""
 
 PERFUSION = 2.0
 """Weight of a perfusion series before a series: most are made with a contrast agent."""
@@ -180,6 +184,8 @@ def without_order(series: Series, known: Sequence[tuple[Series, bool]]) -> tuple
 
 
 def _minutes_between(earlier: Series, later: Series) -> float:
-    """Return minutes from the start of one series to that of another; 0 where a time is unknown."""
+    """Return minutes from the start of one series to that of another; 0 where they are one, or a time is unknown."""
     start, end = earlier.acquisition.acquired_at, later.acquisition.acquired_at
-    return (end - start) / 60.0 if start is not None and end is not None else 0.0
+    if start is None or end is None or abs(end - start) <= SAME_TIME_S or abs(end - start) > LONGEST_STUDY_S:
+        return 0.0
+    return (end - start) / 60.0

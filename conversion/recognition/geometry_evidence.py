@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from conversion.decision import Evidence
+from conversion.likeness import same_echo
 from conversion.sequences import pulse_family
 from conversion.study import Series
 
@@ -32,15 +33,15 @@ def geometry_evidence(series: Series, siblings: Sequence[Series]) -> Iterable[Ev
         yield Evidence(source="geometry", kind="localizer", weight=4.0, says=says)
     if len(series.images) <= FEW_SLICES:
         yield Evidence(source="geometry", kind="localizer", weight=1.0, says=f"{len(series.images)} image(s) only")
-    course = 1 + sum(other.acquisition.echo_time_ms == series.acquisition.echo_time_ms for other in alike)
+    course = 1 + sum(_same_echo(series, other) for other in alike)
     if course >= REPEATS:
         says = f"one of {course} volumes at one place in its DICOM series"
         weights = (4.0, 4.0) if pulse_family(series) == "EP" else (10.0, 6.0)
         for kind, weight in zip(("perfusion", "functional"), weights, strict=True):
             yield Evidence(source="geometry", kind=kind, weight=weight, says=says)
-    echoes = {other.acquisition.echo_time_ms for other in (series, *alike)} - {None}
-    if len(echoes) > 1 and pulse_family(series) == "GR":
-        says = f"one of {len(echoes)} gradient echoes"
+    echoes = _echoes((series, *alike))
+    if echoes > 1 and pulse_family(series) == "GR":
+        says = f"one of {echoes} gradient echoes"
         for kind in ("T2*", "field map"):
             yield Evidence(source="geometry", kind=kind, weight=4.5, says=says)
 
@@ -53,6 +54,19 @@ def plane_of(series: Series) -> str:
     (a, b, c), (d, e, f) = image.row_direction, image.column_direction
     normal = (abs(b * f - c * e), abs(c * d - a * f), abs(a * e - b * d))  # asked of hundreds of volumes in pairs
     return PLANES[normal.index(max(normal))]
+
+
+def _echoes(volumes: Iterable[Series]) -> int:
+    """Return how many echoes volumes are of."""
+    found: list[Series] = []
+    for one in volumes:
+        if one.acquisition.echo_time_ms is not None and not any(_same_echo(one, each) for each in found):
+            found.append(one)
+    return len(found)
+
+
+def _same_echo(first: Series, second: Series) -> bool:
+    return same_echo(first.acquisition.echo_time_ms, second.acquisition.echo_time_ms)
 
 
 def _same_place(first: Series, second: Series) -> bool:

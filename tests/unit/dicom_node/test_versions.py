@@ -53,6 +53,14 @@ def test_equal_pixels_with_another_header_are_a_correction(
     assert "17" not in decision.reason
 
 
+def test_a_number_that_is_written_otherwise_is_a_correction_of_the_header(
+    database: Database, tmp_path: Path, images: list[Dataset]
+) -> None:
+    corrected = deepcopy(images[0])
+    corrected.PixelSpacing = [f"{float(value):.6f}" for value in images[0].PixelSpacing]
+    assert [d.code for d in _decisions(database, tmp_path, images[0], corrected)] == ["header_corrected"]
+
+
 def test_the_same_pixels_in_another_encoding_are_a_correction(
     database: Database, tmp_path: Path, images: list[Dataset]
 ) -> None:

@@ -1,0 +1,161 @@
+"""When two headers say the same number: every tolerance for values that scanners and archives round, stated once.
+
+Decimal strings have at most 16 characters, archives convert them to single precision and back, and scanners adapt times
+from slice to slice, so numbers of headers are never compared for equality.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+from conversion.study import ImageHeader, Traits, Vector
+
+__all__ = [
+    "DIRECTION_TOLERANCE",
+    "ECHO_TOLERANCE",
+    "SAME_B_VALUE",
+    "SAME_DELAY_MS",
+    "SAME_POSITION_MM",
+    "SAME_SHARE",
+    "SAME_TIME_S",
+    "SPACING_TOLERANCE",
+    "at_one_place",
+    "grouped",
+    "runs",
+    "same_directions",
+    "same_echo",
+    "same_gradient",
+    "same_size",
+]
+
+DIRECTION_TOLERANCE = 1e-3
+"""Allowed difference of direction cosines within a volume (0.06°)."""
+
+SAME_POSITION_MM = 0.02
+"""Slices nearer than this lie at one position: a twentieth of the thinnest slices of clinical MR."""
+
+SPACING_TOLERANCE = 1e-3
+"""Distances of pixels that differ by less, as a share, are one: half a pixel at the edge of 500."""
+
+ECHO_TOLERANCE = 0.05
+"""Echo times that differ by less, as a share, are one echo: GE and Siemens round or adapt them within a series."""
+
+SAME_B_VALUE = 1.0
+"""B-values in s/mm² nearer than this are one: scanners write what the gradients made, such as 999.99."""
+
+SAME_DELAY_MS = 0.5
+"""Inversion and trigger times nearer than this are one: a tenth of the smallest steps of protocols."""
+
+SAME_TIME_S = 1e-3
+"""Moments nearer than this are one: times carry microseconds at most, and fractions are cut or rounded."""
+
+SAME_SHARE = 1e-6
+"""Numbers that differ by less, as a share, were written anew: single precision keeps seven digits."""
+
+_Group = list[ImageHeader]
+
+
+def same_size(first: ImageHeader, second: ImageHeader) -> bool:
+    """Tell whether two images have the same matrix and the same distances of pixels."""
+    pairs = (
+        (first.row_spacing_mm, second.row_spacing_mm),
+        (first.column_spacing_mm, second.column_spacing_mm),
+    )
+    same_matrix = (first.rows, first.columns) == (second.rows, second.columns)
+    return same_matrix and all(abs(a - b) <= SPACING_TOLERANCE * max(a, b) for a, b in pairs)
+
+
+def same_directions(first: ImageHeader, second: ImageHeader) -> bool:
+    """Tell whether two images are oriented alike."""
+    directions = [(*(i.row_direction or ()), *(i.column_direction or ())) for i in (first, second)]
+    if not all(directions):
+        return True  # an image without a place keeps its series from being read, rather than leave a hole unseen
+    return _near_vectors(*directions)
+
+
+def same_echo(first_ms: float | None, second_ms: float | None) -> bool:
+    """Tell whether two echo times are those of one echo."""
+    if first_ms is None or second_ms is None:
+        return first_ms is second_ms
+    return abs(first_ms - second_ms) <= ECHO_TOLERANCE * max(abs(first_ms), abs(second_ms))
+
+
+def same_gradient(first: Vector | None, second: Vector | None) -> bool:
+    """Tell whether two directions of diffusion are one."""
+    return first is second if first is None or second is None else _near_vectors(first, second)
+
+
+def _near_vectors(first: Sequence[float], second: Sequence[float]) -> bool:
+    return all(abs(a - b) <= DIRECTION_TOLERANCE for a, b in zip(first, second, strict=True))
+
+
+def grouped(
+    images: Iterable[ImageHeader], same: Callable[[ImageHeader, ImageHeader], bool]
+) -> list[tuple[ImageHeader, ...]]:
+    """Group images by likeness to the first one of a group."""
+    found: list[_Group] = []
+    for image in images:
+        group = next((group for group in found if same(group[0], image)), None)
+        if group is None:
+            found.append([image])
+        else:
+            group.append(image)
+    return [tuple(group) for group in found]
+
+
+def runs(
+    images: Sequence[ImageHeader], number: Callable[[ImageHeader], float | None], apart: float
+) -> list[tuple[ImageHeader, ...]]:
+    """Group images by a number, cut where two neighbours in its order are further apart; those without one together.
+
+    The order of groups is that of their first image; a thousand different numbers take no longer than their sorting.
+    """
+    known = sorted({value for image in images if (value := number(image)) is not None})
+    rank = dict(zip(known, _ranks(known, apart), strict=True))
+    found: dict[Hashable, _Group] = {}
+    for image in images:
+        value = number(image)
+        found.setdefault(None if value is None else rank[value], []).append(image)
+    return [tuple(group) for group in found.values()]
+
+
+def _ranks(ordered: Sequence[float], apart: float) -> list[int]:
+    ranks: list[int] = []
+    for k, value in enumerate(ordered):
+        ranks.append(0 if k == 0 else ranks[-1] + int(value - ordered[k - 1] > apart))
+    return ranks
+
+
+def at_one_place(images: Sequence[ImageHeader]) -> list[tuple[ImageHeader, ...]]:
+    """Group images that show one place in one way, as copies of one image do; those without a place stay alone."""
+    placed = [image for image in images if image.position_mm is not None]
+    found = [(image,) for image in images if image.position_mm is None]
+    for near in runs(placed, lambda image: sum(image.position_mm or ()), SAME_POSITION_MM):
+        found += grouped(near, _alike)
+    return found
+
+
+def _alike(first: ImageHeader, second: ImageHeader) -> bool:
+    positions = zip(first.position_mm or (), second.position_mm or (), strict=True)
+    near = all(abs(a - b) <= SAME_POSITION_MM for a, b in positions)
+    return near and same_size(first, second) and same_directions(first, second) and _same_traits(first, second)
+
+
+def _same_traits(first: ImageHeader, second: ImageHeader) -> bool:
+    a, b = first.traits, second.traits
+    return (
+        _exact(a) == _exact(b)
+        and same_gradient(a.gradient_direction, b.gradient_direction)
+        and same_echo(a.echo_time_ms, b.echo_time_ms)
+        and _near(a.inversion_time_ms, b.inversion_time_ms, SAME_DELAY_MS)
+        and _near(a.trigger_time_ms, b.trigger_time_ms, SAME_DELAY_MS)
+        and _near(a.b_value, b.b_value, SAME_B_VALUE)
+        and _near(a.acquired_at, b.acquired_at, SAME_TIME_S)
+    )
+
+
+def _exact(traits: Traits) -> tuple[object, ...]:
+    counted = (traits.echo_number, traits.temporal_position, traits.acquisition_number)
+    return (traits.component, traits.image_type, traits.stack_id, *counted)
+
+
+def _near(first: float | None, second: float | None, apart: float) -> bool:
+    return first is second if first is None or second is None else abs(first - second) <= apart
