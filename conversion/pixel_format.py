@@ -126,7 +126,7 @@ def pixel_format(ds: Dataset) -> PixelFormat:
 
 def remarks(ds: Dataset) -> Iterator[tuple[str, str]]:
     """Yield what is done about the values of an instance beyond rescaling them: a code, and what in words."""
-    stored, told = pixel_format(ds), Attributes(ds)
+    stored = pixel_format(ds)
     if stored.turned_over:
         yield _decision("turned_over", "MONOCHROME1, of which the lowest value is white: values are turned over")
     if stored.padding is not None and stored.padding not in ((stored.least, stored.least), (0, 0)):

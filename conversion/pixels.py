@@ -133,7 +133,7 @@ def _check_meaning(instance: SettledInstance) -> None:
     if is_coloured(told):
         sentence = "a coloured image is a picture and no measurement; its series is not read"
         raise UnreadableSeries(ConversionReason.COLOUR_IMAGE, sentence)
-    if told.value("ModalityLUTSequence") is not None:
+    if told.items("ModalityLUTSequence"):
         raise _unreadable("its values go through a look-up table (Modality LUT), which MR images do not have")
 
 

@@ -77,7 +77,7 @@ def _not_usable(ds: Dataset) -> tuple[str, str] | None:
         if stated and not re.fullmatch(r"[0-9.]+", stated):
             said = told.quoted("SOPClassUID")
             reason = (
-                f"have {said} as SOP Class UID, which is no UID ({modality}), so what they are is unknown: not used"
+                f"have {said} as SOP Class UID, which is no UID ({modality}), so what they are is unknown"
             )
             return _decision("not_mr", reason)
         what = f"{sop_class.name or 'no SOP class'}, {modality}"
