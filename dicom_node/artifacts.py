@@ -1,11 +1,11 @@
 """What one step of a run leaves for the next: files below ``<folder>/work/<run>``, whole or absent.
 
-Arrays never go through the queue. Everything here can be computed again from the inbox, so it is not fsynced.
+Arrays never go through the queue. A step that the workflow's books call done is not repeated after a power cut, so what
+it left is on the disk by then.
 """
 
 import io
 import json
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import PatientFacts, SeriesUID, Study
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from dicom_node.durable import write_durably
 from inference.flags import Flag, FlagCode
 from inference.regions import Region
 from inference.segmentation import ModelIdentity, Quality, Segmentation
@@ -226,10 +227,7 @@ class Artifacts:
         return content
 
     def _write(self, name: str, content: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{secrets.token_hex(8)}.part"
-        temporary.write_bytes(content)
-        temporary.rename(self._folder / name)
+        write_durably(self._folder / name, content)
 
 
 def _quality(kept: Mapping[str, Any]) -> Quality:

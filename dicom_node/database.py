@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.durable import make_folder
 from dicom_node.tables import utc_now
 
 __all__ = ["Database", "make_engine", "open_database"]
@@ -99,7 +100,7 @@ def make_engine(url: str, *, lock_at_begin: bool = True) -> sa.Engine:
         return sa.create_engine(url, pool_pre_ping=True)
     path = sa.make_url(url).database
     if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(path).parent)
     limits = {"timeout": 30, "check_same_thread": False, "cached_statements": CACHED_STATEMENTS}
     engine = sa.create_engine(url, connect_args=limits)
 

@@ -1,9 +1,7 @@
 """The inbox: received bytes on disk as they came, with a row in the books for each version of each instance."""
 
-import ctypes
 import hashlib
 import io
-import os
 import re
 import secrets
 import zlib
@@ -25,6 +23,7 @@ from conversion.patient_identity import patient_id
 from conversion.values import text
 from dicom_node.arrivals import Arrival, note_arrivals
 from dicom_node.database import Database
+from dicom_node.durable import synced_together, write_durably
 from dicom_node.keys import KeyedHash
 from dicom_node.tables import InstanceRow, utc_now
 
@@ -33,8 +32,6 @@ __all__ = [
     "InboxRefusal",
     "ReceivedInstance",
     "check_inflated_size",
-    "sync_file_system",
-    "write_durably",
 ]
 
 _PIECE_BYTES = 2**20
@@ -169,17 +166,28 @@ class Inbox:
     def file(self, arrivals: Sequence[Arrival]) -> None:
         """Store instances that a journal holds already: their files first, synced together, then their rows.
 
-        A row therefore never stands for a file that a power cut could take.
+        A row therefore never stands for a file that a power cut could take. Nor does the row of an earlier try, whose
+        files lie there all the same: what no row stands for yet is written anew and synced.
         """
-        written = [arrival for arrival in arrivals if self._write(arrival)]
-        if written:
-            sync_file_system(self._folder / "inbox")
+        safe = self._safe(arrivals)
+        if missing := [arrival for arrival in arrivals if arrival.path not in safe]:
+            with synced_together(self._folder / "inbox"):
+                for arrival in missing:
+                    self._write(arrival)
         self._database.transact(lambda session: note_arrivals(session, arrivals, self._key))
 
-    def _write(self, arrival: Arrival) -> bool:
+    def _safe(self, arrivals: Sequence[Arrival]) -> set[Path]:
+        """Return where those lie that lie there as they should, and that a row stands for."""
+        lying = {one.path: one.content for one in arrivals if (self._folder / one.path).exists()}
+        if not lying:
+            return set()
+        uids = {one.sop_instance_uid for one in arrivals}
+        rows = sa.select(InstanceRow.path).where(InstanceRow.sop_instance_uid.in_(uids))
+        noted = self._database.transact(lambda session: {Path(path) for path in session.scalars(rows)})
+        return {path for path in noted & lying.keys() if (self._folder / path).read_bytes() == lying[path]}
+
+    def _write(self, arrival: Arrival) -> None:
         path = self._folder / arrival.path
-        if path.exists() and path.read_bytes() == arrival.content:
-            return False
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{secrets.token_hex(8)}.part")
         try:
@@ -188,7 +196,6 @@ class Inbox:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        return True
 
     def _is_held(self, session: Session, arrival: Arrival) -> bool:
         """Tell whether these bytes are the current version; an older version that comes again becomes current again."""
@@ -257,34 +264,3 @@ def _check_identity(ds: Dataset, sop_instance_uid: str) -> None:
             raise InboxRefusal("invalid_uid", sentence)
     if text(ds, "SOPInstanceUID") != sop_instance_uid:
         raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or absent, even after a power cut: temporary file, fsync, rename, fsync."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def sync_file_system(folder: Path) -> None:
-    """Make everything written to a folder's file system durable at once (syncfs(2)): one wait for many files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
-            raise OSError(ctypes.get_errno(), "syncfs failed")
-    finally:
-        os.close(descriptor)

@@ -6,31 +6,26 @@ journal a thread files instances into the inbox, many with one wait. After a cra
 """
 
 import contextlib
-import fcntl
-import json
-import os
+import errno
 import secrets
-import struct
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import sqlalchemy as sa
 import structlog
 
 from dicom_node.arrivals import Arrival
-from dicom_node.inbox import write_durably
+from dicom_node.durable import make_folder
+from dicom_node.filing import BATCH, File, Filer
+from dicom_node.segment import Record, Segment, decode, encode
 
 __all__ = ["Journal", "JournalFull"]
 
 SEGMENT_BYTES = 64 * 2**20
 """Two of these for each listener: what 400 slices take, or 0.3 s of a sender at full speed."""
 
-BATCH = 256
 GATHER_S = 0.1
 """How long arrivals are gathered: filing twenty costs little more than filing one, and a study starts as soon."""
 
@@ -41,13 +36,7 @@ UNFINISHED_S = 600.0
 ADOPT_S = 10.0
 """How often a listener looks for journals that another has left behind."""
 
-_HEAD = struct.Struct("<8s16sQ")  # magic, epoch, order
-_RECORD = struct.Struct("<8s16sIQI")  # magic, epoch, bytes of facts, bytes of content, CRC-32 of both
-_MAGIC, _RECORD_MAGIC = b"GLIOJRNL", b"GLIOENTR"
-
 _log = structlog.get_logger()
-
-File = Callable[[Sequence[Arrival]], None]
 
 
 class JournalFull(OSError):  # noqa: N818 - named for what happened
@@ -66,15 +55,16 @@ class Journal:
     """
 
     def __init__(self, folder: Path, file: File, segment_bytes: int = SEGMENT_BYTES, patience_s: float = 30.0) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._file, self._patience_s = folder, file, patience_s
+        make_folder(folder)
+        self._folder, self._bytes, self._patience_s = folder, segment_bytes, patience_s
+        self._filer = Filer(file, folder / "set_aside")
         self._change = threading.Condition()
         self._sync = threading.Lock()
-        self._waiting: list[tuple[_Segment, Arrival]] = []
+        self._waiting: list[tuple[Segment, Arrival]] = []
         self._appended = self._filed = self._drainers = 0
         self._closing = False
         self.adopt()
-        self._segments = [_Segment.made(folder / f"{secrets.token_hex(8)}.journal", segment_bytes) for _ in range(2)]
+        self._segments = self._made(2)
         self._active = self._segments[0]
         self._active.begin(order=1)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -87,21 +77,22 @@ class Journal:
         ------
         JournalFull
             When nothing could be filed for a while.
+        OSError
+            When it could not be written.
         """
-        record = _encode(arrival)
+        record = encode(arrival)
         with self._change:
-            if not self._active.takes(record.size) and not self._switch(record.size):
+            if record.size > self._active.room:
                 return False
-            segment = self._active
+            segment = self._with_room(record.size)
             ticket = segment.write(record)
             segment.unfiled += 1
         try:
-            with self._sync:
-                if segment.synced < ticket:
-                    segment.sync()
+            self._make_durable(segment, ticket)
         except OSError:
             with self._change:
                 segment.unfiled -= 1
+                self._change.notify_all()
             raise
         with self._change:
             self._appended += 1
@@ -129,32 +120,91 @@ class Journal:
             segment.close(remove=not self._waiting)
 
     def adopt(self) -> None:
-        """File what listeners that are gone have left, the older first."""
-        left = [segment for path in sorted(self._folder.glob("*.journal")) if (segment := _Segment.left(path))]
-        for segment in sorted(left, key=lambda one: one.order):
-            arrivals = list(segment.read())
-            for start in range(0, len(arrivals), BATCH):
-                self._file(arrivals[start : start + BATCH])
-            if arrivals:
-                _log.warning("journal_adopted", instances=len(arrivals))
-            segment.close(remove=True)
-        for unfinished in self._folder.glob("*.new"):  # of listeners that were killed while they made one
-            if time.time() - unfinished.stat().st_mtime > UNFINISHED_S:
-                unfinished.unlink(missing_ok=True)
+        """File what listeners that are gone have left, the older first; what cannot be filed now stays for later."""
+        try:
+            with ExitStack() as opened:
+                left = []
+                for path in sorted(self._folder.glob("*.journal")):
+                    if (segment := Segment.left(path)) is not None:
+                        opened.callback(segment.close, remove=False)
+                        left.append((path, segment))
+                for path, segment in sorted(left, key=lambda one: one[1].order):
+                    if not self._adopt(list(segment.read())):
+                        return
+                    path.unlink(missing_ok=True)
+            self._remove_unfinished()
+        except OSError as error:  # it is tried again in a while
+            _log.warning("journal_not_adopted", error=type(error).__name__)
 
-    def _switch(self, size: int) -> bool:
-        """Go on in the other segment, once all of it is filed; the lock is held."""
-        other = next(segment for segment in self._segments if segment is not self._active)
-        if size > other.room:
-            return False
-        if not self._change.wait_for(lambda: other.unfiled == 0, self._patience_s):
+    def _adopt(self, records: Sequence[Record]) -> bool:
+        """File what one segment holds; return False where some of it has to wait."""
+        arrivals = []
+        for record in records:
+            try:
+                arrivals.append(decode(record))
+            except (ValueError, TypeError, KeyError) as error:  # whole, but not of this version of the node
+                self._filer.set_aside(record.content, error=type(error).__name__)
+        filed = self._filer.file(arrivals)
+        if filed:
+            _log.warning("journal_adopted", instances=filed)
+        return filed == len(arrivals)
+
+    def _remove_unfinished(self) -> None:
+        for unfinished in self._folder.glob("*.new"):  # of listeners that were killed while they made one
+            with contextlib.suppress(FileNotFoundError):  # by another listener, at the same time
+                if time.time() - unfinished.stat().st_mtime > UNFINISHED_S:
+                    unfinished.unlink()
+
+    def _made(self, number: int) -> list[Segment]:
+        """Make so many segments, or none."""
+        with ExitStack() as undo:
+            made = []
+            for _ in range(number):
+                made.append(Segment.made(self._folder / f"{secrets.token_hex(8)}.journal", self._bytes))
+                undo.callback(made[-1].close, remove=True)
+            undo.pop_all()
+        return made
+
+    def _make_durable(self, segment: Segment, ticket: int) -> None:
+        """Sync a segment up to a record, unless another sender has done so; a failed sync is never tried again."""
+        with self._sync:
+            if segment.synced >= ticket:
+                return
+            if segment.has_failed:
+                raise OSError(errno.EIO, "the journal could not be written")
+            segment.sync()
+
+    def _with_room(self, size: int) -> Segment:
+        """Return the segment that takes a record: the other one, once all of it is filed, when the active is full.
+
+        The lock is held. While it was waited for, another thread may have gone on in the other one.
+        """
+
+        def is_there() -> bool:
+            return self._active.takes(size) or self._other.unfiled == 0
+
+        if not self._change.wait_for(is_there, self._patience_s):
             message = "the journal is full: nothing could be filed into the inbox or the books for a while"
             raise JournalFull(message)
-        if self._active.takes(size):  # another thread has gone on meanwhile
-            return True
-        other.begin(order=self._active.order + 1)
-        self._active = other
-        return True
+        if not self._active.takes(size):
+            self._begin(self._other)
+        return self._active
+
+    @property
+    def _other(self) -> Segment:
+        return next(segment for segment in self._segments if segment is not self._active)
+
+    def _begin(self, segment: Segment) -> Segment:
+        """Go on in a segment from its start, in a new file where it could not be written; the lock is held."""
+        if segment.has_failed:
+            (new,) = self._made(1)
+            self._segments = [new if one is segment else one for one in self._segments]
+            self._active = new if self._active is segment else self._active
+            segment.close(remove=True)
+            segment = new
+        segment.begin(order=max(one.order for one in self._segments) + 1)
+        self._active = segment
+        return segment
 
     def _run(self) -> None:
         while True:
@@ -165,7 +215,7 @@ class Journal:
                 if not batch and self._closing:
                     return
             if batch:
-                filed = self._file_some(batch)
+                filed = self._filer.file([arrival for _, arrival in batch])
                 self._strike_off(batch[:filed])
                 if filed < len(batch):
                     if self._closing:
@@ -173,42 +223,13 @@ class Journal:
                     time.sleep(RETRY_S)
             else:
                 self._empty()
-                with contextlib.suppress(Exception):  # it is tried again in a while, and at every start
-                    self.adopt()
+                self.adopt()
 
     def _is_pressing(self) -> bool:
         """Tell whether somebody waits for what is there to be filed, or it is a batch already."""
         return bool(self._drainers or self._closing or len(self._waiting) >= BATCH or not self._waiting)
 
-    def _file_some(self, batch: list[tuple["_Segment", Arrival]]) -> int:
-        """File a batch; where it fails as a whole, singly, so that one bad instance does not hold up the others."""
-        if self._filed_now([arrival for _, arrival in batch]):
-            return len(batch)
-        for number, (_, arrival) in enumerate(batch):
-            if not self._filed_now([arrival]):
-                return number
-        return len(batch)
-
-    def _filed_now(self, arrivals: list[Arrival]) -> bool:
-        try:
-            self._file(arrivals)
-        except (OSError, sa.exc.OperationalError, sa.exc.InterfaceError) as error:  # no room or no database: they pass
-            _log.warning("not_filed", instances=len(arrivals), error=type(error).__name__)
-            return False
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up what comes behind it
-            if len(arrivals) > 1:
-                return False
-            self._set_aside(arrivals[0], error)
-        return True
-
-    def _set_aside(self, arrival: Arrival, error: Exception) -> None:
-        """Keep an instance that can never be filed where a person finds it."""
-        aside = self._folder / "set_aside"
-        aside.mkdir(exist_ok=True)
-        write_durably(aside / f"{arrival.sha256}.dcm", arrival.content)
-        _log.error("set_aside", file=f"{arrival.sha256}.dcm", error=type(error).__name__)
-
-    def _strike_off(self, done: list[tuple["_Segment", Arrival]]) -> None:
+    def _strike_off(self, done: list[tuple[Segment, Arrival]]) -> None:
         with self._change:
             del self._waiting[: len(done)]
             self._filed += len(done)
@@ -220,134 +241,8 @@ class Journal:
         """Void what is filed, so that nothing that is cleaned away later comes back after a crash."""
         with self._change:
             for segment in self._segments:
-                if segment.unfiled == 0 and not segment.is_empty:
-                    segment.begin(order=max(one.order for one in self._segments) + 1)
-                    self._active = segment
-                    segment.sync()
-
-
-class _Segment:
-    """One file, there in full from the beginning, and written anew from its start each time; locked by its owner."""
-
-    def __init__(self, path: Path, fd: int) -> None:
-        self._path, self._fd, self._size = path, fd, os.fstat(fd).st_size
-        head = os.pread(fd, _HEAD.size, 0)
-        self.order, self._epoch, self._end = 0, b"", _HEAD.size
-        if head.startswith(_MAGIC) and len(head) == _HEAD.size:
-            _, self._epoch, self.order = _HEAD.unpack(head)
-        self.written = self.synced = self.unfiled = 0
-
-    @classmethod
-    def made(cls, path: Path, size: int) -> "_Segment":
-        """Make a file; it gets its name when it is locked and filled, so that nobody takes it for one left behind."""
-        unfinished = path.with_suffix(".new")
-        fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for offset in range(0, size, 2**20):
-            os.pwrite(fd, bytes(min(2**20, size - offset)), offset)
-        os.fsync(fd)
-        unfinished.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-        return cls(path, fd)
-
-    @classmethod
-    def left(cls, path: Path) -> "_Segment | None":
-        """Return a segment that nobody has any more; None where somebody does."""
-        try:
-            fd = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            return None
-        return cls(path, fd)
-
-    @property
-    def is_empty(self) -> bool:
-        """Tell whether nothing has been written since it was begun."""
-        return self._end == _HEAD.size
-
-    @property
-    def room(self) -> int:
-        """What an empty one takes."""
-        return self._size - _HEAD.size
-
-    def begin(self, order: int) -> None:
-        """Begin anew; what was there before is void with the first record that is synced."""
-        self.order, self._epoch, self._end = order, secrets.token_bytes(16), _HEAD.size
-        os.pwrite(self._fd, _HEAD.pack(_MAGIC, self._epoch, order), 0)
-
-    def takes(self, size: int) -> bool:
-        """Tell whether a record fits behind the others."""
-        return self._end + size <= self._size
-
-    def write(self, record: "_Record") -> int:
-        """Write a record; return the ticket under which it will be synced."""
-        head = _RECORD.pack(_RECORD_MAGIC, self._epoch, len(record.facts), len(record.content), record.crc)
-        parts, offset = [memoryview(head), memoryview(record.facts), memoryview(record.content)], self._end
-        while parts:  # one write takes all of it, but need not
-            done = os.pwritev(self._fd, parts, offset)
-            offset += done
-            while parts and done >= len(parts[0]):
-                done -= len(parts.pop(0))
-            if parts:
-                parts[0] = parts[0][done:]
-        self._end = offset
-        self.written += 1
-        return self.written
-
-    def sync(self) -> None:
-        """Make durable what was written."""
-        upto = self.written
-        os.fdatasync(self._fd)
-        self.synced = upto
-
-    def read(self) -> Iterator[Arrival]:
-        """Yield the records of the present epoch, to the first that is not whole."""
-        offset = _HEAD.size
-        while self._epoch:
-            head = os.pread(self._fd, _RECORD.size, offset)
-            if len(head) < _RECORD.size:
-                return
-            magic, epoch, facts_size, content_size, crc = _RECORD.unpack(head)
-            if magic != _RECORD_MAGIC or epoch != self._epoch or offset + facts_size + content_size > self._size:
-                return
-            body = os.pread(self._fd, facts_size + content_size, offset + _RECORD.size)
-            if zlib.crc32(body) != crc:
-                return
-            yield _decode(body[:facts_size], body[facts_size:])
-            offset += _RECORD.size + facts_size + content_size
-
-    def close(self, *, remove: bool) -> None:
-        """Let go of the file."""
-        if remove:
-            self._path.unlink(missing_ok=True)
-        os.close(self._fd)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """An arrival as it is written; the content is not copied."""
-
-    facts: bytes
-    content: bytes
-    crc: int
-
-    @property
-    def size(self) -> int:
-        return _RECORD.size + len(self.facts) + len(self.content)
-
-
-def _encode(arrival: Arrival) -> _Record:
-    facts = {field.name: getattr(arrival, field.name) for field in fields(arrival) if field.name != "content"}
-    told = json.dumps(facts | {"received_at": arrival.received_at.isoformat()}).encode()
-    return _Record(told, arrival.content, zlib.crc32(arrival.content, zlib.crc32(told)))
-
-
-def _decode(told: bytes, content: bytes) -> Arrival:
-    facts = json.loads(told)
-    return Arrival(**facts | {"received_at": datetime.fromisoformat(facts["received_at"])}, content=content)
+                if segment.unfiled == 0 and (segment.has_failed or not segment.is_empty):
+                    try:
+                        self._begin(segment).sync()
+                    except OSError as error:  # what is filed is safe; it is tried again in a while
+                        _log.warning("journal_not_emptied", error=type(error).__name__)

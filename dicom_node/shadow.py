@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicom_node.database import Database
-from dicom_node.inbox import write_durably
+from dicom_node.durable import write_durably
 from dicom_node.model_roles import ModelChoice
 from dicom_node.nifti import write_nifti
 from dicom_node.tables import RunRow, ShadowRow, StudyRow

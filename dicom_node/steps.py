@@ -25,7 +25,7 @@ from conversion.study import Study
 from dicom_node.artifacts import Artifacts
 from dicom_node.closing import finish, follow
 from dicom_node.database import Database
-from dicom_node.inbox import write_durably
+from dicom_node.durable import write_durably
 from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_model
 from dicom_node.outbox import Outbox
 from dicom_node.peers import destinations, sources

@@ -26,6 +26,7 @@ def _missing(marker: str) -> str:
         "orthanc": ("Orthanc",),
         "dcmtk": ("/usr/bin/storescu", "dciodvfy"),
         "browser": ("/usr/bin/chromium",),
+        "strace": ("strace",),
         "postgres": (str((postgres_programs() or Path("/usr/lib/postgresql")) / "postgres"),),
     }
     if marker == "data":
@@ -49,7 +50,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or in CI fail, a test whose surroundings are missing."""
     if _WITHOUT_TORCH and item.get_closest_marker("torch"):
         pytest.skip(_NO_TORCH)
-    for marker in ("data", "orthanc", "dcmtk", "browser", "postgres"):
+    for marker in ("data", "orthanc", "dcmtk", "browser", "postgres", "strace"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if os.environ.get("CI") == "true":
                 pytest.fail(reason, pytrace=False)

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
 from dicom_node.database import Database, open_database
-from dicom_node.inbox import Inbox, InboxRefusal, ReceivedInstance, write_durably
+from dicom_node.durable import write_durably
+from dicom_node.inbox import Inbox, InboxRefusal, ReceivedInstance
 from dicom_node.keys import KeyedHash
 from dicom_node.tables import InstanceRow, StudyRow
 from tests.support.raw_values import put_raw, reread

@@ -1,0 +1,71 @@
+"""Files and folders that survive a power cut: whole or absent once they are named, and there once it is said so.
+
+A file's name lies in its folder and the folder's in the one above, so each of them has to be synced as well (fsync(2)).
+What the kernel could not write it reports once, and then takes for written: a failed sync is never tried again over the
+same file, its content is written anew.
+"""
+
+import ctypes
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["make_folder", "sync_folder", "synced_together", "write_durably"]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, durably."""
+    missing = [folder]
+    while not missing[-1].exists():
+        missing.append(missing[-1].parent)
+    for one in reversed(missing[:-1]):
+        one.mkdir(exist_ok=True)
+        sync_folder(one.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or absent, even after a power cut: temporary file, fsync, rename, fsync."""
+    make_folder(path.parent)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def synced_together(folder: Path) -> Iterator[None]:
+    """Make durable at the end of a block all that it wrote to a folder's file system: one wait for many files.
+
+    The descriptor is there before anything is written: it is told of every error since (syncfs(2)).
+
+    Raises
+    ------
+    OSError
+        When something could not be written; nothing of the block counts then.
+    """
+    make_folder(folder)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "syncfs failed")
+    finally:
+        os.close(descriptor)
