@@ -68,25 +68,16 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
 
 def run_web(settings: Settings) -> None:
     """Serve the panel and the viewer, each on its own port, until told to stop."""
-    import uvicorn  # noqa: PLC0415
-
     from dicom_node.holdings import Holdings  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
+    from dicom_node.web.http_server import http_server  # noqa: PLC0415
     from dicom_node.web.ohif_bundle import ohif_folder  # noqa: PLC0415
-    from dicom_node.web.viewer import viewer_app, viewer_server  # noqa: PLC0415
+    from dicom_node.web.viewer import viewer_app  # noqa: PLC0415
 
     configure_logs("web")
     database = open_database(settings.database_url)
-    panel = uvicorn.Server(
-        uvicorn.Config(
-            panel_app(settings, database),
-            host=settings.web.bind,
-            port=settings.web.port,
-            log_level="critical",
-            access_log=False,
-        )
-    )
-    viewer = viewer_server(
+    panel = http_server(panel_app(settings, database), settings.web.bind, settings.web.port)
+    viewer = http_server(
         viewer_app(Holdings(database, settings.node.folder), ohif_folder(settings)),
         settings.viewer.bind,
         settings.viewer.port,

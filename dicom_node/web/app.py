@@ -1,15 +1,18 @@
 """The panel: pages and JSON for the people who run the node."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from dicom_node.database import Database
 from dicom_node.peer import PeerError, UnknownPeer
@@ -17,6 +20,7 @@ from dicom_node.peers import list_peers
 from dicom_node.settings import Settings
 from dicom_node.site_rules import RuleError, UnknownRule
 from dicom_node.web.auth import login_routes, refusal
+from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.routes_api import api_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peers import peer_routes
@@ -36,7 +40,7 @@ _HEADERS = {
 }
 
 
-def panel_app(settings: Settings, database: Database) -> FastAPI:
+def panel_app(settings: Settings, database: Database) -> ASGIApp:
     """Return the application of the panel.
 
     Parameters
@@ -50,6 +54,7 @@ def panel_app(settings: Settings, database: Database) -> FastAPI:
     pages = Jinja2Templates(_HERE / "templates")
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     _handle_errors(app, pages)
+    _handle_the_unforeseen(app, pages)
     app.include_router(login_routes(database, pages))
     app.include_router(peer_routes(settings, database, pages))
     app.include_router(api_routes(settings, database))
@@ -60,9 +65,7 @@ def panel_app(settings: Settings, database: Database) -> FastAPI:
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        answer = await refusal(request, database) or await call_next(request)
-        answer.headers.update(_HEADERS)
-        return answer
+        return await refusal(request, database) or await call_next(request)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -76,15 +79,12 @@ def panel_app(settings: Settings, database: Database) -> FastAPI:
         """Lead to the studies, or to the peers while there are none."""
         return RedirectResponse("/studies" if list_peers(database) else "/peers", status_code=303)
 
-    return app
+    return Guard(app, "panel", _HEADERS)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
     """Answer errors with JSON under ``/api/`` and with a page elsewhere."""
-
-    def page(request: Request, heading: str, sentence: str, status_code: int) -> Response:
-        context = {"heading": heading, "sentence": sentence}
-        return pages.TemplateResponse(request, "message.html", context, status_code=status_code)
+    page = partial(_page, pages)
 
     @app.exception_handler(PeerError)
     def peer_error(request: Request, error: PeerError) -> Response:
@@ -103,3 +103,32 @@ def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
         if request.url.path.startswith(("/api/", "/static/")):
             return await http_exception_handler(request, error)
         return page(request, error.detail, "There is no such page in this panel.", error.status_code)
+
+
+def _handle_the_unforeseen(app: FastAPI, pages: Jinja2Templates) -> None:
+    """Answer what does not fit its route, and whatever went wrong."""
+    page = partial(_page, pages)
+
+    @app.exception_handler(RequestValidationError)
+    async def unusable(request: Request, error: RequestValidationError) -> Response:
+        """Say what cannot be used without repeating it: not everything that was sent can be written in an answer."""
+        if not request.url.path.startswith("/api/"):
+            return page(request, "Not possible", "The panel cannot use what was sent to this address.", 422)
+        problems = [{"loc": _told(problem["loc"]), "msg": problem["msg"]} for problem in error.errors()]
+        return JSONResponse({"detail": problems}, status_code=422)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, _error: Exception) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"detail": BROKEN}, status_code=500)
+        return page(request, "Something went wrong", BROKEN, 500)
+
+
+def _page(pages: Jinja2Templates, request: Request, heading: str, sentence: str, status_code: int) -> Response:
+    context = {"heading": heading, "sentence": sentence}
+    return pages.TemplateResponse(request, "message.html", context, status_code=status_code)
+
+
+def _told(place: Sequence[object]) -> list[str]:
+    """Return where something stood, without what cannot be written as UTF-8."""
+    return [str(step).encode("ascii", "backslashreplace").decode("ascii") for step in place]

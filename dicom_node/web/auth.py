@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 import structlog
@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from dicom_node.database import Database
 from dicom_node.tables import LoginTokenRow, utc_now
+from dicom_node.web.origins import origin_host
 
 __all__ = ["login_routes", "new_login_link", "refusal"]
 
@@ -97,7 +98,7 @@ def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
 def _from_own_page(request: Request) -> bool:
     """Compare Origin with Host; a client that is no browser sends no Origin and has no cookie to abuse."""
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin is None or origin_host(origin) == request.headers.get("host", "") != ""
 
 
 def _sha256(token: str) -> str:

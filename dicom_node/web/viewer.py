@@ -1,13 +1,11 @@
 """The viewer's own port: OHIF, its configuration, and a DICOMweb origin that can only be read."""
 
 import ipaddress
-import logging
 import socket
 from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -15,24 +13,28 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicom_node.holdings import Holdings
 from dicom_node.web.dicomweb_origin import DicomwebOrigin
 from dicom_node.web.dicomweb_upstream import DicomwebUpstream
+from dicom_node.web.guard import BROKEN, Guard
+from dicom_node.web.origins import origin_host
 from viewer_integration.ohif import CONTENT_SECURITY_POLICY, DataSource, app_config
 
-__all__ = ["viewer_app", "viewer_server"]
+__all__ = ["viewer_app"]
 
 _READING = ("GET", "HEAD")
-_HEADERS = (
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 _NOT_INSTALLED = "The viewer OHIF is not installed here. Install it with: make viewer"
 _READ_ONLY = "This address can only be read (GET and HEAD). Images reach the node by DICOM C-STORE."
+_DATA = ("/dicom-web", "/wado")
+_OTHER_PAGE = "Images are given to the viewer's own page, not to other web pages."
 _OTHER_HOST = "This page is not served under this host name."
 
 
@@ -66,29 +68,12 @@ def viewer_app(
             Route("/app-config.js", configuration, methods=["GET"]),
             Mount("/", _Pages(ohif_folder)),
         ],
-        exception_handlers={HTTPException: _sentence},
+        exception_handlers={HTTPException: _sentence, Exception: _broken},
         lifespan=origin.lifespan if isinstance(origin, DicomwebUpstream) else None,
     )
     own_names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
-    return _Guard(application, frozenset(own_names | {name.lower() for name in host_names}))
-
-
-def viewer_server(app: ASGIApp, bind: str, port: int) -> uvicorn.Server:
-    """Return a server for the application that writes no access log: its addresses hold study UIDs.
-
-    Parameters
-    ----------
-    app
-        What `viewer_app` returned.
-    bind
-        Address to listen on.
-    port
-        Port to listen on; 0 takes a free one.
-    """
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each forwarded address
-    return uvicorn.Server(
-        uvicorn.Config(app, host=bind, port=port, access_log=False, log_config=None, server_header=False)
-    )
+    readers = _Readers(application, frozenset(own_names | {name.lower() for name in host_names}))
+    return Guard(readers, "viewer", _HEADERS)
 
 
 class _Pages(StaticFiles):
@@ -115,32 +100,27 @@ class _Pages(StaticFiles):
         return response
 
 
-class _Guard:
-    """Lets only reading requests for a known host through, and adds the security headers to each answer."""
+class _Readers:
+    """Lets only reading requests for a known host through, and to the images only those of the viewer's own page."""
 
     def __init__(self, app: ASGIApp, host_names: frozenset[str]) -> None:
         self._app = app
         self._host_names = host_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._refusal(scope) or self._app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                added = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in _HEADERS]
-                message["headers"] = [*message.get("headers", ()), *added]
-            await send(message)
-
-        await self._chosen(scope)(scope, receive, send_with_headers)
-
-    def _chosen(self, scope: Scope) -> ASGIApp:
+            return None
         if scope["method"] not in _READING:
             return PlainTextResponse(_READ_ONLY + "\n", 405, headers={"Allow": ", ".join(_READING)})
-        if not self._is_own(Headers(scope=scope).get("host", "")):
+        headers = Headers(scope=scope)
+        if not self._is_own(headers.get("host", "")):
             return PlainTextResponse(_OTHER_HOST + "\n", 421)
-        return self._app
+        if scope["path"].startswith(_DATA) and not _asked_by_own_page(headers):
+            return PlainTextResponse(_OTHER_PAGE + "\n", 403)
+        return None
 
     def _is_own(self, host: str) -> bool:
         try:
@@ -152,8 +132,19 @@ class _Guard:
         return True
 
 
+def _asked_by_own_page(headers: Headers) -> bool:
+    """Tell a page of this address, a person's address bar and a program from another page, which browsers name."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return False
+    return "origin" not in headers or origin_host(headers["origin"]) == headers.get("host")
+
+
 def _unknown(_request: Request) -> Response:
     raise HTTPException(404, "This DICOMweb service is not offered here.")
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse(BROKEN + "\n", 500, headers={"Cache-Control": "no-store"})
 
 
 def _sentence(_request: Request, error: Exception) -> Response:

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 from starlette.types import ASGIApp
 
-from dicom_node.web.viewer import viewer_server
+from dicom_node.web.http_server import Deadlines, http_server
 from tests.support.orthanc import free_port
 
 _START_S = 30
 
 
 @contextlib.contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """Serve an application with the viewer's own server and give its address."""
+def served(app: ASGIApp, deadlines: Deadlines | None = None) -> Iterator[str]:
+    """Serve an application with the node's own HTTP server and give its address."""
     port = free_port()
-    server = viewer_server(app, "127.0.0.1", port)
+    server = http_server(app, "127.0.0.1", port, deadlines)
     thread = threading.Thread(target=server.run, name="viewer")
     thread.start()
     try:

@@ -1,0 +1,130 @@
+"""What stands before panel and viewer: sizes, so that nobody takes the memory, and an end for whatever goes wrong."""
+
+from collections.abc import Mapping
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dicom_node.web.http_server import MOST_HEAD_BYTES
+
+__all__ = ["BROKEN", "Guard"]
+
+MOST_ADDRESS_BYTES = 8 * 1024
+"""Of path and query: a viewer asks for many studies by their UIDs of 64 characters."""
+
+MOST_BODY_BYTES = 64 * 1024
+"""The largest form, that of a rule, has five patterns of 255 characters."""
+
+MOST_FIELDS = 100
+
+BROKEN = "Something went wrong here. The node's log says what and where; please tell whoever looks after the node."
+
+_log = structlog.get_logger()
+
+
+class Guard:
+    """Lets requests of a sensible size through, each with its whole body, and ends what fails with a log event.
+
+    Parameters
+    ----------
+    app
+        Panel or viewer.
+    name
+        How logs call it.
+    headers
+        Of every answer, whoever gives it.
+    """
+
+    def __init__(self, app: ASGIApp, name: str, headers: Mapping[str, str]) -> None:
+        self._app = app
+        self._name = name
+        self._headers = [(key.lower().encode("ascii"), value.encode("ascii")) for key, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                own = {key for key, _ in self._headers}
+                kept = [(key, value) for key, value in message.get("headers", ()) if key.lower() not in own]
+                message["headers"] = [*kept, *self._headers]
+            await send(message)
+
+        try:
+            await _checked(self._app, scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass
+        except Exception:  # noqa: BLE001 - the end of the line: whatever happened, it is logged, and the next one is answered
+            # The name of what was called, never the address: addresses hold study UIDs.
+            called = getattr(scope.get("endpoint"), "__qualname__", "")
+            _log.exception("web_defect", port=self._name, method=scope["method"], called=called)
+            if not started:
+                await PlainTextResponse(BROKEN + "\n", 500)(scope, receive, send_with_headers)
+
+
+async def _checked(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    refused = _too_large(scope)
+    if refused is None and scope["method"] not in ("GET", "HEAD"):
+        body = await _body(receive)
+        refused = _too_much(scope, body)
+        receive = _replayed(body or b"", receive)
+    await (refused or app)(scope, receive, send)
+
+
+def _too_large(scope: Scope) -> Response | None:
+    if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_ADDRESS_BYTES:
+        return PlainTextResponse("This address is too long.\n", 414)
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEAD_BYTES:
+        return PlainTextResponse("The headers of this request are too long.\n", 431)
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return _body_too_large() if len(length) > 18 or int(length) > MOST_BODY_BYTES else None
+
+
+def _body_too_large() -> Response:
+    return PlainTextResponse(f"A request has {MOST_BODY_BYTES // 1024} KiB of content at most.\n", 413)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return what came, or None as soon as it is too much, whatever its Content-Length says."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if len(body) > MOST_BODY_BYTES:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _too_much(scope: Scope, body: bytes | None) -> Response | None:
+    if body is None:
+        return _body_too_large()
+    content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"").lower()
+    if content_type.startswith(b"multipart/"):
+        return PlainTextResponse("Forms are sent as application/x-www-form-urlencoded; no file is needed.\n", 415)
+    if content_type.startswith(b"application/x-www-form-urlencoded") and body.count(b"&") >= MOST_FIELDS:
+        return PlainTextResponse(f"A form has {MOST_FIELDS} fields at most.\n", 413)
+    return None
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

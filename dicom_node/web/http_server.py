@@ -1,0 +1,137 @@
+"""The HTTP server under panel and viewer: uvicorn, with deadlines for its clients and a limit of their number."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["MOST_CONNECTIONS", "MOST_HEAD_BYTES", "Deadlines", "http_server"]
+
+MOST_HEAD_BYTES = 16 * 1024
+"""Of a request's line and headers together."""
+
+MOST_CONNECTIONS = 256
+"""Of one port; beyond it, the one that has sent nothing whole for the longest time gives way to the new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """How long a client may keep a connection waiting, in seconds.
+
+    Attributes
+    ----------
+    request_s
+        For a whole request, from its first byte to its last (for the first, from the connection): people send a form.
+    write_s
+        In which it has to take what waits for it, 64 KiB at most.
+    idle_s
+        Between an answer and the next request.
+    """
+
+    request_s: float = 15.0
+    write_s: float = 60.0
+    idle_s: int = 5
+
+
+def http_server(app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None = None) -> uvicorn.Server:
+    """Return a server that writes no access log and no messages of its own: addresses hold study UIDs.
+
+    Parameters
+    ----------
+    app
+        Panel or viewer.
+    bind
+        Address to listen on.
+    port
+        Port to listen on; 0 takes a free one.
+    deadlines
+        By default those of `Deadlines`.
+    """
+    chosen = deadlines or Deadlines()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each address that is forwarded
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=bind,
+            port=port,
+            http=type("_Connection", (_Connection,), {"deadlines": chosen}),
+            ws="none",
+            timeout_keep_alive=chosen.idle_s,
+            h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+            access_log=False,
+            log_config=None,
+            log_level="critical",
+            server_header=False,
+        )
+    )
+
+
+class _Connection(H11Protocol):
+    """One connection, which ends when its client keeps it waiting."""
+
+    deadlines = Deadlines()
+    _since = 0.0
+    _receiving: asyncio.TimerHandle | None = None
+    _writing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a request."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._receiving = self.loop.call_later(self.deadlines.request_s, transport.abort)
+        if len(self.connections) > MOST_CONNECTIONS:
+            self._oldest_waiting().transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadlines."""
+        self._received()
+        self._written()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Go on with a request, or begin one."""
+        if self._receiving is None:
+            self._receiving = self.loop.call_later(self.deadlines.request_s, self.transport.abort)
+        super().data_received(data)
+
+    def handle_events(self) -> None:
+        """Note when a request is complete."""
+        super().handle_events()
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._received()
+
+    def on_response_complete(self) -> None:
+        """Note when the client was answered."""
+        self._since = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not take what it asked for."""
+        if self._writing is None:
+            self._writing = self.loop.call_later(self.deadlines.write_s, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that it did."""
+        self._written()
+        super().resume_writing()
+
+    def _received(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+            self._receiving = None
+
+    def _written(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+
+    def _oldest_waiting(self) -> "_Connection":
+        others: set[Any] = self.connections - {self}
+        waiting = [one for one in others if one.cycle is None or one.cycle.response_complete]
+        return min(waiting, key=lambda one: float(one._since), default=self)  # noqa: SLF001 - of its own class
