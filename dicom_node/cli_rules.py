@@ -162,6 +162,8 @@ def _trial_lines(trial: "Trial", by: str) -> list[str]:
     )
     if trial.overruled:
         lines.append(f"{trial.overruled} that fit would not follow: an earlier rule decides")
+    if trial.unreadable:
+        lines.append(f"{trial.unreadable} studies hold files that cannot be read as DICOM")
     if trial.not_tried:
         lines.append(f"{trial.not_tried} more studies may have fitting series and were not recognised again")
     return lines

@@ -2,15 +2,16 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from sqlalchemy.orm import Session
 
 from conversion.encoding import SettledDataset, read_instance
 from conversion.errors import UnsettledEncoding
+from dicom_node.byte_cache import ByteCache
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow
 from viewer_integration.big_endian import turn_little_endian
@@ -19,8 +20,10 @@ __all__ = ["HeldInstance", "HeldSeries", "HeldStudy", "Holdings"]
 
 _PAGE = 50  # studies that one look into the database fetches; SQLite lets no one write meanwhile
 _DEFERRED_BYTES = 1024  # a larger value, pixel data above all, stays on disk
-_HEADERS = 1024  # at about 50 kB each
-_WHOLE = 4  # a reader asks for the frames of one instance one by one
+_HEADER_BYTES = 256 * 2**20
+_WHOLE_BYTES = 256 * 2**20  # a reader asks for the frames of one instance one by one
+_IN_MEMORY = 40
+"""Times what an element takes in a file is what it takes once it was looked at: measured with functional groups."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +145,7 @@ class Holdings:
         InvalidDicomError
             When it is not DICOM, or contradicts itself.
         """
-        return _header(path, path.stat().st_mtime_ns)
+        return _headers.get((path, path.stat().st_mtime_ns), lambda: _read_header(path))
 
     def whole(self, path: Path) -> SettledDataset:
         """Return an instance with its pixel data; it is shared, so it must not be changed.
@@ -157,7 +160,7 @@ class Holdings:
         InvalidDicomError
             When it is not DICOM, or contradicts itself.
         """
-        return _whole(path, path.stat().st_mtime_ns)
+        return _wholes.get((path, path.stat().st_mtime_ns), lambda: _read_whole(path))
 
 
 def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
@@ -187,16 +190,25 @@ def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
     return sa.union_all(received, results)
 
 
-@lru_cache(maxsize=_HEADERS)
-def _header(path: Path, changed_ns: int) -> SettledDataset:
-    del changed_ns  # part of the cache's key: a file that was replaced is read again
-    return _in_little_endian(path, defer_bytes=_DEFERRED_BYTES)
+def _read_header(path: Path) -> tuple[SettledDataset, int]:
+    ds = _in_little_endian(path, defer_bytes=_DEFERRED_BYTES)
+    size = path.stat().st_size
+    return ds, _IN_MEMORY * max(size - _left_on_disk(ds, size), _DEFERRED_BYTES)
 
 
-@lru_cache(maxsize=_WHOLE)
-def _whole(path: Path, changed_ns: int) -> SettledDataset:
-    del changed_ns
-    return _in_little_endian(path)
+def _left_on_disk(ds: SettledDataset, size: int) -> int:
+    """Return the bytes of values that nobody reads from a header; a sequence is read as soon as it is looked at."""
+    raw = [ds.get_item(tag, keep_deferred=True) for tag in ds.keys()]  # noqa: SIM118 - no values read
+    left = [one for one in raw if isinstance(one, RawDataElement) and one.value is None and one.VR != "SQ"]
+    return sum(min(one.length, size - one.value_tell) for one in left)
+
+
+def _read_whole(path: Path) -> tuple[SettledDataset, int]:
+    return _in_little_endian(path), path.stat().st_size
+
+
+_headers: ByteCache[SettledDataset] = ByteCache(_HEADER_BYTES)
+_wholes: ByteCache[SettledDataset] = ByteCache(_WHOLE_BYTES)
 
 
 def _in_little_endian(path: Path, defer_bytes: int | None = None) -> SettledDataset:

@@ -1,9 +1,11 @@
 """What a change of the site rules would do to the studies that the node holds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+
+import structlog
 
 from conversion.errors import ConversionError
 from conversion.reading import read_studies
@@ -23,6 +25,8 @@ LOOKED_AT = 100
 
 RECOGNISED_AGAIN = 10
 """Of these, the newest with a fitting series are recognised again: about a second each, for their headers."""
+
+_log = structlog.get_logger()
 
 Reader = Callable[[Series], ImageVolume]
 
@@ -53,6 +57,8 @@ class Trial:
     studies, not_tried, looked_at
         How many studies were recognised again, how many more may have fitting series, and among how many newest
         studies those were sought.
+    unreadable
+        How many of these hold files that cannot be read, so that nothing can be said of them.
     """
 
     changes: tuple[KindChange, ...]
@@ -61,6 +67,7 @@ class Trial:
     studies: int
     not_tried: int
     looked_at: int
+    unreadable: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +100,20 @@ def try_rules(
     present = site_rules(database)
     sought = set(present) ^ set(rules) or set(rules)
     outcomes: list[_Outcome] = []
-    not_tried = seen = 0
-    for held, may_fit in _sought(Holdings(database, folder), sought, looked_at):
+    not_tried = seen = unreadable = 0
+    for held in islice(Holdings(database, folder).studies(), looked_at):
         seen += 1
-        if may_fit and len(outcomes) == recognised_again:
-            not_tried += 1
-        elif may_fit:
+        try:
+            if not _any_may_fit(held, sought):
+                continue
+            if len(outcomes) == recognised_again:
+                not_tried += 1
+                continue
             study = stored_study(database, folder, held.study_uid)
             outcomes.append(_compare(held, recognise(study, read, present), recognise(study, read, rules), sought))
+        except Exception as error:  # noqa: BLE001 - a stranger's files: the trial goes on without their study
+            unreadable += 1
+            _log.warning("held_study_unreadable", study=held.key, error=type(error).__name__)
     return Trial(
         changes=tuple(change for outcome in outcomes for change in outcome.changes),
         fitting=sum(outcome.fitting for outcome in outcomes),
@@ -108,17 +121,17 @@ def try_rules(
         studies=len(outcomes),
         not_tried=not_tried,
         looked_at=seen,
+        unreadable=unreadable,
     )
 
 
-def _sought(holdings: Holdings, rules: set[SiteRule], limit: int) -> Iterator[tuple[HeldStudy, bool]]:
-    """Yield studies and whether a rule may fit one of their series, by one image of each."""
-    for held in islice(holdings.studies(), limit):
-        try:
-            samples = [series for study in read_studies(s.sample for s in held.series) for series in study.series]
-        except ConversionError:  # nothing of it is readable
-            samples = []
-        yield held, any(_may_fit(rule, series) for rule in rules for series in samples)
+def _any_may_fit(held: HeldStudy, rules: set[SiteRule]) -> bool:
+    """Tell whether a rule may fit one of a study's series, by one image of each."""
+    try:
+        samples = [series for study in read_studies(s.sample for s in held.series) for series in study.series]
+    except ConversionError:  # nothing of it is an MR image
+        return False
+    return any(_may_fit(rule, series) for rule in rules for series in samples)
 
 
 def _may_fit(rule: SiteRule, series: Series) -> bool:

@@ -4,13 +4,14 @@ Nothing here reads a file. A header may be a data set whose large values are def
 """
 
 import math
+import struct
 
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-__all__ = ["JsonObject", "dicom_json", "element_vr"]
+__all__ = ["DEEPEST", "MOST_ELEMENTS", "JsonObject", "TooLarge", "dicom_json", "element_vr"]
 
 JsonObject = dict[str, object]
 
@@ -19,7 +20,27 @@ _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"})
 _UNDECIDED = {"OB or OW": "OW", "US or SS": "US", "US or SS or OW": "OW", "US or OW": "OW"}
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _CHARACTER_SET = 0x00080005
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+DEEPEST = 32
+"""Sequences inside sequences that are given; reports nest about 15 deep, and 10,000 end any reader."""
+
+MOST_ELEMENTS = 500_000
+"""Of one data set, at about 1 kB of memory: 5000 frames with all their functional groups have half of it."""
+
+
+class TooLarge(Exception):  # noqa: N818 - named for what happened
+    """A data set has more elements than can be given at once."""
 
 
 def dicom_json(ds: Dataset, bulk_root: str) -> JsonObject:
@@ -34,27 +55,47 @@ def dicom_json(ds: Dataset, bulk_root: str) -> JsonObject:
         Data set, in any character set; the JSON is in UTF-8 and says so.
     bulk_root
         Address below which the bulk data of this data set lies: ``<root>/7FE00010`` for pixel data,
-        ``<root>/<sequence>/<item from 0>/<tag>`` inside a sequence.
+        ``<root>/<sequence>/<item from 0>/<tag>`` inside a sequence. What lies deeper than `DEEPEST` is left empty.
+
+    Raises
+    ------
+    TooLarge
+        For more than `MOST_ELEMENTS` elements.
     """
     answer: JsonObject = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
-    answer.update(_elements(ds, bulk_root))
+    answer.update(_Writer().elements(ds, bulk_root, 0))
     return dict(sorted(answer.items()))
 
 
-def _elements(ds: Dataset, bulk_root: str) -> JsonObject:
-    tags = [tag for tag in ds.keys() if tag.element != 0 and tag != _CHARACTER_SET]  # noqa: SIM118 - no values read
-    return {f"{tag:08X}": _element(ds, tag, f"{bulk_root}/{tag:08X}") for tag in tags}
+class _Writer:
+    """Writes one data set and counts its elements."""
 
+    def __init__(self) -> None:
+        self._written = 0
 
-def _element(ds: Dataset, tag: BaseTag, address: str) -> JsonObject:
-    raw = ds.get_item(tag, keep_deferred=True)
-    vr = element_vr(raw, tag)
-    if vr in _BINARY and _is_bulk(raw, tag):
-        return {"vr": _UNDECIDED.get(vr, vr), "BulkDataURI": address}
-    try:
-        return _inline(ds[tag], address)
-    except _UNREADABLE:
-        return {"vr": _UNDECIDED.get(vr, vr)}
+    def elements(self, ds: Dataset, bulk_root: str, depth: int) -> JsonObject:
+        tags = [tag for tag in ds.keys() if tag.element != 0 and tag != _CHARACTER_SET]  # noqa: SIM118 - no values read
+        self._written += len(tags)
+        if self._written > MOST_ELEMENTS:
+            raise TooLarge
+        return {f"{tag:08X}": self._element(ds, tag, f"{bulk_root}/{tag:08X}", depth) for tag in tags}
+
+    def _element(self, ds: Dataset, tag: BaseTag, address: str, depth: int) -> JsonObject:
+        raw = ds.get_item(tag, keep_deferred=True)
+        vr = element_vr(raw, tag)
+        if vr in _BINARY and _is_bulk(raw, tag):
+            return {"vr": _UNDECIDED.get(vr, vr), "BulkDataURI": address}
+        try:
+            element = ds[tag]
+            return self._sequence(element, address, depth + 1) if element.VR == "SQ" else _inline(element)
+        except _UNREADABLE:
+            return {"vr": _UNDECIDED.get(vr, vr)}
+
+    def _sequence(self, element: DataElement, address: str, depth: int) -> JsonObject:
+        if depth > DEEPEST:
+            return {"vr": "SQ"}
+        items = [self.elements(item, f"{address}/{index}", depth) for index, item in enumerate(element.value or ())]
+        return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
 
 
 def element_vr(raw: DataElement | RawDataElement | None, tag: BaseTag) -> str:
@@ -77,10 +118,7 @@ def _is_bulk(raw: DataElement | RawDataElement | None, tag: BaseTag) -> bool:
     return isinstance(value, bytes) and len(value) > _INLINE_BYTES
 
 
-def _inline(element: DataElement, address: str) -> JsonObject:
-    if element.VR == "SQ":
-        items = [_elements(item, f"{address}/{index}") for index, item in enumerate(element.value or ())]
-        return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+def _inline(element: DataElement) -> JsonObject:
     answer: JsonObject = dict(element.to_json_dict(None, 0))
     answer["vr"] = _UNDECIDED.get(element.VR, element.VR)
     values = answer.get("Value")

@@ -1,6 +1,7 @@
 """WADO-RS bodies: frames and bulk data as they are stored, and multipart messages (PS3.18 8.6.1, 8.7.3)."""
 
 import re
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -37,7 +38,20 @@ _MEDIA_TYPES = {
 }
 
 
-class FrameError(LookupError):
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+class FrameError(Exception):
     """What was asked for is not in the instance; the message says what is missing."""
 
 
@@ -47,6 +61,8 @@ class Part:
 
     content_type: str
     body: bytes
+    more: Iterable[bytes] = ()
+    """What follows the body, such as the pieces of a file, so that a large part is never in memory as a whole."""
 
 
 def part_type(transfer_syntax_uid: str) -> str:
@@ -78,6 +94,13 @@ def frame_part(ds: Dataset, number: int) -> Part:
     FrameError
         When the instance has no pixel data, or not this frame.
     """
+    try:
+        return _frame(ds, number)
+    except _UNREADABLE as error:
+        raise FrameError(f"frame {number} cannot be read: the instance's own header is broken") from error
+
+
+def _frame(ds: Dataset, number: int) -> Part:
     count = _frame_count(ds)
     if not 1 <= number <= count:
         raise FrameError(f"the instance has {count} frame{'' if count == 1 else 's'}, not frame {number}")
@@ -155,6 +178,14 @@ def bulk_parts(ds: Dataset, path: str) -> list[Part]:
     FrameError
         When there is no such value, or it is not binary.
     """
+    try:
+        return _bulk(ds, path)
+    except _UNREADABLE as error:
+        message = "the instance's own header is broken"
+        raise FrameError(message) from error
+
+
+def _bulk(ds: Dataset, path: str) -> list[Part]:
     if not _PATH.fullmatch(path):
         message = "the address of bulk data is <tag> or <sequence>/<item>/<tag>"
         raise FrameError(message)
@@ -194,6 +225,7 @@ def multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     for part in parts:
         yield f"--{boundary}\r\nContent-Type: {part.content_type}\r\n\r\n".encode("ascii")
         yield part.body
+        yield from part.more
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode("ascii")
 

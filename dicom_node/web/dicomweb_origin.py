@@ -1,5 +1,6 @@
 """A read-only DICOMweb origin over what the node holds: QIDO-RS, WADO-RS and WADO-URI (PS3.18)."""
 
+import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -8,16 +9,15 @@ from pathlib import Path
 
 import structlog
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from conversion.encoding import SettledDataset
-from dicom_node.holdings import HeldInstance, HeldStudy, Holdings
+from dicom_node.holdings import HeldInstance, HeldSeries, HeldStudy, Holdings
 from viewer_integration.big_endian import little_endian_file, was_big_endian
-from viewer_integration.dicom_json import JsonObject, dicom_json
+from viewer_integration.dicom_json import dicom_json
 from viewer_integration.dicomweb import (
     Query,
     QueryError,
@@ -43,6 +43,9 @@ _INSTANCE = _SERIES + "/instances/{instance}"
 _DICOM = "application/dicom"
 _JSON = "application/dicom+json"
 _NO_STORE = {"Cache-Control": "no-store"}
+_NOT_READABLE = "The node holds this, but cannot read it."
+_MOST_FRAMES = 1000
+_PIECE_BYTES = 2**20
 _NOT_HELD = "The node holds nothing of this name."
 
 
@@ -79,49 +82,73 @@ class DicomwebOrigin:
 
     def search_studies(self, request: Request) -> Response:
         """QIDO-RS: search for studies (PS3.18 10.6)."""
-        query, root = _query(request), _root(request)
-        return _answers(self._studies(query, root), query)
+        query, root, told = _query(request), _root(request), _Told()
+        studies = self._holdings.studies(query.study_uids)
+        return _page_of((told.written(one.key, self._study(one, query, root, told)) for one in studies), query, told)
 
-    def _studies(self, query: Query, root: str) -> Iterator[Dataset]:
-        for study in self._holdings.studies(query.study_uids):
-            headers = [self._header(series.sample, study.key) for series in study.series]
+    def _study(self, study: HeldStudy, query: Query, root: str, told: "_Told") -> "_Answer":
+        def answer() -> Dataset | None:
+            headers = [self._header(series.sample, study.key, told) for series in study.series]
             readable = [header for header in headers if header is not None]
-            if readable:
-                answer = study_answer(readable[0], _summary(study, readable), root, query)
-                if matches(answer, readable[0], query):
-                    yield answer
+            if not readable:
+                return None
+            summary = _summary(study, readable)
+            for header in readable[:-1]:
+                with contextlib.suppress(
+                    Exception
+                ):  # a broken series must not hide its study: the next one tells of it
+                    return _study_found(header, summary, root, query)
+            return _study_found(readable[-1], summary, root, query)
+
+        return answer
 
     def search_series(self, request: Request) -> Response:
         """QIDO-RS: search for the series of a study."""
         study_uid = _uid(request, "study")
-        query, root = _query(request), _root(request)
-        return _answers(self._series(study_uid, query, root), query)
+        query, root, told = _query(request), _root(request), _Told()
+        held = ((study.key, series) for study in self._holdings.studies([study_uid]) for series in study.series)
+        return _page_of(
+            (told.written(key, self._series(one, key, query, root, told)) for key, one in held), query, told
+        )
 
-    def _series(self, study_uid: str, query: Query, root: str) -> Iterator[Dataset]:
-        for study in self._holdings.studies([study_uid]):
-            for series in study.series:
-                header = self._header(series.sample, study.key)
-                if header is not None:
-                    answer = series_answer(header, series.count, root, query)
-                    if matches(answer, header, query):
-                        yield answer
+    def _series(self, series: HeldSeries, key: str, query: Query, root: str, told: "_Told") -> "_Answer":
+        def answer() -> Dataset | None:
+            header = self._header(series.sample, key, told)
+            if header is None:
+                return None
+            found = series_answer(header, series.count, root, query)
+            return found if matches(found, header, query) else None
+
+        return answer
 
     def search_instances(self, request: Request) -> Response:
         """QIDO-RS: search for the instances of a study or a series."""
-        held, query, root = self._held(request), _query(request), _root(request)
-        return _answers(self._instances(held, query, root), query)
+        held, query, root, told = self._held(request), _query(request), _root(request), _Told()
+        found = (told.written(one.study_key, self._instance(one, query, root, told)) for one in held)
+        return _page_of(found, query, told)
 
-    def _instances(self, held: list[HeldInstance], query: Query, root: str) -> Iterator[Dataset]:
-        for header in self._headers(held):
-            answer = instance_answer(header, header.file_meta.TransferSyntaxUID, root, query)
-            if matches(answer, header, query):
-                yield answer
+    def _instance(self, held: HeldInstance, query: Query, root: str, told: "_Told") -> "_Answer":
+        def answer() -> Dataset | None:
+            header = self._header(held.path, held.study_key, told)
+            if header is None:
+                return None
+            found = instance_answer(header, header.file_meta.TransferSyntaxUID, root, query)
+            return found if matches(found, header, query) else None
+
+        return answer
 
     def metadata(self, request: Request) -> Response:
         """WADO-RS: metadata of a study, a series or an instance."""
-        root = _root(request)
-        headers = self._headers(self._held(request, must_exist=True))
-        return _json([dicom_json(header, f"{instance_url(root, header)}/bulkdata") for header in headers])
+        root, told = _root(request), _Told()
+
+        def whole(held: HeldInstance) -> "_Answer":
+            return lambda: self._header(held.path, held.study_key, told)
+
+        def bulk_root(header: Dataset) -> str:
+            return f"{instance_url(root, header)}/bulkdata"
+
+        held = self._held(request, must_exist=True)
+        return _page_of((told.written(one.study_key, whole(one), bulk_root) for one in held), Query(), told)
 
     def retrieve(self, request: Request) -> Response:
         """WADO-RS: whole instances, as they are stored; big endian ones in explicit VR little endian (PS3.18 8.7.3).
@@ -138,10 +165,12 @@ class DicomwebOrigin:
         return StreamingResponse(body, media_type=multipart_type(_DICOM, boundary), headers=_NO_STORE)
 
     def _instance_part(self, held: HeldInstance) -> Part:
-        header = self._holdings.header(held.path)
+        header = self._holdings.header(held.path)  # it was read a moment ago: see `retrieve`
         syntax = header.file_meta.TransferSyntaxUID
-        body = self._turned(held) if _needs_turning(header) else held.path.read_bytes()
-        return Part(content_type=f"{_DICOM}; transfer-syntax={syntax}", body=body)
+        content_type = f"{_DICOM}; transfer-syntax={syntax}"
+        if _needs_turning(header):
+            return Part(content_type=content_type, body=self._turned(held))
+        return Part(content_type=content_type, body=b"", more=_pieces(held.path))
 
     def _file(self, held: HeldInstance) -> Response:
         header = self._header(held.path, held.study_key)
@@ -154,16 +183,19 @@ class DicomwebOrigin:
 
     def frames(self, request: Request) -> Response:
         """WADO-RS: frames by their numbers, in the transfer syntax in which they are stored."""
-        numbers = request.path_params["frames"].split(",")
-        if not all(number.isascii() and number.isdigit() and len(number) <= 6 for number in numbers):
-            raise HTTPException(400, "Frame numbers are whole numbers from 1, with commas between them.")
+        numbers = _frame_numbers(request.path_params["frames"])
         ds = self._whole(request)
-        return _parts(request, lambda: [frame_part(ds, int(number)) for number in numbers])
+
+        def read() -> Iterator[Part]:
+            return (frame_part(ds, number) for number in numbers)
+
+        return _parts(request, read, len(numbers))
 
     def bulk_data(self, request: Request) -> Response:
         """WADO-RS: one large value, such as the whole pixel data."""
         ds = self._whole(request)
-        return _parts(request, lambda: bulk_parts(ds, request.path_params["path"]))
+        parts = _found(lambda: bulk_parts(ds, request.path_params["path"]))
+        return _parts(request, lambda: iter(parts), len(parts))
 
     def wado_uri(self, request: Request) -> Response:
         """WADO-URI: one instance as a file (PS3.18 9)."""
@@ -188,20 +220,51 @@ class DicomwebOrigin:
             raise HTTPException(404, _NOT_HELD)
         return held
 
-    def _headers(self, held: list[HeldInstance]) -> list[Dataset]:
-        headers = [self._header(one.path, one.study_key) for one in held]
-        return [header for header in headers if header is not None]
-
-    def _header(self, path: Path, study_key: str) -> SettledDataset | None:
+    def _header(self, path: Path, study_key: str, told: "_Told | None" = None) -> SettledDataset | None:
         """Return a header; a file that is gone or broken must not hide the rest of its study."""
         try:
             return self._holdings.header(path)
-        except (OSError, InvalidDicomError) as error:
-            log.warning("held_file_unreadable", study=study_key, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - a stranger's file: no reader names all that can be wrong in one
+            (told or _Told()).left_out(study_key, error)
             return None
 
     def _whole(self, request: Request) -> Dataset:
-        return self._holdings.whole(self._held(request, must_exist=True)[0].path)
+        held = self._held(request, must_exist=True)[0]
+        try:
+            return self._holdings.whole(held.path)
+        except Exception as error:
+            _Told().left_out(held.study_key, error)
+            raise HTTPException(404, _NOT_READABLE) from error
+
+
+_Answer = Callable[[], Dataset | None]
+
+
+class _Told:
+    """Writes answers one by one, and counts what had to be left out of them."""
+
+    def __init__(self) -> None:
+        self.missing = 0
+
+    def left_out(self, study_key: str, error: Exception) -> None:
+        """Note something that cannot be read; the kind of the error alone, since its text may hold values."""
+        self.missing += 1
+        log.warning("held_file_unreadable", study=study_key, error=type(error).__name__)
+
+    def written(
+        self, study_key: str, answer: _Answer, bulk_root: Callable[[Dataset], str] = lambda _answer: ""
+    ) -> bytes | None:
+        """Return an answer in JSON, or None where there is none or it cannot be written."""
+        try:
+            ds = answer()
+            if ds is None:
+                return None
+            content = dicom_json(ds, bulk_root(ds))
+            text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+            return text.encode("utf-8", "replace")
+        except Exception as error:  # noqa: BLE001 - a stranger's file: whatever it holds, the others are answered
+            self.left_out(study_key, error)
+            return None
 
 
 def _needs_turning(header: SettledDataset) -> bool:
@@ -210,11 +273,39 @@ def _needs_turning(header: SettledDataset) -> bool:
 
 def _summary(study: HeldStudy, headers: Sequence[Dataset]) -> StudySummary:
     return StudySummary(
-        modalities=tuple(sorted({str(header.get("Modality", "OT")) for header in headers})),
+        modalities=tuple(sorted({_modality(header) for header in headers})),
         sop_classes=tuple(sorted({series.sop_class_uid for series in study.series})),
         series=len(study.series),
         instances=sum(series.count for series in study.series),
     )
+
+
+def _study_found(header: Dataset, summary: StudySummary, root: str, query: Query) -> Dataset | None:
+    found = study_answer(header, summary, root, query)
+    return found if matches(found, header, query) else None
+
+
+def _modality(header: Dataset) -> str:
+    try:
+        return str(header.get("Modality") or "OT")
+    except Exception:  # noqa: BLE001 - as above: one series must not hide its study
+        return "OT"
+
+
+def _frame_numbers(text: str) -> list[int]:
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdigit() and len(number) <= 6 for number in numbers):
+        raise HTTPException(400, "Frame numbers are whole numbers from 1, with commas between them.")
+    found = [int(number) for number in numbers]
+    if len(set(found)) < len(found) or len(found) > _MOST_FRAMES:
+        raise HTTPException(400, f"Each frame can be asked for once, and {_MOST_FRAMES} frames at a time.")
+    return found
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
 
 
 def _uid(request: Request, name: str) -> str:
@@ -235,14 +326,13 @@ def _root(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}{_ROOT}"
 
 
-def _answers(found: Iterator[Dataset], query: Query) -> Response:
+def _page_of(found: Iterator[bytes | None], query: Query, told: _Told) -> Response:
     end = None if query.limit is None else query.offset + query.limit
-    return _json([dicom_json(answer, "") for answer in islice(found, query.offset, end)])
-
-
-def _json(answers: list[JsonObject]) -> Response:
-    body = json.dumps(answers, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return Response(body, media_type=_JSON, headers=_NO_STORE)
+    answers = list(islice((one for one in found if one is not None), query.offset, end))
+    headers = dict(_NO_STORE)
+    if told.missing:
+        headers["Warning"] = f'299 GlioNode "{told.missing} files that are held cannot be read and are left out"'
+    return Response(b"[" + b",".join(answers) + b"]", media_type=_JSON, headers=headers)
 
 
 def _accepts(request: Request, media_type: str) -> bool:
@@ -251,15 +341,20 @@ def _accepts(request: Request, media_type: str) -> bool:
     return bool(ranges & {"*/*", media_type, media_type.partition("/")[0] + "/*"})
 
 
-def _parts(request: Request, read: Callable[[], list[Part]]) -> Response:
+def _found(read: Callable[[], list[Part]]) -> list[Part]:
     try:
-        parts = read()
+        return read()
     except FrameError as error:
         raise HTTPException(404, f"{error}.") from error
+
+
+def _parts(request: Request, read: Callable[[], Iterator[Part]], count: int) -> Response:
+    """Give parts one by one, after all have been seen: an error in the middle of a message could not be told."""
+    kinds = _found(lambda: [Part(content_type=part.content_type, body=b"") for part in read()])
     if _accepts(request, "multipart/related"):
         boundary = secrets.token_hex(16)
-        content_type = multipart_type(parts[0].content_type, boundary)
-        return StreamingResponse(multipart(parts, boundary), media_type=content_type, headers=_NO_STORE)
-    if len(parts) == 1 and _accepts(request, parts[0].content_type.partition(";")[0]):
-        return Response(parts[0].body, media_type=parts[0].content_type, headers=_NO_STORE)
-    raise HTTPException(406, f"This is given as multipart/related with parts of {parts[0].content_type}.")
+        content_type = multipart_type(kinds[0].content_type, boundary)
+        return StreamingResponse(multipart(read(), boundary), media_type=content_type, headers=_NO_STORE)
+    if count == 1 and _accepts(request, kinds[0].content_type.partition(";")[0]):
+        return Response(next(read()).body, media_type=kinds[0].content_type, headers=_NO_STORE)
+    raise HTTPException(406, f"This is given as multipart/related with parts of {kinds[0].content_type}.")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from conversion.decision import Decision
 from conversion.errors import ConversionError
 from conversion.recognition.recognise import recognise
@@ -17,6 +19,8 @@ from dicom_node.status import StudyStatus
 from dicom_node.stored_study import headers_only, stored_study
 
 __all__ = ["SeriesShown", "StudyShown", "show_study"]
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +64,17 @@ class StudyShown:
 def show_study(database: Database, folder: Path, status: StudyStatus) -> StudyShown:
     """Bring together what the files, the newest run and the site's rules say of a study."""
     try:
-        study = stored_study(database, folder, status.study_uid)
+        return _read_and_shown(database, folder, status)
     except ConversionError as error:
         return StudyShown(series=(), decisions=status.decisions, problem=str(error))
+    except Exception as error:  # noqa: BLE001 - a stranger's files: whatever they hold, the page answers
+        _log.exception("study_page_unreadable", study=status.key)
+        problem = f"a file of it cannot be read as DICOM ({type(error).__name__}); send the study again, or without it."
+        return StudyShown(series=(), decisions=status.decisions, problem=problem)
+
+
+def _read_and_shown(database: Database, folder: Path, status: StudyStatus) -> StudyShown:
+    study = stored_study(database, folder, status.study_uid)
     rules = site_rules(database)
     kept = {(each.series_uid, each.part): each for each in recognised_in_newest_run(database, status.study_uid)}
     now = _by_headers(study, rules, known=kept)

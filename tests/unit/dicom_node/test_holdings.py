@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.byte_cache import ByteCache
 from dicom_node.database import Database, open_database
-from dicom_node.holdings import Holdings
+from dicom_node.holdings import _IN_MEMORY, Holdings, _read_header, _read_whole
 from dicom_node.tables import InstanceRow
 from tests.support.viewer_study import ViewerStudy, hold, hold_results, instance_row, make_study
 
@@ -105,3 +106,34 @@ def test_headers_leave_the_pixels_on_disk_and_are_read_once(
 def test_a_missing_file_is_an_error(database: Database, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Holdings(database, tmp_path).header(tmp_path / "gone.dcm")
+
+
+def test_what_is_kept_is_counted_in_bytes() -> None:
+    cache: ByteCache[str] = ByteCache(100)
+    read: list[str] = []
+
+    def ask(name: str, size: int) -> str:
+        return cache.get(name, lambda: (read.append(name) or name, size))
+
+    for name, size in (("a", 60), ("a", 60), ("b", 60), ("a", 60), ("huge", 10_000), ("huge", 10_000), ("b", 60)):
+        assert ask(name, size) == name
+    assert read == ["a", "b", "a", "huge", "b"]
+    assert cache.held_bytes == 60
+
+
+def test_a_header_weighs_what_its_elements_do_and_pixels_weigh_in_whole(tmp_path: Path) -> None:
+    small, large = _file(tmp_path, "small", 0), _file(tmp_path, "large", 10_000)
+    assert _read_header(large)[1] > _read_header(small)[1] + 10_000 * _IN_MEMORY // 2
+    assert _read_header(small)[1] < 64 * 1024
+    assert _read_whole(small)[1] > 2**20
+
+
+def _file(folder: Path, name: str, elements: int) -> Path:
+    ds = make_study(name).mr[0].copy()
+    ds.PixelData = bytes(2**20)
+    for number in range(elements):
+        ds.add_new((0x0021, 0x1000 + number), "SH", "x")
+    ds.add_new((0x0021, 0x0010), "LO", "TESTS")
+    path = folder / f"{name}.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    return path

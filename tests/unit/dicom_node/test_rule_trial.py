@@ -32,7 +32,7 @@ def _change(before: str, after: str, *, key: str = "held") -> KindChange:
 
 def test_a_series_that_would_change_is_named_with_both_kinds(held: Database, tmp_path: Path) -> None:
     assert try_rules(held, tmp_path, [FLAIR_IS_T2]) == Trial(
-        changes=(_change("FLAIR", "T2"),), fitting=1, overruled=0, studies=1, not_tried=0, looked_at=1
+        changes=(_change("FLAIR", "T2"),), fitting=1, overruled=0, studies=1, not_tried=0, looked_at=1, unreadable=0
     )
     assert site_rules(held) == ()
 

@@ -167,6 +167,36 @@ def test_frames_come_as_parts_in_their_order(client: httpx.Client, study: Viewer
     assert _parts(answer) == [(part.content_type, part.body) for part in wanted]
 
 
+@pytest.mark.parametrize("frames", ["1,1", "1,2,01", ",".join(map(str, range(1, 1002)))])
+def test_a_frame_is_given_once(client: httpx.Client, study: ViewerStudy, frames: str) -> None:
+    answer = client.get(f"{_address(study.seg)}/frames/{frames}", headers=_FRAMES)
+    assert (answer.status_code, "once" in answer.text) == (400, True)
+
+
+def test_a_missing_frame_is_told_before_the_others_are_given(client: httpx.Client, study: ViewerStudy) -> None:
+    count = int(study.seg.NumberOfFrames)
+    answer = client.get(f"{_address(study.seg)}/frames/1,{count + 1}", headers=_FRAMES)
+    assert (answer.status_code, f"not frame {count + 1}" in answer.text) == (404, True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://attacker.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+    ],
+)
+def test_other_web_pages_get_no_images(client: httpx.Client, headers: dict[str, str]) -> None:
+    for path in ("/dicom-web/studies", "/wado"):
+        assert client.get(path, headers=headers).status_code == 403
+    assert client.get("/viewer", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}).is_success
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": f"http://{client.base_url.netloc.decode()}"}
+    assert client.get("/dicom-web/studies", headers=own).is_success
+
+
 def test_one_frame_may_come_alone(client: httpx.Client, study: ViewerStudy) -> None:
     ds = study.mr[0]
     answer = client.get(f"{_address(ds)}/frames/1", headers={"Accept": "application/octet-stream"})

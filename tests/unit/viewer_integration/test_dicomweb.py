@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from pydicom.uid import (
 
 from tests.support.viewer_study import ROWS, UNALIGNED_COLUMNS, ViewerStudy, make_study
 from viewer_integration.big_endian import turn_little_endian
-from viewer_integration.dicom_json import dicom_json
+from viewer_integration.dicom_json import DEEPEST, MOST_ELEMENTS, TooLarge, dicom_json
 from viewer_integration.dicomweb import (
     Query,
     QueryError,
@@ -259,6 +260,24 @@ def test_small_binaries_stand_inline_and_large_ones_have_an_address_even_in_sequ
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     assert bulk_parts(ds, "00880200/0/00420011")[0].body == bytes(2000)
+
+
+def test_sequences_that_are_too_deep_are_left_empty_and_too_many_elements_refused() -> None:
+    ds = Dataset()
+    for _ in range(DEEPEST + 5):
+        outer = Dataset()
+        outer.RequestAttributesSequence = [ds]
+        ds = outer
+    found: Any = dicom_json(ds, "root")
+    depth = 0
+    while "Value" in found.get("00400275", {}):
+        found, depth = found["00400275"]["Value"][0], depth + 1
+    assert (depth, found["00400275"]) == (DEEPEST, {"vr": "SQ"})
+    many = Dataset()
+    many.RequestAttributesSequence = [item := Dataset()] * (MOST_ELEMENTS // 2)
+    item.Rows, item.Columns = 1, 1
+    with pytest.raises(TooLarge):
+        dicom_json(many, "root")
 
 
 def test_numbers_that_json_cannot_write_are_text() -> None:
