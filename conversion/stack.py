@@ -23,6 +23,9 @@ DEVIATION_TOLERANCE_MM = 0.1
 """Slices may lie this far from their place on the grid: a fifth of the smallest voxels; more is no regular stack."""
 
 
+RIGHT_ANGLE_TOLERANCE = 2e-3
+"""Cosine of the angle between rows and columns that direction cosines of three decimals can leave over."""
+
 UNKNOWN_THICKNESS_MM = 1.0
 """Extent of a single image of unknown thickness: its pixels lie right whatever stands here, and it gets no role."""
 
@@ -51,13 +54,13 @@ def stack_slices(series: Series) -> SliceStack:
     Raises
     ------
     BrokenGeometry
-        For missing positions, mixed orientation or size, doubled, missing or uneven slices, and sheared stacks.
+        For missing positions, directions that are none, mixed orientation, size or scaling, doubled, missing or uneven
+        slices, and sheared stacks.
     """
     _check_uniform(series)
     _check_values(series)
     first = series.images[0]
-    row, column = np.array(first.row_direction), np.array(first.column_direction)
-    row, column = row / np.linalg.norm(row), column / np.linalg.norm(column)
+    row, column = _axes(series)
     normal = np.cross(row, column)
     positions = np.array([image.position_mm for image in series.images])
     order = np.argsort(positions @ normal, kind="stable")
@@ -95,6 +98,28 @@ def _check_uniform(series: Series) -> None:
         if not (same_size(first, image) and same_directions(first, image)):
             sentence = f"{series.name}: its images differ in size, spacing or orientation and are no single volume"
             raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)
+
+
+def _axes(series: Series) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the directions of rows and columns: of length one, at right angles, the nearest to what is written.
+
+    Headers write rounded numbers; what is left over of the right angle would lean in every tool in another way.
+    """
+    first = series.images[0]
+    axes = np.array([first.row_direction, first.column_direction], np.float64)
+    lengths = np.linalg.norm(axes, axis=1)
+    if lengths.min() < DIRECTION_TOLERANCE or abs(axes[0] @ axes[1]) > RIGHT_ANGLE_TOLERANCE * lengths.prod():
+        written = "\\".join(f"{value:g}" for value in axes.ravel())
+        sentence = (
+            f"{series.name}: ImageOrientationPatient {written} names no two directions at right angles, so its place "
+            "in the head is unknown"
+        )
+        raise BrokenGeometry(ConversionReason.MISSING_POSITION, sentence)
+    row, column = axes / lengths[:, np.newaxis]
+    if row @ column == 0.0:
+        return row, column
+    between, across = (row + column) / np.linalg.norm(row + column), (row - column) / np.linalg.norm(row - column)
+    return (between + across) / np.sqrt(2.0), (between - across) / np.sqrt(2.0)
 
 
 def _check_values(series: Series) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from conversion.errors import BrokenGeometry, ConversionReason
 from conversion.stack import SliceStack, stack_slices
@@ -190,3 +191,30 @@ def test_a_gantry_tilt_is_refused(tilt_deg: float, refused: bool) -> None:  # no
         assert _refusal(headers).reason is ConversionReason.SHEARED_STACK
     else:
         assert _stack(headers).grid.shape[0] == 10
+
+
+@pytest.mark.parametrize("decimals", [3, 4, 6])
+def test_rounded_directions_make_a_grid_at_right_angles_near_the_true_one(decimals: int) -> None:
+    tilt = Rotation.from_euler("xyz", [21, -13, 8], degrees=True).as_matrix()
+    row, column = (_vector(np.round(tilt[:, k], decimals)) for k in (0, 1))
+    headers = [
+        replace(header, row_direction=row, column_direction=column, position_mm=_vector(tilt[:, 2] * 3.0 * k))
+        for k, header in enumerate(_headers())
+    ]
+    grid = _stack(headers).grid
+    assert np.allclose(grid.directions.T @ grid.directions, np.eye(3), atol=1e-12)
+    assert np.abs(grid.directions[:, [2, 1]] - tilt[:, :2]).max() < 10.0**-decimals
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "written"),
+    [
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "0\\0\\0\\0\\0\\0"),
+        ((1.0, 0.0, 0.0), (1.0, 0.0, 0.0), "1\\0\\0\\1\\0\\0"),
+        ((1.0, 0.0, 0.0), (0.1, 0.995, 0.0), "1\\0\\0\\0.1\\0.995\\0"),
+    ],
+)
+def test_directions_that_are_none_are_called_that(row: Vector, column: Vector, written: str) -> None:
+    error = _refusal([replace(header, row_direction=row, column_direction=column) for header in _headers()])
+    assert error.reason is ConversionReason.MISSING_POSITION
+    assert f"ImageOrientationPatient {written} names no two directions at right angles" in str(error)
