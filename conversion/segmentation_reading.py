@@ -41,6 +41,9 @@ SAME_PLANE_MM = 0.01
 OFF_STACK = 0.1
 """Planes may lie this share of their distance off an even stack, and 0.1 mm sideways, as images may."""
 
+MAXIMUM_VOXELS = 2**30
+"""Of all frames, and of one mask: ten segments on a head of 512 x 512 x 400; nothing larger is decoded or laid out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CodedValue:
@@ -185,7 +188,7 @@ def segment_masks(ds: Dataset, grid: Grid | None = None, threshold: float = HALF
         if grid is None:
             raise _broken("the segmentation holds no frame, so it has no place")
         return _closed(grid, {number: np.zeros(grid.shape, bool) for number in numbers})
-    own, places = _own_grid(planes, (int(ds.Rows), int(ds.Columns)), header.frame_of_reference_uid, grid)
+    own, places = _own_grid(planes, _size(ds), header.frame_of_reference_uid, grid)
     stacks = {number: np.zeros(own.shape, bool) for number in numbers}
     for place, drawn in zip(places, frames, strict=True):
         for number, mask in drawn:
@@ -261,10 +264,13 @@ def _frames(
     """Return of each frame the segments it shows, each with its mask of shape (row, column)."""
     if count == 0:
         return []
-    if int(ds.get("NumberOfFrames") or 1) != count:
-        raise _broken(f"the segmentation has {ds.NumberOfFrames} frames and places for {count}")
+    stated, (rows, columns) = max(1, Attributes(ds).integer("NumberOfFrames")), _size(ds)
+    if stated != count:
+        raise _broken(f"the segmentation has {stated} frames and places for {count}")
+    if Attributes(ds).integer("SamplesPerPixel") > 1 or not 0 < rows * columns * count <= MAXIMUM_VOXELS:
+        raise _unreadable(f"the segmentation states {count} frames of {rows} x {columns} pixels, which are not read")
     try:
-        pixels = np.asarray(ds.pixel_array).reshape(count, int(ds.Rows), int(ds.Columns))
+        pixels = np.asarray(ds.pixel_array).reshape(count, rows, columns)
     except Exception as error:
         sentence = f"the pixels of the segmentation cannot be read ({type(error).__name__})"
         raise _unreadable(f"{sentence}; it is truncated, damaged or of an unknown encoding") from error
@@ -274,6 +280,11 @@ def _frames(
     lowest = threshold * float(ds.get("MaximumFractionalValue") or 1) if header.kind == "FRACTIONAL" else HALF
     segments = [Attributes.of_frame(ds, k).integer("ReferencedSegmentNumber") for k in range(count)]
     return [[(number, frame >= lowest)] for number, frame in zip(segments, pixels, strict=True)]
+
+
+def _size(ds: Dataset) -> tuple[int, int]:
+    told = Attributes(ds)
+    return told.integer("Rows"), told.integer("Columns")
 
 
 def _own_grid(
@@ -301,6 +312,8 @@ def _own_grid(
     affine[:3, 1] = first.column_direction * first.spacing_mm[0]
     affine[:3, 2] = first.row_direction * first.spacing_mm[1]
     affine[:3, 3] = lowest
+    if (float(places.max()) + 1) * size[0] * size[1] > MAXIMUM_VOXELS:
+        raise _broken("the frames of the segmentation lie too far apart for one volume")
     uid = frame_of_reference_uid or (wanted.frame_of_reference_uid if wanted else "")
     return Grid(shape=(int(places.max()) + 1, *size), affine=affine, frame_of_reference_uid=uid), places
 

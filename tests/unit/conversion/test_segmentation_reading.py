@@ -247,3 +247,15 @@ def test_two_frames_of_one_segment_and_plane_are_united() -> None:
     masks = segment_masks(ds, _grid(affine)).masks
     assert np.array_equal(masks[1], first | second)
     assert not masks[2].any()
+
+
+def test_a_bomb_is_neither_decoded_nor_laid_out() -> None:
+    affine = axis_aligned("axial")
+    ds = foreign_seg(_series(affine), [ForeignSegment(label="A", mask=_body())], affine)
+    ds.Rows = ds.Columns = 60000
+    with pytest.raises(UnreadableSeries, match="states 4 frames of 60000 x 60000 pixels"):
+        segment_masks(ds, _grid(affine))
+    ds = foreign_seg(_series(affine), [ForeignSegment(label="A", mask=_body())], affine)
+    ds.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient[2] = 3e9
+    with pytest.raises(BrokenGeometry, match=r"too far apart|unevenly spaced"):
+        segment_masks(ds)
