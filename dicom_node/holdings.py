@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from pydicom.dataelem import RawDataElement
@@ -39,10 +40,10 @@ class HeldInstance:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldSeries:
-    """One series: how many instances it has, and one of them."""
+    """One series: how many instances it has, of which kinds, and one of those that most are."""
 
     series_uid: str
-    sop_class_uid: str
+    sop_class_uids: tuple[str, ...]
     count: int
     sample: Path
 
@@ -98,14 +99,23 @@ class Holdings:
         rows = session.execute(
             sa.select(
                 held.c.series_uid,
-                sa.func.min(held.c.sop_class_uid),
-                sa.func.count(),
-                sa.func.min(held.c.path),
-            ).group_by(held.c.series_uid)
+                held.c.sop_class_uid,
+                sa.func.count().label("count"),
+                sa.func.min(held.c.path).label("path"),
+            ).group_by(held.c.series_uid, held.c.sop_class_uid)
         ).all()
+        by_series: dict[str, list[Any]] = {}
+        for row in rows:
+            by_series.setdefault(row.series_uid, []).append(row)
         series = tuple(
-            HeldSeries(series_uid=uid, sop_class_uid=sop_class, count=count, sample=self._folder / path)
-            for uid, sop_class, count, path in rows
+            HeldSeries(
+                series_uid=uid,
+                sop_class_uids=tuple(sorted(row.sop_class_uid for row in kinds)),
+                count=sum(row.count for row in kinds),
+                # One of what most of them are, lest a picture among images stands for the series.
+                sample=self._folder / max(kinds, key=lambda row: (row.count, row.sop_class_uid)).path,
+            )
+            for uid, kinds in sorted(by_series.items())
         )
         return HeldStudy(study_uid=study_uid, key=key, series=series)
 

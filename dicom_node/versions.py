@@ -11,6 +11,8 @@ from conversion.decision import Decision
 from conversion.encoding import read_instance
 from conversion.errors import ConversionError
 from conversion.likeness import SAME_SHARE
+from conversion.pixel_format import pixel_format
+from conversion.pixels import stored_images
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow
 
@@ -65,9 +67,11 @@ def _same_image(first: Path, second: Path) -> bool:
         return False  # what nobody can read cannot be called equal
     if not all(_same_numbers(Attributes(a), Attributes(b), keyword) for keyword in (*_GEOMETRY, *_SCALING)):
         return False
+    frames = range(pixel_format(a).frames)
     try:
-        return bool(np.array_equal(a.pixel_array, b.pixel_array))
-    except Exception:  # noqa: BLE001 - what cannot be decoded cannot be called equal
+        pairs = zip(stored_images(first, frames), stored_images(second, frames), strict=True)
+        return all(np.array_equal(one.values, other.values) for (_, one), (_, other) in pairs)
+    except Exception:  # noqa: BLE001 - what cannot be decoded, or is no measurement, is equal by its bytes or not at all
         return a.get("PixelData") is not None and a.get("PixelData") == b.get("PixelData")
 
 

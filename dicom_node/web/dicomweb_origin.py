@@ -274,7 +274,7 @@ def _needs_turning(header: SettledDataset) -> bool:
 def _summary(study: HeldStudy, headers: Sequence[Dataset]) -> StudySummary:
     return StudySummary(
         modalities=tuple(sorted({_modality(header) for header in headers})),
-        sop_classes=tuple(sorted({series.sop_class_uid for series in study.series})),
+        sop_classes=tuple(sorted({uid for series in study.series for uid in series.sop_class_uids})),
         series=len(study.series),
         instances=sum(series.count for series in study.series),
     )

@@ -1,9 +1,11 @@
 """What the node holds, from its books and files."""
 
+import copy
 import os
 from pathlib import Path
 
 import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from dicom_node.byte_cache import ByteCache
 from dicom_node.database import Database, open_database
@@ -41,6 +43,20 @@ def test_a_study_is_its_received_instances_and_its_results(
     }
     assert all(series.sample.is_file() for series in held.series)
     assert _uids(holdings, study) == {ds.SOPInstanceUID for ds in (*study.mr, study.seg, study.sr)}
+
+
+def test_a_picture_among_images_does_not_stand_for_their_series(
+    database: Database, study: ViewerStudy, tmp_path: Path
+) -> None:
+    picture = copy.deepcopy(study.mr[0])
+    picture.SOPClassUID, picture.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3.4"
+    with database.session() as session:
+        session.add(instance_row(picture, "0-sorts-first.dcm"))
+    (held,) = Holdings(database, tmp_path).studies()
+    (series,) = [one for one in held.series if one.series_uid == picture.SeriesInstanceUID]
+    assert series.count == len(study.mr) + 1
+    assert series.sample.is_file()
+    assert series.sop_class_uids == tuple(sorted((study.mr[0].SOPClassUID, SecondaryCaptureImageStorage)))
 
 
 def test_studies_are_found_by_uid_and_over_many_pages(database: Database, study: ViewerStudy, tmp_path: Path) -> None:
