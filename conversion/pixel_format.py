@@ -71,15 +71,23 @@ class PixelFormat:
     def values_of(self, cells: NDArray[np.generic]) -> NDArray[np.int64]:
         """Return the stored values in whole cells, whatever else, such as an old overlay, is in their other bits.
 
+        Some exporters write HighBit 15 over 12 bits that stand in the lower ones: where the cells of an image are
+        nothing but values in their lower bits, that is where they are read.
+
         Parameters
         ----------
         cells
             Integers of any sign, at least `allocated` bits wide or as wide as they were decoded.
         """
-        values = (cells.astype(np.int64) >> (self.high_bit + 1 - self.stored)) & ((1 << self.stored) - 1)
-        if self.signed:
-            values -= (values >> (self.stored - 1)) << self.stored
-        return values
+        bits, shift = cells.astype(np.int64) & ((1 << self.allocated) - 1), self.high_bit + 1 - self.stored
+        low = self._value_at(bits, 0)
+        if shift and np.array_equal(low & ((1 << self.allocated) - 1), bits) and (bits & ((1 << shift) - 1)).any():
+            return low
+        return self._value_at(bits, shift) if shift else low
+
+    def _value_at(self, bits: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+        values = (bits >> shift) & ((1 << self.stored) - 1)
+        return values - ((values >> (self.stored - 1)) << self.stored) if self.signed else values
 
     def turn_over(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return values of MONOCHROME1 as MONOCHROME2: by the stored range, so that all images of a series agree."""

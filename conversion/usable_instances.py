@@ -5,10 +5,12 @@ mosaic may lie among its images. Each instance is judged by itself, so that the 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Many
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.sequence import Sequence
 from pydicom.uid import UID, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 
 from conversion.attributes import Attributes
@@ -31,7 +33,7 @@ _HUMAN_CODES = ("337915000", "L-85B00")
 """Homo sapiens in SNOMED CT and in SNOMED RT (PS3.16 CID 7454)."""
 
 
-def usable_instances(group: Sequence[Instance], decisions: list[Decision]) -> list[Instance]:
+def usable_instances(group: Many[Instance], decisions: list[Decision]) -> list[Instance]:
     """Return the MR images of a series, and decide about everything else that lies in it."""
     other: dict[tuple[str, str], list[Dataset]] = {}
     usable = []
@@ -95,7 +97,7 @@ def _decision(code: str, reason: str) -> tuple[str, str]:
     return code, reason
 
 
-def _pictures(group: Sequence[Instance]) -> list[Instance]:
+def _pictures(group: Many[Instance]) -> list[Instance]:
     """Return the coloured images of a series, but for those that stand where a slice of it would be missing then.
 
     With these the series is refused when it is read, rather than read with a hole.

@@ -78,6 +78,17 @@ def test_the_value_is_where_the_high_bit_says_and_nothing_else_counts(
     assert np.array_equal(_voxels(read_study(_series(tmp_path, change))), values)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_high_bit_over_values_in_the_lower_bits_is_overruled_by_them(tmp_path: Path, *, signed: bool) -> None:
+    values = np.random.default_rng(5).integers(-2048 * signed, 4096 - 2048 * signed, VOXELS.shape)
+
+    def change(ds: Dataset, k: int) -> None:
+        ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 12, 15, int(signed)
+        ds.PixelData = values[k].astype("<i2").tobytes()
+
+    assert np.array_equal(_voxels(read_study(_series(tmp_path, change))), values)
+
+
 @pytest.mark.parametrize("kind", ["u12", "s12", "u16", "s16", "u8"])
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=_name)
 def test_monochrome1_is_turned_over_by_the_stored_range(tmp_path: Path, syntax: UID, kind: str) -> None:
