@@ -11,7 +11,6 @@ from pydicom.errors import InvalidDicomError
 from sqlalchemy.orm import Session
 
 from conversion.encoding import SettledDataset, read_instance
-from conversion.errors import UnsettledEncoding
 from dicom_node.byte_cache import ByteCache
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow
@@ -224,7 +223,11 @@ _wholes: ByteCache[SettledDataset] = ByteCache(_WHOLE_BYTES)
 def _in_little_endian(path: Path, defer_bytes: int | None = None) -> SettledDataset:
     try:
         ds = read_instance(path, defer_bytes=defer_bytes)
-    except UnsettledEncoding as error:
-        raise InvalidDicomError(str(error)) from error
-    turn_little_endian(ds)
+        turn_little_endian(ds)
+    except (OSError, InvalidDicomError):
+        raise
+    except Exception as error:
+        # pydicom raises many kinds for a broken file, and whoever looks at other studies must not meet any of them.
+        message = f"cannot be read ({type(error).__name__})"
+        raise InvalidDicomError(message) from error
     return ds

@@ -2,15 +2,19 @@
 
 import copy
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from dicom_node.byte_cache import ByteCache
 from dicom_node.database import Database, open_database
 from dicom_node.holdings import _IN_MEMORY, Holdings, _read_header, _read_whole
 from dicom_node.tables import InstanceRow
+from tests.support.mislabelled import mislabel
 from tests.support.viewer_study import ViewerStudy, hold, hold_results, instance_row, make_study
 
 
@@ -153,3 +157,33 @@ def _file(folder: Path, name: str, elements: int) -> Path:
     path = folder / f"{name}.dcm"
     ds.save_as(path, enforce_file_format=True)
     return path
+
+
+def _nested(path: Path) -> None:
+    ds = Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.3", "1.2.4"
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.save_as(path, enforce_file_format=True)
+    sequence, item = b"\x08\0\x15\x11SQ\0\0\xff\xff\xff\xff", b"\xfe\xff\0\xe0\xff\xff\xff\xff"
+    path.write_bytes(path.read_bytes() + (sequence + item) * 10_000)
+
+
+def _unsettled(path: Path) -> None:
+    path.write_bytes(bytes(128) + b"DICM" + b"\x07" * 4000)
+
+
+def _of_odd_length(path: Path) -> None:
+    _nested(path)
+    mislabel(path, "")
+    path.write_bytes(path.read_bytes().replace(b"\x02\0\x12\0UI", b"\x02\0\x10\0US"))
+
+
+@pytest.mark.parametrize("spoil", [_nested, _unsettled, _of_odd_length])
+def test_whatever_is_wrong_with_a_file_it_is_called_no_dicom(
+    database: Database, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "broken.dcm"
+    spoil(path)
+    with pytest.raises(InvalidDicomError):
+        Holdings(database, tmp_path).header(path)
