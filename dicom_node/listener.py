@@ -1,10 +1,11 @@
 """The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
 
 import functools
-import secrets
+import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from io import BytesIO
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -31,18 +32,23 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dsutils import decode
 from pynetdicom.pdu_primitives import A_RELEASE
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.arrivals import Arrival
+from dicom_node.association_request import Rejection
 from dicom_node.associations import VERIFICATION, AssociationBook
+from dicom_node.connections import Connections
 from dicom_node.database import Database
 from dicom_node.disk import Disk
 from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 from dicom_node.journal import Journal
+from dicom_node.line import MAXIMUM_PDU_BYTES
 from dicom_node.maintenance import in_maintenance
+from dicom_node.messages import Services
 from dicom_node.peers import accepted_calling_ae_titles, may_send
 from dicom_node.prompt_association import PromptRequestHandler, SupportedContexts
 from dicom_node.proof import note_commitment
@@ -94,8 +100,17 @@ NO_SUCH_INSTANCE = 0x0112
 STOP_S = 0.05
 """How soon the listener notices that it shall stop."""
 
-BUSY = (0x02, 0x03, 0x01)
-"""Rejected transient, by the presentation service provider, temporary congestion: try again later (PS3.8 9.3.4)."""
+PROCESSING_FAILURE = 0x0110
+"""Of N-EVENT-REPORT (PS3.7 10.1.1)."""
+
+MISMATCHES = ("uid_mismatch", "sop_class_mismatch")
+
+BUSY = {"result": 0x02, "source": 0x03, "diagnostic": 0x01}
+FULL = {"result": 0x02, "source": 0x03, "diagnostic": 0x02}
+CALLING_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x03}
+CALLED_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x07}
+"""Rejected for now, by the presentation service provider: congestion, limit exceeded; for good, by the service user:
+calling, called AE title not recognised (PS3.8 9.3.4)."""
 
 
 class Listener:
@@ -109,6 +124,9 @@ class Listener:
         self._told: WeakSet[Association] = WeakSet()
         self._senders: WeakKeyDictionary[Association, bool] = WeakKeyDictionary()
         self._associations = AssociationBook(database, clock)
+        self._connections = Connections(
+            waiting_for_each=settings.listener.waiting_connections, seats=settings.listener.maximum_associations
+        )
         self._entity = _application_entity(settings)
         self._journal: Journal | None = None
         self._server: ThreadedAssociationServer | None = None
@@ -126,19 +144,22 @@ class Listener:
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, send_at_once),
             (evt.EVT_ACSE_RECV, self._on_release_asked),
-            (evt.EVT_REQUESTED, self._on_requested),
-            (evt.EVT_REJECTED, self._on_rejected),
-            (evt.EVT_C_ECHO, lambda _event: SUCCESS),
-            (evt.EVT_C_STORE, self._on_store_event),
-            (evt.EVT_N_EVENT_REPORT, self._on_commitment),
-            (evt.EVT_RELEASED, self._on_end, [AssociationEnd.RELEASED]),
-            (evt.EVT_ABORTED, self._on_end, [AssociationEnd.ABORTED]),
-            (evt.EVT_CONN_CLOSE, self._on_end, [AssociationEnd.ABORTED]),  # also a line that went dead
+            (evt.EVT_RELEASED, lambda event: self._on_end(event.assoc, released=True)),
+            (evt.EVT_ABORTED, lambda event: self._on_end(event.assoc, released=False)),
         ]
         self._associations.close_left_open()
         self._journal = Journal(self._settings.node.folder / "journal", self._inbox.file)
         address = (self._settings.node.bind, self._settings.node.dicom_port)
-        handler = functools.partial(PromptRequestHandler, on_store=self._on_store)
+        services = Services(
+            on_store=self._on_store,
+            on_report=self._on_report,
+            on_end=self._on_end,
+            refuse=self._refuse,
+            data_set_bytes=self._settings.limits.data_set_bytes,
+        )
+        handler = functools.partial(
+            PromptRequestHandler, admit=self._admit, services=services, connections=self._connections
+        )
         server = self._entity.make_server(
             address, evt_handlers=handlers, server_class=SharedPortServer, request_handler=handler
         )
@@ -155,42 +176,42 @@ class Listener:
         if self._journal is not None:
             self._journal.close()
 
-    def _on_requested(self, event: evt.Event) -> None:
-        """Read the accepted calling AE titles anew, so that a change in the panel acts on the next association."""
+    def _admit(self, assoc: Association) -> Rejection | None:
+        """Say why an association is rejected, if it is; the peers are read anew, so that a change acts on the next."""
+        try:
+            rejection = self._rejection(assoc)
+        except sa.exc.SQLAlchemyError:
+            rejection = Rejection(
+                code="not_admitted", reason="the peers could not be read; the sender tries again", **BUSY
+            )
+        if rejection is None and not self._connections.sit(assoc):
+            limit = self._settings.listener.maximum_associations
+            reason = f"more than {limit} associations at once; the sender tries again"
+            rejection = Rejection(code="association_limit", reason=reason, **FULL)
+        if rejection is not None:
+            self._refuse(assoc, rejection.code, rejection.reason)
+        return rejection
+
+    def _rejection(self, assoc: Association) -> Rejection | None:
+        calling = assoc.requestor.ae_title.strip()
+        called = str(getattr(assoc.requestor.primitive, "called_ae_title", "")).strip()
         if in_maintenance(self._database):
             reason = "the node is in maintenance and takes nothing; the sender tries again (`glionode maintenance off`)"
-            self._refuse_once(event.assoc, "maintenance", reason)
-            event.assoc.acse.send_reject(*BUSY)
-            event.assoc.kill()
-            return
-        if self._settings.node.any_calling_ae:
-            return
-        titles = accepted_calling_ae_titles(self._database)
-        # An empty list would mean "everybody" to pynetdicom: nobody can guess this one.
-        self._entity.require_calling_aet = sorted(titles) or [secrets.token_hex(8)]
-
-    def _on_rejected(self, event: evt.Event) -> None:
-        request = event.assoc.requestor
-        calling, called = request.ae_title.strip(), str(getattr(request.primitive, "called_ae_title", "")).strip()
+            return Rejection(code="maintenance", reason=reason, **BUSY)
         if called != self._settings.node.ae_title:
             reason = f"called AE title {called!r} is not this node's ({self._settings.node.ae_title!r})"
-            code = "called_ae_title"
-        elif not self._entity.require_calling_aet or calling in self._entity.require_calling_aet:
-            reason = (
-                f"more than {self._settings.listener.maximum_associations} associations at once; the sender tries again"
-            )
-            code = "association_limit"
-        else:
+            return Rejection(code="called_ae_title", reason=reason, **CALLED_UNKNOWN)
+        if not self._settings.node.any_calling_ae and calling not in accepted_calling_ae_titles(self._database):
             reason = f"calling AE title {calling!r} is not an enabled peer that may send; add it on the AE titles page"
-            code = "calling_ae_title"
-        self._refuse(event.assoc, code, reason)
+            return Rejection(code="calling_ae_title", reason=reason, **CALLING_UNKNOWN)
+        return None
 
     def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, data_set: bytes) -> int:
         try:
             return self._store(assoc, command, transfer_syntax_uid, data_set)
         except InboxRefusal as refusal:
             self._refuse(assoc, refusal.code, str(refusal))
-            return DATA_SET_MISMATCH if refusal.code == "uid_mismatch" else CANNOT_UNDERSTAND
+            return DATA_SET_MISMATCH if refusal.code in MISMATCHES else CANNOT_UNDERSTAND
         except Exception as error:  # noqa: BLE001 - whatever fails here, the sender must hear it and keep its image
             self._refuse(assoc, "not_stored", f"could not be stored ({type(error).__name__}); the sender keeps it")
             return OUT_OF_RESOURCES
@@ -214,19 +235,11 @@ class Listener:
             association_id=self._associations.id_of(assoc),
             transfer_syntax_uid=transfer_syntax_uid,
         )
+        if arrival.sop_class_uid not in ("", command.sop_class_uid):
+            reason = "the data set is of another SOP class than the request and its presentation context"
+            raise InboxRefusal("sop_class_mismatch", reason)
         self._keep(arrival)
         return SUCCESS
-
-    def _on_store_event(self, event: evt.Event) -> int:
-        """Store what came by pynetdicom's own way, which a command set in several fragments takes."""
-        request: Any = event.request  # a C-STORE, by the event it came with
-        command = StoreCommand(
-            message_id=request.MessageID,
-            sop_class_uid=str(request.AffectedSOPClassUID),
-            sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        )
-        syntax = str(event.context.transfer_syntax)
-        return self._on_store(event.assoc, command, syntax, request.DataSet.getvalue())
 
     def _may_send(self, assoc: Association, calling: str) -> bool:
         """Tell, once for each association, whether images are taken from its sender."""
@@ -234,14 +247,23 @@ class Listener:
             self._senders[assoc] = may_send(self._database, calling)
         return self._senders[assoc]
 
-    def _on_commitment(self, event: evt.Event) -> tuple[int, None]:
+    def _on_report(self, assoc: Association, transfer_syntax_uid: UID, data_set: bytes) -> int:
         """Note the answer to a request for storage commitment, which may be another process's."""
-        answer = read_answer(event.event_information)
-        if note_commitment(self._database, answer):
+        syntax = transfer_syntax_uid
+        try:
+            answer = read_answer(decode(BytesIO(data_set), syntax.is_implicit_VR, syntax.is_little_endian))
+            is_known = note_commitment(self._database, answer)
+        except sa.exc.SQLAlchemyError:
+            self._refuse(assoc, "not_stored", "an answer about storage commitment could not be noted")
+            return PROCESSING_FAILURE
+        except Exception:  # noqa: BLE001 - whatever a data set that came over the network makes pydicom raise
+            self._refuse(assoc, "unreadable_data_set", "an answer about storage commitment cannot be read")
+            return PROCESSING_FAILURE
+        if is_known:
             _log.info("commitment", committed=len(answer.committed), failed=len(answer.failed))
-            return SUCCESS, None
-        self._refuse(event.assoc, "unknown_commitment", "an answer about storage commitment that nobody asked for")
-        return NO_SUCH_INSTANCE, None
+            return SUCCESS
+        self._refuse(assoc, "unknown_commitment", "an answer about storage commitment that nobody asked for")
+        return NO_SUCH_INSTANCE
 
     def _refuse_once(self, assoc: Association, code: str, reason: str) -> None:
         """Note what holds for every image of an association once, instead of a thousand times."""
@@ -259,10 +281,11 @@ class Listener:
         if isinstance(getattr(event, "primitive", None), A_RELEASE) and self._journal is not None:
             self._journal.drain()
 
-    def _on_end(self, event: evt.Event, end: AssociationEnd) -> None:
+    def _on_end(self, assoc: Association, *, released: bool) -> None:
+        """Note the end, before the peer sees it where that can be, and at the latest when the connection is gone."""
         if self._journal is not None:
             self._journal.drain()
-        self._associations.end(event.assoc, end)
+        self._associations.end(assoc, AssociationEnd.RELEASED if released else AssociationEnd.ABORTED)
 
     def _refuse(self, assoc: Association, code: str, reason: str) -> None:
         calling_ae, address = assoc.requestor.ae_title.strip()[:16], str(assoc.requestor.address)[:64]
@@ -276,14 +299,13 @@ class Listener:
 
 def _application_entity(settings: Settings) -> AE:
     entity = AE(ae_title=settings.node.ae_title)
-    entity.require_called_aet = True
-    # Nobody, until the first association has had the peers read: an empty list would mean everybody.
-    entity.require_calling_aet = [] if settings.node.any_calling_ae else [secrets.token_hex(8)]
-    entity.maximum_associations = settings.listener.maximum_associations
+    # Whom it admits, and how many, the listener says itself (`_admit`).
+    entity.require_called_aet, entity.require_calling_aet = False, []
+    entity.maximum_associations = sys.maxsize
     entity.acse_timeout = settings.listener.association_timeout_s
     entity.dimse_timeout = settings.listener.dimse_timeout_s
     entity.network_timeout = settings.listener.network_timeout_s
-    entity.maximum_pdu_size = 0  # as large as the sender likes: fewer, larger reads
+    entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
     entity.add_supported_context(VERIFICATION)
     # Destinations answer as SCP over an association that they open, so they ask for that role (PS3.4 J.3.3).
     entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)

@@ -1,39 +1,44 @@
-"""pynetdicom's acceptor, woken by what happens instead of looking every millisecond, and answering C-STORE at once.
+"""pynetdicom's acceptor, woken by what happens instead of looking every millisecond, and answering at once.
 
 As it comes, two threads for each association look a thousand times a second whether there is something to do, a
-message waits for both of them in turn, and a PDU is read in pieces of 4 KiB. At sixteen associations that looking alone
-took more of the processor than receiving (`benchmarks/ingest.md`). Here the thread that reads a request also answers
-it, and the messages of C-STORE pass without pydicom.
+message waits for both of them in turn, and a PDU is read in pieces of 4 KiB, however large it says to be, for as long
+as it takes. At sixteen associations that looking alone took more of the processor than receiving
+(`benchmarks/ingest.md`). Here the thread that reads a request also answers it, messages pass without pydicom, and what
+a stranger may send, and how slowly, is limited (`line`, `messages`, `association_request`, `connections`).
 """
 
 # ruff: noqa: SLF001 - what is exchanged here pynetdicom offers no other way to; its version is pinned, and
 # tests/unit/dicom_node/test_prompt_association.py holds what it must do
 
 import copy
-import queue
-import select
-import socket
-import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import structlog
+from pynetdicom import evt
+from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_items import PresentationDataValueItem
-from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import AssociationSocket, RequestHandler
+from pynetdicom.transport import RequestHandler
 
-from dicom_node.store_command import StoreCommand, read_store_command, store_response
+from dicom_node.association_request import ABORTED, BadRequest, Rejection, mend_request
+from dicom_node.connections import Connections
+from dicom_node.line import SLOWEST_BYTES_PER_S, Line, LineError, Pace, limit_waits
+from dicom_node.messages import Messages, Services
 
-__all__ = ["OnStore", "PromptRequestHandler", "SupportedContexts"]
+__all__ = ["Admit", "PromptRequestHandler", "SupportedContexts"]
 
-OnStore = Callable[[Association, StoreCommand, str, bytes], int]
-"""Stores a data set that came over an association in a transfer syntax; returns the status."""
+_log = structlog.get_logger()
+
+Admit = Callable[[Association], Rejection | None]
+"""Says why a request for association that was understood is rejected all the same; None where it is not."""
 
 LOOK_S = 0.05
 """How long a thread sleeps when nobody wakes it: what pynetdicom does in one thread it may only notice in another."""
@@ -44,21 +49,25 @@ GLANCE_S = 0.001
 LOOKS_PER_TIMEOUT = 4
 """How often, until an association without traffic is given up, it is looked whether the rest of a PDU comes."""
 
-PIECE_BYTES = 2**20
-"""What a peer declares as the length of a PDU is taken on trust no further than this."""
+TIMEOUTS_PER_MESSAGE = 4
+"""How many times as long as an association may be silent a message may take; longer where it comes fast enough."""
+
+GRACE_S = 5.0
+"""How much later than here pynetdicom's own timers for a request for association run out: they tell nobody."""
+
+LINGER_S = 1.0
+"""How long what a peer still sends is let pass after the last word to it, which a reset of the line could overtake."""
 
 _ITEM = struct.Struct(">IB")
 _PDU_HEAD_BYTES = 6
 _SHORTEST_ITEM = 2
 """Context ID and message control header (PS3.8 9.3.5.1)."""
 
-_P_DATA_TF, _EVENT_OF_P_DATA = 0x04, "Evt10"
+_REQUEST, _REJECTION, _P_DATA_TF, _EVENT_OF_P_DATA = 0x01, 0x03, 0x04, "Evt10"
+_INVALID, _DEAD = "Evt19", "Evt17"
 
-_COMMAND, _LAST = 0x01, 0x02
-"""Bits of the message control header (PS3.8 E.2)."""
-
-_CLOSED, _PEERS_TURN = "Sta13", ("Sta2", "Sta6")
-"""Waiting for the connection to be closed; for a request for association, or in the middle of one (PS3.8 9.2)."""
+_AWAITS_REQUEST, _CLOSED, _PEERS_TURN = "Sta2", "Sta13", ("Sta2", "Sta6")
+"""For a request for association; for the connection to be closed; these two, or within an association (PS3.8 9.2)."""
 
 
 class SupportedContexts(list[PresentationContext]):
@@ -75,23 +84,46 @@ class SupportedContexts(list[PresentationContext]):
 class PromptRequestHandler(RequestHandler):
     """Makes of each connection a prompt association."""
 
-    def __init__(self, request: Any, address: Any, server: Any, *, on_store: OnStore) -> None:  # noqa: ANN401 - as there
-        self._on_store = on_store
+    def __init__(
+        self,
+        request: Any,  # noqa: ANN401 - as there
+        address: Any,  # noqa: ANN401
+        server: Any,  # noqa: ANN401
+        *,
+        admit: Admit,
+        services: Services,
+        connections: Connections,
+    ) -> None:
+        self._admit, self._services, self._connections = admit, services, connections
         super().__init__(request, address, server)  # does all the work
+
+    def handle(self) -> None:
+        """Serve in threads of its own; where the machine has none left, the connection ends."""
+        assoc = cast("_Association", self._create_association())
+        try:
+            evt.trigger(assoc, evt.EVT_CONN_OPEN, {"address": self.client_address})
+            assoc.start()
+        except RuntimeError:
+            assoc.end()
 
     def _create_association(self) -> Association:
         assoc = super()._create_association()
-        line = cast("AssociationSocket", assoc.dul.socket)
+        line = cast("Line", assoc.dul.socket)
         # Nothing runs yet: the parts that pynetdicom put together are exchanged before the first thread starts.
         assoc.__class__ = _Association
+        assoc.acse.__class__ = _Negotiation
         assoc.dul.__class__ = _UpperLayer
-        line.__class__ = _Line
+        line.__class__ = Line
+        assoc.dimse.__class__ = Messages
         assoc._reactor_checkpoint = _Checkpoint()
         assoc.dul._run_loop_delay = 0.0
-        assoc.dimse.__class__ = _Messages
-        cast("_Messages", assoc.dimse).serve_at_once(self._on_store)
-        if assoc.network_timeout is not None:
-            _limit_waits(cast("socket.socket", line.socket), assoc.network_timeout / LOOKS_PER_TIMEOUT)
+        line.connection = self.request
+        cast("Messages", assoc.dimse).serve_at_once(self._services)
+        cast("_Negotiation", assoc.acse).admit_by(self._admit)
+        cast("_Association", assoc).belong_to(self._services, self._connections)
+        cast("_UpperLayer", assoc.dul).limit(self._services, assoc.acse_timeout or 0.0, assoc.network_timeout or 0.0)
+        assoc.acse_timeout = (assoc.acse_timeout or 0.0) + GRACE_S
+        self._connections.enter(assoc, str(self.client_address[0]), cast("_UpperLayer", assoc.dul).make_room)
         return assoc
 
 
@@ -118,143 +150,209 @@ class _Checkpoint(threading.Event):
 
 
 class _Association(Association):
-    """An association whose requests are answered by the thread that reads them."""
+    """An association whose requests are answered by the thread that reads them, and of which nothing is left."""
+
+    def belong_to(self, services: Services, connections: Connections) -> None:
+        """Say to whom the end is told."""
+        self._services, self._connections = services, connections
+
+    def run(self) -> None:
+        """Run what this class has; pynetdicom named its own as the thread's target before it was exchanged."""
+        self.run_reactor()
+
+    def run_reactor(self) -> None:
+        """Negotiate, serve and end; as pynetdicom's for an acceptor, but it ends in every case."""
+        try:
+            self.dul.start()
+            self._started_dul = True
+            self._dul_ready.wait()
+            request = self.dul.receive_pdu(wait=True, timeout=self.acse_timeout)
+            if isinstance(request, A_ASSOCIATE):
+                self.requestor.primitive = request
+                self.acse.negotiate_association()
+                if self.is_established:
+                    self._run_reactor()
+        except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever came over it
+            _log.error("connection_failed", error=type(error).__name__)
+            self.dul.kill_dul()
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """End the connection and all that serves it; say so where nobody has."""
+        self.kill()
+        cast("Line", self.dul.socket).connection.close()
+        self._connections.leave(self)
+        self._services.on_end(self, released=self._sent_release)
 
     def _abort_blocking(self, block: bool = True) -> None:  # noqa: FBT001, FBT002 - as there
         # The thread that reads cannot wait for its own end.
         super()._abort_blocking(block and threading.current_thread() is not self.dul)
 
 
-class _Messages(DIMSEServiceProvider):
-    """Answers a request when its last fragment has come, a C-STORE without taking it apart further than needed."""
+class _Negotiation(ACSE):
+    """Rejects whom this node does not admit."""
 
-    _on_store: OnStore
-    _storing: tuple[int, StoreCommand] | None
-    _fragments: list[memoryview]
+    def admit_by(self, admit: Admit) -> None:
+        """Say who decides."""
+        self._admit = admit
 
-    def serve_at_once(self, on_store: OnStore) -> None:
-        """Take the place of what pynetdicom made."""
-        self._on_store, self._storing, self._fragments = on_store, None, []
-        self.msg_queue = cast("Any", _ServedAtOnce(self.assoc))
-
-    def receive_primitive(self, primitive: P_DATA) -> None:
-        for context_id, value in primitive.presentation_data_value_list:
-            if not self._is_of_store(context_id, value):
-                one = P_DATA()
-                one._presentation_data_value_list.append((context_id, value))
-                super().receive_primitive(one)
-
-    def _is_of_store(self, context_id: int, value: bytes) -> bool:
-        """Take a fragment of a C-STORE request; a command set that comes in pieces is left to pynetdicom."""
-        control = value[0]
-        if self._storing is None:
-            begins = self.message is None and control & (_COMMAND | _LAST) == (_COMMAND | _LAST)
-            command = read_store_command(value[1:]) if begins and context_id in self.assoc._accepted_cx else None
-            if command is not None:
-                self._storing = (context_id, command)
-            return command is not None
-        if control & _COMMAND or context_id != self._storing[0]:
-            self.dul.event_queue.put("Evt19")  # as pynetdicom does with a message that is not one
-            return True
-        self._fragments.append(memoryview(value)[1:])
-        if control & _LAST:
-            self._store(*self._storing)
-        return True
-
-    def _store(self, context_id: int, command: StoreCommand) -> None:
-        data_set = b"".join(self._fragments)
-        self._storing, self._fragments = None, []
-        status = self._on_store(self.assoc, command, self.assoc._accepted_cx[context_id].transfer_syntax[0], data_set)
-        answer = P_DATA()
-        answer._presentation_data_value_list.append(
-            (context_id, bytes([_COMMAND | _LAST]) + store_response(command, status))
-        )
-        self.dul.send_pdu(answer)
-
-
-class _ServedAtOnce:
-    """Stands where requests would wait for the association's thread."""
-
-    queue: tuple[()] = ()
-
-    def __init__(self, assoc: Association) -> None:
-        self._assoc = assoc
-
-    def put(self, item: tuple[int, Any]) -> None:
-        """Answer a request; an empty one is how pynetdicom wakes who waits for a response, as nobody does here."""
-        context_id, message = item
-        if message is not None:
-            self._assoc._serve_request(message, context_id)
-
-    def get(self, **_how: object) -> tuple[int, Any]:
-        """Tell that nothing waits."""
-        raise queue.Empty
+    def _negotiate_as_acceptor(self) -> None:
+        self.requestor.ae_title = cast("A_ASSOCIATE", self.requestor.primitive).calling_ae_title
+        rejection = self._admit(self.assoc)
+        if rejection is None:
+            super()._negotiate_as_acceptor()
+        else:
+            self.send_reject(rejection.result, rejection.source, rejection.diagnostic)
 
 
 class _UpperLayer(DULServiceProvider):
-    """Sleeps until something comes over the line."""
+    """Sleeps until something comes over the line, and takes no more than may come."""
+
+    def limit(self, services: Services, association_timeout_s: float, network_timeout_s: float) -> None:
+        """Set how long a request for association, and how slow a message may be."""
+        self._services = services
+        self._request_pace = Pace(limit_s=association_timeout_s)
+        self._message_pace = Pace(limit_s=TIMEOUTS_PER_MESSAGE * network_timeout_s, bytes_per_s=SLOWEST_BYTES_PER_S)
+        self._lingers_until = 0.0
+        self._left_unread = self._made_room = False
+        limit_waits(self._line.connection, min(association_timeout_s, network_timeout_s) / LOOKS_PER_TIMEOUT)
+
+    def make_room(self) -> None:
+        """End a connection that waits to be let in, for another; another thread says this."""
+        self._made_room = True
+        self._line.hang_up()
+
+    def run(self) -> None:
+        """Run what this class has, as above."""
+        self.run_reactor()
 
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
+        except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever came over it
+            _log.error("connection_failed", error=type(error).__name__)
         finally:
-            self._tell()
+            self._kill_thread = True
+            self._wake_association()
+
+    def _wake_association(self) -> None:
+        """Tell the association's thread that this one has ended; else it would wait for a request."""
+        ended = A_P_ABORT()
+        ended.provider_reason = 0
+        self.to_user_queue.put(ended)
+        self._tell()
+
+    @property
+    def _line(self) -> Line:
+        return cast("Line", self.socket)
+
+    @property
+    def _awaits_request(self) -> bool:
+        return self.state_machine.current_state == _AWAITS_REQUEST
 
     def _is_transport_event(self) -> bool:
         if self.to_user_queue.queue:  # a release or an abort
             self._tell()
-        if self.state_machine.current_state == _CLOSED or not self.event_queue.empty():
-            return super()._is_transport_event()
+        if self.state_machine.current_state == _CLOSED:
+            self._close_gently()
+            return True
+        if not self.event_queue.empty():
+            return False
+        if self._awaits_request and self._request_pace.is_late:
+            self._refuse("too_slow", "no whole request for association came in time")
+            return True
         is_peers_turn = self.state_machine.current_state in _PEERS_TURN
-        if not cast("_Line", self.socket).wait(LOOK_S if is_peers_turn else GLANCE_S):
+        if not self._line.wait(LOOK_S if is_peers_turn else GLANCE_S):
             return False
         self._read_pdu_data()
         return True
 
+    def _process_recv_primitive(self) -> bool:
+        state = self.state_machine.current_state
+        if state not in (_AWAITS_REQUEST, _CLOSED) or not self.to_provider_queue.queue:
+            return super()._process_recv_primitive()
+        # Nothing can be said here any more, or yet: an answer after an abort, or the node's own end.
+        self.to_provider_queue.queue.clear()
+        if state == _AWAITS_REQUEST:
+            self._line.hang_up()
+        return False
+
+    def _close_gently(self) -> None:
+        """Close the line when the peer has, or has nothing more to say; what still comes is let pass for a moment."""
+        now = time.monotonic()
+        self._lingers_until = self._lingers_until or now + LINGER_S
+        is_over = now >= self._lingers_until or not (self._left_unread or self._line.wait(0.0))
+        if is_over or (self._line.wait(LOOK_S) and not self._line.discard()):
+            self._line.close()
+
+    def _read_pdu_data(self) -> None:
+        pace = self._request_pace if self._awaits_request else self._message_pace
+        if not self._awaits_request and cast("Messages", self.assoc.dimse).between:
+            pace.begin_anew()
+        try:
+            content = self._line.read_pdu(self.state_machine.current_state, pace)
+        except LineError as error:
+            self._refuse(error.code, str(error))
+            return
+        except OSError:
+            self.event_queue.put(_DEAD)
+            return
+        if len(content) < _PDU_HEAD_BYTES or len(content) < _PDU_HEAD_BYTES + int.from_bytes(content[2:6]):
+            self._note_early_end(bool(content))
+            self.event_queue.put(_DEAD)
+            return
+        try:
+            pdu, event = self._decode_pdu(content)
+        except BadRequest as bad:
+            self._turn_away(bad)
+        except ValueError:
+            self._refuse("protocol_error", "the association was ended: the lengths in a PDU do not add up")
+        else:
+            self._recv_pdu.put(pdu)
+            self.event_queue.put(event)
+
     def _decode_pdu(self, bytestream: bytearray) -> tuple[Any, str]:
+        if bytestream[0] == _REQUEST:
+            return super()._decode_pdu(bytearray(mend_request(bytes(bytestream))))
         if bytestream[0] != _P_DATA_TF:
             return super()._decode_pdu(bytestream)
         pdu = P_DATA_TF()
         pdu.presentation_data_value_items = list(_items(bytestream))
         return pdu, _EVENT_OF_P_DATA
 
+    def _refuse(self, code: str, reason: str) -> None:
+        """Note why, and have the state machine abort."""
+        self._left_unread = True
+        self._services.refuse(self.assoc, code, reason)
+        self.event_queue.put(_INVALID)
+
+    def _turn_away(self, bad: BadRequest) -> None:
+        """Answer a request for association that is none, or not for such as this node."""
+        rejection = bad.rejection
+        if bad.calling_ae:
+            self.assoc.requestor.ae_title = bad.calling_ae
+        if rejection.result == ABORTED:
+            self._refuse(rejection.code, rejection.reason)
+            return
+        self._services.refuse(self.assoc, rejection.code, rejection.reason)
+        answer = struct.pack(">BBI4B", _REJECTION, 0, 4, 0, rejection.result, rejection.source, rejection.diagnostic)
+        self._line.send(answer)
+        self.artim_timer.restart()
+        self.state_machine.transition(_CLOSED)
+
+    def _note_early_end(self, began: bool) -> None:  # noqa: FBT001 - whether a PDU did
+        if self._made_room:
+            reason = (
+                "too many connections of its address waited to be let in; the one that had waited longest was ended"
+            )
+            self._services.refuse(self.assoc, "too_many_connections", reason)
+        elif began and self._awaits_request:
+            reason = "the connection ended within the request for association"
+            self._services.refuse(self.assoc, "bad_association_request", reason)
+
     def _tell(self) -> None:
         cast("_Checkpoint", self.assoc._reactor_checkpoint).tell()
-
-
-class _Line(AssociationSocket):
-    """A connection that is read in large pieces."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until there is something to read, or the line is dead."""
-        connection = self.socket
-        if connection is None:
-            return False
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
-            return True
-        waiting = select.poll()
-        try:
-            waiting.register(connection, select.POLLIN)
-            return bool(waiting.poll(1000 * timeout_s))
-        except (OSError, ValueError):  # closed meanwhile by another thread
-            self.event_queue.put("Evt17")
-            return False
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        received, idle = bytearray(), self.assoc.dul._idle_timer
-        while len(received) < nr_bytes:
-            wanted = min(nr_bytes - len(received), PIECE_BYTES)
-            try:
-                piece = cast("socket.socket", self.socket).recv(wanted, socket.MSG_WAITALL)
-            except BlockingIOError:
-                if idle.expired:
-                    raise
-                continue
-            if not piece:
-                break
-            received += piece
-            idle.restart()  # a large PDU over a slow line is traffic too
-        return received
 
 
 def _items(pdu: bytearray) -> Iterator[PresentationDataValueItem]:
@@ -277,10 +375,3 @@ def _items(pdu: bytearray) -> Iterator[PresentationDataValueItem]:
         item.presentation_data_value = bytes(view[offset + _ITEM.size : end])
         yield item
         offset = end
-
-
-def _limit_waits(connection: socket.socket, seconds: float) -> None:
-    """Have reads and writes end when a peer falls silent within a PDU; else its threads would wait for ever."""
-    limit = struct.pack("ll", int(seconds), int(1e6 * (seconds % 1)))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

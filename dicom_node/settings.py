@@ -73,13 +73,21 @@ class ListenerSettings:
     dimse_timeout_s: int
     network_timeout_s: int
     maximum_associations: int
+    waiting_connections: int
     processes: int
 
     def __post_init__(self) -> None:
         """Refuse a node that nobody could send to."""
-        if self.processes < 1:
-            message = f"listener.processes {self.processes}: at least 1"
-            raise SettingsError(message)
+        for key in (
+            "association_timeout_s",
+            "network_timeout_s",
+            "maximum_associations",
+            "waiting_connections",
+            "processes",
+        ):
+            if getattr(self, key) < 1:
+                message = f"listener.{key} {getattr(self, key)}: at least 1"
+                raise SettingsError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +141,12 @@ class LimitsSettings:
     step_time_s: float
     step_memory_gib: float
     free_disk_gib: float
+    data_set_gib: float
+
+    @property
+    def data_set_bytes(self) -> int:
+        """The largest data set that is taken."""
+        return round(self.data_set_gib * 2**30)
 
     @property
     def memory_bytes(self) -> int:

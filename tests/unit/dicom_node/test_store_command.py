@@ -12,7 +12,8 @@ from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
-from dicom_node.store_command import StoreCommand, file_header, read_store_command, store_response
+from dicom_node.store_command import C_STORE as STORE
+from dicom_node.store_command import Command, StoreCommand, file_header, read_command, response
 
 uids = st.from_regex(r"1\.(0|[1-9][0-9]{0,9})(\.(0|[1-9][0-9]{0,9})){1,4}", fullmatch=True)
 numbers = st.integers(0, 0xFFFF)
@@ -33,24 +34,31 @@ def _request(message_id: int, sop_class: str, sop_instance: str) -> bytes:
 
 @given(numbers, uids, uids)
 def test_a_request_is_read_as_pynetdicom_wrote_it(message_id: int, sop_class: str, sop_instance: str) -> None:
-    command = read_store_command(_request(message_id, sop_class, sop_instance))
-    assert command == StoreCommand(message_id=message_id, sop_class_uid=sop_class, sop_instance_uid=sop_instance)
+    command = read_command(_request(message_id, sop_class, sop_instance))
+    assert (command.field, command.has_data_set, command.is_answer) == (STORE, True, False)
+    assert command.store == StoreCommand(message_id=message_id, sop_class_uid=sop_class, sop_instance_uid=sop_instance)
 
 
 @given(numbers, uids, uids, st.sampled_from([0x0000, 0xA700, 0xA900, 0xC000, 0x0124]))
 def test_a_response_is_read_by_pynetdicom(message_id: int, sop_class: str, sop_instance: str, status: int) -> None:
-    command = StoreCommand(message_id=message_id, sop_class_uid=sop_class, sop_instance_uid=sop_instance)
+    command = Command(
+        field=STORE,
+        message_id=message_id,
+        has_data_set=True,
+        sop_class_uid=sop_class,
+        sop_instance_uid=sop_instance,
+    )
     fragment, message = P_DATA(), DIMSEMessage()
-    fragment._presentation_data_value_list = [(5, b"\x03" + store_response(command, status))]
+    fragment._presentation_data_value_list = [(5, b"\x03" + response(command, status))]
     assert message.decode_msg(fragment)
     assert isinstance(message, C_STORE_RSP)
     assert (message.context_id, message.command_set.CommandGroupLength) == (
         5,
-        len(store_response(command, status)) - 12,
+        len(response(command, status)) - 12,
     )
-    response = message.message_to_primitive()
-    assert (response.MessageIDBeingRespondedTo, response.Status) == (message_id, status)
-    assert (response.AffectedSOPClassUID, response.AffectedSOPInstanceUID) == (sop_class, sop_instance)
+    answer = message.message_to_primitive()
+    assert (answer.MessageIDBeingRespondedTo, answer.Status) == (message_id, status)
+    assert (answer.AffectedSOPClassUID, answer.AffectedSOPInstanceUID) == (sop_class, sop_instance)
 
 
 @given(uids, st.sampled_from([ExplicitVRLittleEndian, JPEG2000Lossless]))
@@ -62,28 +70,35 @@ def test_a_file_begins_as_pynetdicom_and_pydicom_would_write_it(sop_instance: st
     assert dcmread(io.BytesIO(header)).file_meta.TransferSyntaxUID == syntax
 
 
-def test_other_commands_are_left_alone() -> None:
+def _read(encoded: bytes) -> StoreCommand | None:
+    try:
+        return read_command(encoded).store
+    except ValueError:
+        return None
+
+
+def test_other_commands_are_no_request_to_store() -> None:
     primitive, message = C_ECHO(), C_ECHO_RQ()
     primitive.MessageID = 1
     message.primitive_to_message(primitive)
     fragment = next(iter(message.encode_msg(1, 0)))
-    assert read_store_command(fragment.presentation_data_value_list[0][1][1:]) is None
+    assert _read(fragment.presentation_data_value_list[0][1][1:]) is None
 
 
 @pytest.mark.parametrize("element", [0x0002, 0x0100, 0x0110, 0x0800, 0x1000])
 def test_a_request_that_lacks_something_is_none(element: int) -> None:
     whole = _request(7, "1.2.3", "1.2.4")
-    assert read_store_command(whole) is not None
+    assert _read(whole) is not None
     offset = 0
     while int.from_bytes(whole[offset + 2 : offset + 4], "little") != element:
         offset += 8 + int.from_bytes(whole[offset + 4 : offset + 8], "little")
     end = offset + 8 + int.from_bytes(whole[offset + 4 : offset + 8], "little")
-    assert read_store_command(whole[:offset] + whole[end:]) is None
+    assert _read(whole[:offset] + whole[end:]) is None
 
 
 @given(st.binary(max_size=200), st.integers(0, 120))
 def test_damage_is_none_or_a_request_and_never_an_error(noise: bytes, at: int) -> None:
     whole = _request(7, "1.2.3", "1.2.4")
     for damaged in (noise, whole[:at], whole[:at] + noise):
-        command = read_store_command(damaged)
+        command = _read(damaged)
         assert command is None or (command.sop_class_uid and command.sop_instance_uid)

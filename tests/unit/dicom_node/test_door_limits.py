@@ -1,0 +1,314 @@
+"""What a stranger's connections may take of the node: time, seats and memory; over real sockets."""
+
+import resource
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydicom.dataset import Dataset
+
+from dicom_node.database import Database, open_database
+from dicom_node.line import MAXIMUM_PDU_BYTES
+from dicom_node.listener import Listener
+from dicom_node.messages import COMMAND_BYTES
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
+from dicom_node.settings import read_settings
+from dicom_node.tables import InstanceRow, RefusalRow
+from tests.support.pacs import echo
+from tests.support.raw_line import (
+    ABORT,
+    ACCEPT,
+    COMMAND,
+    CONTEXT,
+    LAST,
+    P_DATA,
+    RELEASE_RESPONSE,
+    RawLine,
+    command_of,
+    data_of,
+    raw_line,
+)
+from tests.support.raw_request import ASSOCIATE, answer_to, associate_request
+from tests.support.small_study import make_small_study
+
+DEADLINE_S = 30.0
+RELEASE = 0x05
+Start = Callable[..., int]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path / 'glionode.sqlite'}")
+    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def start(tmp_path: Path, database: Database) -> Iterator[Start]:
+    """Return a function that serves with settings; afterwards no thread of a connection is left."""
+    listeners, own = [], set(threading.enumerate())
+
+    def run(**values: str) -> int:
+        fixed = {"GLIONODE_NODE_FOLDER": str(tmp_path), "GLIONODE_NODE_DICOM_PORT": "0"}
+        listeners.append(Listener(read_settings(environment=fixed | values), database))
+        listeners[-1].start()
+        own.update(threading.enumerate())
+        return listeners[-1].port
+
+    yield run
+    _wait_until(lambda: not set(threading.enumerate()) - own)
+    for listener in listeners:
+        listener.stop()
+
+
+@pytest.fixture
+def image() -> Dataset:
+    return make_small_study("limits", roles=["FLAIR"])[0]
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _codes(database: Database) -> set[str]:
+    with database.session() as session:
+        return set(session.scalars(sa.select(RefusalRow.code)))
+
+
+def _stored(database: Database) -> list[str]:
+    with database.session() as session:
+        return list(session.scalars(sa.select(InstanceRow.sop_instance_uid)))
+
+
+@contextmanager
+def _silent(port: int, count: int, first: bytes = b"") -> Iterator[Sequence[socket.socket]]:
+    """Open connections that say no more than their first bytes."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE_S)) for _ in range(count)]
+        for one in opened:
+            one.sendall(first)
+        yield opened
+
+
+def _drip(connection: socket.socket, content: bytes) -> None:
+    """Send byte by byte until all is sent or the other side has had enough."""
+    connection.settimeout(0.1)
+    for number in range(len(content)):
+        try:
+            connection.sendall(content[number : number + 1])
+            if not connection.recv(64):
+                return
+        except TimeoutError:
+            continue
+        except OSError:
+            return
+
+
+def _could_send(line: RawLine, content: bytes) -> bool:
+    try:
+        line.socket.sendall(content)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("first", [b"", associate_request()[:100]], ids=["silent", "a request cut off"])
+def test_connections_that_say_nothing_keep_no_sender_out(start: Start, database: Database, first: bytes) -> None:
+    port = start(GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS="2")
+    with _silent(port, 40, first):
+        for _ in range(3):
+            assert echo(port)
+    assert "association_limit" not in _codes(database)
+
+
+def test_of_those_that_wait_the_oldest_makes_room(start: Start, database: Database) -> None:
+    port = start(GLIONODE_LISTENER_WAITING_CONNECTIONS="3")
+    with _silent(port, 1) as (oldest,), _silent(port, 3) as others:
+        assert oldest.recv(64) == b""
+        _wait_until(lambda: _codes(database) == {"too_many_connections"})
+        others[-1].sendall(associate_request())
+        assert RawLine(others[-1]).read_pdu()[0] == ACCEPT
+        assert echo(port)
+
+
+def test_seats_are_for_those_that_were_let_in(start: Start, database: Database) -> None:
+    port = start(GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS="1")
+    for _ in range(3):
+        assert answer_to(port, associate_request(called=b"ELSEWHERE".ljust(16)))[0] == 3
+    with raw_line(port):
+        assert not echo(port)
+    _wait_until(lambda: "association_limit" in _codes(database))
+    _wait_until(lambda: echo(port))
+
+
+@pytest.mark.parametrize("request_pdu", [b"", associate_request()], ids=["silent", "dripping"])
+def test_a_request_has_a_time_for_the_whole_of_it(start: Start, database: Database, request_pdu: bytes) -> None:
+    port = start(GLIONODE_LISTENER_ASSOCIATION_TIMEOUT_S="1")
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as connection:
+        _drip(connection, request_pdu)
+        _wait_until(lambda: _codes(database) == {"too_slow"})
+    assert echo(port)
+
+
+def test_a_message_that_drips_is_given_up(start: Start, database: Database, image: Dataset) -> None:
+    port = start(GLIONODE_LISTENER_NETWORK_TIMEOUT_S="1")
+    with raw_line(port) as line:
+        line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
+        _drip(line.socket, struct.pack(">BBI", P_DATA, 0, 10_000) + bytes(10_000))
+        _wait_until(lambda: _codes(database) == {"too_slow"})
+    assert echo(port)
+
+
+def test_a_message_that_drips_in_whole_pdus_is_given_up(start: Start, database: Database, image: Dataset) -> None:
+    port = start(GLIONODE_LISTENER_NETWORK_TIMEOUT_S="1")
+    with raw_line(port) as line:
+        line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
+        line.socket.settimeout(0.1)
+        deadline = time.monotonic() + DEADLINE_S
+        while _codes(database) != {"too_slow"}:
+            assert time.monotonic() < deadline
+            try:
+                line.send_values([(CONTEXT, 0, b"\0")])
+                line.socket.recv(64)
+            except OSError:
+                continue
+    assert echo(port)
+
+
+def test_a_sender_that_takes_no_answers_is_hung_up_on(start: Start) -> None:
+    port = start(GLIONODE_LISTENER_NETWORK_TIMEOUT_S="1", GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS="1")
+    asked = struct.pack("<HHIH", 0, 0x0100, 2, 0x0020) + struct.pack("<HHIH", 0, 0x0110, 2, 1)
+    asked += struct.pack("<HHIH", 0, 0x0800, 2, 0x0101)
+    value = struct.pack(">IBB", len(asked) + 2, CONTEXT, COMMAND | LAST) + asked
+    many = struct.pack(">BBI", P_DATA, 0, 5000 * len(value)) + 5000 * value
+    with raw_line(port) as line:
+        line.socket.settimeout(0.2)
+        while _could_send(line, many):
+            pass
+        _wait_until(lambda: echo(port))
+
+
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [
+        (ASSOCIATE, 0xFFFFFFF0),
+        (ASSOCIATE, 2**20),
+        (P_DATA, 0xFFFFFFF0),
+        (P_DATA, 100),
+        (RELEASE, 4),
+        (0x02, 100),
+        (0x03, 4),
+        (0x06, 4),
+        (ABORT, 0xFFFFFFF0),
+        (0x00, 4),
+        (0x08, 4),
+        (0xFF, 0xFFFFFFF0),
+    ],
+)
+def test_before_an_association_only_a_request_for_one_is_read(
+    start: Start, database: Database, kind: int, length: int
+) -> None:
+    port = start()
+    assert answer_to(port, struct.pack(">BBI", kind, 0, length))[0] == ABORT  # although nothing else has come
+    _wait_until(lambda: _codes(database) == {"bad_association_request"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [
+        (ASSOCIATE, 200),
+        (0x02, 100),
+        (0x03, 4),
+        (P_DATA, MAXIMUM_PDU_BYTES + 7),
+        (P_DATA, 0xFFFFFFF0),
+        (RELEASE, 5),
+        (RELEASE, 0xFFFFFFF0),
+        (0x06, 4),
+        (ABORT, 0xFFFFFFF0),
+        (0x00, 4),
+        (0x08, 4),
+    ],
+)
+def test_within_an_association_only_what_may_come_is_read(
+    start: Start, database: Database, kind: int, length: int
+) -> None:
+    port = start()
+    with raw_line(port) as line:
+        line.socket.sendall(struct.pack(">BBI", kind, 0, length))
+        assert line.read_pdu()[0] == ABORT
+    _wait_until(lambda: _codes(database) == {"protocol_error"})
+
+
+def test_an_abort_reaches_a_sender_that_is_still_talking(start: Start) -> None:
+    port = start()
+    with raw_line(port) as line:
+        line.socket.sendall(struct.pack(">BBI", P_DATA, 0, 0xFFFFFFF0))
+        for _ in range(20):
+            line.socket.sendall(bytes(2**16))
+        assert line.read_pdu()[0] == ABORT
+
+
+def test_the_largest_pdu_is_announced_and_taken(start: Start, database: Database, image: Dataset) -> None:
+    port = start()
+    _, accepted = answer_to(port, associate_request())
+    assert b"\x51\0\0\4" + struct.pack(">I", MAXIMUM_PDU_BYTES) in accepted
+    image.add_new(0x00091010, "OB", bytes(MAXIMUM_PDU_BYTES))
+    image.add_new(0x00090010, "LO", "GLIONODE TEST")
+    data_set = data_of(image)
+    with raw_line(port) as line:
+        line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
+        room = MAXIMUM_PDU_BYTES - 6
+        line.send_values([(CONTEXT, 0, data_set[:room])])
+        line.send_values([(CONTEXT, LAST, data_set[room:])])
+        assert line.read_status() == (1, 0x0000)
+        assert line.release() == RELEASE_RESPONSE
+    assert _stored(database) == [image.SOPInstanceUID]
+
+
+def test_a_command_has_a_size(start: Start, database: Database) -> None:
+    port = start()
+    with raw_line(port) as line:
+        line.send_values([(CONTEXT, COMMAND, bytes(COMMAND_BYTES + 1))])
+        assert line.read_pdu()[0] == ABORT
+    assert _codes(database) == {"protocol_error"}
+
+
+def test_a_data_set_that_is_too_large_is_refused_and_the_next_one_taken(
+    start: Start, database: Database, image: Dataset
+) -> None:
+    small = data_of(image)
+    port = start(GLIONODE_LIMITS_DATA_SET_GIB=str((len(small) + 1) / 2**30))
+    with raw_line(port) as line:
+        line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
+        line.send_values([(CONTEXT, LAST, small + bytes(2))])
+        assert line.read_status() == (1, 0xA700)
+        line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 2))])
+        line.send_values([(CONTEXT, LAST, small)])
+        assert line.read_status() == (2, 0x0000)
+        assert line.release() == RELEASE_RESPONSE
+    assert _codes(database) == {"data_set_too_large"}
+    assert _stored(database) == [image.SOPInstanceUID]
+
+
+def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(
+    start: Start, database: Database, image: Dataset
+) -> None:
+    port = start(GLIONODE_LIMITS_DATA_SET_GIB=str(2**20 / 2**30))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with raw_line(port) as line:
+        line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
+        piece = struct.pack(">BBIIBB", P_DATA, 0, 2**19 + 6, 2**19 + 2, CONTEXT, 0) + bytes(2**19)
+        assert sum(_could_send(line, piece) for _ in range(400)) < 400
+    assert _codes(database) == {"protocol_error"}
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024  # KiB, of 200 MiB that were sent
