@@ -52,6 +52,7 @@ from dicom_node.messages import Services
 from dicom_node.peers import accepted_calling_ae_titles, may_send
 from dicom_node.prompt_association import PromptRequestHandler, SupportedContexts
 from dicom_node.proof import note_commitment
+from dicom_node.refusals import note_refusal
 from dicom_node.settings import Settings
 from dicom_node.shared_port import SharedPortServer
 from dicom_node.states import AssociationEnd
@@ -119,6 +120,7 @@ class Listener:
     def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self._database = database
+        self._clock = clock
         self._inbox = Inbox(database, settings.node.folder, clock)
         self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
         self._told: WeakSet[Association] = WeakSet()
@@ -291,8 +293,9 @@ class Listener:
         calling_ae, address = assoc.requestor.ae_title.strip()[:16], str(assoc.requestor.address)[:64]
         _log.warning("refused", code=code, calling_ae=calling_ae)
         try:
+            refusal = RefusalRow(calling_ae=calling_ae, address=address, code=code, reason=reason)
             with self._database.session() as session:
-                session.add(RefusalRow(calling_ae=calling_ae, address=address, code=code, reason=reason))
+                note_refusal(session, refusal, self._clock())
         except sa.exc.SQLAlchemyError as error:  # the sender must hear it all the same
             _log.error("refusal_not_noted", code=code, error=type(error).__name__)
 

@@ -196,7 +196,7 @@ def _is_verification(abstract_syntax: UID) -> bool:
 
 
 def _is_commitment(abstract_syntax: UID) -> bool:
-    return abstract_syntax == StorageCommitmentPushModel
+    return bool(abstract_syntax == StorageCommitmentPushModel)
 
 
 def _is_storage(abstract_syntax: UID) -> bool:

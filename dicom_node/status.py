@@ -52,9 +52,11 @@ class StudyStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class RefusalStatus:
-    """Something that was not stored."""
+    """What was not stored of a caller for one code: the newest time and reason, how often, and since when."""
 
     at: str
+    first_at: str
+    count: int
     calling_ae: str
     code: str
     reason: str
@@ -78,12 +80,16 @@ def read_status(database: Database, limit: int = 100) -> NodeStatus:
     """
     with database.session() as session:
         studies = session.scalars(sa.select(StudyRow).order_by(StudyRow.last_received_at.desc()).limit(limit)).all()
-        refusals = session.scalars(sa.select(RefusalRow).order_by(RefusalRow.id.desc()).limit(REFUSALS_SHOWN)).all()
+        refusals = session.scalars(
+            sa.select(RefusalRow).order_by(RefusalRow.at.desc(), RefusalRow.id.desc()).limit(REFUSALS_SHOWN)
+        ).all()
         return NodeStatus(
             studies=tuple(_studies(session, studies)),
             refusals=tuple(
                 RefusalStatus(
                     at=row.at.isoformat(timespec="seconds"),
+                    first_at=(row.first_at or row.at).isoformat(timespec="seconds"),
+                    count=row.count,
                     calling_ae=row.calling_ae,
                     code=row.code,
                     reason=row.reason,
@@ -193,5 +199,9 @@ def status_lines(status: NodeStatus) -> list[str]:
         ]
     if not status.studies:
         lines.append("no studies yet: send one to the node's AE title, or try `glionode demo`")
-    lines += [f"refused {r.at} from {r.calling_ae or '?'}: {r.reason}" for r in status.refusals]
+    lines += [f"refused {r.at} from {r.calling_ae or '?'}: {r.reason}{_how_often(r)}" for r in status.refusals]
     return lines
+
+
+def _how_often(refusal: RefusalStatus) -> str:
+    return f" ({refusal.count} times since {refusal.first_at})" if refusal.count > 1 else ""

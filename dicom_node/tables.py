@@ -110,11 +110,16 @@ class InstanceRow(Base):
 
 
 class RefusalRow(Base):
-    """Something that came to the door and was not stored, with the reason."""
+    """What came from a caller to the door and was not stored for one code, with the newest reason."""
 
     __tablename__ = "refusal"
+    __table_args__ = (sa.Index("ix_refusal_caller", "address", "code", "calling_ae"),)
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)
+    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)  # the newest time
+    first_at: Mapped[datetime | None] = mapped_column(
+        _UtcDateTime, default=None
+    )  # None in rows from before it was kept
+    count: Mapped[int] = mapped_column(default=1, server_default="1")
     calling_ae: Mapped[str] = mapped_column(sa.String(16), default="")
     address: Mapped[str] = mapped_column(sa.String(64), default="")
     code: Mapped[str] = mapped_column(sa.String(40))

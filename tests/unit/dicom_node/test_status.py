@@ -101,11 +101,14 @@ def test_the_newest_refusals_are_shown(database: Database) -> None:
     shown = read_status(database).refusals
     assert len(shown) == REFUSALS_SHOWN
     assert shown[0].reason == f"reason {REFUSALS_SHOWN + 4}"
+    assert (shown[0].count, shown[0].first_at) == (1, shown[0].at)
 
 
 def test_the_text_says_everything_a_person_needs(filled: Database) -> None:
     with filled.session() as session:
-        session.add(RefusalRow(calling_ae="", code="calling_ae_title", reason="not known here"))
+        first = utc_now() - timedelta(days=2)
+        known = {"calling_ae": "", "code": "calling_ae_title", "reason": "not known here"}
+        session.add(RefusalRow(**known, first_at=first, count=7))
     status = read_status(filled)
     assert status_lines(status) == [
         "1.1  undelivered  2 instances  revision 2",
@@ -115,7 +118,7 @@ def test_the_text_says_everything_a_person_needs(filled: Database) -> None:
         "    series 4: new first",
         "    series 4: new second",
         "    PACS: refused no",
-        f"refused {status.refusals[0].at} from ?: not known here",
+        f"refused {status.refusals[0].at} from ?: not known here (7 times since {first.isoformat(timespec='seconds')})",
     ]
 
 
