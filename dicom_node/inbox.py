@@ -217,7 +217,8 @@ def check_inflated_size(data_set: bytes) -> None:
     """
     inflater, rest, size = zlib.decompressobj(-zlib.MAX_WBITS), data_set, 0
     try:
-        while rest and size <= MAXIMUM_INFLATED_BYTES:
+        # Behind the end there may be a pad byte (PS3.5 A.5), which is left over for ever.
+        while rest and not inflater.eof and size <= MAXIMUM_INFLATED_BYTES:
             size += len(inflater.decompress(rest, _PIECE_BYTES))
             rest = inflater.unconsumed_tail
     except zlib.error as error:

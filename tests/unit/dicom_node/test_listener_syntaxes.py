@@ -226,6 +226,31 @@ def test_a_deflated_data_set_that_would_fill_the_memory_is_refused(
     assert echo(port)
 
 
+def _large_slices() -> list[pydicom.Dataset]:
+    """Return slices of more than 1 MiB of noise each, of which deflated about every other one has an odd length."""
+    noise = np.random.default_rng(7).integers(0, 4096, (6, 800, 900), dtype=np.uint16)
+    return mr_slices(noise, axis_aligned("axial"), "large")
+
+
+def test_the_pad_byte_behind_a_large_deflated_data_set_is_let_be(port: int, database: Database) -> None:
+    (plain, *_) = (instance_of(ds) for ds in _large_slices())
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflated = deflater.compress(plain.data_set) + deflater.flush()
+    padded = replace(plain, transfer_syntax_uid=str(DeflatedExplicitVRLittleEndian), data_set=deflated + b"\0")
+    assert store([padded], port) == [0x0000]
+    assert len(_rows(database)) == 1
+
+
+@pytest.mark.dcmtk
+def test_dcmtk_sends_large_images_deflated(port: int, database: Database, tmp_path: Path) -> None:
+    images = _large_slices()
+    for number, ds in enumerate(images):
+        ds.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    command = ["storescu", "-xd", "+sd", "-aet", "SENDER", "-aec", "GLIONODE", "127.0.0.1", str(port), str(tmp_path)]
+    subprocess.run(command, check=True, timeout=60)
+    assert [row.transfer_syntax_uid for row in _rows(database)] == [DeflatedExplicitVRLittleEndian] * len(images)
+
+
 def test_uids_with_leading_zeros_are_taken_as_they_are(port: int, folder: Path, database: Database) -> None:
     study, series = f"{OLD_UID}.00", f"{OLD_UID}.01"
     slices = mr_slices(np.full((4, 5, 6), 7, np.uint16), axis_aligned("axial"), "old")
