@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from conversion.sequences import Role
@@ -16,18 +17,25 @@ from dicom_node.peers import urgent_ae_titles
 from dicom_node.readiness import Patience, Verdict, judge
 from dicom_node.received_study import StudyReader
 from dicom_node.revisions import stand_as
+from dicom_node.run_queue import requeue
 from dicom_node.settings import AssemblySettings
 from dicom_node.source_counts import ASK_AGAIN, SourceReader
 from dicom_node.states import Priority, RunState, StudyState
 from dicom_node.stored_study import current_instances
-from dicom_node.tables import InstanceRow, RunRow, StudyRow
+from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow
 
-__all__ = ["Assembly", "StudyReady"]
+__all__ = ["NOT_JUDGED", "Assembly", "StudyReady"]
+
+_log = structlog.get_logger()
 
 CLAIM = timedelta(seconds=30)
 """A worker that judges a study keeps the others off it for this long; one that dies meanwhile delays it no longer."""
 
 JUDGED_AT_ONCE = 20
+
+NOT_JUDGED = (
+    "the node could not tell whether it is whole: see its log; `glionode replay` or a further image tries again"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +83,7 @@ class Assembly:
         with self._database.session() as session:
             due = sa.select(StudyRow.study_uid).where(StudyRow.state == StudyState.RECEIVING, StudyRow.look_at <= now)
             uids = session.scalars(due.order_by(StudyRow.look_at).limit(JUDGED_AT_ONCE)).all()
-        return [ready for uid in uids if self._claim(uid, now) and (ready := self._judge(uid, now)) is not None]
+        return [ready for uid in uids if self._claim(uid, now) and (ready := self._judge_alone(uid, now)) is not None]
 
     def queued_runs(self) -> Sequence[str]:
         """Return the ids of all runs that wait for a worker, oldest first."""
@@ -91,6 +99,25 @@ class Assembly:
         )
         with self._database.session() as session:
             return bool(session.execute(claimed).rowcount)  # type: ignore[attr-defined]
+
+    def _judge_alone(self, study_uid: str, now: datetime) -> StudyReady | None:
+        """Judge one study so that whatever is wrong with it stays with it."""
+        try:
+            return self._judge(study_uid, now)
+        except (sa.exc.DBAPIError, OSError) as error:  # it passes: the study is due again when the claim is over
+            _log.warning("not_judged", error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - the worker's loop: one study must not stop those behind it
+            self._close(study_uid)
+        return None
+
+    def _close(self, study_uid: str) -> None:
+        """Close a study that cannot be judged; another image of it, or `glionode replay`, has it judged again."""
+        with self._database.session() as session:
+            study = session.get_one(StudyRow, study_uid, with_for_update=True)
+            study.state, study.reason, study.awaited = StudyState.FAILED, NOT_JUDGED, []
+            study.current_run = None
+            _log.exception("judging_defect", study=study.key)
+        self._reader.forget(study_uid)
 
     def _judge(self, study_uid: str, now: datetime) -> StudyReady | None:
         seen = self._reader.read(study_uid, now)
@@ -126,6 +153,9 @@ class Assembly:
             run_id = f"{study.key}-{digest.hexdigest()[:16]}"
             study.awaited = []
             known = session.get(RunRow, run_id)
+            if known is not None and known.state == RunState.SUPERSEDED:  # back to content that was given up midway
+                _begin_anew(session, study, known, now)
+                return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
             if known is not None:  # the study has gone back to content that was processed before
                 stand_as(session, study, known)
                 return None
@@ -135,12 +165,26 @@ class Assembly:
             return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
 
 
-def _run(session: Session, study: StudyRow, run_id: str, manifest_sha256: str, reason: str, now: datetime) -> RunRow:
+def _begin_anew(session: Session, study: StudyRow, run: RunRow, now: datetime) -> None:
+    """Let a run that was given up for later content begin again, as the newest of its study."""
+    run.revision, run.step = _next_revision(session, study), ""
+    made = session.scalar(sa.select(ResultRow.sop_instance_uid).where(ResultRow.run_id == run.run_id).limit(1))
+    if made is None:  # else its objects, which may have been sent, would tell another time under the same UIDs
+        run.ready_at = now.replace(microsecond=0)
+    study.state, study.current_run = StudyState.QUEUED, run.run_id
+    requeue(session, run)
+
+
+def _next_revision(session: Session, study: StudyRow) -> int:
     counted = sa.select(sa.func.count()).where(RunRow.study_uid == study.study_uid, RunRow.state != RunState.UNCHANGED)
+    return (session.scalar(counted) or 0) + 1
+
+
+def _run(session: Session, study: StudyRow, run_id: str, manifest_sha256: str, reason: str, now: datetime) -> RunRow:
     return RunRow(
         run_id=run_id,
         study_uid=study.study_uid,
-        revision=(session.scalar(counted) or 0) + 1,
+        revision=_next_revision(session, study),
         manifest_sha256=manifest_sha256,
         ready_because=reason,
         priority=study.priority,

@@ -13,7 +13,7 @@ from dicom_node.database import Database
 from dicom_node.peers import destinations
 from dicom_node.run_queue import requeue
 from dicom_node.settings import Settings
-from dicom_node.states import DeliveryState, Priority, RunState
+from dicom_node.states import DeliveryState, Priority, RunState, StudyState
 from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 
 __all__ = ["Impossible", "cancel", "prioritise", "replay", "resend"]
@@ -82,6 +82,8 @@ def cancel(database: Database, study: str) -> None:
 def replay(database: Database, settings: Settings, study: str, *, from_start: bool = False) -> str:
     """Put a study's newest run into the queue again, from the step that failed; return that step.
 
+    A study that could not be judged is judged again: ``assemble``.
+
     Parameters
     ----------
     from_start
@@ -95,6 +97,10 @@ def replay(database: Database, settings: Settings, study: str, *, from_start: bo
     """
     with database.session() as session:
         row = _found(session, study)
+        if row.state == StudyState.FAILED and not row.current_run:  # it could not be judged, so no run was made
+            row.state, row.reason, row.look_at = StudyState.RECEIVING, "", utc_now()
+            _log.info("replayed", study=row.key, step="assemble")
+            return "assemble"
         run = _newest(session, row)
         if run.state in _AT_WORK:
             raise Impossible(Problem.AT_WORK, f"its newest run is {run.state}; cancel it first")

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
@@ -22,6 +23,8 @@ from viewer_integration.delivery import DeliveryReceipt, send_files
 from viewer_integration.stow import store_over_web
 
 __all__ = ["Outbox", "pause_after"]
+
+_log = structlog.get_logger()
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 900.0
@@ -55,7 +58,19 @@ class Outbox:
     def send_due(self, now: datetime) -> None:
         """Do a round for every run whose pause is over."""
         while (run_id := self._claim(now)) is not None:
-            self.deliver(run_id)
+            try:
+                self.deliver(run_id)
+            except Exception:  # noqa: BLE001 - the worker's loop: one run must not keep back those behind it
+                _log.exception("delivery_defect", run=run_id)
+                self._put_off(run_id)
+
+    def _put_off(self, run_id: str) -> None:
+        """Have a run whose round broke off tried again after a pause, as one that was refused."""
+        with self._database.session() as session:
+            run = session.get_one(RunRow, run_id, with_for_update=True)
+            if run.state == RunState.UNDELIVERED:
+                run.rounds += 1
+                run.deliver_at = utc_now() + pause_after(run.rounds)
 
     def deliver(self, run_id: str) -> None:
         """Send what is not yet accepted to every destination, ask for proof, and close the run or try again later."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pydicom
 import sqlalchemy as sa
+import structlog
 
 from conversion.completeness import SeriesProgress, series_progress
 from conversion.errors import UnusableStudy
@@ -22,6 +23,8 @@ from dicom_node.stored_study import current_instances, headers_only
 from dicom_node.tables import AssociationRow, InstanceRow, StudyRow
 
 __all__ = ["ReceivedStudy", "StudyReader"]
+
+_log = structlog.get_logger()
 
 HEADERS_KEPT = 20_000
 """About 50 kB each in the worst case seen, so up to 1 GB; a study's are dropped when it is ready."""
@@ -44,6 +47,7 @@ class StudyReader:
         self._folder = folder
         self._source = source
         self._headers: OrderedDict[Path, pydicom.Dataset] = OrderedDict()
+        self._told: set[str] = set()
 
     def read(self, study_uid: str, now: datetime) -> ReceivedStudy:
         """Look at a study, and ask its source when something has come since it was asked last."""
@@ -59,7 +63,7 @@ class StudyReader:
             )
             chosen = sa.or_(AssociationRow.association_id.in_(ids), broken)
             associations = session.scalars(sa.select(AssociationRow).where(chosen)).all()
-        series = self._progress(study_uid, instances)
+        series = self._progress_or_none(study, instances)
         return ReceivedStudy(
             series=series,
             arrivals=_arrivals(study, instances, associations),
@@ -71,6 +75,19 @@ class StudyReader:
         below = self._folder / "inbox" / study_uid
         for path in [path for path in self._headers if path.is_relative_to(below)]:
             del self._headers[path]
+        self._told.discard(study_uid)
+
+    def _progress_or_none(self, study: StudyRow, instances: Sequence[InstanceRow]) -> tuple[SeriesProgress, ...]:
+        """Return the progress; none for a study whose headers cannot be made sense of: then silence alone tells."""
+        try:
+            return self._progress(study.study_uid, instances)
+        except (sa.exc.DBAPIError, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - whatever a header holds: the study's run, in the child, says what is wrong
+            if study.study_uid not in self._told:
+                self._told.add(study.study_uid)
+                _log.exception("unreadable_study", study=study.key)
+            return ()
 
     def _progress(self, study_uid: str, instances: Sequence[InstanceRow]) -> tuple[SeriesProgress, ...]:
         try:

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import sqlalchemy as sa
 import structlog
@@ -41,6 +42,9 @@ POLL_S = 0.25
 DUTY_S = 2.0
 """How often it looks for work of the dead, and whether cleaning is due."""
 
+END_S = 20.0
+"""At the end its threads are waited for this long; a fetch or a delivery that lasts longer is begun anew later."""
+
 HERE = ("deliver",)
 """Steps done in the worker itself: they wait for the network, and need neither torch nor memory."""
 
@@ -65,31 +69,38 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
         self._stop = stop
-        threads = [threading.Thread(target=loop, daemon=True) for loop in (self._beat, self._send)]
+        loops = (self._beat, self._judge, self._send, self._fetch)
+        threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
         self._workflow.launch()
         self._resume()
         _log.info("working", executor=self._book.executor)
         while not stop.wait(POLL_S):
-            try:
-                self._look_around()
-            except (sa.exc.DBAPIError, OSError) as error:  # no database or no room: looked for again at the next round
-                _log.warning("round_failed", error=type(error).__name__)
+            self._alone("begin", self._begin)
+            if time.monotonic() >= self._next_duty:
+                self._do_duties()
+                self._next_duty = time.monotonic() + DUTY_S
         self._child.stop()
         self._workflow.stop()
+        ends = time.monotonic() + END_S
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, ends - time.monotonic()))
         self._book.end()
 
-    def _look_around(self) -> None:
-        for ready in self._assembly.ready_studies(utc_now()):
-            _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+    def _alone(self, duty: str, do: Callable[[], object]) -> None:
+        """Do one duty so that whatever it meets ends neither the worker nor its other duties."""
+        try:
+            do()
+        except (sa.exc.DBAPIError, OSError) as error:  # no database or no room: looked for again at the next round
+            _log.warning("round_failed", duty=duty, error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - the worker's loop: a defect in one duty must not end the others
+            _log.exception("round_defect", duty=duty)
+            self._stop.wait(DUTY_S)  # else a lasting defect fills the log
+
+    def _begin(self) -> None:
         if not in_maintenance(self._database):
             self._begin_next()
-        if time.monotonic() >= self._next_duty:
-            self._do_duties()
-            self._next_duty = time.monotonic() + DUTY_S
 
     def _resume(self) -> None:
         """Begin what this slot had when it was last heard of, and what an earlier version of the workflow left."""
@@ -115,11 +126,18 @@ class Worker:
             self._workflow.start_shadow(run_id)
 
     def _do_duties(self) -> None:
-        self._workflow.close_given_up()
+        self._alone("close_given_up", self._workflow.close_given_up)
+        self._alone("put_back", self._put_back)
+        self._alone("take_over", self._take_over)
+        self._alone("clean", self._clean)
+
+    def _put_back(self) -> None:
         if self._workflow.is_idle():  # what this worker has at work by the books, its workflow has given up on
             with self._database.session() as session:
                 for start in put_back(session, [self._book.executor]):
                     _log.warning("put_back", run=start.run_id, step=start.first)
+
+    def _take_over(self) -> None:
         if not self._book.has_lease("takeover"):
             return
         with self._database.session() as session:
@@ -127,6 +145,10 @@ class Worker:
         for start in over:
             _log.warning("taken_over", run=start.run_id, step=start.first)
         self._workflow.abandon(over)
+
+    def _clean(self) -> None:
+        if not self._book.has_lease("takeover"):
+            return
         if self._retention.clean_when_due(utc_now()) is not None:
             self._workflow.forget_ended(utc_now())
 
@@ -150,10 +172,18 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - a database that is down must not end the heartbeat
                 _log.warning("no_heartbeat", error=type(error).__name__)
 
+    def _judge(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self._alone("judge", self._judge_due)
+
+    def _judge_due(self) -> None:
+        for ready in self._assembly.ready_studies(utc_now()):
+            _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+
     def _send(self) -> None:
         while not self._stop.wait(POLL_S):
-            try:
-                self._outbox.send_due(utc_now())
-                fetch_next(self._settings, self._database, self._book.executor)
-            except Exception as error:  # noqa: BLE001 - a database that is down must not end delivery
-                _log.warning("outbox_failed", error=type(error).__name__)
+            self._alone("deliver", lambda: self._outbox.send_due(utc_now()))
+
+    def _fetch(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self._alone("fetch", lambda: fetch_next(self._settings, self._database, self._book.executor))

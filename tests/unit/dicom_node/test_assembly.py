@@ -8,10 +8,11 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_node.artifacts import Artifacts
-from dicom_node.assembly import Assembly
+from dicom_node.assembly import NOT_JUDGED, Assembly
 from dicom_node.database import Database, open_database
 from dicom_node.inbox import Inbox
-from dicom_node.settings import AssemblySettings
+from dicom_node.operations import replay
+from dicom_node.settings import AssemblySettings, read_settings
 from dicom_node.states import RunState, StudyState
 from dicom_node.tables import ResultRow, RunRow, StudyRow, utc_now
 from tests.support.raw_values import with_second_study_uid
@@ -224,3 +225,60 @@ def test_an_image_that_names_two_studies_ends_no_judging_and_makes_a_run(
     Inbox(database, tmp_path).receive(content, content, "SENDER", str(images[0].SOPInstanceUID))
     (run_id,) = _after_quiet(database, assembly)
     assert len(Artifacts(tmp_path, run_id).load_manifest()) == len(images)
+
+
+def test_one_study_that_cannot_be_judged_does_not_hold_up_the_others(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    """It is closed with its reason instead of being judged for ever; a further image has it judged again."""
+    other = make_small_study("other", roles=["FLAIR"])
+    _receive(database, tmp_path, *images[:-1])
+    _receive(database, tmp_path, *other)
+    uid = images[0].StudyInstanceUID
+    with database.session() as session:
+        session.get_one(StudyRow, uid).key = "no\0folder"  # what no file system takes stands for any defect
+    (ready,) = _after_quiet(database, assembly)
+    assert _study(database, other).current_run == ready
+    study = _study(database, images)
+    assert (study.state, study.current_run, study.reason) == (StudyState.FAILED, None, NOT_JUDGED)
+    assert _after_quiet(database, assembly, more_s=100) == []
+    with database.session() as session:
+        session.get_one(StudyRow, uid).key = "k"
+    _receive(database, tmp_path, images[-1])
+    assert _study(database, images).state == StudyState.RECEIVING
+    assert len(_after_quiet(database, assembly)) == 1
+
+
+def test_a_study_that_could_not_be_judged_is_judged_again_by_replay(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    with database.session() as session:
+        session.get_one(StudyRow, images[0].StudyInstanceUID).key = "no\0folder"
+    assert _after_quiet(database, assembly) == []
+    with database.session() as session:
+        session.get_one(StudyRow, images[0].StudyInstanceUID).key = "k"
+    settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
+    assert replay(database, settings, "k") == "assemble"
+    (ready,) = assembly.ready_studies(utc_now() + timedelta(seconds=QUIET_S))
+    assert _study(database, images).current_run == ready.run_id
+
+
+def test_content_that_was_given_up_midway_and_comes_back_is_processed(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images)
+    (first,) = _after_quiet(database, assembly)
+    images[0].SeriesDescription, before = "corrected", images[0].SeriesDescription
+    _receive(database, tmp_path, images[0])
+    (second,) = _after_quiet(database, assembly)
+    with database.session() as session:  # as `begin_revision` leaves a run that was at work when other images came
+        session.get_one(RunRow, first).state = RunState.SUPERSEDED
+    images[0].SeriesDescription = before
+    _receive(database, tmp_path, images[0])
+    assert _after_quiet(database, assembly) == [first]
+    with database.session() as session:
+        run = session.get_one(RunRow, first)
+        assert (run.state, run.step, run.attempt) == (RunState.QUEUED, "", 1)
+        assert run.revision > session.get_one(RunRow, second).revision
+    assert (_study(database, images).state, _study(database, images).current_run) == (StudyState.QUEUED, first)

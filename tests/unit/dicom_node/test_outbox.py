@@ -231,3 +231,25 @@ def test_a_destination_that_takes_something_again_gets_everything_that_waits_for
         due = session.get_one(RunRow, "pausing").deliver_at
     assert due is not None
     assert due <= utc_now()
+
+
+def test_a_run_whose_round_breaks_off_does_not_keep_back_those_behind_it(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    with database.session() as session:
+        good = session.get_one(RunRow, run_id)
+        good.state, good.deliver_at = RunState.UNDELIVERED, utc_now()
+        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": RunState.UNDELIVERED}
+        earlier = utc_now() - timedelta(hours=1)
+        session.add(RunRow(run_id="bad", study_uid=good.study_uid, step="deliver", deliver_at=earlier, **facts))
+        session.flush()
+        uids = {"sop_instance_uid": "1.2.3", "series_uid": "1.2", "sop_class_uid": "1.2"}
+        rest = {"kind": "SEG", "path": "results/no\0file.dcm", "sha256": "0"}
+        session.add(ResultRow(run_id="bad", study_uid=good.study_uid, **uids, **rest))
+    Outbox(settings, database).send_due(utc_now())
+    with database.session() as session:
+        assert session.get_one(RunRow, run_id).state == RunState.DELIVERED
+        bad = session.get_one(RunRow, "bad")
+        assert (bad.state, bad.rounds) == (RunState.UNDELIVERED, 1)
+        assert bad.deliver_at <= utc_now() + timedelta(seconds=LONGEST_PAUSE_S)  # not only when its claim runs out
