@@ -58,6 +58,8 @@ FETCHED_CLASSES = (
 )
 """What a study of interest holds; a C-GET has to name each kind before it comes."""
 
+_Answers = Iterator[tuple[Dataset, Dataset | None]]
+
 Progress = Callable[[int], None]
 """Told how many instances have come."""
 
@@ -71,6 +73,8 @@ FILED_S = 30.0
 """A listener that has answered files within a second; one that is busy takes longer."""
 
 LOOK_S = 0.1
+
+AFTER_ABORT_S = 0.5
 
 
 class Fetcher:
@@ -169,6 +173,7 @@ class Fetcher:
             except NoRoom as refusal:
                 stopped = str(refusal)
                 event.assoc.abort()
+                event.assoc.dimse_timeout = AFTER_ABORT_S  # else pynetdicom waits for an answer as long as for any
                 return NO_ROOM
             return 0x0000 if taken else CANNOT_UNDERSTAND  # the source counts it among what failed
 
@@ -180,11 +185,12 @@ class Fetcher:
         with self._associated(contexts, **options) as assoc:
             if not any(context.abstract_syntax == model for context in assoc.accepted_contexts):
                 return None
-            said = self._await(assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
+            said = self._await(assoc, lambda: assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
+        lost = max(0, (said.completed or 0) - intake.came)
+        broken_off = stopped or said.problem or (_lost(lost) if lost else "")
         if (stopped or said.problem) and not intake.came:
-            raise QueryFailed(stopped or said.problem)
-        untold = max(0, said.completed - intake.came)  # the source says that it sent them, and they did not come
-        return intake.result("C-GET", max(0, said.failed - intake.refused) + untold, stopped or said.problem)
+            raise QueryFailed(broken_off)
+        return intake.result("C-GET", max(0, said.failed - intake.refused) + lost, broken_off)
 
     def _by_move(self, study_uid: str) -> Fetched:
         """Have the source send to this node's listener, which it has to know by its AE title."""
@@ -193,24 +199,30 @@ class Fetcher:
         with self._associated(contexts) as assoc:
             if not assoc.accepted_contexts:
                 raise QueryFailed(f"{self._source.remote.where} offers neither C-GET nor C-MOVE")
-            said = self._await(assoc.send_c_move(_study(study_uid), self._calling_ae, model), "C-MOVE", deadline)
+            ask = lambda: assoc.send_c_move(_study(study_uid), self._calling_ae, model)  # noqa: E731
+            said = self._await(assoc, ask, "C-MOVE", deadline)
         here = self._arrived(study_uid, said.completed)
-        if said.problem and not here:
-            raise QueryFailed(said.problem)
-        failed, problems = said.failed + said.completed - here, (said.problem,) if said.problem else ()
-        if said.completed > here:
-            problems = (*problems, "the source counts more than came here: does it know this node's address?")
+        lost = max(0, (said.completed or 0) - here)
+        problem = said.problem or (_lost(lost) if lost else "")
+        if problem and not here:
+            raise QueryFailed(problem)
         return Fetched(
             study_uid=study_uid,
             by="C-MOVE",
             instances=here,
-            failed=failed,
-            problems=problems,
-            complete=not said.problem,
+            failed=said.failed + lost,
+            problems=(f"incomplete: {problem}",) if problem else (),
+            complete=not problem,
         )
 
-    def _arrived(self, study_uid: str, expected: int) -> int:
-        """Return how many of what the source says it sent are in the books; the listener files them soon."""
+    def _arrived(self, study_uid: str, expected: int | None) -> int:
+        """Return how many of what the source says it sent are in the books; the listener files them soon.
+
+        Parameters
+        ----------
+        expected
+            None where the source gives no number: then all that is there counts.
+        """
         held = sa.select(sa.func.count(sa.distinct(InstanceRow.sop_instance_uid))).where(
             InstanceRow.study_uid == study_uid
         )
@@ -218,8 +230,8 @@ class Fetcher:
         while True:
             with self._database.session() as session:
                 count = session.scalar(held) or 0
-            if count >= expected or time.monotonic() > deadline:
-                return min(count, expected)
+            if count >= (1 if expected is None else expected) or time.monotonic() > deadline:
+                return count if expected is None else min(count, expected)
             time.sleep(LOOK_S)
 
     @contextmanager
@@ -233,30 +245,40 @@ class Fetcher:
             if assoc.is_established:
                 assoc.release()
 
-    def _await(self, answers: Iterator[tuple[Dataset, Dataset | None]], name: str, deadline: float) -> "_Said":
-        """Wait for the final answer."""
+    def _await(self, assoc: Association, ask: Callable[[], _Answers], name: str, deadline: float) -> "_Said":
+        """Ask, and wait for the final answer."""
         code: int | None = None
-        completed = failed = 0
-        for status, _ in answers:
-            code = _number(status, "Status")
-            completed = _number(status, "NumberOfCompletedSuboperations") or completed
-            failed = _number(status, "NumberOfFailedSuboperations") or 0
-            if code not in PENDING or time.monotonic() > deadline:
-                break
+        completed: int | None = None
+        failed = 0
+        try:
+            for status, _ in ask():
+                code = _number(status, "Status")
+                completed = _number(status, "NumberOfCompletedSuboperations") or completed
+                failed = _number(status, "NumberOfFailedSuboperations") or 0
+                if code not in PENDING or time.monotonic() > deadline:
+                    break
+        except (RuntimeError, ValueError):
+            code = None  # the association was closed before the question
         if code in (0x0000, 0xB000):
             return _Said(completed=completed, failed=failed)
         said = "gave no answer" if code is None else f"answered 0x{code:04X}"
-        problem = f"{self._source.remote.where} {said} to the {name}"
-        return _Said(completed=completed, failed=failed, problem=problem)
+        if code in PENDING:
+            said = "did not come to an end with its answer"
+            assoc.abort()
+        return _Said(completed=completed, failed=failed, problem=f"{self._source.remote.where} {said} to the {name}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Said:
     """What a source says of its sub-operations; whether that is so is another matter."""
 
-    completed: int
+    completed: int | None
     failed: int
     problem: str = ""
+
+
+def _lost(count: int) -> str:
+    return f"the source counts {count} more than came here"
 
 
 def _number(status: Dataset, keyword: str) -> int | None:
