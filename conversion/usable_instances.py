@@ -72,15 +72,11 @@ def of_one_kind(group: Iterable[Instance]) -> Iterator[list[Instance]]:
 def _not_usable(ds: Dataset) -> tuple[str, str] | None:
     """Return the code and the reason why an instance is not used, None for one that is."""
     told = Attributes(ds)
-    stated = told.text("SOPClassUID")
-    sop_class = UID(stated)
+    sop_class = UID(identifier(ds, "SOPClassUID"))
     if sop_class not in MR_IMAGES:
         modality = f"modality {told.text('Modality') or '?'}"
-        if stated and not re.fullmatch(r"[0-9.]+", stated):
-            said = told.quoted("SOPClassUID")
-            reason = (
-                f"have {said} as SOP Class UID, which is no UID ({modality}), so what they are is unknown"
-            )
+        if not sop_class and (said := told.quoted("SOPClassUID")):
+            reason = f"have {said} as SOP Class UID, which is no UID ({modality}), so what they are is unknown"
             return _decision("not_mr", reason)
         what = f"{sop_class.name or 'no SOP class'}, {modality}"
         return _decision("not_mr", f"of {what} are kept and not used: only MR images are")

@@ -11,6 +11,7 @@ import math
 import re
 import struct
 from collections.abc import Sequence
+from functools import cache
 
 from pydicom import DataElement, Dataset
 from pydicom.charset import decode_bytes
@@ -240,10 +241,18 @@ def private_tag(ds: Dataset, group: int, creator: str, element: int) -> BaseTag 
     return Tag(group, 0x1000 + element) if Tag(group, 0x10) not in named else None
 
 
+@cache
+def _tag(keyword: str) -> BaseTag:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)  # a misspelt keyword would read as silence
+    return Tag(tag)
+
+
 def _element(ds: Dataset, where: str | int | BaseTag) -> DataElement | RawDataElement | None:
-    tag = tag_for_keyword(where) if isinstance(where, str) else where
+    tag = _tag(where) if isinstance(where, str) else Tag(where)
     try:
-        return ds.get_item(tag) if tag is not None and tag in ds else None
+        return ds.get_item(tag)
     except Exception:  # noqa: BLE001 - a value that was left on disk is converted when it is fetched, and that may fail
         return None
 

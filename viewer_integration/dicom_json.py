@@ -26,6 +26,7 @@ _UNREADABLE = (
     EOFError,
     LookupError,
     NotImplementedError,
+    OSError,
     RecursionError,
     TypeError,
     ValueError,

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
 
+from conversion.values import identifier
 from viewer_integration.dicom_json import element_vr
 
 __all__ = [
@@ -202,7 +203,9 @@ def matches(answer: Dataset, header: Dataset, query: Query) -> bool:
 def _satisfies(ds: Dataset, tag: int, wanted: str) -> bool:
     if tag not in ds or _is_binary(ds, tag):
         return False
-    element = ds[tag]
+    element = _readable(ds, Tag(tag))
+    if element is None:
+        return False
     raw = element.value if element.VM > 1 else [element.value]
     values = ["" if value is None else str(value) for value in raw[:_MOST_VALUES]]
     if element.VR == "UI":
@@ -258,11 +261,11 @@ def _uid_list(text: str) -> list[str]:
 
 def instance_url(root: str, header: Dataset) -> str:
     """Return the WADO-RS address of an instance below the root of the DICOMweb origin."""
-    return f"{_series_url(root, header)}/instances/{header.SOPInstanceUID}"
+    return f"{_series_url(root, header)}/instances/{identifier(header, 'SOPInstanceUID')}"
 
 
 def _series_url(root: str, header: Dataset) -> str:
-    return f"{root}/studies/{header.StudyInstanceUID}/series/{header.SeriesInstanceUID}"
+    return f"{root}/studies/{identifier(header, 'StudyInstanceUID')}/series/{identifier(header, 'SeriesInstanceUID')}"
 
 
 def study_answer(header: Dataset, summary: StudySummary, root: str, query: Query) -> Dataset:
@@ -272,7 +275,7 @@ def study_answer(header: Dataset, summary: StudySummary, root: str, query: Query
     answer.SOPClassesInStudy = list(summary.sop_classes)
     answer.NumberOfStudyRelatedSeries = summary.series
     answer.NumberOfStudyRelatedInstances = summary.instances
-    return _retrievable(answer, f"{root}/studies/{header.StudyInstanceUID}")
+    return _retrievable(answer, f"{root}/studies/{identifier(header, 'StudyInstanceUID')}")
 
 
 def series_answer(header: Dataset, instances: int, root: str, query: Query) -> Dataset:
@@ -295,8 +298,18 @@ def _selected(header: Dataset, keywords: tuple[str, ...], query: Query) -> Datas
     for tag in header.keys():  # noqa: SIM118 - iterating a data set would read every value
         asked = int(tag) in wanted or query.include_all
         if asked and tag.group < _PIXEL_GROUP and not _is_left_on_disk(header, tag):
-            answer[tag] = header[tag]
+            element = _readable(header, tag)
+            if element is not None:
+                answer[tag] = element
     return answer
+
+
+def _readable(ds: Dataset, tag: BaseTag) -> DataElement | None:
+    """Return an attribute, None where its value breaks its representation: it must not hide its study."""
+    try:
+        return ds[tag]
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for it
+        return None
 
 
 def _is_left_on_disk(header: Dataset, tag: BaseTag) -> bool:

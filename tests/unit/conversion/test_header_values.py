@@ -129,7 +129,9 @@ def test_an_image_of_no_study_is_left_out_and_said(tmp_path: Path, value: bytes)
 def test_a_sop_class_that_is_no_uid_is_quoted(tmp_path: Path) -> None:
     paths = write_slices(tmp_path, mr_slices(_VOXELS, axis_aligned("axial")))
     for path in paths:
-        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.5.1.4.1.1.4\0", b"MR Image Storage".ljust(26)))
+        content, (known, words) = path.read_bytes(), (b"1.2.840.10008.5.1.4.1.1.4\0", b"MR Image Storage".ljust(26))
+        at = content.index(b"\x08\x00\x16\x00UI")
+        path.write_bytes(content[:at] + content[at:].replace(known, words, 1))
     (study,) = read_studies(paths)
     (decision,) = study.decisions
     assert decision.code == "not_mr"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, FileMetaDataset, dcmread
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -24,6 +25,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from tests.support.raw_values import put_raw, reread
+from tests.support.small_study import make_small_study
 from tests.support.viewer_study import ROWS, UNALIGNED_COLUMNS, ViewerStudy, make_study
 from viewer_integration.big_endian import turn_little_endian
 from viewer_integration.dicom_json import DEEPEST, MOST_ELEMENTS, TooLarge, dicom_json
@@ -375,3 +378,26 @@ def test_a_multipart_message_has_its_parts_between_boundaries() -> None:
 
 def test_a_compressed_syntax_without_a_media_type_is_octets_with_its_name() -> None:
     assert part_type("1.2.840.10008.1.2.4.53") == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.53"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("PatientBirthDate", "US", b"\1\2\3"),
+        ("RequestAttributesSequence", "SQ", b"\xfe\xff\x00\xe0\x04\x00\x00\x00abcd"),
+        ("SeriesNumber", "FD", b"\1\2\3"),
+    ],
+)
+def test_a_value_that_nobody_can_read_hides_itself_alone(keyword: str, vr: str, value: bytes) -> None:
+    header = reread(make_small_study("broken value", roles=["FLAIR"])[0])
+    put_raw(header, keyword, vr, value)
+    summary = StudySummary(modalities=("MR",), sop_classes=("1.2",), series=1, instances=1)
+    for answer in (
+        study_answer(header, summary, "http://node", Query()),
+        series_answer(header, 1, "http://node", Query()),
+    ):
+        assert keyword not in answer
+        assert answer.StudyInstanceUID == header.StudyInstanceUID
+        assert "0020000D" in dicom_json(answer, "")
+    assert not matches(Dataset(), header, parse_query([(keyword, "1")]))
+    assert "Value" not in dicom_json(header, "")[f"{Tag(keyword):08X}"]  # type: ignore[operator]

@@ -1,0 +1,242 @@
+"""Headers as nobody should write them: seeded changes of values, representations, lengths, order, and single bytes.
+
+A header is held as a list of its elements, so that a change needs no library that would refuse it. Each variant depends
+on its seed and its number alone.
+"""
+
+import io
+import random
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset, dcmread
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.tag import Tag
+
+__all__ = ["Element", "HeaderFuzz", "elements_of", "file_of"]
+
+_META = b"\0" * 128 + b"DICM"
+_REPRESENTATIONS = [
+    "AE",
+    "AS",
+    "AT",
+    "CS",
+    "DA",
+    "DS",
+    "DT",
+    "FD",
+    "FL",
+    "IS",
+    "LO",
+    "LT",
+    "OB",
+    "OD",
+    "OF",
+    "OL",
+    "OV",
+    "OW",
+    "PN",
+    "SH",
+    "SL",
+    "SQ",
+    "SS",
+    "ST",
+    "SV",
+    "TM",
+    "UC",
+    "UI",
+    "UL",
+    "UN",
+    "UR",
+    "US",
+    "UT",
+    "UV",
+    "??",
+    "\x00\x00",
+]
+_LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
+
+READ = (
+    "AccessionNumber", "AcquisitionContrast", "AcquisitionDate", "AcquisitionDateTime", "AcquisitionNumber",
+    "AcquisitionTime", "AnatomicalOrientationType", "BitsAllocated", "BitsStored", "Columns", "ComplexImageComponent",
+    "ContrastBolusAgent", "ContrastBolusAgentSequence", "DiffusionBValue", "DiffusionGradientOrientation",
+    "EchoNumbers", "EchoTime", "EchoTrainLength", "EffectiveEchoTime", "FlipAngle", "FrameOfReferenceUID", "FrameType",
+    "HighBit",
+    "ImageOrientationPatient", "ImagePositionPatient", "ImageType", "ImagesInAcquisition", "InstanceNumber",
+    "InversionTime", "InversionTimes", "LossyImageCompression", "MRAcquisitionType", "Manufacturer", "Modality",
+    "NumberOfFrames", "NumberOfTemporalPositions", "PatientAge", "PatientBirthDate", "PatientID", "PatientName",
+    "PatientSex", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation", "PixelPaddingValue",
+    "PixelRepresentation", "PixelSpacing", "ProtocolName", "PulseSequenceName", "ReferringPhysicianName",
+    "RepetitionTime", "RescaleIntercept", "RescaleSlope", "Rows", "SOPClassUID", "SOPInstanceUID", "SamplesPerPixel",
+    "ScanningSequence", "SequenceName", "SequenceVariant", "SeriesDate", "SeriesDescription", "SeriesInstanceUID",
+    "SeriesNumber", "SeriesTime", "SharedFunctionalGroupsSequence", "SliceThickness", "SpecificCharacterSet", "StackID",
+    "StationName", "StudyDate", "StudyDescription", "StudyID", "StudyInstanceUID", "StudyTime",
+    "TemporalPositionIdentifier", "TriggerTime",
+)  # fmt: skip
+"""Attributes that the product reads; a variant changes those that are there, and puts others there."""
+
+_NASTY = (
+    b"", b" ", b"\0", b"\0\0\0", b"\\", b"\\\\\\\\", b"nan", b"inf", b"-1", b"0", b"1e308", b"-1e308", b"1e-320",
+    b"99999999999999999999", b"0,5\\0,5", b"1.2.3\\1.2.4", b"9Y", b"000Y", b"2010.05.04", b"00000000", b"99991231",
+    b"14:16:45", b"256061", b"\xff\xfe\xfd", b"\x1b$B\x1b(B", b"\x1b[31m", b"A" * 300, b"1\\2\\3", b"1\\x\\3",
+    b"ISO_IR 999", b"ISO 2022 IR 87", b"DERIVED\\SECONDARY\\MOSAIC", b"0\\0\\0\\0\\0\\0", b"1\\0\\0\\1\\0\\0",
+    struct.pack("<2d", float("nan"), float("inf")), struct.pack("<d", 1e300), struct.pack("<H", 65535),
+    struct.pack("<i", -(2**31)), b"\xfe\xff\x00\xe0\xff\xff\xff\xff", b"\xfe\xff\x00\xe0\x04\x00\x00\x00abcd",
+    b"\xfe\xff\x00\xe0\x00\x00\x00\x00", b"\x18\x00\x81\x00DS\x03\x001.5",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Element:
+    """One element of an explicit little endian data set, not necessarily a valid one."""
+
+    tag: int
+    vr: str
+    value: bytes
+
+    @property
+    def encoded(self) -> bytes:
+        """Its bytes; the length is what the value has, as far as its field holds that."""
+        head = struct.pack("<HH", self.tag >> 16, self.tag & 0xFFFF) + self.vr.encode("latin-1")[:2].ljust(2)
+        if self.vr in _LONG:
+            return head + b"\0\0" + struct.pack("<I", len(self.value)) + self.value
+        return head + struct.pack("<H", len(self.value) & 0xFFFF) + self.value[:0xFFFF]
+
+
+def elements_of(ds: Dataset) -> list[Element]:
+    """Return a header's elements without file meta information and pixels."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    plain = Dataset()
+    plain.update({tag: ds[tag] for tag in ds.keys() if tag.group < 0x7FE0})  # noqa: SIM118
+    write_dataset(buffer, plain)
+    read = dcmread(io.BytesIO(file_of([], buffer.getvalue())))
+    return [Element(tag=int(tag), vr=str(raw.VR), value=raw.value) for tag, raw in _raw(read)]
+
+
+def _raw(ds: Dataset) -> list[tuple[int, object]]:
+    found = ((tag, ds.get_item(tag)) for tag in ds.keys())  # noqa: SIM118
+    return [(tag, raw) for tag, raw in found if isinstance(raw.value, bytes)]  # type: ignore[union-attr]
+
+
+def file_of(elements: Sequence[Element], more: bytes = b"", pixels: bytes = b"") -> bytes:
+    """Return a Part 10 file in explicit little endian."""
+    syntax = Element(tag=0x00020010, vr="UI", value=b"1.2.840.10008.1.2.1\0").encoded
+    length = Element(tag=0x00020000, vr="UL", value=struct.pack("<I", len(syntax))).encoded
+    tail = Element(tag=0x7FE00010, vr="OW", value=pixels).encoded if pixels else b""
+    return _META + length + syntax + b"".join(element.encoded for element in elements) + more + tail
+
+
+class HeaderFuzz:
+    """Makes variants of the headers of a series.
+
+    Parameters
+    ----------
+    bases
+        Series, each the elements of its images.
+    """
+
+    def __init__(self, bases: Sequence[Sequence[Sequence[Element]]], seed: int) -> None:
+        self._bases, self._seed = bases, seed
+
+    def variant(self, number: int, pixels: bytes = b"") -> list[bytes]:
+        """Return the files of one variant."""
+        rng = random.Random(f"{self._seed} {number}")  # noqa: S311 - a variant is to be the same again
+        images = [list(image) for image in rng.choice(self._bases)]
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            change, touched = rng.choice(_CHANGES), rng.choice((images, images[:1], images[::2]))
+            state = rng.getstate()
+            for image in touched:
+                rng.setstate(state)  # the same change in each, so that it is one series still
+                change(rng, image)
+        files = [file_of(image, pixels=pixels) for image in images]
+        return [_damaged(rng, content) for content in files] if rng.random() < 0.1 else files
+
+
+def _damaged(rng: random.Random, content: bytes) -> bytes:
+    """Change single bytes behind the file meta information, or cut the file."""
+    damaged = bytearray(content)
+    for _ in range(rng.randint(1, 8)):
+        damaged[rng.randrange(180, len(damaged))] = rng.randrange(256)
+    return bytes(damaged if rng.random() < 0.8 else damaged[: rng.randrange(180, len(damaged))])
+
+
+def _at(rng: random.Random, image: list[Element]) -> int:
+    """Return the place of an attribute that is read, which is put there if need be."""
+    tag = int(Tag(rng.choice(READ)))
+    found = next((place for place, element in enumerate(image) if element.tag == tag), None)
+    if found is None:
+        found = next((place for place, element in enumerate(image) if element.tag > tag), len(image))
+        image.insert(found, Element(tag=tag, vr="LO", value=b"x"))
+    return found
+
+
+def _value(rng: random.Random, image: list[Element]) -> None:
+    place, value = _at(rng, image), rng.choice((*_NASTY, rng.randbytes(rng.randrange(40))))
+    image[place] = Element(tag=image[place].tag, vr=image[place].vr, value=value)
+
+
+def _representation(rng: random.Random, image: list[Element]) -> None:
+    place = _at(rng, image)
+    image[place] = Element(tag=image[place].tag, vr=rng.choice(_REPRESENTATIONS), value=image[place].value)
+
+
+def _both(rng: random.Random, image: list[Element]) -> None:
+    place, value = _at(rng, image), rng.choice((*_NASTY, rng.randbytes(rng.randrange(12))))
+    image[place] = Element(tag=image[place].tag, vr=rng.choice(_REPRESENTATIONS), value=value)
+
+
+def _length(rng: random.Random, image: list[Element]) -> None:
+    place = _at(rng, image)
+    old = image[place]
+    value = old.value[: rng.randrange(len(old.value) + 1)] if rng.random() < 0.5 else old.value + rng.randbytes(3)
+    image[place] = Element(tag=old.tag, vr=old.vr, value=value)
+
+
+def _several(rng: random.Random, image: list[Element]) -> None:
+    place = _at(rng, image)
+    old = image[place]
+    image[place] = Element(tag=old.tag, vr=old.vr, value=b"\\".join([old.value] * rng.randint(2, 5)))
+
+
+def _nested(rng: random.Random, image: list[Element]) -> None:
+    place, inner = _at(rng, image), b"".join(element.encoded for element in rng.sample(image, min(3, len(image))))
+    for _ in range(rng.choice((1, 2, 40, 400))):
+        item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(inner)) + inner
+        inner = item if len(item) > 60_000 else Element(tag=0x0040A730, vr="SQ", value=item).encoded
+    image[place] = Element(tag=image[place].tag, vr=rng.choice(("SQ", "UN", "OB")), value=inner)
+
+
+def _removed(rng: random.Random, image: list[Element]) -> None:
+    del image[_at(rng, image)]
+
+
+def _doubled(rng: random.Random, image: list[Element]) -> None:
+    old = image[_at(rng, image)]
+    image.insert(rng.randrange(len(image) + 1), Element(tag=old.tag, vr=old.vr, value=rng.choice(_NASTY)))
+
+
+def _swapped(rng: random.Random, image: list[Element]) -> None:
+    tags = [image[_at(rng, image)].tag for _ in range(2)]
+    a, b = (next(place for place, element in enumerate(image) if element.tag == tag) for tag in tags)
+    one, other = image[a], image[b]
+    image[a] = Element(tag=one.tag, vr=one.vr, value=other.value)
+    image[b] = Element(tag=other.tag, vr=other.vr, value=one.value)
+
+
+_CHANGES = (
+    _value,
+    _value,
+    _value,
+    _both,
+    _both,
+    _representation,
+    _length,
+    _several,
+    _nested,
+    _removed,
+    _doubled,
+    _swapped,
+)
