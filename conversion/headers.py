@@ -53,7 +53,8 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
 
 def unreadable_values(images: Sequence[ImageHeader]) -> str:
     """Return a sentence on the numbers of a series that stand in its files and cannot be read; empty without any."""
-    first, counts = {}, Counter(said.partition(" ")[0] for image in images for said in image.unreadable)
+    first: dict[str, str] = {}
+    counts = Counter(said.partition(" ")[0] for image in images for said in image.unreadable)
     for said in (said for image in images for said in image.unreadable):
         first.setdefault(said.partition(" ")[0], said)
     found = [f"{first[keyword]} ({count} image{'s' * (count > 1)})" for keyword, count in counts.items()]

@@ -127,7 +127,7 @@ def _ranks(ordered: Sequence[float], apart: float) -> list[int]:
 def at_one_place(images: Sequence[ImageHeader]) -> list[tuple[ImageHeader, ...]]:
     """Group images that show one place in one way, as copies of one image do; those without a place stay alone."""
     placed = [image for image in images if image.position_mm is not None]
-    found = [(image,) for image in images if image.position_mm is None]
+    found: list[tuple[ImageHeader, ...]] = [(image,) for image in images if image.position_mm is None]
     for near in runs(placed, lambda image: sum(image.position_mm or ()), SAME_POSITION_MM):
         found += grouped(near, _alike)
     return found

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason
-from conversion.likeness import SAME_POSITION_MM, same_directions, same_size
+from conversion.likeness import DIRECTION_TOLERANCE, SAME_POSITION_MM, same_directions, same_size
 from conversion.study import ImageHeader, Series
 from conversion.volume import Grid
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence as Many
 from pathlib import Path
 
 from pydicom import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import UID, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 
 from conversion.attributes import Attributes

@@ -207,7 +207,7 @@ def _read_header(path: Path) -> tuple[SettledDataset, int]:
 
 def _left_on_disk(ds: SettledDataset, size: int) -> int:
     """Return the bytes of values that nobody reads from a header; a sequence is read as soon as it is looked at."""
-    raw = [ds.get_item(tag, keep_deferred=True) for tag in ds.keys()]  # noqa: SIM118 - no values read
+    raw: list[object] = [ds.get_item(tag, keep_deferred=True) for tag in ds.keys()]  # noqa: SIM118 - no values read
     left = [one for one in raw if isinstance(one, RawDataElement) and one.value is None and one.VR != "SQ"]
     return sum(min(one.length, size - one.value_tell) for one in left)
 
