@@ -9,7 +9,7 @@ import structlog
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
-from dicom_node.closing import finish
+from dicom_node.closing import finish, follow
 from dicom_node.database import Database
 from dicom_node.peer import Peer
 from dicom_node.peers import destinations
@@ -17,7 +17,7 @@ from dicom_node.proof import Prover, SentObject
 from dicom_node.query import ObjectPlace
 from dicom_node.settings import Settings
 from dicom_node.states import DeliveryState, RunState
-from dicom_node.tables import DeliveryRow, ResultRow, RunRow, utc_now
+from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 from inference.errors import InferenceReason
 from viewer_integration.delivery import DeliveryReceipt, send_files
 from viewer_integration.stow import store_over_web
@@ -54,9 +54,15 @@ class Outbox:
         self._folder = settings.node.folder
         self._calling_ae = settings.node.ae_title
         self._prover = Prover(database, settings.node.ae_title)
+        self._peers: list[Peer] | None = None
 
     def send_due(self, now: datetime) -> None:
-        """Do a round for every run whose pause is over."""
+        """Do a round for every run whose pause is over, and for those whose destination has come back."""
+        peers = destinations(self._database)
+        if peers != self._peers:
+            for peer in peers:
+                self._call_back(peer, now)
+            self._peers = peers
         while (run_id := self._claim(now)) is not None:
             try:
                 self.deliver(run_id)
@@ -91,6 +97,23 @@ class Outbox:
             run.deliver_at, run.executor = now + CLAIM, self._executor
             return run.run_id
 
+    def _call_back(self, peer: Peer, now: datetime) -> None:
+        """Have sent what was called off while a destination was disabled, or wanted something else."""
+        wanted = _wanted(peer)
+        chosen = (
+            sa.select(RunRow)
+            .join(StudyRow, StudyRow.current_run == RunRow.run_id)
+            .join(ResultRow, ResultRow.run_id == RunRow.run_id)
+            .join(DeliveryRow, DeliveryRow.sop_instance_uid == ResultRow.sop_instance_uid)
+            .where(DeliveryRow.destination == peer.name, DeliveryRow.state == DeliveryState.CALLED_OFF)
+            .where(*wanted, ResultRow.path != "", RunRow.state.in_(_ENDED))
+            .distinct()
+        )
+        with self._database.session() as session:
+            for run in session.scalars(chosen).all():
+                run.state, run.deliver_at, run.rounds = RunState.UNDELIVERED, now, 0
+                follow(session, run)
+
     def waiting(self, run_id: str, peer: Peer) -> list[ResultRow]:
         """Return what a destination gets and has not accepted yet, SEG first."""
         with self._database.session() as session:
@@ -102,9 +125,7 @@ class Outbox:
 
     def _rows(self, session: Session, run_id: str, peer: Peer) -> list[tuple[ResultRow, DeliveryRow]]:
         """Return the objects that a destination gets, each with where its delivery stands."""
-        wanted = sa.select(ResultRow).where(
-            ResultRow.run_id == run_id, ResultRow.profile == peer.profile.key, ResultRow.kind.in_(peer.kinds)
-        )
+        wanted = sa.select(ResultRow).where(ResultRow.run_id == run_id, *_wanted(peer))
         found = []
         for result in session.scalars(wanted.order_by(ResultRow.kind)).all():
             row = session.scalar(_delivery(result.sop_instance_uid, peer.name))
@@ -191,11 +212,12 @@ class Outbox:
     def _finish(self, run_id: str, peers: Sequence[Peer]) -> None:
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id, with_for_update=True)
-            rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
-            made = set(session.scalars(sa.select(ResultRow.profile).where(ResultRow.run_id == run_id)))
             if run.state not in (RunState.RUNNING, RunState.UNDELIVERED):
                 return  # a later revision or a person has closed it meanwhile
-            unmade = [peer.name for peer in peers if peer.profile.key not in made]
+            results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
+            rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
+            _call_off(rows, results, peers)
+            unmade = [peer.name for peer in peers if _is_unmade(peer, rows, results)]
             state, code, reason = _outcome(rows, unmade, str(run.summary.get("withheld", "")))
             run.deliver_at = None
             if state is RunState.UNDELIVERED:
@@ -203,6 +225,8 @@ class Outbox:
                 run.deliver_at = utc_now() + pause_after(run.rounds)
             finish(session, run, state, code, reason)
 
+
+_ENDED = (RunState.DELIVERED, RunState.STORED, RunState.REJECTED)
 
 _SYNTAXES = {"explicit": None, "implicit": ImplicitVRLittleEndian, "deflated": DeflatedExplicitVRLittleEndian}
 """Results are stored in explicit VR little endian, so that one is sent as it is."""
@@ -214,7 +238,41 @@ def _place(result: ResultRow) -> ObjectPlace:
     )
 
 
+def _wanted(peer: Peer) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return what holds of the objects that a destination gets."""
+    return ResultRow.profile == peer.profile.key, ResultRow.kind.in_(peer.kinds)
+
+
+def _call_off(rows: Sequence[DeliveryRow], results: Sequence[ResultRow], peers: Sequence[Peer]) -> None:
+    """Wait no longer for who is no destination any more, nor to send what is not wanted any more."""
+    wanted = {
+        (result.sop_instance_uid, peer.name)
+        for peer in peers
+        for result in results
+        if result.profile == peer.profile.key and result.kind in peer.kinds
+    }
+    for row in rows:
+        if row.state != DeliveryState.ACCEPTED and (row.sop_instance_uid, row.destination) not in wanted:
+            is_there = any(peer.name == row.destination for peer in peers)
+            row.state = DeliveryState.CALLED_OFF
+            row.reason = "it wants other objects now" if is_there else "it is no enabled destination any more"
+
+
+def _is_unmade(peer: Peer, rows: Sequence[DeliveryRow], results: Sequence[ResultRow]) -> bool:
+    """Tell whether a destination waits for another form than was made; who took what it wanted before does not."""
+    if any(result.profile == peer.profile.key for result in results):
+        return False
+    kinds = {result.sop_instance_uid: result.kind for result in results}
+    taken = {
+        kinds.get(row.sop_instance_uid)
+        for row in rows
+        if row.destination == peer.name and row.state == DeliveryState.ACCEPTED
+    }
+    return not taken >= peer.kinds & set(kinds.values())
+
+
 def _outcome(rows: Sequence[DeliveryRow], unmade: Sequence[str], withheld: str) -> tuple[RunState, str, str]:
+    rows = [row for row in rows if row.state != DeliveryState.CALLED_OFF]
     reasons = sorted({f"{row.destination}: {row.reason}" for row in rows if row.state != DeliveryState.ACCEPTED})
     reasons += [f"{name}: wants another form of objects than was made; process the study anew" for name in unmade]
     if reasons:

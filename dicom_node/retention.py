@@ -40,6 +40,9 @@ _Remove = Callable[[Session, StudyRow, Sequence[RunRow]], bool]
 
 _RUN_DONE = (RunState.DELIVERED, RunState.REJECTED, RunState.UNCHANGED, RunState.SUPERSEDED)
 
+_REPLACEABLE = (RunState.FAILED, RunState.CANCELLED, RunState.STORED)
+"""Done with, too, when the study stands as a later run left it whose result has gone out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
@@ -105,9 +108,8 @@ class Retention:
             if study is None or study.state not in _DONE or study.last_received_at >= before:
                 return False
             runs = session.scalars(sa.select(RunRow).where(RunRow.study_uid == study_uid)).all()
-            ended = all(
-                run.state in _RUN_DONE and (run.finished_at is None or run.finished_at < before) for run in runs
-            )
+            done = _RUN_DONE + (_REPLACEABLE if _is_replaced(study, runs) else ())
+            ended = all(run.state in done and (run.finished_at is None or run.finished_at < before) for run in runs)
             return ended and not _undelivered(session, study, runs) and remove(session, study, runs)
 
     def _remove_pixels(self, session: Session, study: StudyRow, _runs: Sequence[RunRow]) -> bool:
@@ -155,11 +157,17 @@ class Retention:
             session.execute(sa.delete(AssociationRow).where(*old, AssociationRow.association_id.not_in(used)))
 
 
+def _is_replaced(study: StudyRow, runs: Sequence[RunRow]) -> bool:
+    """Tell whether a delivered result stands, which replaces whatever other runs of the study have left."""
+    return any(run.run_id == study.current_run and run.state == RunState.DELIVERED for run in runs)
+
+
 def _undelivered(session: Session, study: StudyRow, runs: Sequence[RunRow]) -> bool:
     """Tell whether any object of the study's standing result has not gone out."""
     standing = [run.run_id for run in runs if run.run_id == study.current_run]
     open_rows = sa.select(DeliveryRow.id).where(
-        DeliveryRow.run_id.in_(standing), DeliveryRow.state != DeliveryState.ACCEPTED
+        DeliveryRow.run_id.in_(standing),
+        DeliveryRow.state.not_in((DeliveryState.ACCEPTED, DeliveryState.CALLED_OFF)),
     )
     return session.scalar(open_rows.limit(1)) is not None
 

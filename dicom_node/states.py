@@ -57,6 +57,7 @@ class DeliveryState(enum.StrEnum):
     SENDING = "sending"  # begun; whoever finds it so later asks the destination before sending again
     ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
     REFUSED = "refused"  # the destination answered with a failure, or not at all
+    CALLED_OFF = "called_off"  # it is no destination any more, or wants other objects; sent when it is one again
 
 
 class FetchState(enum.StrEnum):

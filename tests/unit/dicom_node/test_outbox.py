@@ -13,7 +13,7 @@ from dicom_node.database import Database
 from dicom_node.operations import Impossible, resend
 from dicom_node.outbox import FIRST_PAUSE_S, LONGEST_PAUSE_S, Outbox, pause_after
 from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.peers import put_peer, remove_peer, set_enabled
 from dicom_node.settings import Settings, read_settings
 from dicom_node.states import DeliveryState, RunState, StudyState
 from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
@@ -253,3 +253,109 @@ def test_a_run_whose_round_breaks_off_does_not_keep_back_those_behind_it(
         bad = session.get_one(RunRow, "bad")
         assert (bad.state, bad.rounds) == (RunState.UNDELIVERED, 1)
         assert bad.deliver_at <= utc_now() + timedelta(seconds=LONGEST_PAUSE_S)  # not only when its claim runs out
+
+
+def _unanswered(database: Database, settings: Settings, run_id: str, archive: Archive, **changed: Any) -> Outbox:  # noqa: ANN401 - as above
+    """Deliver to a destination that refuses everything."""
+    put_peer(database, _peer(archive, **changed))
+    archive.store_answer = 0xA700
+    outbox = Outbox(settings, database)
+    outbox.deliver(run_id)
+    return outbox
+
+
+def _run(database: Database, run_id: str) -> tuple[str, str]:
+    with database.session() as session:
+        run = session.get_one(RunRow, run_id)
+        assert session.get_one(StudyRow, run.study_uid).state == run.state, "the study follows"
+        return run.state, run.reason
+
+
+LATER = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("how", ["removed", "disabled", "no destination"])
+def test_a_destination_that_is_gone_is_not_waited_for(
+    database: Database, settings: Settings, run_id: str, archive: Archive, how: str
+) -> None:
+    outbox = _unanswered(database, settings, run_id, archive)
+    assert _run(database, run_id)[0] == RunState.UNDELIVERED
+    if how == "removed":
+        remove_peer(database, "PACS")
+    elif how == "disabled":
+        set_enabled(database, "PACS", enabled=False)
+    else:
+        put_peer(database, _peer(archive, is_destination=False))
+    outbox.send_due(utc_now() + LATER)
+    assert _run(database, run_id) == (
+        RunState.STORED,
+        "no destination is configured: the results are kept on the node",
+    )
+    assert {(row.state, row.reason) for row in _rows(database)} == {
+        (DeliveryState.CALLED_OFF, "it is no enabled destination any more")
+    }
+
+
+def test_a_run_is_delivered_when_all_who_are_still_there_have_it(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    put_peer(database, replace(_peer(archive), name="Gone", host="no-such-host.invalid"))
+    outbox = Outbox(settings, database)
+    outbox.deliver(run_id)
+    assert _run(database, run_id)[0] == RunState.UNDELIVERED
+    remove_peer(database, "Gone")
+    outbox.send_due(utc_now() + LATER)
+    assert _run(database, run_id) == (RunState.DELIVERED, "")
+
+
+def test_a_destination_that_comes_back_gets_what_was_called_off(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    outbox = _unanswered(database, settings, run_id, archive)
+    set_enabled(database, "PACS", enabled=False)
+    outbox.send_due(utc_now() + LATER)
+    archive.store_answer = 0x0000
+    set_enabled(database, "PACS", enabled=True)
+    outbox.send_due(utc_now() + LATER)
+    assert _run(database, run_id)[0] == RunState.DELIVERED
+    assert len(archive.stored) == 2
+
+
+def test_what_was_replaced_meanwhile_is_not_called_back(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    outbox = _unanswered(database, settings, run_id, archive)
+    set_enabled(database, "PACS", enabled=False)
+    outbox.send_due(utc_now() + LATER)
+    with database.session() as session:
+        session.query(StudyRow).one().current_run = "another"
+    archive.store_answer = 0x0000
+    set_enabled(database, "PACS", enabled=True)
+    outbox.send_due(utc_now() + LATER)
+    assert archive.stored == []
+
+
+def test_an_object_that_is_not_wanted_any_more_is_not_waited_for(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    outbox = _unanswered(database, settings, run_id, archive)
+    archive.store_answer = 0x0000
+    put_peer(database, _peer(archive, objects="SR"))
+    outbox.send_due(utc_now() + LATER)
+    assert _run(database, run_id)[0] == RunState.DELIVERED
+    assert {row.state for row in _rows(database)} == {DeliveryState.ACCEPTED, DeliveryState.CALLED_OFF}
+    assert len(archive.stored) == 1
+
+
+def test_another_form_is_not_wanted_of_what_a_destination_has(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    put_peer(database, replace(_peer(archive), name="Gone", host="no-such-host.invalid"))
+    outbox = Outbox(settings, database)
+    outbox.deliver(run_id)
+    put_peer(database, _peer(archive, seg_form="labelmap"))
+    remove_peer(database, "Gone")
+    outbox.send_due(utc_now() + LATER)
+    assert _run(database, run_id)[0] == RunState.DELIVERED

@@ -106,6 +106,28 @@ def test_what_a_destination_has_not_accepted_is_never_touched(books: Database, t
     assert all(path.exists() for path in files.values())
 
 
+def test_what_was_called_off_does_not_hold_back_the_cleaning(books: Database, tmp_path: Path) -> None:
+    _hold(books, tmp_path, "gone", delivered=DeliveryState.CALLED_OFF)
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=1, results=1, history=1)
+
+
+@pytest.mark.parametrize("state", list(RunState))
+@pytest.mark.parametrize("current", [RunState.DELIVERED, RunState.REJECTED])
+def test_an_earlier_run_holds_back_the_cleaning_while_something_of_it_is_to_come(
+    books: Database, tmp_path: Path, state: RunState, current: RunState
+) -> None:
+    files = _hold(books, tmp_path, "later", state=current)
+    with books.session() as session:
+        run = {"revision": 0, "manifest_sha256": "0", "ready_at": OLD, "state": state, "finished_at": OLD}
+        session.add(RunRow(run_id="earlier", study_uid="1.later", **run))
+    over = {RunState.DELIVERED, RunState.REJECTED, RunState.UNCHANGED, RunState.SUPERSEDED}
+    if current is RunState.DELIVERED:
+        over |= {RunState.FAILED, RunState.CANCELLED, RunState.STORED}
+    done = int(state in over)
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=done, results=done, history=done)
+    assert [path.exists() for path in files.values()] == [not done] * 3
+
+
 def test_what_is_younger_than_the_policy_stays(books: Database, tmp_path: Path) -> None:
     files = _hold(books, tmp_path, "young", at=NOW - timedelta(days=29))
     assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=0, results=0, history=0)
