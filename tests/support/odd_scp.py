@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
-from dicom_node.store_command import read_store_command, store_response
+from dicom_node.store_command import read_command, response
 from viewer_integration.association import RemoteEntity
 
 __all__ = ["USER_ITEMS", "OddScp", "item", "odd_scp"]
@@ -99,10 +99,10 @@ class OddScp:
         return struct.pack(">BBIHH", 2, 0, 68 + len(items), 1, 0) + body[4:36] + bytes(32) + items
 
     def _answer(self, context: int, syntax: str, command: bytes, data: bytes) -> bytes:
-        store = read_store_command(command)
-        assert store is not None
+        store = read_command(command)
+        assert store.store is not None
         self.stored.append((store.sop_instance_uid, syntax, data))
-        answer = store_response(store, 0x0000)
+        answer = response(store, 0x0000)
         head = struct.pack(">BBIIBB", 0x04, 0, len(answer) + 6, len(answer) + 2, context, 3)
         return head + answer
 
