@@ -133,6 +133,9 @@ def _check_meaning(instance: SettledInstance) -> None:
     if is_coloured(told):
         sentence = "a coloured image is a picture and no measurement; its series is not read"
         raise UnreadableSeries(ConversionReason.COLOUR_IMAGE, sentence)
+    places, frames = len(told.items("PerFrameFunctionalGroupsSequence")), pixel_format(instance.dataset).frames
+    if places not in (0, frames):
+        raise _unreadable(f"it has {frames} frame(s) of pixels and places for {places}")
     if told.items("ModalityLUTSequence"):
         raise _unreadable("its values go through a look-up table (Modality LUT), which MR images do not have")
 

@@ -386,3 +386,13 @@ def test_frames_at_one_place_are_compared_frame_by_frame(tmp_path: Path) -> None
     study = read_study([tmp_path / "enhanced.dcm"])
     assert np.array_equal(_voxels(study), VOXELS)
     assert [code for code, _ in _decided(study)] == ["copied_image"]
+
+
+@pytest.mark.parametrize("frames", [5, 7])
+def test_frames_and_their_places_must_be_as_many(tmp_path: Path, frames: int) -> None:
+    ds = enhanced_instance(VOXELS, axis_aligned("axial"))
+    ds.NumberOfFrames = frames
+    ds.save_as(tmp_path / "enhanced.dcm", enforce_file_format=True)
+    (series,) = read_study([tmp_path / "enhanced.dcm"]).series
+    with pytest.raises(UnreadableSeries, match=rf"it has {frames} frame.s. of pixels and places for 6"):
+        read_series(series)

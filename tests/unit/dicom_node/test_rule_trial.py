@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from conversion.errors import ConversionReason, UnreadableSeries
 from conversion.recognition.site_rules import SiteRule
@@ -88,6 +89,16 @@ def test_a_study_that_is_not_readable_is_passed_over(held: Database, tmp_path: P
         path.write_bytes(b"damaged")
     trial = try_rules(held, tmp_path, [SiteRule(name="A", kind="other", technique="se2d*")])
     assert (trial.studies, trial.looked_at) == (0, 1)
+
+
+def test_a_study_of_two_patients_is_passed_over_and_the_others_are_tried(held: Database, tmp_path: Path) -> None:
+    hold_small_study(held, tmp_path, "mixed")
+    for path in sorted((tmp_path / "inbox" / "mixed").iterdir())[::2]:
+        ds = dcmread(path)
+        ds.PatientID = "ANOTHER"
+        ds.save_as(path)
+    trial = try_rules(held, tmp_path, [FLAIR_IS_T2])
+    assert ([change.study_key for change in trial.changes], trial.studies, trial.unreadable) == (["held"], 1, 1)
 
 
 def test_pixels_are_read_when_asked_for(held: Database, tmp_path: Path) -> None:
