@@ -47,7 +47,7 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
         told = Attributes(ds)
         image = _image(path, None, told)
         # Frames without functional groups have no place of their own, so none is taken for all.
-        return [image if told.text("NumberOfFrames") in ("", "0", "1") else replace(image, position_mm=None)]
+        return [image if told.integer("NumberOfFrames") <= 1 else replace(image, position_mm=None)]
     return [_image(path, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
 
 
