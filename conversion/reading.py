@@ -1,6 +1,5 @@
 """Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.encoding import SettledDataset, read_instance
 from conversion.errors import ConversionError, ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
+from conversion.folders import dicom_files, folders_below
 from conversion.headers import acquisition_header, image_headers, stated_instances, unreadable_values
 from conversion.identities import frame_of_reference, one_image_series
 from conversion.likeness import at_one_place
@@ -71,28 +71,6 @@ class SourceImages:
     instances: tuple[pydicom.Dataset, ...]
     images: tuple[ImageHeader, ...]
     frame_of_reference_uid: str = ""
-
-
-def dicom_files(folder: Path) -> list[Path]:
-    """Return every file below `folder`, sorted; DICOM files have no reliable suffix."""
-    found = (path for _, names in folders_below(folder) for path in names)
-    return sorted(path for path in found if path.is_file() and path.name != "DICOMDIR")
-
-
-def folders_below(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Yield a folder and every one below it with what lies in it, files and folders, sorted.
-
-    Links are followed, as people put sets together from links; each folder is entered once, so a circle ends.
-    """
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        yield Path(place), sorted(Path(place, name) for name in (*folders, *names))
 
 
 def read_header(path: Path) -> pydicom.Dataset:
