@@ -4,7 +4,6 @@ Nothing here reads a file. A header may be a data set whose large values are def
 """
 
 import math
-import struct
 
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR
@@ -20,19 +19,6 @@ _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"})
 _UNDECIDED = {"OB or OW": "OW", "US or SS": "US", "US or SS or OW": "OW", "US or OW": "OW"}
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _CHARACTER_SET = 0x00080005
-_UNREADABLE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-
 DEEPEST = 32
 """Sequences inside sequences that are given; reports nest about 15 deep, and 10,000 end any reader."""
 
@@ -89,7 +75,9 @@ class _Writer:
         try:
             element = ds[tag]
             return self._sequence(element, address, depth + 1) if element.VR == "SQ" else _inline(element)
-        except _UNREADABLE:
+        except TooLarge:
+            raise
+        except Exception:  # noqa: BLE001 - pydicom raises many kinds for a broken value, which must not hide its study
             return {"vr": _UNDECIDED.get(vr, vr)}
 
     def _sequence(self, element: DataElement, address: str, depth: int) -> JsonObject:

@@ -384,7 +384,7 @@ def test_a_compressed_syntax_without_a_media_type_is_octets_with_its_name() -> N
     ("keyword", "vr", "value"),
     [
         ("PatientBirthDate", "US", b"\1\2\3"),
-        ("RequestAttributesSequence", "SQ", b"\xfe\xff\x00\xe0\x04\x00\x00\x00abcd"),
+        ("RequestAttributesSequence", "SQ", b"\xfe\xff\x00\xe0"),
         ("SeriesNumber", "FD", b"\1\2\3"),
     ],
 )
