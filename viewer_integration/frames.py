@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import generate_frames, get_frame
+from pydicom.errors import BytesLengthException
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -41,6 +42,7 @@ _MEDIA_TYPES = {
 _UNREADABLE = (
     ArithmeticError,
     AttributeError,
+    BytesLengthException,
     EOFError,
     LookupError,
     NotImplementedError,
