@@ -16,12 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pydicom
+import pydicom.misc
 from pydicom import Dataset, dcmread
 
 from conversion.completeness import series_progress
 from conversion.errors import ConversionError
-from conversion.reading import SourceImages, read_studies
+from conversion.reading import SourceImages, dicom_files, read_studies
 from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
 from conversion.sequences import Role
@@ -60,7 +60,7 @@ def header_fuzz(seed: int, folders: tuple[Path, ...] = ()) -> HeaderFuzz:
     philips = enhanced_instance(voxels, axis_aligned("sagittal"), spread=True, scale_slopes=(0.01,))
     bases = [classic, [enhanced_instance(voxels, axis_aligned("axial"), echo_times_ms=(12.0,))], [philips]]
     for folder in folders:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())[:3]
+        paths = [path for path in dicom_files(folder) if pydicom.misc.is_dicom(path)][:3]
         bases.append([dcmread(path, stop_before_pixels=True) for path in paths])
     return HeaderFuzz([[elements_of(ds) for ds in base] for base in bases], seed)
 
