@@ -1,6 +1,5 @@
 """Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
-from conversion.attributes import Attributes
 from conversion.decision import Decision
-from conversion.encoding import SettledDataset, read_instance
+from conversion.encoding import read_instance
 from conversion.errors import ConversionError, ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
 from conversion.folders import dicom_files, folders_below
 from conversion.headers import acquisition_header, image_headers, stated_instances, unreadable_values
@@ -21,10 +19,10 @@ from conversion.identities import frame_of_reference, one_image_series
 from conversion.likeness import at_one_place
 from conversion.patient import patient_facts
 from conversion.patient_identity import number_of_patients
-from conversion.pixel_format import remarks
 from conversion.pixels import StoredImage, encoded_prints, stored_images
 from conversion.selection import SeriesSelection
 from conversion.sequences import Role
+from conversion.series_decisions import encoding_decisions, pixel_decisions, series_decision, series_number
 from conversion.splitting import Part, split_images
 from conversion.stack import stack_slices
 from conversion.study import ImageHeader, Series, SeriesUID, Study, StudyUID
@@ -183,31 +181,21 @@ def _usable_header(
     return None
 
 
-def _number(ds: pydicom.Dataset) -> int:
-    return Attributes(ds).integer("SeriesNumber")
-
-
-def _of_series(ds: pydicom.Dataset, code: str, reason: str) -> Decision:
-    return Decision(
-        code=code, subject=f"series {_number(ds)}", reason=reason, series_uid=identifier(ds, "SeriesInstanceUID")
-    )
-
-
 def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
     """Return one `Series` for each volume of a DICOM series."""
     usable = usable_instances(group, decisions)
     if not usable:
         return []
     ds = usable[0][1]
-    decisions += _encoding_decisions(ds, usable)
-    decisions += _pixel_decisions(ds, usable)
+    decisions += encoding_decisions(ds, usable)
+    decisions += pixel_decisions(ds, usable)
     kinds = list(of_one_kind(usable))
     parts = [(part, kind) for kind in kinds for part in _parts(ds, kind, decisions)]
     if len(kinds) > 1:
         parts = [(replace(part, name=_joined(_kind_of(kind), part.name)), kind) for part, kind in parts]
     if len(parts) > 1:
         reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part, _ in parts)}"
-        decisions.append(_of_series(ds, "split_series", reason))
+        decisions.append(series_decision(ds, "split_series", reason))
     volumes, faults = [], []
     for part, kind in parts:
         by_path = dict(kind)
@@ -215,7 +203,7 @@ def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
         volumes.append(_volume(part, kind, frame))
         if wrong:
             faults.append(wrong)
-    decisions += [_of_series(ds, "frame_of_reference", wrong) for wrong in faults[:1]]
+    decisions += [series_decision(ds, "frame_of_reference", wrong) for wrong in faults[:1]]
     return volumes
 
 
@@ -227,7 +215,7 @@ def _in_order(images: Iterable[ImageHeader]) -> list[ImageHeader]:
 def _parts(ds: pydicom.Dataset, kind: _Group, decisions: list[Decision]) -> list[Part]:
     images = [image for path, each in kind for image in image_headers(path, each)]
     if unreadable := unreadable_values(images):
-        decisions.append(_of_series(ds, "value_unreadable", unreadable))
+        decisions.append(series_decision(ds, "value_unreadable", unreadable))
     return split_images(tuple(_without_copies(images, ds, decisions)))
 
 
@@ -239,27 +227,12 @@ def _joined(first: str, second: str) -> str:
     return f"{first}, {second}" if second else first
 
 
-def _encoding_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision]:
-    """Say what files claimed of their encoding without being in it, each claim once."""
-    wrong = Counter(each.encoding.contradiction for _, each in group if isinstance(each, SettledDataset))
-    for contradiction, count in wrong.items():
-        if contradiction:
-            yield _of_series(ds, "encoding_corrected", f"{count} file(s): {contradiction}")
-
-
-def _pixel_decisions(ds: pydicom.Dataset, group: _Group) -> Iterator[Decision]:
-    """Say what is done about the values of images, each thing once."""
-    for (code, what), count in Counter(remark for _, each in group for remark in remarks(each)).items():
-        reason = f"{count} instance(s): {what}"
-        yield _of_series(ds, code, reason)
-
-
 def _volume(part: Part, kind: _Group, frame_of_reference_uid: str) -> Series:
     ds = dict(kind)[part.images[0].path]
     return Series(
         series_uid=SeriesUID(identifier(ds, "SeriesInstanceUID")),
         part=part.name,
-        number=_number(ds),
+        number=series_number(ds),
         stated_instances=stated_instances(each for _, each in kind),
         sop_class_uid=identifier(ds, "SOPClassUID"),
         frame_of_reference_uid=frame_of_reference_uid,
@@ -281,7 +254,7 @@ def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: l
             known.add(print_)
     if copies:
         reason = f"{len(copies)} image(s) repeat another one to the last pixel under a further UID and are left out"
-        decisions.append(_of_series(ds, "copied_image", reason))
+        decisions.append(series_decision(ds, "copied_image", reason))
     return [image for image in images if id(image) not in copies]
 
 
