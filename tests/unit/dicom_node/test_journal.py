@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,9 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from dicom_node.arrivals import Arrival
 from dicom_node.journal import Journal, JournalFull
+from dicom_node.segment import Record, Segment, encode
+from tests.support.system_calls import under_strace
 
 SMALL = 64 * 1024
 
@@ -60,7 +64,8 @@ def test_what_is_appended_is_filed_in_order(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.journal")) == []
 
 
-def test_what_a_killed_listener_had_is_filed_by_the_next(tmp_path: Path) -> None:
+def _leave(folder: Path, numbers: range) -> None:
+    """Leave a journal behind as a listener that is killed does."""
     program = f"""
 import sys, os, signal
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
@@ -71,13 +76,17 @@ from dicom_node.journal import Journal
 def refuse(arrivals):
     raise OSError(28, "no room")
 
-journal = Journal(Path({str(tmp_path)!r}), refuse)
-for number in range(50):
+journal = Journal(Path({str(folder)!r}), refuse)
+for number in {numbers!r}:
     journal.append(_arrival(number))
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
     assert done.returncode == -9, done.stderr
+
+
+def test_what_a_killed_listener_had_is_filed_by_the_next(tmp_path: Path) -> None:
+    _leave(tmp_path, range(50))
     files = _Files()
     journal = Journal(tmp_path, files)
     assert files.filed == [_arrival(number) for number in range(50)]
@@ -203,6 +212,128 @@ def test_a_record_that_was_cut_off_ends_what_is_read(tmp_path: Path) -> None:
     later = _Files()
     Journal(tmp_path, later).close()
     assert later.filed == [replace(_arrival(number)) for number in range(2)]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def test_what_could_not_be_adopted_is_adopted_when_the_database_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.journal.ADOPT_S", 0.05)
+    files = _Files()
+    files.refusal = sa.exc.OperationalError("INSERT", {}, Exception("the server closed the connection"))
+    _leave(tmp_path, range(3))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    journal = Journal(tmp_path, files)
+    threading.Event().wait(0.3)  # some rounds
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3  # its two files, and the one it may just look at
+    files.refusal = None
+    _wait_until(lambda: files.filed == [_arrival(number) for number in range(3)])
+    _wait_until(lambda: len(list(tmp_path.glob("*.journal"))) == 2)
+    journal.close()
+
+
+def test_a_record_that_can_never_be_filed_does_not_stop_a_restart(tmp_path: Path) -> None:
+    _leave(tmp_path, range(3))
+    files = _Files()
+    files.refusal, files.refuses = NotADirectoryError(20, "in the way"), lambda one: one.sop_instance_uid == "1.2.1"
+    Journal(tmp_path, files).close()
+    assert files.filed == [_arrival(0), _arrival(2)]
+    (aside,) = (tmp_path / "set_aside").iterdir()
+    assert aside.read_bytes() == _arrival(1).content
+    assert list(tmp_path.glob("*.journal")) == []
+
+
+def test_a_record_of_another_version_of_the_node_is_set_aside(tmp_path: Path) -> None:
+    segment = Segment.made(tmp_path / "other.journal", SMALL)
+    segment.begin(order=1)
+    facts, content = b'{"received_at": "2026-01-05T08:00:00+00:00", "colour": "blue"}', _arrival(1).content
+    segment.write(Record(facts, content, zlib.crc32(content, zlib.crc32(facts))))
+    segment.write(encode(_arrival(2)))
+    segment.close(remove=False)
+    files = _Files()
+    Journal(tmp_path, files).close()
+    assert files.filed == [_arrival(2)]
+    (aside,) = (tmp_path / "set_aside").iterdir()
+    assert aside.read_bytes() == content
+
+
+def test_what_cannot_be_set_aside_either_waits(tmp_path: Path) -> None:
+    files = _Files()
+    files.refusal, files.refuses = ValueError("never"), lambda one: one.sop_instance_uid == "1.2.1"
+    (tmp_path / "set_aside").write_bytes(b"in the way")
+    journal = Journal(tmp_path, files)
+    for number in range(3):
+        journal.append(_arrival(number))
+    assert not journal.drain(0.3)
+    (tmp_path / "set_aside").unlink()
+    assert journal.drain()
+    assert files.filed == [_arrival(0), _arrival(2)]
+    journal.close()
+
+
+def test_a_sender_that_waits_goes_on_where_another_one_went_on(tmp_path: Path) -> None:
+    """Both wait for a segment; the first begins it, and the second must not wait until what that one wrote is filed."""
+    files = _Files()
+    files.refusal = OSError(28, "no room")
+    journal = Journal(tmp_path, files, SMALL, patience_s=10.0)
+    in_each = journal._active.room // encode(_arrival(100, 4000)).size
+    for number in range(2 * in_each):
+        assert journal.append(_arrival(100 + number, 4000))
+    with ThreadPoolExecutor(2) as pool:
+        late = [pool.submit(journal.append, _arrival(500 + number, 4000)) for number in range(2)]
+        _wait_until(lambda: len(journal._change._waiters) >= 2)  # type: ignore[attr-defined]
+        # Room comes for the first segment's records only: the second one's, and what follows, stay where they are.
+        files.refuses = lambda one: int(one.sop_instance_uid.rpartition(".")[2]) >= 100 + in_each
+        assert [one.result(5.0) for one in late] == [True, True]
+    files.refusal = None
+    assert journal.drain()
+    journal.close()
+
+
+@pytest.mark.strace
+def test_nothing_counts_that_was_written_before_a_failed_sync(tmp_path: Path) -> None:
+    """The kernel takes for written what it could not write, and says at the next sync that all is well."""
+    program = f"""
+import os, sys, threading, time
+sys.path.insert(0, {str(Path(__file__).parents[3])!r})
+from pathlib import Path
+from tests.unit.dicom_node.test_journal import _arrival
+from dicom_node.journal import Journal
+
+def refuse(arrivals):
+    raise OSError(28, "no room")
+
+def append(*numbers):
+    for number in numbers:
+        try:
+            said[number] = journal.append(_arrival(number))
+        except OSError:
+            said[number] = None
+
+journal, said = Journal(Path({str(tmp_path)!r}), refuse), {{}}
+first, second = (threading.Thread(target=append, args=numbers) for numbers in ([0, 1], [2]))
+first.start()
+while journal._active.written < 2:
+    time.sleep(0.001)
+second.start()
+first.join(), second.join()
+append(3)
+print(sorted(said.items()), flush=True)
+os._exit(0)
+"""
+    fault = ["-e", "inject=fdatasync:error=EIO:delay_enter=1000000:when=2"]  # the second one of a thread
+    command = under_strace(tmp_path / "trace", [sys.executable, "-c", program], *fault)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[(0, True), (1, None), (2, None), (3, True)]"
+    files = _Files()
+    Journal(tmp_path, files).close()
+    assert (files.filed[0], files.filed[-1]) == (_arrival(0), _arrival(3))
 
 
 def test_a_journal_that_was_never_finished_is_removed(tmp_path: Path) -> None:
