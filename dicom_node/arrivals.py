@@ -14,6 +14,10 @@ from dicom_node.tables import InstanceRow, ResultRow, StudyRow
 __all__ = ["Arrival", "note_arrivals"]
 
 
+Instance = tuple[str, str, str]
+"""SOP Instance UID, study and series: senders that copy a series leave its instances their UIDs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
     """One instance at the door: what it is, by its header, and its bytes.
@@ -44,17 +48,17 @@ class Arrival:
         return Path("inbox", self.study_uid, self.series_uid, f"{self.sop_instance_uid}.{self.sha256[:12]}.dcm")
 
     @property
-    def instance(self) -> tuple[str, str]:
-        """What all versions of it share."""
-        return self.sop_instance_uid, self.study_uid
+    def instance(self) -> Instance:
+        """What all versions of it share; what has the same UID in another series is another instance."""
+        return self.sop_instance_uid, self.study_uid, self.series_uid
 
 
 _KEPT = tuple(field.name for field in fields(Arrival) if field.name != "content")
-Versions = dict[tuple[str, str], dict[str, bool]]
+Versions = dict[Instance, dict[str, bool]]
 """Of each instance every version by its hash, and whether it is the current one."""
 
 
-def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[str], str]) -> set[tuple[str, str]]:
+def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[str], str]) -> set[Instance]:
     """Make each arrival the current version of its instance, and open its study again; what is held changes nothing.
 
     Parameters
@@ -90,11 +94,15 @@ def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[
 
 def _versions(session: Session, sop_instance_uids: Iterable[str]) -> Versions:
     columns = sa.select(
-        InstanceRow.sop_instance_uid, InstanceRow.study_uid, InstanceRow.sha256, InstanceRow.current
+        InstanceRow.sop_instance_uid,
+        InstanceRow.study_uid,
+        InstanceRow.series_uid,
+        InstanceRow.sha256,
+        InstanceRow.current,
     ).where(InstanceRow.sop_instance_uid.in_(sop_instance_uids))
     found: Versions = {}
-    for sop_instance_uid, study_uid, sha256, current in session.execute(columns):
-        found.setdefault((sop_instance_uid, study_uid), {})[sha256] = current
+    for sop_instance_uid, study_uid, series_uid, sha256, current in session.execute(columns):
+        found.setdefault((sop_instance_uid, study_uid, series_uid), {})[sha256] = current
     return found
 
 
@@ -137,15 +145,24 @@ def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:
 
 def _make_current(
     session: Session,
-    changed: Iterable[tuple[str, str]],
-    newest: dict[tuple[str, str], Arrival],
+    changed: Iterable[Instance],
+    newest: dict[Instance, Arrival],
     again: Sequence[Arrival],
 ) -> None:
     for instance in changed:
-        of_it = (InstanceRow.sop_instance_uid == instance[0], InstanceRow.study_uid == instance[1])
+        of_it = _of(instance)
         current = InstanceRow.sha256 == newest[instance].sha256
         session.execute(sa.update(InstanceRow).where(*of_it).values(current=sa.case((current, True), else_=False)))
     for arrival in again:
-        of_it = (InstanceRow.sop_instance_uid == arrival.sop_instance_uid, InstanceRow.study_uid == arrival.study_uid)
+        of_it = _of(arrival.instance)
         came = {"received_at": arrival.received_at, "association_id": arrival.association_id}
         session.execute(sa.update(InstanceRow).where(*of_it, InstanceRow.sha256 == arrival.sha256).values(**came))
+
+
+def _of(instance: Instance) -> tuple[sa.ColumnElement[bool], ...]:
+    sop_instance_uid, study_uid, series_uid = instance
+    return (
+        InstanceRow.sop_instance_uid == sop_instance_uid,
+        InstanceRow.study_uid == study_uid,
+        InstanceRow.series_uid == series_uid,
+    )

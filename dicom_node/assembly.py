@@ -194,6 +194,7 @@ def _run(session: Session, study: StudyRow, run_id: str, manifest_sha256: str, r
 
 def _entry(instance: InstanceRow) -> dict[str, str]:
     return {
+        "series_uid": instance.series_uid,
         "sop_instance_uid": instance.sop_instance_uid,
         "sha256": instance.sha256,
         "path": instance.path,

@@ -188,7 +188,7 @@ class Inbox:
 
     def _write(self, arrival: Arrival) -> None:
         path = self._folder / arrival.path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)  # synced with the file
         temporary = path.with_name(f".{secrets.token_hex(8)}.part")
         try:
             temporary.write_bytes(arrival.content)
@@ -202,6 +202,7 @@ class Inbox:
         found = sa.select(InstanceRow.current).where(
             InstanceRow.sop_instance_uid == arrival.sop_instance_uid,
             InstanceRow.study_uid == arrival.study_uid,
+            InstanceRow.series_uid == arrival.series_uid,
             InstanceRow.sha256 == arrival.sha256,
         )
         return bool(session.scalar(found))

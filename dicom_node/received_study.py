@@ -116,7 +116,7 @@ class StudyReader:
         if earlier is not None and now < earlier.ask_at(held):
             return earlier
         senders = [row.calling_ae for row in sorted(instances, key=lambda row: row.received_at, reverse=True)]
-        here = frozenset(row.sop_instance_uid for row in instances)
+        here = frozenset((row.series_uid, row.sop_instance_uid) for row in instances)
         counts = self._source.ask(study.study_uid, senders, here, earlier, now)
         if counts is not None:
             with self._database.session() as session:

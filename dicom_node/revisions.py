@@ -24,9 +24,20 @@ _OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.UNDELIVERED)
 
 def inputs_sha256(selection: SeriesSelection, artifacts: Artifacts, settings: Settings, model_sha256: str) -> str:
     """Return the hash of everything that a result rests on: chosen images to the byte, settings and model."""
-    of_instance = {entry["sop_instance_uid"]: entry["sha256"] for entry in artifacts.load_manifest()}
+    of_instance = {
+        (series_uid, entry["sop_instance_uid"]): entry["sha256"]
+        for entry in artifacts.load_manifest()
+        # Manifests of before the UIDs of series stood in them are of one instance for each UID.
+        for series_uid in (entry.get("series_uid", ""), "")
+    }
     chosen = {
-        role: [series.key, [of_instance[image.sop_instance_uid] for image in series.images]]
+        role: [
+            series.key,
+            [
+                of_instance.get((series.series_uid, image.sop_instance_uid)) or of_instance["", image.sop_instance_uid]
+                for image in series.images
+            ],
+        ]
         for role, series in selection.series.items()
     }
     rests_on = [chosen, selection.reference, asdict(settings.processing) | {"threads": None}, model_sha256]

@@ -22,6 +22,9 @@ ASK_GROWING = timedelta(seconds=5)
 LEFT_ALONE = timedelta(seconds=30)
 """A source that could not be asked holds up the judging of every study, so it is left alone for a while."""
 
+Here = frozenset[tuple[str, str]]
+"""Series and SOP Instance UIDs; the latter alone may stand in two series of a study."""
+
 _log = structlog.get_logger()
 
 
@@ -80,9 +83,7 @@ class SourceCounts:
         )
 
     @classmethod
-    def after(
-        cls, earlier: "SourceCounts | None", peer: str, held: Held, here: frozenset[str], now: datetime
-    ) -> "SourceCounts":
+    def after(cls, earlier: "SourceCounts | None", peer: str, held: Held, here: Here, now: datetime) -> "SourceCounts":
         """Return what is known after an answer.
 
         Parameters
@@ -90,10 +91,15 @@ class SourceCounts:
         held
             The answer.
         here
-            SOP Instance UIDs of the study that have come.
+            Instances of the study that have come. One that came in a series that the answer does not know counts:
+            it may have been given another Series Instance UID on the way.
         """
         counts = {series_uid: len(instances) for series_uid, instances in held.items()}
-        missing = {series_uid: len(instances - here) for series_uid, instances in held.items()}
+        moved = {uid for series_uid, uid in here if series_uid not in held}
+        missing = {
+            series_uid: sum((series_uid, uid) not in here and uid not in moved for uid in instances)
+            for series_uid, instances in held.items()
+        }
         if earlier is None or earlier.peer != peer:
             grew_at = None if any(missing.values()) else now
         else:
@@ -110,7 +116,7 @@ class SourceReader:
         self._silent_until: dict[str, datetime] = {}
 
     def ask(
-        self, study_uid: str, senders: Sequence[str], here: frozenset[str], earlier: SourceCounts | None, now: datetime
+        self, study_uid: str, senders: Sequence[str], here: Here, earlier: SourceCounts | None, now: datetime
     ) -> SourceCounts | None:
         """Return what the source holds, nothing where none knows the study; None where none can be asked.
 

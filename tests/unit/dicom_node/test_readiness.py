@@ -157,14 +157,26 @@ def test_a_study_without_anything_of_interest_waits_for_silence_alone() -> None:
 
 def test_a_source_is_taken_for_whole_by_what_it_did_since_it_was_first_asked() -> None:
     held, now = {"1.4": frozenset({"a", "b"})}, START
-    ahead = SourceCounts.after(None, "PACS", held, frozenset({"a"}), now)
+    ahead = SourceCounts.after(None, "PACS", held, frozenset({("1.4", "a")}), now)
     assert (ahead.missing, ahead.grew_at) == ({"1.4": 1}, None)
-    level = SourceCounts.after(None, "PACS", held, frozenset({"a", "b"}), now)
+    level = SourceCounts.after(None, "PACS", held, frozenset({("1.4", "a"), ("1.4", "b")}), now)
     assert level.grew_at == now  # it may be receiving just as fast as it sends
     later = now + timedelta(seconds=10)
-    same = SourceCounts.after(ahead, "PACS", held, frozenset({"a", "b"}), later)
+    same = SourceCounts.after(ahead, "PACS", held, frozenset({("1.4", "a"), ("1.4", "b")}), later)
     assert (same.missing, same.grew_at) == ({"1.4": 0}, None)
-    grown = SourceCounts.after(same, "PACS", {"1.4": frozenset({"a", "b", "c"})}, frozenset({"a", "b"}), later)
+    grown = SourceCounts.after(
+        same, "PACS", {"1.4": frozenset({"a", "b", "c"})}, frozenset({("1.4", "a"), ("1.4", "b")}), later
+    )
     assert (grown.missing, grown.grew_at) == ({"1.4": 1}, later)
     assert SourceCounts.from_json(grown.to_json()) == grown
     assert SourceCounts.from_json({}) is None
+
+
+def test_a_uid_that_came_in_another_series_is_still_missing_in_this_one() -> None:
+    """Unless the source does not know that other series: then the series was given another UID on its way."""
+    now = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    held = {"1.4": frozenset({"a", "b"}), "1.5": frozenset({"a", "b"})}
+    first = frozenset({("1.4", "a"), ("1.4", "b")})
+    assert SourceCounts.after(None, "PACS", held, first, now).missing == {"1.4": 0, "1.5": 2}
+    renamed = frozenset({("9.9", "a"), ("9.9", "b")})
+    assert SourceCounts.after(None, "PACS", {"1.4": held["1.4"]}, renamed, now).missing == {"1.4": 0}

@@ -12,8 +12,10 @@ from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from conversion.decision import Decision
 from dicom_node.database import Database
+from dicom_node.holdings import Holdings
 from dicom_node.inbox import Inbox
-from dicom_node.versions import version_decisions
+from dicom_node.stored_study import current_instances, stored_study
+from dicom_node.versions import repeated_uids, version_decisions
 from tests.support.mislabelled import mislabel
 from tests.support.small_study import make_small_study
 
@@ -133,3 +135,43 @@ def test_a_version_that_is_not_encoded_as_it_says_is_compared_as_it_is(
     Inbox(database, tmp_path).receive(content, content, "SENDER", str(images[0].SOPInstanceUID))
     found = version_decisions(database, tmp_path, str(images[0].StudyInstanceUID))
     assert [decision.code for decision in found] == ["header_corrected"]
+
+
+def _two_series_of_one_uid() -> list[Dataset]:
+    images = make_small_study("repeated", roles=["FLAIR", "T2"])
+    half = len(images) // 2
+    for flair, t2 in zip(images[:half], images[half:], strict=True):
+        t2.SOPInstanceUID = flair.SOPInstanceUID
+    return images
+
+
+@pytest.mark.parametrize("at_once", ["", "at once"])
+def test_one_uid_in_two_series_is_two_images(database: Database, tmp_path: Path, at_once: str) -> None:
+    images = _two_series_of_one_uid()
+    inbox, arrivals = Inbox(database, tmp_path), []
+    for ds in images:
+        buffer = io.BytesIO()
+        ds.save_as(buffer, enforce_file_format=True)
+        content = buffer.getvalue()
+        arrivals.append(inbox.identify(content, content, "SENDER", str(ds.SOPInstanceUID)))
+    for some in [arrivals] if at_once else [[arrival] for arrival in arrivals]:
+        inbox.file(some)
+    study_uid = str(images[0].StudyInstanceUID)
+    with database.session() as session:
+        held = current_instances(session, study_uid)
+    assert len(held) == len(images)
+    assert version_decisions(database, tmp_path, study_uid) == []
+    assert len(Holdings(database, tmp_path).instances(study_uid)) == len(images)
+    study = stored_study(database, tmp_path, study_uid)
+    assert [len(series.images) for series in study.series] == [len(images) // 2] * 2
+    (decision,) = repeated_uids(study)
+    assert decision.code == "uid_in_several_series"
+    assert f"{len(images) // 2} SOP Instance UID(s) stand in series 1 and in series 2" in decision.reason
+
+
+def test_a_series_that_shares_its_uids_is_still_corrected_by_its_own(database: Database, tmp_path: Path) -> None:
+    images = _two_series_of_one_uid()
+    corrected = deepcopy(images[0])
+    corrected.SeriesDescription = "corrected"
+    (decision,) = _decisions(database, tmp_path, *images, corrected, corrected)
+    assert (decision.code, decision.reason[:13]) == ("header_corrected", "1 instance(s)")
