@@ -20,6 +20,7 @@ import structlog
 
 from dicom_node.database import Database, open_database
 from dicom_node.logs import configure_logs
+from dicom_node.private import keep_private
 from dicom_node.settings import Settings
 
 __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
@@ -41,6 +42,7 @@ def run_listener(settings: Settings) -> None:
     from dicom_node.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
 
     configure_logs("listen")
+    keep_private(settings.node.folder)
     listener = Listener(settings, open_database(settings.database_url))
     gc.freeze()  # else each full collection looks through all that was loaded: 0.1 s in which no image comes in
     stop = _stop_on_signal()
@@ -62,6 +64,7 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
     from dicom_node.worker import Worker  # noqa: PLC0415
 
     configure_logs("work")
+    keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     Worker(settings, database, gpu).run(_stop_on_signal())
 
@@ -75,6 +78,7 @@ def run_web(settings: Settings) -> None:
     from dicom_node.web.viewer import viewer_app  # noqa: PLC0415
 
     configure_logs("web")
+    keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     panel = http_server(panel_app(settings, database), settings.web.bind, settings.web.port)
     viewer = http_server(
@@ -104,6 +108,7 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
     from dicom_node.site_rules import seed_rules  # noqa: PLC0415
 
     configure_logs("serve")
+    keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     if site_file is not None:
         seed_peers(database, site_file)

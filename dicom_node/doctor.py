@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.database import Database
+from dicom_node.durable import make_folder
 from dicom_node.echo import EchoOutcome, EchoResult, echo
 from dicom_node.model_roles import production_model
 from dicom_node.peer import Peer
 from dicom_node.peers import accepted_calling_ae_titles, list_peers
+from dicom_node.private import open_to_others
 from dicom_node.settings import Settings
 from dicom_node.web.ohif_bundle import ohif_folder
 from inference.errors import InferenceError
@@ -64,7 +66,7 @@ def diagnose(settings: Settings, database: Database, peer: Peer | None = None) -
 
 def _folder(folder: Path) -> Check:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"glionode")
             file.flush()
@@ -72,7 +74,10 @@ def _folder(folder: Path) -> Check:
     except OSError as error:
         detail = f"{folder} cannot be written: {error.strerror}. Change its owner, or the setting node.folder."
         return Check(name="folder", ok=False, detail=detail)
-    return Check(name="folder", ok=True, detail=f"{folder} can be written.")
+    if mode := open_to_others(folder):
+        detail = f"Other users of this machine can read {folder} ({mode:04o}): start the node again, or `chmod 700` it."
+        return Check(name="folder", ok=False, detail=detail)
+    return Check(name="folder", ok=True, detail=f"{folder} can be written, and read by this user alone.")
 
 
 def _disk(folder: Path) -> Check:

@@ -14,14 +14,17 @@ from pathlib import Path
 
 __all__ = ["make_folder", "sync_folder", "synced_together", "write_durably"]
 
+_MODE = 0o700
+"""What lies in the node's folder is of patients."""
+
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, durably."""
+    """Make a folder with those above it, durably, for this user alone."""
     missing = [folder]
     while not missing[-1].exists():
         missing.append(missing[-1].parent)
     for one in reversed(missing[:-1]):
-        one.mkdir(exist_ok=True)
+        one.mkdir(_MODE, exist_ok=True)
         sync_folder(one.parent)
 
 

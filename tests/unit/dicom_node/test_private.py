@@ -1,0 +1,69 @@
+"""The node's folder is its user's alone: a role that runs, a folder of an earlier version, and what doctor says."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.orthanc import free_port
+
+DEADLINE_S = 60.0
+
+
+def _run_listener(environment: Mapping[str, str]) -> None:
+    """Run the role until it listens."""
+    command = [sys.executable, "-m", "dicom_node.cli", "listen"]
+    with subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        watchdog = threading.Timer(DEADLINE_S, process.kill)
+        watchdog.start()
+        assert any('"listening"' in line for line in process.stderr)
+        process.terminate()
+        process.communicate()
+        watchdog.cancel()
+
+
+def _open_below(folder: Path) -> list[str]:
+    return [str(one) for one in (folder, *folder.rglob("*")) if stat.S_IMODE(one.stat().st_mode) & 0o077]
+
+
+def _doctor_on_folder(environment: Mapping[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "dicom_node.cli", "doctor", "--json"]
+    done = subprocess.run(command, env={**os.environ, **environment}, check=False, capture_output=True, text=True)
+    (check,) = [one for one in json.loads(done.stdout)["checks"] if one["name"] == "folder"]
+    return dict(check)
+
+
+@pytest.fixture
+def wide() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("wide")
+def test_nothing_that_a_role_makes_is_open_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    _run_listener({"GLIONODE_NODE_FOLDER": str(folder), "GLIONODE_NODE_DICOM_PORT": "0"})
+    assert (folder / "glionode.sqlite").exists()
+    assert _open_below(folder) == []
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_folder_of_an_earlier_version_is_closed_at_start_and_named_before(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    folder.mkdir(0o755)
+    environment = {"GLIONODE_NODE_FOLDER": str(folder), "GLIONODE_NODE_DICOM_PORT": str(free_port())}
+    before = _doctor_on_folder(environment)
+    assert not before["ok"]
+    assert "0755" in before["detail"]
+    _run_listener(environment)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert _doctor_on_folder(environment)["ok"]
