@@ -129,9 +129,9 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
         child.wait()
 
 
-def _start(role: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "dicom_node.cli", role],
+def _start(*role: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own module, and nothing of the folder that this was started in (-P)
+        [sys.executable, "-P", "-m", "dicom_node.cli", *role],
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call into libc, no Python locks are touched
     )
 

@@ -116,7 +116,7 @@ def _crashed(sentence: str) -> StepOutcome:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "dicom_node.step_process"]
+    command = [sys.executable, "-P", "-m", "dicom_node.step_process"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own module
 
 

@@ -92,7 +92,7 @@ def run_demo(settings: Settings, progress: Callable[[str, float], None]) -> Demo
 def _node(settings: Settings) -> Iterator[None]:
     """Run ``glionode serve`` beside this process; its settings come from the same file and environment."""
     node = subprocess.Popen(
-        [sys.executable, "-m", "dicom_node.cli", "serve"], stdout=subprocess.DEVNULL, stderr=_log_file(settings)
+        [sys.executable, "-P", "-m", "dicom_node.cli", "serve"], stdout=subprocess.DEVNULL, stderr=_log_file(settings)
     )
     try:
         yield
@@ -129,7 +129,7 @@ def _wait_for_node(settings: Settings) -> RemoteEntity:
 
 def _send(folder: Path, node: RemoteEntity) -> None:
     address = f"{node.ae_title}@{node.host}:{node.port}"
-    command = [sys.executable, "-m", "dicom_node.cli", "send", str(folder), "--to", address]
+    command = [sys.executable, "-P", "-m", "dicom_node.cli", "send", str(folder), "--to", address]
     sender = subprocess.run(  # noqa: S603 - our own module
         [*command, "--from", SENDER.ae_title], capture_output=True, text=True, check=False
     )
