@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -26,6 +27,8 @@ __all__ = [
     "sets_options",
 ]
 
+_QUOTING = {"pydicom", "highdicom", "pynetdicom"}
+
 NOTICE = "Research use only. Not a medical device."
 
 LAYOUTS = ("lgg", "brats", "msd", "dicom")
@@ -45,10 +48,18 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except _foreseen() as error:
-            click.echo(f"glionode: {(str(error) or type(error).__name__).splitlines()[0]}", err=True)
+            click.echo(f"glionode: {_sentence(error)}", err=True)
             sys.exit(1)
 
     return wrapped
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says in one line; of one that a DICOM library raised, which quotes values, its kind."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) and frames and _QUOTING.intersection(Path(frames[-1].filename).parts):
+        return f"a file holds a value that cannot be read ({type(error).__name__})"
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _foreseen() -> tuple[type[Exception], ...]:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import traceback
 import warnings
 from types import TracebackType
@@ -11,6 +12,8 @@ import pynetdicom
 import structlog
 
 __all__ = ["configure_logs"]
+
+_log = structlog.get_logger()
 
 
 def configure_logs(role: str, *, quiet: bool = False) -> None:
@@ -23,7 +26,8 @@ def configure_logs(role: str, *, quiet: bool = False) -> None:
     quiet
         Leave out everything below an error: for commands, whose one line on stderr is for a person.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
+    logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
+    logging.raiseExceptions = False  # a record that cannot be written would be printed with its arguments
     for noisy in ("pynetdicom", "dbos", "pydicom", "httpx"):
         # These libraries write UIDs and header values into their messages.
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -43,6 +47,33 @@ def configure_logs(role: str, *, quiet: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if quiet else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    _catch_what_nobody_caught()
+
+
+def _catch_what_nobody_caught() -> None:
+    """Have Python's own reports told as events: each prints an error's text, which may be a patient's."""
+    sys.excepthook = lambda kind, error, trace: _tell("uncaught", kind, error, trace)
+    threading.excepthook = lambda told: _tell("uncaught", told.exc_type, told.exc_value, told.exc_traceback)
+    sys.unraisablehook = lambda told: _tell("unraisable", told.exc_type, told.exc_value, told.exc_traceback)
+    warnings.showwarning = lambda _message, category, filename, lineno, _file=None, _line=None: _log.warning(
+        "python_warning", kind=category.__name__, where=f"{filename}:{lineno}"
+    )
+
+
+def _tell(event: str, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt | SystemExit):  # a person has ended it
+        _log.critical(event, exc_info=(kind, error or kind(), trace))
+
+
+class _LibraryHandler(logging.Handler):
+    """Tells that a library has logged, how bad it is and where, without the text, which may quote headers."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = {"logger": record.name, "where": f"{record.pathname}:{record.lineno}"}
+        if record.exc_info and record.exc_info[0] is not None:
+            _log.log(record.levelno, "library", exc_info=record.exc_info, **told)
+        else:
+            _log.log(record.levelno, "library", **told)
 
 
 def _name_role(role: str) -> structlog.typing.Processor:
@@ -63,7 +94,9 @@ def _where_it_happened(
     """
     shown: list[dict[str, object]] = []
     error: BaseException | None = exc_info[1]
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # a library can chain errors in a circle
+        seen.add(id(error))
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         shown.append({"type": type(error).__name__, "frames": where})

@@ -3,6 +3,9 @@
 import logging
 import os
 import shutil
+import sys
+import threading
+import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -63,7 +66,9 @@ def _logs_as_they_were() -> Iterator[None]:
     kept, mode = structlog.get_config(), pydicom.config.settings.reading_validation_mode
     names = ("", "pynetdicom", "dbos", "pydicom", "httpx")
     levels = {name: logging.getLogger(name).level for name in names}
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning, logging.raiseExceptions
     yield
+    sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning, logging.raiseExceptions = hooks
     structlog.configure(**kept)
     pydicom.config.settings.reading_validation_mode = mode
     for name, level in levels.items():

@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 PROGRAM = """
 import logging, warnings
@@ -72,3 +75,78 @@ assert pydicom.dcmread(buffer, force=True).PatientBirthDate == "TELLTALE"
 def test_a_command_keeps_its_stderr_for_errors() -> None:
     body = "log.info('peer_added')\nlog.warning('refused')\nlog.error('broken')"
     assert [event["event"] for event in _events(body, ", quiet=True")] == ["broken"]
+
+
+UNCAUGHT = {
+    "main thread": "step('TELLTALE')",
+    "chained in a circle": """
+try:
+    step('TELLTALE')
+except KeyError as error:
+    error.__cause__.__cause__ = error
+    raise""",
+    "thread": """
+import threading
+thread = threading.Thread(target=step, args=('TELLTALE',))
+thread.start()
+thread.join()""",
+    "destructor": """
+class Ends:
+    def __del__(self):
+        step('TELLTALE')
+del Ends.__init__, Ends
+""".replace("del Ends.__init__, Ends", "Ends()"),
+    "task": """
+import asyncio, gc
+async def one():
+    step('TELLTALE')
+async def main():
+    task = asyncio.create_task(one())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+asyncio.run(main())""",
+    "library": "logging.getLogger('some.library').error('broken: %s', 'TELLTALE')",
+    "library with exception": """
+try:
+    step('TELLTALE')
+except KeyError:
+    logging.getLogger('some.library').exception('TELLTALE')""",
+    "library with wrong arguments": "logging.getLogger('some.library').error('%d %d', 'TELLTALE')",
+    "warning": "warnings.warn('TELLTALE', UserWarning)",
+}
+
+
+@pytest.mark.parametrize("body", UNCAUGHT.values(), ids=UNCAUGHT.keys())
+def test_what_nobody_caught_is_told_by_kind_and_place_and_never_by_its_values(body: str) -> None:
+    program = PROGRAM.format(body=body, options="")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "TELLTALE" not in done.stdout + done.stderr
+    assert done.returncode == (1 if body in (UNCAUGHT["main thread"], UNCAUGHT["chained in a circle"]) else 0)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {event["event"] for event in events} <= {"uncaught", "unraisable", "library", "python_warning"}
+    if "exception" in body or "step(" in body:
+        assert events[0]["exception"][0]["frames"]
+    assert events
+
+
+def test_a_command_that_meets_a_defect_of_a_library_does_not_quote_what_a_file_holds(tmp_path: Path) -> None:
+    """Sentences of the node's own stay as they are: a person reads them on stderr."""
+    program = """
+import click
+from pathlib import Path
+from dicom_node.command import one_line_errors
+from pydicom.multival import MultiValue
+
+@click.command()
+@one_line_errors
+def library():
+    MultiValue(int, ["TELLTALE"])
+
+library()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "TELLTALE" not in done.stderr
+    assert done.stderr.startswith("glionode: ")
+    assert len(done.stderr.splitlines()) == 1
