@@ -8,7 +8,7 @@ from conversion.errors import ConversionError
 from inference.errors import UnreadableCase, UnsuitableInput, UnusableModel
 from viewer_integration.errors import ProofFailed, UnusableSource
 
-__all__ = ["Consequence", "consequence_of", "reason_of"]
+__all__ = ["Consequence", "UnreadableStudy", "consequence_of", "is_foreseen", "reason_of"]
 
 
 class Consequence(enum.StrEnum):
@@ -17,6 +17,10 @@ class Consequence(enum.StrEnum):
     RETRY = "retry"  # a passing fault: the step is tried again with back-off, then the run fails
     REJECT = "reject"  # the study itself cannot give a result; trying again would not help
     FAIL = "fail"  # the node is at fault; the run can be repeated once that is mended
+
+
+class UnreadableStudy(Exception):  # noqa: N818 - named for what happened
+    """Something in a study's files cannot be made sense of, in a way that nobody foresaw."""
 
 
 _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
@@ -28,6 +32,7 @@ _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
         "",
     ),  # of a step, where a bias field cannot be estimated
     (UnusableSource, Consequence.REJECT, ""),
+    (UnreadableStudy, Consequence.REJECT, "unreadable_study"),
     (UnusableModel, Consequence.FAIL, ""),
     (ProofFailed, Consequence.FAIL, ""),
     (MemoryError, Consequence.FAIL, "out_of_memory"),
@@ -41,9 +46,16 @@ def consequence_of(error: Exception) -> Consequence:
     return next((consequence for kind, consequence, _ in _TABLE if isinstance(error, kind)), Consequence.FAIL)
 
 
+def is_foreseen(error: Exception) -> bool:
+    """Tell whether an error has a line in the table."""
+    return isinstance(error, tuple(kind for kind, _, _ in _TABLE))
+
+
 def reason_of(error: Exception) -> tuple[str, str]:
     """Return a stable code and a sentence without patient data."""
     code = next((code for kind, _, code in _TABLE if isinstance(error, kind)), "defect")
     if not code:
         return str(getattr(error, "reason", "defect")), str(error)
+    if isinstance(error, UnreadableStudy):
+        return code, str(error)
     return code, f"{type(error).__name__}: see the node's log for the details"

@@ -13,7 +13,7 @@ from typing import IO, cast
 
 import structlog
 
-from dicom_node.failures import Consequence, consequence_of, reason_of
+from dicom_node.failures import Consequence, UnreadableStudy, consequence_of, reason_of
 from dicom_node.settings import Settings, read_settings
 
 __all__ = ["StepOutcome", "StepProcess"]
@@ -185,7 +185,7 @@ def _perform(steps: object, step: str, run_id: str) -> StepOutcome:
         getattr(steps, step)(run_id)
     except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
         outcome = StepOutcome.of_error(error)
-        if outcome.consequence is Consequence.FAIL:
+        if outcome.consequence is Consequence.FAIL or isinstance(error, UnreadableStudy):
             _log.exception("step_defect", run=run_id, step=step)
         else:
             _log.warning("step_raised", run=run_id, step=step, error=type(error).__name__)

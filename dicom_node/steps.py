@@ -16,8 +16,7 @@ import sqlalchemy as sa
 from conversion.alignment import align
 from conversion.decision import Decision
 from conversion.errors import ConversionReason, UnusableStudy
-from conversion.reading import SourceImages, read_series, read_source_images, read_study, read_volumes
-from conversion.recognition.recognise import recognise
+from conversion.reading import SourceImages, read_source_images, read_volumes
 from conversion.recognition.site_rules import SiteRule
 from conversion.selection import SeriesSelection, best_of_each_role, select_series
 from conversion.sequences import Role
@@ -30,6 +29,7 @@ from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_mode
 from dicom_node.outbox import Outbox
 from dicom_node.peers import destinations, sources
 from dicom_node.query import QueryFailed, demographics_of
+from dicom_node.readable import read_run, recognise_run
 from dicom_node.recognised import record_recognitions
 from dicom_node.revisions import begin_revision, inputs_sha256, predecessor_of
 from dicom_node.settings import Settings
@@ -76,7 +76,7 @@ class Steps:
         artifacts.save_patient(study.patient)
         rules = site_rules(self._database)
         artifacts.save_rules(rules)
-        recognitions = recognise(study, read_series, rules)
+        recognitions = recognise_run(study, rules)
         record_recognitions(self._database, run_id, recognitions)
         incomplete = artifacts.load_incomplete()
         # Before anything can be refused, so that a refused study says as much as any other.
@@ -243,7 +243,7 @@ class Steps:
             return session.get_one(RunRow, run_id)
 
     def _study(self, run_id: str) -> Study:
-        study = read_study(self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest())
+        study = read_run([self._folder / entry["path"] for entry in self._artifacts(run_id).load_manifest()])
         if study.study_uid != self._run(run_id).study_uid:  # results would be filed under the other study
             sentence = "the images name another study inside than the one they were received as; correct that"
             raise UnusableStudy(ConversionReason.NO_IMAGES, sentence)
