@@ -17,7 +17,17 @@ from dicom_node.cli_operations import cancel, clean, fetch, maintenance, priorit
 from dicom_node.cli_rules import rules
 from dicom_node.cli_segment import segment
 from dicom_node.cli_train import train
-from dicom_node.command import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
+from dicom_node.command import (
+    NOTICE,
+    complain,
+    emit,
+    example,
+    given_rules,
+    json_option,
+    one_line_errors,
+    printable,
+    rules_option,
+)
 from dicom_node.logs import configure_logs
 from dicom_node.settings import Settings, read_settings
 
@@ -143,7 +153,7 @@ def send(folder: Path, address: str, calling_ae: str, as_json: bool) -> None:  #
     emit(as_json, {"accepted": sending.accepted, "failed": failed}, lines)
     if failed or not sending.accepted:
         first = f"{failed[0]['file']}: {failed[0]['reason']}" if failed else "no files in the folder"
-        click.echo(f"glionode: {first}", err=True)
+        complain(first)
         sys.exit(1)
 
 
@@ -168,7 +178,7 @@ def convert(folder: Path, out: Path, rules: Path | None, as_json: bool) -> None:
     ]
     emit(as_json, content, lines)
     if not done.files:
-        click.echo("glionode: no series could be converted; left_out.json says why", err=True)
+        complain("no series could be converted; left_out.json says why")
         sys.exit(1)
 
 
@@ -180,7 +190,7 @@ def status(as_json: bool) -> None:  # noqa: FBT001
     from dicom_node.database import open_database  # noqa: PLC0415
     from dicom_node.status import read_status, status_lines  # noqa: PLC0415
 
-    found = read_status(open_database(read_settings().database_url))
+    found = read_status(open_database(read_settings().database_url), limit=None)
     emit(as_json, asdict(found), status_lines(found))
 
 
@@ -203,8 +213,9 @@ def _toml_lines(keys: dict[str, Any]) -> list[str]:
 @cli.command(epilog=example("glionode doctor --orthanc http://127.0.0.1:8042"))
 @click.option("--orthanc", metavar="URL", help="Register the node in this Orthanc and set up auto-routing.")
 @click.option("--node-host", default="", help="Host under which Orthanc reaches the node.")
-@click.option("--username", default="", help="Of Orthanc's REST API.")
-@click.option("--password", default="", envvar="GLIONODE_ORTHANC_PASSWORD", help="Of Orthanc's REST API.")
+@click.option(
+    "--username", default="", help="Of Orthanc's REST API; its password is asked for, or in GLIONODE_ORTHANC_PASSWORD."
+)
 @click.option("--remove", is_flag=True, help="Undo the registration.")
 @json_option
 @one_line_errors
@@ -223,7 +234,7 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
     database = open_database(settings.database_url)
     advice = ""
     if orthanc:
-        target = OrthancTarget(url=orthanc, **options)
+        target = OrthancTarget(url=orthanc, password=_orthanc_password(orthanc, options["username"]), **options)
         if remove:
             checks = disconnect_orthanc(target, database)
         else:
@@ -232,11 +243,22 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
     else:
         checks = diagnose(settings, database)
     lines = [f"{'ok   ' if check.ok else 'FAIL '} {check.name}: {check.detail}" for check in checks]
-    emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, *([advice] if advice else [])])
+    emit(as_json, {"checks": [asdict(check) for check in checks]}, [*lines, *advice.splitlines()])
     if not all(check.ok for check in checks):
         failed = next(check for check in checks if not check.ok)
-        click.echo(f"glionode: {failed.name}: {failed.detail}", err=True)
+        complain(f"{failed.name}: {failed.detail}")
         sys.exit(1)
+
+
+def _orthanc_password(url: str, username: str) -> str:
+    """Return the password, never from the command line: every user of the machine can read that."""
+    if "@" in url:
+        sentence = "No user and password in the URL: give --username, and the password when it is asked for."
+        raise click.UsageError(sentence)
+    known = os.environ.get("GLIONODE_ORTHANC_PASSWORD", "")
+    if known or not username:
+        return known
+    return str(click.prompt(f"Password of {printable(username)}", hide_input=True, err=True))
 
 
 for command in (cancel, clean, fetch, maintenance, prioritise, replay, resend, workers):

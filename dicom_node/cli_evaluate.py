@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_node.command import LAYOUTS, NOTICE, example, one_line_errors
+from dicom_node.command import LAYOUTS, NOTICE, example, one_line_errors, printable
 from dicom_node.settings import read_settings
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def evaluate(
         (report / PAGE).write_text(page, encoding="utf-8")
         written.append(report / PAGE)
     lines = [f"wrote {path}" for path in written] or _table(found)
-    click.echo("\n".join([NOTICE, *lines, *_remarks(found)]))
+    click.echo("\n".join(map(printable, [NOTICE, *lines, *_remarks(found)])))
 
 
 def _roles(text: str) -> "tuple[Role, ...]":

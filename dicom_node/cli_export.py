@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dicom_node.command import NOTICE, emit, example, json_option, one_line_errors
+from dicom_node.command import NOTICE, complain, emit, example, json_option, one_line_errors
 from dicom_node.settings import read_settings
 
 __all__ = ["export"]
@@ -51,5 +51,5 @@ def export(out: Path, as_json: bool) -> None:  # noqa: FBT001 - the --json flag
     )
     if not done.cases:
         why = f" ({done.skipped[0].reason})" if done.skipped else ""
-        click.echo(f"glionode: no stored study has a SEG that a person drew or corrected{why}", err=True)
+        complain(f"no stored study has a SEG that a person drew or corrected{why}")
         sys.exit(1)

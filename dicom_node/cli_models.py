@@ -55,7 +55,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
     unusable = [{"folder": str(folder), "reason": reason} for folder, reason in listing.unusable]
     lines = [
         f"{'*' if entry['production'] else 's' if entry['shadow'] else ' '} {entry['name']} {entry['version']}  "
-        f"{_printable(entry['licence'])}  {'shipped' if entry['shipped'] else 'added'}"
+        f"{entry['licence']}  {'shipped' if entry['shipped'] else 'added'}"
         for entry in entries
     ]
     lines += [f"! {one['folder']}: {one['reason']}" for one in unusable]
@@ -83,9 +83,9 @@ def show_model(name: str, version: str, as_json: bool) -> None:  # noqa: FBT001
         *(f"network {one.name}: {one.architecture}, {one.input}, {one.spacing_mm} mm" for one in manifest.networks),
         *(f"{region}: {rule}" for region, rule in manifest.label_map.items()),
         "",
-        card,
+        *card.splitlines(),
     ]
-    emit(as_json, {"manifest": asdict(manifest), "sha256": model.sha256, "card": card}, map(_printable, lines))
+    emit(as_json, {"manifest": asdict(manifest), "sha256": model.sha256, "card": card}, lines)
 
 
 @models.command(epilog=example("glionode models verify glioma"))
@@ -137,7 +137,7 @@ def add(source: Path, channels: str, outputs: str, as_json: bool, **told: Any) -
     lines = [
         f"added {model.name} {model.version} to {model.folder}",
         f"manifest SHA-256 {model.sha256}",
-        f"licence {_printable(model.manifest.licence)}",
+        f"licence {model.manifest.licence}",
         f"channels taken as {', '.join(model.manifest.channels)}; outputs {'; '.join(order)}",
         f"not in use yet: glionode models promote {model.name} {model.version}",
     ]
@@ -265,11 +265,6 @@ def _in_use(database: "Database") -> tuple[tuple[str, str, str], str]:
 
 def _identity(model: "StoredModel | ModelChoice | None") -> tuple[str, str, str]:
     return (model.name, model.version, model.sha256) if model else ("", "", "")
-
-
-def _printable(text: str) -> str:
-    """Return what somebody else wrote without the characters that could steer a terminal."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)
 
 
 def _comma_list(text: str) -> tuple[str, ...]:

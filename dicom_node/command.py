@@ -3,6 +3,7 @@
 import json
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 __all__ = [
     "LAYOUTS",
     "NOTICE",
+    "complain",
     "emit",
     "example",
     "given_rules",
     "json_option",
     "one_line_errors",
+    "printable",
     "rules_option",
     "sets_options",
 ]
@@ -48,7 +51,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except _foreseen() as error:
-            click.echo(f"glionode: {_sentence(error)}", err=True)
+            complain(_sentence(error))
             sys.exit(1)
 
     return wrapped
@@ -82,8 +85,25 @@ def _foreseen() -> tuple[type[Exception], ...]:
 
 
 def emit(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:  # noqa: FBT001 - the --json flag
-    """Print one JSON document, or lines for a person."""
-    click.echo(json.dumps(content, indent=1) if as_json else "\n".join(lines))
+    """Print one JSON document, or lines for a person; JSON writes control characters as escapes anyway."""
+    click.echo(json.dumps(content, indent=1) if as_json else "\n".join(map(printable, lines)))
+
+
+def complain(sentence: str) -> None:
+    """Print the one line on stderr that says why a command failed."""
+    click.echo(printable(f"glionode: {sentence}"), err=True)
+
+
+def printable(line: str) -> str:
+    """Return a line that cannot steer a terminal: what a header, a file's name or a peer says is somebody else's text.
+
+    Control characters, line breaks among them, and those that turn the direction of writing are shown as escapes.
+    """
+    return "".join(letter if _is_shown(letter) else letter.encode("unicode_escape").decode("ascii") for letter in line)
+
+
+def _is_shown(letter: str) -> bool:
+    return letter.isprintable() or letter == "\t" or unicodedata.category(letter) == "Zs"
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")

@@ -18,7 +18,7 @@ from dicom_node.database import Database
 from dicom_node.doctor import Check
 from dicom_node.echo import echo
 from dicom_node.peer import Peer, PeerError
-from dicom_node.peers import list_peers, put_peer, remove_peer
+from dicom_node.peers import add_peer, list_peers, remove_peer
 from dicom_node.settings import Settings, config_folder
 
 __all__ = ["OrthancTarget", "connect_orthanc", "disconnect_orthanc", "lasting_configuration", "routing_script"]
@@ -82,7 +82,7 @@ def connect_orthanc(target: OrthancTarget, settings: Settings, database: Databas
             rest.put_modality(node)
             where = f"{node['AET']} at {node['Host']}:{node['Port']}"
             checks.append(Check(name="modality", ok=True, detail=f"Orthanc knows the node as {_MODALITY}: {where}."))
-            put_peer(database, orthanc)
+            _add_if_new(database, orthanc)
             detail = f"The node knows Orthanc as {orthanc.name}: {orthanc.ae_title} at {orthanc.host}:{orthanc.port}."
             checks.append(Check(name="peer", ok=True, detail=detail))
             there = echo(orthanc, settings.node.ae_title, _ECHO_TIMEOUT_S)
@@ -146,7 +146,7 @@ class _Rest:
         try:
             url = httpx.URL(target.url)
         except httpx.InvalidURL as error:
-            message = f"The URL of Orthanc cannot be read ({error}): it looks like http://127.0.0.1:8042."
+            message = "The URL of Orthanc cannot be read: it looks like http://127.0.0.1:8042."
             raise _OrthancError(message) from error
         if url.scheme not in ("http", "https") or not url.host:
             message = "The URL of Orthanc looks like http://127.0.0.1:8042."
@@ -253,12 +253,17 @@ def _orthanc_as_peer(rest: _Rest, target: OrthancTarget, database: Database) -> 
     peers = {peer.name: peer for peer in list_peers(database)}
     for peer in peers.values():
         if (peer.ae_title, peer.host, peer.port) == (wanted.ae_title, wanted.host, wanted.port):
-            return replace(wanted, name=peer.name)
+            return peer  # what a person changed of it stays: profile, proof, urgency, whether it is enabled
     number = 1
     while wanted.name in peers:
         number += 1
         wanted = replace(wanted, name=f"Orthanc {number}")
     return wanted
+
+
+def _add_if_new(database: Database, orthanc: Peer) -> None:
+    if orthanc not in list_peers(database):
+        add_peer(database, orthanc)
 
 
 def _node_as_modality(target: OrthancTarget, settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from dicom_node.tables import DecisionRow, DeliveryRow, InstanceRow, RefusalRow,
 __all__ = ["NodeStatus", "RefusalStatus", "StudyStatus", "read_status", "read_study_status", "status_lines"]
 
 REFUSALS_SHOWN = 20
+_AT_ONCE = 500
+"""Studies of one statement; SQLite takes 32,766 values in one (SQLITE_MAX_VARIABLE_NUMBER)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,27 +66,37 @@ class RefusalStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeStatus:
-    """The books at one moment, newest first."""
+    """The books at one moment, newest first.
+
+    Attributes
+    ----------
+    more_studies, more_refusals
+        How many older ones are in the books beside those here.
+    """
 
     studies: tuple[StudyStatus, ...]
     refusals: tuple[RefusalStatus, ...]
+    more_studies: int = 0
+    more_refusals: int = 0
 
 
-def read_status(database: Database, limit: int = 100) -> NodeStatus:
+def read_status(database: Database, limit: int | None = 100) -> NodeStatus:
     """Read the newest studies and refusals.
 
     Parameters
     ----------
     limit
-        Studies at most.
+        Studies at most; None for every one.
     """
+    newest = sa.select(StudyRow).order_by(StudyRow.last_received_at.desc(), StudyRow.study_uid).limit(limit)
     with database.session() as session:
-        studies = session.scalars(sa.select(StudyRow).order_by(StudyRow.last_received_at.desc()).limit(limit)).all()
+        studies = session.scalars(newest).all()
+        parts = (studies[start : start + _AT_ONCE] for start in range(0, len(studies), _AT_ONCE))
         refusals = session.scalars(
             sa.select(RefusalRow).order_by(RefusalRow.at.desc(), RefusalRow.id.desc()).limit(REFUSALS_SHOWN)
         ).all()
         return NodeStatus(
-            studies=tuple(_studies(session, studies)),
+            studies=tuple(study for part in parts for study in _studies(session, part)),
             refusals=tuple(
                 RefusalStatus(
                     at=row.at.isoformat(timespec="seconds"),
@@ -96,7 +108,13 @@ def read_status(database: Database, limit: int = 100) -> NodeStatus:
                 )
                 for row in refusals
             ),
+            more_studies=_count(session, StudyRow) - len(studies),
+            more_refusals=_count(session, RefusalRow) - len(refusals),
         )
+
+
+def _count(session: Session, table: type[StudyRow | RefusalRow]) -> int:
+    return session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
 
 
 def read_study_status(database: Database, key: str) -> StudyStatus | None:
@@ -199,7 +217,11 @@ def status_lines(status: NodeStatus) -> list[str]:
         ]
     if not status.studies:
         lines.append("no studies yet: send one to the node's AE title, or try `glionode demo`")
+    if status.more_studies:
+        lines.append(f"and {status.more_studies} older studies")
     lines += [f"refused {r.at} from {r.calling_ae or '?'}: {r.reason}{_how_often(r)}" for r in status.refusals]
+    if status.more_refusals:
+        lines.append(f"and {status.more_refusals} older refusals")
     return lines
 
 

@@ -29,7 +29,7 @@ from dicom_node.database import Database, open_database
 from dicom_node.doctor import Check, diagnose
 from dicom_node.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
 from dicom_node.peer import Peer
-from dicom_node.peers import accepted_calling_ae_titles, add_peer, destinations, list_peers
+from dicom_node.peers import accepted_calling_ae_titles, add_peer, destinations, list_peers, put_peer, remove_peer
 from dicom_node.settings import Settings, config_folder, read_settings
 from tests.support.orthanc import free_port
 
@@ -249,6 +249,19 @@ def test_an_orthanc_that_runs_no_scripts_says_so(node: _Node, tmp_path: Path) ->
         checks = connect_orthanc(OrthancTarget(url=orthanc.url), node.settings, node.database)
     assert _failed(checks) == ["routing"]
     assert "ExecuteLuaEnabled is false" in checks[-1].detail
+
+
+@pytest.mark.orthanc
+def test_what_a_person_changed_of_orthanc_stays(node: _Node, tmp_path: Path) -> None:
+    with node.listening(), _orthanc(tmp_path / "orthanc") as orthanc:
+        target = OrthancTarget(url=orthanc.url)
+        assert _failed(connect_orthanc(target, node.settings, node.database)) == []
+        (added,) = list_peers(node.database)
+        changed = replace(added, name="Archive", proof="query", objects="SEG", is_urgent=True, seg_series=900)
+        remove_peer(node.database, added.name)
+        put_peer(node.database, changed)
+        assert _failed(connect_orthanc(target, node.settings, node.database)) == []
+        assert list_peers(node.database) == [changed]
 
 
 @pytest.mark.orthanc

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,8 @@ import click
 import pytest
 
 from dicom_node.cli import cli
+from dicom_node.database import open_database
+from dicom_node.tables import RefusalRow, StudyRow
 from tests.support.detector_model import write_detector
 from tests.support.pacs import running_pacs
 from tests.support.small_study import make_small_study
@@ -104,7 +107,12 @@ def test_bad_usage_exits_with_2_and_an_explanation(tmp_path: Path, arguments: li
 
 
 def test_status_of_a_new_node(tmp_path: Path) -> None:
-    assert _document(_run(tmp_path, "status", "--json")) == {"studies": [], "refusals": []}
+    assert _document(_run(tmp_path, "status", "--json")) == {
+        "studies": [],
+        "refusals": [],
+        "more_studies": 0,
+        "more_refusals": 0,
+    }
     assert _run(tmp_path, "status").stdout.startswith("no studies yet")
 
 
@@ -178,3 +186,39 @@ def test_models_are_listed(tmp_path: Path) -> None:
     listed = _document(_run(tmp_path, "models", "list", "--json"))["models"]
     assert "glioma" in [model["name"] for model in listed]
     _assert_one_line(_run(tmp_path, "models", "show", "none"), "no model 'none'; shipped models: ")
+
+
+_STEERING = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\u202etxt"
+
+
+@pytest.mark.parametrize("flag", [(), ("--json",)])
+def test_no_text_of_others_steers_the_terminal(tmp_path: Path, flag: tuple[str, ...]) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'node' / 'glionode.sqlite'}")
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.2", key="k", reason=f"no FLAIR: {_STEERING}"))
+        session.add(RefusalRow(code="x", reason=_STEERING, calling_ae="A\x1b[31m"))
+    database.engine.dispose()
+    done = _run(tmp_path, "status", *flag)
+    assert done.returncode == 0
+    assert "owned" in done.stdout
+    assert not set(done.stdout) & set("\x1b\x07\x9b\r\u202e")
+
+
+def test_an_error_steers_no_terminal_either(tmp_path: Path) -> None:
+    done = _run(tmp_path, "resend", "1.2", "--to", "\x1b[31m")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_secret_stands_on_a_command_line(tmp_path: Path) -> None:
+    secrets = re.compile("pass|secret|token|credential")
+    given = [(name, each.name) for name, command in COMMANDS.items() for each in command.params]
+    assert [(name, option) for name, option in given if option and secrets.search(option)] == []
+    done = _run(tmp_path, "doctor", "--orthanc", "http://user:sesame@127.0.0.1:1")
+    assert done.returncode == 2
+    assert "sesame" not in done.stderr + done.stdout
+    known = {"GLIONODE_ORTHANC_PASSWORD": "sesame"}
+    done = _run(tmp_path, "doctor", "--orthanc", "http://127.0.0.1:1", "--username", "user", environment=known)
+    assert done.returncode == 1
+    assert "sesame" not in done.stderr + done.stdout

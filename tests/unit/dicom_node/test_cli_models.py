@@ -83,7 +83,7 @@ def test_a_model_is_shown_with_manifest_hash_and_card(detector: Path) -> None:
 
 def test_a_card_cannot_steer_the_terminal(detector: Path) -> None:
     (detector / "MODEL_CARD.md").write_text("# Card\n\x1b]0;title\x07\x1b[2J")
-    assert _run("show", detector).stdout.endswith("# Card\n?]0;title??[2J\n")
+    assert _run("show", detector).stdout.endswith("# Card\n\\x1b]0;title\\x07\\x1b[2J\n")
 
 
 def test_what_is_added_is_told_and_verified(tmp_path: Path, detector: Path) -> None:

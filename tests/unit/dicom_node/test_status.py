@@ -146,3 +146,18 @@ def test_the_status_is_a_json_document(filled: Database) -> None:
     assert (last["series_uid"], last["evidence"]) == ("1.4", [evidence])
     assert again["studies"][0]["summary"]["volumes_ml"] == {"WT": 12.3456}
     assert again["refusals"] == []
+
+
+def test_every_study_is_read_and_what_is_left_out_is_counted(database: Database) -> None:
+    with database.session() as session:
+        for number in range(1203):
+            at = utc_now() - timedelta(seconds=number)
+            session.add(StudyRow(study_uid=f"1.{number}", key=f"{number}", last_received_at=at))
+        session.add_all(RefusalRow(code="x", reason="x", calling_ae=f"X{n}") for n in range(REFUSALS_SHOWN + 2))
+    every = read_status(database, limit=None)
+    assert [study.study_uid for study in every.studies] == [f"1.{number}" for number in range(1203)]
+    assert (every.more_studies, every.more_refusals) == (0, 2)
+    assert status_lines(every)[-1] == "and 2 older refusals"
+    newest = read_status(database)
+    assert (len(newest.studies), newest.more_studies) == (100, 1103)
+    assert "and 1103 older studies" in status_lines(newest)
