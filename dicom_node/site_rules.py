@@ -166,7 +166,7 @@ def move_rule(database: Database, name: str, place: int) -> None:
     def moved(rules: list[SiteRule]) -> list[SiteRule]:
         rule = _named(rules, name)
         others = [each for each in rules if each is not rule]
-        others.insert(max(place, 1) - 1, rule)
+        others.insert(min(max(place, 1), len(rules)) - 1, rule)
         return others
 
     _change(database, moved)

@@ -19,6 +19,8 @@ MOST_BODY_BYTES = 64 * 1024
 
 MOST_FIELDS = 100
 
+_NULS = (b"\0", b"%00", b"\\u0000")  # as they stand in forms and in JSON
+
 BROKEN = "Something went wrong here. The node's log says what and where; please tell whoever looks after the node."
 
 _log = structlog.get_logger()
@@ -84,8 +86,15 @@ def _too_large(scope: Scope) -> Response | None:
         return PlainTextResponse("This address is too long.\n", 414)
     if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEAD_BYTES:
         return PlainTextResponse("The headers of this request are too long.\n", 431)
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        return _with_nul()
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return _body_too_large() if len(length) > 18 or int(length) > MOST_BODY_BYTES else None
+
+
+def _with_nul() -> Response:
+    """Refuse what PostgreSQL cannot look up: a text with NUL is in no book."""
+    return PlainTextResponse("This request holds a NUL character.\n", 400)
 
 
 def _body_too_large() -> Response:
@@ -109,6 +118,8 @@ async def _body(receive: Receive) -> bytes | None:
 def _too_much(scope: Scope, body: bytes | None) -> Response | None:
     if body is None:
         return _body_too_large()
+    if any(nul in body for nul in _NULS):
+        return _with_nul()
     content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"").lower()
     if content_type.startswith(b"multipart/"):
         return PlainTextResponse("Forms are sent as application/x-www-form-urlencoded; no file is needed.\n", 415)

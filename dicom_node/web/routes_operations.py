@@ -53,7 +53,7 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
         priors: Annotated[str, Form()] = "0",
     ) -> Response:
         try:
-            ask_for(database, study_uid.strip(), source, int(priors) if priors.strip().isdecimal() else -1)
+            ask_for(database, study_uid.strip(), source, _number(priors.strip()))
         except EntryError as error:
             problems = [problem.sentence for problem in error.problems]
             return _fetch_page(request, database, pages, status_code=422, problems=problems)
@@ -65,6 +65,11 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
         return RedirectResponse("/studies", status_code=303)
 
     return routes
+
+
+def _number(entered: str) -> int:
+    """Return a number of priors, or one that is refused; Python reads no number of thousands of digits."""
+    return int(entered) if entered.isdecimal() and len(entered) <= 2 else -1
 
 
 def _fetch_page(

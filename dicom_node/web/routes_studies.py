@@ -27,7 +27,8 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
     routes = APIRouter(include_in_schema=False)
 
     def viewer(request: Request) -> str:
-        return f"http://{request.url.hostname}:{settings.viewer.port}"
+        host = request.url.hostname or "127.0.0.1"
+        return f"http://{f'[{host}]' if ':' in host else host}:{settings.viewer.port}"
 
     def corrections(shown: StudyShown, key: str) -> list[RuleForm]:
         name = free_name(site_rules(database))

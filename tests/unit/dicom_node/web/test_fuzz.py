@@ -12,11 +12,13 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from conversion.recognition.site_rules import SiteRule
 from dicom_node.database import open_database
 from dicom_node.holdings import Holdings
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
 from dicom_node.settings import read_settings
+from dicom_node.site_rules import add_rule
 from dicom_node.tables import StudyRow
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
@@ -29,7 +31,8 @@ _ANSWER_S = 20.0
 
 _ODD = (
     b"", b"0", b"-1", b"1e400", b"NaN", b"null", b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"%", b"%00", b"%ff", b"..",
-    b"../..", b"//", b"[", b"]", b"\\", b"'", b'"', b"<script>", b"{{7*7}}", b"a" * 3000, b"9" * 400, b"1." * 32,
+    b"../..", b"//", b"[", b"]", b"\\", b"'", b'"', b"<script>", b"{{7*7}}", b"a" * 3000, b"9" * 400, b"9" * 5000,
+    b"1." * 32,
     "\N{SNOWMAN}".encode(), "\u0661".encode(), b"*" * 200, b"1,1", b"1," * 50, b"all", b"\r", b"\t", b"\x1b[31m", b"=",
     b"&", b";",
 )  # fmt: skip
@@ -48,6 +51,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory, study: ViewerStudy) -> Itera
     database = open_database(f"sqlite:///{folder / 'node.sqlite'}")
     hold(database, folder, study)
     put_peer(database, Peer(name="P", ae_title="P"))
+    add_rule(database, SiteRule(name="A", kind="T1", description="*"))
     with (
         served(panel_app(settings, database)) as panel,
         served(viewer_app(Holdings(database, folder), Path(folder, "ohif"))) as viewer,
@@ -123,7 +127,20 @@ class _Maker:
                   b"priors", b"token", b"study", b"seg_series", b"technique", b"enabled", b"objects")  # fmt: skip
         chosen = self._draw.sample(fields, self._draw.randrange(1, len(fields)))
         form = b"&".join(field + b"=" + quote_from_bytes(self.value()).encode() for field in chosen)
-        literals = (b'"a"', b"1", b"NaN", b"1e999", b"null", b"[]", b"{}", b'"\\ud800"', b"-1", b'"\\u0000"', b"true")
+        literals = (
+            b'"a"',
+            b"1",
+            b"NaN",
+            b"1e999",
+            b"null",
+            b"[]",
+            b"{}",
+            b'"\\ud800"',
+            b"-1",
+            b'"\\u0000"',
+            b"true",
+            b"9" * 40,
+        )
         object_ = b"{" + b",".join(b'"' + f + b'":' + self._draw.choice(literals) for f in chosen) + b"}"
         kinds = (
             (b"application/x-www-form-urlencoded", form),
@@ -151,6 +168,32 @@ _VIEWER = [
     "/dicom-web/studies/?/series/?/instances/?", "/dicom-web/studies/?/series/?/instances/?/frames/?",
     "/dicom-web/studies/?/series/?/instances/?/bulkdata/?", "/wado", "/?", "/app-config.js", "/viewer", "/dicom-web/?",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "status"),
+    [
+        ("/rules/move", {"name": "A", "place": "9" * 400}, 303),
+        ("/fetch", {"study_uid": "1.2", "source": "P", "priors": "9" * 5000}, 422),
+        ("/rules/remove", {"name": "A\0"}, 400),
+        ("/studies/%00/stat", {}, 400),
+        ("/peers/P%00/echo", {}, 400),
+        ("/studies/a/explode", {}, 422),
+    ],
+)
+def test_what_was_found_is_answered(
+    ports: tuple[str, str, str, str], path: str, form: dict[str, str], status: int
+) -> None:
+    answer = httpx.post(ports[0] + path, data=form, headers={"Cookie": ports[2]})
+    assert answer.status_code == status
+    assert "{" not in answer.text
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "http://", "", "http://attacker.example", "[", "//["])
+@pytest.mark.parametrize("path", ["/login", "/logout", "/peers", "/api/peers", "/rules", "/maintenance/on", "/fetch"])
+def test_nothing_is_changed_from_another_page(ports: tuple[str, str, str, str], path: str, origin: str) -> None:
+    answer = httpx.post(ports[0] + path, headers={"Cookie": ports[2], "Origin": origin})
+    assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("seed", range(4))
