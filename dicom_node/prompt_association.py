@@ -63,7 +63,10 @@ _PDU_HEAD_BYTES = 6
 _SHORTEST_ITEM = 2
 """Context ID and message control header (PS3.8 9.3.5.1)."""
 
-_REQUEST, _REJECTION, _P_DATA_TF, _EVENT_OF_P_DATA = 0x01, 0x03, 0x04, "Evt10"
+_REQUEST, _REJECTION, _P_DATA_TF, _EVENT_OF_P_DATA, _ABORT = 0x01, 0x03, 0x04, "Evt10", 0x07
+_PLAIN_ABORT = b"\7\0\0\0\0\4\0\0\0\0"
+"""An abort by the service user; who ends it and why is nothing that this node acts on, but pynetdicom checks."""
+
 _INVALID, _DEAD = "Evt19", "Evt17"
 
 _AWAITS_REQUEST, _CLOSED, _PEERS_TURN = "Sta2", "Sta13", ("Sta2", "Sta6")
@@ -173,7 +176,7 @@ class _Association(Association):
                 if self.is_established:
                     self._run_reactor()
         except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever came over it
-            _log.error("connection_failed", error=type(error).__name__)
+            _log.error("connection_failed", exc_info=error)
             self.dul.kill_dul()
         finally:
             self.end()
@@ -231,7 +234,7 @@ class _UpperLayer(DULServiceProvider):
         try:
             super().run_reactor()
         except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever came over it
-            _log.error("connection_failed", error=type(error).__name__)
+            _log.error("connection_failed", exc_info=error)
         finally:
             self._kill_thread = True
             self._wake_association()
@@ -269,6 +272,8 @@ class _UpperLayer(DULServiceProvider):
         return True
 
     def _process_recv_primitive(self) -> bool:
+        if not self.event_queue.empty():  # what happened before comes first: it may end the association
+            return False
         state = self.state_machine.current_state
         if state not in (_AWAITS_REQUEST, _CLOSED) or not self.to_provider_queue.queue:
             return super()._process_recv_primitive()
@@ -315,6 +320,8 @@ class _UpperLayer(DULServiceProvider):
     def _decode_pdu(self, bytestream: bytearray) -> tuple[Any, str]:
         if bytestream[0] == _REQUEST:
             return super()._decode_pdu(bytearray(mend_request(bytes(bytestream))))
+        if bytestream[0] == _ABORT:
+            return super()._decode_pdu(bytearray(_PLAIN_ABORT))
         if bytestream[0] != _P_DATA_TF:
             return super()._decode_pdu(bytestream)
         pdu = P_DATA_TF()

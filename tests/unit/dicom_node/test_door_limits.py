@@ -314,3 +314,33 @@ def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(
             assert time.monotonic() < deadline
     assert _codes(database) == {"protocol_error"}
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024  # KiB, of what a second brings
+
+
+@pytest.mark.parametrize("source_and_reason", [b"\0\0", b"\1\0", b"\2\6", b"\7\0", b"\2\xff"])
+def test_an_abort_ends_an_association_whoever_it_says_it_is_from(
+    start: Start, monkeypatch: pytest.MonkeyPatch, source_and_reason: bytes
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("dicom_node.prompt_association._log.error", lambda event, **_values: said.append(event))
+    port = start()
+    with raw_line(port) as line:
+        line.socket.sendall(struct.pack(">BBIH", ABORT, 0, 4, 0) + source_and_reason)
+        assert line.read_pdu()[0] == 0
+    assert said == []
+
+
+def test_what_comes_after_an_answered_request_may_be_wrong(
+    start: Start, database: Database, monkeypatch: pytest.MonkeyPatch, image: Dataset
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("dicom_node.prompt_association._log.error", lambda event, **_values: said.append(event))
+    port = start()
+    with raw_line(port) as line:
+        whole = [(CONTEXT, COMMAND | LAST, command_of(image, 1)), (CONTEXT, LAST, data_of(image))]
+        line.send_values([*whole, (CONTEXT, LAST, b"a data set of nothing")])
+        kinds = [line.read_pdu()[0]]
+        while kinds[-1] not in (0, ABORT):
+            kinds.append(line.read_pdu()[0])
+        assert kinds[-1] == ABORT
+    _wait_until(lambda: _codes(database) == {"protocol_error"})
+    assert said == []

@@ -1,0 +1,35 @@
+"""Attack a listener with associations as no sender writes them, while a study is sent to it; see what is left.
+
+python -m benchmarks.fuzz_pdus --count 100000 --seed 7
+"""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.support.attacked_listener import attack
+
+
+def main() -> int:
+    """Attack, and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=20261128)
+    asked = parser.parse_args()
+
+    def tell(sentence: str) -> None:
+        sys.stdout.write(f"{sentence}\n")
+        sys.stdout.flush()
+
+    with tempfile.TemporaryDirectory(prefix="glionode-fuzz-") as folder:
+        outcome = attack(Path(folder), asked.count, asked.seed, tell)
+    for name, value in asdict(outcome).items():
+        tell(f"{name}: {value}")
+    is_clean = not outcome.false_thanks and not outcome.noise and set(outcome.study_statuses) == {0}
+    return 0 if is_clean and outcome.study_held and max(outcome.leaked.values()) <= 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
