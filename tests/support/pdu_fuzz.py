@@ -23,7 +23,7 @@ from tests.support.raw_request import (
     user_item,
 )
 
-__all__ = ["Attack", "Spoken", "acknowledged", "make_attack", "speak"]
+__all__ = ["Attack", "Spoken", "acknowledged", "make_attack", "speak", "spoilt"]
 
 FIRST_ANSWER_S = 0.15
 END_S = 10.0
@@ -53,7 +53,7 @@ def make_attack(rng: random.Random, image: Dataset, number: int) -> Attack:
     """Return one of endlessly many; most requests can be taken, so that what comes after is reached."""
     request = associate_request() if rng.random() < 0.6 else _request(rng)
     if rng.random() < 0.15:
-        request = _spoilt(rng, request)
+        request = spoilt(rng, request)
     rest = [_pdu(rng, image, number, position) for position in range(rng.choice((0, 1, 2, 3, 6)))]
     return Attack(request=request, rest=rest, ending=rng.choice(("end", "end", "reset", "close", "release")))
 
@@ -86,7 +86,7 @@ def _pdu(rng: random.Random, image: Dataset, number: int, position: int) -> byte
         made = HEAD.pack(rng.randrange(256), 0, rng.choice((0, 3, 4, 5, 2**20 + 7, 0xFFFFFFFF))) + rng.randbytes(50)
     else:
         made = _request(rng)
-    return _spoilt(rng, made) if rng.random() < 0.25 else made
+    return spoilt(rng, made) if rng.random() < 0.25 else made
 
 
 def _store(rng: random.Random, image: Dataset, number: int, position: int) -> bytes:
@@ -98,9 +98,9 @@ def _store(rng: random.Random, image: Dataset, number: int, position: int) -> by
         data = data_of(image)
         image.SOPClassUID = MR.decode()
     if rng.random() < 0.15:
-        data = _spoilt(rng, data)
+        data = spoilt(rng, data)
     if rng.random() < 0.15:
-        command = _spoilt(rng, command)
+        command = spoilt(rng, command)
     cut, half = rng.randrange(len(command) + 1), rng.randrange(len(data) + 1)
     whole = [(CONTEXT, COMMAND | LAST, command), (CONTEXT, LAST, data)]
     parts = [(CONTEXT, COMMAND, command[:cut]), (CONTEXT, COMMAND | LAST, command[cut:])]
@@ -122,7 +122,7 @@ def _values(values: list[tuple[int, int, bytes]]) -> bytes:
     return HEAD.pack(P_DATA, 0, len(items)) + items
 
 
-def _spoilt(rng: random.Random, content: bytes) -> bytes:
+def spoilt(rng: random.Random, content: bytes) -> bytes:
     """Cut, flip, insert, repeat, or write another number where a length may stand."""
     made = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 5))):

@@ -321,7 +321,7 @@ def test_an_abort_ends_an_association_whoever_it_says_it_is_from(
     start: Start, monkeypatch: pytest.MonkeyPatch, source_and_reason: bytes
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("dicom_node.prompt_association._log.error", lambda event, **_values: said.append(event))
+    monkeypatch.setattr("dicom_node.upper_layer._log.error", lambda event, **_values: said.append(event))
     port = start()
     with raw_line(port) as line:
         line.socket.sendall(struct.pack(">BBIH", ABORT, 0, 4, 0) + source_and_reason)
@@ -333,7 +333,7 @@ def test_what_comes_after_an_answered_request_may_be_wrong(
     start: Start, database: Database, monkeypatch: pytest.MonkeyPatch, image: Dataset
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("dicom_node.prompt_association._log.error", lambda event, **_values: said.append(event))
+    monkeypatch.setattr("dicom_node.upper_layer._log.error", lambda event, **_values: said.append(event))
     port = start()
     with raw_line(port) as line:
         whole = [(CONTEXT, COMMAND | LAST, command_of(image, 1)), (CONTEXT, LAST, data_of(image))]

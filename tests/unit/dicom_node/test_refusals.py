@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 from dicom_node import refusals
 from dicom_node.database import Database, open_database
@@ -68,6 +70,24 @@ def test_what_was_noted_before_it_was_counted_goes_on(database: Database) -> Non
         session.add_all(RefusalRow(calling_ae="X", address="10.0.0.1", code="a_code", reason="no") for _ in range(2))
     _note(database, "X")
     assert [(row.count, row.first_at) for row in _rows(database)] == [(1, None), (2, None)]
+
+
+def test_a_node_of_before_keeps_what_it_had_noted(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'before.sqlite'}"
+    engine, config = sa.create_engine(url), Config()
+    config.set_main_option("script_location", "dicom_node:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+        columns = "at, calling_ae, address, code, reason"
+        values = "'2026-05-04 12:00:00', 'OLD', '10.0.0.1', 'a_code', 'as it was'"
+        connection.execute(sa.text(f"INSERT INTO refusal ({columns}) VALUES ({values})"))  # noqa: S608 - both are above
+    engine.dispose()
+    upgraded = open_database(url)
+    _note(upgraded, "OLD", minute=1)
+    (row,) = _rows(upgraded)
+    assert (row.count, row.first_at, row.reason) == (2, None, "no")
+    upgraded.engine.dispose()
 
 
 def test_many_names_from_one_address_are_few_rows_and_no_peers(database: Database) -> None:
