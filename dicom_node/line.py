@@ -27,6 +27,9 @@ REQUEST_BYTES = 2**19
 SLOWEST_BYTES_PER_S = 1024
 """A modem of 1998 was five times faster; who is slower than this for long holds a seat and brings nothing."""
 
+ANSWER_BUFFER_BYTES = 2**16
+"""Some hundred answers; a sender that takes none is noticed by them, and the kernel would keep megabytes of them."""
+
 HEAD_BYTES = 6
 _REQUEST, _P_DATA, _RELEASE, _ABORT = 0x01, 0x04, 0x05, 0x07
 _FIXED_BYTES = 4
@@ -181,3 +184,4 @@ def limit_waits(connection: socket.socket, seconds: float) -> None:
     limit = struct.pack("ll", int(seconds), int(1e6 * (seconds % 1)))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWER_BUFFER_BYTES)

@@ -85,10 +85,11 @@ class Messages(DIMSEServiceProvider):
     _command: Command | None
     _fragments: list[memoryview]
     _size: int
+    _told: set[str]
 
     def serve_at_once(self, services: Services) -> None:
         """Take the place of what pynetdicom made."""
-        self._services = services
+        self._services, self._told = services, set()
         self.msg_queue = cast("Any", _NothingWaits())
         self._begin_anew()
 
@@ -164,6 +165,12 @@ class Messages(DIMSEServiceProvider):
         answer._presentation_data_value_list.append((context_id, bytes([_COMMAND | _LAST]) + response(command, status)))
         self.dul.send_pdu(answer)
 
+    def _refuse_once(self, code: str, reason: str) -> None:
+        """Note what costs a sender nothing to repeat once for an association: the books are slower than it."""
+        if code not in self._told:
+            self._told.add(code)
+            self._services.refuse(self.assoc, code, reason)
+
     def _too_large(self, command: Command) -> int:
         what = "limits.data_set_gib" if command.field == C_STORE else "what an answer may have"
         reason = f"a data set is larger than {self._largest(command) / 2**30:g} GiB ({what}); it was not taken"
@@ -174,11 +181,11 @@ class Messages(DIMSEServiceProvider):
         served = {C_ECHO: _is_verification, C_STORE: _is_storage, N_EVENT_REPORT: _is_commitment}.get(command.field)
         if served is None:
             reason = f"it asked for an operation (0x{command.field:04X}) that this node does not do"
-            self._services.refuse(self.assoc, "unsupported_operation", reason)
+            self._refuse_once("unsupported_operation", reason)
             return UNRECOGNISED_OPERATION
         if not served(context.abstract_syntax) or _names_another(command, context.abstract_syntax):
             reason = "a request came over a presentation context that is for another SOP class; it was not done"
-            self._services.refuse(self.assoc, "sop_class_mismatch", reason)
+            self._refuse_once("sop_class_mismatch", reason)
             return SOP_CLASS_NOT_SUPPORTED
         if command.field == C_ECHO:
             return SUCCESS

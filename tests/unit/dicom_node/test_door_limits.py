@@ -1,6 +1,7 @@
 """What a stranger's connections may take of the node: time, seats and memory; over real sockets."""
 
 import resource
+import select
 import socket
 import struct
 import threading
@@ -134,11 +135,13 @@ def test_connections_that_say_nothing_keep_no_sender_out(start: Start, database:
 
 def test_of_those_that_wait_the_oldest_makes_room(start: Start, database: Database) -> None:
     port = start(GLIONODE_LISTENER_WAITING_CONNECTIONS="3")
-    with _silent(port, 1) as (oldest,), _silent(port, 3) as others:
-        assert oldest.recv(64) == b""
+    with _silent(port, 4) as waiting:
         _wait_until(lambda: _codes(database) == {"too_many_connections"})
-        others[-1].sendall(associate_request())
-        assert RawLine(others[-1]).read_pdu()[0] == ACCEPT
+        (ended,) = select.select(waiting, [], [], DEADLINE_S)[0]  # they come in at about the same time
+        assert ended.recv(64) == b""
+        stays = next(one for one in waiting if one is not ended)
+        stays.sendall(associate_request())
+        assert RawLine(stays).read_pdu()[0] == ACCEPT
         assert echo(port)
 
 
@@ -170,19 +173,23 @@ def test_a_message_that_drips_is_given_up(start: Start, database: Database, imag
     assert echo(port)
 
 
-def test_a_message_that_drips_in_whole_pdus_is_given_up(start: Start, database: Database, image: Dataset) -> None:
+def test_a_message_that_drips_in_whole_pdus_is_given_up(start: Start, image: Dataset) -> None:
     port = start(GLIONODE_LISTENER_NETWORK_TIMEOUT_S="1")
     with raw_line(port) as line:
         line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
         line.socket.settimeout(0.1)
         deadline = time.monotonic() + DEADLINE_S
-        while _codes(database) != {"too_slow"}:
+        has_ended = False
+        while not has_ended:
             assert time.monotonic() < deadline
             try:
                 line.send_values([(CONTEXT, 0, b"\0")])
-                line.socket.recv(64)
-            except OSError:
+                line.socket.recv(64)  # an abort, or the end
+                has_ended = True
+            except TimeoutError:
                 continue
+            except OSError:
+                has_ended = True
     assert echo(port)
 
 
@@ -191,9 +198,10 @@ def test_a_sender_that_takes_no_answers_is_hung_up_on(start: Start) -> None:
     asked = struct.pack("<HHIH", 0, 0x0100, 2, 0x0020) + struct.pack("<HHIH", 0, 0x0110, 2, 1)
     asked += struct.pack("<HHIH", 0, 0x0800, 2, 0x0101)
     value = struct.pack(">IBB", len(asked) + 2, CONTEXT, COMMAND | LAST) + asked
-    many = struct.pack(">BBI", P_DATA, 0, 5000 * len(value)) + 5000 * value
+    many = struct.pack(">BBI", P_DATA, 0, 500 * len(value)) + 500 * value
     with raw_line(port) as line:
-        line.socket.settimeout(0.2)
+        line.socket.settimeout(1.0)
+        line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         while _could_send(line, many):
             pass
         _wait_until(lambda: echo(port))
