@@ -6,6 +6,7 @@ import threading
 import traceback
 import warnings
 from types import TracebackType
+from typing import TextIO
 
 import pydicom
 import pynetdicom
@@ -55,9 +56,18 @@ def _catch_what_nobody_caught() -> None:
     sys.excepthook = lambda kind, error, trace: _tell("uncaught", kind, error, trace)
     threading.excepthook = lambda told: _tell("uncaught", told.exc_type, told.exc_value, told.exc_traceback)
     sys.unraisablehook = lambda told: _tell("unraisable", told.exc_type, told.exc_value, told.exc_traceback)
-    warnings.showwarning = lambda _message, category, filename, lineno, _file=None, _line=None: _log.warning(
-        "python_warning", kind=category.__name__, where=f"{filename}:{lineno}"
-    )
+    warnings.showwarning = _tell_warning
+
+
+def _tell_warning(
+    message: Warning | str,  # noqa: ARG001 - it may quote a header
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature is Python's
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    _log.warning("python_warning", kind=category.__name__, where=f"{filename}:{lineno}")
 
 
 def _tell(event: str, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from conversion.errors import ConversionError
@@ -48,7 +49,7 @@ def recognise_run(
     except Exception as error:
         if is_foreseen(error):
             raise
-        faulty = [one.name for one in study.series if _raises(lambda one=one: recognise(_of(study, one), read, rules))]
+        faulty = [one.name for one in study.series if _raises(partial(recognise, _of(study, one), read, rules))]
         where = ", ".join(faulty) or "its series together"
         raise UnreadableStudy(f"{where}: {_unreadable(error)}") from error
 
