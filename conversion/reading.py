@@ -1,6 +1,6 @@
 """Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
