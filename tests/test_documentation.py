@@ -37,7 +37,7 @@ def test_every_reason_stands_in_readme(reason: str) -> None:
 def test_every_decision_stands_in_readme_and_no_other() -> None:
     """Codes are the texts given as `code`, or first, to what makes a `Decision`."""
     made = re.compile(
-        r"Decision\(\s*code=\"(\w+)\"|(?:_decision\(|_of_series\(ds,)\s*\"(\w+)\"|^REFUSED = \"(\w+)\"",
+        r"Decision\(\s*code=\"(\w+)\"|(?:_decision\(|series_decision\(ds,)\s*\"(\w+)\"|^REFUSED = \"(\w+)\"",
         flags=re.MULTILINE,
     )
     sources = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
