@@ -97,7 +97,8 @@ class DicomwebOrigin:
                 with contextlib.suppress(
                     Exception
                 ):  # a broken series must not hide its study: the next one tells of it
-                    return _study_found(header, summary, root, query)
+                    if (found := _study_found(header, summary, root, query)) is not None:
+                        return found
             return _study_found(readable[-1], summary, root, query)
 
         return answer
@@ -281,8 +282,10 @@ def _summary(study: HeldStudy, headers: Sequence[Dataset]) -> StudySummary:
 
 
 def _study_found(header: Dataset, summary: StudySummary, root: str, query: Query) -> Dataset | None:
+    if not header.get("StudyInstanceUID"):
+        return None
     found = study_answer(header, summary, root, query)
-    return found if matches(found, header, query) else None
+    return found if "StudyInstanceUID" in found and matches(found, header, query) else None
 
 
 def _modality(header: Dataset) -> str:
