@@ -16,6 +16,7 @@ from inference.measurements import Findings, measure
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
 from viewer_integration.provenance import Provenance
+from viewer_integration.rehearsal import rehearse
 from viewer_integration.result import ResultObjects, encode_results
 
 __all__ = ["Outcome", "find_tumour"]
@@ -49,9 +50,11 @@ def find_tumour(
     """Process one study; `dicom_node.steps` is the same line, cut into durable steps."""
     study = read_study(paths)
     selection = select_series(study, recognise(study, read_series, rules), reference)
-    aligned = align(read_volumes(selection), selection.reference)
+    volumes = read_volumes(selection)
+    source = read_source_images(selection.series[selection.reference])
+    rehearse(source, volumes[selection.reference].grid)
+    aligned = align(volumes, selection.reference)
     segmentation = segmenter.segment(aligned)
     findings = withhold(with_flags(measure(segmentation), aligned.decisions, study.patient), admitted)
-    source = read_source_images(selection.series[selection.reference])
     results = encode_results(source, segmentation, findings, provenance, selection.decisions)
     return Outcome(selection=selection, aligned=aligned, segmentation=segmentation, findings=findings, results=results)

@@ -47,6 +47,7 @@ from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
 from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
 from viewer_integration.provenance import Provenance
+from viewer_integration.rehearsal import rehearse
 from viewer_integration.result import ResultObjects, encode_results
 from viewer_integration.source_header import with_demographics
 
@@ -95,9 +96,12 @@ class Steps:
         self._summarise(run_id, {"sequences": roles, "reference": selection.reference})
 
     def convert(self, run_id: str) -> None:
-        """Read the pixels of the chosen series."""
+        """Read the pixels of the chosen series, and see that a result could be written."""
         artifacts = self._artifacts(run_id)
-        artifacts.save_volumes(read_volumes(artifacts.load_selection(self._study(run_id))))
+        selection = artifacts.load_selection(self._study(run_id))
+        volumes = read_volumes(selection)
+        rehearse(read_source_images(selection.series[selection.reference]), volumes[selection.reference].grid)
+        artifacts.save_volumes(volumes)
 
     def align(self, run_id: str) -> None:
         """Bring every sequence onto the reference's grid."""

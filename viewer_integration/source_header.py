@@ -121,10 +121,16 @@ def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple
     Raises
     ------
     UnusableSource
-        When an attribute that places the image in space is missing.
+        When an attribute that places the image in space is missing, or a result could not say on which images it lies.
     """
     decisions: dict[str, Decision] = {}
     instances = {identifier(ds, "SOPInstanceUID"): ds for ds in source.instances}
+    if len(instances) < len(source.instances):
+        sentence = (
+            f"{len(source.instances)} images of the reference series have {len(instances)} SOP Instance UIDs between "
+            "them, so no result can say on which image it lies; give each image its own"
+        )
+        raise UnusableSource(ResultReason.SOURCE_HEADERS, sentence)
     values = {uid: study_values(ds) for uid, ds in instances.items()}
     for each in values.values():
         decisions |= {decision.subject: decision for decision in each.decisions}

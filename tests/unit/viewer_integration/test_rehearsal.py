@@ -1,0 +1,54 @@
+"""What a source's headers do not allow is known before the networks run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from conversion.sequences import Role
+from dicom_node.pipeline import find_tumour
+from tests.support.dicom_series import axis_aligned, write_slices
+from tests.support.hand_made_run import PROVENANCE, make_run
+from tests.support.small_study import make_small_study
+from viewer_integration.errors import UnusableSource
+from viewer_integration.rehearsal import rehearse
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def labels() -> NDArray[np.uint8]:
+    return (np.arange(6 * 12 * 12).reshape(6, 12, 12) % 4).astype(np.uint8)
+
+
+@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
+def test_what_gives_a_result_passes(tmp_path: Path, labels: NDArray[np.uint8], plane: str) -> None:
+    run = make_run(tmp_path, labels, axis_aligned(plane))
+    rehearse(run.source, run.segmentation.label_volume.grid)
+
+
+def test_images_that_share_a_uid_are_refused_by_name(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
+    run = make_run(tmp_path, labels, axis_aligned("axial"))
+    first, *others = run.source.instances
+    source = replace(run.source, instances=(first, first, *others[1:]))
+    with pytest.raises(UnusableSource, match="6 images of the reference series have 5 SOP Instance UIDs"):
+        rehearse(source, run.segmentation.label_volume.grid)
+
+
+def test_what_nobody_foresaw_is_refused_by_its_kind(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
+    run = make_run(tmp_path, labels, axis_aligned("axial"))
+    source = replace(run.source, images=run.source.images[:-1])
+    with pytest.raises(UnusableSource, match="allow no valid result"):
+        rehearse(source, run.segmentation.label_volume.grid)
+
+
+def test_a_study_is_refused_before_the_networks_run(tmp_path: Path) -> None:
+    images = make_small_study("shared", roles=["FLAIR"])
+    images[1].SOPInstanceUID = images[0].SOPInstanceUID
+    paths = write_slices(tmp_path, images)
+    no_networks = cast("Any", None)  # asking them for anything would be another error
+    with pytest.raises(UnusableSource, match="SOP Instance UIDs"):
+        find_tumour(paths, Role.FLAIR, no_networks, PROVENANCE)
