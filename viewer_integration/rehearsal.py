@@ -1,4 +1,4 @@
-"""A result is rehearsed before the networks run: what a source's headers do not allow is said at once, not at the end."""
+"""A result is rehearsed before the networks run, so that what the source's headers do not allow is said at once."""
 
 from datetime import UTC, datetime
 
