@@ -1,5 +1,6 @@
 """The inbox: received bytes on disk as they came, with a row in the books for each version of each instance."""
 
+import errno
 import hashlib
 import io
 import re
@@ -171,6 +172,8 @@ class Inbox:
         """
         safe = self._safe(arrivals)
         if missing := [arrival for arrival in arrivals if arrival.path not in safe]:
+            if (inbox := self._folder / "inbox").exists() and not inbox.is_dir():
+                raise OSError(errno.ENODEV, "the inbox is no folder")  # no single instance is to blame: all wait
             with synced_together(self._folder / "inbox"):
                 for arrival in missing:
                     self._write(arrival)

@@ -92,7 +92,7 @@ def test_a_rule_is_tested_on_stored_studies(tmp_path: Path) -> None:
     database.engine.dispose()
     found = _document(_rules(tmp_path, "test", "--kind", "T2", "--description", "flair", "--json"))
     change = {"study_key": "a1b2c3", "series": "series 1", "description": "FLAIR", "before": "FLAIR", "after": "T2"}
-    counts = {"fitting": 1, "overruled": 0, "studies": 1, "not_tried": 0, "looked_at": 1}
+    counts = {"fitting": 1, "overruled": 0, "studies": 1, "not_tried": 0, "looked_at": 1, "unreadable": 0}
     assert found == {"changes": [change], **counts, "pixels": False}
     file = tmp_path / "rules.toml"
     file.write_text('[[rule]]\nname = "A"\nkind = "T2"\ndescription = "flair"\n', encoding="utf-8")

@@ -72,6 +72,12 @@ def images() -> list[Dataset]:
     return make_small_study("wire", roles=["FLAIR"])
 
 
+def _ends(database: Database) -> list[str]:
+    """Return how associations ended; it is noted a moment after the line is closed."""
+    with database.session() as session:
+        return list(session.scalars(sa.select(AssociationRow.end)))
+
+
 def _wait_until(holds: object) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not holds():  # type: ignore[operator]
@@ -207,8 +213,7 @@ def test_a_sender_that_falls_silent_is_let_go(
         line.socket.sendall(piece)
         while line.read_pdu()[0]:  # an abort, then the end
             pass
-    with database.session() as session:
-        assert session.scalars(sa.select(AssociationRow.end)).one() == AssociationEnd.ABORTED
+    _wait_until(lambda: _ends(database) == [AssociationEnd.ABORTED])
     assert _stored(database) == [images[0].SOPInstanceUID]
 
 
