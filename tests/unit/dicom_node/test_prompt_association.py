@@ -72,12 +72,6 @@ def images() -> list[Dataset]:
     return make_small_study("wire", roles=["FLAIR"])
 
 
-def _ends(database: Database) -> list[str]:
-    """Return how associations ended; it is noted a moment after the line is closed."""
-    with database.session() as session:
-        return list(session.scalars(sa.select(AssociationRow.end)))
-
-
 def _wait_until(holds: object) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not holds():  # type: ignore[operator]
