@@ -150,8 +150,9 @@ class Outbox:
                 if row.attempts and row.status is None and row.state != DeliveryState.ACCEPTED
             ]
         held = self._prover.held(peer, [_place(result) for result in unsure]) if unsure else frozenset()
+        proof = "" if peer.proof == "commitment" else "query"  # what is seen there is not yet committed
         for sop_instance_uid in held:
-            self._note(sop_instance_uid, peer, state=DeliveryState.ACCEPTED, proof="query", reason="")
+            self._note(sop_instance_uid, peer, state=DeliveryState.ACCEPTED, proof=proof, reason="")
 
     def _send(self, run_id: str, peer: Peer) -> None:
         waiting = self.waiting(run_id, peer)

@@ -73,7 +73,8 @@ def accepted_calling_ae_titles(database: Database) -> frozenset[str]:
 
     Those that may send, and destinations that answer requests for storage commitment over associations of their own.
     """
-    answers = sa.and_(PeerRow.is_destination, PeerRow.proof == "commitment")
+    asked = sa.or_(PeerRow.proof == "commitment", sa.and_(PeerRow.proof == "auto", PeerRow.host != ""))
+    answers = sa.and_(PeerRow.is_destination, asked)
     chosen = sa.select(PeerRow.ae_title).where(PeerRow.enabled, sa.or_(PeerRow.may_send, answers))
     with database.session() as session:
         return frozenset(title.strip(" ") for title in session.scalars(chosen))

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
+from dicom_node.proof import ANSWER_COUNTS
 from dicom_node.settings import Settings
 from dicom_node.states import AssociationEnd, DeliveryState, RunState, StudyState
 from dicom_node.tables import (
     AssociationRow,
+    CommitmentRow,
     DecisionRow,
     DeliveryRow,
     InstanceRow,
@@ -79,6 +81,7 @@ class Retention:
             results=self._each(self._policy.results_days, now, self._remove_results),
             history=self._each(self._policy.history_days, now, self._remove_history),
         )
+        self._forget_commitments(now)
         self._forget_the_door(now)
         if done != Cleaned(pixels=0, results=0, history=0):
             _log.info("cleaned", pixels=done.pixels, results=done.results, history=done.history)
@@ -144,6 +147,11 @@ class Retention:
             session.execute(sa.delete(table).where(table.run_id.in_(ids)))
         session.delete(study)
         return True
+
+    def _forget_commitments(self, now: datetime) -> None:
+        """Remove requests for storage commitment whose answer would count no more, whatever the policy is."""
+        with self._database.session() as session:
+            session.execute(sa.delete(CommitmentRow).where(CommitmentRow.asked_at < now - ANSWER_COUNTS))
 
     def _forget_the_door(self, now: datetime) -> None:
         """Remove what was noted of refusals and associations that nothing refers to any more."""

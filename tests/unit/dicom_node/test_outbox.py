@@ -98,6 +98,17 @@ def test_what_was_begun_and_not_answered_is_asked_for_before_it_is_sent_again(
     assert [row.attempts for row in _rows(database)] == [2, 1]
 
 
+def test_what_a_query_shows_is_not_proven_where_a_commitment_is_wanted(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    _deliver(database, settings, run_id)
+    put_peer(database, _peer(archive, proof="commitment"))  # which the archive does not offer
+    _forget(database, DeliveryState.SENDING)
+    assert _deliver(database, settings, run_id).state == RunState.UNDELIVERED
+    assert [(row.state, row.proof) for row in _rows(database)] == [(DeliveryState.REFUSED, "")] * 2
+
+
 def _forget(database: Database, state: DeliveryState) -> None:
     with database.session() as session:
         session.get_one(RunRow, "run").state = RunState.RUNNING

@@ -167,3 +167,13 @@ def test_a_site_file_that_cannot_be_used_says_why(database: Database, tmp_path: 
 def test_a_missing_site_file_is_said_to_be_missing(database: Database, tmp_path: Path) -> None:
     with pytest.raises(PeerError, match="No such file"):
         seed_peers(database, tmp_path / "none.toml")
+
+
+def test_a_destination_that_is_asked_for_commitment_may_answer(database: Database) -> None:
+    silent = {"may_send": False, "is_destination": True}
+    by_web = {"dicomweb_url": "https://pacs.example.org/dicom-web", "send_by": "stow-rs"}
+    add_peer(database, Peer(name="Auto", ae_title="AUTO", host="127.0.0.1", port=104, **silent))
+    add_peer(database, Peer(name="Sure", ae_title="SURE", host="127.0.0.1", port=104, proof="commitment", **silent))
+    add_peer(database, Peer(name="Query", ae_title="QUERY", host="127.0.0.1", port=104, proof="query", **silent))
+    add_peer(database, Peer(name="Web", ae_title="WEB", **silent, **by_web))
+    assert accepted_calling_ae_titles(database) == {"AUTO", "SURE"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,55 @@ def test_a_failure_without_a_reason_and_one_that_nobody_knows_are_told() -> None
     report = _report("1.2", {"3.1": 0x0999})
     report.FailedSOPSequence.append(_reference("3.2"))
     assert dict(read_answer(report).failed) == {"3.1": "failure 0x0999", "3.2": "no reason given"}
+
+
+@contextmanager
+def _slow_committer(asked: list[Dataset]) -> Iterator[Peer]:
+    """Run a commitment SCP that takes every request and answers none."""
+    entity = AE(ae_title="COMMITTER")
+    entity.add_supported_context(StorageCommitmentPushModel)
+    sockets = OpenSockets()
+
+    def on_action(event: evt.Event) -> tuple[int, None]:
+        asked.append(event.action_information)
+        return 0x0000, None
+
+    handlers: list[Any] = [(evt.EVT_N_ACTION, on_action), sockets.handler]
+    server: Any = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    where = {"host": "127.0.0.1", "port": server.server_address[1], "is_destination": True, "may_send": False}
+    try:
+        yield Peer(name="Committer", ae_title="COMMITTER", proof="commitment", **where)
+    finally:
+        entity.shutdown()
+        sockets.close()
+
+
+@pytest.mark.parametrize("proof", ["commitment", "auto"])
+def test_an_answer_that_comes_when_nobody_waits_any_more_counts_once(
+    database: Database, listener: Listener, monkeypatch: pytest.MonkeyPatch, proof: str
+) -> None:
+    monkeypatch.setattr("dicom_node.proof.ANSWER_S", 0.0)
+    asked: list[Dataset] = []
+    prover = Prover(database, "GLIONODE")
+    with _slow_committer(asked) as slow:
+        peer = replace(slow, proof=proof)
+        put_peer(database, peer)
+        assert prover.prove(peer, OBJECTS).proven == frozenset()
+        assert _tell(listener.port, _report(str(asked[0].TransactionUID), {"3.2": 0x0112})) == 0x0000
+        assert prover.held(peer, [one.place for one in OBJECTS]) == {"3.1"}
+        late = prover.prove(peer, OBJECTS[:1])
+        assert (late.kind, late.proven, dict(late.missing)) == ("commitment", {"3.1"}, {})
+        assert _tell(listener.port, _report(str(asked[0].TransactionUID), {})) == 0x0000  # the report once more
+        assert prover.prove(peer, OBJECTS[:1]).proven == frozenset()
+
+
+def test_where_nothing_but_commitment_will_do_it_is_asked_for_after_a_silence_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.proof.ANSWER_S", 0.0)
+    asked: list[Dataset] = []
+    prover = Prover(database, "GLIONODE")
+    with _slow_committer(asked) as peer:
+        for _ in range(2):
+            assert set(prover.prove(peer, OBJECTS).missing) == {"3.1", "3.2"}
+    assert len(asked) == 2

@@ -11,7 +11,7 @@ from dicom_node.database import Database
 from dicom_node.retention import Cleaned, Retention
 from dicom_node.settings import read_settings
 from dicom_node.states import DeliveryState, RunState, StudyState
-from dicom_node.tables import DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.tables import CommitmentRow, DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=40)
@@ -147,3 +147,14 @@ def test_cleaning_is_due_once_an_hour(books: Database, tmp_path: Path) -> None:
     _hold(books, tmp_path, "second")
     assert retention.clean_when_due(NOW + timedelta(minutes=59)) is None
     assert retention.clean_when_due(NOW + timedelta(minutes=60)) == Cleaned(pixels=1, results=1, history=1)
+
+
+def test_requests_for_commitment_go_when_their_answer_would_count_no_more(books: Database, tmp_path: Path) -> None:
+    asked = {"1.1": NOW - timedelta(days=8), "1.2": NOW - timedelta(days=6)}
+    with books.session() as session:
+        session.add_all(
+            CommitmentRow(transaction_uid=uid, destination="PACS", asked_at=at) for uid, at in asked.items()
+        )
+    _retention(books, tmp_path, {}).clean(NOW)
+    with books.session() as session:
+        assert [row.transaction_uid for row in session.query(CommitmentRow)] == ["1.2"]
