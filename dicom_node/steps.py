@@ -256,7 +256,7 @@ class Steps:
     def _provenance(self, run_id: str, profile: ResultProfile, patient_sha256: str) -> Provenance:
         run, (_, settings_sha256) = self._run(run_id), self._artifacts(run_id).load_gate()
         return Provenance(
-            ready_at=run.ready_at.astimezone(),
+            ready_at=run.ready_at,
             manifest_sha256=run.manifest_sha256,
             settings_sha256=settings_sha256,
             software_version=version("glionode"),

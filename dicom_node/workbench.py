@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def segment_dicom(
     if not paths:
         raise UnusableStudy(ConversionReason.NO_IMAGES, f"{folder}: no files in this folder")
     provenance = Provenance(
-        ready_at=datetime.fromtimestamp(max(path.stat().st_mtime for path in paths)).astimezone(),
+        ready_at=datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), UTC),
         manifest_sha256=_sha256_of(paths),
         settings_sha256=processing_sha256(settings, rules),
         software_version=version("glionode"),

@@ -17,7 +17,7 @@ from inference.segmentation import Segmentation
 from viewer_integration.codes import VOLUME
 from viewer_integration.errors import ProofFailed, ResultReason
 from viewer_integration.profile import SegForm
-from viewer_integration.provenance import Provenance
+from viewer_integration.provenance import Provenance, at_the_images_hour, offset_of
 from viewer_integration.report_object import VOLUME_DECIMALS, encode_report
 from viewer_integration.segmentation_object import encode_segmentation, segment_labels
 from viewer_integration.source_header import clean_source_headers
@@ -68,6 +68,7 @@ def encode_results(
     ProofFailed
         When what was encoded, read again, differs from what was measured.
     """
+    provenance = at_the_images_hour(provenance, source.instances)
     slices, decisions = clean_source_headers(source)
     seg = None if findings.withheld else encode_segmentation(slices, segmentation, provenance)
     roles = [decision for decision in selection if decision.code == "role"]
@@ -75,6 +76,8 @@ def encode_results(
     for made in (seg, report):
         if made is not None:
             put_study_values(made, slices[0].values)
+            if offset := offset_of(source.instances):  # it is said of the study's times, too, so only their own will do
+                made.TimezoneOffsetFromUTC = offset
     objects = [_object("SR", report)]
     if seg is not None:
         objects.insert(0, _object("SEG", seg))

@@ -1,5 +1,6 @@
 """Steps done twice: a killed node repeats the one that was cut off, and nothing of an earlier try may be sent."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -158,3 +159,21 @@ def test_images_that_name_another_study_inside_are_refused(
         path.write_bytes(with_second_study_uid(path.read_bytes()))
     with pytest.raises(UnusableStudy, match="belong to 2 studies" if renamed else "name another study inside"):
         Steps(settings, database).select(run_id)
+
+
+def test_a_worker_in_another_time_zone_makes_the_same_objects(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, made = _run_of_a_child(database, settings), []
+    try:
+        for zone in ("Asia/Tokyo", "America/New_York"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            _up_to(Steps(settings, database), run_id, "encode")
+            with database.session() as session:
+                made.append({row.sop_instance_uid: row.sha256 for row in session.scalars(sa.select(ResultRow))})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert made[0]
+    assert made[0] == made[1]

@@ -372,3 +372,33 @@ def test_a_patient_that_was_corrected_makes_other_objects(run: Run) -> None:
     corrected = replace(run, provenance=replace(run.provenance, patient_sha256="12" * 32)).encode()
     before = {one.sop_instance_uid for one in run.encode().objects}
     assert before.isdisjoint(one.sop_instance_uid for one in corrected.objects)
+
+
+@pytest.mark.parametrize(
+    ("stated", "written", "hour"),
+    [
+        ("+0900", "+0900", "232536"),
+        ("-0330", "-0330", "105536"),
+        ("", None, "142536"),
+        ("+9", None, "142536"),
+        ("+2300", None, "142536"),
+    ],
+)
+def test_times_are_those_of_the_zone_that_the_images_state(
+    run: Run, stated: str, written: str | None, hour: str
+) -> None:
+    source = deepcopy(run.source)
+    for ds in source.instances:
+        ds.add_new("TimezoneOffsetFromUTC", "SH", stated)
+    for ds in (pydicom.dcmread(io.BytesIO(each.content)) for each in replace(run, source=source).encode().objects):
+        assert ds.get("TimezoneOffsetFromUTC") == written
+        assert [ds[keyword].value[:6] for keyword in ("ContentTime", "InstanceCreationTime")] == [hour] * 2
+        assert ds.StudyTime == run.source.instances[0].StudyTime
+
+
+def test_images_of_two_zones_state_none(run: Run) -> None:
+    source = deepcopy(run.source)
+    for number, ds in enumerate(source.instances):
+        ds.TimezoneOffsetFromUTC = "+0200" if number else "+0100"
+    for ds in (pydicom.dcmread(io.BytesIO(each.content)) for each in replace(run, source=source).encode().objects):
+        assert (ds.get("TimezoneOffsetFromUTC"), ds.ContentTime[:6]) == (None, "142536")
