@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from conversion.decision import Decision
 from conversion.reading import SourceImages
+from conversion.stack import DEVIATION_TOLERANCE_MM
 from conversion.volume import Grid
 from inference.measurements import Findings
 from inference.segmentation import Segmentation
@@ -200,5 +201,5 @@ def _prove_plane(ds: Dataset, grid: Grid) -> None:
         raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
 
 
-PLACE_TOLERANCE_MM = 0.5
-"""How far a slice's own position may lie from the regular grid: what `conversion.stack` accepts as drift."""
+PLACE_TOLERANCE_MM = DEVIATION_TOLERANCE_MM + 0.01
+"""How far a frame may lie from its slice: what `conversion.stack` accepts, and what header values are rounded by."""

@@ -402,3 +402,33 @@ def test_images_of_two_zones_state_none(run: Run) -> None:
         ds.TimezoneOffsetFromUTC = "+0200" if number else "+0100"
     for ds in (pydicom.dcmread(io.BytesIO(each.content)) for each in replace(run, source=source).encode().objects):
         assert (ds.get("TimezoneOffsetFromUTC"), ds.ContentTime[:6]) == (None, "142536")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_segmentation_that_lies_further_from_its_slices_than_a_stack_may_is_found_out(run: Run, axis: int) -> None:
+    content = run.encode().objects[0].content
+    grid = run.segmentation.label_volume.grid
+    direction = grid.affine[:3, axis] / np.linalg.norm(grid.affine[:3, axis])
+    for off_mm, fits in ((0.1, True), (0.2, False)):
+        affine = grid.affine.copy()
+        affine[:3, 3] += off_mm * direction
+        shifted = Grid(shape=grid.shape, affine=affine, frame_of_reference_uid=grid.frame_of_reference_uid)
+        if fits:
+            assert np.array_equal(decode_labels(content, shifted, (1, 2, 3)), run.segmentation.label_volume.labels)
+        else:
+            with pytest.raises(ProofFailed, match=r"0\.20 mm beside"):
+                decode_labels(content, shifted, (1, 2, 3))
+
+
+def test_slices_that_drift_as_far_as_a_stack_may_are_proven(tmp_path: Path) -> None:
+    affine = axis_aligned("sagittal")
+    slices = mr_slices(_labels().astype(np.uint16) * 100, affine, "drifting")
+    aside = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
+    for ds in slices[1:-1:2]:
+        ds.ImagePositionPatient = list(np.asarray(ds.ImagePositionPatient, float) + 0.095 * aside)
+    drifting = run_of_files(write_slices(tmp_path, slices))
+    content = drifting.encode().objects[0].content
+    assert np.array_equal(
+        decode_labels(content, drifting.segmentation.label_volume.grid, (1, 2, 3)),
+        drifting.segmentation.label_volume.labels,
+    )
