@@ -184,6 +184,8 @@ class Outbox:
 
     def _receipts(self, paths: Sequence[Path], peer: Peer) -> Iterator[DeliveryReceipt]:
         if peer.send_by == "stow-rs":
+            if withheld := peer.withheld_secret:
+                _log.warning("authorisation_withheld", peer=peer.name, reason=withheld)
             return store_over_web(paths, peer.name, peer.dicomweb_url, peer.web_headers)
         return send_files(paths, peer.remote, self._calling_ae, _SYNTAXES[peer.transfer_syntax])
 

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from dicom_node.entries import EntryError, EntryProblem
 from viewer_integration.association import RemoteEntity
@@ -14,6 +15,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
 _DICOMWEB = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?")
 _AUTHORIZATION = "GLIONODE_DICOMWEB_AUTHORIZATION_"
+_ORIGIN = "GLIONODE_DICOMWEB_ORIGIN_"
+_PORTS = {"http": 80, "https": 443}
 _HIGHEST_PORT = 65535
 _HIGHEST_SERIES = 2**31 - 1  # PS3.5 6.2, VR IS
 
@@ -119,10 +122,29 @@ class Peer:
         """What its DICOMweb services want to see of authorisation.
 
         It comes from the environment, so that no secret lies in the books: for the AE title ``MY-PACS`` the variable
-        ``GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS`` holds the whole header, such as ``Bearer ...`` or ``Basic ...``.
+        ``GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS`` holds the whole header, such as ``Bearer ...`` or ``Basic ...``, and
+        ``GLIONODE_DICOMWEB_ORIGIN_MY_PACS`` the scheme, host and port that may see it: who may enter an address on the
+        panel must not be able to have a secret sent to it.
         """
-        value = os.environ.get(_AUTHORIZATION + re.sub(r"[^A-Z0-9]", "_", self.ae_title.upper()), "").strip()
-        return {"Authorization": value} if value else {}
+        value = os.environ.get(_AUTHORIZATION + self._variable, "").strip()
+        return {"Authorization": value} if value and not self.withheld_secret else {}
+
+    @property
+    def withheld_secret(self) -> str:
+        """Say why the authorisation that the environment holds is not shown to this address; empty where it is."""
+        if not os.environ.get(_AUTHORIZATION + self._variable, "").strip():
+            return ""
+        allowed = _origin(os.environ.get(_ORIGIN + self._variable, "").strip())
+        if allowed is not None and allowed == _origin(self.dicomweb_url):
+            return ""
+        return (
+            f"its authorisation is not sent to this address: set {_ORIGIN}{self._variable} to the scheme, host and "
+            "port that may see it, such as https://pacs.example.org:8443"
+        )
+
+    @property
+    def _variable(self) -> str:
+        return re.sub(r"[^A-Z0-9]", "_", self.ae_title.upper())
 
     def __post_init__(self) -> None:
         """Remove surrounding spaces, then check every field."""
@@ -192,3 +214,15 @@ class Peer:
                 sentence = f"A series number is from 1 to {_HIGHEST_SERIES}."
                 found.append(EntryProblem(field=field, sentence=sentence))
         return found
+
+
+def _origin(address: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port of an address (RFC 6454); None where it has none."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname or port is None or "@" in parts.netloc:
+        return None
+    return parts.scheme, parts.hostname, port

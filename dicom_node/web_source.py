@@ -43,6 +43,8 @@ class WebLimits:
     window_s: float = 60.0
 
 
+_WANTS_AUTHORISATION = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+
 QUERY_LIMITS = WebLimits(first_s=20.0, whole_s=120.0)
 
 
@@ -111,6 +113,8 @@ def asked_by_web(peer: Peer, path: str, accept: str, kind: str, limits: WebLimit
             client.stream("GET", f"{peer.dicomweb_url}/{path}", headers=headers, extensions=watch.extensions) as answer,
         ):
             watch.extend(limits.whole_s)
+            if answer.status_code in _WANTS_AUTHORISATION and (withheld := peer.withheld_secret):
+                raise QueryFailed(f"{peer.name} answered {answer.status_code} to {kind}; {withheld}")
             _check(answer, peer.name, kind)
             failed = f"broke off its answer to {kind}"
             yield WebAnswer(answer, peer.name, kind, limits)

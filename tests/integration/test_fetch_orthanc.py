@@ -124,6 +124,7 @@ def test_an_orthanc_that_wants_authorisation_gets_it_from_the_environment(
             Fetcher(settings, database, peer).fetch(_study_uid("now"))
         header = "Basic " + base64.b64encode(b"node:a secret").decode()
         monkeypatch.setenv("GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS_1", header)
+        monkeypatch.setenv("GLIONODE_DICOMWEB_ORIGIN_MY_PACS_1", orthanc.dicomweb_root)
         assert [one.accepted for one in outbox._receipts(paths, peer)] == [True] * 10
         assert [len(held) for held in instances_of_study(peer, "GLIONODE", _study_uid("now")).values()] == [10]
         (done,) = Fetcher(settings, database, peer).fetch(_study_uid("now"))

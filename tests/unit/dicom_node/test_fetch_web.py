@@ -266,12 +266,23 @@ def test_a_secret_is_not_shown_to_where_a_source_redirects(
     fetcher: Fetcher, web: WebSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLIONODE_DICOMWEB_AUTHORIZATION_WEB", "Bearer secret")
+    monkeypatch.setenv("GLIONODE_DICOMWEB_ORIGIN_WEB", web.root)
     with serving_web() as elsewhere:
         web.answers(_STUDY, [], code=307, Location=f"{elsewhere.root}/studies/{_STUDY}")
         with pytest.raises(QueryFailed, match="answered 307"):
             fetcher.fetch(_STUDY)
         assert [headers["Authorization"] for _, headers in web.asked] == ["Bearer secret"]
         assert elsewhere.asked == []
+
+
+def test_a_secret_without_its_origin_is_shown_to_nobody_and_that_is_said(
+    fetcher: Fetcher, web: WebSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIONODE_DICOMWEB_AUTHORIZATION_WEB", "Bearer secret")
+    web.answers(_STUDY, [], code=401)
+    with pytest.raises(QueryFailed, match=r"answered 401 to WADO-RS; its .* set GLIONODE_DICOMWEB_ORIGIN_WEB to"):
+        fetcher.fetch(_STUDY)
+    assert [headers.get("Authorization") for _, headers in web.asked] == [None]
 
 
 @pytest.mark.parametrize("uid", ["../1.2.3", "1.2.3/../../x", "", "1.2.²", "1" * 70])

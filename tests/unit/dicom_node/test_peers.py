@@ -177,3 +177,27 @@ def test_a_destination_that_is_asked_for_commitment_may_answer(database: Databas
     add_peer(database, Peer(name="Query", ae_title="QUERY", host="127.0.0.1", port=104, proof="query", **silent))
     add_peer(database, Peer(name="Web", ae_title="WEB", **silent, **by_web))
     assert accepted_calling_ae_titles(database) == {"AUTO", "SURE"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "address", "is_shown"),
+    [
+        ("https://pacs.example.org", "https://pacs.example.org:443/dicom-web", True),
+        ("https://PACS.example.org:8443/", "https://pacs.example.org:8443/x", True),
+        ("", "https://pacs.example.org/dicom-web", False),
+        ("pacs.example.org", "https://pacs.example.org/dicom-web", False),
+        ("https://pacs.example.org", "http://pacs.example.org/dicom-web", False),
+        ("https://pacs.example.org", "https://pacs.example.org:8443/dicom-web", False),
+        ("https://pacs.example.org", "https://pacs.example.org.evil.example/dicom-web", False),
+        ("https://pacs.example.org:none", "https://pacs.example.org:none/dicom-web", False),
+    ],
+)
+def test_a_secret_is_shown_to_its_own_origin_alone(
+    monkeypatch: pytest.MonkeyPatch, origin: str, address: str, *, is_shown: bool
+) -> None:
+    monkeypatch.setenv("GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS", "Bearer secret")
+    monkeypatch.setenv("GLIONODE_DICOMWEB_ORIGIN_MY_PACS", origin)
+    peer = Peer(name="Web", ae_title="MY-PACS", dicomweb_url=address)
+    assert peer.web_headers == ({"Authorization": "Bearer secret"} if is_shown else {})
+    assert ("set GLIONODE_DICOMWEB_ORIGIN_MY_PACS to" in peer.withheld_secret) is not is_shown
+    assert "secret" not in peer.withheld_secret
