@@ -1,6 +1,8 @@
 """Delivery by STOW-RS (PS3.18 10.5): one request for all objects, and what it says of each."""
 
+import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,14 @@ from viewer_integration.delivery import DeliveryReceipt
 __all__ = ["store_over_web"]
 
 TIMEOUT_S = 120.0
+WHOLE_ANSWER_S = 300.0
+"""An answer that begins may take this long altogether; a drip would satisfy a limit for each read for ever."""
+
+LARGEST_ANSWER_BYTES = 2**20
+"""A run's few objects take some hundred bytes each."""
+
 _REFERENCED, _FAILED = "00081199", "00081198"
+_HIGHEST_STATUS = 0xFFFF
 _INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
 
 
@@ -48,19 +57,37 @@ def _stored(paths: Sequence[Path], name: str, url: str, headers: Mapping[str, st
     """Return what was said of each object, and why nothing was."""
     boundary = f"glionode-{secrets.token_hex(16)}"
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
-    wanted = {**headers, "Content-Type": kind, "Accept": "application/dicom+json"}
+    wanted = {**headers, "Content-Type": kind, "Accept": "application/dicom+json", "Accept-Encoding": "identity"}
     try:
-        answer = httpx.post(
-            f"{url}/studies", content=_body(paths, boundary), headers=wanted, timeout=TIMEOUT_S, trust_env=False
-        )
-    except httpx.HTTPError as error:
+        with (
+            httpx.Client(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client,
+            client.stream("POST", f"{url}/studies", content=_body(paths, boundary), headers=wanted) as answer,
+        ):
+            body = _read_body(answer)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return {}, f"{name} could not be reached by STOW-RS ({type(error).__name__})"
-    try:
-        said = answer.json()
-    except ValueError:
-        said = {}
-    told = _read(said, name) if isinstance(said, dict) else {}
+    if body is None:
+        return {}, f"{name} answered {answer.status_code} to STOW-RS at too great length, or too slowly"
+    told = _read(_parsed(body), name)
     return told, "" if told else f"{name} answered {answer.status_code} to STOW-RS and nothing of the objects"
+
+
+def _read_body(answer: httpx.Response) -> bytes | None:
+    """Return what a destination answers; None where it comes to no end."""
+    body, deadline = bytearray(), time.monotonic() + WHOLE_ANSWER_S
+    for chunk in answer.iter_raw():
+        body += chunk
+        if len(body) > LARGEST_ANSWER_BYTES or time.monotonic() > deadline:
+            return None
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _body(paths: Sequence[Path], boundary: str) -> bytes:
@@ -70,21 +97,31 @@ def _body(paths: Sequence[Path], boundary: str) -> bytes:
 
 def _read(said: Mapping[str, Any], name: str) -> _Told:
     told: _Told = {}
-    for item in said.get(_REFERENCED, {}).get("Value", []):
+    for item in _values(said, _REFERENCED):
         warning = _number(item, _WARNING)
         reason = "" if warning is None else f"{name} stored it with warning 0x{warning:04X}"
         told[_text(item, _INSTANCE)] = (True, warning or 0, reason)
-    for item in said.get(_FAILED, {}).get("Value", []):
+    for item in _values(said, _FAILED):
         failure = _number(item, _FAILURE)
         reason = f"{name} did not store it{'' if failure is None else f' (0x{failure:04X})'}"
         told[_text(item, _INSTANCE)] = (False, failure, reason)
     return told
 
 
-def _text(item: Mapping[str, Any], tag: str) -> str:
-    return str((item.get(tag, {}).get("Value") or [""])[0])
+def _values(item: object, tag: str) -> list[Any]:
+    """Return the values of an attribute in the JSON of DICOM (PS3.18 F.2); none where it has another form."""
+    element = item.get(tag) if isinstance(item, dict) else None
+    found = element.get("Value") if isinstance(element, dict) else None
+    return found if isinstance(found, list) else []
 
 
-def _number(item: Mapping[str, Any], tag: str) -> int | None:
-    values = item.get(tag, {}).get("Value")
-    return int(values[0]) if values else None
+def _text(item: object, tag: str) -> str:
+    values = _values(item, tag)
+    return values[0] if values and isinstance(values[0], str) else ""
+
+
+def _number(item: object, tag: str) -> int | None:
+    """Return a status; None for what is none."""
+    values = _values(item, tag)
+    is_status = bool(values) and type(values[0]) is int and 0 <= values[0] <= _HIGHEST_STATUS
+    return values[0] if is_status else None

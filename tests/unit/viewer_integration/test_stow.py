@@ -110,3 +110,42 @@ def test_files_go_out_byte_for_byte(web: _Web, paths: list[Path]) -> None:
 def test_nothing_to_store_calls_nobody(web: _Web) -> None:
     assert list(store_over_web([], "PACS", web.url, {})) == []
     assert web.bodies == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"00081199": []},
+        {"00081199": {"Value": 7}},
+        {"00081199": {"Value": ["x", None, {"00081155": 3}, {"00081155": {"Value": [{}]}}]}},
+        {"00081198": {"Value": [{"00081155": {"Value": "1.2"}, "00081197": {"Value": ["x"]}}]}},
+    ],
+)
+def test_an_answer_of_another_form_proves_nothing_and_breaks_nothing(
+    web: _Web, paths: list[Path], said: dict[str, Any]
+) -> None:
+    web.answer = JSONResponse(said, 200)
+    ((accepted, status, reason),) = _told(store_over_web(paths[:1], "PACS", web.url, {}))
+    assert (accepted, status) == (False, None)
+    assert reason in ("PACS answered 200 to STOW-RS and nothing of the objects", "PACS said nothing of this object")
+
+
+@pytest.mark.parametrize("status", ["x", None, True, 1 << 40])
+def test_a_failure_whose_reason_is_no_number_is_a_failure(web: _Web, paths: list[Path], status: object) -> None:
+    item = _item(_uids()[0]) | {"00081197": {"vr": "US", "Value": [status]}}
+    web.answer = JSONResponse(_sequences(failed=[item]), 200)
+    assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [(False, None, "PACS did not store it")]
+
+
+def test_an_answer_without_end_is_cut_off(web: _Web, paths: list[Path]) -> None:
+    web.answer = PlainTextResponse(" " * (2**20 + 1), 200)
+    reason = "PACS answered 200 to STOW-RS at too great length, or too slowly"
+    assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [(False, None, reason)]
+
+
+def test_a_redirect_is_not_followed_with_a_secret(web: _Web, paths: list[Path]) -> None:
+    web.answer = Response(status_code=307, headers={"Location": f"{web.url}/studies"})
+    reason = "PACS answered 307 to STOW-RS and nothing of the objects"
+    told = _told(store_over_web(paths[:1], "PACS", web.url, {"Authorization": "Bearer secret"}))
+    assert told == [(False, None, reason)]
+    assert len(web.bodies) == 1
