@@ -1,6 +1,7 @@
 """Peers: what is a valid one, and what the tables hold."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -170,8 +171,8 @@ def test_a_missing_site_file_is_said_to_be_missing(database: Database, tmp_path:
 
 
 def test_a_destination_that_is_asked_for_commitment_may_answer(database: Database) -> None:
-    silent = {"may_send": False, "is_destination": True}
-    by_web = {"dicomweb_url": "https://pacs.example.org/dicom-web", "send_by": "stow-rs"}
+    silent: dict[str, Any] = {"may_send": False, "is_destination": True}
+    by_web: dict[str, Any] = {"dicomweb_url": "https://pacs.example.org/dicom-web", "send_by": "stow-rs"}
     add_peer(database, Peer(name="Auto", ae_title="AUTO", host="127.0.0.1", port=104, **silent))
     add_peer(database, Peer(name="Sure", ae_title="SURE", host="127.0.0.1", port=104, proof="commitment", **silent))
     add_peer(database, Peer(name="Query", ae_title="QUERY", host="127.0.0.1", port=104, proof="query", **silent))

@@ -188,7 +188,7 @@ def test_an_answer_that_comes_when_nobody_waits_any_more_counts_once(
         assert _tell(listener.port, _report(str(asked[0].TransactionUID), {"3.2": 0x0112})) == 0x0000
         assert prover.held(peer, [one.place for one in OBJECTS]) == {"3.1"}
         late = prover.prove(peer, OBJECTS[:1])
-        assert (late.kind, late.proven, dict(late.missing)) == ("commitment", {"3.1"}, {})
+        assert (late.kind, late.proven, dict(late.missing)) == ("commitment", frozenset({"3.1"}), {})
         assert _tell(listener.port, _report(str(asked[0].TransactionUID), {})) == 0x0000  # the report once more
         assert prover.prove(peer, OBJECTS[:1]).proven == frozenset()
 
