@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dicom_node.command import emit, example, json_option, one_line_errors
+from dicom_node.command import complain, emit, example, json_option, one_line_errors
 from dicom_node.settings import read_settings
 
 __all__ = ["cancel", "clean", "fetch", "maintenance", "prioritise", "replay", "resend", "workers"]
@@ -97,6 +97,9 @@ def fetch(study: str, source: str, priors: int, as_json: bool) -> None:  # noqa:
         done = fetcher.fetch(study, priors)
     lines = [f"{one.study_uid}: {one.sentence}" for one in done]
     emit(as_json, {"studies": [asdict(one) for one in done]}, lines)
+    if missing := [one.study_uid for one in done if not one.complete]:
+        complain(f"not all of it came: {', '.join(missing)}; fetch it again, what is here is not taken twice")
+        sys.exit(1)
 
 
 @click.command(epilog=example("glionode maintenance on"))

@@ -40,7 +40,7 @@ from dicom_node.store_command import CANNOT_UNDERSTAND
 from dicom_node.tables import InstanceRow
 from dicom_node.wado import fetch_by_web
 from dicom_node.web_source import WebLimits
-from viewer_integration.association import ContextRequest, open_association
+from viewer_integration.association import ContextRequest, limit_data_sets, open_association
 
 __all__ = ["Fetched", "Fetcher"]
 
@@ -99,6 +99,7 @@ class Fetcher:
         self._calling_ae, self._folder = settings.node.ae_title, settings.node.folder
         self._database = database
         self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
+        self._largest_bytes = settings.limits.data_set_bytes
         self._source, self._progress, self._web_limits = source, progress, web_limits
 
     def fetch(self, study_uid: str, priors: int = 0) -> list[Fetched]:
@@ -168,8 +169,8 @@ class Fetcher:
             try:
                 if time.monotonic() > deadline:
                     raise NoRoom(f"it was not through after {GET_S / 3600:g} h")  # noqa: TRY301
-                uid = str(request.AffectedSOPInstanceUID)
-                taken = intake.data_set(event.encoded_dataset(), request.DataSet.getvalue(), uid)
+                uid, kind = str(request.AffectedSOPInstanceUID), str(request.AffectedSOPClassUID)
+                taken = intake.data_set(event.encoded_dataset(), request.DataSet.getvalue(), uid, kind)
             except NoRoom as refusal:
                 stopped = str(refusal)
                 event.assoc.abort()
@@ -182,7 +183,14 @@ class Fetcher:
         contexts = [(one, syntax) for one in (model, *FETCHED_CLASSES) for syntax in syntaxes]
         roles = [build_role(one, scp_role=True) for one in FETCHED_CLASSES]
         options = {"ext_neg": roles, "evt_handlers": [(evt.EVT_C_STORE, on_store)]}
+
+        def too_large() -> None:
+            nonlocal stopped
+            limit_gib = self._largest_bytes / 2**30
+            stopped = f"it sends a data set that is larger than {limit_gib:g} GiB (limits.data_set_gib)"
+
         with self._associated(contexts, **options) as assoc:
+            limit_data_sets(assoc, self._largest_bytes, too_large)
             if not any(context.abstract_syntax == model for context in assoc.accepted_contexts):
                 return None
             said = self._await(assoc, lambda: assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
@@ -223,9 +231,8 @@ class Fetcher:
         expected
             None where the source gives no number: then all that is there counts.
         """
-        held = sa.select(sa.func.count(sa.distinct(InstanceRow.sop_instance_uid))).where(
-            InstanceRow.study_uid == study_uid
-        )
+        instance = sa.select(InstanceRow.series_uid, InstanceRow.sop_instance_uid).distinct()
+        held = sa.select(sa.func.count()).select_from(instance.where(InstanceRow.study_uid == study_uid).subquery())
         deadline = time.monotonic() + FILED_S
         while True:
             with self._database.session() as session:

@@ -11,6 +11,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from conversion.values import identifier
 from dicom_node.disk import Disk
 from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
 
@@ -43,7 +44,7 @@ class Fetched:
     by
         ``WADO-RS``, ``C-GET`` or ``C-MOVE``.
     instances
-        Different ones that have come.
+        Different ones that have come; one UID in two series is two.
     failed
         Instances that the source could not send, or that were not taken.
     problems
@@ -80,7 +81,7 @@ class Intake:
     ) -> None:
         self.study_uid = study_uid
         self._inbox, self._disk, self._calling_ae, self._progress = inbox, disk, calling_ae, progress
-        self._came: set[str] = set()
+        self._came: set[tuple[str, str]] = set()
         self._refused: Counter[str] = Counter()
         self._seen = 0
 
@@ -115,21 +116,30 @@ class Intake:
         except (InboxRefusal, InvalidDicomError) as error:
             self.refuse(f"unreadable ({place})", type(error).__name__)
             return
-        self.data_set(content, data_set, meta.sop_instance_uid)
+        self.data_set(content, data_set, meta.sop_instance_uid, meta.sop_class_uid)
 
-    def data_set(self, content: bytes, data_set: bytes, sop_instance_uid: str) -> bool:
-        """Take an instance; tell whether it was taken. Otherwise as `file`."""
+    def data_set(self, content: bytes, data_set: bytes, sop_instance_uid: str, sop_class_uid: str) -> bool:
+        """Take an instance; tell whether it was taken. Otherwise as `file`.
+
+        Parameters
+        ----------
+        sop_instance_uid, sop_class_uid
+            What the source says it is; what it is not is refused. An empty class: it does not say.
+        """
         self._check_room()
         try:
             arrival = self._inbox.identify(content, data_set, self._calling_ae, sop_instance_uid)
             if arrival.study_uid != self.study_uid:
                 self.refuse("of another study", "other_study")
                 return False
+            if not arrival.sop_class_uid or sop_class_uid not in ("", arrival.sop_class_uid):
+                self.refuse("of another kind (SOP class) than the source says", "sop_class_mismatch")
+                return False
             self._inbox.receive(content, data_set, self._calling_ae, sop_instance_uid)
         except InboxRefusal as error:
             self.refuse(f"not taken ({error.code})", error.code)
             return False
-        self._came.add(sop_instance_uid)
+        self._came.add((arrival.series_uid, sop_instance_uid))
         self._progress(self.came)
         return True
 
@@ -185,6 +195,7 @@ class Intake:
 class _Meta:
     transfer_syntax_uid: str
     sop_instance_uid: str
+    sop_class_uid: str
     data_set_at: int
 
 
@@ -202,7 +213,8 @@ def _read_meta(content: bytes) -> _Meta:
         syntax, uid = str(meta.TransferSyntaxUID), str(meta.MediaStorageSOPInstanceUID)
     except Exception as error:  # whatever a broken file makes pydicom raise: it is the file that is broken
         raise InvalidDicomError("the file meta information cannot be read") from error
-    return _Meta(transfer_syntax_uid=syntax, sop_instance_uid=uid, data_set_at=file.tell())
+    kind = identifier(meta, "MediaStorageSOPClassUID")
+    return _Meta(transfer_syntax_uid=syntax, sop_instance_uid=uid, sop_class_uid=kind, data_set_at=file.tell())
 
 
 def _is_behind_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:

@@ -9,9 +9,16 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from viewer_integration.acceptance import ACCEPTED
-from viewer_integration.requestor import guard_answers, guard_requests, let_go
+from viewer_integration.requestor import LARGEST_PDU_BYTES, guard_answers, guard_requests, let_go, limit_data_sets
 
-__all__ = ["ContextRequest", "RemoteEntity", "guard_answers", "open_association", "send_at_once"]
+__all__ = [
+    "ContextRequest",
+    "RemoteEntity",
+    "guard_answers",
+    "limit_data_sets",
+    "open_association",
+    "send_at_once",
+]
 
 CONNECTION_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 120
@@ -79,7 +86,12 @@ def open_association(
     ]
     try:
         assoc = entity.associate(
-            remote.host, remote.port, ae_title=remote.ae_title, max_pdu=0, evt_handlers=handlers, **options
+            remote.host,
+            remote.port,
+            ae_title=remote.ae_title,
+            max_pdu=LARGEST_PDU_BYTES,
+            evt_handlers=handlers,
+            **options,
         )
     except UnicodeError:
         return _none(entity), f"{remote.host!r} is no host name; correct the address of {remote.name}"

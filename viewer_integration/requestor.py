@@ -20,13 +20,21 @@ from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.transport import AssociationSocket
 
 from viewer_integration.acceptance import ACCEPTED, as_pynetdicom_reads_it
 
-__all__ = ["guard_answers", "guard_requests", "let_go"]
+__all__ = ["LARGEST_PDU_BYTES", "guard_answers", "guard_requests", "let_go", "limit_data_sets"]
+
+LARGEST_PDU_BYTES = 2**20
+"""Of what a peer sends, as it is told when it is called; one that claims more is not read."""
 
 LOOK_S = 0.5
 """How often, while an answer is waited for, it is looked whether the association still lives."""
+
+_COMMAND = 0x01
+"""Bit of the message control header (PS3.8 E.2)."""
 
 _Answer = TypeVar("_Answer")
 _Answers = Iterator[tuple[Dataset, Dataset | None]]
@@ -43,6 +51,8 @@ def guard_requests(event: evt.Event) -> None:
     guarded.__class__, guarded.line = _Association, None
     assoc.dul.__class__ = _UpperLayer
     transport = assoc.dul.socket
+    if transport is not None:
+        transport.__class__ = _Transport
     if transport is not None and transport.socket is not None and assoc.dimse_timeout is not None:
         limit = struct.pack("ll", int(assoc.dimse_timeout), int(1e6 * (assoc.dimse_timeout % 1)))
         guarded.line = transport.socket
@@ -75,6 +85,29 @@ def guard_answers(assoc: Association) -> None:
 
     assoc._reactor_checkpoint = checkpoint
     assoc.dimse.get_msg = guarded  # type: ignore[method-assign, assignment]
+
+
+def limit_data_sets(assoc: Association, largest_bytes: int, too_large: Callable[[], None]) -> None:
+    """End an association over which a larger data set comes, before it fills the memory.
+
+    Parameters
+    ----------
+    too_large
+        Told when that is so.
+    """
+    take, size = assoc.dimse.receive_primitive, 0
+
+    def limited(primitive: P_DATA) -> None:
+        nonlocal size
+        for _, value in primitive.presentation_data_value_list:
+            size = 0 if value[0] & _COMMAND else size + len(value) - 1
+            if size > largest_bytes:
+                too_large()
+                assoc.dul.event_queue.put("Evt15")  # this side aborts
+                return
+        take(primitive)
+
+    assoc.dimse.receive_primitive = limited  # type: ignore[method-assign]
 
 
 def let_go(assoc: Association) -> None:
@@ -168,6 +201,16 @@ class _Association(Association):
             if self.is_established:
                 raise
             return nothing
+
+
+class _Transport(AssociationSocket):
+    """Reads no PDU that is larger than a peer may send."""
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        if nr_bytes > LARGEST_PDU_BYTES:
+            message = f"a PDU of {nr_bytes} bytes was announced, where {LARGEST_PDU_BYTES} are taken"
+            raise OSError(message)
+        return super().recv(nr_bytes)
 
 
 class _UpperLayer(DULServiceProvider):

@@ -18,6 +18,7 @@ from dicom_node.workers import WorkerBook
 from tests.support.archive import running_archive
 from tests.support.held_study import hold_run
 from tests.support.small_study import make_small_study
+from tests.support.strange_scp import running_strange_scp
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +112,15 @@ def test_a_study_is_fetched(database: Database) -> None:
     assert [(one["by"], one["instances"], one["failed"]) for one in told] == [("C-GET", 10, 0)]
     with database.session() as session:
         assert session.query(InstanceRow).count() == 10
+
+
+def test_a_study_of_which_not_all_came_is_a_failure(database: Database) -> None:
+    images = make_small_study("in part", roles=["FLAIR"])
+    uid = str(images[0].StudyInstanceUID)
+    with running_strange_scp() as scp:
+        scp.sends, scp.says = (lambda: images), (12, 0)
+        put_peer(database, Peer(name="Strange", ae_title="S", host="127.0.0.1", port=scp.port, is_source=True))
+        done = _run("fetch", uid, "--from", "Strange")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"glionode: not all of it came: {uid}; fetch it again")
+    assert "incomplete: the source counts 2 more than came here" in done.stdout

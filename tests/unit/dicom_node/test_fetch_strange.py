@@ -7,6 +7,7 @@ from pathlib import Path
 import pydicom.config
 import pytest
 import sqlalchemy as sa
+from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
 
 from dicom_node import fetch, intake
 from dicom_node.database import Database
@@ -89,6 +90,58 @@ def test_nothing_comes_onto_a_full_disk(database: Database, tmp_path: Path, scp:
     with pytest.raises(QueryFailed, match=r"GiB are free and limits\.free_disk_gib is"):
         _fetcher(read_settings(environment=environment), database, scp).fetch(_STUDY)
     assert _held(database) == set()
+
+
+def test_a_data_set_larger_than_the_limit_ends_the_association(
+    database: Database, tmp_path: Path, scp: StrangeScp
+) -> None:
+    large = make_small_study("wanted", roles=["FLAIR"])[-1]
+    large.PixelData = bytes(4 * 2**20)
+    scp.sends = lambda: [*_IMAGES[:3], large]
+    environment = {"GLIONODE_NODE_FOLDER": str(tmp_path), "GLIONODE_LIMITS_DATA_SET_GIB": str(1 / 1024)}
+    settings = read_settings(environment=environment)
+    (done,) = _fetcher(settings, database, scp).fetch(_STUDY)
+    assert (done.instances, done.complete) == (3, False)
+    assert "larger than 0.000976562 GiB (limits.data_set_gib)" in done.problems[0]
+    scp.sends = lambda: [large]
+    with pytest.raises(QueryFailed, match=r"limits\.data_set_gib"):
+        _fetcher(settings, database, scp).fetch(_STUDY)
+
+
+class _Announced(pydicom.Dataset):
+    """A data set that its sender calls an MR image, whatever stands in it."""
+
+    SOPClassUID = MRImageStorage
+
+
+def _called_mr(number: int, sop_class_uid: str) -> pydicom.Dataset:
+    image = make_small_study("wanted", roles=["FLAIR"])[number]
+    ds = _Announced(image)
+    ds.file_meta = image.file_meta
+    ds[0x00080016] = pydicom.DataElement(0x00080016, "UI", sop_class_uid)
+    return ds
+
+
+def test_an_object_that_is_not_what_the_source_says_is_refused(
+    database: Database, settings: Settings, scp: StrangeScp
+) -> None:
+    scp.sends = lambda: [*_IMAGES[:3], _called_mr(3, SecondaryCaptureImageStorage), _called_mr(4, "")]
+    (done,) = _fetcher(settings, database, scp).fetch(_STUDY)
+    assert (done.instances, done.failed) == (3, 2)
+    assert done.problems == ("2 of another kind (SOP class) than the source says",)
+
+
+def test_one_uid_in_two_series_is_two_instances(database: Database, settings: Settings, scp: StrangeScp) -> None:
+    repeated = make_small_study("wanted", roles=["FLAIR"])[:2]
+    for ds in repeated:
+        ds.SeriesInstanceUID = "1.2.826.0.1.3680043.9.1"
+    scp.sends, scp.says = (lambda: [*_IMAGES, *repeated]), (SLICES + 2, 0)
+    (done,) = _fetcher(settings, database, scp).fetch(_STUDY)
+    assert (done.instances, done.failed, done.complete) == (SLICES + 2, 0, True)
+    with running_strange_scp(moves=True) as moving:
+        moving.says = (SLICES + 2, 0)
+        (done,) = _fetcher(settings, database, moving).fetch(_STUDY)
+    assert (done.by, done.instances, done.failed, done.complete) == ("C-MOVE", SLICES + 2, 0, True)
 
 
 @pytest.mark.parametrize(

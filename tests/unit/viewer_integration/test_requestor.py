@@ -163,6 +163,13 @@ def test_a_host_that_cannot_be_found_is_said(files: list[Path], host: str, told:
     assert all(told in each.reason for each in receipts)
 
 
+def test_a_pdu_that_claims_gigabytes_is_not_read() -> None:
+    claim = struct.pack(">BBI", 0x04, 0, 2**32 - 1) + bytes(1000)
+    with odd_scp(OddScp(acceptance=lambda pdu: pdu + claim)) as scp, _associated(scp) as assoc:
+        _wait_for_the_end(assoc)
+        assert REQUESTS["C-ECHO"](assoc) == Dataset()
+
+
 HABITS = {
     "to the letter": USER_ITEMS,
     "no maximum length": item(0x52, b"1.2.3.4"),
