@@ -169,8 +169,13 @@ class Fetcher:
             try:
                 if time.monotonic() > deadline:
                     raise NoRoom(f"it was not through after {GET_S / 3600:g} h")  # noqa: TRY301
-                uid, kind = str(request.AffectedSOPInstanceUID), str(request.AffectedSOPClassUID)
-                taken = intake.data_set(event.encoded_dataset(), request.DataSet.getvalue(), uid, kind)
+                taken = intake.data_set(
+                    event.encoded_dataset(),
+                    request.DataSet.getvalue(),
+                    sop_instance_uid=str(request.AffectedSOPInstanceUID),
+                    sop_class_uid=str(request.AffectedSOPClassUID),
+                    transfer_syntax_uid=str(event.context.transfer_syntax),
+                )
             except NoRoom as refusal:
                 stopped = str(refusal)
                 event.assoc.abort()

@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
-from conversion.data_set_form import Form, form_of
+from conversion.data_set_form import EXPLICIT, Form, form_of
 from conversion.encoding import MAXIMUM_INFLATED_BYTES
 from conversion.patient_identity import patient_id
 from conversion.values import text
@@ -32,10 +33,11 @@ __all__ = [
     "Inbox",
     "InboxRefusal",
     "ReceivedInstance",
-    "check_inflated_size",
 ]
 
 _PIECE_BYTES = 2**20
+_HEADERS_BYTES = 2**24
+"""Of a deflated data set, within which its UIDs stand; before them are descriptions, and private elements at most."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 """PS3.5 9.1, but for leading zeros, which old archives hold; nothing else ever becomes part of a path.
@@ -149,15 +151,18 @@ class Inbox:
         self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str, association_id: str = ""
     ) -> ReceivedInstance:
         """Store one instance durably: when this returns, file and row survive a power cut; otherwise as `identify`."""
-        arrival = self.identify(content, data_set, calling_ae, sop_instance_uid, association_id)
+        return self.keep(self.identify(content, data_set, calling_ae, sop_instance_uid, association_id))
+
+    def keep(self, arrival: Arrival) -> ReceivedInstance:
+        """Store what was identified, as `receive` does."""
         held = self._database.transact(lambda session: self._is_held(session, arrival))
         changed = False
         if not held:
-            write_durably(self._folder / arrival.path, content)
+            write_durably(self._folder / arrival.path, arrival.content)
             changed = bool(self._database.transact(lambda session: note_arrivals(session, [arrival], self._key)))
         return ReceivedInstance(
             study_key=self._key(arrival.study_uid),
-            sop_instance_uid=sop_instance_uid,
+            sop_instance_uid=arrival.sop_instance_uid,
             sha256=arrival.sha256,
             path=self._folder / arrival.path,
             is_new=not held,
@@ -211,28 +216,26 @@ class Inbox:
         return bool(session.scalar(found))
 
 
-def check_inflated_size(data_set: bytes) -> None:
+def _check_inflated_size(data_set: bytes) -> None:
     """Refuse a deflated data set that would fill the memory, before anything inflates it as a whole.
 
     Raises
     ------
     InboxRefusal
-        When it is larger than `MAXIMUM_INFLATED_BYTES`, or cannot be inflated.
+        When it is larger than `MAXIMUM_INFLATED_BYTES`, or cut short.
     """
     inflater, rest, size = zlib.decompressobj(-zlib.MAX_WBITS), data_set, 0
-    try:
-        # Behind the end there may be a pad byte (PS3.5 A.5), which is left over for ever.
-        while rest and not inflater.eof and size <= MAXIMUM_INFLATED_BYTES:
-            size += len(inflater.decompress(rest, _PIECE_BYTES))
-            rest = inflater.unconsumed_tail
-    except zlib.error as error:
-        sentence = "the deflated data set cannot be read as DICOM (zlib); it is damaged or cut short"
-        raise InboxRefusal("unreadable_data_set", sentence) from error
+    # Behind the end there may be a pad byte (PS3.5 A.5), which is left over for ever.
+    while rest and not inflater.eof and size <= MAXIMUM_INFLATED_BYTES:
+        size += len(inflater.decompress(rest, _PIECE_BYTES))
+        rest = inflater.unconsumed_tail
     if size > MAXIMUM_INFLATED_BYTES:
         sentence = (
             f"the deflated data set is larger than {MAXIMUM_INFLATED_BYTES // 2**20} MiB; it is taken for damaged"
         )
         raise InboxRefusal("unreadable_data_set", sentence)
+    if not inflater.eof:
+        raise InboxRefusal("unreadable_data_set", "the deflated data set was cut short")
 
 
 def _is_behind_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -243,11 +246,9 @@ def _is_behind_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 def _read_identity(content: bytes, data_set: bytes, transfer_syntax_uid: str) -> Dataset:
     wanted: list[BaseTag | int] = list(_IDENTIFYING_TAGS)
     try:
-        if transfer_syntax_uid in ("", DeflatedExplicitVRLittleEndian):
+        if not transfer_syntax_uid:
             return read_partial(io.BytesIO(content), stop_when=_is_behind_identity, specific_tags=wanted)
-        syntax, stream = UID(transfer_syntax_uid), io.BytesIO(data_set)
-        agreed = Form(implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
-        form = form_of(stream, len(data_set), agreed) or agreed  # senders do not always keep to what was agreed
+        stream, form = _as_encoded(data_set, UID(transfer_syntax_uid))
         return read_dataset(
             stream,
             is_implicit_VR=form.implicit_vr,
@@ -256,9 +257,32 @@ def _read_identity(content: bytes, data_set: bytes, transfer_syntax_uid: str) ->
             specific_tags=wanted,
             at_top_level=False,
         )
+    except InboxRefusal:
+        raise
     except Exception as error:
         sentence = f"the data set cannot be read as DICOM ({type(error).__name__}); it is damaged or cut short"
         raise InboxRefusal("unreadable_data_set", sentence) from error
+
+
+def _as_encoded(data_set: bytes, agreed: UID) -> tuple[BinaryIO, Form]:
+    """Return where to read a data set, and its form: senders do not always keep to what was agreed, deflated or not.
+
+    Of a deflated one no more is inflated than its identity needs.
+    """
+    stream, plain = io.BytesIO(data_set), None
+    if agreed in AllTransferSyntaxes and agreed != DeflatedExplicitVRLittleEndian:
+        plain = Form(implicit_vr=agreed.is_implicit_VR, little_endian=agreed.is_little_endian)
+    form = form_of(stream, len(data_set), plain)
+    if form is not None:
+        return stream, form
+    try:
+        inflated = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set, _HEADERS_BYTES))
+    except zlib.error:
+        if plain is None:
+            raise
+        return stream, plain
+    _check_inflated_size(data_set)
+    return inflated, form_of(inflated, MAXIMUM_INFLATED_BYTES, EXPLICIT) or EXPLICIT
 
 
 def _check_identity(ds: Dataset, sop_instance_uid: str) -> None:

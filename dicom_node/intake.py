@@ -9,11 +9,10 @@ import structlog
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from conversion.values import identifier
 from dicom_node.disk import Disk
-from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
+from dicom_node.inbox import Inbox, InboxRefusal
 
 __all__ = ["Fetched", "Intake", "NoRoom"]
 
@@ -110,32 +109,41 @@ class Intake:
         """
         try:
             meta = _read_meta(content)
-            data_set = content[meta.data_set_at :]
-            if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-                check_inflated_size(data_set)
-        except (InboxRefusal, InvalidDicomError) as error:
+        except InvalidDicomError as error:
             self.refuse(f"unreadable ({place})", type(error).__name__)
             return
-        self.data_set(content, data_set, meta.sop_instance_uid, meta.sop_class_uid)
+        self.data_set(
+            content,
+            content[meta.data_set_at :],
+            sop_instance_uid=meta.sop_instance_uid,
+            sop_class_uid=meta.sop_class_uid,
+            transfer_syntax_uid=meta.transfer_syntax_uid,
+        )
 
-    def data_set(self, content: bytes, data_set: bytes, sop_instance_uid: str, sop_class_uid: str) -> bool:
+    def data_set(
+        self, content: bytes, data_set: bytes, *, sop_instance_uid: str, sop_class_uid: str, transfer_syntax_uid: str
+    ) -> bool:
         """Take an instance; tell whether it was taken. Otherwise as `file`.
 
         Parameters
         ----------
         sop_instance_uid, sop_class_uid
             What the source says it is; what it is not is refused. An empty class: it does not say.
+        transfer_syntax_uid
+            What the source says of its encoding; it is read as it is encoded.
         """
         self._check_room()
         try:
-            arrival = self._inbox.identify(content, data_set, self._calling_ae, sop_instance_uid)
+            arrival = self._inbox.identify(
+                content, data_set, self._calling_ae, sop_instance_uid, transfer_syntax_uid=transfer_syntax_uid
+            )
             if arrival.study_uid != self.study_uid:
                 self.refuse("of another study", "other_study")
                 return False
             if not arrival.sop_class_uid or sop_class_uid not in ("", arrival.sop_class_uid):
                 self.refuse("of another kind (SOP class) than the source says", "sop_class_mismatch")
                 return False
-            self._inbox.receive(content, data_set, self._calling_ae, sop_instance_uid)
+            self._inbox.keep(arrival)
         except InboxRefusal as error:
             self.refuse(f"not taken ({error.code})", error.code)
             return False

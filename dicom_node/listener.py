@@ -44,7 +44,7 @@ from dicom_node.associations import VERIFICATION, AssociationBook
 from dicom_node.connections import Connections
 from dicom_node.database import Database
 from dicom_node.disk import Disk
-from dicom_node.inbox import Inbox, InboxRefusal, check_inflated_size
+from dicom_node.inbox import Inbox, InboxRefusal
 from dicom_node.journal import Journal
 from dicom_node.line import MAXIMUM_PDU_BYTES
 from dicom_node.maintenance import in_maintenance
@@ -227,8 +227,6 @@ class Listener:
         if (shortage := self._disk.shortage()) is not None:
             self._refuse_once(assoc, "disk_full", shortage)
             return OUT_OF_RESOURCES
-        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            check_inflated_size(data_set)
         arrival = self._inbox.identify(
             content=file_header(command, transfer_syntax_uid) + data_set,
             data_set=data_set,

@@ -251,7 +251,7 @@ def test_a_deflated_bomb_is_unreadable(fetcher: Fetcher, web: WebSource, monkeyp
     ds.DataSetTrailingPadding = bytes(2**24)
     web.answers(_STUDY, multipart([file_of(ds), *_FILES[1:]]))
     (done,) = fetcher.fetch(_STUDY)
-    assert (done.instances, done.problems) == (SLICES - 1, ("1 unreadable (part 1)",))
+    assert (done.instances, done.problems) == (SLICES - 1, ("1 not taken (unreadable_data_set)",))
 
 
 def test_nothing_is_fetched_onto_a_full_disk(database: Database, tmp_path: Path, web: WebSource) -> None:

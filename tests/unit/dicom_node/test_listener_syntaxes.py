@@ -226,6 +226,36 @@ def test_a_deflated_data_set_that_would_fill_the_memory_is_refused(
     assert echo(port)
 
 
+PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
+
+
+@pytest.mark.parametrize("syntax", PLAIN, ids=lambda syntax: syntax.name)
+def test_a_plain_data_set_that_is_called_deflated_is_taken_as_it_is(
+    port: int, folder: Path, database: Database, tmp_path: Path, syntax: pydicom.uid.UID
+) -> None:
+    paths, pixels = write_series(tmp_path / "sent", syntax)
+    sent = [replace(instance_of_file(one), transfer_syntax_uid=DeflatedExplicitVRLittleEndian) for one in paths]
+    assert store(sent, port) == [0x0000] * len(sent)
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    identities = {(ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID) for ds in headers}
+    rows = _rows(database)
+    assert {(row.study_uid, row.series_uid, row.sop_instance_uid) for row in rows} == identities
+    (series,) = read_study(dicom_files(folder / "inbox")).series
+    assert np.array_equal(read_series(series).voxels, pixels)
+
+
+@pytest.mark.parametrize("called", PLAIN, ids=lambda syntax: syntax.name)
+def test_a_deflated_data_set_that_is_called_plain_is_taken_as_it_is(
+    port: int, folder: Path, database: Database, tmp_path: Path, called: pydicom.uid.UID
+) -> None:
+    paths, pixels = write_series(tmp_path / "sent", DeflatedExplicitVRLittleEndian)
+    sent = [replace(instance_of_file(one), transfer_syntax_uid=called) for one in paths]
+    assert store(sent, port) == [0x0000] * len(sent)
+    assert len(_rows(database)) == len(sent)
+    (series,) = read_study(dicom_files(folder / "inbox")).series
+    assert np.array_equal(read_series(series).voxels, pixels)
+
+
 def _large_slices() -> list[pydicom.Dataset]:
     """Return slices of more than 1 MiB of noise each, of which deflated about every other one has an odd length."""
     noise = np.random.default_rng(7).integers(0, 4096, (6, 800, 900), dtype=np.uint16)
