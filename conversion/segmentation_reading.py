@@ -17,6 +17,7 @@ from conversion.alignment import labels_on
 from conversion.attributes import Attributes
 from conversion.errors import BrokenGeometry, ConversionReason, UnreadableSeries
 from conversion.likeness import DIRECTION_TOLERANCE
+from conversion.values import identifier, items
 from conversion.volume import Grid, LabelVolume
 
 __all__ = [
@@ -137,7 +138,7 @@ def segmentation_header(ds: Dataset) -> SegmentationHeader:
     """
     told = Attributes(ds)
     kind = told.text("SegmentationType").upper()
-    if ds.get("SOPClassUID") not in SEGMENTATIONS or kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+    if identifier(ds, "SOPClassUID") not in SEGMENTATIONS or kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise _unreadable(f"series {told.integer('SeriesNumber')}: no segmentation of a kind that is read")
     return SegmentationHeader(
         study_uid=told.text("StudyInstanceUID"),
@@ -149,12 +150,12 @@ def segmentation_header(ds: Dataset) -> SegmentationHeader:
         content_at=told.text("ContentDate") + told.text("ContentTime"),
         manufacturer=told.text("Manufacturer"),
         referenced_series_uids=tuple(
-            str(item.SeriesInstanceUID)
-            for item in ds.get("ReferencedSeriesSequence") or ()
-            if item.get("SeriesInstanceUID")
+            uid for item in items(ds, "ReferencedSeriesSequence") if (uid := identifier(item, "SeriesInstanceUID"))
         ),
         source_instance_uids=frozenset(_source_instances(ds)),
-        segments=tuple(_describe(item) for item in ds.get("SegmentSequence") or () if "SegmentNumber" in item),
+        segments=tuple(
+            _describe(item) for item in items(ds, "SegmentSequence") if Attributes(item).integer("SegmentNumber")
+        ),
     )
 
 
@@ -181,7 +182,7 @@ def segment_masks(ds: Dataset, grid: Grid | None = None, threshold: float = HALF
     header = segmentation_header(ds)
     if grid is not None and header.frame_of_reference_uid not in ("", grid.frame_of_reference_uid):
         raise _broken("the segmentation lies in another frame of reference than the images, so its place is unknown")
-    planes = [_plane(Attributes.of_frame(ds, k), k) for k in range(len(ds.get("PerFrameFunctionalGroupsSequence", ())))]
+    planes = [_plane(Attributes.of_frame(ds, k), k) for k in range(len(items(ds, "PerFrameFunctionalGroupsSequence")))]
     frames = _frames(ds, header, len(planes), threshold)
     numbers = [segment.number for segment in header.segments]
     if not planes:
@@ -205,16 +206,16 @@ def _describe(item: Dataset) -> SegmentDescription:
     return SegmentDescription(
         number=told.integer("SegmentNumber"),
         label=told.text("SegmentLabel"),
-        category=_code(item.get("SegmentedPropertyCategoryCodeSequence")),
-        property_type=_code(item.get("SegmentedPropertyTypeCodeSequence")),
+        category=_code(items(item, "SegmentedPropertyCategoryCodeSequence")),
+        property_type=_code(items(item, "SegmentedPropertyTypeCodeSequence")),
         algorithm_type=told.text("SegmentAlgorithmType").upper(),
         tracking_id=told.text("TrackingID"),
         tracking_uid=told.text("TrackingUID"),
     )
 
 
-def _code(sequence: Iterable[Dataset] | None) -> CodedValue:
-    for item in sequence or ():
+def _code(sequence: Iterable[Dataset]) -> CodedValue:
+    for item in sequence:
         told = Attributes(item)
         value = told.text("CodeValue") or told.text("LongCodeValue") or told.text("URNCodeValue")
         return CodedValue(value=value, scheme=told.text("CodingSchemeDesignator"), meaning=told.text("CodeMeaning"))
@@ -223,19 +224,19 @@ def _code(sequence: Iterable[Dataset] | None) -> CodedValue:
 
 def _source_instances(ds: Dataset) -> Iterator[str]:
     """Yield the images of the frames; where frames name none, those that the header names."""
-    shared = list(ds.get("SharedFunctionalGroupsSequence") or ())
+    groups_of_frames = (*items(ds, "SharedFunctionalGroupsSequence"), *items(ds, "PerFrameFunctionalGroupsSequence"))
     found = [
-        str(source.ReferencedSOPInstanceUID)
-        for groups in (*shared, *(ds.get("PerFrameFunctionalGroupsSequence") or ()))
-        for derivation in groups.get("DerivationImageSequence") or ()
-        for source in derivation.get("SourceImageSequence") or ()
-        if source.get("ReferencedSOPInstanceUID")
+        uid
+        for groups in groups_of_frames
+        for derivation in items(groups, "DerivationImageSequence")
+        for source in items(derivation, "SourceImageSequence")
+        if (uid := identifier(source, "ReferencedSOPInstanceUID"))
     ]
     named = (
-        str(instance.ReferencedSOPInstanceUID)
-        for series in ds.get("ReferencedSeriesSequence") or ()
-        for instance in series.get("ReferencedInstanceSequence") or ()
-        if instance.get("ReferencedSOPInstanceUID")
+        uid
+        for series in items(ds, "ReferencedSeriesSequence")
+        for instance in items(series, "ReferencedInstanceSequence")
+        if (uid := identifier(instance, "ReferencedSOPInstanceUID"))
     )
     yield from found or named
 
@@ -262,10 +263,10 @@ def _frames(
     ds: Dataset, header: SegmentationHeader, count: int, threshold: float
 ) -> list[list[tuple[int, NDArray[np.bool_]]]]:
     """Return of each frame the segments it shows, each with its mask of shape (row, column)."""
-    if count == 0:
+    stated, (rows, columns) = Attributes(ds).integer("NumberOfFrames"), _size(ds)
+    if count == 0 and stated == 0:
         return []
-    stated, (rows, columns) = max(1, Attributes(ds).integer("NumberOfFrames")), _size(ds)
-    if stated != count:
+    if max(1, stated) != count:
         raise _broken(f"the segmentation has {stated} frames and places for {count}")
     if Attributes(ds).integer("SamplesPerPixel") > 1 or not 0 < rows * columns * count <= MAXIMUM_VOXELS:
         raise _unreadable(f"the segmentation states {count} frames of {rows} x {columns} pixels, which are not read")
@@ -277,9 +278,17 @@ def _frames(
     if header.kind == "LABELMAP":
         known = [segment.number for segment in header.segments]
         return [[(n, frame == n) for n in known if (frame == n).any()] for frame in pixels]
-    lowest = threshold * float(ds.get("MaximumFractionalValue") or 1) if header.kind == "FRACTIONAL" else HALF
+    lowest = threshold * _maximum(Attributes(ds)) if header.kind == "FRACTIONAL" else HALF
     segments = [Attributes.of_frame(ds, k).integer("ReferencedSegmentNumber") for k in range(count)]
     return [[(number, frame >= lowest)] for number, frame in zip(segments, pixels, strict=True)]
+
+
+def _maximum(told: Attributes) -> float:
+    """Return what a FRACTIONAL segment holds where a voxel belongs to it wholly (PS3.3 C.8.20.2)."""
+    maximum = told.number("MaximumFractionalValue")
+    if maximum is None and (said := told.quoted("MaximumFractionalValue")):
+        raise _unreadable(f"the segmentation has {said} as MaximumFractionalValue, which is no number")
+    return maximum or 1.0
 
 
 def _size(ds: Dataset) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 
 from conversion.alignment import AlignedVolumes, align
+from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.encoding import read_instance
 from conversion.errors import ConversionError
@@ -29,6 +30,7 @@ from conversion.segmentation_reading import SEGMENTATIONS, segment_masks
 from conversion.selection import best_of_each_role
 from conversion.sequences import Role
 from conversion.study import Series
+from conversion.values import identifier, text
 from conversion.volume import ImageVolume
 from inference.cases.annotations import Annotation, Codes, choose_annotation
 from inference.cases.case import AnnotatedCase, CaseSet, SkippedCase
@@ -145,19 +147,23 @@ def _scan(paths: Iterable[Path]) -> tuple[dict[str, _Files], int]:
     for path in paths:
         try:
             ds = read_instance(path, pixels=False)
-            study_uid, series_uid = str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID)
         except Exception:  # noqa: BLE001 - pydicom raises many kinds for a broken file; each counts as unread
+            unread += 1
+            continue
+        study_uid, series_uid = identifier(ds, "StudyInstanceUID"), identifier(ds, "SeriesInstanceUID")
+        if not study_uid or not series_uid:
             unread += 1
             continue
         files = studies.setdefault(study_uid, _Files())
         files.patients.add(identity(ds))
         files.patient_id = files.patient_id or patient_id(ds)
-        if ds.get("SOPClassUID") in SEGMENTATIONS:
+        sop_class_uid = identifier(ds, "SOPClassUID")
+        if sop_class_uid in SEGMENTATIONS:
             files.segmentations.append(path)
-        elif ds.get("SOPClassUID") in _MR:
+        elif sop_class_uid in _MR:
             files.images.append(path)
-            files.series_of[str(ds.SOPInstanceUID)] = series_uid
-            files.site = files.site or str(ds.get("InstitutionName") or "").strip()
+            files.series_of[identifier(ds, "SOPInstanceUID")] = series_uid
+            files.site = files.site or text(ds, "InstitutionName")
     return studies, unread
 
 
@@ -181,7 +187,7 @@ def _read(
 
 
 def _holds_anything(ds: pydicom.Dataset) -> bool:
-    return bool(ds.get("NumberOfFrames")) and any(mask.any() for mask in segment_masks(ds).masks.values())
+    return Attributes(ds).integer("NumberOfFrames") > 0 and any(mask.any() for mask in segment_masks(ds).masks.values())
 
 
 def _aligned(files: _Files, annotation: Annotation, rules: tuple[SiteRule, ...]) -> AlignedVolumes:

@@ -1,6 +1,8 @@
 """A SEG is found where its positions say: of our own form and of others', whatever plane and order its frames have."""
 
 import io
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 
@@ -12,12 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from conversion.errors import BrokenGeometry, ConversionReason, UnreadableSeries
+from conversion.errors import BrokenGeometry, ConversionError, ConversionReason, UnreadableSeries
 from conversion.segmentation_reading import CodedValue, SegmentDescription, segment_masks, segmentation_header
 from conversion.volume import Grid
 from tests.support.dicom_series import axis_aligned, mr_slices, uid_of
 from tests.support.foreign_seg import ForeignSegment, foreign_seg
 from tests.support.hand_made_run import make_run
+from tests.support.raw_values import put_raw, reread
 from tests.support.strategies import affines
 
 Masks = NDArray[np.bool_]
@@ -259,3 +262,56 @@ def test_a_bomb_is_neither_decoded_nor_laid_out() -> None:
     ds.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient[2] = 3e9
     with pytest.raises(BrokenGeometry, match=r"too far apart|unevenly spaced"):
         segment_masks(ds)
+
+
+HOSTILE = {
+    "texts for sequences": ("PerFrameFunctionalGroupsSequence", "LO", b"frames"),
+    "segments that are a text": ("SegmentSequence", "LO", b"segment "),
+    "series that are a text": ("ReferencedSeriesSequence", "ST", b"series"),
+    "shared groups that are a number": ("SharedFunctionalGroupsSequence", "US", b"\1\0"),
+    "a maximum of one byte": ("MaximumFractionalValue", "US", b"\xff"),
+    "a class of three bytes": ("SOPClassUID", "US", b"\1\2\3"),
+    "frames without number": ("NumberOfFrames", "IS", b"many"),
+    "rows of three bytes": ("Rows", "US", b"\1\2\3"),
+    "bits of one byte": ("BitsAllocated", "US", b"\1"),
+    "pixels of another kind": ("PixelData", "LO", b"none"),
+}
+"""Attribute, representation and bytes."""
+
+HARMLESS = ("series that are a text", "a maximum of one byte")
+"""Nothing that the voxels need; the maximum does count for a FRACTIONAL one."""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+def test_a_hostile_segmentation_ends_in_this_rooms_own_errors(name: str, kind: str) -> None:
+    affine = axis_aligned("axial")
+    ds = reread(foreign_seg(_series(affine), [ForeignSegment(label="A", mask=_body())], affine, kind=kind))
+    put_raw(ds, *HOSTILE[name])
+    if name in HARMLESS and (kind, name) != ("FRACTIONAL", "a maximum of one byte"):
+        assert np.array_equal(segment_masks(ds, _grid(affine)).masks[1], _body())
+    else:
+        with pytest.raises(ConversionError):
+            segment_masks(ds, _grid(affine))
+    with suppress(ConversionError):
+        segmentation_header(ds)
+
+
+@pytest.mark.parametrize("keyword", ["ReferencedSOPInstanceUID", "SegmentNumber", "SeriesInstanceUID"])
+def test_broken_identifiers_within_a_segmentation_name_nothing(keyword: str) -> None:
+    affine = axis_aligned("axial")
+    ds = foreign_seg(_series(affine), [ForeignSegment(label="A", mask=_body())], affine)
+    for item in list(_every_item(ds)):
+        if keyword in item:
+            put_raw(item, keyword, "US", b"\1\2\3")
+    header = segmentation_header(ds)
+    assert "1" not in "".join(header.source_instance_uids) or keyword != "ReferencedSOPInstanceUID"
+    assert header.segments == () or keyword != "SegmentNumber"
+
+
+def _every_item(ds: Dataset) -> Iterator[Dataset]:
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield item
+                yield from _every_item(item)
