@@ -106,6 +106,7 @@ def _image(path: Path, frame: int | None, told: Attributes) -> ImageHeader:
         rescale=_rescale(told),
         traits=_traits(told),
         unreadable=_unreadable(told, directed=directions is not None, sized=row_spacing_mm > 0),
+        contrast_agent=_agent(told),
     )
 
 
@@ -207,6 +208,8 @@ def _seconds(date: str, time: str) -> float | None:
 def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisition:
     """Return what one volume's images say of how they were made, by the first of them and the earliest time.
 
+    A contrast agent was given where any of them names one: some writers put it into one image alone.
+
     Parameters
     ----------
     ds
@@ -239,7 +242,7 @@ def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisitio
         flip_angle_deg=told.number("FlipAngle"),
         echo_train_length=_first(told, "RFEchoTrainLength", "EchoTrainLength"),
         diffusion_b_value=first.traits.b_value,
-        contrast_agent=_agent(told),
+        contrast_agent=any(image.contrast_agent for image in headers),
         acquired_at=min(times) if times else None,
     )
 

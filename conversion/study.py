@@ -77,6 +77,8 @@ class ImageHeader:
         Number of the frame in its instance, counted from 1; None for a classic instance.
     unreadable
         What stands in the file as a number and is none, for sentences: the keyword and the value, quoted.
+    contrast_agent
+        Whether it names one.
     """
 
     path: Path
@@ -95,6 +97,7 @@ class ImageHeader:
     rescale: Rescale = Rescale()
     traits: Traits = Traits()
     unreadable: tuple[str, ...] = ()
+    contrast_agent: bool = False
 
     @property
     def number(self) -> int:

@@ -126,6 +126,13 @@ def test_a_contrast_agent_is_one_that_was_given(tmp_path: Path, agent: str, *, g
     assert _only(read_study(paths)).acquisition.contrast_agent is given
 
 
+@pytest.mark.parametrize("place", [0, 4, SHAPE[0] - 1])
+def test_an_agent_that_any_image_of_a_volume_names_was_given(tmp_path: Path, place: int) -> None:
+    slices = mr_slices(_pixels(), axis_aligned("axial"))
+    slices[place].ContrastBolusAgent = "Dotarem"
+    assert _only(read_study(write_slices(tmp_path, slices))).acquisition.contrast_agent
+
+
 def test_headers_are_read_as_they_stand(tmp_path: Path) -> None:
     attributes: dict[str, object] = {
         "SeriesDescription": "T1_TSE Gd",
