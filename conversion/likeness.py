@@ -23,6 +23,7 @@ __all__ = [
     "same_directions",
     "same_echo",
     "same_gradient",
+    "same_place",
     "same_size",
 ]
 
@@ -83,6 +84,11 @@ def same_gradient(first: Vector | None, second: Vector | None) -> bool:
     return first is second if first is None or second is None else _near_vectors(first, second)
 
 
+def same_place(first_mm: Sequence[float], second_mm: Sequence[float]) -> bool:
+    """Tell whether two positions are one."""
+    return all(abs(a - b) <= SAME_POSITION_MM for a, b in zip(first_mm, second_mm, strict=True))
+
+
 def _near_vectors(first: Sequence[float], second: Sequence[float]) -> bool:
     return all(abs(a - b) <= DIRECTION_TOLERANCE for a, b in zip(first, second, strict=True))
 
@@ -134,8 +140,7 @@ def at_one_place(images: Sequence[ImageHeader]) -> list[tuple[ImageHeader, ...]]
 
 
 def _alike(first: ImageHeader, second: ImageHeader) -> bool:
-    positions = zip(first.position_mm or (), second.position_mm or (), strict=True)
-    near = all(abs(a - b) <= SAME_POSITION_MM for a, b in positions)
+    near = same_place(first.position_mm or (), second.position_mm or ())
     return near and same_size(first, second) and same_directions(first, second) and _same_traits(first, second)
 
 

@@ -14,7 +14,9 @@ from pydicom.uid import UID, EnhancedMRImageStorage, LegacyConvertedEnhancedMRIm
 
 from conversion.attributes import Attributes
 from conversion.decision import Decision
+from conversion.likeness import same_place
 from conversion.pixel_format import is_coloured
+from conversion.study import Vector
 from conversion.values import identifier, items
 
 __all__ = ["MR_IMAGES", "NOT_USED", "Instance", "of_one_kind", "usable_instances"]
@@ -100,13 +102,17 @@ def _pictures(group: Many[Instance]) -> list[Instance]:
     coloured = [one for one in group if is_coloured(Attributes(one[1]))]
     if len(coloured) == len(group):
         return coloured
-    places = {_place(ds) for _, ds in group if not is_coloured(Attributes(ds))}
-    return [(path, ds) for path, ds in coloured if _place(ds) is None or _place(ds) in places]
+    measured = [place for _, ds in group if not is_coloured(Attributes(ds)) and (place := _place(ds)) is not None]
+    found = []
+    for path, ds in coloured:
+        place = _place(ds)
+        if place is None or any(same_place(place, other) for other in measured):
+            found.append((path, ds))
+    return found
 
 
-def _place(ds: Dataset) -> tuple[float, ...] | None:
-    position = Attributes(ds).vector("ImagePositionPatient")
-    return None if position is None else tuple(round(value, 2) for value in position)
+def _place(ds: Dataset) -> Vector | None:
+    return Attributes(ds).vector("ImagePositionPatient")
 
 
 def _animal(told: Attributes, ds: Dataset) -> str:

@@ -177,6 +177,19 @@ def test_a_picture_is_named_and_gets_no_role(tmp_path: Path, change: Callable[[D
     assert caught.value.reason is ConversionReason.NO_MR
 
 
+def test_a_picture_at_a_slice_is_at_it_however_its_position_was_rounded(tmp_path: Path) -> None:
+    slices = mr_slices(VOXELS, axis_aligned("axial"))
+    picture = mr_slices(VOXELS, axis_aligned("axial"))[2]
+    picture.SOPInstanceUID = picture.file_meta.MediaStorageSOPInstanceUID = uid_of("picture")
+    _palette(picture, 0)
+    for ds, off_mm in [*((each, 0.0049) for each in slices), (picture, 0.0051)]:
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x, y, round(float(z) + off_mm, 4)]
+    study = read_study(write_slices(tmp_path, [*slices, picture]))
+    assert np.array_equal(_voxels(study), VOXELS)
+    assert [code for code, _ in _decided(study)] == ["colour_image"]
+
+
 @pytest.mark.parametrize("place", [0, 3, 6])
 def test_a_picture_among_slices_costs_no_slice(tmp_path: Path, place: int) -> None:
     slices = mr_slices(VOXELS, axis_aligned("axial"))
