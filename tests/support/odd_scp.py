@@ -1,4 +1,4 @@
-"""A storage SCP byte by byte, with habits that no library lets one have."""
+"""An SCP byte by byte, with habits that no library lets one have; it holds nothing, and stores in memory."""
 
 import socket
 import struct
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
-from dicom_node.store_command import read_command, response
+from dicom_node.store_command import C_STORE, read_command, response
 from viewer_integration.association import RemoteEntity
 
 __all__ = ["USER_ITEMS", "OddScp", "item", "odd_scp"]
@@ -44,9 +44,11 @@ class OddScp:
     takes
         Transfer syntaxes; None for every one that is proposed first.
     stores
-        How many objects are answered before it closes the connection; None for all.
+        How many requests are answered before it closes the connection; None for all.
     acceptance
         Makes another acceptance of the one to the letter.
+    hangs_up
+        Whether it closes the connection when it has accepted.
     reads
         Until this is set nothing is read after the acceptance: the SCP is frozen, its connection stays.
     """
@@ -56,7 +58,9 @@ class OddScp:
     stores: int | None = None
     acceptance: Callable[[bytes], bytes] = bytes
     reads: threading.Event = field(default_factory=_always)
+    hangs_up: bool = False
     stored: list[tuple[str, str, bytes]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
     proposed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     port: int = 0
 
@@ -73,6 +77,8 @@ class OddScp:
             kind, body = _pdu(line)
             if kind == 0x01:
                 line.sendall(self.acceptance(self._acceptance(body, contexts)))
+                if self.hangs_up:
+                    return
                 self.reads.wait(TIMEOUT_S)
             elif kind == 0x05:
                 line.sendall(struct.pack(">BBII", 0x06, 0, 4, 0))
@@ -80,7 +86,8 @@ class OddScp:
                 return
             for context, control, value in _values(body) if kind == 0x04 else ():
                 command, data = (command + value, data) if control & 1 else (command, data + value)
-                if control == 2:
+                asks_alone = control == 3 and not read_command(command).has_data_set
+                if control == 2 or asks_alone:
                     line.sendall(self._answer(context, contexts[context], command, data))
                     command, data, ahead = b"", b"", None if ahead is None else ahead - 1
 
@@ -99,10 +106,12 @@ class OddScp:
         return struct.pack(">BBIHH", 2, 0, 68 + len(items), 1, 0) + body[4:36] + bytes(32) + items
 
     def _answer(self, context: int, syntax: str, command: bytes, data: bytes) -> bytes:
-        store = read_command(command)
-        assert store.store is not None
-        self.stored.append((store.sop_instance_uid, syntax, data))
-        answer = response(store, 0x0000)
+        asked = read_command(command)
+        self.asked.append(asked.field)
+        if asked.field == C_STORE:
+            assert asked.store is not None
+            self.stored.append((asked.sop_instance_uid, syntax, data))
+        answer = response(asked, 0x0000)
         head = struct.pack(">BBIIBB", 0x04, 0, len(answer) + 6, len(answer) + 2, context, 3)
         return head + answer
 
