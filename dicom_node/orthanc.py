@@ -171,14 +171,12 @@ class _Rest:
 
     def identity(self) -> tuple[str, int]:
         """Return Orthanc's AE title and its DICOM port."""
-        answer = self._allowed(self._client.get_system)
+        system = self._json(self._client.get_system)
         try:
-            system = answer.json()
             self.version = str(system["Version"])
             return str(system["DicomAet"]), int(system["DicomPort"])
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"Something answers at {self.url}, but it is not Orthanc's REST API."
-            raise _OrthancError(message) from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._no_orthanc() from error
 
     def put_modality(self, modality: dict[str, Any]) -> None:
         """Register the node, or change its registration."""
@@ -186,7 +184,9 @@ class _Rest:
 
     def delete_modality(self) -> None:
         """Remove the node, whether it was registered or not."""
-        registered = self._allowed(self._client.get_modalities).json()
+        registered = self._json(self._client.get_modalities)
+        if not isinstance(registered, list):
+            raise self._no_orthanc()
         if _MODALITY in registered:
             self._allowed(self._client.delete_modalities_id, _MODALITY)
 
@@ -215,6 +215,16 @@ class _Rest:
             raise _OrthancError(f"Orthanc did not take the script of routing: {_reason(answer)}.")
         return "Orthanc took the script; it holds until Orthanc restarts."
 
+    def _json(self, method: Callable[..., Any]) -> Any:  # noqa: ANN401 - whatever stands in JSON
+        answer = self._allowed(method)
+        try:
+            return answer.json()
+        except (ValueError, RecursionError) as error:
+            raise self._no_orthanc() from error
+
+    def _no_orthanc(self) -> _OrthancError:
+        return _OrthancError(f"Something answers at {self.url}, but it is not Orthanc's REST API.")
+
     def _allowed(self, method: Callable[..., Any], *arguments: object, **content: object) -> httpx.Response:
         answer = self._call(method, *arguments, **content)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -240,8 +250,8 @@ class _Rest:
 def _reason(answer: httpx.Response) -> str:
     try:
         body = answer.json()
-        return str(body.get("Details") or body.get("Message"))
-    except (ValueError, AttributeError):
+        return str(body.get("Details") or body["Message"])
+    except (ValueError, AttributeError, LookupError, RecursionError):
         return answer.text.strip()[:200] or answer.reason_phrase
 
 
