@@ -1,7 +1,9 @@
 """Forwards reading DICOMweb requests to another origin, such as Orthanc, so that the same page shows its studies."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-__all__ = ["DicomwebUpstream"]
+__all__ = ["DicomwebUpstream", "ForwardLimits"]
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +22,25 @@ _ROOT = "/dicom-web"
 _ASKED = ("accept", "host")  # an origin builds its bulk data addresses from the host that the browser named
 _ANSWERED = ("content-type", "content-length", "etag", "last-modified", "warning")
 _CONNECT_S = 10
-_ANSWER_S = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardLimits:
+    """How long the origin may take, and how much it may send for one request.
+
+    Attributes
+    ----------
+    answer_s
+        Until its answer begins, and between two pieces of it.
+    whole_s
+        Until its answer is through: a study of 2 GB at 0.6 MB a second.
+    largest_bytes
+        Of one answer; nothing of it is kept, but a browser that asked for a study waits for its end.
+    """
+
+    answer_s: float = 120.0
+    whole_s: float = 3600.0
+    largest_bytes: int = 8 * 2**30
 
 
 class DicomwebUpstream:
@@ -32,16 +52,19 @@ class DicomwebUpstream:
         Its DICOMweb root, such as ``http://127.0.0.1:8042/dicom-web``; user and password may stand in it. Its path
         should be ``/dicom-web``, since the addresses of bulk data in its answers are not rewritten. WADO-URI is
         expected at ``/wado`` beside it.
+    limits
+        Of each answer.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, limits: ForwardLimits = ForwardLimits()) -> None:
         parts = urlsplit(root)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             message = "the upstream DICOMweb root must be an http or https address"
             raise ValueError(message)
         self._root = root.rstrip("/")
         self._wado = f"{parts.scheme}://{parts.netloc}/wado"
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S), trust_env=False)
+        self._client = httpx.AsyncClient(timeout=httpx.Timeout(limits.answer_s, connect=_CONNECT_S), trust_env=False)
+        self._limits = limits
         self._client.headers.clear()  # httpx would ask for compressed answers, which are then not the origin's bytes
 
     def routes(self) -> list[Route]:
@@ -67,23 +90,38 @@ class DicomwebUpstream:
         query = request.url.query.encode("ascii") or None
         outgoing = self._client.build_request("GET", httpx.URL(target, query=query), headers=headers)
         try:
-            answer = await self._client.send(outgoing, stream=True)
-        except httpx.TransportError as error:
+            async with asyncio.timeout(self._limits.answer_s):  # httpx counts anew with each byte
+                answer = await self._client.send(outgoing, stream=True)
+        except (httpx.TransportError, TimeoutError) as error:
             log.warning("dicomweb_upstream_unreachable", error=type(error).__name__)
             raise HTTPException(502, "The DICOMweb origin behind this page does not answer.") from error
-        return _Forwarded(answer)
+        return _Forwarded(answer, self._limits)
 
 
 class _Forwarded(StreamingResponse):
-    """An answer that is passed on as it comes, and let go when the browser goes away."""
+    """An answer that is passed on as it comes, and let go when the browser goes away or its limits are reached."""
 
-    def __init__(self, answer: httpx.Response) -> None:
+    def __init__(self, answer: httpx.Response, limits: ForwardLimits) -> None:
         kept = {name: value for name, value in answer.headers.items() if name in _ANSWERED}
-        super().__init__(answer.aiter_raw(), answer.status_code, kept | {"Cache-Control": "no-store"})
-        self._answer = answer
+        super().__init__(self._pieces(), answer.status_code, kept | {"Cache-Control": "no-store"})
+        self._answer, self._limits = answer, limits
+        self._deadline = asyncio.timeout(limits.whole_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            async with self._deadline:
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            # What is not complete is not ended properly either, so the server cuts the line and the browser sees that.
+            log.warning("dicomweb_upstream_cut", whole_s=self._limits.whole_s, largest=self._limits.largest_bytes)
         finally:
             await self._answer.aclose()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self._answer.aiter_raw():
+            size += len(piece)
+            if size > self._limits.largest_bytes:
+                self._deadline.reschedule(0.0)
+                await asyncio.Event().wait()  # until that ends this
+            yield piece
