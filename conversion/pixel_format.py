@@ -72,7 +72,8 @@ class PixelFormat:
         """Return the stored values in whole cells, whatever else, such as an old overlay, is in their other bits.
 
         Some exporters write HighBit 15 over 12 bits that stand in the lower ones: where the cells of an image are
-        nothing but values in their lower bits, that is where they are read.
+        nothing but values in their lower bits, that is where they are read. No decision says so: decisions are made
+        from headers, before any cell is read, and only the cells tell which of the two it is.
 
         Parameters
         ----------
