@@ -33,6 +33,13 @@ _WORDS = (
     _Word("map", 18.0, r"\bt[12]\*? ?map|\br[12]\*? ?map|\bqsm\b|relaxomet|synthetic|\bsymri\b", ("T1", "T2", "T2*")),
     _Word("map", 18.0, r"\b(col|colou?r )?fa\b|fractional aniso|tensor", ("DWI",)),
     _Word("subtraction", 18.0, r"\bsubs?\b(?!-)|subtr|subst?rak|soustr|sottraz|su[bs]s?trac|odejm|cikarma|differenz"),
+    _Word(
+        "subtraction",
+        18.0,
+        r"\bpost\w* ?(-|minus) ?(pre\b(?![- ]?op)|nativ)|\bc\+ ?(-|minus) ?c-|\bkm ?(-|minus) ?nativ",
+    ),
+    _Word("subtraction", 18.0, r"\bsub-(?=t[12]|flair)|\bdt1\b|(\bdelta|\u03b4) ?t1"),
+    _Word("subtraction", 18.0, r"\(\d+\) ?- ?\(\d+\)|\[\d+\] ?- ?\[\d+\]|\bs\d{2,} ?- ?s\d{2,}\b"),
     _Word("projection", 18.0, r"\bmips?\b|\bmnip\b|minip|max(imum)? ?int|min(imum)? ?int"),
     _Word("ADC", 18.0, r"\b[de]?adc\b|apparent diff|\bdadc", ("DWI",)),
     _Word("DWI", 7.0, r"dwi|diff\b|diff?us|difuz|dyfuz|\btrace|\bdti\b", ("double inversion",)),

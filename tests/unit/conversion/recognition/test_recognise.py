@@ -186,6 +186,21 @@ def test_what_was_made_of_a_t1_after_contrast_is_none(words: str) -> None:
     assert found.kind in ("projection", "subtraction", "map")
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["T1 POST-PRE", "T1 post minus pre", "T1 C+ - C-", "T1 KM-nativ", "SUB-T1 GD", "dT1", "delta T1", "\u0394T1",
+     "(700)-(600)", "[5]-[3]", "S700-S600"],
+)  # fmt: skip
+def test_a_subtraction_is_known_by_the_names_that_consoles_give(words: str) -> None:
+    header = {"agent": True, "itype": "DERIVED\\SECONDARY\\OTHER", "description": words, **TFE}
+    assert kinds_of(series_of(1, **header)) == {1: "subtraction"}
+
+
+@pytest.mark.parametrize("words", ["T1 pre-post", "T1 pre/post", "sub-01 T1", "3DT1", "T1 post-pre-op", "T1 (700)"])
+def test_names_that_look_like_a_subtraction_are_none(words: str) -> None:
+    assert "subtraction" not in kinds_of(series_of(1, agent=True, description=words, **TFE)).values()
+
+
 def test_series_without_pixels_are_judged_by_their_headers() -> None:
     found = recognised(series_of(1, **TSE_T2), series_of(2, **TIRM), series_of(3, **DSC))
     assert [found[n].kind for n in (1, 2, 3)] == ["T2", "FLAIR", "perfusion"]
