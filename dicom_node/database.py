@@ -1,5 +1,7 @@
 """The node's books: sessions on SQLite or PostgreSQL, with the tables brought to the newest migration."""
 
+import sqlite3
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,10 @@ CONFLICTS = 5
 CACHED_STATEMENTS = 8
 """Of each connection to SQLite, instead of Python's 128: with a statement for each length of a batch a listener grew
 by another 25 MiB over 100,000 instances (`benchmarks/endurance.py`); preparing them anew is within the noise."""
+
+SUBSECONDS = (3, 42)
+"""SQLite that knows unixepoch('subsec'), which DBOS asks for on Python 3.12 and newer; the 3.40 of Debian 12, against
+which a Python may have been built there, answers NULL."""
 
 _MIGRATION_LOCK = 0x676C696F
 """Key of the advisory lock under which one process at a time migrates a PostgreSQL database."""
@@ -84,6 +90,20 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
+def _unix_time(*modifiers: str) -> float:
+    """Return seconds since 1970, as unixepoch('subsec') does.
+
+    Raises
+    ------
+    ValueError
+        For any other use of that function, which nobody makes.
+    """
+    if modifiers != ("subsec",):
+        message = f"unixepoch{modifiers} is not replaced here; use SQLite {'.'.join(map(str, SUBSECONDS))} or newer"
+        raise ValueError(message)
+    return time.time()
+
+
 def make_engine(url: str, *, lock_at_begin: bool = True) -> sa.Engine:
     """Return an engine; on SQLite with durable write-ahead logging.
 
@@ -109,6 +129,8 @@ def make_engine(url: str, *, lock_at_begin: bool = True) -> sa.Engine:
         connection.isolation_level = None if lock_at_begin else "IMMEDIATE"
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        if sqlite3.sqlite_version_info < SUBSECONDS:
+            connection.create_function("unixepoch", -1, _unix_time)
 
     if lock_at_begin:
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 import dicom_node.migrations
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database, make_engine, open_database
 from dicom_node.states import RunState, StudyState
 from dicom_node.tables import Base, DecisionRow, InstanceRow, SecretRow, StudyRow, utc_now
 
@@ -142,3 +142,11 @@ def test_books_of_the_first_revision_are_brought_forward_and_back(database: Data
         old, new = session.scalars(sa.select(DecisionRow).order_by(DecisionRow.ordinal)).all()
     assert (old.subject, old.reason, old.series_uid, old.evidence) == ("series 4", "T1", "", [])
     assert (new.series_uid, new.evidence) == ("1.5", evidence)
+
+
+def test_sqlite_tells_the_time_as_dbos_asks_for_it_whatever_its_version(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'any.sqlite'}")
+    with engine.begin() as connection:
+        found = connection.execute(sa.text("SELECT unixepoch('subsec') * 1000")).scalar_one()
+    engine.dispose()
+    assert abs(found / 1000 - utc_now().timestamp()) < 600
