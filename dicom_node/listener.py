@@ -45,7 +45,7 @@ from dicom_node.connections import Connections
 from dicom_node.database import Database
 from dicom_node.disk import Disk
 from dicom_node.inbox import Inbox, InboxRefusal
-from dicom_node.journal import Journal
+from dicom_node.journal import Journal, JournalFull
 from dicom_node.line import MAXIMUM_PDU_BYTES
 from dicom_node.maintenance import in_maintenance
 from dicom_node.messages import Services
@@ -272,9 +272,17 @@ class Listener:
             self._refuse(assoc, code, reason)
 
     def _keep(self, arrival: Arrival) -> None:
-        """Make an instance durable: in the journal, or at its place at once when it is larger than that."""
-        if self._journal is None or not self._journal.append(arrival):
-            self._inbox.file([arrival])
+        """Make an instance durable: in the journal, or at its place at once when it is larger than that.
+
+        What came before it goes first into the books, for of one instance's versions the last that is noted is current.
+        """
+        if self._journal is not None:
+            if self._journal.append(arrival):
+                return
+            if not self._journal.drain():
+                message = "what came before could not be filed for a while"
+                raise JournalFull(message)
+        self._inbox.file([arrival])
 
     def _on_release_asked(self, event: evt.Event) -> None:
         """Answer a request for release when all that came over the association is in the books."""

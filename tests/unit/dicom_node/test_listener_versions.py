@@ -1,0 +1,59 @@
+"""Versions of one instance over real sockets, on either side of the journal's size: the last that came is current."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydicom.dataset import Dataset
+
+import dicom_node.journal
+from dicom_node.database import Database, open_database
+from dicom_node.journal import SEGMENT_BYTES
+from dicom_node.listener import Listener
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
+from dicom_node.settings import read_settings
+from dicom_node.tables import InstanceRow
+from tests.support.pacs import Instance, instance_of, store
+from tests.support.small_study import make_small_study
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path / 'books.sqlite'}")
+    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def port(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Run a listener that is behind with filing: it files only what somebody waits for."""
+    monkeypatch.setattr(dicom_node.journal, "GATHER_S", 600.0)
+    environment = {"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": "0"}
+    listener = Listener(read_settings(environment=environment), database)
+    listener.start()
+    yield listener.port
+    listener.stop()
+
+
+def _larger_than_the_journal(image: Dataset) -> Dataset:
+    image.Rows, image.Columns = 4096, SEGMENT_BYTES // 2 // 4096 + 1
+    image.PixelData = bytes(2 * image.Rows * image.Columns)
+    return image
+
+
+def test_a_large_version_is_not_overtaken_by_a_small_one_that_came_before_it(port: int, database: Database) -> None:
+    image = make_small_study("versions", roles=["FLAIR"])[0]
+    small, large = instance_of(image), instance_of(_larger_than_the_journal(image))
+    assert store([small, large], port) == [0x0000, 0x0000]
+    with database.session() as session:
+        rows = list(session.scalars(sa.select(InstanceRow)))
+        current = {row.sha256: row.current for row in rows}
+    assert current == {_hash(small): False, _hash(large): True}
+
+
+def _hash(instance: Instance) -> str:
+    return hashlib.sha256(instance.data_set).hexdigest()
