@@ -6,6 +6,7 @@ same file, its content is written anew.
 """
 
 import ctypes
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -62,10 +63,14 @@ def synced_together(folder: Path) -> Iterator[None]:
     Raises
     ------
     OSError
-        When something could not be written; nothing of the block counts then.
+        When something could not be written; nothing of the block counts then. EIO where the folder itself is none, so
+        that it is not taken for something that lies in the way of one file in it.
     """
-    make_folder(folder)
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        make_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise OSError(errno.EIO, "there is no folder to write to") from error
     try:
         yield
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):

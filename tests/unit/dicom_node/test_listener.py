@@ -288,10 +288,14 @@ def test_what_is_no_data_set_is_refused(port: int, folder: Path, database: Datab
     assert echo(port)
 
 
+@pytest.mark.parametrize("in_the_way", ["a file", "a link to a volume that is not there"])
 def test_what_cannot_be_filed_yet_is_kept_in_the_journal(
-    port: int, folder: Path, database: Database, image: Dataset
+    port: int, folder: Path, database: Database, image: Dataset, in_the_way: str
 ) -> None:
-    (folder / "inbox").write_text("a file where the folder should be")
+    if in_the_way == "a file":
+        (folder / "inbox").write_text(in_the_way)
+    else:
+        (folder / "inbox").symlink_to(folder / "unmounted" / "inbox")
     sent = instance_of(image)
     assert store([sent], port) == [0x0000]
     assert _rows(database) == []
