@@ -1,6 +1,5 @@
 """The inbox: received bytes on disk as they came, with a row in the books for each version of each instance."""
 
-import errno
 import hashlib
 import io
 import re
@@ -177,8 +176,6 @@ class Inbox:
         """
         safe = self._safe(arrivals)
         if missing := [arrival for arrival in arrivals if arrival.path not in safe]:
-            if (inbox := self._folder / "inbox").exists() and not inbox.is_dir():
-                raise OSError(errno.ENODEV, "the inbox is no folder")  # no single instance is to blame: all wait
             with synced_together(self._folder / "inbox"):
                 for arrival in missing:
                     self._write(arrival)
@@ -281,8 +278,11 @@ def _as_encoded(data_set: bytes, agreed: UID) -> tuple[BinaryIO, Form]:
         if plain is None:
             raise
         return stream, plain
+    found = form_of(inflated, MAXIMUM_INFLATED_BYTES, EXPLICIT)
+    if plain is not None and found is None:
+        return stream, plain  # it can be inflated by chance, to nothing that makes sense
     _check_inflated_size(data_set)
-    return inflated, form_of(inflated, MAXIMUM_INFLATED_BYTES, EXPLICIT) or EXPLICIT
+    return inflated, found or EXPLICIT
 
 
 def _check_identity(ds: Dataset, sop_instance_uid: str) -> None:
