@@ -11,6 +11,7 @@ from conversion.study import ImageHeader, Traits, Vector
 __all__ = [
     "DIRECTION_TOLERANCE",
     "ECHO_TOLERANCE",
+    "EVEN_STACK_MM",
     "SAME_B_VALUE",
     "SAME_DELAY_MS",
     "SAME_POSITION_MM",
@@ -32,6 +33,9 @@ DIRECTION_TOLERANCE = 1e-3
 
 SAME_POSITION_MM = 0.02
 """Slices nearer than this lie at one position: a twentieth of the thinnest slices of clinical MR."""
+
+EVEN_STACK_MM = 0.1
+"""Slices may lie this far from their place in an even stack: a fifth of the smallest voxels; more is no regular one."""
 
 SPACING_TOLERANCE = 1e-3
 """Distances of pixels that differ by less, as a share, are one: half a pixel at the edge of 500."""

@@ -2,7 +2,7 @@
 
 Scanners put several volumes into one series: planes of a localizer, echoes, b-values, phases, magnitude beside
 phase. Images of different size, orientation or nature never make one volume. Beyond that a series is split only
-where images lie at one position, by the first attributes that tell them apart.
+where images lie at one position, or stacks between each other, by the first attributes that tell them apart.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conversion.interleaving import passes_along, stacks_apart
 from conversion.likeness import (
     SAME_B_VALUE,
     SAME_DELAY_MS,
@@ -180,9 +181,7 @@ _WHERE_REPEATED: Mapping[str, tuple[Key, Groups]] = {
 _Keys = tuple[tuple[str, tuple[Key, Groups]], ...]
 
 
-def _without_repeats(
-    name: str, images: tuple[ImageHeader, ...], keys: tuple[tuple[str, tuple[Key, Groups]], ...]
-) -> Iterator[Part]:
+def _without_repeats(name: str, images: tuple[ImageHeader, ...], keys: _Keys) -> Iterator[Part]:
     """Split where images lie at one position, by the first key whose groups are as large as the volume."""
     if any(image.position_mm is None for image in images):
         yield Part(name=name, images=images)
@@ -190,7 +189,7 @@ def _without_repeats(
     places = positions_of(images)
     repeats = max(len(place) for place in places)
     if repeats == 1:
-        yield Part(name=name, images=images)
+        yield from _between_each_other(name, images, keys)
         return
     for n, (word, (key, groups_of)) in enumerate(keys):
         groups = groups_of(images)
@@ -202,6 +201,16 @@ def _without_repeats(
                 )
             return
     yield from _by_order(name, places, repeats)
+
+
+def _between_each_other(name: str, images: tuple[ImageHeader, ...], keys: _Keys) -> Iterator[Part]:
+    """Split stacks whose slices lie between each other's, by what tells them apart, else by the order of images."""
+    ways = [(word, groups_of) for word, (_, groups_of) in keys]
+    word, groups = stacks_apart(images, [*ways, ("pass", passes_along)])
+    ordered = sorted(groups, key=lambda group: min((i.instance_number, i.number) for i in group))
+    for number, group in enumerate(ordered, start=1):
+        own = _value_name(word, dict(keys)[word][0](group[0]) if word in dict(keys) else None, number) if word else ""
+        yield Part(name=_joined(name, own), images=group)
 
 
 def _value_name(word: str, value: Hashable, number: int) -> str:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason
-from conversion.likeness import DIRECTION_TOLERANCE, SAME_POSITION_MM, same_directions, same_size
+from conversion.likeness import DIRECTION_TOLERANCE, EVEN_STACK_MM, SAME_POSITION_MM, same_directions, same_size
 from conversion.study import ImageHeader, Series
 from conversion.volume import Grid
 
@@ -18,10 +18,6 @@ GAP_TOLERANCE = 0.5
 
 EXACT_MM = 0.01
 """Slices this near to their place on the grid are where the header says; header values are rounded to about this."""
-
-DEVIATION_TOLERANCE_MM = 0.1
-"""Slices may lie this far from their place on the grid: a fifth of the smallest voxels; more is no regular stack."""
-
 
 RIGHT_ANGLE_TOLERANCE = 2e-3
 """Cosine of the angle between rows and columns that direction cosines of three decimals can leave over."""
@@ -174,13 +170,13 @@ def _deviation(series: Series, positions: NDArray[np.float64], step: NDArray[np.
     normal = step / np.linalg.norm(step)
     along = np.abs(off @ normal)
     sideways = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1)
-    if float(sideways.max()) > DEVIATION_TOLERANCE_MM:
+    if float(sideways.max()) > EVEN_STACK_MM:
         sentence = (
             f"{series.name}: slices drift sideways by {sideways.max():.2f} mm (a sheared stack, as with a tilted "
             "gantry); its slices do not stand on each other"
         )
         raise BrokenGeometry(ConversionReason.SHEARED_STACK, sentence)
-    if float(along.max()) > DEVIATION_TOLERANCE_MM:
+    if float(along.max()) > EVEN_STACK_MM:
         gaps = np.diff(positions @ normal)
         sentence = (
             f"{series.name}: slices are unevenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm), off an even "

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from conversion.decision import Decision
+from conversion.likeness import EVEN_STACK_MM
 from conversion.reading import SourceImages
-from conversion.stack import DEVIATION_TOLERANCE_MM
 from conversion.volume import Grid
 from inference.measurements import Findings
 from inference.segmentation import Segmentation
@@ -201,5 +201,5 @@ def _prove_plane(ds: Dataset, grid: Grid) -> None:
         raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
 
 
-PLACE_TOLERANCE_MM = DEVIATION_TOLERANCE_MM + 0.01
+PLACE_TOLERANCE_MM = EVEN_STACK_MM + 0.01
 """How far a frame may lie from its slice: what `conversion.stack` accepts, and what header values are rounded by."""

@@ -219,3 +219,50 @@ def _header(number: int) -> ImageHeader:
         column_spacing_mm=1.0,
         traits=Traits(echo_time_ms=20.0 + 70.0 * echo, temporal_position=1 + phase),
     )
+
+
+def _stack(
+    first: int, start_mm: float, distance_mm: float, without: int | None = None, **traits: object
+) -> list[ImageHeader]:
+    """Return twelve slices from a place on, one perhaps missing."""
+    return [
+        replace(
+            _header(0),
+            sop_instance_uid=str(first + k),
+            instance_number=first + k,
+            position_mm=(0.0, 0.0, start_mm + k * distance_mm),
+            traits=Traits(**traits),  # type: ignore[arg-type]
+        )
+        for k in range(12)
+        if k != without
+    ]
+
+
+def _parts(*stacks: list[ImageHeader]) -> dict[str, int]:
+    return {part.name: len(part.images) for part in split_images(tuple(image for stack in stacks for image in stack))}
+
+
+@pytest.mark.parametrize("off_mm", [0.3, 0.7, 2.2, -1.1])
+def test_two_acquisitions_between_each_other_are_two_volumes(off_mm: float) -> None:
+    one, two = _stack(1, 0.0, 6.0, acquisition_number=4), _stack(13, off_mm, 6.0, acquisition_number=5)
+    assert _parts(one, two) == {"acquisition 1": 12, "acquisition 2": 12}
+
+
+def test_two_acquisitions_that_no_attribute_tells_apart_are_two_passes() -> None:
+    assert _parts(_stack(1, 0.0, 6.0), _stack(13, 0.7, 6.0)) == {"pass 1": 12, "pass 2": 12}
+
+
+@pytest.mark.parametrize("without", [1, 6, 10])
+def test_a_missing_slice_of_two_packages_is_no_volume_of_its_own(without: int) -> None:
+    """Odd slices were acquired first, even ones after them: they are one stack, and one of it is missing."""
+    odd, even = _stack(1, 0.0, 6.0, acquisition_number=1), _stack(13, 3.0, 6.0, without, acquisition_number=2)
+    assert _parts(odd, even) == {"": 23}
+
+
+def test_a_missing_slice_between_two_blocks_is_no_volume_of_its_own() -> None:
+    assert _parts(_stack(1, 0.0, 3.0, acquisition_number=1), _stack(13, 39.0, 3.0, acquisition_number=2)) == {"": 24}
+
+
+def test_an_acquisition_with_a_missing_slice_is_not_split_off() -> None:
+    one, two = _stack(1, 0.0, 6.0, acquisition_number=4), _stack(13, 0.7, 6.0, 5, acquisition_number=5)
+    assert _parts(one, two) == {"": 23}
