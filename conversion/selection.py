@@ -9,6 +9,7 @@ from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
 from conversion.recognition.geometry_evidence import plane_of
 from conversion.recognition.pixel_evidence import MINIMUM_EXTENT_MM, shows_enough
 from conversion.recognition.recognise import MINIMUM_CONFIDENCE, Recognition
+from conversion.recognition.time_course import Phase, phases_of
 from conversion.sequences import REFORMAT, Role
 from conversion.stack import stack_slices
 from conversion.study import Series, SeriesUID, Study, StudyUID
@@ -109,7 +110,8 @@ def best_of_each_role(
     4. the smaller coarsest side of a voxel, so 3D isotropic before thick slices however fine in their plane: all is
        resampled to about 1 mm, and thickness is what volumes and surfaces suffer from;
     5. axial before other planes: what reports are made on;
-    6. smaller voxels; 7. the earlier acquisition; 8. the lower number.
+    6. smaller voxels; 7. the earlier acquisition, but of the phases of one course after contrast agent the latest, when
+       most of it has arrived; 8. the lower number.
     """
     decisions: list[Decision] = []
     chosen: dict[Role, Series] = {}
@@ -136,15 +138,17 @@ def _usable(
     candidates: Iterable[Recognition], incomplete: Mapping[SeriesUID, str], decisions: list[Decision]
 ) -> tuple[list[Recognition], list[BrokenGeometry]]:
     """Return the candidates that make a volume of a head, the best first, and what is wrong with acquired ones."""
+    known = list(candidates)
+    phases = phases_of([candidate.series for candidate in known])
     ranked: list[tuple[tuple[float, ...], Recognition]] = []
     broken: list[BrokenGeometry] = []
-    for candidate in candidates:
+    for candidate in known:
         series = candidate.series
         try:
             enough = shows_enough(series)  # raises where slices are missing, and says which
             _check_whole(series, incomplete)
             if enough:
-                ranked.append((_rank(candidate), candidate))
+                ranked.append((_rank(candidate, phases.get(series.key)), candidate))
                 continue
         except BrokenGeometry as error:
             if candidate.kind != REFORMAT:
@@ -165,7 +169,7 @@ def _check_whole(series: Series, incomplete: Mapping[SeriesUID, str]) -> None:
         raise BrokenGeometry(ConversionReason.MISSING_SLICE, sentence)
 
 
-def _rank(candidate: Recognition) -> tuple[float, ...]:
+def _rank(candidate: Recognition, phase: Phase | None) -> tuple[float, ...]:
     """Order candidates as `best_of_each_role` says; the greatest is the best."""
     series = candidate.series
     grid = stack_slices(series).grid
@@ -179,7 +183,8 @@ def _rank(candidate: Recognition) -> tuple[float, ...]:
         -round(float(grid.spacing_mm.max()), 1),
         float(plane_of(series) == "axial"),
         -round(grid.voxel_volume_ml, 5),
-        -(series.acquisition.acquired_at or 0.0),
+        -(phase.began_at if phase else series.acquisition.acquired_at or 0.0),
+        (1.0 if candidate.weighting == Role.T1CE else -1.0) * (phase.place if phase else 0),
         -float(series.number),
     )
 

@@ -12,7 +12,15 @@ from conversion.recognition.text_evidence import PROTOCOL_SHARE, folded
 from conversion.sequences import pulse_family
 from conversion.study import Series, SeriesUID
 
-__all__ = ["AGENT_PRIOR", "course_of_study", "repeated_protocols", "same_protocol", "stated_agent", "without_order"]
+__all__ = [
+    "AGENT_PRIOR",
+    "course_of_study",
+    "first_of_course",
+    "repeated_protocols",
+    "same_protocol",
+    "stated_agent",
+    "without_order",
+]
 
 SeriesKey = tuple[SeriesUID, str]
 
@@ -87,6 +95,22 @@ def stated_agent(series: Series, *, tag_everywhere: bool = False) -> tuple[Evide
         says += ", as that of every T1-weighted series of the study does" if tag_everywhere else ""
         found.append(_evidence("contrast agent", weight, says))
     return tuple(found)
+
+
+def first_of_course(stated: tuple[Evidence, ...], phases: int) -> tuple[Evidence, ...]:
+    """Return what a statement for a whole course says of its first phase: that an agent was given, not whether by then.
+
+    Parameters
+    ----------
+    stated
+        What tag and words say of every phase alike.
+    phases
+        How many there are.
+    """
+    if sum(evidence.weight for evidence in stated) <= 0:
+        return stated
+    says = f"an agent is named for all {phases} phases of one course, of which the first is mostly made before it"
+    return (_evidence("contrast agent", -AGENT_PRIOR, says),)
 
 
 def _words(text: str, where: str, share: float) -> Iterable[Evidence]:

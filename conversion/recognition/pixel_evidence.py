@@ -1,12 +1,13 @@
 """What pixels say about a series: the contrast of tissues, and what a contrast agent changed between two series."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from conversion.decision import Evidence
 from conversion.recognition.contrast_agent import AGENT_PRIOR, same_protocol
 from conversion.recognition.enhancement import enhancement
 from conversion.recognition.geometry_evidence import MINIMUM_SLICES, plane_of
+from conversion.recognition.time_course import Phase, phases_of
 from conversion.recognition.tissue_contrast import tissue_contrast
 from conversion.recognition.weighing import log_odds
 from conversion.sequences import ABSTAINED, WEIGHTINGS
@@ -96,6 +97,7 @@ def next_pair(
         return None
     ordered = sorted(candidates, key=lambda series: (series.number, series.key))
     times = [key for pair in compared for key in pair]
+    phases = phases_of(ordered)
     pairs = [
         (a, b)
         for k, a in enumerate(ordered)
@@ -103,12 +105,18 @@ def next_pair(
         if (a.key, b.key) not in compared and (not compared or a.key in unsettled or b.key in unsettled)
     ]
     return min(
-        pairs, key=lambda pair: (times.count(pair[0].key) + times.count(pair[1].key), _unlikeness(*pair)), default=None
+        pairs,
+        key=lambda pair: (times.count(pair[0].key) + times.count(pair[1].key), _unlikeness(pair[0], pair[1], phases)),
+        default=None,
     )
 
 
-def _unlikeness(first: Series, second: Series) -> tuple[float, ...]:
-    """Order pairs: the same protocol, the same plane, the same kind of volume, the finer and the earlier series."""
+def _unlikeness(first: Series, second: Series, phases: Mapping[SeriesKey, Phase]) -> tuple[float, ...]:
+    """Order pairs: the same protocol, the same plane, the same kind of volume, the finer and the earlier series.
+
+    Of the phases of one course those furthest apart: between the first and the last the agent has come.
+    """
+    a, b = phases.get(first.key), phases.get(second.key)
     sizes = [_voxel_ml(first), _voxel_ml(second)]
     return (
         float(not same_protocol(first, second)),
@@ -116,6 +124,7 @@ def _unlikeness(first: Series, second: Series) -> tuple[float, ...]:
         float(first.acquisition.dimensions != second.acquisition.dimensions),
         round(abs(math.log(sizes[0] / sizes[1])), 1),
         round(max(sizes), 6),
+        -float(abs(a.place - b.place)) if a and b and a.course == b.course else 0.0,
         float(first.number),
         float(second.number),
     )

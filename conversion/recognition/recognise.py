@@ -9,6 +9,7 @@ from conversion.errors import ConversionError
 from conversion.recognition.contrast_agent import (
     AGENT_PRIOR,
     course_of_study,
+    first_of_course,
     repeated_protocols,
     stated_agent,
     without_order,
@@ -16,6 +17,7 @@ from conversion.recognition.contrast_agent import (
 from conversion.recognition.header_evidence import header_evidence, reformat_evidence
 from conversion.recognition.pixel_evidence import enhancement_evidence, next_pair, shows_enough, tissue_evidence
 from conversion.recognition.site_rules import SiteRule
+from conversion.recognition.time_course import phases_of
 from conversion.recognition.weighing import kind_probabilities, probability
 from conversion.sequences import ABSTAINED, REFORMAT, WEIGHTINGS, Role
 from conversion.study import Series, SeriesUID, Study
@@ -191,8 +193,11 @@ def _find_contrast_agent(cases: Sequence[_Case], read: Read) -> None:
     """Add to every case what speaks for a contrast agent: its own words, comparisons, then the course of the study."""
     t1 = [case for case in cases if case.of_kind(Role.T1) >= T1_WEIGHTED]
     everywhere = len(t1) > 1 and all(case.series.acquisition.contrast_agent for case in t1)
+    phases = phases_of([case.series for case in t1])
     for case in cases:
-        case.agent += stated_agent(case.series, tag_everywhere=everywhere)
+        stated = stated_agent(case.series, tag_everywhere=everywhere)
+        phase = phases.get(case.series.key)
+        case.agent += first_of_course(stated, phase.count) if phase and phase.place == 0 else stated
     marked = any(case.known_after() for case in t1)
     if not marked:
         repeated = repeated_protocols([case.series for case in t1])

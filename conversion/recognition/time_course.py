@@ -1,0 +1,95 @@
+"""Phases of one course: a volume that is acquired again and again while a contrast agent arrives.
+
+Consoles name the agent for the whole of it, its first phase among them, which is made before the agent comes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from conversion.likeness import same_echo
+from conversion.recognition.contrast_agent import same_protocol
+from conversion.study import Series, SeriesUID
+
+__all__ = ["Phase", "phases_of"]
+
+SERIES_OF_A_COURSE = 3
+"""Series of one description and protocol that make a course, each phase a series; two are as often a repeat."""
+
+SeriesKey = tuple[SeriesUID, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Where a volume stands in its course.
+
+    Attributes
+    ----------
+    course
+        The same for all phases of one course, and for no other.
+    place
+        Counted from 0, in order of time.
+    count
+        How many phases there are.
+    began_at
+        When the first was acquired, in seconds from a fixed day; 0 where no time is written.
+    """
+
+    course: int
+    place: int
+    count: int
+    began_at: float
+
+
+def phases_of(candidates: Sequence[Series]) -> Mapping[SeriesKey, Phase]:
+    """Find the volumes that are phases of a course.
+
+    Parameters
+    ----------
+    candidates
+        Volumes of one weighting; the parts of one DICOM series, or series of one description.
+    """
+    courses: list[list[Series]] = []
+    for series in candidates:
+        course = next((course for course in courses if _of_one_course(course[0], series)), None)
+        if course is None:
+            courses.append([series])
+        else:
+            course.append(series)
+    return {
+        series.key: Phase(
+            course=number, place=place, count=len(course), began_at=ordered[0].acquisition.acquired_at or 0.0
+        )
+        for number, course in enumerate(courses)
+        if len(course) >= _fewest(course)
+        for ordered in (sorted(course, key=_in_time),)
+        for place, series in enumerate(ordered)
+    }
+
+
+def _fewest(course: Sequence[Series]) -> int:
+    return 2 if len({series.series_uid for series in course}) == 1 else SERIES_OF_A_COURSE
+
+
+def _of_one_course(first: Series, second: Series) -> bool:
+    a, b = first.acquisition, second.acquisition
+    together = first.series_uid == second.series_uid or (bool(a.description) and a.description == b.description)
+    return (
+        together
+        and same_protocol(first, second)
+        and a.component == b.component
+        and a.image_type == b.image_type
+        and same_echo(a.inversion_time_ms, b.inversion_time_ms)
+        and a.diffusion_b_value == b.diffusion_b_value
+    )
+
+
+def _in_time(series: Series) -> tuple[float, ...]:
+    first = series.images[0].traits
+    return (
+        float(first.temporal_position),
+        first.trigger_time_ms or 0.0,
+        series.acquisition.acquired_at or 0.0,
+        float(first.acquisition_number),
+        float(series.number),
+        float(min(image.instance_number for image in series.images)),
+    )
