@@ -5,6 +5,7 @@ a crash of one, or an upgrade, leaves the others serving.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -142,7 +143,24 @@ def _end_with_parent() -> None:
 
 
 def _stop_on_signal() -> threading.Event:
+    """Return what is set when this process is told to stop.
+
+    A handler runs in the main thread, in the midst of whatever that does, so it must not take a lock that the thread may
+    hold: setting the event, while it is waited for or a signal before was about to set it, would wait for ever.
+    """
     stop = threading.Event()
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def note(*_: object) -> None:
+        with contextlib.suppress(BlockingIOError):  # it was told some thousand times already
+            os.write(tell, b".")
+
+    def pass_on() -> None:
+        os.read(told, 1)
+        stop.set()
+
+    threading.Thread(target=pass_on, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, note)
     return stop
