@@ -145,8 +145,8 @@ def _end_with_parent() -> None:
 def _stop_on_signal() -> threading.Event:
     """Return what is set when this process is told to stop.
 
-    A handler runs in the main thread, in the midst of whatever that does, so it must not take a lock that the thread may
-    hold: setting the event, while it is waited for or a signal before was about to set it, would wait for ever.
+    A handler runs in the main thread, in the midst of whatever that does, so it must not take a lock that this may hold:
+    setting the event while it is waited for, or while an earlier signal is setting it, would wait for ever.
     """
     stop = threading.Event()
     told, tell = os.pipe()
