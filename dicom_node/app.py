@@ -145,7 +145,7 @@ def _end_with_parent() -> None:
 def _stop_on_signal() -> threading.Event:
     """Return what is set when this process is told to stop.
 
-    A handler runs in the main thread, in the midst of whatever that does, so it must not take a lock that this may hold:
+    A handler runs in the main thread, in the midst of whatever that does, so it must take no lock that this may hold:
     setting the event while it is waited for, or while an earlier signal is setting it, would wait for ever.
     """
     stop = threading.Event()
