@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -15,6 +16,8 @@ from pydicom.uid import (
 )
 from pynetdicom.association import Association
 
+from conversion.encoding import read_instance
+from conversion.errors import UnsettledEncoding
 from viewer_integration.association import ContextRequest, RemoteEntity, open_association
 from viewer_integration.big_endian import little_endian_file, turn_little_endian, was_big_endian
 
@@ -65,13 +68,13 @@ def send_files(
         An uncompressed one to encode uncompressed files anew in; None sends each as it is stored.
     """
     metas = [(path, _read_meta(path)) for path in paths]
-    contexts = _contexts([meta for _, meta in metas if meta is not None], transfer_syntax)
+    contexts = _contexts([meta for _, meta in metas if not isinstance(meta, str)], transfer_syntax)
     assoc, refusal = open_association(destination, calling_ae, contexts) if contexts else (None, "")
     try:
         for path, meta in metas:
-            if meta is None or assoc is None:
-                yield _failed(path, "", None, "not a DICOM file; not sent")
-            elif refusal:
+            if isinstance(meta, str):
+                yield _failed(path, "", None, f"{meta}; not sent")
+            elif refusal or assoc is None:
                 yield _failed(path, str(meta.MediaStorageSOPInstanceUID), None, refusal)
             else:
                 yield _send(assoc, path, str(meta.MediaStorageSOPInstanceUID), destination, transfer_syntax)
@@ -91,13 +94,21 @@ def _contexts(metas: Sequence[pydicom.dataset.FileMetaDataset], transfer_syntax:
     return [*sorted(stored), *sorted(plain - stored)]
 
 
-def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | None:
+def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | str:
+    """Return what a file is, by its data set where its file meta information is silent or wrong; else a reason."""
     try:
-        meta = pydicom.filereader.read_file_meta_info(path)
-    except Exception:  # noqa: BLE001 - pydicom raises many kinds for what is no DICOM file
-        return None
-    needed = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
-    return meta if all(meta.get(keyword) for keyword in needed) else None
+        meta = read_instance(path, pixels=False).file_meta
+    except UnsettledEncoding as error:
+        return str(error)
+    except InvalidDicomError:
+        return "not a DICOM file"
+    except OSError as error:
+        return f"the file cannot be read ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a damaged file; the others are still sent
+        return f"the file is damaged ({type(error).__name__})"
+    needed = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")
+    absent = [keyword.removeprefix("MediaStorage") for keyword in needed if not meta.get(keyword)]
+    return f"the file has no {absent[0]}" if absent else meta
 
 
 def _send(
@@ -106,7 +117,7 @@ def _send(
     if not assoc.is_established:
         return _failed(path, sop_instance_uid, None, f"{destination.ae_title} closed the association; not sent")
     try:
-        ds = pydicom.dcmread(path)
+        ds: pydicom.FileDataset = read_instance(path)
         if transfer_syntax is not None and transfer_syntax != ds.file_meta.TransferSyntaxUID:
             ds = _encoded_anew(ds, transfer_syntax)
         if not (taken := _taken(assoc, ds)):

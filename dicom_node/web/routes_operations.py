@@ -69,7 +69,7 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
 
 def _number(entered: str) -> int:
     """Return a number of priors, or one that is refused; Python reads no number of thousands of digits."""
-    return int(entered) if entered.isdecimal() and len(entered) <= 2 else -1
+    return int(entered) if entered.isascii() and entered.isdigit() and len(entered) <= 2 else -1
 
 
 def _fetch_page(

@@ -17,6 +17,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
     MRImageStorage,
     RLELossless,
 )
@@ -25,6 +26,7 @@ from pynetdicom.events import Event
 
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
 from tests.support.hand_made_run import make_run
+from tests.support.mislabelled import mislabel
 from viewer_integration.association import RemoteEntity
 from viewer_integration.delivery import DeliveryReceipt, send_files
 
@@ -206,18 +208,43 @@ def test_what_is_not_dicom_is_not_sent_and_keeps_its_place(results: list[Path], 
         receipts = _send(paths, peer.destination)
     assert [r.path for r in receipts] == paths
     assert [r.accepted for r in receipts] == [True, False, True, False, False]
-    assert [r.reason for r in receipts if not r.accepted] == ["not a DICOM file; not sent"] * 3
+    unread = "the file cannot be read (FileNotFoundError); not sent"
+    assert [r.reason for r in receipts if not r.accepted] == [*["not a DICOM file; not sent"] * 2, unread]
     assert len(peer.stored) == 2
 
 
-def test_a_file_without_the_class_in_its_meta_information_is_not_sent(results: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("meta", [True, False])
+def test_a_class_that_stands_in_one_place_alone_is_known_and_one_that_stands_nowhere_said(
+    results: list[Path], tmp_path: Path, *, meta: bool
+) -> None:
     ds = pydicom.dcmread(results[0])
     del ds.file_meta.MediaStorageSOPClassUID
+    if not meta:
+        del ds.SOPClassUID
     pydicom.dcmwrite(tmp_path / "a.dcm", ds, enforce_file_format=False)
     with _peer() as peer:
         (receipt,) = _send([tmp_path / "a.dcm"], peer.destination)
-    assert not receipt.accepted
-    assert peer.callers == [], "there was nothing to associate for"
+    assert (receipt.accepted, receipt.reason) == (meta, "" if meta else "the file has no SOPClassUID; not sent")
+    assert peer.callers == (["GLIONODE"] if meta else []), "there was nothing to associate for"
+
+
+@pytest.mark.parametrize("says", ["", ImplicitVRLittleEndian, JPEG2000Lossless, "1.2.3"])
+def test_a_file_that_is_wrong_about_its_encoding_is_sent_as_it_is(tmp_path: Path, says: str) -> None:
+    """The peer gets the image, and is not blamed for what the file says."""
+    voxels = np.arange(2 * 64, dtype=np.uint16).reshape(2, 8, 8)
+    paths = write_slices(tmp_path, mr_slices(voxels, axis_aligned("axial"), "wrong"))
+    before = [pydicom.dcmread(path) for path in paths]
+    for path in paths:
+        mislabel(path, says)
+    with _peer() as peer:
+        receipts = _send(paths, peer.destination)
+    if says == "1.2.3":
+        assert {receipt.reason for receipt in receipts} == {
+            "it is stated to be in 1.2.3, which is no transfer syntax of DICOM; not sent"
+        }
+        return
+    assert [receipt.reason for receipt in receipts] == ["", ""]
+    assert [ds.PixelData for ds in peer.stored] == [ds.PixelData for ds in before]
 
 
 def test_nothing_to_send_calls_nobody() -> None:
