@@ -100,17 +100,16 @@ class Outbox:
     def _call_back(self, peer: Peer, now: datetime) -> None:
         """Have sent what was called off while a destination was disabled, or wanted something else."""
         wanted = _wanted(peer)
-        chosen = (
-            sa.select(RunRow)
+        called_off = (
+            sa.select(RunRow.run_id)
             .join(StudyRow, StudyRow.current_run == RunRow.run_id)
             .join(ResultRow, ResultRow.run_id == RunRow.run_id)
             .join(DeliveryRow, DeliveryRow.sop_instance_uid == ResultRow.sop_instance_uid)
             .where(DeliveryRow.destination == peer.name, DeliveryRow.state == DeliveryState.CALLED_OFF)
             .where(*wanted, ResultRow.path != "", RunRow.state.in_(_ENDED))
-            .distinct()
         )
         with self._database.session() as session:
-            for run in session.scalars(chosen).all():
+            for run in session.scalars(sa.select(RunRow).where(RunRow.run_id.in_(called_off))).all():
                 run.state, run.deliver_at, run.rounds = RunState.UNDELIVERED, now, 0
                 follow(session, run)
 
@@ -161,9 +160,11 @@ class Outbox:
                 row = session.scalars(_delivery(result.sop_instance_uid, peer.name)).one()
                 row.state, row.attempts, row.status = DeliveryState.SENDING, row.attempts + 1, None
         accepted = False
-        for receipt in self._receipts([self._folder / result.path for result in waiting], peer):
+        uids = {self._folder / result.path: result.sop_instance_uid for result in waiting}
+        for receipt in self._receipts(list(uids), peer):
             state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
-            self._note(receipt.sop_instance_uid, peer, state=state, status=receipt.status, reason=receipt.reason)
+            # By its path: a file that cannot be read names nobody.
+            self._note(uids[receipt.path], peer, state=state, status=receipt.status, reason=receipt.reason)
             accepted = accepted or receipt.accepted
         if accepted:
             self._wake(peer)

@@ -37,6 +37,12 @@ OBJECTS = tuple(
 
 
 @pytest.fixture
+def database(books: Database) -> Database:
+    """Hold each on SQLite and on PostgreSQL, which knows types that the other does not care for."""
+    return books
+
+
+@pytest.fixture
 def listener(database: Database, tmp_path: Path) -> Iterator[Listener]:
     environment = {"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": "0"}
     running = Listener(read_settings(environment=environment), database)

@@ -40,6 +40,12 @@ def _run(run_id: str, revision: int) -> RunRow:
 
 
 @pytest.fixture
+def database(books: Database) -> Database:
+    """Hold each on SQLite and on PostgreSQL, which knows types that the other does not care for."""
+    return books
+
+
+@pytest.fixture
 def filled(database: Database) -> Database:
     """Return books with one study of two revisions."""
     with database.session() as session:
