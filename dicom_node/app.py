@@ -5,7 +5,6 @@ a crash of one, or an upgrade, leaves the others serving.
 """
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import os
@@ -145,22 +144,20 @@ def _end_with_parent() -> None:
 def _stop_on_signal() -> threading.Event:
     """Return what is set when this process is told to stop.
 
-    A handler runs in the main thread, in the midst of whatever that does, so it must take no lock that this may hold:
-    setting the event while it is waited for, or while an earlier signal is setting it, would wait for ever.
+    A handler in Python runs in the main thread, in the midst of whatever that does, and not before it wakes: setting
+    the event there can wait for a lock that the thread holds, or never happen. So the interpreter writes to a pipe at
+    once, in whichever thread the signal arrives, and a thread that waits for that sets the event.
     """
     stop = threading.Event()
     told, tell = os.pipe()
     os.set_blocking(tell, False)
-
-    def note(*_: object) -> None:
-        with contextlib.suppress(BlockingIOError):  # it was told some thousand times already
-            os.write(tell, b".")
 
     def pass_on() -> None:
         os.read(told, 1)
         stop.set()
 
     threading.Thread(target=pass_on, daemon=True).start()
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
+        signal.signal(number, lambda *_: None)
     return stop
