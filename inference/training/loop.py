@@ -193,7 +193,11 @@ class _Training:
             loss = self.loss(answer.float(), wanted, known) / self.plan.accumulate
             loss.backward()
             total += float(loss.detach())
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_norm)
+        if not torch.isfinite(norm):
+            # Convolutions in bfloat16 give not-a-number once in a while (oneDNN on some processors, as seen on equal
+            # inputs): such a step teaches nothing, and would end the training.
+            return self.state.loss if self.state.step else 0.0
         self.optimiser.step()
         self._follow(min(self.plan.ema_decay, (self.state.step + 1) / (self.state.step + 10)))
         return total
