@@ -61,7 +61,7 @@ python-%: requirements.lock pyproject.toml
 	$(FOUND) -m venv $(VENV)-$*
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	GLIONODE_WITHOUT_TORCH=1 GLIONODE_TEST_HEADERS=1600 OMP_NUM_THREADS=1 $(VENV)-$*/bin/pytest -n auto --dist loadfile tests/unit
+	GLIONODE_WITHOUT_TORCH=1 GLIONODE_TEST_HEADERS=1600 OMP_NUM_THREADS=1 $(VENV)-$*/bin/pytest -n auto --dist loadfile tests/unit --ignore tests/unit/inference/training
 
 lint:
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from typing import Any
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 from viewer_integration.acceptance import ACCEPTED
 from viewer_integration.requestor import LARGEST_PDU_BYTES, guard_answers, guard_requests, let_go, limit_data_sets
@@ -27,6 +28,9 @@ MAXIMUM_CONTEXTS = 128
 
 CONNECTED = 0x00
 """What is heard first, before any PDU; no PDU has this type."""
+
+REJECTED = 0x03
+"""PDU type of A-ASSOCIATE-RJ."""
 
 ABORTED = 0x07
 """PDU type of A-ABORT."""
@@ -82,6 +86,7 @@ def open_association(
         (evt.EVT_CONN_OPEN, guard_requests),
         (evt.EVT_CONN_OPEN, send_at_once),
         (evt.EVT_DATA_RECV, lambda event: heard.append(event.data[0])),
+        (evt.EVT_DATA_RECV, _keep_rejection),
         *options.pop("evt_handlers", []),
     ]
     try:
@@ -129,7 +134,7 @@ def send_at_once(event: evt.Event) -> None:
 def _why_not(assoc: Association, remote: RemoteEntity, heard: Sequence[int]) -> str:
     if CONNECTED not in heard:
         return f"{remote.where} does not answer; check address, port and firewall"
-    if assoc.is_rejected:
+    if REJECTED in heard:
         return f"{remote.where} rejected the association; {_reason(assoc)}"
     if ACCEPTED in heard and assoc.acceptor.primitive is not None:
         return f"{remote.where} takes none of the kinds of object and transfer syntaxes that it was offered"
@@ -138,6 +143,14 @@ def _why_not(assoc: Association, remote: RemoteEntity, heard: Sequence[int]) -> 
     if ACCEPTED in heard:
         return f"{remote.where} answered the request for an association with something that is no DICOM"
     return f"{remote.where} took the connection, but no association: is that a DICOM port, and is it free?"
+
+
+def _keep_rejection(event: evt.Event) -> None:
+    """Keep a rejection as it comes: where the connection is closed behind it, pynetdicom may see that first."""
+    if event.data[0] == REJECTED:
+        pdu = A_ASSOCIATE_RJ()
+        pdu.decode(bytes(event.data))
+        event.assoc.acceptor.primitive = pdu.to_primitive()
 
 
 def _reason(assoc: Association) -> str:
