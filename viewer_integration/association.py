@@ -156,6 +156,8 @@ def _keep_rejection(event: evt.Event) -> None:
 def _reason(assoc: Association) -> str:
     """Return what a rejection means (PS3.8 9.3.4)."""
     answer: Any = assoc.acceptor.primitive
+    if answer is None:
+        return "it gives no reason that can be read"
     if (answer.result_source, answer.diagnostic) == (1, 7):
         return "it has another AE title; correct that of the destination here"
     if answer.result_source == 1:

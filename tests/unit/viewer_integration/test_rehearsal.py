@@ -28,6 +28,7 @@ def labels() -> NDArray[np.uint8]:
 def test_what_gives_a_result_passes(tmp_path: Path, labels: NDArray[np.uint8], plane: str) -> None:
     run = make_run(tmp_path, labels, axis_aligned(plane))
     rehearse(run.source, run.segmentation.label_volume.grid)
+    assert [each.kind for each in run.encode().objects] == ["SEG", "SR"]
 
 
 def test_images_that_share_a_uid_are_refused_by_name(tmp_path: Path, labels: NDArray[np.uint8]) -> None:

@@ -232,9 +232,10 @@ def test_objects_reach_a_peer_whose_acceptance_is_not_to_the_letter(
         (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 3), "check that it knows this node's AE title"),
         (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 7), "it has another AE title"),
         (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 2, 3, 2), "it says: Local limit exceeded"),
+        (lambda _: struct.pack(">BBIBB", 0x03, 0, 2, 0, 1), "it gives no reason that can be read"),
         (lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n", "took the connection, but no association"),
     ],
-    ids=["unreadable", "abort", "calling", "called", "busy", "http"],
+    ids=["unreadable", "abort", "calling", "called", "busy", "cut", "http"],
 )
 def test_why_there_is_no_association_is_said_of_the_right_side(
     files: list[Path], acceptance: Callable[[bytes], bytes], told: str
