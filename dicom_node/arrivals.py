@@ -1,7 +1,7 @@
 """Instances at the door, and how they come into the books: many with a handful of statements."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from dicom_node.states import StudyState
 from dicom_node.tables import InstanceRow, ResultRow, StudyRow
 
-__all__ = ["Arrival", "note_arrivals"]
+__all__ = ["FACTS", "Arrival", "note_arrivals"]
 
 
 Instance = tuple[str, str, str]
@@ -25,9 +25,11 @@ class Arrival:
     Attributes
     ----------
     content
-        The complete DICOM file.
+        The complete DICOM file; empty where it lies at its place already, for it was too large to be gathered.
     sha256
         Of the data set's bytes as received; tells versions apart.
+    is_replayed
+        Whether it was read from a journal that an ended listener had left, and may be in the books already.
     """
 
     sop_instance_uid: str
@@ -41,6 +43,12 @@ class Arrival:
     association_id: str
     received_at: datetime
     content: bytes
+    is_replayed: bool = field(default=False, compare=False)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether its file lies where it belongs, durably."""
+        return not self.content
 
     @property
     def path(self) -> Path:
@@ -53,7 +61,20 @@ class Arrival:
         return self.sop_instance_uid, self.study_uid, self.series_uid
 
 
-_KEPT = tuple(field.name for field in fields(Arrival) if field.name != "content")
+FACTS = (
+    "sop_instance_uid",
+    "study_uid",
+    "series_uid",
+    "sop_class_uid",
+    "transfer_syntax_uid",
+    "patient_key",
+    "sha256",
+    "calling_ae",
+    "association_id",
+    "received_at",
+)
+"""What is kept of an arrival beside its bytes."""
+
 Versions = dict[Instance, dict[str, bool]]
 """Of each instance every version by its hash, and whether it is the current one."""
 
@@ -73,6 +94,7 @@ def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[
     set of tuple
         Instances of which another version was known.
     """
+    arrivals = _without_noted(session, arrivals)
     versions = _versions(session, {arrival.sop_instance_uid for arrival in arrivals})
     changed, new, again = set(), list[Arrival](), list[Arrival]()
     for arrival in arrivals:
@@ -90,6 +112,21 @@ def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[
         _insert(session, new)
         _make_current(session, changed, {one.instance: one for one in arrivals}, again)
     return changed
+
+
+def _without_noted(session: Session, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+    """Leave out what a crashed listener had noted before: a later version may have come since, by whatever way."""
+    uids = {arrival.sop_instance_uid for arrival in arrivals if arrival.is_replayed}
+    if not uids:
+        return arrivals
+    rows = session.scalars(sa.select(InstanceRow).where(InstanceRow.sop_instance_uid.in_(uids)))
+    noted = {(row.sop_instance_uid, row.study_uid, row.series_uid, row.sha256): row.received_at for row in rows}
+
+    def is_noted(arrival: Arrival) -> bool:
+        last = noted.get((*arrival.instance, arrival.sha256))
+        return arrival.is_replayed and last is not None and last >= arrival.received_at
+
+    return [arrival for arrival in arrivals if not is_noted(arrival)]
 
 
 def _versions(session: Session, sop_instance_uids: Iterable[str]) -> Versions:
@@ -136,7 +173,7 @@ def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:
     if arrivals:
         last = {arrival.instance: arrival.sha256 for arrival in arrivals}
         rows = [
-            {name: getattr(arrival, name) for name in _KEPT}
+            {name: getattr(arrival, name) for name in FACTS}
             | {"path": str(arrival.path), "current": last[arrival.instance] == arrival.sha256}
             for arrival in arrivals
         ]

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,13 +39,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or absent, even after a power cut: temporary file, fsync, rename, fsync."""
+def write_durably(path: Path, content: bytes | Path) -> None:
+    """Write a file so that it is whole or absent, even after a power cut: temporary file, fsync, rename, fsync.
+
+    Parameters
+    ----------
+    content
+        A path: of the file whose content it is.
+    """
     make_folder(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            if isinstance(content, Path):
+                with content.open("rb") as source:
+                    shutil.copyfileobj(source, file)
+            else:
+                file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)

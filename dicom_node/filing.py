@@ -5,7 +5,6 @@ is to blame for never passes: it is set aside where a person finds it.
 """
 
 import errno
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,10 +37,12 @@ class Filer:
     ----------
     aside
         Where instances go that can never be filed.
+    folder
+        The node's: where the files lie that were too large to be gathered.
     """
 
-    def __init__(self, file: File, aside: Path) -> None:
-        self._file, self._aside = file, aside
+    def __init__(self, file: File, aside: Path, folder: Path) -> None:
+        self._file, self._aside, self._folder = file, aside, folder
 
     def file(self, arrivals: Sequence[Arrival]) -> int:
         """File in order, as many at once as a batch has; return of how many nothing more has to be done."""
@@ -54,17 +55,16 @@ class Filer:
                 break
         return done
 
-    def set_aside(self, content: bytes, name: str = "", error: str = "") -> None:
-        """Keep what can never be filed where a person finds it.
+    def set_aside(self, content: bytes | Path, name: str, error: str) -> None:
+        """Keep what can never be filed, or a copy of the file that holds it, where a person finds it.
 
         Raises
         ------
         OSError
             When it cannot be written there either.
         """
-        file = f"{name or hashlib.sha256(content).hexdigest()}.dcm"
-        write_durably(self._aside / file, content)
-        _log.error("set_aside", file=file, error=error)
+        write_durably(self._aside / f"{name}.dcm", content)
+        _log.error("set_aside", file=f"{name}.dcm", error=error)
 
     def _file_some(self, batch: Sequence[Arrival]) -> int:
         """File a batch; where it fails as a whole, singly, so that one bad instance does not hold up the others."""
@@ -86,8 +86,11 @@ class Filer:
         return True
 
     def _is_set_aside(self, arrival: Arrival, error: Exception) -> bool:
+        place = self._folder / arrival.path
         try:
-            self.set_aside(arrival.content, arrival.sha256, type(error).__name__)
+            self.set_aside(place if arrival.is_in_place else arrival.content, arrival.sha256, type(error).__name__)
+            if arrival.is_in_place:
+                place.unlink()
         except OSError as now:
             _log.warning("not_filed", instances=1, error=type(now).__name__)
             return False

@@ -2,74 +2,28 @@
 
 import hashlib
 import io
-import re
 import secrets
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset, read_partial
-from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
-from conversion.data_set_form import EXPLICIT, Form, form_of
-from conversion.encoding import MAXIMUM_INFLATED_BYTES
 from conversion.patient_identity import patient_id
 from conversion.values import text
 from dicom_node.arrivals import Arrival, note_arrivals
 from dicom_node.database import Database
 from dicom_node.durable import synced_together, write_durably
+from dicom_node.identity import check_identity, read_file_identity, read_identity
 from dicom_node.keys import KeyedHash
+from dicom_node.spool import Spool
 from dicom_node.tables import InstanceRow, utc_now
 
-__all__ = [
-    "Inbox",
-    "InboxRefusal",
-    "ReceivedInstance",
-]
-
-_PIECE_BYTES = 2**20
-_HEADERS_BYTES = 2**24
-"""Of a deflated data set, within which its UIDs stand; before them are descriptions, and private elements at most."""
-
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-"""PS3.5 9.1, but for leading zeros, which old archives hold; nothing else ever becomes part of a path.
-
-Numbers with single dots between them name no other folder. Texts are compared as they stand: 1.2.03 is not 1.2.3.
-"""
-
-_IDENTIFYING = [
-    "SpecificCharacterSet",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "PatientID",
-]
-
-
-_IDENTIFYING_TAGS = tuple(Tag(keyword) for keyword in _IDENTIFYING)
-_LAST_OF_IDENTITY = max(_IDENTIFYING_TAGS)
-
-
-class InboxRefusal(Exception):  # noqa: N818 - named for what happened
-    """An instance that cannot be stored; the sender keeps it.
-
-    Attributes
-    ----------
-    code
-        Stable reason code.
-    """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
+__all__ = ["Inbox", "ReceivedInstance"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,20 +84,56 @@ class Inbox:
         InboxRefusal
             When the header cannot be read, lacks a UID, or contradicts the request.
         """
-        ds = _read_identity(content, data_set, transfer_syntax_uid)
-        _check_identity(ds, sop_instance_uid)
+        if transfer_syntax_uid:
+            ds = read_identity(io.BytesIO(data_set), len(data_set), transfer_syntax_uid)
+        else:
+            ds = read_file_identity(content)
+        return self._arrival(
+            ds,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid or str(ds.file_meta.TransferSyntaxUID),
+            sha256=hashlib.sha256(data_set).hexdigest(),
+            calling_ae=calling_ae,
+            association_id=association_id,
+            content=content,
+        )
+
+    def identify_spooled(
+        self, spool: Spool, calling_ae: str, sop_instance_uid: str, association_id: str, transfer_syntax_uid: str
+    ) -> Arrival:
+        """Read what an instance is whose data set is in a file; otherwise as `identify`. It is to be placed next."""
+        with spool.open() as stream:
+            ds = read_identity(stream, spool.size, transfer_syntax_uid)
+        return self._arrival(
+            ds,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            sha256=spool.sha256,
+            calling_ae=calling_ae,
+            association_id=association_id,
+            content=b"",
+        )
+
+    def place(self, spool: Spool, arrival: Arrival) -> None:
+        """Give a data set that is in a file its place, durably.
+
+        Raises
+        ------
+        OSError
+            When it cannot be made durable; nothing of it is left then.
+        """
+        spool.place(self._folder / arrival.path)
+
+    def _arrival(self, ds: Dataset, *, sop_instance_uid: str, **facts: Any) -> Arrival:  # noqa: ANN401 - Arrival's own
+        check_identity(ds, sop_instance_uid)
         return Arrival(
             sop_instance_uid=sop_instance_uid,
             study_uid=text(ds, "StudyInstanceUID"),
             series_uid=text(ds, "SeriesInstanceUID"),
             sop_class_uid=text(ds, "SOPClassUID"),
-            transfer_syntax_uid=transfer_syntax_uid or str(ds.file_meta.TransferSyntaxUID),
             patient_key=self._key(patient_id(ds)),
-            sha256=hashlib.sha256(data_set).hexdigest(),
-            calling_ae=calling_ae,
-            association_id=association_id,
             received_at=self._clock(),
-            content=content,
+            **facts,
         )
 
     def receive(
@@ -172,10 +162,12 @@ class Inbox:
         """Store instances that a journal holds already: their files first, synced together, then their rows.
 
         A row therefore never stands for a file that a power cut could take. Nor does the row of an earlier try, whose
-        files lie there all the same: what no row stands for yet is written anew and synced.
+        files lie there all the same: what no row stands for yet is written anew and synced. What came too large to be
+        gathered was synced before it came to the journal.
         """
-        safe = self._safe(arrivals)
-        if missing := [arrival for arrival in arrivals if arrival.path not in safe]:
+        gathered = [arrival for arrival in arrivals if not arrival.is_in_place]
+        safe = self._safe(gathered)
+        if missing := [arrival for arrival in gathered if arrival.path not in safe]:
             with synced_together(self._folder / "inbox"):
                 for arrival in missing:
                     self._write(arrival)
@@ -211,85 +203,3 @@ class Inbox:
             InstanceRow.sha256 == arrival.sha256,
         )
         return bool(session.scalar(found))
-
-
-def _check_inflated_size(data_set: bytes) -> None:
-    """Refuse a deflated data set that would fill the memory, before anything inflates it as a whole.
-
-    Raises
-    ------
-    InboxRefusal
-        When it is larger than `MAXIMUM_INFLATED_BYTES`, or cut short.
-    """
-    inflater, rest, size = zlib.decompressobj(-zlib.MAX_WBITS), data_set, 0
-    # Behind the end there may be a pad byte (PS3.5 A.5), which is left over for ever.
-    while rest and not inflater.eof and size <= MAXIMUM_INFLATED_BYTES:
-        size += len(inflater.decompress(rest, _PIECE_BYTES))
-        rest = inflater.unconsumed_tail
-    if size > MAXIMUM_INFLATED_BYTES:
-        sentence = (
-            f"the deflated data set is larger than {MAXIMUM_INFLATED_BYTES // 2**20} MiB; it is taken for damaged"
-        )
-        raise InboxRefusal("unreadable_data_set", sentence)
-    if not inflater.eof:
-        raise InboxRefusal("unreadable_data_set", "the deflated data set was cut short")
-
-
-def _is_behind_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    """Tell that nothing of interest follows: what is behind the Series Instance UID is not even looked at."""
-    return bool(tag > _LAST_OF_IDENTITY)
-
-
-def _read_identity(content: bytes, data_set: bytes, transfer_syntax_uid: str) -> Dataset:
-    wanted: list[BaseTag | int] = list(_IDENTIFYING_TAGS)
-    try:
-        if not transfer_syntax_uid:
-            return read_partial(io.BytesIO(content), stop_when=_is_behind_identity, specific_tags=wanted)
-        stream, form = _as_encoded(data_set, UID(transfer_syntax_uid))
-        return read_dataset(
-            stream,
-            is_implicit_VR=form.implicit_vr,
-            is_little_endian=form.little_endian,
-            stop_when=_is_behind_identity,
-            specific_tags=wanted,
-            at_top_level=False,
-        )
-    except InboxRefusal:
-        raise
-    except Exception as error:
-        sentence = f"the data set cannot be read as DICOM ({type(error).__name__}); it is damaged or cut short"
-        raise InboxRefusal("unreadable_data_set", sentence) from error
-
-
-def _as_encoded(data_set: bytes, agreed: UID) -> tuple[BinaryIO, Form]:
-    """Return where to read a data set, and its form: senders do not always keep to what was agreed, deflated or not.
-
-    Of a deflated one no more is inflated than its identity needs.
-    """
-    stream, plain = io.BytesIO(data_set), None
-    if agreed in AllTransferSyntaxes and agreed != DeflatedExplicitVRLittleEndian:
-        plain = Form(implicit_vr=agreed.is_implicit_VR, little_endian=agreed.is_little_endian)
-    form = form_of(stream, len(data_set), plain)
-    if form is not None:
-        return stream, form
-    try:
-        inflated = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set, _HEADERS_BYTES))
-    except zlib.error:
-        if plain is None:
-            raise
-        return stream, plain
-    found = form_of(inflated, MAXIMUM_INFLATED_BYTES, EXPLICIT)
-    if plain is not None and found is None:
-        return stream, plain  # it can be inflated by chance, to nothing that makes sense
-    _check_inflated_size(data_set)
-    return inflated, found or EXPLICIT
-
-
-def _check_identity(ds: Dataset, sop_instance_uid: str) -> None:
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        value = text(ds, keyword)
-        if len(value) > 64 or not _UID.fullmatch(value):
-            sentence = f"the data set has no valid {keyword}; it is damaged, cut short or not conformant"
-            raise InboxRefusal("invalid_uid", sentence)
-    if text(ds, "SOPInstanceUID") != sop_instance_uid:
-        raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")

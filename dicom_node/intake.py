@@ -12,7 +12,8 @@ from pydicom.tag import BaseTag
 
 from conversion.values import identifier
 from dicom_node.disk import Disk
-from dicom_node.inbox import Inbox, InboxRefusal
+from dicom_node.identity import InboxRefusal
+from dicom_node.inbox import Inbox
 
 __all__ = ["Fetched", "Intake", "NoRoom"]
 

@@ -3,10 +3,12 @@
 A file of its own for each instance costs three waits for the disk (file, folder, books), 10 ms in all where this was
 measured; overwriting a file that lies there in full costs one of 2 ms, and senders at the same time share it. From the
 journal a thread files instances into the inbox, many with one wait. After a crash the next listener files what is left.
+What was too large to be gathered lies in the inbox when it comes here; its record, without content, keeps the order.
 """
 
 import contextlib
 import errno
+import hashlib
 import secrets
 import threading
 import time
@@ -49,7 +51,7 @@ class Journal:
     Parameters
     ----------
     folder
-        Where the journals of all listeners lie; on the shared folder, so that any of them can take over.
+        Where the journals of all listeners lie, in the node's folder; a shared one, so that any of them can take over.
     file
         Files arrivals, all or none; raises where it cannot, and is tried again.
     """
@@ -57,7 +59,7 @@ class Journal:
     def __init__(self, folder: Path, file: File, segment_bytes: int = SEGMENT_BYTES, patience_s: float = 30.0) -> None:
         make_folder(folder)
         self._folder, self._bytes, self._patience_s = folder, segment_bytes, patience_s
-        self._filer = Filer(file, folder / "set_aside")
+        self._filer = Filer(file, folder / "set_aside", folder.parent)
         self._change = threading.Condition()
         self._sync = threading.Lock()
         self._waiting: list[tuple[Segment, Arrival]] = []
@@ -70,8 +72,8 @@ class Journal:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def append(self, arrival: Arrival) -> bool:
-        """Make an arrival durable; return False for one that is larger than the journal.
+    def append(self, arrival: Arrival) -> None:
+        """Make an arrival durable.
 
         Raises
         ------
@@ -82,8 +84,6 @@ class Journal:
         """
         record = encode(arrival)
         with self._change:
-            if record.size > self._active.room:
-                return False
             segment = self._with_room(record.size)
             ticket = segment.write(record)
             segment.unfiled += 1
@@ -98,7 +98,6 @@ class Journal:
             self._appended += 1
             self._waiting.append((segment, arrival))
             self._change.notify_all()
-        return True
 
     def drain(self, timeout_s: float = 5.0) -> bool:
         """Wait until everything that was appended so far is filed; return False when that took too long."""
@@ -143,7 +142,8 @@ class Journal:
             try:
                 arrivals.append(decode(record))
             except (ValueError, TypeError, KeyError) as error:  # whole, but not of this version of the node
-                self._filer.set_aside(record.content, error=type(error).__name__)
+                name = hashlib.sha256(record.content or record.facts).hexdigest()
+                self._filer.set_aside(record.content or record.facts, name, type(error).__name__)
         filed = self._filer.file(arrivals)
         if filed:
             _log.warning("journal_adopted", instances=filed)
@@ -238,11 +238,15 @@ class Journal:
             self._change.notify_all()
 
     def _empty(self) -> None:
-        """Void what is filed, so that nothing that is cleaned away later comes back after a crash."""
+        """Void what is filed, so that nothing that is cleaned away later comes back after a crash.
+
+        The older first: were the newer gone alone, an older version of an instance would be noted last after a crash.
+        """
         with self._change:
-            for segment in self._segments:
+            for segment in sorted(self._segments, key=lambda one: one.order):
                 if segment.unfiled == 0 and (segment.has_failed or not segment.is_empty):
                     try:
                         self._begin(segment).sync()
                     except OSError as error:  # what is filed is safe; it is tried again in a while
                         _log.warning("journal_not_emptied", error=type(error).__name__)
+                        return

@@ -44,8 +44,10 @@ from dicom_node.associations import VERIFICATION, AssociationBook
 from dicom_node.connections import Connections
 from dicom_node.database import Database
 from dicom_node.disk import Disk
-from dicom_node.inbox import Inbox, InboxRefusal
-from dicom_node.journal import Journal, JournalFull
+from dicom_node.identity import InboxRefusal
+from dicom_node.inbox import Inbox
+from dicom_node.incoming import Incoming
+from dicom_node.journal import Journal
 from dicom_node.line import MAXIMUM_PDU_BYTES
 from dicom_node.maintenance import in_maintenance
 from dicom_node.messages import Services
@@ -55,6 +57,7 @@ from dicom_node.proof import note_commitment
 from dicom_node.refusals import note_refusal
 from dicom_node.settings import Settings
 from dicom_node.shared_port import SharedPortServer
+from dicom_node.spool import Spool, remove_abandoned
 from dicom_node.states import AssociationEnd
 from dicom_node.store_command import CANNOT_UNDERSTAND, StoreCommand, file_header
 from dicom_node.tables import RefusalRow, utc_now
@@ -104,7 +107,7 @@ STOP_S = 0.05
 PROCESSING_FAILURE = 0x0110
 """Of N-EVENT-REPORT (PS3.7 10.1.1)."""
 
-MISMATCHES = ("uid_mismatch", "sop_class_mismatch")
+MISMATCHES = ("uid_mismatch", "sop_class_mismatch", "sop_class_missing")
 
 BUSY = {"result": 0x02, "source": 0x03, "diagnostic": 0x01}
 FULL = {"result": 0x02, "source": 0x03, "diagnostic": 0x02}
@@ -150,10 +153,13 @@ class Listener:
             (evt.EVT_ABORTED, lambda event: self._on_end(event.assoc, released=False)),
         ]
         self._associations.close_left_open()
+        if left := remove_abandoned(self._settings.node.folder / "inbox"):
+            _log.warning("unfinished_removed", files=left)
         self._journal = Journal(self._settings.node.folder / "journal", self._inbox.file)
         address = (self._settings.node.bind, self._settings.node.dicom_port)
         services = Services(
             on_store=self._on_store,
+            make_spool=self._make_spool,
             on_report=self._on_report,
             on_end=self._on_end,
             refuse=self._refuse,
@@ -208,9 +214,13 @@ class Listener:
             return Rejection(code="calling_ae_title", reason=reason, **CALLING_UNKNOWN)
         return None
 
-    def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, data_set: bytes) -> int:
+    def _make_spool(self, command: StoreCommand, transfer_syntax_uid: str) -> Spool:
+        header = file_header(command, transfer_syntax_uid)
+        return Spool(self._settings.node.folder / "inbox", header, self._disk.shortage)
+
+    def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, came: Incoming) -> int:
         try:
-            return self._store(assoc, command, transfer_syntax_uid, data_set)
+            return self._store(assoc, command, transfer_syntax_uid, came)
         except InboxRefusal as refusal:
             self._refuse(assoc, refusal.code, str(refusal))
             return DATA_SET_MISMATCH if refusal.code in MISMATCHES else CANNOT_UNDERSTAND
@@ -218,7 +228,7 @@ class Listener:
             self._refuse(assoc, "not_stored", f"could not be stored ({type(error).__name__}); the sender keeps it")
             return OUT_OF_RESOURCES
 
-    def _store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, data_set: bytes) -> int:
+    def _store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, came: Incoming) -> int:
         calling = assoc.requestor.ae_title.strip()
         if not self._settings.node.any_calling_ae and not self._may_send(assoc, calling):
             only = f"calling AE title {calling!r} is let in for storage commitment alone"
@@ -227,17 +237,21 @@ class Listener:
         if (shortage := self._disk.shortage()) is not None:
             self._refuse_once(assoc, "disk_full", shortage)
             return OUT_OF_RESOURCES
-        arrival = self._inbox.identify(
-            content=file_header(command, transfer_syntax_uid) + data_set,
-            data_set=data_set,
-            calling_ae=calling,
-            sop_instance_uid=command.sop_instance_uid,
-            association_id=self._associations.id_of(assoc),
-            transfer_syntax_uid=transfer_syntax_uid,
-        )
-        if arrival.sop_class_uid not in ("", command.sop_class_uid):
-            reason = "the data set is of another SOP class than the request and its presentation context"
-            raise InboxRefusal("sop_class_mismatch", reason)
+        said = {
+            "calling_ae": calling,
+            "sop_instance_uid": command.sop_instance_uid,
+            "association_id": self._associations.id_of(assoc),
+            "transfer_syntax_uid": transfer_syntax_uid,
+        }
+        if (spool := came.spool) is not None:
+            arrival = self._inbox.identify_spooled(spool, **said)
+        else:
+            data_set = came.content
+            content = file_header(command, transfer_syntax_uid) + data_set
+            arrival = self._inbox.identify(content, data_set, **said)
+        _check_class(arrival, command)
+        if spool is not None:
+            self._inbox.place(spool, arrival)
         self._keep(arrival)
         return SUCCESS
 
@@ -272,17 +286,11 @@ class Listener:
             self._refuse(assoc, code, reason)
 
     def _keep(self, arrival: Arrival) -> None:
-        """Make an instance durable: in the journal, or at its place at once when it is larger than that.
-
-        What came before it goes first into the books, for of one instance's versions the last that is noted is current.
-        """
-        if self._journal is not None:
-            if self._journal.append(arrival):
-                return
-            if not self._journal.drain():
-                message = "what came before could not be filed for a while"
-                raise JournalFull(message)
-        self._inbox.file([arrival])
+        """Make an instance durable, in the order in which they come: of its versions the last noted is current."""
+        if self._journal is None:
+            self._inbox.file([arrival])
+        else:
+            self._journal.append(arrival)
 
     def _on_release_asked(self, event: evt.Event) -> None:
         """Answer a request for release when all that came over the association is in the books."""
@@ -304,6 +312,15 @@ class Listener:
                 note_refusal(session, refusal, self._clock())
         except sa.exc.SQLAlchemyError as error:  # the sender must hear it all the same
             _log.error("refusal_not_noted", code=code, error=type(error).__name__)
+
+
+def _check_class(arrival: Arrival, command: StoreCommand) -> None:
+    if not arrival.sop_class_uid:
+        reason = "the data set has no SOPClassUID, so what it is cannot be told; the sender keeps it"
+        raise InboxRefusal("sop_class_missing", reason)
+    if arrival.sop_class_uid != command.sop_class_uid:
+        reason = "the data set is of another SOP class than the request and its presentation context"
+        raise InboxRefusal("sop_class_mismatch", reason)
 
 
 def _application_entity(settings: Settings) -> AE:

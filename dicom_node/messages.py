@@ -18,6 +18,8 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from dicom_node.associations import VERIFICATION
+from dicom_node.incoming import Incoming
+from dicom_node.spool import Spool
 from dicom_node.store_command import (
     C_CANCEL,
     C_ECHO,
@@ -30,10 +32,13 @@ from dicom_node.store_command import (
     response,
 )
 
-__all__ = ["Messages", "OnEnd", "OnReport", "OnStore", "Refuse", "Services"]
+__all__ = ["MakeSpool", "Messages", "OnEnd", "OnReport", "OnStore", "Refuse", "Services"]
 
-OnStore = Callable[[Association, StoreCommand, str, bytes], int]
+OnStore = Callable[[Association, StoreCommand, str, Incoming], int]
 """Stores a data set that came over an association in a transfer syntax; returns the status."""
+
+MakeSpool = Callable[[StoreCommand, str], Spool]
+"""Makes the file for a large data set that comes in a transfer syntax."""
 
 OnReport = Callable[[Association, UID, bytes], int]
 """Notes an answer about storage commitment that came in a transfer syntax; returns the status."""
@@ -66,6 +71,7 @@ class Services:
     """Who answers what comes over an association; `data_set_bytes` is the largest data set that is stored."""
 
     on_store: OnStore
+    make_spool: MakeSpool
     on_report: OnReport
     on_end: OnEnd
     refuse: Refuse
@@ -83,13 +89,14 @@ class Messages(DIMSEServiceProvider):
     _context_id: int
     _encoded: bytearray
     _command: Command | None
-    _fragments: list[memoryview]
+    _data_set: Incoming
     _size: int
     _told: set[str]
 
     def serve_at_once(self, services: Services) -> None:
         """Take the place of what pynetdicom made."""
         self._services, self._told = services, set()
+        self._data_set = Incoming()
         self.msg_queue = cast("Any", _NothingWaits())
         self._begin_anew()
 
@@ -97,6 +104,10 @@ class Messages(DIMSEServiceProvider):
     def between(self) -> bool:
         """Whether no message is under way."""
         return self._command is None and not self._encoded
+
+    def give_up(self) -> None:
+        """Remove what has come of a message that will not be whole; the thread that reads says this."""
+        self._data_set.discard()
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take fragments; one out of order ends the association."""
@@ -109,7 +120,9 @@ class Messages(DIMSEServiceProvider):
             self.dul.event_queue.put("Evt19")
 
     def _begin_anew(self) -> None:
-        self._context_id, self._encoded, self._command, self._fragments, self._size = 0, bytearray(), None, [], 0
+        self._data_set.discard()
+        self._context_id, self._encoded, self._command, self._size = 0, bytearray(), None, 0
+        self._data_set = Incoming()
 
     def _take(self, context_id: int, control: int, fragment: memoryview) -> None:
         if context_id not in self.assoc._accepted_cx:
@@ -133,6 +146,9 @@ class Messages(DIMSEServiceProvider):
                 self._command = read_command(bytes(self._encoded))
             except ValueError:
                 raise _OutOfOrder("a command came that cannot be read") from None
+            if (store := self._command.store) is not None:
+                syntax = self.assoc._accepted_cx[self._context_id].transfer_syntax[0]
+                self._data_set = Incoming(lambda: self._services.make_spool(store, syntax))
             if not self._command.has_data_set:
                 self._serve(self._command)
 
@@ -141,9 +157,9 @@ class Messages(DIMSEServiceProvider):
             raise _OutOfOrder("a data set came without a command")
         self._size += len(fragment)
         if self._size <= self._largest(self._command):
-            self._fragments.append(fragment)
+            self._data_set.take(fragment)
         else:
-            self._fragments = []  # the rest is let pass, for the sender listens only when it has sent everything
+            self._data_set.discard()  # the rest is let pass, for the sender listens only when it has sent everything
             if self._size > 2 * self._largest(self._command):
                 raise _OutOfOrder("a data set came of more than twice the size that is taken")
         if is_last:
@@ -155,12 +171,13 @@ class Messages(DIMSEServiceProvider):
     def _serve(self, command: Command) -> None:
         context = self.assoc._accepted_cx[self._context_id]
         too_large = self._size > self._largest(command)
-        data_set = b"".join(self._fragments)
         context_id = self._context_id
-        self._begin_anew()
-        if command.is_answer or command.field == C_CANCEL:  # this node asks for nothing here, and nothing lasts
-            return
-        status = self._too_large(command) if too_large else self._status(command, context, data_set)
+        try:
+            if command.is_answer or command.field == C_CANCEL:  # this node asks for nothing here, and nothing lasts
+                return
+            status = self._too_large(command) if too_large else self._status(command, context, self._data_set)
+        finally:
+            self._begin_anew()
         answer = P_DATA()
         answer._presentation_data_value_list.append((context_id, bytes([_COMMAND | _LAST]) + response(command, status)))
         self.dul.send_pdu(answer)
@@ -177,7 +194,7 @@ class Messages(DIMSEServiceProvider):
         self._services.refuse(self.assoc, "data_set_too_large", reason)
         return OUT_OF_RESOURCES
 
-    def _status(self, command: Command, context: Any, data_set: bytes) -> int:  # noqa: ANN401 - pynetdicom's context
+    def _status(self, command: Command, context: Any, data_set: Incoming) -> int:  # noqa: ANN401 - pynetdicom's context
         served = {C_ECHO: _is_verification, C_STORE: _is_storage, N_EVENT_REPORT: _is_commitment}.get(command.field)
         if served is None:
             reason = f"it asked for an operation (0x{command.field:04X}) that this node does not do"
@@ -190,7 +207,7 @@ class Messages(DIMSEServiceProvider):
         if command.field == C_ECHO:
             return SUCCESS
         if command.field == N_EVENT_REPORT:
-            return self._services.on_report(self.assoc, context.transfer_syntax[0], data_set)
+            return self._services.on_report(self.assoc, context.transfer_syntax[0], data_set.content)
         if (store := command.store) is None:
             reason = "a request to store names no SOP instance or brings no data set; the sender keeps the image"
             self._services.refuse(self.assoc, "unreadable_data_set", reason)

@@ -8,11 +8,11 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.arrivals import Arrival
+from dicom_node.arrivals import FACTS, Arrival
 from dicom_node.durable import sync_folder
 
 __all__ = ["Record", "Segment", "decode", "encode"]
@@ -25,7 +25,7 @@ _PIECE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An arrival as it is written; the content is not copied."""
+    """An arrival as it is written; the content is not copied, and none where it lies at its place."""
 
     facts: bytes
     content: bytes
@@ -103,11 +103,6 @@ class Segment:
         """Tell whether nothing has been written since it was begun."""
         return self._end == _HEAD.size
 
-    @property
-    def room(self) -> int:
-        """What an empty one takes."""
-        return self._size - _HEAD.size
-
     def begin(self, order: int) -> None:
         """Begin anew; what was there before is void with the first record that is synced."""
         epoch = secrets.token_bytes(16)
@@ -166,7 +161,7 @@ class Segment:
 
 def encode(arrival: Arrival) -> Record:
     """Return an arrival as it is written."""
-    facts = {field.name: getattr(arrival, field.name) for field in fields(arrival) if field.name != "content"}
+    facts = {name: getattr(arrival, name) for name in FACTS}
     told = json.dumps(facts | {"received_at": arrival.received_at.isoformat()}).encode()
     return Record(told, arrival.content, zlib.crc32(arrival.content, zlib.crc32(told)))
 
@@ -180,7 +175,8 @@ def decode(record: Record) -> Arrival:
         When the facts are those of another version of the node.
     """
     facts = json.loads(record.facts)
-    return Arrival(**facts | {"received_at": datetime.fromisoformat(facts["received_at"])}, content=record.content)
+    facts["received_at"] = datetime.fromisoformat(facts["received_at"])
+    return Arrival(**facts, content=record.content, is_replayed=True)
 
 
 def _write_all(fd: int, parts: list[memoryview], offset: int) -> int:

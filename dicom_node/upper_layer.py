@@ -104,6 +104,7 @@ class UpperLayer(DULServiceProvider):
         except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever came over it
             _log.error("connection_failed", exc_info=error)
         finally:
+            cast("Messages", self.assoc.dimse).give_up()
             self._kill_thread = True
             self._wake_association()
 

@@ -15,7 +15,8 @@ from conversion.errors import ConversionError
 from conversion.values import text
 from dicom_node.assembly import Assembly
 from dicom_node.database import Database, open_database
-from dicom_node.inbox import Inbox, InboxRefusal
+from dicom_node.identity import InboxRefusal
+from dicom_node.inbox import Inbox
 from dicom_node.settings import Settings, read_settings
 from dicom_node.status import read_status
 from dicom_node.steps import Steps

@@ -1,15 +1,11 @@
 """A listener in a process of its own that is attacked PDU by PDU, while a sender sends it a study; and what is left."""
 
-import os
 import random
 import re
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +16,7 @@ from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
 from dicom_node.settings import read_settings
 from dicom_node.tables import InstanceRow
+from tests.support.listener_process import listening
 from tests.support.pacs import echo, instance_of, store
 from tests.support.pdu_fuzz import acknowledged, make_attack, speak
 from tests.support.small_study import make_small_study
@@ -30,7 +27,6 @@ ATTACKERS = 16
 WARM_UP = 60
 SETTLE_S = 30.0
 POLL_S = 0.05
-LISTENING = re.compile(r'"port": (\d+), "event": "listening"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +70,8 @@ def attack(folder: Path, count: int, seed: int, tell: Callable[[str], None] = la
     put_peer(database, Peer(name="Sender", ae_title="SENDER"))
     put_peer(database, Peer(name="Scanner", ae_title="SCANNER"))
     try:
-        with _listening(folder, environment) as (pid, port):
+        with listening(folder, environment) as (process, port):
+            pid = process.pid
             thanks = _speak_all(port, WARM_UP, seed + 1, tell)
             before, memory = _settled(pid, None), _memory_mib(pid)
             study = [instance_of(ds) for ds in make_small_study("real", roles=["T1", "T1CE", "T2", "FLAIR"])]
@@ -86,6 +83,7 @@ def attack(folder: Path, count: int, seed: int, tell: Callable[[str], None] = la
             after = _settled(pid, before)
             grown = _memory_mib(pid) - memory
             assert echo(port)
+            assert process.poll() is None
         with database.session() as session:
             rows = {row.sha256: (row.sop_instance_uid, row.path) for row in session.scalars(sa.select(InstanceRow))}
         held = {uid for uid, _ in rows.values()}
@@ -101,26 +99,6 @@ def attack(folder: Path, count: int, seed: int, tell: Callable[[str], None] = la
         )
     finally:
         database.engine.dispose()
-
-
-@contextmanager
-def _listening(folder: Path, environment: dict[str, str]) -> Iterator[tuple[int, int]]:
-    log = folder / "stderr.jsonl"
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")}
-    command = [sys.executable, "-m", "dicom_node.cli", "listen"]
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(command, env=inherited | environment, stdout=subprocess.DEVNULL, stderr=stderr)
-    try:
-        deadline = time.monotonic() + 60.0
-        while not (found := LISTENING.search(log.read_text("utf-8"))):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(POLL_S)
-        yield process.pid, int(found[1])
-        assert process.poll() is None
-    finally:
-        process.terminate()
-        process.wait(60.0)
 
 
 def _speak_all(port: int, count: int, seed: int, tell: Callable[[str], None]) -> list[set[str]]:

@@ -2,15 +2,19 @@
 
 import hashlib
 import io
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
+from dicom_node.arrivals import Arrival
 from dicom_node.database import Database, open_database
 from dicom_node.durable import write_durably
-from dicom_node.inbox import Inbox, InboxRefusal, ReceivedInstance
+from dicom_node.identity import InboxRefusal
+from dicom_node.inbox import Inbox, ReceivedInstance
 from dicom_node.keys import KeyedHash
 from dicom_node.tables import InstanceRow, StudyRow
 from tests.support.raw_values import put_raw, reread
@@ -127,3 +131,37 @@ def test_a_file_that_cannot_take_its_place_leaves_nothing(tmp_path: Path) -> Non
     with pytest.raises(IsADirectoryError):
         write_durably(path, b"content")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_crashed_listener_had_noted_changes_nothing(database: Database, tmp_path: Path, image: Dataset) -> None:
+    """Its journal is read again, although a later version has come since, by another listener."""
+    inbox, first = Inbox(database, tmp_path), _arrival(database, tmp_path, image)
+    image.SeriesDescription = "another"
+    second = _arrival(database, tmp_path, image)
+    inbox.file([first])
+    inbox.file([second])
+    inbox.file([replace(first, is_replayed=True)])
+    assert _current(database) == second.sha256
+    again = replace(first, received_at=second.received_at + timedelta(seconds=1))
+    inbox.file([again])
+    inbox.file([replace(first, is_replayed=True), replace(second, is_replayed=True)])
+    assert _current(database) == first.sha256
+
+
+def test_what_was_never_noted_is_noted_from_a_journal(database: Database, tmp_path: Path, image: Dataset) -> None:
+    arrival = replace(_arrival(database, tmp_path, image), is_replayed=True)
+    Inbox(database, tmp_path).file([arrival])
+    assert _current(database) == arrival.sha256
+    assert (tmp_path / arrival.path).read_bytes() == arrival.content
+
+
+def _arrival(database: Database, folder: Path, ds: Dataset) -> Arrival:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    content = buffer.getvalue()
+    return Inbox(database, folder).identify(content, content, "SENDER", str(ds.SOPInstanceUID))
+
+
+def _current(database: Database) -> str:
+    with database.session() as session:
+        return session.scalars(sa.select(InstanceRow.sha256).where(InstanceRow.current)).one()

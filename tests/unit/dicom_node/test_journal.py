@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from dicom_node.arrivals import Arrival
-from dicom_node.journal import Journal, JournalFull
+from dicom_node.incoming import GATHERED_BYTES
+from dicom_node.journal import SEGMENT_BYTES, Journal, JournalFull
 from dicom_node.segment import Record, Segment, encode
 from tests.support.system_calls import under_strace
 
@@ -39,6 +40,10 @@ def _arrival(number: int, size: int = 1000) -> Arrival:
     )
 
 
+def _in_place(number: int) -> Arrival:
+    return replace(_arrival(number), content=b"")
+
+
 class _Files:
     """Takes what is filed, or refuses while told to."""
 
@@ -57,7 +62,8 @@ def test_what_is_appended_is_filed_in_order(tmp_path: Path) -> None:
     files = _Files()
     journal = Journal(tmp_path, files)
     arrivals = [_arrival(number) for number in range(100)]
-    assert all(journal.append(arrival) for arrival in arrivals)
+    for arrival in arrivals:
+        journal.append(arrival)
     assert journal.drain()
     assert files.filed == arrivals
     journal.close()
@@ -160,9 +166,60 @@ def test_segments_are_written_anew_many_times(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_what_is_larger_than_the_journal_is_not_taken(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, _Files(), SMALL)
-    assert not journal.append(_arrival(1, SMALL))
+def test_what_is_gathered_in_memory_fits_into_the_journal() -> None:
+    assert encode(_arrival(1, GATHERED_BYTES)).size + 1000 < SEGMENT_BYTES
+
+
+def test_what_lies_at_its_place_keeps_its_turn_without_its_content(tmp_path: Path) -> None:
+    files = _Files()
+    journal = Journal(tmp_path / "journal", files, SMALL)
+    arrivals = [_arrival(1), _in_place(2), _arrival(3)]
+    for arrival in arrivals:
+        journal.append(arrival)
+    assert journal.drain()
+    assert files.filed == arrivals
+    journal.close()
+
+
+def test_what_lies_at_its_place_and_can_never_be_filed_is_taken_away_from_there(tmp_path: Path) -> None:
+    files = _Files()
+    files.refusal, files.refuses = ValueError("never"), lambda arrival: arrival.is_in_place
+    place = tmp_path / _in_place(1).path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"a large file")
+    journal = Journal(tmp_path / "journal", files)
+    for arrival in (_in_place(1), _arrival(2)):
+        journal.append(arrival)
+    assert journal.drain()
+    assert files.filed == [_arrival(2)]
+    (aside,) = (tmp_path / "journal" / "set_aside").iterdir()
+    assert (aside.read_bytes(), place.exists()) == (b"a large file", False)
+    journal.close()
+
+
+def test_the_older_segment_is_void_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the newer void alone, an older version would come last from what a crash leaves."""
+    order: list[int] = []
+    begin = Segment.begin
+    monkeypatch.setattr(Segment, "begin", lambda self, order: began(self) or begin(self, order))
+
+    def began(segment: Segment) -> None:
+        if not segment.is_empty:
+            order.append(segment.order)
+
+    files = _Files()
+    files.refusal = OSError(28, "no room")
+    journal = Journal(tmp_path, files, SMALL, patience_s=0.1)
+    with pytest.raises(JournalFull):  # noqa: PT012 - it is filled, whatever goes in
+        for number in range(1000):
+            journal.append(_arrival(number, 4000))
+    assert [journal._segments.index(journal._active)] == [1]
+    journal._segments.reverse()
+    order.clear()
+    files.refusal = None
+    assert journal.drain()
+    journal._empty()
+    assert order == [1, 2]
     journal.close()
 
 
@@ -171,7 +228,7 @@ def test_senders_at_once_lose_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path, files, SMALL)
     arrivals = [_arrival(number, 3000) for number in range(300)]
     with ThreadPoolExecutor(16) as pool:
-        assert all(pool.map(journal.append, arrivals))
+        list(pool.map(journal.append, arrivals))
     assert journal.drain()
     assert sorted(one.sop_instance_uid for one in files.filed) == sorted(one.sop_instance_uid for one in arrivals)
     journal.close()
@@ -282,15 +339,17 @@ def test_a_sender_that_waits_goes_on_where_another_one_went_on(tmp_path: Path) -
     files = _Files()
     files.refusal = OSError(28, "no room")
     journal = Journal(tmp_path, files, SMALL, patience_s=10.0)
-    in_each = journal._active.room // encode(_arrival(100, 4000)).size
+    size = encode(_arrival(100, 4000)).size
+    in_each = next(number for number in range(100) if not journal._active.takes((number + 1) * size))
     for number in range(2 * in_each):
-        assert journal.append(_arrival(100 + number, 4000))
+        journal.append(_arrival(100 + number, 4000))
     with ThreadPoolExecutor(2) as pool:
         late = [pool.submit(journal.append, _arrival(500 + number, 4000)) for number in range(2)]
         _wait_until(lambda: len(journal._change._waiters) >= 2)  # type: ignore[attr-defined]
         # Room comes for the first segment's records only: the second one's, and what follows, stay where they are.
         files.refuses = lambda one: int(one.sop_instance_uid.rpartition(".")[2]) >= 100 + in_each
-        assert [one.result(5.0) for one in late] == [True, True]
+        for one in late:
+            one.result(5.0)
     files.refusal = None
     assert journal.drain()
     journal.close()
@@ -312,9 +371,10 @@ def refuse(arrivals):
 def append(*numbers):
     for number in numbers:
         try:
-            said[number] = journal.append(_arrival(number))
+            journal.append(_arrival(number))
+            said[number] = True
         except OSError:
-            said[number] = None
+            said[number] = False
 
 journal, said = Journal(Path({str(tmp_path)!r}), refuse), {{}}
 first, second = (threading.Thread(target=append, args=numbers) for numbers in ([0, 1], [2]))
@@ -330,7 +390,7 @@ os._exit(0)
     fault = ["-e", "inject=fdatasync:error=EIO:delay_enter=1000000:when=2"]  # the second one of a thread
     command = under_strace(tmp_path / "trace", [sys.executable, "-c", program], *fault)
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[(0, True), (1, None), (2, None), (3, True)]"
+    assert done.stdout.splitlines()[-1] == "[(0, True), (1, False), (2, False), (3, True)]"
     files = _Files()
     Journal(tmp_path, files).close()
     assert (files.filed[0], files.filed[-1]) == (_arrival(0), _arrival(3))

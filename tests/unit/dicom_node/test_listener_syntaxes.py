@@ -32,7 +32,7 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 
 from conversion.reading import dicom_files, read_series, read_study
 from dicom_node.database import Database, open_database
-from dicom_node.inbox import MAXIMUM_INFLATED_BYTES
+from dicom_node.identity import MAXIMUM_INFLATED_BYTES
 from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer

@@ -1,4 +1,4 @@
-"""Versions of one instance over real sockets, on either side of the journal's size: the last that came is current."""
+"""Versions of one instance over real sockets, gathered and too large for that: the last that came is current."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 import dicom_node.journal
 from dicom_node.database import Database, open_database
-from dicom_node.journal import SEGMENT_BYTES
+from dicom_node.incoming import GATHERED_BYTES
 from dicom_node.listener import Listener
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer
@@ -39,20 +39,21 @@ def port(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) ->
     listener.stop()
 
 
-def _larger_than_the_journal(image: Dataset) -> Dataset:
-    image.Rows, image.Columns = 4096, SEGMENT_BYTES // 2 // 4096 + 1
+def _too_large_to_be_gathered(image: Dataset) -> Dataset:
+    image.Rows, image.Columns = 4096, GATHERED_BYTES // 2 // 4096 + 1
     image.PixelData = bytes(2 * image.Rows * image.Columns)
     return image
 
 
-def test_a_large_version_is_not_overtaken_by_a_small_one_that_came_before_it(port: int, database: Database) -> None:
+@pytest.mark.parametrize("last", ["large", "small"])
+def test_the_last_version_is_current_however_large_it_is(port: int, database: Database, last: str) -> None:
     image = make_small_study("versions", roles=["FLAIR"])[0]
-    small, large = instance_of(image), instance_of(_larger_than_the_journal(image))
-    assert store([small, large], port) == [0x0000, 0x0000]
+    small, large = instance_of(image), instance_of(_too_large_to_be_gathered(image))
+    assert store([small, large] if last == "large" else [large, small], port) == [0x0000, 0x0000]
     with database.session() as session:
         rows = list(session.scalars(sa.select(InstanceRow)))
         current = {row.sha256: row.current for row in rows}
-    assert current == {_hash(small): False, _hash(large): True}
+    assert current == {_hash(small): last == "small", _hash(large): last == "large"}
 
 
 def _hash(instance: Instance) -> str:
