@@ -1,22 +1,42 @@
 """A node that was killed in the middle of its work, upgraded and started again finishes that work.
 
-The fixture holds the folder of a node of workflow version 1 (books at revision 0003), killed within the step segment.
+The fixtures hold folders of earlier nodes: of workflow version 1 (books at revision 0003) one killed within the step
+segment, of workflow version 2 (revision 0007) one for each step, and one killed when the last image had been received.
 """
 
 import sqlite3
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from dicom_node.workflow import WORKFLOW_VERSION
-from tests.support.node import SENDER, destination, running_node
+from tests.support.node import SENDER, Node, destination, running_node
 from tests.support.pacs import running_pacs
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "workflow_version_1.tar.xz"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+STEPS = ("select", "convert", "align", "segment", "encode", "deliver")
+
+
+def _unpack(fixture: str, folder: Path, member: str = "") -> None:
+    """Unpack a node's folder, or the one of that name of several."""
+    with tarfile.open(FIXTURES / fixture) as archive:
+        archive.extractall(folder if not member else folder.with_name("unpacked"), filter="data")
+    if member:
+        folder.with_name("unpacked").joinpath(member).rename(folder)
+
+
+def _goes_on_to_delivery(node: Node, study_uid: str, received: dict[str, list[bytes]]) -> list[str]:
+    """Wait until the study is delivered; return which steps that took."""
+    study = node.wait_for_state(study_uid, {"delivered", "failed", "rejected"})
+    assert (study.state, study.reason) == ("delivered", "")
+    assert set(received) == {uid for _, uid, _ in study.results}
+    node.wait_for_event("step_done", step="deliver")
+    return [event["step"] for event in node.events() if event["event"] == "step_done"]
 
 
 def test_work_of_an_earlier_workflow_version_goes_on_at_its_step(tmp_path: Path) -> None:
-    with tarfile.open(FIXTURE) as archive:
-        archive.extractall(tmp_path / "node", filter="data")
+    _unpack("workflow_version_1.tar.xz", tmp_path / "node")
     with sqlite3.connect(tmp_path / "node" / "glionode.sqlite") as books:
         ((run_id, study_uid, step),) = books.execute("SELECT run_id, study_uid, step FROM run").fetchall()
     with sqlite3.connect(tmp_path / "node" / "workflow.sqlite") as books:
@@ -24,10 +44,31 @@ def test_work_of_an_earlier_workflow_version_goes_on_at_its_step(tmp_path: Path)
         assert books.execute(query).fetchall() == [(run_id, "PENDING", "1")]
     assert (step, WORKFLOW_VERSION) == ("segment", "2")
     with running_pacs() as pacs, running_node(tmp_path, [SENDER, destination(pacs)]) as node:
-        study = node.wait_for_state(study_uid, {"delivered", "failed", "rejected"})
-        assert (study.state, study.reason) == ("delivered", "")
-        assert set(pacs.received) == {uid for _, uid, _ in study.results}
-        done = [event["step"] for event in node.events() if event["event"] == "step_done"]
-        assert done == ["segment", "encode", "deliver"]
+        assert _goes_on_to_delivery(node, study_uid, pacs.received) == ["segment", "encode", "deliver"]
         states = node.rows("workflow.sqlite", "SELECT workflow_uuid, status FROM workflow_status ORDER BY created_at")
         assert [state for uid, state in states if uid == run_id] == ["CANCELLED"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_work_of_an_earlier_node_goes_on_at_its_step(tmp_path: Path, step: str) -> None:
+    _unpack("workflow_version_2.tar.xz", tmp_path / "node", step)
+    with sqlite3.connect(tmp_path / "node" / "glionode.sqlite") as books:
+        ((study_uid, at),) = books.execute("SELECT study_uid, step FROM run").fetchall()
+        assert books.execute("SELECT version_num FROM alembic_version").fetchall() == [("0007",)]
+    assert at == step
+    with running_pacs() as pacs, running_node(tmp_path, [SENDER, destination(pacs)]) as node:
+        assert _goes_on_to_delivery(node, study_uid, pacs.received) == list(STEPS[STEPS.index(step) :])
+
+
+def test_what_an_earlier_node_had_just_received_is_worked_on_once(tmp_path: Path) -> None:
+    """Its journal holds what is in the books already."""
+    _unpack("workflow_version_2.tar.xz", tmp_path / "node", "receive")
+    with sqlite3.connect(tmp_path / "node" / "glionode.sqlite") as books:
+        ((study_uid,),) = books.execute("SELECT study_uid FROM study").fetchall()
+        held = books.execute("SELECT sop_instance_uid, sha256, current FROM instance ORDER BY id").fetchall()
+    with running_pacs() as pacs, running_node(tmp_path, [SENDER, destination(pacs)]) as node:
+        assert _goes_on_to_delivery(node, study_uid, pacs.received) == list(STEPS)
+        assert (
+            node.rows("glionode.sqlite", "SELECT sop_instance_uid, sha256, current FROM instance ORDER BY id") == held
+        )
+        assert node.times("journal_adopted") == 1

@@ -146,6 +146,14 @@ class Node:
         """Tell how often something has been logged."""
         return sum(one["event"] == event for one in self.events())
 
+    def wait_for_event(self, event: str, deadline_s: float = 60.0, **values: str) -> None:
+        """Wait until something has been logged: the books may say before the log that it is so."""
+        deadline = time.monotonic() + deadline_s
+        while not any(one["event"] == event and values.items() <= one.items() for one in self.events()):
+            if time.monotonic() > deadline:
+                raise self.failure(f"waited for the event {event}")
+            time.sleep(POLL_S)
+
     def rows(self, file: str, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Read a SQLite file of the node without taking any lock, so also while the node is stopped."""
         path = self.settings.node.folder / file
