@@ -10,8 +10,9 @@ from pydicom import Dataset
 
 from conversion import values
 from conversion.attributes import Attributes
+from conversion.derivation import derivation_of, joined
 from conversion.pixel_format import is_coloured
-from conversion.study import Acquisition, ImageHeader, Rescale, Traits
+from conversion.study import Acquisition, Derivation, ImageHeader, Rescale, Traits
 
 __all__ = ["acquisition_header", "image_headers", "stated_instances", "unreadable_values"]
 
@@ -45,10 +46,10 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
     frames = range(len(values.items(ds, "PerFrameFunctionalGroupsSequence")))
     if not frames:
         told = Attributes(ds)
-        image = _image(path, None, told)
+        image = _image(path, None, told, derivation_of(ds))
         # Frames without functional groups have no place of their own, so none is taken for all.
         return [image if told.integer("NumberOfFrames") <= 1 else replace(image, position_mm=None)]
-    return [_image(path, frame + 1, Attributes.of_frame(ds, frame)) for frame in frames]
+    return [_image(path, k + 1, Attributes.of_frame(ds, k), derivation_of(ds, k)) for k in frames]
 
 
 def unreadable_values(images: Sequence[ImageHeader]) -> str:
@@ -85,7 +86,7 @@ def stated_instances(datasets: Iterable[Dataset]) -> int:
     return stated if stated >= len(headers) else 0
 
 
-def _image(path: Path, frame: int | None, told: Attributes) -> ImageHeader:
+def _image(path: Path, frame: int | None, told: Attributes, derivation: Derivation) -> ImageHeader:
     directions, position = told.directions(), told.vector("ImagePositionPatient")
     row_direction, column_direction = directions or (None, None)
     row_spacing_mm, column_spacing_mm = told.spacing_mm() or (0.0, 0.0)
@@ -107,6 +108,7 @@ def _image(path: Path, frame: int | None, told: Attributes) -> ImageHeader:
         traits=_traits(told),
         unreadable=_unreadable(told, directed=directions is not None, sized=row_spacing_mm > 0),
         contrast_agent=_agent(told),
+        derivation=derivation,
     )
 
 
@@ -208,7 +210,8 @@ def _seconds(date: str, time: str) -> float | None:
 def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisition:
     """Return what one volume's images say of how they were made, by the first of them and the earliest time.
 
-    A contrast agent was given where any of them names one: some writers put it into one image alone.
+    A contrast agent was given where any of them names one, and they were made from others where any of them says so:
+    some writers put it into one image alone.
 
     Parameters
     ----------
@@ -243,6 +246,7 @@ def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisitio
         echo_train_length=_first(told, "RFEchoTrainLength", "EchoTrainLength"),
         diffusion_b_value=first.traits.b_value,
         contrast_agent=any(image.contrast_agent for image in headers),
+        derivation=joined(image.derivation for image in headers),
         acquired_at=min(times) if times else None,
     )
 

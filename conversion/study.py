@@ -8,6 +8,7 @@ from conversion.decision import Decision
 
 __all__ = [
     "Acquisition",
+    "Derivation",
     "ImageHeader",
     "PatientFacts",
     "Rescale",
@@ -66,6 +67,25 @@ class Traits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Derivation:
+    """How an image was made from others, as its header says; empty where it is silent.
+
+    Attributes
+    ----------
+    codes
+        Values of the DICOM codes (scheme DCM) that name what was done.
+    words
+        Descriptions and the meanings of codes, parted by semicolons.
+    technique
+        VolumeBasedCalculationTechnique, in upper case; empty for ``NONE``.
+    """
+
+    codes: tuple[str, ...] = ()
+    words: str = ""
+    technique: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageHeader:
     """One two-dimensional image: a classic instance, or one frame of an enhanced one.
 
@@ -79,6 +99,8 @@ class ImageHeader:
         What stands in the file as a number and is none, for sentences: the keyword and the value, quoted.
     contrast_agent
         Whether it names one.
+    derivation
+        How it was made from other images.
     """
 
     path: Path
@@ -98,6 +120,7 @@ class ImageHeader:
     traits: Traits = Traits()
     unreadable: tuple[str, ...] = ()
     contrast_agent: bool = False
+    derivation: Derivation = Derivation()
 
     @property
     def number(self) -> int:
@@ -117,6 +140,8 @@ class Acquisition:
         SeriesDescription and ProtocolName as the site wrote them.
     text
         Both in lower case, with spaces for underscores.
+    derivation
+        How its images were made from others: what any of them says.
     """
 
     image_type: tuple[str, ...] = ()
@@ -138,6 +163,7 @@ class Acquisition:
     echo_train_length: float | None = None
     diffusion_b_value: float | None = None
     contrast_agent: bool = False
+    derivation: Derivation = Derivation()
     acquired_at: float | None = None
 
 

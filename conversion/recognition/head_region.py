@@ -19,10 +19,12 @@ __all__ = [
     "Surroundings",
     "axial_voxels",
     "brain_region",
+    "coarsened",
     "distance_mm",
     "enlarged",
     "head_slabs",
     "largest_part",
+    "level_of_air",
     "shrunk",
 ]
 
@@ -163,7 +165,7 @@ def head_slabs(volume: ImageVolume) -> HeadSlabs | None:
     voxels, spacing = axial_voxels(volume)
     if min(voxels.shape) < 1 or not np.all(np.isfinite(voxels)):
         return None
-    coarse, size = _coarse(voxels, spacing)
+    coarse, size = coarsened(voxels, spacing)
     region = brain_region(coarse, (float(size[0]), float(size[1]), float(size[2])))
     if region is None:
         return None
@@ -182,7 +184,7 @@ def head_slabs(volume: ImageVolume) -> HeadSlabs | None:
 def brain_region(coarse: Floats, spacing_mm: tuple[float, float, float]) -> BrainRegion | None:
     """Find head and brain in voxels of about `COARSE_MM`, or None where nothing like a head is there."""
     plane = spacing_mm[1:]
-    air = _air(coarse)
+    air = level_of_air(coarse)
     head = _head(coarse, air, plane)
     if head is None:
         return None
@@ -217,19 +219,19 @@ def _stray_share(signal: Mask) -> float:
     return float(1 - sizes.max() / sizes.sum()) if sizes.size else 0.0
 
 
-def _coarse(voxels: Floats, spacing: NDArray[np.float64]) -> tuple[Floats, NDArray[np.float64]]:
-    """Skip slices and average in the plane."""
+def coarsened(voxels: Floats, spacing: NDArray[np.float64]) -> tuple[Floats, NDArray[np.float64]]:
+    """Skip slices and average in the plane; return the voxels left, and their spacing."""
     step = max(1, round(COARSE_MM[0] / spacing[0] - 0.2))
     rows, columns = (max(1, int(COARSE_MM[1] / value + 0.35)) for value in spacing[1:])
     coarse = shrunk(voxels[step // 2 :: step], (1, rows, columns))
     return coarse, spacing * (step, rows, columns)
 
 
-def _air(coarse: Floats) -> float:
-    """Return the value of the air, by the corners of the slices."""
-    rows, columns = (max(1, n // 16) for n in coarse.shape[1:])
+def level_of_air(axial: Floats) -> float:
+    """Return the value of the air, by the corners of axial slices."""
+    rows, columns = (max(1, n // 16) for n in axial.shape[1:])
     corners = (
-        coarse[:, a, b] for a in (slice(rows), slice(-rows, None)) for b in (slice(columns), slice(-columns, None))
+        axial[:, a, b] for a in (slice(rows), slice(-rows, None)) for b in (slice(columns), slice(-columns, None))
     )
     return float(np.median([np.median(corner) for corner in corners]))
 

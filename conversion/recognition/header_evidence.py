@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from conversion.decision import Evidence
+from conversion.recognition.derivation_evidence import REFORMAT_WEIGHT, derivation_evidence, derived_reformat
 from conversion.recognition.geometry_evidence import geometry_evidence
-from conversion.recognition.text_evidence import folded, text_evidence
+from conversion.recognition.text_evidence import MADE, folded, text_evidence
 from conversion.recognition.timing_evidence import LONG_ECHO_MS, timing_evidence
 from conversion.sequences import REFORMAT, pulse_family
 from conversion.study import Acquisition, Series
@@ -16,10 +17,7 @@ __all__ = ["header_evidence", "reformat_evidence"]
 DIFFUSION_WEIGHT = 7.0
 """Weight of a b-value above zero: nothing but diffusion has one."""
 
-IMAGE_TYPE_WEIGHT = 20.0
-"""Weight of an image type that scanners write for one kind only: a map keeps the times and b-values of its source."""
-
-COLOUR_WEIGHT = 30.0
+COLOUR_WEIGHT = 40.0
 """Weight of coloured pixels: a picture, whatever else is said of it."""
 
 _IMAGE_TYPES: Mapping[str, str] = MappingProxyType(
@@ -27,14 +25,15 @@ _IMAGE_TYPES: Mapping[str, str] = MappingProxyType(
         ("ADC", ("ADC", "EADC", "ADC_UNSPECIFIED", "EXP_ADC")),
         ("DWI", ("DIFFUSION", "TRACEW", "DWI", "CALC_BVALUE", "ISOTROPIC", "DIFFUSION_ANISO")),
         ("map", ("FA", "TENSOR", "TENSOR_B0", "T1_MAP", "T1 MAP", "T2_MAP", "T2 MAP", "T2_STAR MAP", "T2* MAP",
-                 "R2_STAR", "R2* MAP", "R2 MAP", "R1 MAP", "B1", "RFMAP", "QUANTITY", "COLFA")),
+                 "R2_STAR", "R2* MAP", "R2 MAP", "R1 MAP", "B1", "RFMAP", "QUANTITY", "COLFA", "DIVISION",
+                 "STD_DEVIATION")),
         ("perfusion", ("PERFUSION", "ASL", "MTT", "TTP", "NRBV", "RCBV", "RCBF", "RELCBV", "RELCBF", "CBV", "CBF",
                        "PBP", "GBP", "TMAX")),
         ("SWI", ("SWI", "SWI_M")),
         ("phase", ("PHASE", "PHASE MAP", "PHASE_MAP", "VELOCITY MAP")),
         ("projection", ("MNIP", "MIP", "MINIP", "MIN IP", "MAX IP", "MIN_IP", "MAX_IP", "MEAN_IP", "MAXIMUM", "MINIMUM",
                         "MIN_INTENSITY", "VRT", "3D RENDERING")),
-        ("subtraction", ("SUBTRACTION", "SUBTRACT", "SUB")),
+        ("subtraction", ("SUBTRACTION", "SUBTRACT", "SUBTRACTED", "SUB")),
         ("functional", ("FMRI", "T_MAP", "TTEST", "BOLD")),
         ("fat image", ("FAT", "DIXON_FAT", "OUT_PHASE", "OPP_PHASE")),
         ("localizer", ("LOCALIZER",)),
@@ -43,7 +42,8 @@ _IMAGE_TYPES: Mapping[str, str] = MappingProxyType(
         ("angiography", ("ANGIO", "TOF", "FLOW_ENCODED", "VELOCITY")),
     ) for word in words}
 )  # fmt: skip
-"""Values of ImageType and FrameType (PS3.3 C.8.13.3.1 and the conformance statements of the vendors)."""
+"""Values of ImageType and FrameType (PS3.3 C.8.13.3.1, for what enhanced ones were calculated by C.8.16.1.4, and the
+conformance statements of the vendors)."""
 
 _ALSO_SOURCES = ("SWI", "DWI")
 """Kinds whose image type also stands in the maps, projections and phases that are made of them."""
@@ -101,6 +101,7 @@ def header_evidence(series: Series, siblings: Sequence[Series] = ()) -> tuple[Ev
     """
     return (
         *_image_type(series),
+        *derivation_evidence(series.acquisition.derivation),
         *_sequence(series),
         *_diffusion(series, siblings),
         *geometry_evidence(series, siblings),
@@ -113,10 +114,11 @@ def reformat_evidence(series: Series) -> tuple[Evidence, ...]:
     """Return what says that a volume was computed from another one by cutting it anew."""
     values = series.acquisition.image_type
     found = [
-        Evidence(source="image type", kind=REFORMAT, weight=IMAGE_TYPE_WEIGHT, says=f"ImageType {value}")
+        Evidence(source="image type", kind=REFORMAT, weight=REFORMAT_WEIGHT, says=f"ImageType {value}")
         for value in values
         if value in _REFORMATTED
     ][:1]
+    found = found or [*derived_reformat(series.acquisition.derivation)]
     if not found and set(values) & {"DERIVED", "SECONDARY"}:
         found.append(Evidence(source="image type", kind=REFORMAT, weight=1.5, says=f"ImageType {' '.join(values[:2])}"))
     match = re.search(
@@ -136,7 +138,13 @@ def _words(acquisition: Acquisition) -> str:
 def _image_type(series: Series) -> Iterable[Evidence]:
     if any(image.colour for image in series.images):
         yield Evidence(source="image type", kind="colour", weight=COLOUR_WEIGHT, says="its pixels are coloured")
-    acquisition = series.acquisition
+    for kind, value in _typed(series.acquisition).items():
+        weight = 5.0 if kind in _ALSO_SOURCES else MADE
+        yield Evidence(source="image type", kind=kind, weight=weight, says=f"ImageType {value}")
+
+
+def _typed(acquisition: Acquisition) -> Mapping[str, str]:
+    """Return the kinds that an image type names, each with the value that does."""
     kinds: dict[str, str] = {}
     for value in acquisition.image_type:
         if value in _IMAGE_TYPES:
@@ -148,11 +156,11 @@ def _image_type(series: Series) -> Iterable[Evidence]:
         kinds.setdefault("phase", acquisition.component)
     if "F" in acquisition.image_type[2:]:
         kinds.setdefault("fat image", "F")
-    if "ADC" in kinds:
-        kinds.pop("DWI", None)
-    for kind, value in kinds.items():
-        weight = 5.0 if kind in _ALSO_SOURCES else IMAGE_TYPE_WEIGHT
-        yield Evidence(source="image type", kind=kind, weight=weight, says=f"ImageType {value}")
+    # What was made last: a map of diffusion images, a projection of a difference.
+    for made, source in (("ADC", "DWI"), ("projection", "subtraction")):
+        if made in kinds:
+            kinds.pop(source, None)
+    return kinds
 
 
 def _sequence(series: Series) -> Iterable[Evidence]:

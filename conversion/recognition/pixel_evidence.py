@@ -1,12 +1,14 @@
-"""What pixels say about a series: the contrast of tissues, and what a contrast agent changed between two series."""
+"""What pixels say about a series: the contrast of tissues, what an agent changed, whether it is a difference of two."""
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from conversion.decision import Evidence
 from conversion.recognition.contrast_agent import AGENT_PRIOR, same_protocol
+from conversion.recognition.difference import DARK_AS_AIR, brain_place, share_dark_as_air
 from conversion.recognition.enhancement import enhancement
 from conversion.recognition.geometry_evidence import MINIMUM_SLICES, plane_of
+from conversion.recognition.text_evidence import MADE
 from conversion.recognition.time_course import Phase, phases_of
 from conversion.recognition.tissue_contrast import tissue_contrast
 from conversion.recognition.weighing import log_odds
@@ -15,7 +17,14 @@ from conversion.stack import stack_slices
 from conversion.study import Series, SeriesUID
 from conversion.volume import ImageVolume
 
-__all__ = ["enhancement_evidence", "next_pair", "shows_enough", "tissue_evidence"]
+__all__ = [
+    "difference_evidence",
+    "enhancement_evidence",
+    "next_pair",
+    "shows_enough",
+    "tissue_evidence",
+    "weighting_seen",
+]
 
 SeriesKey = tuple[SeriesUID, str]
 
@@ -27,6 +36,9 @@ JUDGED = 0.5
 
 UNDECIDED = 1.05
 """Weightings whose probabilities are as even as this, as a multiple of their mean, were not judged."""
+
+SEEN = 2.5
+"""Weight of the tissue contrast from which a weighting counts as seen: a probability of 0.8."""
 
 ENHANCEMENT_LIMIT = 4.0
 """Most that the difference of two series weighs: as much as a contrast tag."""
@@ -77,6 +89,46 @@ def tissue_evidence(series: Series, read: Callable[[Series], ImageVolume]) -> tu
         for kind in WEIGHTINGS
         if kind in shares
     )
+
+
+def weighting_seen(evidence: Iterable[Evidence]) -> str | None:
+    """Return the weighting that the tissue contrast of a series shows clearly, by its evidence."""
+    seen = [e.kind for e in evidence if e.source == "pixels" and e.kind in WEIGHTINGS and e.weight >= SEEN]
+    return seen[0] if seen else None
+
+
+def difference_evidence(
+    series: Series, others: Iterable[Series], read: Callable[[Series], ImageVolume]
+) -> tuple[Evidence, ...]:
+    """Return that a T1-weighted series is the difference of two others, where its brain is as dark as the air.
+
+    Parameters
+    ----------
+    series
+        One whose own tissue contrast is none of a T1.
+    others
+        Series that show a brain; the first in the same frame of reference in which it is found tells where it lies.
+
+    Raises
+    ------
+    ConversionError
+        When a series cannot be read.
+    """
+    if not shows_enough(series):
+        return ()
+    volume = read(series)
+    for other in others:
+        if not series.frame_of_reference_uid or other.frame_of_reference_uid != series.frame_of_reference_uid:
+            continue
+        brain = brain_place(read(other))
+        share = share_dark_as_air(volume, brain) if brain is not None else None
+        if share is not None:
+            says = (
+                f"{share:.0%} of the brain that {other.name} shows is as dark as air, as in a difference of two series"
+            )
+            found = Evidence(source="pixels", kind="subtraction", weight=MADE, says=says)
+            return (found,) if share >= DARK_AS_AIR else ()
+    return ()
 
 
 def next_pair(

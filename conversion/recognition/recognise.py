@@ -15,7 +15,14 @@ from conversion.recognition.contrast_agent import (
     without_order,
 )
 from conversion.recognition.header_evidence import header_evidence, reformat_evidence
-from conversion.recognition.pixel_evidence import enhancement_evidence, next_pair, shows_enough, tissue_evidence
+from conversion.recognition.pixel_evidence import (
+    difference_evidence,
+    enhancement_evidence,
+    next_pair,
+    shows_enough,
+    tissue_evidence,
+    weighting_seen,
+)
 from conversion.recognition.site_rules import SiteRule
 from conversion.recognition.time_course import phases_of
 from conversion.recognition.weighing import kind_probabilities, probability
@@ -28,7 +35,7 @@ __all__ = ["MINIMUM_CONFIDENCE", "Recognition", "recognise"]
 MINIMUM_CONFIDENCE = 0.7
 """A kind less probable than this is not named: below it, every third of such namings would be wrong."""
 
-SITE_RULE = 50.0
+SITE_RULE = 200.0
 """Weight of a rule of the site: more than all other evidence together, for a person has looked."""
 
 STRUCTURAL = 0.05
@@ -108,6 +115,7 @@ class _Case:
     agent: list[Evidence] = field(default_factory=list)
     cut: list[Evidence] = field(default_factory=list)
     ruled: str = ""
+    t1_by_header: bool = False
     decisions: list[Decision] = field(default_factory=list)
 
     def of_kind(self, kind: str) -> float:
@@ -154,6 +162,7 @@ def recognise(study: Study, read: Read, rules: Sequence[SiteRule] = ()) -> tuple
     for case in cases:
         _apply(rules, case)
         _look(case, read)
+    _find_differences(cases, read)
     _find_contrast_agent(cases, read)
     return tuple(_judge(case) for case in cases)
 
@@ -183,10 +192,26 @@ def _look(case: _Case, read: Read) -> None:
     by_header = kind_probabilities(case.kinds)
     if sum(by_header[kind] for kind in WEIGHTINGS) < STRUCTURAL:
         return
+    case.t1_by_header = by_header[Role.T1] >= T1_WEIGHTED
     try:
         case.kinds += tissue_evidence(case.series, read)
     except ConversionError as error:
         case.cannot_look("its tissue contrast could not be judged", error)
+
+
+def _find_differences(cases: Sequence[_Case], read: Read) -> None:
+    """Find series that are T1 by header and none by their tissue: differences of two, which show no brain."""
+    seen = {case.series.key: weighting_seen(case.kinds) for case in cases}
+    shown = sorted(
+        (case.series for case in cases if seen[case.series.key]), key=lambda series: (series.number, series.key)
+    )
+    for case in cases:
+        if not case.t1_by_header or case.ruled or case.decisions or seen[case.series.key] == Role.T1:
+            continue
+        try:
+            case.kinds += difference_evidence(case.series, [s for s in shown if s.key != case.series.key], read)
+        except ConversionError as error:
+            case.cannot_look("whether it is a difference of two series could not be judged", error)
 
 
 def _find_contrast_agent(cases: Sequence[_Case], read: Read) -> None:

@@ -11,37 +11,76 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conversion.decision import Evidence
-from conversion.study import Series
+from conversion.study import Acquisition, Series
 
-__all__ = ["LONGEST_TEXT", "PROTOCOL_SHARE", "folded", "text_evidence"]
+__all__ = ["LONGEST_TEXT", "MADE", "PROTOCOL_SHARE", "folded", "text_evidence"]
 
 PROTOCOL_SHARE = 0.5
 """Share of a word's weight when it stands in ProtocolName alone: with GE that names the whole examination."""
 
 
+MADE = 30.0
+"""Weight of what says that a series was made of others and shows no weighting: more than all that such a series keeps
+of its source, times (6.5), contrast (5), sequence (4), words (3.5), and what its pixels may seem to show (3)."""
+
+
 @dataclass(frozen=True)
 class _Word:
-    """A pattern over folded text; `hides` are kinds whose own words it contains ("T2 FLAIR" says no T2)."""
+    """A pattern over folded text.
+
+    Attributes
+    ----------
+    hides
+        Kinds whose own words it contains ("T2 FLAIR" says no T2), or what it was made of (a projection of differences).
+    derived
+        Whether it counts only where ImageType does not say that the image is original: what means little by itself.
+    """
 
     kind: str
     weight: float
     pattern: str
     hides: tuple[str, ...] = ()
+    derived: bool = False
 
+
+_AFTER = r"(c ?\+|\+ ?c|\b(post\w*|gd|gad\w*|km|ce|mdc|contrast\w*|kontrast\w*|inj\w*|t1\w*))"
+_BEFORE = r"(pre\b(?![- ]?(op|sat|scan))|nati[vf]\w*|c-|-c\b|plain\b|ohne\b|sans\b|senza\b|sin\b|basale?\b)"
+_T1_AFTER = r"\bt1w?[- ]?(\+ ?c|c ?\+|ce|c|gd|gad\w*|km|post\w*|mdc|inj\w*)|\b(ce|gd|km|post)[- ]t1w?"
+"""Without "C minus" and "post-T1", which are common names of one series."""
+
+_SUBTRACTIONS = (
+    r"\bsubs?\b(?!-| ?sampl)|\bsub-?(?=t[12]|flair)|\bt[12]w?sub\b|subtr|subst?rak|soustr|sottraz|su[bs]s?trac|odejm",
+    r"cikarma|kivonas|aftrek|vahenn|(?<!phase )differen(z|ce|cia)|diferenc|roznic|rozdil|субтрак|вычита|разност",
+    r"减影|減影|剪影|サフトラクション|差分|감산",
+    rf"\bpost\b[\w ]{{0,16}}- ?{_BEFORE}|\bpost\w* ?- ?{_BEFORE}|(c\+|\+ ?c|\b(km|gd|mdc)) ?- ?{_BEFORE}",
+    rf"{_AFTER} ?(minus|moins|menos?) ?(t1|{_BEFORE})|\b\d+ ?minus ?\d+\b",
+    rf"({_T1_AFTER}) ?- ?t1w?( ?(pre|nati[vf]\w*))?$",
+    r"(\bdelta|[\u03b4\u2206]) ?t1",
+    r"\(\d+\) ?- ?\(\d+\)|\[\d+\] ?- ?\[\d+\]|\bs\d{2,} ?- ?s\d{2,}\b",
+)
 
 _WORDS = (
-    _Word("map", 18.0, r"\bt[12]\*? ?map|\br[12]\*? ?map|\bqsm\b|relaxomet|synthetic|\bsymri\b", ("T1", "T2", "T2*")),
-    _Word("map", 18.0, r"\b(col|colou?r )?fa\b|fractional aniso|tensor", ("DWI",)),
-    _Word("subtraction", 18.0, r"\bsubs?\b(?!-)|subtr|subst?rak|soustr|sottraz|su[bs]s?trac|odejm|cikarma|differenz"),
+    *(_Word("subtraction", MADE, pattern) for pattern in _SUBTRACTIONS),
+    _Word("subtraction", MADE, r"\bdt1\b|^(?!(19|20)\d\d ?-)[1-9]\d{0,3} ?- ?[1-9]\d{0,3}$", derived=True),
     _Word(
-        "subtraction",
-        18.0,
-        r"\bpost\w* ?(-|minus) ?(pre\b(?![- ]?op)|nativ)|\bc\+ ?(-|minus) ?c-|\bkm ?(-|minus) ?nativ",
+        "map",
+        MADE,
+        r"\bt[12]\*? ?map|\br[12]\*? ?map|\bqsm\b|relaxomet|synthetic|\bsymri\b|\bt[12]\*?[- ]?karte|"
+        r"\b(carte|cartographie|mapa|mappa) (de |di |del |en )?t[12]|\bratio\b(?! ?\d)|quotient",
+        ("T1", "T2", "T2*"),
     ),
-    _Word("subtraction", 18.0, r"\bsub-(?=t[12]|flair)|\bdt1\b|(\bdelta|\u03b4) ?t1"),
-    _Word("subtraction", 18.0, r"\(\d+\) ?- ?\(\d+\)|\[\d+\] ?- ?\[\d+\]|\bs\d{2,} ?- ?s\d{2,}\b"),
-    _Word("projection", 18.0, r"\bmips?\b|\bmnip\b|minip|max(imum)? ?int|min(imum)? ?int"),
-    _Word("ADC", 18.0, r"\b[de]?adc\b|apparent diff|\bdadc", ("DWI",)),
+    _Word("map", MADE, r"\b(col|colou?r )?fa\b|fractional aniso|tensor|tra[ck]?togra", ("DWI",)),
+    _Word("map", MADE, r"^(fa|md|ad|rd|ra|vr|mk|ve|vp|k2|pei|nei|ser|msi)( ?map)?$", derived=True),
+    _Word("perfusion", MADE, r"\bk ?trans\b|\b(r|rel|n)?c?cb[fv]\b|\bmtt\b|\bttp\b|\btmax\b|\bi?auc ?\d*\b|\bkep\b"),
+    _Word("perfusion", MADE, r"time[- ]to[- ]peak|mean[- ]transit|wash[- ]?(in|out)\b|blood (flow|volume)|permeabil"),
+    _Word(
+        "projection",
+        MADE,
+        r"\b(rot|rad|t|thin|slab)?mips?\b|\bmnip\b|minip|\bpjn\b|\b(max|min)(im\w*)?[ -]?int(ens\w*)?\b|"
+        r"intensi\w+ (max|min)|\bvrt\b|volume ?render",
+        ("subtraction",),
+    ),
+    _Word("ADC", MADE, r"\b(e|d|avg|av|iso|mean|trace)?adc(map)?\b|apparent diff|\bdadc", ("DWI",)),
     _Word("DWI", 7.0, r"dwi|diff\b|diff?us|difuz|dyfuz|\btrace|\bdti\b", ("double inversion",)),
     _Word("DWI", 7.0, r"\bb ?= ?\d{2,4}|\bb ?(8|9|10|15|20)00\b"),
     _Word("field map", 14.0, r"field ?map|\bb[01] ?map", ("T1", "T2", "T2*")),
@@ -49,7 +88,7 @@ _WORDS = (
     _Word("SWI", 8.0, r"\bswi|\bswan\b|venobold|sus[cz]ept|suscetti", ("T2*", "T2")),
     _Word("T2*", 6.0, r"t2 ?(\*|star|stern|etoile|estrella|stella)|\bt2s\b|\bh[ae]e?mo", ("T2",)),
     _Word("T2*", 6.0, r"\bt2w? ?(ffe|gre|fl2d|eg)\b", ("T2",)),
-    _Word("perfusion", 9.0, r"perf|\bdsc\b|\bdce\b|\bp?c?asl\b|\br?c?cb[fv]\b|\bmtt\b|\btmax\b|ktrans"),
+    _Word("perfusion", 9.0, r"perf|\bdsc\b|\bdce\b|\bp?c?asl\b"),
     _Word("angiography", 9.0, r"\btof\b|angio|\bmr[av]\b|\bpca\b|willis|phase ?contrast|venogr"),
     _Word("angiography", 9.0, r"\bpc ?(2|3)d|tricks\b|twist\b"),
     _Word("spectroscopy", 9.0, r"spe[ck]tro|espectro|spettro|\bmrs\b|\bcsi\b|\bsvs\b"),
@@ -74,31 +113,41 @@ LONGEST_TEXT = 1024
 """Characters that words are sought in, 16 times what a description may have (PS3.5 6.2); some patterns take time that
 grows with the square of the text."""
 
+_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
+"""Dashes and the minus sign, which workstations write for a hyphen."""
+
 _LETTERS = str.maketrans({"\u0131": "i", "ł": "l", "ø": "o", "æ": "ae"})
 """Letters that do not fall apart into a plain one and an accent; the first is the Turkish i without a dot."""
 
 
 def folded(text: str) -> str:
-    """Return text in lower case, without accents, with spaces for underscores, and with a Latin T in Cyrillic T1.
+    """Return text in lower case, without accents, with spaces for underscores, hyphens for dashes, a Latin T in "T1".
 
     Of a text that is longer than any description, only its beginning is looked at.
     """
-    plain = unicodedata.normalize("NFKD", text[:LONGEST_TEXT].casefold().translate(_LETTERS))
-    latin = re.sub("\u0442(?=[12])", "t", "".join(c for c in plain if not unicodedata.combining(c)))
+    plain = unicodedata.normalize("NFKD", text[:LONGEST_TEXT].casefold().translate(_LETTERS)).translate(_DASHES)
+    whole = unicodedata.normalize("NFC", "".join(c for c in plain if not unicodedata.combining(c)))  # Hangul fell apart
+    latin = re.sub("\u0442(?=[12])", "t", whole)
     return " ".join(latin.replace("_", " ").split())
 
 
 def text_evidence(series: Series) -> tuple[Evidence, ...]:
     """Return what description and protocol name speak for; a word of both counts once."""
-    found = [*_kinds_in(series.acquisition.description, "description", 1.0)]
+    words = [word for word in _WORDS if not (word.derived and _says_original(series.acquisition))]
+    found = [*_kinds_in(series.acquisition.description, "description", 1.0, words)]
     named = {evidence.kind for evidence in found}
-    protocol = _kinds_in(series.acquisition.protocol, "protocol name", PROTOCOL_SHARE)
+    protocol = _kinds_in(series.acquisition.protocol, "protocol name", PROTOCOL_SHARE, words)
     return (*found, *(evidence for evidence in protocol if evidence.kind not in named))
 
 
-def _kinds_in(text: str, where: str, share: float) -> Iterable[Evidence]:
+def _says_original(acquisition: Acquisition) -> bool:
+    """Tell whether an image is original by its ImageType; Philips writes that into maps and reformats as well."""
+    return acquisition.image_type[:1] == ("ORIGINAL",) and "philips" not in acquisition.manufacturer.lower()
+
+
+def _kinds_in(text: str, where: str, share: float, words: Iterable[_Word]) -> Iterable[Evidence]:
     plain = folded(text)
-    matches = [(word, match) for word in _WORDS if (match := re.search(word.pattern, plain))]
+    matches = [(word, match) for word in words if (match := re.search(word.pattern, plain))]
     hidden = {kind for word, _ in matches for kind in word.hides}
     best: dict[str, Evidence] = {}
     for word, match in matches:

@@ -10,7 +10,7 @@ from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
 from conversion.recognition.recognise import recognise
 from conversion.selection import SeriesSelection, best_of_each_role, select_series
 from conversion.sequences import Role
-from conversion.study import Series
+from conversion.study import Derivation, Series
 from tests.support.series_headers import headers_of, no_pixels, recognised, series_of, study_of
 
 T1, T1CE, T2, FLAIR = Role.T1, Role.T1CE, Role.T2, Role.FLAIR
@@ -175,6 +175,17 @@ def test_a_broken_reformat_alone_stops_nothing() -> None:
 @pytest.mark.parametrize("words", ["T1 KM MIP", "T1 KM SUB"])
 def test_projections_and_subtractions_are_never_chosen(words: str) -> None:
     assert _roles(_select(series_of(1, **TIRM), series_of(2, **SE_T1 | {"description": words}))) == {FLAIR: 1}
+
+
+def test_a_subtraction_alone_leaves_the_study_without_t1_after_contrast_and_says_what_stands_in_the_file() -> None:
+    made = series_of(2, **SE_KM, derivation=Derivation(codes=("113062",)))
+    selection = _select(series_of(1, **TIRM), made)
+    assert _roles(selection) == {FLAIR: 1}
+    reason = _decisions(selection, "series 2")["not_used"]
+    assert "subtraction" in reason
+    assert "DerivationCodeSequence names 113062 (Pixel by pixel subtraction)" in reason
+    with pytest.raises(UnusableStudy, match=r"neither T1 after contrast nor FLAIR recognised.*series 2 subtraction"):
+        _select(made)
 
 
 @pytest.mark.parametrize(("slices", "distance_mm"), [(7, 20.0), (9, 6.0)])

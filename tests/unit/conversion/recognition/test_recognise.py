@@ -186,19 +186,72 @@ def test_what_was_made_of_a_t1_after_contrast_is_none(words: str) -> None:
     assert found.kind in ("projection", "subtraction", "map")
 
 
+DERIVED, ORIGINAL = "DERIVED\\SECONDARY\\OTHER", "ORIGINAL\\PRIMARY\\M"
+
+
+@pytest.mark.parametrize("image_type", [DERIVED, ORIGINAL])
 @pytest.mark.parametrize(
     "words",
-    ["T1 POST-PRE", "T1 post minus pre", "T1 C+ - C-", "T1 KM-nativ", "SUB-T1 GD", "dT1", "delta T1", "\u0394T1",
-     "(700)-(600)", "[5]-[3]", "S700-S600"],
+    ["T1 POST-PRE", "T1 post minus pre", "T1 C+ - C-", "T1 KM-nativ", "SUB-T1 GD", "delta T1", "\u0394T1", "\u2206T1",
+     "(700)-(600)", "[5]-[3]", "S700-S600", "T1 GD minus T1", "T1CE - T1", "T1CE \u2013 T1", "T1CE \u2014 T1",
+     "T1CE \u2212 T1", "C+ \u2212 C\u2212", "T1 post - T1 pre", "CE-T1 - T1", "5 minus 3", "SUB", "T1_SUB", "subT1",
+     "T1SUB", "subtr.", "Subtraktion", "soustraction", "sustracción", "sottrazione", "Subtração", "aftrekking",
+     "kivonás", "субтракция", "减影", "サブトラクション",
+     "감산", "Differenzbild T1"],
 )  # fmt: skip
-def test_a_subtraction_is_known_by_the_names_that_consoles_give(words: str) -> None:
-    header = {"agent": True, "itype": "DERIVED\\SECONDARY\\OTHER", "description": words, **TFE}
-    assert kinds_of(series_of(1, **header)) == {1: "subtraction"}
+def test_a_subtraction_is_known_by_the_names_that_consoles_give(words: str, image_type: str) -> None:
+    found = recognised(series_of(1, agent=True, itype=image_type, description=words, **TFE))[1]
+    assert (found.kind, found.role) == ("subtraction", None)
+    assert found.evidence[0].says.startswith("description says '")
 
 
-@pytest.mark.parametrize("words", ["T1 pre-post", "T1 pre/post", "sub-01 T1", "3DT1", "T1 post-pre-op", "T1 (700)"])
-def test_names_that_look_like_a_subtraction_are_none(words: str) -> None:
-    assert "subtraction" not in kinds_of(series_of(1, agent=True, description=words, **TFE)).values()
+@pytest.mark.parametrize("words", ["dT1", "5-3", "12 - 4", "700-600"])
+@pytest.mark.parametrize(
+    ("image_type", "maker", "kind"),
+    [(DERIVED, "", "subtraction"), ("", "", "subtraction"), (ORIGINAL, "SIEMENS", "T1CE"),
+     (ORIGINAL, "Philips Medical Systems", "subtraction")],
+)  # fmt: skip
+def test_a_short_name_is_that_of_a_subtraction_unless_the_images_are_original(
+    words: str, image_type: str, maker: str, kind: str
+) -> None:
+    header = {"agent": True, "itype": image_type, "maker": maker, "description": words, **TFE}
+    assert kinds_of(series_of(1, **header)) == {1: kind}
+
+
+@pytest.mark.parametrize("image_type", [DERIVED, ORIGINAL])
+@pytest.mark.parametrize(
+    "words",
+    ["T1 pre-post", "T1 pre/post", "sub-01 T1", "3DT1", "T1 post-pre-op", "T1 (700)", "POST-T1", "CE-T1w", "KM-T1 tra",
+     "T1 KM - T1 MPRAGE tra", "T1 post - pre sat", "T1 C minus", "2023-11", "L5-S1", "S1-S2", "T1 post 3-5 min"],
+)  # fmt: skip
+def test_names_that_look_like_a_subtraction_are_none(words: str, image_type: str) -> None:
+    header = {"agent": True, "itype": image_type, "description": words, **TFE}
+    assert "subtraction" not in kinds_of(series_of(1, **header)).values()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [("T1 map", "map"), ("carte T1", "map"), ("T1-Karte", "map"), ("ratio T1 post/pre", "map"), ("FA", "map"),
+     ("MD", "map"), ("Ktrans", "perfusion"), ("rCBV", "perfusion"), ("TTP", "perfusion"), ("kep", "perfusion"),
+     ("iAUC60", "perfusion"), ("wash-in", "perfusion"), ("time to peak", "perfusion"), ("isoADC", "ADC"),
+     ("ADCmap", "ADC"), ("tMIP", "projection"), ("rotMIP", "projection"), ("MaxIntensity", "projection"),
+     ("VRT", "projection"), ("T1 SUB MIP", "projection")],
+)  # fmt: skip
+def test_maps_and_projections_keep_nothing_of_the_t1_that_they_were_made_of(words: str, kind: str) -> None:
+    full = TFE | {"tech": "t1tfe", "acquisition_contrast": "T1", "ti": 900.0}
+    found = recognised(series_of(1, agent=True, itype=DERIVED, description=words, **full))[1]
+    assert (found.kind, found.role) == (kind, None)
+
+
+@pytest.mark.parametrize("words", ["t1_mprage KM SUB", "t1_mprage MIP", "T1 map", "Ktrans t1"])
+def test_words_for_what_was_made_outweigh_a_header_that_says_t1_in_every_way(words: str) -> None:
+    full = {"tr": 1900.0, "te": 2.5, "ti": 900.0, "seq": "GR\\IR", "dims": "3D", "flip": 9.0, "tech": "*tfl3d1_ns",
+            "acquisition_contrast": "T1"}  # fmt: skip
+    assert recognised(series_of(1, agent=True, description=words, **full))[1].role is None
+
+
+def test_a_word_after_contrast_in_hangul_is_read() -> None:
+    assert kinds_of(series_of(1, description="T1 조영", **SE_T1)) == {1: "T1CE"}
 
 
 def test_series_without_pixels_are_judged_by_their_headers() -> None:
