@@ -263,3 +263,57 @@ def test_what_a_step_leaves_for_the_next_is_whole_and_stays(tmp_path: Path) -> N
     way.follow(read_calls(trace))
     (kept,) = (folder / "work" / "run").iterdir()
     assert (way.faults, way.volatile.of(kept, tmp_path)) == ([], "")
+
+
+FETCHING = """
+import io, sys
+from pathlib import Path
+from dicom_node.database import open_database
+from dicom_node.inbox import Inbox
+from tests.support.small_study import make_small_study
+
+folder, buffer = Path(sys.argv[1]), io.BytesIO()
+image = make_small_study("sync order", roles=["FLAIR"])[0]
+image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "1.2.826.444"
+image.save_as(buffer, enforce_file_format=True)
+inbox = Inbox(open_database(f"sqlite:///{folder / 'glionode.sqlite'}"), folder)
+inbox.receive(buffer.getvalue(), buffer.getvalue(), "SOURCE", "1.2.826.444")
+"""
+"""Takes one instance as a fetch does, without a journal."""
+
+RESULTS = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from dicom_node.database import open_database
+from dicom_node.settings import read_settings
+from dicom_node.steps import Steps
+from dicom_node.tables import RunRow, StudyRow
+from viewer_integration.result import ResultObject, ResultObjects
+
+settings = read_settings(environment={"GLIONODE_NODE_FOLDER": sys.argv[1]})
+database = open_database(settings.database_url)
+with database.session() as session:
+    session.add(StudyRow(study_uid="1.2", key="k"))
+    session.flush()
+    run = RunRow(run_id="run", study_uid="1.2", revision=1, manifest_sha256="m")
+    run.ready_at = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    session.add(run)
+made = ResultObject(
+    kind="1.2.826.444", sop_class_uid="1.4", sop_instance_uid="1.2.826.444", series_uid="1.3", content=b"a result"
+)
+Steps(settings, database)._keep_results("run", {"": ResultObjects(objects=(made,), decisions=())})
+"""
+"""Keeps a result as the step encode does; the file is named by its kind, which here is its UID."""
+
+
+@pytest.mark.parametrize("program", [FETCHING, RESULTS], ids=["what is fetched", "what is sent"])
+def test_no_row_is_there_before_its_file(tmp_path: Path, program: str) -> None:
+    folder, trace = tmp_path / "node", tmp_path / "trace"
+    here = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = under_strace(trace, [sys.executable, "-c", program, str(folder)])
+    subprocess.run(command, check=True, env={**os.environ, **here}, capture_output=True)
+    way = _Way(folder=folder, uids=["1.2.826.444"])
+    way.follow(read_calls(trace))
+    assert way.faults == []
+    assert (set(way.filed), way.booked) == (set(way.uids), set(way.uids))
