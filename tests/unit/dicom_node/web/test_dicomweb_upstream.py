@@ -30,7 +30,7 @@ def page(web: WebSource) -> Iterator[str]:
 
 
 def _drip() -> Iterator[bytes]:
-    for _ in range(200):  # ends on its own after 20 s, so that a missing limit is a failure and no hang
+    for _ in range(300):  # ends on its own after 30 s, so that a missing limit is a failure and no hang
         time.sleep(0.1)
         yield b"x"
 
@@ -55,6 +55,7 @@ def test_an_answer_whose_head_does_not_end_is_not_waited_for(page: str, web: Web
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
         for piece in _drip():
             handler.wfile.write(piece)
+        handler.wfile.write(b"\r\nContent-Length: 4\r\n\r\nlate")  # whoever waited for it has a whole answer
 
     web.replies["/studies"] = reply
     answer = httpx.get(f"{page}/studies", timeout=60)
