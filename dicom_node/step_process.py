@@ -21,7 +21,7 @@ __all__ = ["StepOutcome", "StepProcess"]
 _log = structlog.get_logger()
 
 START_S = 120.0
-"""To load torch and open the books, on a busy machine."""
+"""To load what the steps need and open the books, on a busy machine."""
 
 LOOK_S = 0.2
 
@@ -164,7 +164,7 @@ def _serve() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints belongs with the log, not among the answers
-    from dicom_node.database import open_database  # noqa: PLC0415 - torch is loaded by this process alone
+    from dicom_node.database import open_database  # noqa: PLC0415 - torch, by a step that needs it, comes after that
     from dicom_node.logs import configure_logs  # noqa: PLC0415
     from dicom_node.steps import Steps  # noqa: PLC0415
 

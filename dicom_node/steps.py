@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -41,15 +41,16 @@ from dicom_node.versions import repeated_uids, version_decisions
 from inference.errors import InferenceReason, UnusableModel
 from inference.gate import with_flags, withhold
 from inference.measurements import Findings, measure
-from inference.model_bundle import load_model
 from inference.registry import Registry, StoredModel
 from inference.segmentation import Segmentation
-from inference.segmenter import Segmenter
 from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
 from viewer_integration.provenance import Provenance
 from viewer_integration.rehearsal import rehearse
 from viewer_integration.result import ResultObjects, encode_results
 from viewer_integration.source_header import with_demographics
+
+if TYPE_CHECKING:
+    from inference.segmenter import Segmenter
 
 __all__ = ["STEPS", "Steps", "processing_sha256"]
 
@@ -226,8 +227,11 @@ class Steps:
         if ended or run.summary.get("withheld") or run.state == RunState.REJECTED:
             self._artifacts(run_id).clear_arrays()
 
-    def _segmenter(self, role: ModelRole, model: StoredModel) -> Segmenter:
+    def _segmenter(self, role: ModelRole, model: StoredModel) -> "Segmenter":
         """Return the model ready to run; it is loaded anew when another one has got the role."""
+        from inference.model_bundle import load_model  # noqa: PLC0415 - seconds, for torch, in the child alone
+        from inference.segmenter import Segmenter  # noqa: PLC0415
+
         kept = self._segmenters.pop(role, None)
         if kept is None or kept.model.identity.sha256 != model.sha256:
             processing = self._settings.processing

@@ -57,6 +57,7 @@ def test_packages_say_what_they_are_and_hold_no_code() -> None:
     ("role", "heavy"),
     [
         ("dicom_node.listener", {"torch", "SimpleITK", "scipy", "highdicom", "dbos", "fastapi"}),
+        ("dicom_node.worker", {"torch", "monai", "nilearn"}),
         ("dicom_node.web.app", {"torch"}),
         ("dicom_node.web.viewer", {"torch"}),
     ],
