@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("conversion", "inference", "viewer_integration", "dicom_node")
+HTTPX = {f"httpx.{name}" for name in ("get", "post", "put", "delete", "head", "request", "stream", "Client")}
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
@@ -43,6 +44,15 @@ def test_only_the_command_line_prints() -> None:
         calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
         prints = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
         assert not prints or path.name == "cli.py", f"{path} prints"
+
+
+def test_the_tests_ask_real_servers_with_more_patience_than_httpx_has() -> None:
+    """Hold each request to a time of its own: httpx gives up after 5 s, which a busy machine may need."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        calls = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)]
+        asking = [c for c in calls if isinstance(c.func, ast.Attribute) and ast.unparse(c.func) in HTTPX]
+        hasty = [c.lineno for c in asking if "timeout" not in {keyword.arg for keyword in c.keywords}]
+        assert hasty == [], path
 
 
 def test_packages_say_what_they_are_and_hold_no_code() -> None:

@@ -26,6 +26,7 @@ from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, report_text, segment_labels, show_slice
 from tests.support.node import SENDER, Node, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
+from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS
 from viewer_integration.ohif import study_link
 
@@ -74,8 +75,8 @@ def delivered(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def _download(orthanc: Orthanc, sop_instance_uid: str, path: Path) -> Path:
-    (identifier,) = httpx.post(f"{orthanc.url}/tools/lookup", content=sop_instance_uid).json()
-    path.write_bytes(httpx.get(f"{orthanc.url}/instances/{identifier['ID']}/file").content)
+    (identifier,) = httpx.post(f"{orthanc.url}/tools/lookup", content=sop_instance_uid, timeout=ANSWER_S).json()
+    path.write_bytes(httpx.get(f"{orthanc.url}/instances/{identifier['ID']}/file", timeout=ANSWER_S).content)
     return path
 
 

@@ -14,6 +14,7 @@ from tests.support.node import SENDER, Node, running_node
 from tests.support.orthanc import Orthanc, free_port, running_orthanc
 from tests.support.pacs import instance_of, store
 from tests.support.small_study import make_small_study
+from tests.support.waiting import ANSWER_S
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.timeout(600)]
 
@@ -52,8 +53,8 @@ def _files(orthanc: Orthanc, study_uid: str) -> dict[str, pydicom.FileDataset]:
     """Return what Orthanc holds of a study, by modality."""
     found = {}
     asked = {"Level": "Instance", "Query": {"StudyInstanceUID": study_uid}}
-    for one in httpx.post(f"{orthanc.url}/tools/find", json=asked).raise_for_status().json():
-        content = httpx.get(f"{orthanc.url}/instances/{one}/file").raise_for_status().content
+    for one in httpx.post(f"{orthanc.url}/tools/find", json=asked, timeout=ANSWER_S).raise_for_status().json():
+        content = httpx.get(f"{orthanc.url}/instances/{one}/file", timeout=ANSWER_S).raise_for_status().content
         ds = pydicom.dcmread(pydicom.filebase.DicomBytesIO(content))
         assert ds.Modality not in found, "every object once"
         found[ds.Modality] = ds

@@ -23,6 +23,7 @@ from dicom_node.settings import Settings, read_settings
 from dicom_node.status import NodeStatus, StudyStatus, read_status
 from tests.support.detector_model import write_detector
 from tests.support.pacs import Pacs, echo
+from tests.support.waiting import ANSWER_S
 
 SENDER = Peer(name="Sender", ae_title="SENDER")
 STOP_S = 30.0
@@ -73,7 +74,7 @@ class Node:
         deadline = time.monotonic() + deadline_s
         while True:
             try:
-                httpx.get(url).raise_for_status()
+                httpx.get(url, timeout=ANSWER_S).raise_for_status()
             except httpx.TransportError:
                 if time.monotonic() > deadline:
                     raise self.failure("the web role did not answer") from None

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.waiting import ANSWER_S
+
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _START_S = 30
 _STOP_S = 30
@@ -151,7 +153,8 @@ def _wait(orthanc: Orthanc, process: subprocess.Popen[bytes], folder: Path) -> N
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{orthanc.url}/system").status_code in (httpx.codes.OK, httpx.codes.UNAUTHORIZED):
+            answer = httpx.get(f"{orthanc.url}/system", timeout=ANSWER_S)
+            if answer.status_code in (httpx.codes.OK, httpx.codes.UNAUTHORIZED):
                 return
         time.sleep(0.05)
     log = (folder / "orthanc.log").read_text(encoding="utf-8", errors="replace")

@@ -16,6 +16,7 @@ from dicom_node.database import Database, open_database
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.auth import new_login_link
 from tests.support.orthanc import free_port
+from tests.support.waiting import ANSWER_S
 
 __all__ = ["WebChild", "web_child"]
 
@@ -86,7 +87,7 @@ def web_child(folder: Path) -> Iterator[WebChild]:
 
 def _answers(settings: Settings) -> bool:
     try:
-        httpx.get(f"http://127.0.0.1:{settings.viewer.port}/app-config.js").raise_for_status()
-        return httpx.get(f"http://127.0.0.1:{settings.web.port}/healthz").is_success
+        httpx.get(f"http://127.0.0.1:{settings.viewer.port}/app-config.js", timeout=ANSWER_S).raise_for_status()
+        return httpx.get(f"http://127.0.0.1:{settings.web.port}/healthz", timeout=ANSWER_S).is_success
     except httpx.TransportError:
         return False

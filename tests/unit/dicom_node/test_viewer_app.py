@@ -13,6 +13,7 @@ from dicom_node.holdings import Holdings
 from dicom_node.web.viewer import viewer_app
 from tests.support.viewer_port import served
 from tests.support.viewer_study import UNALIGNED_COLUMNS, ViewerStudy, hold, make_study
+from tests.support.waiting import ANSWER_S
 from viewer_integration.frames import frame_part
 from viewer_integration.ohif import CONTENT_SECURITY_POLICY
 
@@ -235,10 +236,10 @@ def test_a_lost_or_broken_file_does_not_hide_its_study(tmp_path: Path, ohif: Pat
     (tmp_path / "received" / f"{study.mr[1].SOPInstanceUID}.dcm").write_bytes(b"not DICOM")
     with served(viewer_app(Holdings(database, tmp_path), ohif)) as url:
         root = f"{url}/dicom-web/studies"
-        assert len(httpx.get(root).json()) == 1
-        assert len(httpx.get(f"{root}/{study.study_uid}/metadata").json()) == len(study.mr)
-        assert httpx.get(f"{url}{_address(study.mr[0])}/frames/1").status_code == 404
-        assert httpx.get(f"{url}{_address(study.mr[1])}").status_code == 404
+        assert len(httpx.get(root, timeout=ANSWER_S).json()) == 1
+        assert len(httpx.get(f"{root}/{study.study_uid}/metadata", timeout=ANSWER_S).json()) == len(study.mr)
+        assert httpx.get(f"{url}{_address(study.mr[0])}/frames/1", timeout=ANSWER_S).status_code == 404
+        assert httpx.get(f"{url}{_address(study.mr[1])}", timeout=ANSWER_S).status_code == 404
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -308,12 +309,12 @@ def test_only_known_host_names_are_served(client: httpx.Client, host: str, statu
 def test_a_missing_viewer_says_how_to_install_it(database: Database, folder: Path, tmp_path: Path) -> None:
     missing = tmp_path / "ohif"
     with served(viewer_app(Holdings(database, folder), missing)) as url:
-        answer = httpx.get(f"{url}/viewer")
+        answer = httpx.get(f"{url}/viewer", timeout=ANSWER_S)
         assert (answer.status_code, "make viewer" in answer.text) == (503, True)
-        assert httpx.get(f"{url}/dicom-web/studies").status_code == 200
+        assert httpx.get(f"{url}/dicom-web/studies", timeout=ANSWER_S).status_code == 200
         missing.mkdir()
         (missing / "index.html").write_text("now", encoding="utf-8")
-        assert httpx.get(f"{url}/viewer").text == "now"
+        assert httpx.get(f"{url}/viewer", timeout=ANSWER_S).text == "now"
 
 
 def test_no_study_uid_is_logged(
@@ -360,7 +361,7 @@ def test_another_origin_is_read_only_and_its_refusals_come_through(forwarding: h
 
 def test_an_origin_that_does_not_answer_is_said(ohif: Path) -> None:
     with served(viewer_app("http://127.0.0.1:9/dicom-web", ohif)) as url:
-        answer = httpx.get(f"{url}/dicom-web/studies")
+        answer = httpx.get(f"{url}/dicom-web/studies", timeout=ANSWER_S)
         assert (answer.status_code, "does not answer" in answer.text) == (502, True)
 
 

@@ -25,9 +25,9 @@ from dicom_node.web.auth import new_login_link
 from dicom_node.web.viewer import viewer_app
 from tests.support.viewer_port import served
 from tests.support.viewer_study import ViewerStudy, hold, make_study
+from tests.support.waiting import ANSWER_S
 
 _VARIANTS = 250
-_ANSWER_S = 20.0
 
 _ODD = (
     b"", b"0", b"-1", b"1e400", b"NaN", b"null", b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"%", b"%00", b"%ff", b"..",
@@ -57,7 +57,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory, study: ViewerStudy) -> Itera
         served(viewer_app(Holdings(database, folder), Path(folder, "ohif"))) as viewer,
     ):
         token = httpx.URL(new_login_link(database, panel)).params["token"]
-        cookie = httpx.post(f"{panel}/login", data={"token": token}).headers["set-cookie"].partition(";")[0]
+        answer = httpx.post(f"{panel}/login", data={"token": token}, timeout=ANSWER_S)
+        cookie = answer.headers["set-cookie"].partition(";")[0]
         with database.session() as session:
             key = session.scalar(sa.select(StudyRow.key))
         yield panel, viewer, cookie, str(key)
@@ -67,7 +68,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory, study: ViewerStudy) -> Itera
 def _status(url: str, request: bytes) -> int:
     """Send bytes and return the status of the answer; 0 when the node closed without one."""
     at = httpx.URL(url)
-    with socket.create_connection((at.host, at.port or 0), _ANSWER_S) as client, contextlib.suppress(ConnectionError):
+    with socket.create_connection((at.host, at.port or 0), ANSWER_S) as client, contextlib.suppress(ConnectionError):
         client.sendall(request)
         answer = b""
         while b"\r\n" not in answer and (piece := client.recv(65536)):
@@ -184,7 +185,7 @@ _VIEWER = [
 def test_what_was_found_is_answered(
     ports: tuple[str, str, str, str], path: str, form: dict[str, str], status: int
 ) -> None:
-    answer = httpx.post(ports[0] + path, data=form, headers={"Cookie": ports[2]})
+    answer = httpx.post(ports[0] + path, data=form, headers={"Cookie": ports[2]}, timeout=ANSWER_S)
     assert answer.status_code == status
     assert "{" not in answer.text
 
@@ -192,7 +193,7 @@ def test_what_was_found_is_answered(
 @pytest.mark.parametrize("origin", ["http://[", "null", "http://", "", "http://attacker.example", "[", "//["])
 @pytest.mark.parametrize("path", ["/login", "/logout", "/peers", "/api/peers", "/rules", "/maintenance/on", "/fetch"])
 def test_nothing_is_changed_from_another_page(ports: tuple[str, str, str, str], path: str, origin: str) -> None:
-    answer = httpx.post(ports[0] + path, headers={"Cookie": ports[2], "Origin": origin})
+    answer = httpx.post(ports[0] + path, headers={"Cookie": ports[2], "Origin": origin}, timeout=ANSWER_S)
     assert answer.status_code == 403
 
 

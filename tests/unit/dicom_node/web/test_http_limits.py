@@ -21,6 +21,7 @@ from dicom_node.web.guard import MOST_BODY_BYTES, Guard
 from dicom_node.web.http_server import MOST_CONNECTIONS, Deadlines
 from dicom_node.web.viewer import viewer_app
 from tests.support.viewer_port import served
+from tests.support.waiting import ANSWER_S
 from tests.support.web_child import WebChild, web_child
 
 _SHORT = Deadlines(request_s=0.5, write_s=0.5, idle_s=1)
@@ -61,9 +62,9 @@ def test_every_route_has_a_limit_of_its_body(child: WebChild, path: str) -> None
 
 def test_a_form_has_a_limit_of_fields_and_no_parts(child: WebChild) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert httpx.post(f"{child.panel}/login", content=b"a=1&" * 200, headers=headers).status_code == 413
-    parts = {f"f{number}": b"x" for number in range(10)}
-    assert httpx.post(f"{child.panel}/login", files=parts).status_code == 415
+    login, parts = f"{child.panel}/login", {f"f{number}": b"x" for number in range(10)}
+    assert httpx.post(login, content=b"a=1&" * 200, headers=headers, timeout=ANSWER_S).status_code == 413
+    assert httpx.post(login, files=parts, timeout=ANSWER_S).status_code == 415
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_form_has_a_limit_of_fields_and_no_parts(child: WebChild) -> None:
 )
 def test_addresses_and_headers_have_a_limit(child: WebChild, path: str, headers: dict[str, str], status: int) -> None:
     for port in (child.panel, child.viewer):
-        assert httpx.get(port + path, headers=headers).status_code in (status, 400)
+        assert httpx.get(port + path, headers=headers, timeout=ANSWER_S).status_code in (status, 400)
 
 
 def test_headers_without_an_end_are_cut_off(child: WebChild) -> None:
@@ -183,7 +184,7 @@ def test_a_client_that_does_not_read_is_let_go(hasty: str) -> None:
 
 
 def test_a_quick_client_keeps_its_connection(hasty: str) -> None:
-    with httpx.Client(base_url=hasty) as client:
+    with httpx.Client(base_url=hasty, timeout=ANSWER_S) as client:
         assert [client.post("/", content=b"a" * 60_000).status_code for _ in range(20)] == [200] * 20
 
 

@@ -21,6 +21,7 @@ from tests.support.archive import running_archive
 from tests.support.held_study import hold_run
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
+from tests.support.waiting import ANSWER_S
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def panel(settings: Settings, database: Database) -> Iterator[httpx.Client]:
     app = panel_app(settings, database)
-    with served(app) as url, httpx.Client(base_url=url, follow_redirects=True) as client:
+    with served(app) as url, httpx.Client(base_url=url, follow_redirects=True, timeout=ANSWER_S) as client:
         client.post("/login", data={"token": httpx.URL(new_login_link(database, url)).params["token"]})
         yield client
 

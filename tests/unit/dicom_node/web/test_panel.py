@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database
 from dicom_node.peer import Peer
 from dicom_node.peers import accepted_calling_ae_titles, add_peer, list_peers
 from dicom_node.settings import read_settings
@@ -20,20 +19,17 @@ from dicom_node.tables import LoginTokenRow, RefusalRow, RunRow, StudyRow, utc_n
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from tests.support.viewer_port import served
+from tests.support.waiting import ANSWER_S
 
 NOTICE = "Research use only. Not a medical device."
 PEER = {"name": "My PACS", "ae_title": "PACS", "host": "127.0.0.1", "port": "104", "may_send": "true"}
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-
-
-@pytest.fixture
 def stranger(database: Database) -> Iterator[httpx.Client]:
     """Someone with a browser and no link."""
-    with served(panel_app(read_settings(environment={}), database)) as url, httpx.Client(base_url=url) as client:
+    app = panel_app(read_settings(environment={}), database)
+    with served(app) as url, httpx.Client(base_url=url, timeout=ANSWER_S) as client:
         yield client
 
 

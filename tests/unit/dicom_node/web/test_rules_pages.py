@@ -22,6 +22,7 @@ from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from tests.support.held_study import hold_small_study
 from tests.support.viewer_port import served
+from tests.support.waiting import ANSWER_S
 
 KEY = "a1b2c3d4"
 PRIVATE = "<b>Doe John</b> [T1*]"  # a site may write anything into a description
@@ -32,7 +33,7 @@ FLAIR_IS_T2 = SiteRule(**RULE)
 @pytest.fixture
 def stranger(database: Database, tmp_path: Path) -> Iterator[httpx.Client]:
     settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
-    with served(panel_app(settings, database)) as url, httpx.Client(base_url=url) as client:
+    with served(panel_app(settings, database)) as url, httpx.Client(base_url=url, timeout=ANSWER_S) as client:
         yield client
 
 
