@@ -84,5 +84,5 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """Run one PostgreSQL for the tests of this process; each test that needs it is marked ``postgres``."""
-    with running_postgres() as server:
+    with running_postgres(durable=False) as server:
         yield server

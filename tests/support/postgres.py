@@ -27,11 +27,11 @@ def postgres_programs() -> Path | None:
 class Postgres:
     """A server that can be stopped hard and started again on the same data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool) -> None:
         programs = postgres_programs()
         assert programs is not None
         self._programs, self._folder, self.port = programs, folder, free_port()
-        self._databases = 0
+        self._databases, self._durable = 0, durable
         self._process: subprocess.Popen[bytes] | None = None
         self._as_postgres([str(programs / "initdb"), "-D", str(folder / "data"), "-U", "glionode", "-A", "trust", "-N"])
 
@@ -40,8 +40,8 @@ class Postgres:
         """Address for SQLAlchemy."""
         return f"postgresql+psycopg://glionode@127.0.0.1:{self.port}/postgres"
 
-    def new_database(self) -> str:
-        """Make an empty database and return its address for SQLAlchemy."""
+    def new_database(self, template: str = "template1") -> str:
+        """Make a database, empty or as another one is that nobody uses, and return its address for SQLAlchemy."""
         self._databases += 1
         name = f"books{self._databases}"
         command = [
@@ -55,12 +55,13 @@ class Postgres:
             "postgres",
             "-qc",
         ]
-        subprocess.run([*command, f"CREATE DATABASE {name}"], check=True, capture_output=True)
+        subprocess.run([*command, f"CREATE DATABASE {name} TEMPLATE {template}"], check=True, capture_output=True)
         return f"postgresql+psycopg://glionode@127.0.0.1:{self.port}/{name}"
 
     def start(self) -> None:
         """Start and wait until it takes connections."""
         options = ["-c", f"unix_socket_directories={self._folder}", "-c", "max_connections=300"]
+        options += [] if self._durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), "-p", str(self.port), *options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(_command_as_postgres(command), stdout=log, stderr=log, cwd="/")
@@ -95,13 +96,19 @@ def _command_as_postgres(command: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """Start a server on empty data, and remove both at the end."""
+def running_postgres(*, durable: bool = True) -> Iterator[Postgres]:
+    """Start a server on empty data, and remove both at the end.
+
+    Parameters
+    ----------
+    durable
+        Whether it waits for its disk. What it wrote outlives its own crash in any case; that of the machine, only so.
+    """
     folder = Path(tempfile.mkdtemp(prefix="glionode-postgres-"))
     if os.getuid() == 0:
         user = pwd.getpwnam("postgres")
         os.chown(folder, user.pw_uid, user.pw_gid)
-    server = Postgres(folder)
+    server = Postgres(folder, durable=durable)
     try:
         server.start()
         yield server

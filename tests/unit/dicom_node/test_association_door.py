@@ -2,19 +2,11 @@
 
 import socket
 import struct
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database import Database, open_database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.settings import read_settings
+from dicom_node.database import Database
 from dicom_node.tables import RefusalRow
 from tests.support.pacs import echo
 from tests.support.raw_line import ABORT, ACCEPT
@@ -30,40 +22,11 @@ from tests.support.raw_request import (
     uid_item,
     user_item,
 )
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 30.0
 NAME = item(0x10, b"1.2.840.10008.3.1.1.1")
 LONG = b"1." + b"2" * 70
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'glionode.sqlite'}")
-    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def port(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Serve; afterwards no thread of a connection is left, and none ended with a traceback."""
-    fell: list[threading.ExceptHookArgs] = []
-    monkeypatch.setattr(threading, "excepthook", fell.append)
-    environment = {"GLIONODE_NODE_FOLDER": str(tmp_path), "GLIONODE_NODE_DICOM_PORT": "0"}
-    listener = Listener(read_settings(environment=environment), database)
-    listener.start()
-    own = set(threading.enumerate())
-    yield listener.port
-    _wait_until(lambda: not set(threading.enumerate()) - own)
-    listener.stop()
-    assert fell == []
-
-
-def _wait_until(holds: object) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _codes(database: Database) -> list[str]:
@@ -152,7 +115,7 @@ def test_what_is_not_for_this_node_is_rejected_and_noted(
 ) -> None:
     kind, content = answer_to(port, request_pdu)
     assert (kind, content[9]) == (REJECT, diagnostic)
-    _wait_until(lambda: _codes(database) == [code])
+    wait_until(lambda: _codes(database) == [code])
     with database.session() as session:
         row = session.scalars(sa.select(RefusalRow)).one()
     assert (row.calling_ae + row.reason).isprintable()
@@ -181,7 +144,7 @@ MALFORMED = {
 @pytest.mark.parametrize("request_pdu", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_malformed_is_aborted_at_once_and_noted(port: int, database: Database, request_pdu: bytes) -> None:
     assert answer_to(port, request_pdu)[0] == ABORT
-    _wait_until(lambda: _codes(database) == ["bad_association_request"])
+    wait_until(lambda: _codes(database) == ["bad_association_request"])
     assert echo(port)
 
 
@@ -189,7 +152,7 @@ def test_what_is_malformed_is_aborted_at_once_and_noted(port: int, database: Dat
 def test_a_request_that_breaks_off_is_noted(port: int, database: Database, size: int) -> None:
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as connection:
         connection.sendall(_RIGHT[:size])
-    _wait_until(lambda: _codes(database) == ["bad_association_request"])
+    wait_until(lambda: _codes(database) == ["bad_association_request"])
     assert echo(port)
 
 

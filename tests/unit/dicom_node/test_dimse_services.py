@@ -1,9 +1,7 @@
 """Which requests are done over which presentation context, and what the others are answered."""
 
 import struct
-from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,11 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom.dimse_primitives import C_STORE
 
-from dicom_node.database import Database, open_database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.settings import read_settings
+from dicom_node.database import Database
 from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.pacs import association, instance_of, store
 from tests.support.raw_line import COMMAND, CONTEXT, LAST, RELEASE_RESPONSE, RawLine, command_of, data_of, raw_line
@@ -24,23 +18,6 @@ from tests.support.small_study import make_small_study
 VERIFICATION = "1.2.840.10008.1.1"
 COMMITMENT = "1.2.840.10008.1.20.1"
 NO_DATA_SET = 0x0101
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'glionode.sqlite'}")
-    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def port(tmp_path: Path, database: Database) -> Iterator[int]:
-    environment = {"GLIONODE_NODE_FOLDER": str(tmp_path), "GLIONODE_NODE_DICOM_PORT": "0"}
-    listener = Listener(read_settings(environment=environment), database)
-    listener.start()
-    yield listener.port
-    listener.stop()
 
 
 @pytest.fixture

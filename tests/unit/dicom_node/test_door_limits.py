@@ -4,23 +4,17 @@ import resource
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database
 from dicom_node.line import MAXIMUM_PDU_BYTES
-from dicom_node.listener import Listener
 from dicom_node.messages import COMMAND_BYTES
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.settings import read_settings
 from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.pacs import echo
 from tests.support.raw_line import (
@@ -38,6 +32,7 @@ from tests.support.raw_line import (
 )
 from tests.support.raw_request import ASSOCIATE, answer_to, associate_request
 from tests.support.small_study import make_small_study
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 30.0
 RELEASE = 0x05
@@ -45,41 +40,8 @@ Start = Callable[..., int]
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'glionode.sqlite'}")
-    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def start(tmp_path: Path, database: Database) -> Iterator[Start]:
-    """Return a function that serves with settings; afterwards no thread of a connection is left."""
-    listeners, own = [], set(threading.enumerate())
-
-    def run(**values: str) -> int:
-        fixed = {"GLIONODE_NODE_FOLDER": str(tmp_path), "GLIONODE_NODE_DICOM_PORT": "0"}
-        listeners.append(Listener(read_settings(environment=fixed | values), database))
-        listeners[-1].start()
-        own.update(threading.enumerate())
-        return listeners[-1].port
-
-    yield run
-    _wait_until(lambda: not set(threading.enumerate()) - own)
-    for listener in listeners:
-        listener.stop()
-
-
-@pytest.fixture
 def image() -> Dataset:
     return make_small_study("limits", roles=["FLAIR"])[0]
-
-
-def _wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _codes(database: Database) -> set[str]:
@@ -136,7 +98,7 @@ def test_connections_that_say_nothing_keep_no_sender_out(start: Start, database:
 def test_of_those_that_wait_the_oldest_makes_room(start: Start, database: Database) -> None:
     port = start(GLIONODE_LISTENER_WAITING_CONNECTIONS="3")
     with _silent(port, 4) as waiting:
-        _wait_until(lambda: _codes(database) == {"too_many_connections"})
+        wait_until(lambda: _codes(database) == {"too_many_connections"})
         (ended,) = select.select(waiting, [], [], DEADLINE_S)[0]  # they come in at about the same time
         assert ended.recv(64) == b""
         stays = next(one for one in waiting if one is not ended)
@@ -151,8 +113,8 @@ def test_seats_are_for_those_that_were_let_in(start: Start, database: Database) 
         assert answer_to(port, associate_request(called=b"ELSEWHERE".ljust(16)))[0] == 3
     with raw_line(port):
         assert not echo(port)
-    _wait_until(lambda: "association_limit" in _codes(database))
-    _wait_until(lambda: echo(port))
+    wait_until(lambda: "association_limit" in _codes(database))
+    wait_until(lambda: echo(port))
 
 
 @pytest.mark.parametrize("request_pdu", [b"", associate_request()], ids=["silent", "dripping"])
@@ -160,7 +122,7 @@ def test_a_request_has_a_time_for_the_whole_of_it(start: Start, database: Databa
     port = start(GLIONODE_LISTENER_ASSOCIATION_TIMEOUT_S="1")
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as connection:
         _drip(connection, request_pdu)
-        _wait_until(lambda: _codes(database) == {"too_slow"})
+        wait_until(lambda: _codes(database) == {"too_slow"})
     assert echo(port)
 
 
@@ -169,7 +131,7 @@ def test_a_message_that_drips_is_given_up(start: Start, database: Database, imag
     with raw_line(port) as line:
         line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
         _drip(line.socket, struct.pack(">BBI", P_DATA, 0, 10_000) + bytes(10_000))
-        _wait_until(lambda: _codes(database) == {"too_slow"})
+        wait_until(lambda: _codes(database) == {"too_slow"})
     assert echo(port)
 
 
@@ -204,7 +166,7 @@ def test_a_sender_that_takes_no_answers_is_hung_up_on(start: Start) -> None:
         line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         while _could_send(line, many):
             pass
-        _wait_until(lambda: echo(port))
+        wait_until(lambda: echo(port))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +191,7 @@ def test_before_an_association_only_a_request_for_one_is_read(
 ) -> None:
     port = start()
     assert answer_to(port, struct.pack(">BBI", kind, 0, length))[0] == ABORT  # although nothing else has come
-    _wait_until(lambda: _codes(database) == {"bad_association_request"})
+    wait_until(lambda: _codes(database) == {"bad_association_request"})
 
 
 @pytest.mark.parametrize(
@@ -255,7 +217,7 @@ def test_within_an_association_only_what_may_come_is_read(
     with raw_line(port) as line:
         line.socket.sendall(struct.pack(">BBI", kind, 0, length))
         assert line.read_pdu()[0] == ABORT
-    _wait_until(lambda: _codes(database) == {"protocol_error"})
+    wait_until(lambda: _codes(database) == {"protocol_error"})
 
 
 def test_an_abort_reaches_a_sender_that_is_still_talking(start: Start) -> None:
@@ -350,5 +312,5 @@ def test_what_comes_after_an_answered_request_may_be_wrong(
         while kinds[-1] not in (0, ABORT):
             kinds.append(line.read_pdu()[0])
         assert kinds[-1] == ABORT
-    _wait_until(lambda: _codes(database) == {"protocol_error"})
+    wait_until(lambda: _codes(database) == {"protocol_error"})
     assert said == []

@@ -11,16 +11,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from dicom_node.byte_cache import ByteCache
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database
 from dicom_node.holdings import _IN_MEMORY, Holdings, _read_header, _read_whole
 from dicom_node.tables import InstanceRow
 from tests.support.mislabelled import mislabel
 from tests.support.viewer_study import ViewerStudy, hold, hold_results, instance_row, make_study
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
 
 
 @pytest.fixture

@@ -65,36 +65,11 @@ def _quiet_pydicom(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "node"
-
-
-@pytest.fixture
 def database(folder: Path) -> Iterator[Database]:
     opened = open_database(_settings(folder).database_url)
     put_peer(opened, SENDER)
     yield opened
     opened.engine.dispose()
-
-
-@pytest.fixture
-def start(folder: Path, database: Database) -> Iterator[Callable[..., int]]:
-    """Return a function that starts a listener with settings and returns its port."""
-    started: list[Listener] = []
-
-    def run(**values: str) -> int:
-        started.append(Listener(_settings(folder, **values), database))
-        started[-1].start()
-        return started[-1].port
-
-    yield run
-    for listener in started:
-        listener.stop()
-
-
-@pytest.fixture
-def port(start: Callable[..., int]) -> int:
-    return start()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import subprocess
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +30,9 @@ from pynetdicom import AE
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 from conversion.reading import dicom_files, read_series, read_study
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database
 from dicom_node.identity import MAXIMUM_INFLATED_BYTES
-from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.settings import read_settings
+from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES
 from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.dicom_series import axis_aligned, mr_slices
 from tests.support.pacs import OpenSockets, echo, instance_of, instance_of_file, store
@@ -53,29 +49,6 @@ def _quiet_pydicom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pydicom take values that break the standard without a warning, as `configure_logs` has it in a real node."""
     monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
     monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "node"
-
-
-@pytest.fixture
-def database(folder: Path) -> Iterator[Database]:
-    folder.mkdir()
-    opened = open_database(f"sqlite:///{folder / 'node.sqlite'}")
-    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def port(folder: Path, database: Database) -> Iterator[int]:
-    environment = {"GLIONODE_NODE_FOLDER": str(folder), "GLIONODE_NODE_DICOM_PORT": "0"}
-    listener = Listener(read_settings(environment=environment), database)
-    listener.start()
-    yield listener.port
-    listener.stop()
 
 
 def _rows(database: Database) -> list[InstanceRow]:
@@ -273,10 +246,11 @@ def test_the_pad_byte_behind_a_large_deflated_data_set_is_let_be(port: int, data
 
 @pytest.mark.dcmtk
 def test_dcmtk_sends_large_images_deflated(port: int, database: Database, tmp_path: Path) -> None:
-    images = _large_slices()
+    images, sent = _large_slices(), tmp_path / "sent"
+    sent.mkdir()
     for number, ds in enumerate(images):
-        ds.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
-    command = ["storescu", "-xd", "+sd", "-aet", "SENDER", "-aec", "GLIONODE", "127.0.0.1", str(port), str(tmp_path)]
+        ds.save_as(sent / f"{number}.dcm", enforce_file_format=True)
+    command = ["storescu", "-xd", "+sd", "-aet", "SENDER", "-aec", "GLIONODE", "127.0.0.1", str(port), str(sent)]
     subprocess.run(command, check=True, timeout=60)
     assert [row.transfer_syntax_uid for row in _rows(database)] == [DeflatedExplicitVRLittleEndian] * len(images)
 

@@ -1,42 +1,25 @@
 """Versions of one instance over real sockets, gathered and too large for that: the last that came is current."""
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
 import dicom_node.journal
-from dicom_node.database import Database, open_database
+from dicom_node.database import Database
 from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.settings import read_settings
 from dicom_node.tables import InstanceRow
 from tests.support.pacs import Instance, instance_of, store
 from tests.support.small_study import make_small_study
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'books.sqlite'}")
-    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def port(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port(start: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> int:
     """Run a listener that is behind with filing: it files only what somebody waits for."""
     monkeypatch.setattr(dicom_node.journal, "GATHER_S", 600.0)
-    environment = {"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": "0"}
-    listener = Listener(read_settings(environment=environment), database)
-    listener.start()
-    yield listener.port
-    listener.stop()
+    return start()
 
 
 def _too_large_to_be_gathered(image: Dataset) -> Dataset:

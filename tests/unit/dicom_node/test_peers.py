@@ -26,11 +26,6 @@ PACS = Peer(name="PACS", ae_title="PACS", host="127.0.0.1", port=104, is_destina
 SCANNER = Peer(name="Scanner", ae_title="MR1")
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-
-
 def _problem_fields(**values: object) -> list[str]:
     with pytest.raises(PeerError) as caught:
         Peer(**{"name": "A", "ae_title": "A", **values})  # type: ignore[arg-type]

@@ -1,9 +1,8 @@
 """What comes over the wire in unusual pieces, breaks off, or falls silent; from a socket that writes its own PDUs."""
 
 import struct
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
@@ -11,11 +10,7 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-from dicom_node.database import Database, open_database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.settings import Settings, read_settings
+from dicom_node.database import Database
 from dicom_node.states import AssociationEnd
 from dicom_node.tables import AssociationRow, InstanceRow
 from tests.support.pacs import echo
@@ -32,39 +27,9 @@ from tests.support.raw_line import (
     raw_line,
 )
 from tests.support.small_study import make_small_study
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def network_timeout_s() -> str:
-    return "60"
-
-
-@pytest.fixture
-def settings(tmp_path: Path, network_timeout_s: str) -> Settings:
-    environment = {"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": "0"}
-    return read_settings(environment=environment | {"GLIONODE_LISTENER_NETWORK_TIMEOUT_S": network_timeout_s})
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    put_peer(opened, Peer(name="Sender", ae_title="SENDER"))
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def port(settings: Settings, database: Database) -> Iterator[int]:
-    before = set(threading.enumerate())
-    listener = Listener(settings, database)
-    listener.start()
-    own = set(threading.enumerate())  # of the server and the journal
-    yield listener.port
-    _wait_until(lambda: not set(threading.enumerate()) - own)
-    listener.stop()
-    _wait_until(lambda: not set(threading.enumerate()) - before)
 
 
 @pytest.fixture
@@ -72,21 +37,14 @@ def images() -> list[Dataset]:
     return make_small_study("wire", roles=["FLAIR"])
 
 
-def _wait_until(holds: object) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def _stored(database: Database) -> list[str]:
     with database.session() as session:
         return list(session.scalars(sa.select(InstanceRow.sop_instance_uid).order_by(InstanceRow.id)))
 
 
-def _content(database: Database, settings: Settings) -> bytes:
+def _content(database: Database, folder: Path) -> bytes:
     with database.session() as session:
-        return (settings.node.folder / session.scalars(sa.select(InstanceRow.path)).one()).read_bytes()
+        return (folder / session.scalars(sa.select(InstanceRow.path)).one()).read_bytes()
 
 
 def _send(line: RawLine, image: Dataset, message_id: int) -> None:
@@ -95,7 +53,7 @@ def _send(line: RawLine, image: Dataset, message_id: int) -> None:
 
 
 def test_command_and_data_set_may_share_a_pdu(
-    port: int, database: Database, settings: Settings, images: list[Dataset]
+    port: int, database: Database, folder: Path, images: list[Dataset]
 ) -> None:
     data_set = data_of(images[0])
     with raw_line(port) as line:
@@ -103,12 +61,12 @@ def test_command_and_data_set_may_share_a_pdu(
         assert line.read_status() == (7, 0x0000)
         assert line.release() == RELEASE_RESPONSE
     assert _stored(database) == [images[0].SOPInstanceUID]
-    assert _content(database, settings).endswith(data_set)
+    assert _content(database, folder).endswith(data_set)
 
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_a_data_set_may_come_in_many_fragments(
-    port: int, database: Database, settings: Settings, images: list[Dataset], size: int
+    port: int, database: Database, folder: Path, images: list[Dataset], size: int
 ) -> None:
     data_set = data_of(images[0])
     cuts = [data_set[start : start + size] for start in range(0, len(data_set), size)]
@@ -119,7 +77,7 @@ def test_a_data_set_may_come_in_many_fragments(
         line.send_values([(CONTEXT, LAST, b"")])
         assert line.read_status() == (1, 0x0000)
         assert line.release() == RELEASE_RESPONSE
-    assert _content(database, settings).endswith(data_set)
+    assert _content(database, folder).endswith(data_set)
 
 
 def test_a_command_in_fragments_takes_the_long_way(port: int, database: Database, images: list[Dataset]) -> None:
@@ -196,27 +154,27 @@ def test_a_pdu_that_says_it_is_huge_takes_no_memory(port: int, images: list[Data
         assert line.release() == RELEASE_RESPONSE
 
 
-@pytest.mark.parametrize("network_timeout_s", ["3"])
 @pytest.mark.parametrize("piece", [b"", b"\x04\0\0", b"\x04\0\0\0\x01\0" + bytes(10)])
 def test_a_sender_that_falls_silent_is_let_go(
-    port: int, database: Database, images: list[Dataset], piece: bytes
+    start: Callable[..., int], database: Database, images: list[Dataset], piece: bytes
 ) -> None:
+    port = start(GLIONODE_LISTENER_NETWORK_TIMEOUT_S="3")
     with raw_line(port) as line:
         _send(line, images[0], 1)
         assert line.read_status() == (1, 0x0000)
         line.socket.sendall(piece)
         while line.read_pdu()[0]:  # an abort, then the end
             pass
-    _wait_until(lambda: _ends(database) == [AssociationEnd.ABORTED])
+    wait_until(lambda: _ends(database) == [AssociationEnd.ABORTED])
     assert _stored(database) == [images[0].SOPInstanceUID]
 
 
-@pytest.mark.parametrize("network_timeout_s", ["6"])
 def test_a_pdu_may_take_longer_than_an_association_may_be_silent(
-    port: int, database: Database, images: list[Dataset]
+    start: Callable[..., int], database: Database, images: list[Dataset]
 ) -> None:
     data_set = data_of(images[0])
     items = struct.pack(">IBB", len(data_set) + 2, CONTEXT, LAST) + data_set
+    port = start(GLIONODE_LISTENER_NETWORK_TIMEOUT_S="6")
     with raw_line(port) as line:
         line.send_values([(CONTEXT, COMMAND | LAST, command_of(images[0], 1))])
         line.socket.sendall(struct.pack(">BBI", P_DATA, 0, len(items)))
@@ -235,7 +193,7 @@ def test_a_sender_that_vanishes_leaves_what_it_was_thanked_for(
         _send(line, images[0], 1)
         assert line.read_status() == (1, 0x0000)
         line.send_values([(CONTEXT, COMMAND | LAST, command_of(images[1], 2)), (CONTEXT, 0, data_of(images[1])[:200])])
-    _wait_until(lambda: _ends(database) == [AssociationEnd.ABORTED])
+    wait_until(lambda: _ends(database) == [AssociationEnd.ABORTED])
     assert _stored(database) == [images[0].SOPInstanceUID]
 
 
@@ -244,13 +202,11 @@ def _ends(database: Database) -> list[str]:
         return list(session.scalars(sa.select(AssociationRow.end)))
 
 
-def test_pydicom_reads_what_was_stored(
-    port: int, database: Database, settings: Settings, images: list[Dataset]
-) -> None:
+def test_pydicom_reads_what_was_stored(port: int, database: Database, folder: Path, images: list[Dataset]) -> None:
     with raw_line(port) as line:
         _send(line, images[0], 1)
         assert line.read_status() == (1, 0x0000)
         assert line.release() == RELEASE_RESPONSE
     with database.session() as session:
         path = session.scalars(sa.select(InstanceRow.path)).one()
-    assert pydicom.dcmread(settings.node.folder / path) == images[0]
+    assert pydicom.dcmread(folder / path) == images[0]

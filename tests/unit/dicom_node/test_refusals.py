@@ -1,6 +1,5 @@
 """Refusals in the books: counted, bounded, and a known peer's are not hidden by a stranger's."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,11 +23,10 @@ REJECT = 0x03
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'glionode.sqlite'}")
-    put_peer(opened, Peer(name="Scanner", ae_title="SCANNER"))
-    yield opened
-    opened.engine.dispose()
+def database(database: Database) -> Database:
+    """Return books that know a scanner."""
+    put_peer(database, Peer(name="Scanner", ae_title="SCANNER"))
+    return database
 
 
 def _note(
