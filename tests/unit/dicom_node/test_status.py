@@ -155,9 +155,10 @@ def test_the_status_is_a_json_document(filled: Database) -> None:
 
 
 def test_every_study_is_read_and_what_is_left_out_is_counted(database: Database) -> None:
+    now = utc_now()
     with database.session() as session:
         for number in range(1203):
-            at = utc_now() - timedelta(seconds=number)
+            at = now - timedelta(seconds=number)
             session.add(StudyRow(study_uid=f"1.{number}", key=f"{number}", last_received_at=at))
         session.add_all(RefusalRow(code="x", reason="x", calling_ae=f"X{n}") for n in range(REFUSALS_SHOWN + 2))
     every = read_status(database, limit=None)
