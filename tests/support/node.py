@@ -3,9 +3,7 @@
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from dicom_node.peers import put_peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.status import NodeStatus, StudyStatus, read_status
 from tests.support.detector_model import write_detector
+from tests.support.orthanc import free_port
 from tests.support.pacs import Pacs, echo
 from tests.support.waiting import ANSWER_S
 
@@ -36,7 +35,7 @@ class Node:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         names = ("GLIONODE_NODE_DICOM_PORT", "GLIONODE_WEB_PORT", "GLIONODE_VIEWER_PORT")
-        ports = dict(zip(names, map(str, _free_ports(len(names))), strict=True))
+        ports = dict(zip(names, (str(free_port()) for _ in names), strict=True))
         own = {
             "GLIONODE_NODE_FOLDER": str(folder / "node"),
             "GLIONODE_ASSEMBLY_QUIET_PERIOD_S": "1",
@@ -197,18 +196,6 @@ def running_node(
 def _model(folder: Path) -> Path:
     """Return a model that finds the small study's lesion by FLAIR or by T1 after contrast, whichever was recognised."""
     return write_detector(folder, seen=("FLAIR+T1CE", "T1CE", "T1CE"))
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports below those given to connecting sockets, so that nobody takes them between two starts."""
-    found: list[int] = []
-    for port in random.SystemRandom().sample(range(20000, 30000), 1000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
 
 
 def destination(pacs: Pacs, name: str = "PACS") -> Peer:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ from tests.support.waiting import ANSWER_S
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _START_S = 30
 _STOP_S = 30
+_GIVEN: set[int] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +106,15 @@ def running_orthanc(
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port below those given to connecting sockets, so that nobody takes it before, or between two starts."""
+    for port in random.SystemRandom().sample(range(20000, 30000), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in _GIVEN:
+                probe.bind(("127.0.0.1", port))
+                _GIVEN.add(port)
+                return port
+    message = "none of a thousand ports is free"
+    raise OSError(message)
 
 
 def _program() -> str:
