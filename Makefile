@@ -7,6 +7,9 @@ PYTHONS := 3.11 3.12 3.13
 DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql strace
 # A file's tests stay in one process; its share of the cores is one, or torch would ask for all in each.
 UNIT := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+# The others of these wait for their nodes more than they work, so two files at a time; what attacks, or draws, has all for itself.
+ALONE := $(addprefix tests/integration/,test_chaos.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
+  tests/acceptance/test_real_study.py tests/acceptance/test_demo.py
 SHELL := /bin/bash
 
 .PHONY: setup viewer demo run test check pythons lint types unit integration chaos debian lock clean
@@ -45,7 +48,7 @@ debian:
 check: lint types
 	$(BIN)/lint-imports
 	$(UNIT) --ignore tests/integration --ignore tests/acceptance
-	$(BIN)/pytest tests/integration tests/acceptance
+	$(MAKE) --no-print-directory integration
 
 # What needs no torch, on every other Python that README names and this machine has (its own or pyenv's).
 pythons: setup debian
@@ -74,7 +77,8 @@ unit:
 	$(UNIT) tests/unit
 
 integration:
-	$(BIN)/pytest tests/integration tests/acceptance
+	$(BIN)/pytest -n 2 --dist loadfile tests/acceptance tests/integration $(addprefix --ignore ,$(ALONE))
+	$(BIN)/pytest $(ALONE)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).
 chaos: setup debian
