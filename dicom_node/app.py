@@ -39,9 +39,9 @@ RESTART_S = 1.0
 
 def run_listener(settings: Settings) -> None:
     """Serve DICOM until told to stop."""
+    configure_logs("listen")  # before anything is loaded that may keep stderr as it was; so in the others
     from dicom_node.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
 
-    configure_logs("listen")
     keep_private(settings.node.folder)
     listener = Listener(settings, open_database(settings.database_url))
     gc.freeze()  # else each full collection looks through all that was loaded: 0.1 s in which no image comes in
@@ -61,9 +61,9 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
     """
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # for the child too, before anything loads CUDA
+    configure_logs("work")
     from dicom_node.worker import Worker  # noqa: PLC0415
 
-    configure_logs("work")
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     Worker(settings, database, gpu).run(_stop_on_signal())
@@ -71,13 +71,13 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
 
 def run_web(settings: Settings) -> None:
     """Serve the panel and the viewer, each on its own port, until told to stop."""
+    configure_logs("web")
     from dicom_node.holdings import Holdings  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
     from dicom_node.web.http_server import http_server  # noqa: PLC0415
     from dicom_node.web.ohif_bundle import ohif_folder  # noqa: PLC0415
     from dicom_node.web.viewer import viewer_app  # noqa: PLC0415
 
-    configure_logs("web")
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     panel = http_server(panel_app(settings, database), settings.web.bind, settings.web.port)
@@ -104,10 +104,10 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
     announce
         Called once, when the database is ready and before the roles start.
     """
+    configure_logs("serve", speaks=True)
     from dicom_node.peers import seed_peers  # noqa: PLC0415
     from dicom_node.site_rules import seed_rules  # noqa: PLC0415
 
-    configure_logs("serve")
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     if site_file is not None:

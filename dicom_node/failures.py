@@ -41,7 +41,7 @@ _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
 )
 
 
-def consequence_of(error: Exception) -> Consequence:
+def consequence_of(error: BaseException) -> Consequence:
     """Return what follows; an error nobody foresaw is a defect of the node and fails the run."""
     return next((consequence for kind, consequence, _ in _TABLE if isinstance(error, kind)), Consequence.FAIL)
 
@@ -51,7 +51,7 @@ def is_foreseen(error: Exception) -> bool:
     return isinstance(error, tuple(kind for kind, _, _ in _TABLE))
 
 
-def reason_of(error: Exception) -> tuple[str, str]:
+def reason_of(error: BaseException) -> tuple[str, str]:
     """Return a stable code and a sentence without patient data."""
     code = next((code for kind, _, code in _TABLE if isinstance(error, kind)), "defect")
     if not code:

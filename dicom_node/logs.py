@@ -1,5 +1,6 @@
 """Logs: events with keys as JSON lines on stderr, never patient data; studies are named by a keyed hash."""
 
+import io
 import logging
 import sys
 import threading
@@ -17,7 +18,11 @@ __all__ = ["configure_logs"]
 _log = structlog.get_logger()
 
 
-def configure_logs(role: str, *, quiet: bool = False) -> None:
+MOST_ERRORS = 50
+"""Told of one event: a group of errors may hold thousands."""
+
+
+def configure_logs(role: str, *, quiet: bool = False, speaks: bool = False) -> None:
     """Set up logging once per process.
 
     Parameters
@@ -26,7 +31,10 @@ def configure_logs(role: str, *, quiet: bool = False) -> None:
         Name of the process, written into every event.
     quiet
         Leave out everything below an error: for commands, whose one line on stderr is for a person.
+    speaks
+        Leave stdout as it is: for a process that has something to say to a person there.
     """
+    stderr = sys.stderr.stream if isinstance(sys.stderr, _Withheld) else sys.stderr
     logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
     logging.raiseExceptions = False  # a record that cannot be written would be printed with its arguments
     for noisy in ("pynetdicom", "dbos", "pydicom", "httpx"):
@@ -46,8 +54,11 @@ def configure_logs(role: str, *, quiet: bool = False) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if quiet else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stderr),
     )
+    if not quiet:
+        sys.stderr = _Withheld(stderr)
+        sys.stdout = sys.stdout if speaks else sys.stderr
     _catch_what_nobody_caught()
 
 
@@ -71,8 +82,45 @@ def _tell_warning(
 
 
 def _tell(event: str, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    if not issubclass(kind, KeyboardInterrupt | SystemExit):  # a person has ended it
-        _log.critical(event, exc_info=(kind, error or kind(), trace))
+    if issubclass(kind, KeyboardInterrupt | SystemExit):  # a person has ended it
+        return
+    if error is None:  # there was no memory to make it
+        _log.critical(event, exception=[_told(kind, trace)])
+    else:
+        _log.critical(event, exc_info=(kind, error, trace))
+
+
+class _Withheld(io.TextIOBase):
+    """Stands for stderr and stdout: tells where something other than the logs writes, without the text.
+
+    Libraries print what they meet, and so does Python: the traceback of `socketserver`, the text of a `SystemExit`.
+
+    Attributes
+    ----------
+    stream
+        What it stands for.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._places: set[str] = set()
+
+    def write(self, text: str) -> int:
+        """Tell of each place once: a traceback is written in twenty pieces."""
+        frames = traceback.extract_stack(sys._getframe(1), limit=3)  # noqa: SLF001 - who writes is the caller
+        where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+        if text.strip() and where not in self._places:
+            self._places.add(where)
+            _log.warning("text_withheld", where=where)
+        return len(text)
+
+    def writable(self) -> bool:
+        """Return that it takes what is written."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor that processes started from here inherit."""
+        return self.stream.fileno()
 
 
 class _LibraryHandler(logging.Handler):
@@ -98,17 +146,25 @@ def _name_role(role: str) -> structlog.typing.Processor:
 def _where_it_happened(
     exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
 ) -> list[dict[str, object]]:
-    """Return the kind and the place of an error and of its causes.
+    """Return the kind and the place of an error, of those that it holds as a group, and of its causes.
 
-    Its text and its local variables may hold header values and UIDs, so neither is shown.
+    Its text, its notes and its local variables may hold header values and UIDs, so none of them is shown.
     """
     shown: list[dict[str, object]] = []
-    error: BaseException | None = exc_info[1]
+    waiting: list[BaseException] = [exc_info[1]]
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # a library can chain errors in a circle
+    while waiting and len(shown) < MOST_ERRORS:
+        error = waiting.pop()
+        if id(error) in seen:  # a library can chain errors in a circle
+            continue
         seen.add(id(error))
-        frames = traceback.extract_tb(error.__traceback__)
-        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        shown.append({"type": type(error).__name__, "frames": where})
-        error = error.__cause__ or error.__context__
+        shown.append(_told(type(error), error.__traceback__))
+        before = error.__context__ if error.__cause__ is None else error.__cause__
+        held = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        waiting += [one for one in (before, *reversed(held)) if one is not None]
     return shown
+
+
+def _told(kind: type[BaseException], trace: TracebackType | None) -> dict[str, object]:
+    frames = traceback.extract_tb(trace)
+    return {"type": kind.__name__, "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}

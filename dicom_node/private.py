@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 from pathlib import Path
 
 from dicom_node.durable import make_folder
@@ -15,10 +16,13 @@ _UMASK = 0o077
 def keep_private(folder: Path) -> None:
     """Let this process and its children write for their user alone, and close the node's folder to others.
 
+    Nor is an image of their memory written when they crash (core(5)): it would hold patients' names and images.
+
     What an earlier version left within it with wider permissions is out of reach behind it. A folder of another user is
     left as it is; `doctor` names it.
     """
     os.umask(_UMASK)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     make_folder(folder)
     if mode := open_to_others(folder):
         with contextlib.suppress(PermissionError):

@@ -43,7 +43,7 @@ class StepOutcome:
     reason: str = ""
 
     @classmethod
-    def of_error(cls, error: Exception) -> "StepOutcome":
+    def of_error(cls, error: BaseException) -> "StepOutcome":
         """Return what follows from an error."""
         code, reason = reason_of(error)
         return cls(consequence=consequence_of(error), code=code, reason=reason)
@@ -164,11 +164,12 @@ def _serve() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints belongs with the log, not among the answers
-    from dicom_node.database import open_database  # noqa: PLC0415 - torch, by a step that needs it, comes after that
     from dicom_node.logs import configure_logs  # noqa: PLC0415
+
+    configure_logs("step")  # before anything is loaded that may keep stderr as it was
+    from dicom_node.database import open_database  # noqa: PLC0415 - torch, by a step that needs it, comes after that
     from dicom_node.steps import Steps  # noqa: PLC0415
 
-    configure_logs("step")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = read_settings()
     steps = Steps(settings, open_database(settings.database_url))
@@ -183,7 +184,7 @@ def _serve() -> None:
 def _perform(steps: object, step: str, run_id: str) -> StepOutcome:
     try:
         getattr(steps, step)(run_id)
-    except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
         outcome = StepOutcome.of_error(error)
         if outcome.consequence is Consequence.FAIL or isinstance(error, UnreadableStudy):
             _log.exception("step_defect", run=run_id, step=step)

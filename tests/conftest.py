@@ -67,7 +67,9 @@ def _logs_as_they_were() -> Iterator[None]:
     names = ("", "pynetdicom", "dbos", "pydicom", "httpx")
     levels = {name: logging.getLogger(name).level for name in names}
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning, logging.raiseExceptions
+    streams = sys.stdout, sys.stderr
     yield
+    sys.stdout, sys.stderr = streams
     sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning, logging.raiseExceptions = hooks
     structlog.configure(**kept)
     pydicom.config.settings.reading_validation_mode = mode

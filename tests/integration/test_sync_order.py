@@ -33,7 +33,7 @@ from dicom_node.logs import configure_logs
 from dicom_node.settings import read_settings
 
 dicom_node.journal.ADOPT_S = 0.2
-configure_logs("listen")
+configure_logs("listen", speaks=True)
 settings = read_settings()
 listener = Listener(settings, open_database(settings.database_url))
 listener.start()
