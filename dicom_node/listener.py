@@ -305,13 +305,15 @@ class Listener:
 
     def _refuse(self, assoc: Association, code: str, reason: str) -> None:
         calling_ae, address = assoc.requestor.ae_title.strip()[:16], str(assoc.requestor.address)[:64]
-        _log.warning("refused", code=code, calling_ae=calling_ae)
+        peer = ""
         try:
             refusal = RefusalRow(calling_ae=calling_ae, address=address, code=code, reason=reason)
             with self._database.session() as session:
-                note_refusal(session, refusal, self._clock())
+                peer = note_refusal(session, refusal, self._clock())
         except sa.exc.SQLAlchemyError as error:  # the sender must hear it all the same
             _log.error("refusal_not_noted", code=code, error=type(error).__name__)
+        # Not by its AE title: a stranger may call itself anything, also by a patient's name. The books have it.
+        _log.warning("refused", code=code, peer=peer, address=address)
 
 
 def _check_class(arrival: Arrival, command: StoreCommand) -> None:

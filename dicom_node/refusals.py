@@ -23,23 +23,30 @@ ROWS = 1000
 """In all; beyond, what has not happened again for longest makes room, strangers before peers."""
 
 
-def note_refusal(session: Session, refusal: RefusalRow, at: datetime) -> None:
+def note_refusal(session: Session, refusal: RefusalRow, at: datetime) -> str:
     """Count a refusal; of those with the same caller, address and code the newest reason stands.
+
+    Returns
+    -------
+    str
+        Name of the peer that called; empty for a stranger.
 
     Parameters
     ----------
     refusal
         With caller, address, code and reason; not yet in a session.
     """
-    refusal.calling_ae = _caller(session, refusal)
+    peer = _peer(session, refusal.calling_ae)
+    refusal.calling_ae = refusal.calling_ae if peer else _stranger(session, refusal)
     known = session.scalar(sa.select(RefusalRow).where(*_same(refusal)).order_by(RefusalRow.id.desc()).limit(1))
     if known is not None:
         known.at, known.reason, known.count = at, refusal.reason, RefusalRow.count + 1
-        return
+        return peer
     _make_room(session)
     refusal.at = refusal.first_at = at
     refusal.count = 1
     session.add(refusal)
+    return peer
 
 
 def _same(refusal: RefusalRow) -> tuple[sa.ColumnElement[bool], ...]:
@@ -50,10 +57,12 @@ def _same(refusal: RefusalRow) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def _caller(session: Session, refusal: RefusalRow) -> str:
+def _peer(session: Session, calling_ae: str) -> str:
+    return session.scalar(sa.select(PeerRow.name).where(PeerRow.ae_title == calling_ae).limit(1)) or ""
+
+
+def _stranger(session: Session, refusal: RefusalRow) -> str:
     """Return the caller, or what stands for it where an address has called under too many names."""
-    if session.scalar(sa.select(PeerRow.name).where(PeerRow.ae_title == refusal.calling_ae).limit(1)) is not None:
-        return refusal.calling_ae
     names = session.scalars(
         sa.select(RefusalRow.calling_ae)
         .where(RefusalRow.address == refusal.address, RefusalRow.code == refusal.code)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydicom.dataset import Dataset
 
-__all__ = ["CANARIES", "TEXT", "leaks", "mark"]
+__all__ = ["AE_TITLE", "CANARIES", "TEXT", "UID", "leaks", "mark"]
 
 CANARIES: Mapping[str, str] = {
     "PatientName": "Kanarienvogel^Ottilie",
@@ -19,10 +19,14 @@ CANARIES: Mapping[str, str] = {
     "SeriesDescription": "Dompfaffserie",
 }
 
-TEXT = " / ".join(CANARIES.values())
+AE_TITLE = "ZAUNKOENIG^UTE"
+UID = "1.2.826.19310417.7731904"
+"""A title that a sender may call itself by, and a UID that somebody made of a date of birth."""
+
+TEXT = " / ".join([*CANARIES.values(), AE_TITLE, UID])
 """All of them, as the text of an error."""
 
-_PARTS = [part for value in CANARIES.values() for part in re.findall(r"\w{7,}", value)]
+_PARTS = [part for value in [*CANARIES.values(), AE_TITLE, UID] for part in re.findall(r"\w{7,}", value)]
 """What is searched for; in quoted, escaped and percent-encoded texts at least these stand as they are."""
 
 _SPREAD = {"utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
