@@ -19,6 +19,8 @@ MOST_BODY_BYTES = 64 * 1024
 
 MOST_FIELDS = 100
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 _NULS = (b"\0", b"%00", b"\\u0000")  # as they stand in forms and in JSON
 
 BROKEN = "Something went wrong here. The node's log says what and where; please tell whoever looks after the node."
@@ -65,9 +67,10 @@ class Guard:
         except ClientDisconnect:
             pass
         except Exception:  # noqa: BLE001 - the end of the line: whatever happened, it is logged, and the next one is answered
-            # The name of what was called, never the address: addresses hold study UIDs.
+            # The name of what was called, never the address: addresses hold study UIDs. A method may be any word.
             called = getattr(scope.get("endpoint"), "__qualname__", "")
-            _log.exception("web_defect", port=self._name, method=scope["method"], called=called)
+            method = scope["method"] if scope["method"] in _METHODS else "another"
+            _log.exception("web_defect", port=self._name, method=method, called=called)
             if not started:
                 await PlainTextResponse(BROKEN + "\n", 500)(scope, receive, send_with_headers)
 
