@@ -82,6 +82,10 @@ def serving_web() -> Iterator[WebSource]:
             with suppress(BrokenPipeError, ConnectionResetError):  # the node has had enough
                 reply(self)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def log_message(self, *_arguments: object) -> None:
             """Say nothing."""
 
