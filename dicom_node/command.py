@@ -30,7 +30,7 @@ __all__ = [
     "sets_options",
 ]
 
-_QUOTING = {"pydicom", "highdicom", "pynetdicom"}
+_ROOMS = ("dicom_node", "viewer_integration", "inference", "conversion")
 
 NOTICE = "Research use only. Not a medical device."
 
@@ -58,11 +58,16 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _sentence(error: Exception) -> str:
-    """Return what an error says in one line; of one that a DICOM library raised, which quotes values, its kind."""
+    """Return what an error says in one line; of one that a library raised, which may quote values, its kind."""
     frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, ValueError) and frames and _QUOTING.intersection(Path(frames[-1].filename).parts):
+    if isinstance(error, ValueError) and frames and not _is_ours(frames[-1].filename):
         return f"a file holds a value that cannot be read ({type(error).__name__})"
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _is_ours(filename: str) -> bool:
+    ours = Path(__file__).parents[1]
+    return any(Path(filename).is_relative_to(ours / room) for room in _ROOMS)
 
 
 def _foreseen() -> tuple[type[Exception], ...]:

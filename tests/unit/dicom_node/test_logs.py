@@ -130,21 +130,31 @@ def test_what_nobody_caught_is_told_by_kind_and_place_and_never_by_its_values(bo
     assert events
 
 
-def test_a_command_that_meets_a_defect_of_a_library_does_not_quote_what_a_file_holds(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "defect",
+    [
+        'from pydicom.multival import MultiValue\n    MultiValue(int, ["TELLTALE"])',
+        'from fractions import Fraction\n    Fraction("TELLTALE")',
+        'import datetime\n    datetime.datetime.strptime("TELLTALE", "%Y")',
+        'from conversion.sequences import Role\n    Role("TELLTALE")',
+    ],
+)
+def test_a_command_that_meets_a_defect_of_a_library_does_not_quote_what_a_file_holds(
+    tmp_path: Path, defect: str
+) -> None:
     """Sentences of the node's own stay as they are: a person reads them on stderr."""
     program = """
 import click
 from pathlib import Path
 from dicom_node.command import one_line_errors
-from pydicom.multival import MultiValue
 
 @click.command()
 @one_line_errors
 def library():
-    MultiValue(int, ["TELLTALE"])
+    DEFECT
 
 library()
-"""
+""".replace("DEFECT", defect)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "TELLTALE" not in done.stderr
