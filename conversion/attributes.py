@@ -62,9 +62,9 @@ class Attributes:
         return tuple(number for number in found if number is not None) if None not in found else ()
 
     def number(self, keyword: str) -> float | None:
-        """Return the value of a numeric attribute that has exactly one."""
+        """Return the value of a numeric attribute that has one; some writers repeat it, as for several echoes."""
         numbers = self.numbers(keyword)
-        return numbers[0] if len(numbers) == 1 else None
+        return numbers[0] if len(set(numbers)) == 1 else None
 
     def integer(self, keyword: str) -> int:
         """Return the value of an attribute that counts or numbers something; 0 where it does not."""

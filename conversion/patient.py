@@ -7,7 +7,7 @@ from pydicom import Dataset
 
 from conversion.attributes import Attributes
 from conversion.study import PatientFacts
-from conversion.values import age_years, date
+from conversion.values import OLDEST_YEARS, age_years, date
 
 __all__ = ["patient_facts"]
 
@@ -48,11 +48,11 @@ def patient_facts(headers: Iterable[Dataset]) -> PatientFacts:
 
 def _ages(told: Attributes) -> list[float]:
     """Return the age by the birth date and the one by PatientAge (PS3.5, VR AS), where they can be read."""
-    born = date(told.text("PatientBirthDate"), latest=True)  # a year alone: as young as can be
+    born = date(told.text("PatientBirthDate"), latest=True)  # not told to the day: as young as can be
     studied = next((day for keyword in _DAYS if (day := date(told.text(keyword)))), None)
     stated = age_years(told.text("PatientAge"))
     ages = [] if stated is None else [stated]
     if born and studied and born <= studied:
         birthday_ahead = (studied.month, studied.day) < (born.month, born.day)
         ages.append(float(studied.year - born.year - birthday_ahead))  # a birthday counts from its first hour
-    return ages
+    return [age for age in ages if age <= OLDEST_YEARS]

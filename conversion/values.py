@@ -23,6 +23,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.values import convert_SQ
 
 __all__ = [
+    "OLDEST_YEARS",
     "age_years",
     "clock_s",
     "date",
@@ -52,11 +53,16 @@ _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "F
 _DELIMITERS = {0x09, 0x0A, 0x0C, 0x0D, 0x5C, 0x3D, 0x5E}
 """Characters that end a code extension (PS3.5 6.1.2.5.3): controls, backslash, and those that part names."""
 
+_NO_LETTER = "\N{REPLACEMENT CHARACTER}"
+"""What takes the place of bytes that a character set does not have. Latin-1 has a letter for each, so that two
+identifiers that differ stay two, and is what files without a fitting word are mostly written in."""
+
 _PADDING = " \0"
 _BLANKS = " \t\r\n\0"
 _DECIMAL = re.compile(r"([+-]?)(\d*)([.,]?)(\d*)(?:[eE]([+-]?\d{1,3}))? ?([A-Za-zµ²/°]*)")
-_DATE = re.compile(r"(\d{4})([.\-/]?)(\d{2})\2(\d{2})(?:[T ]?(\d{2}[\d:.,+\- ]*Z?))?")
-_MONTH = re.compile(r"(\d{4})(?:[.\-/]?(\d{2}))?")
+_DATE = re.compile(r"(\d{4})(?:([.\-/])(\d{1,2})\2(\d{1,2})|(\d{2})(\d{2}))(?:[T ]?(\d{2}[\d:.,+\- ]*Z?))?")
+_MONTH = re.compile(r"(\d{4})(?:[.\-/]?(\d{2}))?(?:[.\-/]?00)?")
+_YEAR_LAST = re.compile(r"(\d{1,2})([.\-/])(\d{1,2})\2(\d{4})")
 _CLOCK = re.compile(r"(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?)? ?([AaPp][Mm])?(?:[+-]\d{2}:?\d{2}|Z)?")
 _AGE = re.compile(r"(\d{1,3}) ?(D|W|M|Y)(?:AYS?|EEKS?|ONTHS?|EARS?|RS?)?", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"\d+(?:\.\d+)+")
@@ -75,6 +81,12 @@ _NEVER_THOUSANDS = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPat
 """Where "1,250" can only mean a little more than one: nothing in a scanner is a thousand times as large."""
 
 _UNITS_A_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
+
+_FIRST_YEAR = 1800
+"""No date of a patient or an image lies before: "100504" is no month of the year 1005."""
+
+OLDEST_YEARS = 123
+"""Nobody is known to have become older (J. Calment, 122 years): a greater age stands for one that is not known."""
 
 Value = str | int | float | bytes
 
@@ -180,19 +192,28 @@ def date(written: str, *, latest: bool = False) -> dt.date | None:
     Parameters
     ----------
     latest
-        Read a year, or a month, as its last day.
+        Read a year, or a month, also with noughts for what is not known, as its last day, and "04.05.2010", which
+        may name two days, as the later one.
     """
     found = _DATE.fullmatch(written.strip())
-    month = _MONTH.fullmatch(written.strip()) if found is None and latest else None
-    try:
-        if found is not None:
-            return dt.date(int(found[1]), int(found[3]), int(found[4]))
-        if month is not None:
-            first = dt.date(int(month[1]), int(month[2] or 12), 1)
-            return (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
-    except (ValueError, OverflowError):
-        pass
+    day = _day(found[1], found[3] or found[5], found[4] or found[6]) if found is not None else None
+    if day is not None or not latest:
+        return day
+    if (month := _MONTH.fullmatch(written.strip())) is not None:
+        first = _day(month[1], "12" if month[2] in (None, "00") else month[2], "1")
+        return (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1) if first else None
+    if (last := _YEAR_LAST.fullmatch(written.strip())) is not None:
+        days = (_day(last[4], last[1], last[3]), _day(last[4], last[3], last[1]))
+        return max((day for day in days if day is not None), default=None)
     return None
+
+
+def _day(year: str, month: str, day: str) -> dt.date | None:
+    try:
+        found = dt.date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return found if _FIRST_YEAR <= found.year < dt.MAXYEAR else None
 
 
 def clock_s(written: str) -> float | None:
@@ -217,13 +238,19 @@ def clock_text(seconds: float) -> str:
 def moment(written: str) -> tuple[str, str]:
     """Part a date with time (PS3.5, VR DT; ISO 8601) into both, for `date` and `clock_s`; empty where it is none."""
     found = _DATE.fullmatch(written.strip())
-    return (written.strip()[: found.end(4)], found[5] or "") if found else ("", "")
+    if found is None:
+        return "", ""
+    return written.strip()[: max(found.end(4), found.end(6))], found[7] or ""
 
 
 def age_years(written: str) -> float | None:
-    """Return years of an age, which DICOM writes with three digits (PS3.5, VR AS) and people with fewer."""
+    """Return years of an age, which DICOM writes with three digits (PS3.5, VR AS) and people with fewer.
+
+    None where nothing can be read, or where nobody is as old: 999Y is written for an age that is not known.
+    """
     found = _AGE.fullmatch(written.strip())
-    return int(found[1]) / _UNITS_A_YEAR[found[2].upper()] if found else None
+    years = int(found[1]) / _UNITS_A_YEAR[found[2].upper()] if found else None
+    return years if years is not None and years <= OLDEST_YEARS else None
 
 
 def age_text(written: str) -> str:
@@ -291,9 +318,10 @@ def _decoded(value: bytes, ds: Dataset) -> str:
     try:
         if value.isascii() and b"\x1b" not in value:
             return value.decode("ascii")
-        return decode_bytes(value, encodings, _DELIMITERS)
+        decoded = decode_bytes(value, encodings, _DELIMITERS)
     except Exception:  # noqa: BLE001 - a character set that is none, or of which the text is not
-        return value.decode("ascii", "replace")
+        return value.decode("latin-1")
+    return value.decode("latin-1") if _NO_LETTER in decoded else decoded
 
 
 def _from_value(value: object) -> tuple[Value, ...]:

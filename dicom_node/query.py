@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
+from conversion.values import date
 from dicom_node.peer import Peer
 from dicom_node.query_answers import MOST_ANSWERS, Answer, QueryFailed, json_answer
 from dicom_node.web_source import json_answers
@@ -210,12 +210,9 @@ def studies_of_patient(peer: Peer, calling_ae: str, patient_id: str) -> list[Stu
 
 
 def _date(text: str) -> str:
-    """Return a date as DICOM writes it; empty where it is none. Until 1993 it was written with dots."""
-    plain = text.replace(".", "")
-    try:
-        return plain if len(plain) == len("20240131") and datetime.strptime(plain, "%Y%m%d") else ""  # noqa: DTZ007
-    except ValueError:
-        return ""
+    """Return a date as DICOM writes it; empty where it is none."""
+    day = date(text)
+    return day.isoformat().replace("-", "") if day else ""
 
 
 @contextmanager

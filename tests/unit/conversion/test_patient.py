@@ -34,6 +34,12 @@ def _header(**values: str) -> Dataset:
         ({"PatientBirthDate": "20100504", "StudyDate": "", "AcquisitionDate": "20190201"}, 8.0),
         ({"PatientAge": "045Y", "PatientBirthDate": "20100601"}, 45.0),
         ({"PatientBirthDate": "20300601", "StudyDate": "20200601", "PatientAge": "045Y"}, 45.0),
+        ({"PatientBirthDate": "04.05.2010", "StudyDate": "20190201"}, 8.0),
+        ({"PatientBirthDate": "04/05/2010", "StudyDate": "20190201", "PatientAge": "045Y"}, 8.0),
+        ({"PatientBirthDate": "03.12.2001", "StudyDate": "20191101"}, 17.0),
+        ({"PatientBirthDate": "20010000", "StudyDate": "20190201"}, 17.0),
+        ({"PatientBirthDate": "100504", "StudyDate": "20190201", "PatientAge": "008Y"}, 8.0),
+        ({"PatientBirthDate": "18500101", "StudyDate": "20190201", "PatientAge": "008Y"}, 8.0),
         ({"PatientBirthDate": "", "StudyDate": "20200601"}, None),
         ({}, None),
     ],
@@ -44,7 +50,7 @@ def test_the_younger_of_birth_date_and_stated_age_counts(values: dict[str, str],
     assert not found.age_unreadable
 
 
-@pytest.mark.parametrize("stated", ["45", "045X", "forty", "19700230"])
+@pytest.mark.parametrize("stated", ["45", "045X", "forty", "19700230", "999Y", "100504", "18000101"])
 def test_what_is_no_age_is_no_age_and_said(stated: str) -> None:
     found = patient_facts([_header(PatientAge=stated, PatientBirthDate=stated, StudyDate="20200601")])
     assert found.age_years is None

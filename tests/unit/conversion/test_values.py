@@ -76,6 +76,11 @@ def test_a_number_is_read_in_any_representation(vr: str | None, value: bytes) ->
     assert _with("PixelSpacing", vr, value).numbers("PixelSpacing") == (0.5, 0.75)
 
 
+def test_one_number_that_is_repeated_is_one() -> None:
+    assert _with("EchoTime", "DS", b"90\\90").number("EchoTime") == 90.0
+    assert _with("RescaleSlope", "DS", b"1\\1.0").number("RescaleSlope") == 1.0
+
+
 def test_several_numbers_are_no_single_one_and_one_bad_one_spoils_all() -> None:
     assert _with("EchoTime", "DS", b"10\\20").number("EchoTime") is None
     assert _with("PixelSpacing", "DS", b"0.5\\thin").numbers("PixelSpacing") == ()
@@ -100,6 +105,10 @@ def test_what_has_the_wrong_length_is_not_read_and_quoted(vr: str, value: bytes)
         (" 20100504 ", (2010, 5, 4)),
         ("20100230", None),
         ("04.05.2010", None),
+        ("2010-5-4", (2010, 5, 4)),
+        ("2010.5.14", (2010, 5, 14)),
+        ("100504", None),
+        ("10050400", None),
         ("2010.0504", None),
         ("2010", None),
         ("today", None),
@@ -114,6 +123,34 @@ def test_a_year_alone_is_its_last_day_where_the_latest_is_asked() -> None:
     assert values.date("2010", latest=True) == dt.date(2010, 12, 31)
     assert values.date("2010.02", latest=True) == dt.date(2010, 2, 28)
     assert values.date("201013", latest=True) is None
+    assert values.date("100504", latest=True) is None
+    assert values.date("20100000", latest=True) == dt.date(2010, 12, 31)
+    assert values.date("2010.05.00", latest=True) == dt.date(2010, 5, 31)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("04.05.2010", (2010, 5, 4)),
+        ("05/04/2010", (2010, 5, 4)),
+        ("25.12.2010", (2010, 12, 25)),
+        ("12/25/2010", (2010, 12, 25)),
+        ("4-5-2010", (2010, 5, 4)),
+        ("31.31.2010", None),
+        ("04.05/2010", None),
+    ],
+)
+def test_a_date_that_may_be_two_days_is_the_later_where_the_latest_is_asked(
+    written: str, read: tuple[int, int, int] | None
+) -> None:
+    assert values.date(written, latest=True) == (dt.date(*read) if read else None)
+    assert values.date(written) is None
+
+
+def test_a_date_and_time_is_parted_in_every_form_of_a_date() -> None:
+    assert values.moment("20100504101500.5") == ("20100504", "101500.5")
+    assert values.moment("2010-5-4T10:15:00") == ("2010-5-4", "10:15:00")
+    assert values.moment("2010-05-04") == ("2010-05-04", "")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +187,8 @@ def test_a_time_is_read_with_and_without_colons(written: str, seconds: float | N
         (" 9y ", 9.0),
         ("9 Years", 9.0),
         ("018M", 1.5),
+        ("122Y", 122.0),
+        ("999Y", None),
         ("9", None),
         ("Y", None),
     ],
@@ -176,6 +215,19 @@ def test_a_quotation_is_short_and_plain() -> None:
     said = _with("PixelSpacing", "DS", b"\x1b[31m" + b"x" * 100).quoted("PixelSpacing")
     assert said.isprintable()
     assert len(said) < 60
+
+
+@pytest.mark.parametrize("told", ["ISO_IR 192", "ISO_IR 6", "no such set", "ISO_IR 13"])
+def test_text_in_another_character_set_than_is_told_loses_no_letter(told: str) -> None:
+    found = []
+    for stated in ("M\u00dcL-1", "M\u00d6L-1"):
+        ds = Dataset()
+        ds.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=told)
+        put_raw(ds, "PatientID", "LO", stated.encode("latin-1"))
+        found.append(values.text(ds, "PatientID"))
+        assert values.written(ds, "PatientID") == found[-1]
+    assert len(set(found)) == 2
+    assert not any("\N{REPLACEMENT CHARACTER}" in text for text in found)
 
 
 def test_text_of_a_character_set_that_is_none_is_still_text() -> None:
