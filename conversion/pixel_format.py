@@ -13,12 +13,14 @@ from pydicom import Dataset
 from conversion.attributes import Attributes
 from conversion.values import items
 
-__all__ = ["MAXIMUM_FRAME_PIXELS", "PixelFormat", "is_coloured", "pixel_format", "remarks"]
+__all__ = ["MAXIMUM_FRAME_PIXELS", "PixelFormat", "is_coloured", "pixel_format", "remarks", "unknown_interpretation"]
 
 MAXIMUM_FRAME_PIXELS = 2**24
 """Of one image: 4096 x 4096. The largest matrix of clinical MR is 1024 x 1024, of interpolated images 2048 x 2048."""
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOURS = ("PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "YBR_")
+"""How the Photometric Interpretations of colours begin (PS3.3 C.7.6.3.1.2)."""
 _ALLOCATED = (8, 16, 32)
 
 
@@ -105,6 +107,13 @@ def is_coloured(told: Attributes) -> bool:
     """Tell whether pixels are colours, also as indices into a palette: a picture and no measurement."""
     photometric = told.text("PhotometricInterpretation").upper()
     return told.integer("SamplesPerPixel") > 1 or photometric not in ("", *_GREY)
+
+
+def unknown_interpretation(told: Attributes) -> str:
+    """Return, quoted, a Photometric Interpretation that is none: whether the lowest value is black is then unknown."""
+    photometric = told.text("PhotometricInterpretation").upper()
+    known = photometric in ("", *_GREY) or photometric.startswith(_COLOURS) or told.integer("SamplesPerPixel") > 1
+    return "" if known else told.quoted("PhotometricInterpretation")
 
 
 def pixel_format(ds: Dataset) -> PixelFormat:

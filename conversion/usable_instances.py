@@ -15,7 +15,7 @@ from pydicom.uid import UID, EnhancedMRImageStorage, LegacyConvertedEnhancedMRIm
 from conversion.attributes import Attributes
 from conversion.decision import Decision
 from conversion.likeness import same_place
-from conversion.pixel_format import is_coloured
+from conversion.pixel_format import is_coloured, unknown_interpretation
 from conversion.study import Vector
 from conversion.values import identifier, items
 
@@ -29,9 +29,16 @@ NOT_USED = ("not_mr", "mosaic", "animal", "colour_image")
 
 Instance = tuple[Path, Dataset]
 
-_HUMAN = re.compile(r"homo|human|mensch|menschlich|patient", re.IGNORECASE)
-_HUMAN_CODES = ("337915000", "L-85B00")
-"""Homo sapiens in SNOMED CT and in SNOMED RT (PS3.16 CID 7454)."""
+_HUMAN = re.compile(
+    r"(homo( sapiens){0,2}|humans?( being)?|hum|man|patient|mensch|(der )?mensch(lich)?|humain|être humain|umano|"
+    r"essere umano|humano|ser humano|mens|menneske|människa|człowiek|человек|人|ヒト|사람)[. ]*(\(.*\))?",
+    re.IGNORECASE,
+)
+"""The whole of a species that is a person's; a "non-human primate" and a "patient: dog" are none."""
+_HUMAN_CODES = ("337915000", "L-85B00", "9606")
+"""Homo sapiens in SNOMED CT and SNOMED RT (PS3.16 CID 7454), and in the taxonomy of NCBI."""
+
+_NO_WORD = ("", "none", "n/a", "na", "unknown", "not applicable", "-")
 
 
 def usable_instances(group: Many[Instance], decisions: list[Decision]) -> list[Instance]:
@@ -45,8 +52,8 @@ def usable_instances(group: Many[Instance], decisions: list[Decision]) -> list[I
         else:
             other.setdefault(why_not, []).append(ds)
     if pictures := _pictures(usable):
-        coloured = _decision("colour_image", "are coloured: pictures, and no measurement; kept and not used")
-        other[coloured] = [ds for _, ds in pictures]
+        for _, ds in pictures:
+            other.setdefault(_decision("colour_image", _why_picture(ds)), []).append(ds)
         left_out = {path for path, _ in pictures}
         usable = [(path, ds) for path, ds in usable if path not in left_out]
     for (code, reason), found in other.items():
@@ -111,6 +118,15 @@ def _pictures(group: Many[Instance]) -> list[Instance]:
     return found
 
 
+def _why_picture(ds: Dataset) -> str:
+    if unknown := unknown_interpretation(Attributes(ds)):
+        return (
+            f"have {unknown} as PhotometricInterpretation, which is none, so whether their lowest value is black is "
+            "unknown; kept and not used"
+        )
+    return "are coloured: pictures, and no measurement; kept and not used"
+
+
 def _place(ds: Dataset) -> Vector | None:
     return Attributes(ds).vector("ImagePositionPatient")
 
@@ -123,7 +139,21 @@ def _animal(told: Attributes, ds: Dataset) -> str:
         if layer.text("AnatomicalOrientationType").upper() == "QUADRUPED":
             return "AnatomicalOrientationType QUADRUPED"
     species = told.text("PatientSpeciesDescription")
-    if species and not _HUMAN.search(species):
-        return "PatientSpeciesDescription"
-    codes = [Attributes(item).text("CodeValue") for item in items(ds, "PatientSpeciesCodeSequence")]
-    return "PatientSpeciesCodeSequence" if any(code and code not in _HUMAN_CODES for code in codes) else ""
+    if species.lower() not in _NO_WORD:
+        return "" if _HUMAN.fullmatch(species) else "PatientSpeciesDescription"
+    codes = [Attributes(item) for item in items(ds, "PatientSpeciesCodeSequence")]
+    if any(code.text("CodeValue") for code in codes):
+        return "" if any(map(_codes_human, codes)) else "PatientSpeciesCodeSequence"
+    return next((said for said, is_one in _ONLY_OF_ANIMALS if is_one(told)), "")
+
+
+def _codes_human(code: Attributes) -> bool:
+    return code.text("CodeValue") in _HUMAN_CODES or _HUMAN.fullmatch(code.text("CodeMeaning")) is not None
+
+
+_ONLY_OF_ANIMALS = (
+    ("PatientBreedDescription", lambda told: told.text("PatientBreedDescription").lower() not in _NO_WORD),
+    ("PatientSexNeutered ALTERED", lambda told: told.text("PatientSexNeutered").upper() == "ALTERED"),
+    ("ResponsiblePersonRole OWNER", lambda told: told.text("ResponsiblePersonRole").upper() == "OWNER"),
+)
+"""What stands in the headers of animals alone (PS3.3 C.7.1.1), where the species is not told."""

@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from conversion.errors import UnusableStudy
-from conversion.reading import read_series, read_study
+from conversion.reading import read_series, read_studies, read_study
 from conversion.study import Study
 from tests.support.dicom_series import axis_aligned, mr_slices, uid_of, write_slices
 from tests.support.enhanced_series import enhanced_instance
@@ -113,7 +113,21 @@ def test_an_animal_is_no_patient(tmp_path: Path, where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("species", "is_person"), [("Homo sapiens", True), ("Human", True), ("", True), ("Canis lupus familiaris", False)]
+    ("species", "is_person"),
+    [
+        ("Homo sapiens", True),
+        ("Human", True),
+        ("HUMAN (Homo sapiens)", True),
+        ("Mensch", True),
+        ("Humain", True),
+        ("ser humano", True),
+        ("unknown", True),
+        ("", True),
+        ("Canis lupus familiaris", False),
+        ("Non-human primate", False),
+        ("humanised mouse", False),
+        ("Patient: dog", False),
+    ],
 )
 def test_the_species_is_heard(tmp_path: Path, species: str, *, is_person: bool) -> None:
     images = _series()
@@ -125,3 +139,55 @@ def test_the_species_is_heard(tmp_path: Path, species: str, *, is_person: bool) 
     else:
         with pytest.raises(UnusableStudy, match="show an animal"):
             read_study(paths)
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning", "is_person"),
+    [
+        ("L-85B00", "homo sapiens", True),
+        ("9606", "Homo sapiens", True),
+        ("P1", "Human", True),
+        ("L-80700", "Canine species", False),
+    ],
+)
+def test_the_code_of_a_species_is_heard(tmp_path: Path, code: str, meaning: str, *, is_person: bool) -> None:
+    species = Dataset()
+    species.CodeValue, species.CodeMeaning = code, meaning
+    images = _series()
+    for ds in images:
+        ds.PatientSpeciesCodeSequence = [species]
+    assert _is_read(write_slices(tmp_path, images)) is is_person
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "is_person"),
+    [
+        ("PatientBreedDescription", "Labrador", False),
+        ("PatientBreedDescription", "n/a", True),
+        ("PatientSexNeutered", "ALTERED", False),
+        ("ResponsiblePersonRole", "OWNER", False),
+        ("ResponsiblePersonRole", "PARENT", True),
+    ],
+)
+def test_what_only_animals_have_is_heard(tmp_path: Path, keyword: str, value: str, *, is_person: bool) -> None:
+    images = _series()
+    for ds in images:
+        setattr(ds, keyword, value)
+    assert _is_read(write_slices(tmp_path / "alone", images)) is is_person
+    for ds in images:
+        ds.PatientSpeciesDescription = "Homo sapiens"
+    assert _is_read(write_slices(tmp_path / "beside", images))
+
+
+def _is_read(paths: list[Path]) -> bool:
+    (study,) = read_studies(paths)
+    assert [decision.code for decision in study.decisions] == ([] if study.series else ["animal"])
+    return len(study.series) == 1
+
+
+def test_a_photometric_interpretation_that_is_none_is_quoted(tmp_path: Path) -> None:
+    images = _series()
+    for ds in images:
+        ds.PhotometricInterpretation = "MONOCHROME"
+    with pytest.raises(UnusableStudy, match=r"6 instance.* 'MONOCHROME' as PhotometricInterpretation, which is none"):
+        read_study(write_slices(tmp_path, images))
