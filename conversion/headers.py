@@ -59,7 +59,7 @@ def unreadable_values(images: Sequence[ImageHeader]) -> str:
     for said in (said for image in images for said in image.unreadable):
         first.setdefault(said.partition(" ")[0], said)
     found = [f"{first[keyword]} ({count} image{'s' * (count > 1)})" for keyword, count in counts.items()]
-    return f"cannot be read and counts as not written: {', '.join(found)}" if found else ""
+    return f"stands in the headers and tells nothing: {', '.join(found)}" if found else ""
 
 
 def stated_instances(datasets: Iterable[Dataset]) -> int:
@@ -121,6 +121,8 @@ def _unreadable(told: Attributes, *, directed: bool, sized: bool) -> tuple[str, 
         dumb.append("ImageOrientationPatient")
     if not sized:
         dumb.append("PixelSpacing")
+    if told.number("RescaleSlope") == 0:
+        dumb.append("RescaleSlope")
     return tuple(f"{keyword} {said}" for keyword in dumb if (said := told.quoted(keyword)))
 
 
@@ -130,11 +132,12 @@ def _rescale(told: Attributes) -> Rescale:
     Philips' rescale slope is made for display and differs from series to series; dividing by the private scale slope
     undoes that: FP = (stored * slope + intercept) / (slope * scale slope) (Chenevert et al., Transl Oncol 2014, 7:65).
     """
-    slope, intercept = _stated(told, "RescaleSlope") or 1.0, _stated(told, "RescaleIntercept")
+    stated, intercept = _stated(told, "RescaleSlope"), _stated(told, "RescaleIntercept")
+    slope = stated or 1.0  # a slope of nought would make all values one: it is no slope, as none is
     scale = told.private_float(*_PHILIPS_MR, 0x0E) if "philips" in told.text("Manufacturer").lower() else None
     if scale and slope * scale:
         return Rescale(slope=1.0 / scale, intercept=intercept / (slope * scale), origin="scanner")
-    origin = "modality" if told.quoted("RescaleSlope") else "none"
+    origin = "modality" if stated else "none"
     return Rescale(slope=slope, intercept=intercept, origin=origin)
 
 

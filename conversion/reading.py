@@ -338,7 +338,8 @@ def _rescaled(stored: StoredImage, image: ImageHeader) -> NDArray[np.float32]:
         sentence = f"its pixels are not the image of {image.rows} rows that its header describes"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     if not np.isfinite((image.rescale.slope, image.rescale.intercept)).all():
-        sentence = "RescaleSlope or RescaleIntercept is no number, so its values mean nothing"
+        said = [each for each in image.unreadable if each.startswith("Rescale")]
+        sentence = f"{' and '.join(said) or 'what it is rescaled by'} is no number, so its values mean nothing"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     # In double precision: a slope of Philips times a stored value must not lose the last bits of single precision.
     rescaled = np.asarray(stored.values * np.float64(image.rescale.slope) + image.rescale.intercept, np.float32)

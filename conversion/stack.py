@@ -123,7 +123,11 @@ def _check_values(series: Series) -> None:
     scaled = {image.rescale.origin for image in series.images if not image.rescale.changes_nothing}
     plain = [image for image in series.images if image.rescale.origin == "none" and image.rescale.changes_nothing]
     if len(scaled) > 1 or (scaled and plain):
-        which = f"image {plain[0].number} has no RescaleSlope, others have one" if plain else "by several rules"
+        which = (
+            f"image {plain[0].number} has no RescaleSlope that means anything, others have one"
+            if plain
+            else "by several rules"
+        )
         sentence = f"{series.name}: its slices are scaled differently ({which}), so their values do not compare"
         raise BrokenGeometry(ConversionReason.MIXED_VALUES, sentence)
 

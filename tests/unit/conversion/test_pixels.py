@@ -1,5 +1,6 @@
 """What stored values mean is settled once, from everything that is there, in every transfer syntax."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from conversion.reading import read_series, read_study
 from conversion.study import Study
 from tests.support.dicom_series import axis_aligned, mr_slices, uid_of, write_slices
 from tests.support.enhanced_series import enhanced_instance
+from tests.support.raw_values import put_raw
 from tests.support.transfer_syntaxes import LOSSLESS, write_series
 
 pytestmark = pytest.mark.dcmtk
@@ -211,6 +213,38 @@ def test_a_slice_without_slope_among_slices_with_slope_is_refused(tmp_path: Path
     with pytest.raises(BrokenGeometry, match="image 5 has no RescaleSlope") as caught:
         read_series(series)
     assert caught.value.reason is ConversionReason.MIXED_VALUES
+
+
+def test_a_slope_of_nought_is_none_and_said(tmp_path: Path) -> None:
+    def change(ds: Dataset, _k: int) -> None:
+        ds.RescaleSlope, ds.RescaleIntercept = "0", "0"
+
+    study = read_study(_series(tmp_path, change))
+    assert np.array_equal(_voxels(study), VOXELS)
+    ((code, reason),) = _decided(study)
+    assert code == "value_unreadable"
+    assert "RescaleSlope '0' (6 images)" in reason
+
+
+def test_a_slice_with_a_slope_of_nought_among_slices_with_slope_is_refused(tmp_path: Path) -> None:
+    def change(ds: Dataset, k: int) -> None:
+        ds.RescaleSlope, ds.RescaleIntercept = "0" if k == 4 else "2.5", "0"
+
+    (series,) = read_study(_series(tmp_path, change)).series
+    with pytest.raises(BrokenGeometry, match="image 5 has no RescaleSlope that means anything, others have one"):
+        read_series(series)
+
+
+@pytest.mark.parametrize("written", ["1,000", "n/a", "1\\2"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_a_slope_that_is_no_number_is_quoted(tmp_path: Path, written: str) -> None:
+    def change(ds: Dataset, _k: int) -> None:
+        put_raw(ds, "RescaleSlope", "DS", written.encode())
+
+    (series,) = read_study(_series(tmp_path, change)).series
+    with pytest.raises(UnreadableSeries, match=f"RescaleSlope '{re.escape(written)}' is no number") as caught:
+        read_series(series)
+    assert caught.value.reason is ConversionReason.UNREADABLE_PIXELS
 
 
 def test_a_slice_without_slope_among_slices_of_slope_one_is_read(tmp_path: Path) -> None:
