@@ -161,6 +161,7 @@ def _traits(told: Attributes) -> Traits:
         trigger_time_ms=_first(told, "TriggerTime", "NominalCardiacTriggerDelayTime"),
         acquisition_number=told.integer("AcquisitionNumber") or told.integer("FrameAcquisitionNumber"),
         acquired_at=_acquired_at(told),
+        made_at=_seconds(told.text("ContentDate") or told.text("StudyDate"), told.text("ContentTime")),
     )
 
 

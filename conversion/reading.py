@@ -242,9 +242,17 @@ def _volume(part: Part, kind: _Group, frame_of_reference_uid: str) -> Series:
 
 
 def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: list[Decision]) -> list[ImageHeader]:
-    """Leave out images that repeat another one to the byte: the same place, the same traits, the same pixels."""
-    alike = [place for place in at_one_place(images) if len(place) > 1]
+    """Leave out images that repeat another one to the byte: the same place, the same traits, the same pixels.
+
+    Where every place is imaged equally often and not always alike, a volume was made again and again, some slices of
+    which, outside of the body or blank, are equal: nothing of it is left out, or its volumes would have holes.
+    """
+    places = at_one_place(images)
+    alike = [place for place in places if len(place) > 1]
     prints, copies = _prints([image for place in alike for image in place]), set()
+    differing = [len({prints[image.path, image.frame] for image in place}) for place in alike]
+    if len(alike) == len(places) and len({len(place) for place in places}) == 1 and max(differing, default=1) > 1:
+        return images
     for place in alike:
         known: set[bytes] = set()
         for image in place:

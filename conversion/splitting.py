@@ -146,6 +146,10 @@ def _moment(image: ImageHeader) -> float | None:
     return image.traits.acquired_at
 
 
+def _made(image: ImageHeader) -> float | None:
+    return image.traits.made_at
+
+
 _ALWAYS: tuple[tuple[Callable[[ImageHeader], str], Groups], ...] = (
     (
         lambda image: f"{image.columns}x{image.rows} at {image.column_spacing_mm:g} mm",
@@ -173,6 +177,7 @@ _WHERE_REPEATED: Mapping[str, tuple[Key, Groups]] = {
         ("trigger", _trigger, _near(_trigger, SAME_DELAY_MS)),
         ("acquisition", lambda image: image.traits.acquisition_number, None),
         ("time", _moment, _near(_moment, SAME_TIME_S)),
+        ("content time", _made, _near(_made, SAME_TIME_S)),
     )
 }
 """What tells images at one position apart, in the order it is asked."""

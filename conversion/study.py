@@ -64,6 +64,7 @@ class Traits:
     trigger_time_ms: float | None = None
     acquisition_number: int = 0
     acquired_at: float | None = None
+    made_at: float | None = None  # ContentTime: when pixels were made of what was acquired
 
 
 @dataclass(frozen=True, kw_only=True)

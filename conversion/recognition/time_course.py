@@ -3,6 +3,7 @@
 Consoles name the agent for the whole of it, its first phase among them, which is made before the agent comes.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,11 @@ from conversion.study import Series, SeriesUID
 __all__ = ["Phase", "phases_of"]
 
 SERIES_OF_A_COURSE = 3
-"""Series of one description and protocol that make a course, each phase a series; two are as often a repeat."""
+"""Series of one description and protocol that make a course, each phase a series; two are as often a repeat.
+
+Consoles number the phases in the description: "Ph2/AX DYN", "T1 DYN 3", "twist_TT=20.5s"."""
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 
 SeriesKey = tuple[SeriesUID, str]
 
@@ -72,7 +77,7 @@ def _fewest(course: Sequence[Series]) -> int:
 
 def _of_one_course(first: Series, second: Series) -> bool:
     a, b = first.acquisition, second.acquisition
-    together = first.series_uid == second.series_uid or (bool(a.description) and a.description == b.description)
+    together = first.series_uid == second.series_uid or _named_alike(a.description, b.description)
     return (
         together
         and same_protocol(first, second)
@@ -83,6 +88,10 @@ def _of_one_course(first: Series, second: Series) -> bool:
     )
 
 
+def _named_alike(first: str, second: str) -> bool:
+    return bool(first) and _NUMBER.sub("#", first) == _NUMBER.sub("#", second)
+
+
 def _in_time(series: Series) -> tuple[float, ...]:
     first = series.images[0].traits
     return (
@@ -90,6 +99,7 @@ def _in_time(series: Series) -> tuple[float, ...]:
         first.trigger_time_ms or 0.0,
         series.acquisition.acquired_at or 0.0,
         float(first.acquisition_number),
+        first.made_at or 0.0,
         float(series.number),
         float(min(image.instance_number for image in series.images)),
     )

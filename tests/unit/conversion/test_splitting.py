@@ -68,6 +68,7 @@ def test_a_series_of_one_volume_has_no_parts(tmp_path: Path) -> None:
         ({"TriggerTime": 10.0}, {"TriggerTime": 60.0}, ["trigger 1", "trigger 2"]),
         ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, ["acquisition 1", "acquisition 2"]),
         ({"AcquisitionTime": "101600"}, {"AcquisitionTime": "101700"}, ["time 1", "time 2"]),
+        ({"ContentTime": "101600"}, {"ContentTime": "101700"}, ["content time 1", "content time 2"]),
         ({}, {}, ["repeat 1", "repeat 2"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
@@ -138,6 +139,17 @@ def test_images_sent_twice_under_new_uids_count_once(tmp_path: Path) -> None:
     (decision,) = study.decisions
     assert (decision.code, decision.subject) == ("copied_image", "series 1")
     assert "2 image(s)" in decision.reason
+
+
+def test_equal_slices_of_a_repeated_volume_are_no_copies(tmp_path: Path) -> None:
+    first, second = _slices(100), _slices(200)
+    for k in (0, SLICES - 1):
+        second[k].PixelData = first[k].PixelData
+    study = _read(tmp_path, first, second)
+    told = _firsts(study)
+    assert told["repeat 1"] == _stack_of(100)
+    assert told["repeat 2"] == [100, *_stack_of(200)[1:-1], 100 + SLICES - 1]
+    assert [decision.code for decision in study.decisions] == ["split_series"]
 
 
 def test_a_different_image_at_a_taken_place_is_refused(tmp_path: Path) -> None:

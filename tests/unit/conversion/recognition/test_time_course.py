@@ -52,6 +52,13 @@ def test_three_series_of_one_description_are_a_course_and_two_a_repeat() -> None
     assert _places(*apart[:2]) == {}
 
 
+@pytest.mark.parametrize("description", ["T1 DYN KM {}", "Ph{}/AX T1 DYN", "t1_twist_TT={}.5s"])
+def test_series_that_number_their_phases_are_a_course(description: str) -> None:
+    apart = [_phase(k, number=7 + k, description=description.format(20 * k)) for k in range(3)]
+    assert _places(*apart) == {"phase 1": 0, "phase 2": 1, "phase 3": 2}
+    assert _places(*apart[:2], _phase(2, number=9, description="T1 SE 3")) == {}
+
+
 def test_the_first_and_the_last_phase_are_compared_first() -> None:
     pair = next_pair(COURSE, {series.key for series in COURSE}, [])
     assert pair is not None
