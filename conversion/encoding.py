@@ -96,6 +96,8 @@ class SettledDataset(FileDataset):
     """A data set that was read as it is encoded; its `file_meta` names the true transfer syntax."""
 
     encoding: Encoding
+    native_bytes: int | None = None
+    """Length of pixel data that are not compressed; None where there are none, or where they are compressed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,6 +171,8 @@ def settle(file: BinaryIO, *, pixels: bool = False, defer_bytes: int | None = No
     ds.encoding = Encoding(
         transfer_syntax=syntax, stated=str(stated), form=form, contradiction=_contradiction(stated, syntax, form)
     )
+    if element is not None and not syntax.is_encapsulated:
+        ds.native_bytes = element.length
     return SettledInstance(dataset=ds, pixels=element, stream=stream, size=size)
 
 

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from conversion import values
 from conversion.attributes import Attributes
 from conversion.derivation import derivation_of, joined
-from conversion.pixel_format import is_coloured
+from conversion.pixel_format import is_coloured, pixel_format
 from conversion.study import Acquisition, Derivation, ImageHeader, Rescale, Traits
 
 __all__ = ["acquisition_header", "image_headers", "stated_instances", "unreadable_values"]
@@ -47,8 +47,12 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
     if not frames:
         told = Attributes(ds)
         image = _image(path, None, told, derivation_of(ds))
+        frames_of_pixels = pixel_format(ds).frames
+        if frames_of_pixels == 1:
+            return [image]
         # Frames without functional groups have no place of their own, so none is taken for all.
-        return [image if told.integer("NumberOfFrames") <= 1 else replace(image, position_mm=None)]
+        said = f"ImagePositionPatient for one of {frames_of_pixels} frames (NumberOfFrames)"
+        return [replace(image, position_mm=None, unreadable=(*image.unreadable, said))]
     return [_image(path, k + 1, Attributes.of_frame(ds, k), derivation_of(ds, k)) for k in frames]
 
 

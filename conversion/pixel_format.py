@@ -4,13 +4,16 @@ PS3.3 C.7.6.3 (Image Pixel) and C.7.5.1.1.2 (Pixel Padding), PS3.5 8.1.1.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from conversion.attributes import Attributes
+from conversion.cells import signed_or_not, values_in
+from conversion.encoding import SettledDataset
 from conversion.values import items
 
 __all__ = ["MAXIMUM_FRAME_PIXELS", "PixelFormat", "is_coloured", "pixel_format", "remarks", "unknown_interpretation"]
@@ -22,6 +25,9 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "YBR_")
 """How the Photometric Interpretations of colours begin (PS3.3 C.7.6.3.1.2)."""
 _ALLOCATED = (8, 16, 32)
+
+AMONG_VALUES = 0.05
+"""Share of an image's other pixels on either side from which on a padding value lies among them; fewer are outliers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,36 +77,46 @@ class PixelFormat:
         return ""
 
     def values_of(self, cells: NDArray[np.generic]) -> NDArray[np.int64]:
-        """Return the stored values in whole cells, whatever else, such as an old overlay, is in their other bits.
+        """Return the stored values in whole cells, where they are; see `conversion.cells`.
 
-        Some exporters write HighBit 15 over 12 bits that stand in the lower ones: where the cells of an image are
-        nothing but values in their lower bits, that is where they are read. No decision says so: decisions are made
-        from headers, before any cell is read, and only the cells tell which of the two it is.
+        No decision says where the header was wrong: decisions are made from headers, before any cell is read.
 
         Parameters
         ----------
         cells
             Integers of any sign, at least `allocated` bits wide or as wide as they were decoded.
         """
-        bits, shift = cells.astype(np.int64) & ((1 << self.allocated) - 1), self.high_bit + 1 - self.stored
-        low = self._value_at(bits, 0)
-        if shift and np.array_equal(low & ((1 << self.allocated) - 1), bits) and (bits & ((1 << shift) - 1)).any():
-            return low
-        return self._value_at(bits, shift) if shift else low
+        bits = cells.astype(np.int64) & ((1 << self.allocated) - 1)
+        return values_in(bits, self.stored, self.high_bit, self.allocated, signed=self.signed)
 
-    def _value_at(self, bits: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
-        values = (bits >> shift) & ((1 << self.stored) - 1)
-        return values - ((values >> (self.stored - 1)) << self.stored) if self.signed else values
+    def signed_values(self, values: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Return decoded values, which are the stored ones alone, with the sign that they have."""
+        return signed_or_not(values.astype(np.int64), self.stored, signed=self.signed)
 
     def turn_over(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return values of MONOCHROME1 as MONOCHROME2: by the stored range, so that all images of a series agree."""
         return (-1 if self.signed else (1 << self.stored) - 1) - values
 
     def is_padding(self, values: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Tell which stored values, before they are turned over, stand for background; None where none can."""
+        """Tell which stored values, before they are turned over, stand for background; None where none can.
+
+        Padding lies beyond the values of an image (PS3.3 C.7.5.1.1.2). Where a header names a value of tissue, only
+        what reaches the edge of the image is taken for padding.
+        """
         if self.padding is None:
             return None
-        return np.asarray((values >= self.padding[0]) & (values <= self.padding[1]))
+        lowest, highest = self.padding
+        found = np.asarray((values >= lowest) & (values <= highest))
+        fewest = AMONG_VALUES * np.count_nonzero(~found)
+        among = min(np.count_nonzero(values < lowest), np.count_nonzero(values > highest)) > fewest
+        return _reaching_the_edge(found) if among else found
+
+
+def _reaching_the_edge(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return those of the areas of a mask that touch its edge."""
+    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(found.astype(np.uint8))))
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return np.asarray(found & np.isin(labels, edge))
 
 
 def is_coloured(told: Attributes) -> bool:
@@ -132,6 +148,8 @@ def pixel_format(ds: Dataset) -> PixelFormat:
         signed=signed,
         turned_over=told.text("PhotometricInterpretation").upper() == "MONOCHROME1",
     )
+    if _holds_one_frame(ds, found):
+        found = replace(found, frames=1)
     if found.flaw or not told.quoted("PixelPaddingValue"):
         return found
     ends = [told.integer("PixelPaddingValue")]
@@ -139,7 +157,14 @@ def pixel_format(ds: Dataset) -> PixelFormat:
         ends.append(told.integer("PixelPaddingRangeLimit"))
     # Its representation may be that of the pixels or not (US for signed pixels); the bits are the same.
     lowest, highest = np.sort([_as_stored(end, found) for end in ends])[[0, -1]]
-    return PixelFormat(**{**vars(found), "padding": (int(lowest), int(highest))})
+    return replace(found, padding=(int(lowest), int(highest)))
+
+
+def _holds_one_frame(ds: Dataset, stated: PixelFormat) -> bool:
+    """Tell whether one image's pixels are all there is, whatever NumberOfFrames says: some write that of the series."""
+    length = ds.native_bytes if isinstance(ds, SettledDataset) else None
+    several = stated.frames > 1 and not items(ds, "PerFrameFunctionalGroupsSequence")
+    return several and length is not None and stated.frame_bytes <= length < stated.frame_bytes + 2
 
 
 def remarks(ds: Dataset) -> Iterator[tuple[str, str]]:
@@ -147,6 +172,8 @@ def remarks(ds: Dataset) -> Iterator[tuple[str, str]]:
     stored = pixel_format(ds)
     if stored.turned_over:
         yield _decision("turned_over", "MONOCHROME1, of which the lowest value is white: values are turned over")
+    if (stated := Attributes(ds).integer("NumberOfFrames")) > 1 and stored.frames == 1:
+        yield _decision("frames", f"NumberOfFrames says {stated}, and the pixels of one image are there")
     if stored.padding is not None and stored.padding not in ((stored.least, stored.least), (0, 0)):
         lowest, highest = stored.padding
         which = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"

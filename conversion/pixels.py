@@ -60,10 +60,13 @@ class StoredImage:
         Shape (row, column), int64 or float64; the lowest is black.
     padding
         Which of them stand for background; None where none can.
+    turned_over
+        Whether the lowest was white in the file, so that where nought lies means nothing.
     """
 
     values: NDArray[np.int64] | NDArray[np.float64]
     padding: NDArray[np.bool_] | None
+    turned_over: bool = False
 
 
 def stored_images(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, StoredImage]]:
@@ -96,7 +99,7 @@ def stored_images(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, Sto
         read = _decoded if syntax.is_encapsulated else _native
         for index, values in read(instance, element, stored, indices):
             shown = stored.turn_over(values) if stored.turned_over else values
-            yield index, StoredImage(values=shown, padding=stored.is_padding(values))
+            yield index, StoredImage(values=shown, padding=stored.is_padding(values), turned_over=stored.turned_over)
 
 
 def encoded_prints(path: Path, indices: Sequence[int]) -> list[bytes]:
@@ -257,7 +260,7 @@ def _decoded_frame(frame: bytes, syntax: UID, stored: PixelFormat) -> NDArray[np
         raise _unreadable("its compressed pixels are damaged, or of another size than its header says") from error
     # Narrower than up to the high bit, it holds the value alone, shifted down and with its sign.
     whole_cells = told.bits == 0 or told.bits > stored.high_bit
-    return stored.values_of(pixels) if whole_cells else pixels.astype(np.int64)
+    return stored.values_of(pixels) if whole_cells else stored.signed_values(pixels)
 
 
 def _unreadable(sentence: str) -> UnreadableSeries:

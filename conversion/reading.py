@@ -306,8 +306,9 @@ def read_series(series: Series) -> ImageVolume:
     by_path: dict[Path, dict[int, int]] = {}
     for k, image in enumerate(stack.images):
         by_path.setdefault(image.path, {})[(image.frame or 1) - 1] = k
-    for path, places in by_path.items():
-        _read_file(series, stack.images, path, places, voxels)
+    turned_over = [_read_file(series, stack.images, path, places, voxels) for path, places in by_path.items()]
+    if any(turned_over) and np.isfinite(voxels).any():
+        voxels -= np.nanmin(voxels)  # white was the nought of the file: the darkest is air now, and the nought of MR
     return ImageVolume(grid=stack.grid, voxels=_with_background(voxels))
 
 
@@ -321,24 +322,28 @@ def _with_background(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _read_file(
     series: Series, images: Sequence[ImageHeader], path: Path, places: dict[int, int], voxels: NDArray[np.float32]
-) -> None:
+) -> bool:
     """Put the images of one file where they belong, in rescaled values; padding is not-a-number.
+
+    Returns whether they were turned over.
 
     Parameters
     ----------
     places
         By index of the frame, the place of its image among `images` and `voxels`.
     """
-    where = f"{series.name}, image {images[min(places.values())].number}"
+    where, turned_over = f"{series.name}, image {images[min(places.values())].number}", False
     try:
         for index, stored in stored_images(path, list(places)):
             voxels[places[index]] = _rescaled(stored, images[places[index]])
+            turned_over |= stored.turned_over
     except ConversionError as error:
         raise UnreadableSeries(error.reason, f"{where}: {error}") from error
     except Exception as error:
         what = f"{where}: the pixels cannot be read ({type(error).__name__})"
         sentence = f"{what}; the file is truncated, damaged or of an unknown encoding: send it again"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence) from error
+    return turned_over
 
 
 def _rescaled(stored: StoredImage, image: ImageHeader) -> NDArray[np.float32]:

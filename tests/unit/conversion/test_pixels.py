@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     HTJ2KLossless,
     JPEG2000Lossless,
@@ -91,14 +92,67 @@ def test_a_high_bit_over_values_in_the_lower_bits_is_overruled_by_them(tmp_path:
     assert np.array_equal(_voxels(read_study(_series(tmp_path, change))), values)
 
 
+def _hill(highest: int) -> NDArray[np.int64]:
+    """Return a smooth volume, nought at its edge, of six slices of 32 x 32."""
+    bend = np.sin(np.linspace(0, np.pi, 32))
+    return np.round(highest * np.sin(np.linspace(0.4, 2.7, 6))[:, None, None] * bend[:, None] * bend).astype(np.int64)
+
+
+def _cells(folder: Path, cells: NDArray[np.generic], **header: object) -> NDArray[np.float32]:
+    """Return what is read of cells of 16 bits under a header of 12 unsigned ones, or of what is given."""
+
+    def change(ds: Dataset, _k: int) -> None:
+        for keyword, value in ({"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0} | header).items():
+            setattr(ds, keyword, value)
+
+    return _voxels(read_study(_series(folder, change, cells.astype(np.int64).astype(np.uint16))))
+
+
+@pytest.mark.parametrize(("bits", "highest"), [(12, 6000), (8, 700)])
+@pytest.mark.parametrize("signed", [0, 1])
+def test_values_that_need_more_bits_than_are_stated_do_not_wrap(
+    tmp_path: Path, bits: int, highest: int, signed: int
+) -> None:
+    values = _hill(highest) - highest // 4 * signed
+    found = _cells(tmp_path, values, BitsStored=bits, HighBit=bits - 1, PixelRepresentation=signed)
+    assert np.array_equal(found, values)
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_an_overlay_above_the_value_is_no_part_of_it(tmp_path: Path, signed: int) -> None:
+    values = _hill(1800) - 900 * signed
+    overlay = np.zeros(values.shape, np.int64)
+    overlay[:, 5:9, 4:28] = overlay[:, 5:25, 14:17] = 1 << 12
+    assert np.array_equal(_cells(tmp_path, (values & 0xFFF) | overlay, PixelRepresentation=signed), values)
+
+
+@pytest.mark.parametrize("header", [{}, {"BitsStored": 16, "HighBit": 15}])
+def test_signed_values_under_an_unsigned_header_stay_below_nought(tmp_path: Path, header: dict[str, int]) -> None:
+    values = _hill(800) - 200
+    assert np.array_equal(_cells(tmp_path, values, **header), values)
+
+
+def test_unsigned_values_under_a_signed_header_stay_above_nought(tmp_path: Path) -> None:
+    values = _hill(40000)
+    assert np.array_equal(_cells(tmp_path, values, BitsStored=16, HighBit=15, PixelRepresentation=1), values)
+
+
+def test_a_bright_mark_makes_no_value_signed(tmp_path: Path) -> None:
+    values = _hill(900)
+    values[:, 3:20, 3:9] = 65535
+    values[:, 3, 3:9] = np.arange(60000, 60006)
+    assert np.array_equal(_cells(tmp_path, values, BitsStored=16, HighBit=15), values)
+
+
 @pytest.mark.parametrize("kind", ["u12", "s12", "u16", "s16", "u8"])
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=_name)
-def test_monochrome1_is_turned_over_by_the_stored_range(tmp_path: Path, syntax: UID, kind: str) -> None:
+def test_monochrome1_is_turned_over_and_its_darkest_is_nought(tmp_path: Path, syntax: UID, kind: str) -> None:
     paths, pixels = write_series(tmp_path, syntax, kind, PhotometricInterpretation="MONOCHROME1", RescaleSlope="2")
     study = read_study(paths)
     bits, signed = int(kind[1:]), kind.startswith("s")
     highest = -1 if signed else 2**bits - 1
-    assert np.array_equal(_voxels(study), (highest - pixels.astype(np.int64)) * 2.0)
+    shown = (highest - pixels.astype(np.int64)) * 2.0
+    assert np.array_equal(_voxels(study), shown - shown.min())
     ((code, reason),) = _decided(study)
     assert code == "turned_over"
     assert "3 instance(s): MONOCHROME1" in reason
@@ -144,6 +198,29 @@ def test_padding_in_the_other_representation_and_as_a_range(
 
     found = _voxels(read_study(_series(tmp_path, change, values)))
     assert np.array_equal(found, np.where(hidden, values[~hidden].min(), values))
+
+
+def test_padding_among_the_values_of_tissue_is_what_reaches_the_edge(tmp_path: Path) -> None:
+    values = np.minimum(_hill(900), 60000)
+    values[:, :4], values[:, 14:18, 14:18] = 300, 300
+
+    def change(ds: Dataset, _k: int) -> None:
+        ds.add_new("PixelPaddingValue", "US", 300)
+
+    found = _voxels(read_study(_series(tmp_path, change, values.astype(np.uint16))))
+    assert not found[:, :4].any()
+    assert np.array_equal(found[:, 4:], values[:, 4:])
+
+
+def test_padding_beyond_the_values_of_tissue_is_padding_everywhere(tmp_path: Path) -> None:
+    values = _hill(900)
+    values[:, 14:18, 14:18] = 3000
+
+    def change(ds: Dataset, _k: int) -> None:
+        ds.add_new("PixelPaddingValue", "US", 3000)
+
+    found = _voxels(read_study(_series(tmp_path, change, values.astype(np.uint16))))
+    assert np.array_equal(found, np.where(values == 3000, 0, values))
 
 
 def test_padding_that_is_nought_already_needs_no_word(tmp_path: Path) -> None:
@@ -343,6 +420,16 @@ def test_a_senseless_number_of_frames_is_one(tmp_path: Path, frames: str) -> Non
         at = content.index(b"\x28\0\x10\0US")
         path.write_bytes(content[:at] + element + content[at:])
     assert np.array_equal(_voxels(read_study(paths)), VOXELS)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian], ids=_name)
+def test_a_number_of_frames_that_is_the_series_is_overruled_by_the_pixels(tmp_path: Path, syntax: UID) -> None:
+    paths, pixels = write_series(tmp_path, syntax, NumberOfFrames=3)
+    study = read_study(paths)
+    assert np.array_equal(_voxels(study), pixels)
+    assert _decided(study) == [
+        ("frames", "3 instance(s): NumberOfFrames says 3, and the pixels of one image are there")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["<f4", "<f8"])

@@ -201,6 +201,7 @@ def test_frames_without_functional_groups_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokenGeometry) as caught:
         read_series(_read(tmp_path, slices).series[0])
     assert caught.value.reason is ConversionReason.MISSING_POSITION
+    assert "ImagePositionPatient for one of 2 frames (NumberOfFrames)" in str(caught.value)
 
 
 @given(st.permutations(range(4 * SLICES)), st.integers(0, 4 * SLICES - 1))
