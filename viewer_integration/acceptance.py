@@ -30,6 +30,9 @@ _NOT_SUPPORTED = 4
 _NO_LIMIT = bytes(4)
 """Maximum length of who names none (PS3.8 D.1.1); DCMTK takes it so too."""
 
+_SHORTEST_LENGTH = 8
+"""A fragment is of even length and has six bytes of its own before it (PS3.8 9.3.5): a smaller limit takes nothing."""
+
 _UID = re.compile(rb"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _LONGEST_UID, _LONGEST_NAME = 64, 16
 
@@ -95,7 +98,8 @@ def _context(value: bytes) -> bytes:
 
 def _maximum_length(told: dict[int, bytes]) -> bytes:
     value = told.get(_MAXIMUM_LENGTH, b"")
-    return _item(_MAXIMUM_LENGTH, value if len(value) == len(_NO_LIMIT) else _NO_LIMIT)
+    is_one = len(value) == len(_NO_LIMIT) and int.from_bytes(value) >= _SHORTEST_LENGTH
+    return _item(_MAXIMUM_LENGTH, value if is_one else _NO_LIMIT)
 
 
 def _class_uid(told: dict[int, bytes]) -> bytes:

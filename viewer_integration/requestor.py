@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 from pynetdicom.transport import AssociationSocket
 
 from viewer_integration.acceptance import ACCEPTED, as_pynetdicom_reads_it
@@ -33,8 +33,14 @@ LARGEST_PDU_BYTES = 2**20
 LOOK_S = 0.5
 """How often, while an answer is waited for, it is looked whether the association still lives."""
 
+_LARGEST_ID = 2**16 - 1
+
 _COMMAND = 0x01
 """Bit of the message control header (PS3.8 E.2)."""
+
+_REJECTED = 0x03
+_REJECTIONS = {1: (1, 2, 3, 7), 2: (1, 2), 3: (1, 2)}
+"""Reasons of a rejection by its source, that are named in PS3.8 table 9-21."""
 
 _Answer = TypeVar("_Answer")
 _Answers = Iterator[tuple[Dataset, Dataset | None]]
@@ -48,8 +54,11 @@ def guard_requests(event: evt.Event) -> None:
     """
     assoc = event.assoc
     guarded = cast("_Association", assoc)
-    guarded.__class__, guarded.line = _Association, None
+    guarded.__class__, guarded.line, guarded.asked = _Association, None, 0
     assoc.dul.__class__ = _UpperLayer
+    assoc.dul.state_machine.do_action = partial(  # type: ignore[method-assign]
+        _act, assoc, assoc.dul.state_machine.do_action
+    )
     transport = assoc.dul.socket
     if transport is not None:
         transport.__class__ = _Transport
@@ -58,6 +67,20 @@ def guard_requests(event: evt.Event) -> None:
         guarded.line = transport.socket
         transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def _act(assoc: Association, act: Callable[[str], None], event: str) -> None:
+    """Let the upper layer act on what has come; over what it cannot make anything of, the association ends."""
+    try:
+        act(event)
+    except Exception:  # noqa: BLE001 - pynetdicom raises many kinds for what a peer may send; the caller says the rest
+        ended = A_P_ABORT()
+        ended.provider_reason = 0x06  # an unexpected parameter value (PS3.8 table 9-26)
+        assoc.dul.to_user_queue.put(ended)
+        assoc.is_established, assoc.is_aborted = False, True
+        assoc._kill = assoc.dul._kill_thread = True
+        if assoc.dul.socket is not None:
+            assoc.dul.socket.close()
 
 
 def guard_answers(assoc: Association) -> None:
@@ -124,7 +147,12 @@ def _next_message(assoc: Association) -> Any:  # noqa: ANN401 - as pynetdicom's
     while left_s is None or left_s > 0:
         alive = assoc.dul.is_alive()
         try:
-            return assoc.dimse.msg_queue.get(timeout=LOOK_S)
+            found = assoc.dimse.msg_queue.get(timeout=LOOK_S)
+            asked, answered = getattr(assoc, "asked", 0), getattr(found[1], "MessageIDBeingRespondedTo", None)
+            if not asked or answered in (None, asked):
+                return found
+            if answered > asked:
+                break  # of something that was never asked: it proves nothing of what was
         except queue.Empty:
             if not alive:
                 break
@@ -139,9 +167,13 @@ class _Association(Association):
     ----------
     line
         Its connection, which pynetdicom leaves open where the other side was the first to close it.
+    asked
+        The message ID of the C-STORE request whose answer is waited for; 0 for other requests. pynetdicom gives each
+        the ID 1, and takes any answer for that of the last.
     """
 
     line: socket.socket | None
+    asked: int
 
     @property
     def _is_paused(self) -> bool:
@@ -156,7 +188,8 @@ class _Association(Association):
         return self._answered(partial(super().send_c_echo, *arguments, **options), Dataset())
 
     def send_c_store(self, *arguments: Any, **options: Any) -> Dataset:  # noqa: ANN401 - as there
-        return self._answered(partial(super().send_c_store, *arguments, **options), Dataset())
+        self.asked = self.asked % _LARGEST_ID + 1
+        return self._answered(partial(super().send_c_store, *arguments, **options | {"msg_id": self.asked}), Dataset())
 
     def send_c_find(self, *arguments: Any, **options: Any) -> _Answers:  # noqa: ANN401 - as there
         return self._all_answered(partial(super().send_c_find, *arguments, **options))
@@ -217,8 +250,16 @@ class _UpperLayer(DULServiceProvider):
     """Reads over the habits of peers."""
 
     def _decode_pdu(self, bytestream: bytearray) -> tuple[Any, str]:
+        if bytestream[0] == _REJECTED:
+            return super()._decode_pdu(_known_rejection(bytestream))
         if bytestream[0] != ACCEPTED:
             return super()._decode_pdu(bytestream)
         pdu, event = super()._decode_pdu(bytearray(as_pynetdicom_reads_it(bytes(bytestream))))
         pdu.to_primitive()  # what cannot be read is told here, where pynetdicom aborts; later its thread would end
         return pdu, event
+
+
+def _known_rejection(pdu: bytearray) -> bytearray:
+    """Return a rejection as it came, or without its reason where that is none of PS3.8 table 9-21."""
+    known = pdu[8] in _REJECTIONS and pdu[9] in _REJECTIONS[pdu[8]] and pdu[7] in (1, 2) if len(pdu) == 10 else True
+    return pdu if known else pdu[:7] + bytes((1, 1, 1))

@@ -47,6 +47,8 @@ class OddScp:
         How many requests are answered before it closes the connection; None for all.
     acceptance
         Makes another acceptance of the one to the letter.
+    answer
+        Makes another answer, a P-DATA PDU, of the one to the letter.
     hangs_up
         Whether it closes the connection when it has accepted.
     reads
@@ -57,6 +59,7 @@ class OddScp:
     takes: Sequence[str] | None = None
     stores: int | None = None
     acceptance: Callable[[bytes], bytes] = bytes
+    answer: Callable[[bytes], bytes] = bytes
     reads: threading.Event = field(default_factory=_always)
     hangs_up: bool = False
     stored: list[tuple[str, str, bytes]] = field(default_factory=list)
@@ -88,7 +91,7 @@ class OddScp:
                 command, data = (command + value, data) if control & 1 else (command, data + value)
                 asks_alone = control == 3 and not read_command(command).has_data_set
                 if control == 2 or asks_alone:
-                    line.sendall(self._answer(context, contexts[context], command, data))
+                    line.sendall(self.answer(self._answer(context, contexts[context], command, data)))
                     command, data, ahead = b"", b"", None if ahead is None else ahead - 1
 
     def _acceptance(self, body: bytes, contexts: dict[int, str]) -> bytes:

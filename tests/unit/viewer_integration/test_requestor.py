@@ -181,6 +181,9 @@ HABITS = {
     "a padded class UID": item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3\0"),
     "a class UID that is none": item(0x51, struct.pack(">I", 16384)) + item(0x52, b"VENDOR"),
     "a length of three bytes": item(0x51, b"\0\1\0") + item(0x52, b"1.2.3"),
+    "a length of nought": item(0x51, bytes(4)) + item(0x52, b"1.2.3"),
+    "a length that takes nothing": item(0x51, struct.pack(">I", 1)) + item(0x52, b"1.2.3"),
+    "a length of 128 bytes": item(0x51, struct.pack(">I", 128)) + item(0x52, b"1.2.3"),
     "the same twice": USER_ITEMS + USER_ITEMS,
     "asynchronous operations": USER_ITEMS + item(0x53, struct.pack(">HH", 0, 0)),
     "extended negotiation": USER_ITEMS + item(0x56, b"\0\3"),
@@ -232,10 +235,11 @@ def test_objects_reach_a_peer_whose_acceptance_is_not_to_the_letter(
         (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 3), "check that it knows this node's AE title"),
         (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 7), "it has another AE title"),
         (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 2, 3, 2), "it says: Local limit exceeded"),
+        (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 9, 9, 99), "rejected the association"),
         (lambda _: struct.pack(">BBIBB", 0x03, 0, 2, 0, 1), "it gives no reason that can be read"),
         (lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n", "took the connection, but no association"),
     ],
-    ids=["unreadable", "abort", "calling", "called", "busy", "cut", "http"],
+    ids=["unreadable", "abort", "calling", "called", "busy", "senseless", "cut", "http"],
 )
 def test_why_there_is_no_association_is_said_of_the_right_side(
     files: list[Path], acceptance: Callable[[bytes], bytes], told: str
@@ -257,6 +261,49 @@ def test_a_peer_that_closes_after_one_object_keeps_that_one(files: list[Path]) -
     assert [each.accepted for each in receipts] == [True, False, False]
     assert {each.reason for each in receipts[1:]} <= {"ODD gave no answer", "ODD closed the association; not sent"}
     assert len(scp.stored) == 1
+
+
+def _with_element(answer: bytes, element: int, value: int) -> bytes:
+    """Return an answer with another number in an element of its command set."""
+    at = answer.index(struct.pack("<HHI", 0, element, 2)) + 8
+    return answer[:at] + struct.pack("<H", value) + answer[at + 2 :]
+
+
+STATUS, ANSWERED = 0x0900, 0x0120
+
+
+@pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])
+def test_a_warning_is_accepted(files: list[Path], status: int) -> None:
+    with odd_scp(OddScp(answer=lambda pdu: _with_element(pdu, STATUS, status))) as scp:
+        receipts = list(send_files(files, scp.remote, "GLIONODE"))
+    assert [(each.accepted, each.status) for each in receipts] == [(True, status)] * 3
+
+
+def test_an_answer_to_what_was_never_asked_proves_nothing(files: list[Path]) -> None:
+    with odd_scp(OddScp(answer=lambda pdu: _with_element(pdu, ANSWERED, 999))) as scp:
+        receipts = list(send_files(files, scp.remote, "GLIONODE"))
+    assert not any(each.accepted for each in receipts)
+    assert receipts[0].reason == "ODD gave no answer"
+
+
+def test_an_answer_that_comes_twice_is_not_that_to_the_next_object(files: list[Path]) -> None:
+    answers = iter(range(len(files)))
+
+    def answer(pdu: bytes) -> bytes:
+        return pdu + pdu if next(answers) == 0 else _with_element(pdu, STATUS, 0xA700)
+
+    with odd_scp(OddScp(answer=answer)) as scp:
+        receipts = list(send_files(files, scp.remote, "GLIONODE"))
+    assert [each.status for each in receipts] == [0x0000, 0xA700, 0xA700]
+    assert [each.accepted for each in receipts] == [True, False, False]
+
+
+def test_an_answer_of_which_nothing_can_be_made_ends_in_a_sentence(files: list[Path]) -> None:
+    """A thread that ends by an exception would fail this test."""
+    with odd_scp(OddScp(answer=lambda pdu: pdu[:12] + b"\xff" * (len(pdu) - 12))) as scp:
+        receipts = list(send_files(files, scp.remote, "GLIONODE"))
+    assert [each.accepted for each in receipts] == [False] * 3
+    assert receipts[0].reason == "ODD gave no answer"
 
 
 def test_a_peer_that_freezes_with_its_connection_open_is_given_up(
