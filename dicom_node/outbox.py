@@ -1,7 +1,10 @@
 """Delivery of a run's objects: what each destination has not accepted yet, sent again until it has."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import wait
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from dicom_node.closing import finish, follow
 from dicom_node.database import Database
+from dicom_node.lanes import Lanes
 from dicom_node.peer import Peer
 from dicom_node.peers import destinations
 from dicom_node.proof import Prover, SentObject
@@ -31,7 +35,11 @@ LONGEST_PAUSE_S = 900.0
 """A destination that is down is tried after 5, 10, 20 s and so on, at last every quarter of an hour, without end."""
 
 CLAIM = timedelta(minutes=30)
-"""A round of delivery is one worker's for this long; a worker that dies in it gives it back at once (`run_queue`)."""
+"""A run with a delivery in a lane is looked at after this long again; a worker that dies gives it back at once
+(`run_queue`), and one that has let twice as much pass by the books has lost it."""
+
+LOOK_S = 2.0
+"""How often the end of a delivery is noted again where the books cannot be reached."""
 
 
 def pause_after(rounds: int) -> timedelta:
@@ -40,12 +48,12 @@ def pause_after(rounds: int) -> timedelta:
 
 
 class Outbox:
-    """Sends what is to be sent, and notes each answer.
+    """Sends what is to be sent, and notes each answer: each destination has a lane, so that a slow one delays itself.
 
     Parameters
     ----------
     executor
-        Slot of the worker, by which a round that it dies in is found.
+        Slot of the worker that has the runs whose deliveries are in its lanes; others leave these alone.
     """
 
     def __init__(self, settings: Settings, database: Database, executor: str = "") -> None:
@@ -55,41 +63,105 @@ class Outbox:
         self._calling_ae = settings.node.ae_title
         self._prover = Prover(database, settings.node.ae_title)
         self._peers: list[Peer] | None = None
+        self._lanes = Lanes()
+        self._lock = threading.Lock()
+        self._in_lanes: set[tuple[str, str]] = set()
 
     def send_due(self, now: datetime) -> None:
-        """Do a round for every run whose pause is over, and for those whose destination has come back."""
+        """Begin a round for every run whose pause is over, and for those whose destination has come back."""
         peers = destinations(self._database)
         if peers != self._peers:
             for peer in peers:
                 self._call_back(peer, now)
             self._peers = peers
-        while (run_id := self._claim(now)) is not None:
+        while not self._lanes.stopping.is_set() and (run_id := self._claim(now)) is not None:
             try:
-                self.deliver(run_id)
-            except Exception:  # noqa: BLE001 - the worker's loop: one run must not keep back those behind it
+                self._begin_round(run_id, peers)
+            except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not keep back those behind it
                 _log.exception("delivery_defect", run=run_id)
-                self._put_off(run_id)
+                self._end(run_id, _broken_off(error))
 
-    def _put_off(self, run_id: str) -> None:
-        """Have a run whose round broke off tried again after a pause, as one that was refused."""
-        with self._database.session() as session:
-            run = session.get_one(RunRow, run_id, with_for_update=True)
-            if run.state == RunState.UNDELIVERED:
-                run.rounds += 1
-                run.deliver_at = utc_now() + pause_after(run.rounds)
+    def stop(self) -> None:
+        """Begin no delivery any more; the runs of those that wait in lanes are begun anew by whoever comes next."""
+        self._lanes.stop()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until what is in the lanes is done, at most for some time."""
+        self._lanes.join(timeout_s)
 
     def deliver(self, run_id: str) -> None:
         """Send what is not yet accepted to every destination, ask for proof, and close the run or try again later."""
         peers = destinations(self._database)
-        for peer in peers:
-            if self.waiting(run_id, peer):
-                self._ask_first(run_id, peer)
-                self._send(run_id, peer)
-            self._prove(run_id, peer)
-        self._finish(run_id, peers)
+        parts = [self._lanes.put(peer.name, partial(self._bring, run_id, peer)) for peer in peers]
+        wait(parts)
+        for part in parts:
+            part.result()
+        self._finish(run_id, (RunState.RUNNING, RunState.UNDELIVERED))
+
+    def _begin_round(self, run_id: str, peers: Sequence[Peer]) -> None:
+        """Put a run into the lane of every destination that it has something to do with, where it is not already."""
+        concerned = [peer.name for peer in peers if self.waiting(run_id, peer) or self._unproven(run_id, peer)]
+        with self._lock:  # all of them before the first is done, which would take the round for over
+            begun = [name for name in concerned if (run_id, name) not in self._in_lanes]
+            self._in_lanes |= {(run_id, name) for name in begun}
+        for name in begun:
+            self._put(name, run_id)
+        if not begun:
+            self._end(run_id)
+
+    def _put(self, name: str, run_id: str) -> None:
+        try:
+            self._lanes.put(name, partial(self._deliver_to, name, run_id))
+        except RuntimeError:  # no thread could be started: it is begun with the run's next round
+            _log.exception("no_lane", peer=name)
+            self._leave(name, run_id)
+            self._end(run_id)
+
+    def _leave(self, name: str, run_id: str) -> None:
+        with self._lock:
+            self._in_lanes.discard((run_id, name))
+
+    def _deliver_to(self, name: str, run_id: str) -> None:
+        """Do one destination's part of a round, if the run is still this worker's and the destination still one."""
+        reason = ""
+        try:
+            peer = next((peer for peer in destinations(self._database) if peer.name == name), None)
+            if peer is not None and self._is_mine(run_id):
+                self._bring(run_id, peer)
+        except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not keep back those behind it
+            _log.exception("delivery_defect", run=run_id, peer=name)
+            reason = f"{name}: {_broken_off(error)}"
+        self._leave(name, run_id)
+        self._end(run_id, reason)
+
+    def _bring(self, run_id: str, peer: Peer) -> None:
+        if self.waiting(run_id, peer):
+            self._ask_first(run_id, peer)
+            self._send(run_id, peer)
+        self._prove(run_id, peer)
+
+    def _end(self, run_id: str, broken: str = "") -> None:
+        """Close a run or have it tried again later, as soon as the books can be reached."""
+        while True:
+            try:
+                return self._finish(run_id, (RunState.UNDELIVERED,), broken)
+            except sa.exc.DBAPIError as error:
+                _log.warning("round_not_noted", run=run_id, error=type(error).__name__)
+                if self._lanes.stopping.wait(LOOK_S):
+                    return None
+            except Exception:  # noqa: BLE001 - part of the worker's loop: the run is looked at again when its claim is over
+                _log.exception("round_defect", run=run_id)
+                return None
+
+    def _is_mine(self, run_id: str) -> bool:
+        with self._database.session() as session:
+            run = session.get(RunRow, run_id)
+            return run is not None and run.state == RunState.UNDELIVERED and run.executor == self._executor
 
     def _claim(self, now: datetime) -> str | None:
-        due = sa.select(RunRow).where(RunRow.state == RunState.UNDELIVERED, RunRow.deliver_at <= now)
+        """Take a run that is due and in no other worker's lanes, or in those of one that knows it no more."""
+        free = sa.or_(RunRow.executor.in_(("", self._executor)), RunRow.deliver_at <= now - CLAIM)
+        due = sa.select(RunRow).where(RunRow.state == RunState.UNDELIVERED, RunRow.deliver_at <= now, free)
         with self._database.session() as session:
             run = session.scalar(due.order_by(RunRow.deliver_at).limit(1).with_for_update(skip_locked=True))
             if run is None:
@@ -190,14 +262,18 @@ class Outbox:
             return store_over_web(paths, peer.name, peer.dicomweb_url, peer.web_headers)
         return send_files(paths, peer.remote, self._calling_ae, _SYNTAXES[peer.transfer_syntax])
 
-    def _prove(self, run_id: str, peer: Peer) -> None:
-        """Ask for proof of what was accepted and is not proven; what is missing there is sent again."""
+    def _unproven(self, run_id: str, peer: Peer) -> list[SentObject]:
+        """Return what a destination has accepted without proof."""
         with self._database.session() as session:
-            unproven = [
+            return [
                 SentObject(sop_class_uid=result.sop_class_uid, place=_place(result))
                 for result, row in self._rows(session, run_id, peer)
                 if row.state == DeliveryState.ACCEPTED and not row.proof
             ]
+
+    def _prove(self, run_id: str, peer: Peer) -> None:
+        """Ask for proof of what was accepted and is not proven; what is missing there is sent again."""
+        unproven = self._unproven(run_id, peer)
         proof = self._prover.prove(peer, unproven)
         for one in unproven:
             uid = one.place.sop_instance_uid
@@ -213,22 +289,34 @@ class Outbox:
             for key, value in facts.items():
                 setattr(row, key, value)
 
-    def _finish(self, run_id: str, peers: Sequence[Peer]) -> None:
+    def _finish(self, run_id: str, states: Collection[RunState], broken: str = "") -> None:
+        """Let a run stand as its deliveries do; one that is not in these states, or another worker's, is left alone."""
+        peers = destinations(self._database)
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id, with_for_update=True)
-            if run.state not in (RunState.RUNNING, RunState.UNDELIVERED):
-                return  # a later revision or a person has closed it meanwhile
+            is_another_s = run.state == RunState.UNDELIVERED and run.executor != self._executor
+            if run.state not in states or is_another_s:
+                return  # a later revision, a person or another worker has it now
             results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
             rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
             _call_off(rows, results, peers)
-            unmade = [peer.name for peer in peers if _is_unmade(peer, rows, results)]
-            state, code, reason = _outcome(rows, unmade, str(run.summary.get("withheld", "")))
-            run.deliver_at = None
-            if state is RunState.UNDELIVERED:
+            told = [broken] if broken else []
+            told += [f"{peer.name}: {_UNMADE}" for peer in peers if _is_unmade(peer, rows, results)]
+            with self._lock:
+                in_lanes = {name for one, name in self._in_lanes if one == run_id}
+            state, code, reason = _outcome(rows, in_lanes, told, str(run.summary.get("withheld", "")))
+            run.executor, run.deliver_at = self._executor if in_lanes else "", None
+            if told or any(row.state in _OPEN and row.destination not in in_lanes for row in rows):
                 run.rounds += 1
                 run.deliver_at = utc_now() + pause_after(run.rounds)
+            elif state is RunState.UNDELIVERED:
+                run.deliver_at = utc_now() + CLAIM
             finish(session, run, state, code, reason)
 
+
+_OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.REFUSED)
+
+_UNMADE = "wants another form of objects than was made; process the study anew"
 
 _ENDED = (RunState.DELIVERED, RunState.STORED, RunState.REJECTED)
 
@@ -275,10 +363,18 @@ def _is_unmade(peer: Peer, rows: Sequence[DeliveryRow], results: Sequence[Result
     return not taken >= peer.kinds & set(kinds.values())
 
 
-def _outcome(rows: Sequence[DeliveryRow], unmade: Sequence[str], withheld: str) -> tuple[RunState, str, str]:
+def _broken_off(error: Exception) -> str:
+    return f"its round of delivery broke off ({type(error).__name__}); see the node's log for the details"
+
+
+def _outcome(
+    rows: Sequence[DeliveryRow], in_lanes: Collection[str], told: Sequence[str], withheld: str
+) -> tuple[RunState, str, str]:
     rows = [row for row in rows if row.state != DeliveryState.CALLED_OFF]
-    reasons = sorted({f"{row.destination}: {row.reason}" for row in rows if row.state != DeliveryState.ACCEPTED})
-    reasons += [f"{name}: wants another form of objects than was made; process the study anew" for name in unmade]
+    open_ones = [row for row in rows if row.state != DeliveryState.ACCEPTED]
+    said = {(row.destination, row.reason or "not sent yet") for row in open_ones}
+    said |= {(name, "under way") for name in set(in_lanes) - {row.destination for row in open_ones}}
+    reasons = [*(f"{name}: {reason}" for name, reason in sorted(said)), *told]
     if reasons:
         return RunState.UNDELIVERED, "undelivered", "; ".join([withheld, *reasons] if withheld else reasons)
     if withheld:

@@ -68,14 +68,17 @@ def claim_next(database: Database, executor: str) -> Start | None:
         return _start(run)
 
 
-def claim_shadow(database: Database, executor: str) -> str | None:
-    """Take a run whose results are out and that the shadow model has not seen yet; return its id."""
+def claim_shadow(database: Database) -> str | None:
+    """Take a run whose results are out and that the shadow model has not seen yet; return its id.
+
+    Whose deliveries are under way stays with the worker that has them.
+    """
     due = sa.select(RunRow).where(RunRow.shadow_due).order_by(RunRow.ready_at).limit(1)
     with database.session() as session:
         run = session.scalar(due.with_for_update(skip_locked=True))
         if run is None:
             return None
-        run.shadow_due, run.executor = False, executor
+        run.shadow_due = False
         return run.run_id
 
 

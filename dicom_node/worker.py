@@ -81,11 +81,13 @@ class Worker:
             if time.monotonic() >= self._next_duty:
                 self._do_duties()
                 self._next_duty = time.monotonic() + DUTY_S
+        self._outbox.stop()
         self._child.stop()
         self._workflow.stop()
         ends = time.monotonic() + END_S
         for thread in threads:
             thread.join(max(0.0, ends - time.monotonic()))
+        self._outbox.join(max(0.0, ends - time.monotonic()))
         self._book.end()
 
     def _alone(self, duty: str, do: Callable[[], object]) -> None:
@@ -122,7 +124,7 @@ class Worker:
         start = claim_next(self._database, self._book.executor)
         if start is not None:
             self._workflow.start(start)
-        elif (run_id := claim_shadow(self._database, self._book.executor)) is not None:
+        elif (run_id := claim_shadow(self._database)) is not None:
             self._workflow.start_shadow(run_id)
 
     def _do_duties(self) -> None:

@@ -1,6 +1,6 @@
 """A PACS over data sets in memory: it stores, answers C-FIND in the study root model, sends by C-GET, and commits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,8 @@ class Archive:
         Whether it says that it stored, and does not.
     stored
         SOP Instance UID of each C-STORE request that was answered with success.
+    before_answer
+        What is done with the SOP Instance UID of each C-STORE request before it is kept and answered.
     """
 
     ae_title: str = "ARCHIVE"
@@ -47,6 +49,7 @@ class Archive:
     store_answer: int = 0x0000
     loses: bool = False
     stored: list[str] = field(default_factory=list)
+    before_answer: Callable[[str], object] = str
 
     def put(self, *datasets: Dataset) -> None:
         """Hold further instances, or newer versions."""
@@ -54,6 +57,7 @@ class Archive:
             self.holds[str(ds.SOPInstanceUID)] = ds
 
     def _on_store(self, event: evt.Event) -> int:
+        self.before_answer(str(event.request.AffectedSOPInstanceUID))
         if self.store_answer == 0x0000:
             ds = event.dataset
             ds.file_meta = event.file_meta

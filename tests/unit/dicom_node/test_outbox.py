@@ -1,9 +1,11 @@
 """Delivery from the books: asked before anything is sent again, proven after, tried again with growing pauses."""
 
 import io
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from dicom_node.operations import Impossible, resend
 from dicom_node.outbox import FIRST_PAUSE_S, LONGEST_PAUSE_S, Outbox, pause_after
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer, remove_peer, set_enabled
+from dicom_node.run_queue import give_back_rounds
 from dicom_node.settings import Settings, read_settings
 from dicom_node.states import DeliveryState, RunState, StudyState
 from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
@@ -21,6 +24,8 @@ from tests.support.archive import Archive, running_archive
 from tests.support.small_study import make_small_study
 
 KINDS = ("SEG", "SR")
+
+DEADLINE_S = 30.0
 
 
 @pytest.fixture
@@ -43,24 +48,31 @@ def archive() -> Iterator[Archive]:
 @pytest.fixture
 def run_id(database: Database, settings: Settings) -> str:
     """Keep a run with two objects; what is in them is of no concern here."""
-    images = make_small_study("outbox", roles=["FLAIR"])[: len(KINDS)]
+    _keep_run(database, settings, "run", "outbox")
+    return "run"
+
+
+def _keep_run(database: Database, settings: Settings, run_id: str, seed: str, **changed: object) -> list[str]:
+    """Keep a run of a study of its own; return the UIDs of its objects."""
+    images = make_small_study(seed, roles=["FLAIR"])[: len(KINDS)]
     study_uid = str(images[0].StudyInstanceUID)
+    key = "k" if run_id == "run" else run_id
     with database.session() as session:
-        session.add(StudyRow(study_uid=study_uid, key="k", state=StudyState.RUNNING, current_run="run"))
+        session.add(StudyRow(study_uid=study_uid, key=key, state=StudyState.RUNNING, current_run=run_id))
         session.flush()
-        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": RunState.RUNNING}
-        session.add(RunRow(run_id="run", study_uid=study_uid, step="deliver", **facts))
+        facts = {"revision": 1, "manifest_sha256": "0", "ready_at": utc_now(), "state": RunState.RUNNING, **changed}
+        session.add(RunRow(run_id=run_id, study_uid=study_uid, step="deliver", **facts))
         session.flush()
         for kind, ds in zip(KINDS, images, strict=True):
-            path = Path("results", f"{kind}.dcm")
+            path = Path("results", *(() if run_id == "run" else (run_id,)), f"{kind}.dcm")
             (settings.node.folder / path).parent.mkdir(parents=True, exist_ok=True)
             buffer = io.BytesIO()
             ds.save_as(buffer, enforce_file_format=True)
             (settings.node.folder / path).write_bytes(buffer.getvalue())
             uids = {"sop_instance_uid": ds.SOPInstanceUID, "series_uid": ds.SeriesInstanceUID}
             rest = {"sop_class_uid": ds.SOPClassUID, "kind": kind, "path": str(path), "sha256": "0"}
-            session.add(ResultRow(run_id="run", study_uid=study_uid, **uids, **rest))
-    return "run"
+            session.add(ResultRow(run_id=run_id, study_uid=study_uid, **uids, **rest))
+    return [str(ds.SOPInstanceUID) for ds in images]
 
 
 def _peer(archive: Archive, **changed: Any) -> Peer:  # noqa: ANN401 - any field of a peer
@@ -72,6 +84,12 @@ def _deliver(database: Database, settings: Settings, run_id: str) -> RunRow:
     Outbox(settings, database).deliver(run_id)
     with database.session() as session:
         return session.get_one(RunRow, run_id)
+
+
+def _send_due(outbox: Outbox, now: datetime) -> None:
+    """Do a round, to its end."""
+    outbox.send_due(now)
+    outbox.join(DEADLINE_S)
 
 
 def _rows(database: Database) -> list[DeliveryRow]:
@@ -153,13 +171,13 @@ def test_a_refusal_is_kept_and_tried_again_with_growing_pauses(
     archive.store_answer = 0xA700
     outbox, now = Outbox(settings, database), utc_now()
     outbox.deliver(run_id)
-    outbox.send_due(now)  # too early
+    _send_due(outbox, now)  # too early
     assert [row.attempts for row in _rows(database)] == [1, 1]
     assert {(row.state, row.status, row.reason) for row in _rows(database)} == {
         (DeliveryState.REFUSED, 0xA700, "ARCHIVE answered 0xA700")
     }
     archive.store_answer = 0x0000
-    outbox.send_due(now + timedelta(seconds=FIRST_PAUSE_S + 60))
+    _send_due(outbox, now + timedelta(seconds=FIRST_PAUSE_S + 60))
     assert {(row.state, row.attempts) for row in _rows(database)} == {(DeliveryState.ACCEPTED, 2)}
 
 
@@ -198,7 +216,7 @@ def test_resending_brings_only_what_is_missing(
     del archive.holds[lost]
     archive.stored.clear()
     assert resend(database, "k", "PACS") == 2
-    Outbox(settings, database).send_due(utc_now() + timedelta(seconds=1))
+    _send_due(Outbox(settings, database), utc_now() + timedelta(seconds=1))
     assert archive.stored == [lost]
     with database.session() as session:
         assert session.get_one(RunRow, run_id).state == RunState.DELIVERED
@@ -210,7 +228,7 @@ def test_a_destination_that_was_added_later_gets_everything_by_resending(
     assert _deliver(database, settings, run_id).state == RunState.STORED
     put_peer(database, _peer(archive))
     resend(database, "k")
-    Outbox(settings, database).send_due(utc_now() + timedelta(seconds=1))
+    _send_due(Outbox(settings, database), utc_now() + timedelta(seconds=1))
     assert len(archive.stored) == 2
 
 
@@ -266,7 +284,7 @@ def test_a_run_whose_round_breaks_off_does_not_keep_back_those_behind_it(
         uids = {"sop_instance_uid": "1.2.3", "series_uid": "1.2", "sop_class_uid": "1.2"}
         rest = {"kind": "SEG", "path": "results/no\0file.dcm", "sha256": "0"}
         session.add(ResultRow(run_id="bad", study_uid=good.study_uid, **uids, **rest))
-    Outbox(settings, database).send_due(utc_now())
+    _send_due(Outbox(settings, database), utc_now())
     with database.session() as session:
         assert session.get_one(RunRow, run_id).state == RunState.DELIVERED
         bad = session.get_one(RunRow, "bad")
@@ -316,7 +334,7 @@ def test_a_destination_that_is_gone_is_not_waited_for(
         set_enabled(database, "PACS", enabled=False)
     else:
         put_peer(database, _peer(archive, is_destination=False))
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     assert _run(database, run_id) == (
         RunState.STORED,
         "no destination is configured: the results are kept on the node",
@@ -335,7 +353,7 @@ def test_a_run_is_delivered_when_all_who_are_still_there_have_it(
     outbox.deliver(run_id)
     assert _run(database, run_id)[0] == RunState.UNDELIVERED
     remove_peer(database, "Gone")
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     assert _run(database, run_id) == (RunState.DELIVERED, "")
 
 
@@ -344,10 +362,10 @@ def test_a_destination_that_comes_back_gets_what_was_called_off(
 ) -> None:
     outbox = _unanswered(database, settings, run_id, archive)
     set_enabled(database, "PACS", enabled=False)
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     archive.store_answer = 0x0000
     set_enabled(database, "PACS", enabled=True)
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     assert _run(database, run_id)[0] == RunState.DELIVERED
     assert len(archive.stored) == 2
 
@@ -357,12 +375,12 @@ def test_what_was_replaced_meanwhile_is_not_called_back(
 ) -> None:
     outbox = _unanswered(database, settings, run_id, archive)
     set_enabled(database, "PACS", enabled=False)
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     with database.session() as session:
         session.query(StudyRow).one().current_run = "another"
     archive.store_answer = 0x0000
     set_enabled(database, "PACS", enabled=True)
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     assert archive.stored == []
 
 
@@ -372,7 +390,7 @@ def test_an_object_that_is_not_wanted_any_more_is_not_waited_for(
     outbox = _unanswered(database, settings, run_id, archive)
     archive.store_answer = 0x0000
     put_peer(database, _peer(archive, objects="SR"))
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     assert _run(database, run_id)[0] == RunState.DELIVERED
     assert {row.state for row in _rows(database)} == {DeliveryState.ACCEPTED, DeliveryState.CALLED_OFF}
     assert len(archive.stored) == 1
@@ -387,5 +405,108 @@ def test_another_form_is_not_wanted_of_what_a_destination_has(
     outbox.deliver(run_id)
     put_peer(database, _peer(archive, seg_form="labelmap"))
     remove_peer(database, "Gone")
-    outbox.send_due(utc_now() + LATER)
+    _send_due(outbox, utc_now() + LATER)
     assert _run(database, run_id)[0] == RunState.DELIVERED
+
+
+def _due(minutes: float) -> dict[str, object]:
+    return {"state": RunState.UNDELIVERED, "deliver_at": utc_now() - timedelta(minutes=minutes)}
+
+
+@pytest.fixture
+def quick() -> Iterator[Archive]:
+    with running_archive("QUICK") as running:
+        yield running
+
+
+def _put_both(database: Database, slow: Archive, quick: Archive) -> None:
+    """Make two destinations, of which the slow one comes first wherever they are gone through in order."""
+    put_peer(database, _peer(slow, name="A-SLOW", proof="query"))
+    put_peer(database, _peer(quick, name="B-QUICK", ae_title="QUICK", proof="query"))
+
+
+def test_a_slow_destination_delays_what_it_gets_itself_and_nothing_else(
+    database: Database, settings: Settings, archive: Archive, quick: Archive
+) -> None:
+    first = _keep_run(database, settings, "first", "one", **_due(2))
+    second = _keep_run(database, settings, "second", "two", **_due(1))
+    _put_both(database, archive, quick)
+    quick_has_all, waited = threading.Event(), []
+    quick.before_answer = lambda _: len(quick.stored) == 3 and quick_has_all.set()
+    archive.before_answer = lambda _: waited.append(quick_has_all.wait(DEADLINE_S / 6))
+    _send_due(Outbox(settings, database, "host/0"), utc_now())
+    assert waited == [True] * 4, "the slow one answered before the quick one had everything"
+    for one in (archive, quick):
+        assert (set(one.stored[:2]), set(one.stored[2:])) == (set(first), set(second)), "each in its order, and once"
+    with database.session() as session:
+        assert {(run.state, run.executor) for run in session.query(RunRow)} == {(RunState.DELIVERED, "")}
+
+
+def test_a_first_delivery_to_a_slow_destination_keeps_no_other_waiting(
+    database: Database, settings: Settings, run_id: str, archive: Archive, quick: Archive
+) -> None:
+    _put_both(database, archive, quick)
+    quick_has_all, waited = threading.Event(), []
+    quick.before_answer = lambda _: len(quick.stored) == 1 and quick_has_all.set()
+    archive.before_answer = lambda _: waited.append(quick_has_all.wait(DEADLINE_S / 6))
+    assert _deliver(database, settings, run_id).state == RunState.DELIVERED
+    assert waited == [True] * 2
+
+
+def test_what_waits_in_a_lane_is_one_worker_s_and_is_sent_once(
+    database: Database, settings: Settings, archive: Archive, quick: Archive
+) -> None:
+    objects = _keep_run(database, settings, "one", "one", **_due(1))
+    _put_both(database, archive, quick)
+    begun, goes_on = threading.Event(), threading.Event()
+    archive.before_answer = lambda _: begun.set() or goes_on.wait(DEADLINE_S)
+    quick.store_answer = 0xA700
+    mine, another_s = Outbox(settings, database, "host/0"), Outbox(settings, database, "host/1")
+    mine.send_due(utc_now())
+    assert begun.wait(DEADLINE_S)
+    run = _wait_for(database, "one", lambda run: "QUICK answered" in run.reason)
+    assert "A-SLOW: not sent yet" in run.reason
+    assert run.deliver_at is not None
+    assert run.deliver_at <= utc_now() + timedelta(seconds=LONGEST_PAUSE_S), "the quick one is not tried when it could"
+    quick.store_answer = 0x0000
+    _send_due(another_s, utc_now() + timedelta(seconds=LONGEST_PAUSE_S))
+    assert quick.stored == [], "another worker took what lies in the lanes of this one"
+    mine.send_due(utc_now() + timedelta(seconds=LONGEST_PAUSE_S))
+    _wait_for(database, "one", lambda _: len(quick.stored) == 2)
+    goes_on.set()
+    mine.join(DEADLINE_S)
+    assert sorted(archive.stored) == sorted(quick.stored) == sorted(objects)
+    assert _run(database, "one")[0] == RunState.DELIVERED
+
+
+def _wait_for(database: Database, run_id: str, holds: Callable[[RunRow], bool]) -> RunRow:
+    ends = time.monotonic() + DEADLINE_S
+    while True:
+        with database.session() as session:
+            run = session.get_one(RunRow, run_id)
+        if holds(run):
+            return run
+        assert time.monotonic() < ends, run.reason
+        time.sleep(0.02)
+
+
+def test_what_waits_in_the_lanes_of_a_worker_that_ends_is_begun_by_the_next(
+    database: Database, settings: Settings, archive: Archive
+) -> None:
+    for number, name in enumerate(("first", "second")):
+        _keep_run(database, settings, name, name, **_due(2 - number))
+    put_peer(database, _peer(archive, proof="query"))
+    begun, goes_on = threading.Event(), threading.Event()
+    archive.before_answer = lambda _: begun.set() or goes_on.wait(DEADLINE_S)
+    ending = Outbox(settings, database, "host/0")
+    ending.send_due(utc_now())
+    assert begun.wait(DEADLINE_S)
+    ending.stop()
+    goes_on.set()
+    ending.join(DEADLINE_S)
+    assert len(archive.stored) == 2, "what was under way is ended, and nothing else begun"
+    with database.session() as session:
+        give_back_rounds(session, ["host/0"])
+    _send_due(Outbox(settings, database, "host/1"), utc_now() + timedelta(seconds=1))
+    assert len(archive.stored) == len(set(archive.stored)) == 4
+    assert _run(database, "second")[0] == RunState.DELIVERED

@@ -119,8 +119,14 @@ def test_a_run_begun_anew_has_another_workflow(books: Database) -> None:
 
 def test_the_shadow_sees_each_run_once(books: Database) -> None:
     _queue(books, "seen", state=RunState.DELIVERED, shadow_due=True)
-    assert claim_shadow(books, "host/0") == "seen"
-    assert claim_shadow(books, "host/0") is None
+    assert claim_shadow(books) == "seen"
+    assert claim_shadow(books) is None
+
+
+def test_the_shadow_of_a_run_leaves_its_deliveries_to_the_worker_that_has_them(books: Database) -> None:
+    _queue(books, "round", state=RunState.UNDELIVERED, shadow_due=True, executor="host/1")
+    assert claim_shadow(books) == "round"
+    assert _run(books, "round").executor == "host/1"
 
 
 def test_workers_of_a_host_have_slots_that_a_restart_finds_again(books: Database) -> None:
