@@ -1,5 +1,6 @@
 """Delivery of a run's objects: what each destination has not accepted yet, sent again until it has."""
 
+import hashlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import wait
@@ -226,7 +227,7 @@ class Outbox:
             self._note(sop_instance_uid, peer, state=DeliveryState.ACCEPTED, proof=proof, reason="")
 
     def _send(self, run_id: str, peer: Peer) -> None:
-        waiting = self.waiting(run_id, peer)
+        waiting = [result for result in self.waiting(run_id, peer) if self._is_whole(result, peer)]
         with self._database.session() as session:
             for result in waiting:
                 row = session.scalars(_delivery(result.sop_instance_uid, peer.name)).one()
@@ -240,6 +241,19 @@ class Outbox:
             accepted = accepted or receipt.accepted
         if accepted:
             self._wake(peer)
+
+    def _is_whole(self, result: ResultRow, peer: Peer) -> bool:
+        """Tell whether a file is there as it was written; else note why it is not sent."""
+        try:
+            sha256 = hashlib.sha256((self._folder / result.path).read_bytes()).hexdigest()
+        except OSError as error:
+            reason = f"the file cannot be read ({type(error).__name__})"
+        else:
+            if sha256 == result.sha256:
+                return True
+            reason = "the file is not as it was written"
+        self._note(result.sop_instance_uid, peer, state=DeliveryState.REFUSED, status=None, reason=reason + _ANEW)
+        return False
 
     def _wake(self, peer: Peer) -> None:
         """Have what waits for a destination sent at once, now that it takes something: its pause is over for all."""
@@ -315,6 +329,8 @@ class Outbox:
 
 
 _OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.REFUSED)
+
+_ANEW = "; not sent: `glionode replay --from-start` makes it anew"
 
 _UNMADE = "wants another form of objects than was made; process the study anew"
 

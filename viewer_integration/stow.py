@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def store_over_web(paths: Sequence[Path], name: str, url: str, headers: Mapping[
     """Store files over one request, and yield a receipt for each, in order.
 
     An object is accepted when the answer says so of it: what stands in the FailedSOPSequence, or is not mentioned at
-    all, is not. Never raises for what the destination or the network does.
+    all, is not. Never raises for what the destination or the network does, nor for a file that cannot be read.
 
     Parameters
     ----------
@@ -41,19 +42,39 @@ def store_over_web(paths: Sequence[Path], name: str, url: str, headers: Mapping[
     headers
         Of authorisation.
     """
-    if not paths:
-        return
-    uids = {path: str(read_file_meta_info(path).MediaStorageSOPInstanceUID) for path in paths}
-    told, why = _stored(paths, name, url, headers)
-    for path, uid in uids.items():
-        accepted, status, reason = told.get(uid, (False, None, why or f"{name} said nothing of this object"))
-        yield DeliveryReceipt(path=path, sop_instance_uid=uid, accepted=accepted, status=status, reason=reason)
+    read = [_read_file(path) for path in paths]
+    contents = [one.content for one in read if one.content]
+    told, why = _stored(contents, name, url, headers) if contents else ({}, "")
+    for path, one in zip(paths, read, strict=True):
+        sentence = one.fault or why or f"{name} said nothing of this object"
+        accepted, status, reason = (
+            told.get(one.uid, (False, None, sentence)) if one.content else (False, None, sentence)
+        )
+        yield DeliveryReceipt(path=path, sop_instance_uid=one.uid, accepted=accepted, status=status, reason=reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file to send: its content, or what is wrong with it."""
+
+    uid: str = ""
+    content: bytes = b""
+    fault: str = ""
+
+
+def _read_file(path: Path) -> _File:
+    try:
+        return _File(uid=str(read_file_meta_info(path).MediaStorageSOPInstanceUID), content=path.read_bytes())
+    except OSError as error:
+        return _File(fault=f"the file cannot be read ({type(error).__name__}); not sent")
+    except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a damaged file; the others are still sent
+        return _File(fault=f"the file is damaged ({type(error).__name__}); not sent")
 
 
 _Told = dict[str, tuple[bool, int | None, str]]
 
 
-def _stored(paths: Sequence[Path], name: str, url: str, headers: Mapping[str, str]) -> tuple[_Told, str]:
+def _stored(contents: Sequence[bytes], name: str, url: str, headers: Mapping[str, str]) -> tuple[_Told, str]:
     """Return what was said of each object, and why nothing was."""
     boundary = f"glionode-{secrets.token_hex(16)}"
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
@@ -61,7 +82,7 @@ def _stored(paths: Sequence[Path], name: str, url: str, headers: Mapping[str, st
     try:
         with (
             httpx.Client(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client,
-            client.stream("POST", f"{url}/studies", content=_body(paths, boundary), headers=wanted) as answer,
+            client.stream("POST", f"{url}/studies", content=_body(contents, boundary), headers=wanted) as answer,
         ):
             body = _read_body(answer)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -90,8 +111,9 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _body(paths: Sequence[Path], boundary: str) -> bytes:
-    parts = [f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + path.read_bytes() for path in paths]
+def _body(contents: Sequence[bytes], boundary: str) -> bytes:
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    parts = [head + content for content in contents]
     return b"\r\n".join([*parts, f"--{boundary}--\r\n".encode()])
 
 

@@ -1,5 +1,6 @@
 """Delivery from the books: asked before anything is sent again, proven after, tried again with growing pauses."""
 
+import hashlib
 import io
 import threading
 import time
@@ -19,8 +20,10 @@ from dicom_node.peers import put_peer, remove_peer, set_enabled
 from dicom_node.run_queue import give_back_rounds
 from dicom_node.settings import Settings, read_settings
 from dicom_node.states import DeliveryState, RunState, StudyState
+from dicom_node.status import read_status, status_lines
 from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 from tests.support.archive import Archive, running_archive
+from tests.support.orthanc import free_port
 from tests.support.small_study import make_small_study
 
 KINDS = ("SEG", "SR")
@@ -70,9 +73,18 @@ def _keep_run(database: Database, settings: Settings, run_id: str, seed: str, **
             ds.save_as(buffer, enforce_file_format=True)
             (settings.node.folder / path).write_bytes(buffer.getvalue())
             uids = {"sop_instance_uid": ds.SOPInstanceUID, "series_uid": ds.SeriesInstanceUID}
-            rest = {"sop_class_uid": ds.SOPClassUID, "kind": kind, "path": str(path), "sha256": "0"}
+            rest = {
+                "sop_class_uid": ds.SOPClassUID,
+                "kind": kind,
+                "path": str(path),
+                "sha256": _sha256(buffer.getvalue()),
+            }
             session.add(ResultRow(run_id=run_id, study_uid=study_uid, **uids, **rest))
     return [str(ds.SOPInstanceUID) for ds in images]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _peer(archive: Archive, **changed: Any) -> Peer:  # noqa: ANN401 - any field of a peer
@@ -289,18 +301,51 @@ def test_a_run_whose_round_breaks_off_does_not_keep_back_those_behind_it(
         assert session.get_one(RunRow, run_id).state == RunState.DELIVERED
         bad = session.get_one(RunRow, "bad")
         assert (bad.state, bad.rounds) == (RunState.UNDELIVERED, 1)
+        assert bad.reason.startswith("PACS: not sent yet; PACS: its round of delivery broke off (ValueError)")
         assert bad.deliver_at <= utc_now() + timedelta(seconds=LONGEST_PAUSE_S)  # not only when its claim runs out
 
 
-def test_an_object_whose_file_is_gone_is_said_and_the_others_are_sent(
-    database: Database, settings: Settings, run_id: str, archive: Archive
+def _spoil(path: Path, how: str) -> None:
+    if how in ("gone", "folder"):
+        path.unlink()
+    if how == "folder":
+        path.mkdir()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif how == "flipped":
+        content = bytearray(path.read_bytes())
+        content[-9] ^= 1
+        path.write_bytes(content)
+
+
+ANEW = "; not sent: `glionode replay --from-start` makes it anew"
+
+
+SPOILT = {
+    "gone": "the file cannot be read (FileNotFoundError)",
+    "folder": "the file cannot be read (IsADirectoryError)",
+    "cut": "the file is not as it was written",
+    "flipped": "the file is not as it was written",
+}
+
+
+@pytest.mark.parametrize("by", ["c-store", "stow-rs"])
+@pytest.mark.parametrize("how", SPOILT)
+def test_an_object_whose_file_is_spoilt_is_said_and_the_others_are_sent(
+    database: Database, settings: Settings, run_id: str, archive: Archive, how: str, by: str
 ) -> None:
-    put_peer(database, _peer(archive))
-    (settings.node.folder / "results" / "SEG.dcm").unlink()
-    assert _deliver(database, settings, run_id).state == RunState.UNDELIVERED
-    found = {row.state: row.reason for row in _rows(database)}
-    assert found[DeliveryState.REFUSED] == "the file cannot be read (FileNotFoundError); not sent"
-    assert DeliveryState.ACCEPTED in found
+    nobody, reason = f"http://127.0.0.1:{free_port()}/dicom-web", SPOILT[how]
+    changed = {"send_by": "stow-rs", "dicomweb_url": nobody} if by == "stow-rs" else {}
+    put_peer(database, _peer(archive, **changed))
+    _spoil(settings.node.folder / "results" / "SEG.dcm", how)
+    run = _deliver(database, settings, run_id)
+    assert run.state == RunState.UNDELIVERED
+    assert f"PACS: {reason}{ANEW}" in run.reason
+    seg, sr = _rows(database)
+    assert (seg.state, seg.reason, seg.attempts) == (DeliveryState.REFUSED, reason + ANEW, 0)
+    said = "PACS could not be reached by STOW-RS (ConnectError)"
+    assert (sr.state, sr.reason) == ((DeliveryState.REFUSED, said) if by == "stow-rs" else (DeliveryState.ACCEPTED, ""))
+    assert f"    PACS: refused {reason}{ANEW}" in status_lines(read_status(database))
 
 
 def _unanswered(database: Database, settings: Settings, run_id: str, archive: Archive, **changed: Any) -> Outbox:  # noqa: ANN401 - as above

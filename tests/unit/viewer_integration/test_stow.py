@@ -98,6 +98,25 @@ def test_nobody_there_is_said_for_every_object(paths: list[Path]) -> None:
     assert told == [(False, None, "PACS could not be reached by STOW-RS (ConnectError)")] * 3
 
 
+def test_a_file_that_cannot_be_read_is_said_and_the_others_go_out(web: _Web, paths: list[Path]) -> None:
+    good = _uids()[2]
+    web.answer = JSONResponse(_sequences(stored=[_item(good)]))
+    paths[0].unlink()
+    paths[1].write_bytes(b"no DICOM file")
+    assert _told(store_over_web(paths, "PACS", web.url, {})) == [
+        (False, None, "the file cannot be read (FileNotFoundError); not sent"),
+        (False, None, "the file is damaged (InvalidDicomError); not sent"),
+        (True, 0, ""),
+    ]
+    assert [body.count(b"Content-Type: application/dicom") for body in web.bodies] == [1]
+
+
+def test_where_no_file_can_be_read_nobody_is_called(web: _Web, paths: list[Path]) -> None:
+    paths[0].unlink()
+    (told,) = store_over_web(paths[:1], "PACS", web.url, {})
+    assert (told.accepted, web.bodies) == (False, [])
+
+
 def test_files_go_out_byte_for_byte(web: _Web, paths: list[Path]) -> None:
     list(store_over_web(paths, "PACS", web.url, {}))
     (body,), (kind,) = web.bodies, web.kinds
