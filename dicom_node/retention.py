@@ -38,6 +38,9 @@ EVERY = timedelta(hours=1)
 _DONE = (StudyState.DELIVERED, StudyState.REJECTED)
 """Where everything that was to go out has gone; results kept for want of a destination (stored) are the only copy."""
 
+_UNJUDGED = sa.and_(StudyRow.state == StudyState.FAILED, StudyRow.current_run.is_(None))
+"""A study that could not be judged (`assembly.NOT_JUDGED`): nothing of it is to go out, and nobody need ever ask."""
+
 _Remove = Callable[[Session, StudyRow, Sequence[RunRow]], bool]
 
 _RUN_DONE = (RunState.DELIVERED, RunState.REJECTED, RunState.UNCHANGED, RunState.SUPERSEDED)
@@ -92,8 +95,8 @@ class Retention:
             return 0
         before = now - timedelta(days=days)
         with self._database.session() as session:
-            chosen = sa.select(StudyRow.study_uid).where(StudyRow.state.in_(_DONE), StudyRow.last_received_at < before)
-            uids = session.scalars(chosen).all()
+            done = sa.or_(StudyRow.state.in_(_DONE), _UNJUDGED)
+            uids = session.scalars(sa.select(StudyRow.study_uid).where(done, StudyRow.last_received_at < before)).all()
         return sum(self._clean_or_tell(uid, before, remove) for uid in uids)
 
     def _clean_or_tell(self, study_uid: str, before: datetime, remove: _Remove) -> bool:
@@ -108,7 +111,7 @@ class Retention:
         """Clean one study, unless something has happened to it since it was chosen."""
         with self._database.session() as session:
             study = session.get(StudyRow, study_uid, with_for_update=True)
-            if study is None or study.state not in _DONE or study.last_received_at >= before:
+            if study is None or not _is_done(study) or study.last_received_at >= before:
                 return False
             runs = session.scalars(sa.select(RunRow).where(RunRow.study_uid == study_uid)).all()
             done = _RUN_DONE + (_REPLACEABLE if _is_replaced(study, runs) else ())
@@ -163,6 +166,11 @@ class Retention:
             session.execute(sa.delete(RefusalRow).where(RefusalRow.at < before))
             old = (AssociationRow.end != AssociationEnd.OPEN, AssociationRow.opened_at < before)
             session.execute(sa.delete(AssociationRow).where(*old, AssociationRow.association_id.not_in(used)))
+
+
+def _is_done(study: StudyRow) -> bool:
+    """Tell whether everything of a study that was to go out has gone, or nothing ever will: as `_each` chooses."""
+    return study.state in _DONE or (study.state == StudyState.FAILED and study.current_run is None)
 
 
 def _is_replaced(study: StudyRow, runs: Sequence[RunRow]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.artifacts import Artifacts
+from dicom_node.assembly import NOT_JUDGED
 from dicom_node.database import Database
 from dicom_node.retention import Cleaned, Retention
 from dicom_node.settings import read_settings
@@ -158,3 +159,37 @@ def test_requests_for_commitment_go_when_their_answer_would_count_no_more(books:
     _retention(books, tmp_path, {}).clean(NOW)
     with books.session() as session:
         assert [row.transaction_uid for row in session.query(CommitmentRow)] == ["1.2"]
+
+
+def _hold_unjudged(database: Database, folder: Path, name: str, at: datetime = OLD) -> Path:
+    """Keep a study of one image that could not be judged, so that no run was made of it."""
+    pixels = folder / "inbox" / f"1.{name}" / "a.dcm"
+    pixels.parent.mkdir(parents=True)
+    pixels.write_bytes(b"something")
+    with database.session() as session:
+        facts = {"key": name, "state": StudyState.FAILED, "reason": NOT_JUDGED, "last_received_at": at}
+        session.add(StudyRow(study_uid=f"1.{name}", **facts))
+        session.flush()
+        session.add(_instance(name))
+    return pixels
+
+
+def test_a_study_that_could_not_be_judged_goes_when_its_time_has_passed(books: Database, tmp_path: Path) -> None:
+    old = _hold_unjudged(books, tmp_path, "old")
+    young = _hold_unjudged(books, tmp_path, "young", NOW - timedelta(days=1))
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=1, results=0, history=1)
+    assert (old.exists(), young.exists()) == (False, True)
+    with books.session() as session:
+        assert [study.key for study in session.query(StudyRow)] == ["young"]
+
+
+@pytest.mark.parametrize("state", [RunState.STORED, RunState.UNDELIVERED, RunState.FAILED, RunState.RUNNING])
+def test_what_came_before_a_study_could_not_be_judged_any_more_is_kept(
+    books: Database, tmp_path: Path, state: RunState
+) -> None:
+    pixels = _hold_unjudged(books, tmp_path, "old")
+    with books.session() as session:
+        run = {"revision": 1, "manifest_sha256": "0", "ready_at": OLD, "state": state, "finished_at": OLD}
+        session.add(RunRow(run_id="earlier", study_uid="1.old", **run))
+    assert _retention(books, tmp_path, POLICY).clean(NOW) == Cleaned(pixels=0, results=0, history=0)
+    assert pixels.exists()
