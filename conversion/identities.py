@@ -1,14 +1,17 @@
 """UIDs that differ between images of what is evidently one series: noticed, named, and mended where that is safe."""
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pydicom import Dataset
 
 from conversion.attributes import Attributes
+from conversion.decision import Decision
+from conversion.study import Series
 from conversion.values import identifier
 
-__all__ = ["frame_of_reference", "one_image_series"]
+__all__ = ["frame_of_reference", "one_image_series", "repeated_uids"]
 
 EVIDENTLY_ONE = 8
 """So many single images of one number, size and name are one series: a localizer in three planes has fewer."""
@@ -61,4 +64,22 @@ def one_image_series(singles: Iterable[Dataset]) -> list[str]:
         "de-identifiers leave them, so they make no volume: send them under one"
         for (number, *_), group in groups.items()
         if len(group) >= EVIDENTLY_ONE and len({Attributes(ds).numbers("ImagePositionPatient") for ds in group}) > 1
+    ]
+
+
+def repeated_uids(study: Iterable[Series]) -> list[Decision]:
+    """Name the series that share SOP Instance UIDs: they are kept apart, but others may take one for the other."""
+    series_of: dict[str, dict[str, str]] = {}
+    for series in study:
+        for image in series.images:
+            series_of.setdefault(image.sop_instance_uid, {}).setdefault(series.series_uid, f"series {series.number}")
+    shared = Counter(tuple(names.values()) for names in series_of.values() if len(names) > 1)
+    return [
+        Decision(
+            code="uid_in_several_series",
+            subject=", ".join(names),
+            reason=f"{number} SOP Instance UID(s) stand in {' and in '.join(names)}: the series are kept apart, and "
+            "results refer to images of the reference by series and instance; the sender should make new UIDs",
+        )
+        for names, number in sorted(shared.items())
     ]

@@ -15,7 +15,7 @@ from conversion.encoding import read_instance
 from conversion.errors import ConversionError, ConversionReason, UnreadableSeries, UnsettledEncoding, UnusableStudy
 from conversion.folders import dicom_files, folders_below
 from conversion.headers import acquisition_header, image_headers, stated_instances, unreadable_values
-from conversion.identities import frame_of_reference, one_image_series
+from conversion.identities import frame_of_reference, one_image_series, repeated_uids
 from conversion.likeness import at_one_place
 from conversion.patient import patient_facts
 from conversion.patient_identity import number_of_patients
@@ -149,13 +149,15 @@ def check_one_patient(study: Study) -> None:
 
 def _study(study_uid: str, groups: Collection[_Group], unreadable: list[Decision]) -> Study:
     decisions = list(unreadable)
-    series = [one for group in groups for one in _volumes(group, decisions)]
+    volumes = [one for group in groups for one in _volumes(group, decisions)]
+    series = tuple(sorted(volumes, key=lambda s: (s.number, s.series_uid)))
     singles = [group[0][1] for group in groups if len(group) == 1]
     apart = one_image_series(ds for ds in singles if identifier(ds, "SOPClassUID") in MR_IMAGES)
     decisions += [Decision(code="series_apart", subject="study", reason=reason) for reason in apart]
+    decisions += repeated_uids(series)
     return Study(
         study_uid=StudyUID(study_uid),
-        series=tuple(sorted(series, key=lambda s: (s.number, s.series_uid))),
+        series=series,
         decisions=tuple(decisions),
         patient=patient_facts(ds for group in groups for _, ds in group),
         patients=number_of_patients(ds for group in groups for _, ds in group),

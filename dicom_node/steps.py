@@ -37,7 +37,7 @@ from dicom_node.shadow import begin_shadow, fail_shadow, keep_shadow
 from dicom_node.site_rules import site_rules
 from dicom_node.states import RunState
 from dicom_node.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
-from dicom_node.versions import repeated_uids, version_decisions
+from dicom_node.versions import version_decisions
 from inference.errors import InferenceReason, UnusableModel
 from inference.gate import with_flags, withhold
 from inference.measurements import Findings, measure
@@ -74,7 +74,6 @@ class Steps:
         changed = version_decisions(self._database, self._folder, run.study_uid)
         self._decide(run_id, "select", changed)
         study = self._study(run_id)
-        changed += repeated_uids(study)
         artifacts.save_patient(study.patient)
         rules = site_rules(self._database)
         artifacts.save_rules(rules)

@@ -1,6 +1,5 @@
 """Versions of one instance: a correction of the header, or other pixels under the same UID."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,10 @@ from conversion.errors import ConversionError
 from conversion.likeness import SAME_SHARE
 from conversion.pixel_format import pixel_format
 from conversion.pixels import stored_images
-from conversion.study import Study
 from dicom_node.database import Database
 from dicom_node.tables import InstanceRow
 
-__all__ = ["repeated_uids", "version_decisions"]
+__all__ = ["version_decisions"]
 
 _GEOMETRY = ("Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames")
 _SCALING = ("RescaleSlope", "RescaleIntercept")
@@ -47,24 +45,6 @@ def version_decisions(database: Database, folder: Path, study_uid: str) -> list[
         )
         decisions.append(Decision(code="pixels_differ", subject="study", reason=reason))
     return decisions
-
-
-def repeated_uids(study: Study) -> list[Decision]:
-    """Name the series that share SOP Instance UIDs: they are kept apart, but others may take one for the other."""
-    series_of: dict[str, dict[str, str]] = {}
-    for series in study.series:
-        for image in series.images:
-            series_of.setdefault(image.sop_instance_uid, {}).setdefault(series.series_uid, f"series {series.number}")
-    shared = Counter(tuple(names.values()) for names in series_of.values() if len(names) > 1)
-    return [
-        Decision(
-            code="uid_in_several_series",
-            subject=", ".join(names),
-            reason=f"{number} SOP Instance UID(s) stand in {' and in '.join(names)}: the series are kept apart, and "
-            "results refer to images of the reference by series and instance; the sender should make new UIDs",
-        )
-        for names, number in sorted(shared.items())
-    ]
 
 
 def _pairs(database: Database, study_uid: str) -> list[tuple[str, str]]:

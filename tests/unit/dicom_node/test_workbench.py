@@ -201,6 +201,16 @@ def _of_age(folder: Path, age: str) -> Path:
     return folder
 
 
+def test_series_that_share_their_uids_are_named_without_a_node_too(tmp_path: Path, settings: Settings) -> None:
+    study = _dicom_folder(tmp_path / "in")
+    others = make_small_study("workbench", roles=["FLAIR", "T2"])[len(study) :]
+    for first, second in zip(study, others, strict=True):
+        second.SOPInstanceUID = first.SOPInstanceUID
+        second.save_as(tmp_path / "in" / f"t2_{second.InstanceNumber}.dcm", enforce_file_format=True)
+    done = segment_dicom(tmp_path / "in", tmp_path / "out", settings)
+    assert "uid_in_several_series" in [decision.code for decision in done.decisions]
+
+
 def test_a_childs_result_is_withheld(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(UnsuitableInput, match=r"the result is withheld: the patient is under 18.*\(under_18\)"):
         segment_dicom(_of_age(tmp_path / "in", "010Y"), tmp_path / "out", settings)
