@@ -65,7 +65,7 @@ _MONTH = re.compile(r"(\d{4})(?:[.\-/]?(\d{2}))?(?:[.\-/]?00)?")
 _YEAR_LAST = re.compile(r"(\d{1,2})([.\-/])(\d{1,2})\2(\d{4})")
 _CLOCK = re.compile(r"(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?)? ?([AaPp][Mm])?(?:[+-]\d{2}:?\d{2}|Z)?")
 _AGE = re.compile(r"(\d{1,3}) ?(D|W|M|Y)(?:AYS?|EEKS?|ONTHS?|EARS?|RS?)?", re.IGNORECASE)
-_IDENTIFIER = re.compile(r"\d+(?:\.\d+)+")
+_IDENTIFIER = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 
 _UNITS = {
     "mm": ("PixelSpacing", "ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices"),

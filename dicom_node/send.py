@@ -11,7 +11,7 @@ from viewer_integration.delivery import DeliveryReceipt, send_files
 
 __all__ = ["Sending", "parse_address", "send_folder"]
 
-_ADDRESS = re.compile(r"(?P<ae>[^@\\]{1,16})@(?P<host>[^@:\s]+):(?P<port>\d{1,5})")
+_ADDRESS = re.compile(r"(?P<ae>[^@\\]{1,16})@(?P<host>[^@:\s]+):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, kw_only=True)

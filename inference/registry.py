@@ -155,8 +155,11 @@ class Registry:
         return UnusableModel(InferenceReason.MODEL_MISSING, sentence)
 
 
+_DIGITS = frozenset("0123456789")
+
+
 def _natural(version: str) -> list[tuple[int, int, str]]:
     """Return a key by which 0.10 comes after 0.9, and after 0.10-rc1."""
-    parts = re.findall(r"\d+|[^\d.]+", version)
-    key = [(2, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    parts = re.findall(r"[0-9]+|[^0-9.]+", version)
+    key = [(2, int(part), "") if part[0] in _DIGITS else (0, 0, part) for part in parts]
     return [*key, (1, 0, "")]

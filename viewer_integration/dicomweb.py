@@ -43,7 +43,7 @@ _MOST_VALUES = 100
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "OB or OW"})
 """What no query can ask for: reading it would load the pixels of every study."""
 
-_UID = re.compile(r"\d+(?:\.\d+)*")
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _OF_UIDS = frozenset("0123456789.,\\")
 
 # PS3.18 tables 10.6.3-3 to 10.6.3-5, without the attributes that each function below computes.

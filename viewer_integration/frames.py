@@ -17,7 +17,7 @@ __all__ = ["FrameError", "Part", "bulk_parts", "frame_part", "multipart", "multi
 _NATIVE_TYPE = "application/octet-stream"
 _PIXEL_DATA = "7FE00010"
 _FLOAT_PIXELS = {"FloatPixelData": 4, "DoubleFloatPixelData": 8}
-_PATH = re.compile(r"[0-9A-F]{8}(?:/\d{1,6}/[0-9A-F]{8})*")
+_PATH = re.compile(r"[0-9A-F]{8}(?:/[0-9]{1,6}/[0-9A-F]{8})*")
 
 # PS3.18 table 8.7.3-5: media types of compressed frames.
 _MEDIA_TYPES = {

@@ -47,7 +47,18 @@ def test_an_address_is_read(text: str, ae_title: str, host: str, port: int) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "PACS", "PACS@host", "@host:104", "PACS@host:0", "PACS@host:65536", "SEVENTEENLETTERS1@h:1", "A@h :1"]
+    "text",
+    [
+        "",
+        "PACS",
+        "PACS@host",
+        "@host:104",
+        "PACS@host:0",
+        "PACS@host:65536",
+        "PACS@host:\N{ARABIC-INDIC DIGIT ONE}",
+        "SEVENTEENLETTERS1@h:1",
+        "A@h :1",
+    ],
 )
 def test_what_is_no_address_is_explained_by_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"for example GLIONODE@127\.0\.0\.1:11112"):

@@ -20,7 +20,7 @@ from inference.integrity import CHECKSUMS, write_checksums
 from inference.manifest import MODELS_FOLDER, AutoencoderManifest, read_manifest, write_manifest
 from inference.model_bundle import load_model
 from inference.preprocessing import CHANNELS
-from inference.registry import Registry
+from inference.registry import Registry, _natural
 from tests.support.detector_model import NETWORK, write_detector
 from tests.support.hostile_pickle import Bomb
 
@@ -82,6 +82,18 @@ def test_the_newest_version_is_found_by_name_alone(tmp_path: Path, registry: Reg
     assert registry.find("detector").version == "0.10"
     assert [model.version for model in registry.listing().models if not model.shipped] == ["0.9", "0.10-rc1", "0.10"]
     assert registry.find("detector", "0.9").version == "0.9"
+
+
+def test_a_version_with_digits_of_other_scripts_is_put_in_order_too() -> None:
+    """Python takes a superscript for a digit, and for no number."""
+    versions = ["2", "1.\N{SUPERSCRIPT TWO}", "1.\N{ARABIC-INDIC DIGIT ONE}", "1.10", "1.9"]
+    assert sorted(versions, key=_natural) == [
+        "1.\N{SUPERSCRIPT TWO}",
+        "1.\N{ARABIC-INDIC DIGIT ONE}",
+        "1.9",
+        "1.10",
+        "2",
+    ]
 
 
 def test_a_setting_never_changes_its_meaning_by_an_addition(tmp_path: Path, registry: Registry) -> None:
