@@ -37,6 +37,7 @@ from dicom_node.query import PENDING, StudyFound, demographics_of, studies_of_pa
 from dicom_node.query_answers import QueryFailed, is_uid
 from dicom_node.settings import Settings
 from dicom_node.store_command import CANNOT_UNDERSTAND
+from dicom_node.stored_data_sets import StoredDataSets
 from dicom_node.tables import InstanceRow
 from dicom_node.wado import fetch_by_web
 from dicom_node.web_source import WebLimits
@@ -141,7 +142,7 @@ class Fetcher:
 
     def _one(self, study_uid: str) -> Fetched:
         if self._source.dicomweb_url:
-            done = fetch_by_web(self._source, self._intake(study_uid), self._folder, self._web_limits)
+            done = fetch_by_web(self._source, self._intake(study_uid), self._web_limits)
         else:
             done = self._by_get(study_uid) or self._by_move(study_uid)
         if not done.instances:
@@ -161,47 +162,22 @@ class Fetcher:
 
     def _by_get(self, study_uid: str) -> Fetched | None:
         """Fetch over the association that asks; None where the source does not offer that."""
-        intake, deadline, stopped = self._intake(study_uid), time.monotonic() + GET_S, ""
-
-        def on_store(event: evt.Event) -> int:
-            nonlocal stopped
-            request: Any = event.request
-            try:
-                if time.monotonic() > deadline:
-                    raise NoRoom(f"it was not through after {GET_S / 3600:g} h")  # noqa: TRY301
-                taken = intake.data_set(
-                    event.encoded_dataset(),
-                    request.DataSet.getvalue(),
-                    sop_instance_uid=str(request.AffectedSOPInstanceUID),
-                    sop_class_uid=str(request.AffectedSOPClassUID),
-                    transfer_syntax_uid=str(event.context.transfer_syntax),
-                )
-            except NoRoom as refusal:
-                stopped = str(refusal)
-                event.assoc.abort()
-                event.assoc.dimse_timeout = AFTER_ABORT_S  # else pynetdicom waits for an answer as long as for any
-                return NO_ROOM
-            return 0x0000 if taken else CANNOT_UNDERSTAND  # the source counts it among what failed
-
+        intake, deadline = self._intake(study_uid), time.monotonic() + GET_S
         model = StudyRootQueryRetrieveInformationModelGet
         syntaxes = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
         contexts = [(one, syntax) for one in (model, *FETCHED_CLASSES) for syntax in syntaxes]
         roles = [build_role(one, scp_role=True) for one in FETCHED_CLASSES]
-        options = {"ext_neg": roles, "evt_handlers": [(evt.EVT_C_STORE, on_store)]}
-
-        def too_large() -> None:
-            nonlocal stopped
-            limit_gib = self._largest_bytes / 2**30
-            stopped = f"it sends a data set that is larger than {limit_gib:g} GiB (limits.data_set_gib)"
-
-        with self._associated(contexts, **options) as assoc:
-            limit_data_sets(assoc, self._largest_bytes, too_large)
+        with self._associated(contexts, ext_neg=roles) as assoc:
             if not any(context.abstract_syntax == model for context in assoc.accepted_contexts):
                 return None
-            said = self._await(assoc, lambda: assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
+            storing = _Storing(assoc, intake, deadline, self._largest_bytes)
+            try:
+                said = self._await(assoc, lambda: assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
+            finally:
+                storing.came.discard()
         lost = max(0, (said.completed or 0) - intake.came)
-        broken_off = stopped or said.problem or (_lost(lost) if lost else "")
-        if (stopped or said.problem) and not intake.came:
+        broken_off = storing.stopped or said.problem or (_lost(lost) if lost else "")
+        if (storing.stopped or said.problem) and not intake.came:
             raise QueryFailed(broken_off)
         return intake.result("C-GET", max(0, said.failed - intake.refused) + lost, broken_off)
 
@@ -278,6 +254,54 @@ class Fetcher:
             said = "did not come to an end with its answer"
             assoc.abort()
         return _Said(completed=completed, failed=failed, problem=f"{self._source.remote.where} {said} to the {name}")
+
+
+class _Storing:
+    """Takes what a source stores while it is asked by C-GET.
+
+    Attributes
+    ----------
+    stopped
+        Why nothing more is taken, if so.
+    """
+
+    def __init__(self, assoc: Association, intake: Intake, deadline: float, largest_bytes: int) -> None:
+        self._intake, self._deadline, self._largest_bytes, self.stopped = intake, deadline, largest_bytes, ""
+        self.came = StoredDataSets(assoc, intake.make_spool)
+        limit_data_sets(assoc, largest_bytes, self._stop_at_size)
+        assoc.bind(evt.EVT_C_STORE, self._on_store)
+
+    def _on_store(self, event: evt.Event) -> int:
+        try:
+            if time.monotonic() > self._deadline:
+                raise NoRoom(f"it was not through after {GET_S / 3600:g} h")  # noqa: TRY301
+            taken = self._take(event)
+        except NoRoom as refusal:
+            self.stopped = str(refusal)
+            event.assoc.abort()
+            event.assoc.dimse_timeout = AFTER_ABORT_S  # else pynetdicom waits for an answer as long as for any
+            return NO_ROOM
+        return 0x0000 if taken else CANNOT_UNDERSTAND  # the source counts it among what failed
+
+    def _take(self, event: evt.Event) -> bool:
+        request: Any = event.request
+        try:
+            header, data_set = self.came.take(request.DataSet.getvalue())
+        except KeyError:
+            self._intake.refuse("without a name", "unreadable_data_set")
+            return False
+        with self._intake.writing(data_set):
+            return self._intake.data_set(
+                data_set,
+                header,
+                sop_instance_uid=str(request.AffectedSOPInstanceUID),
+                sop_class_uid=str(request.AffectedSOPClassUID),
+                transfer_syntax_uid=str(event.context.transfer_syntax),
+            )
+
+    def _stop_at_size(self) -> None:
+        limit_gib = self._largest_bytes / 2**30
+        self.stopped = f"it sends a data set that is larger than {limit_gib:g} GiB (limits.data_set_gib)"
 
 
 @dataclass(frozen=True, kw_only=True)

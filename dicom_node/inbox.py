@@ -98,6 +98,10 @@ class Inbox:
             content=content,
         )
 
+    def spool(self, header: bytes, shortage: Callable[[], str | None]) -> Spool:
+        """Make the file for a data set that is too large to be gathered; otherwise as `Spool`."""
+        return Spool(self._folder / "inbox", header, shortage)
+
     def identify_spooled(
         self, spool: Spool, calling_ae: str, sop_instance_uid: str, association_id: str, transfer_syntax_uid: str
     ) -> Arrival:
@@ -142,12 +146,21 @@ class Inbox:
         """Store one instance durably: when this returns, file and row survive a power cut; otherwise as `identify`."""
         return self.keep(self.identify(content, data_set, calling_ae, sop_instance_uid, association_id))
 
-    def keep(self, arrival: Arrival) -> ReceivedInstance:
-        """Store what was identified, as `receive` does."""
+    def keep(self, arrival: Arrival, spool: Spool | None = None) -> ReceivedInstance:
+        """Store what was identified, as `receive` does.
+
+        Parameters
+        ----------
+        spool
+            Where its data set is in a file; one that is held already is left there.
+        """
         held = self._database.transact(lambda session: self._is_held(session, arrival))
         changed = False
         if not held:
-            write_durably(self._folder / arrival.path, arrival.content)
+            if spool is None:
+                write_durably(self._folder / arrival.path, arrival.content)
+            else:
+                self.place(spool, arrival)
             changed = bool(self._database.transact(lambda session: note_arrivals(session, [arrival], self._key)))
         return ReceivedInstance(
             study_key=self._key(arrival.study_uid),

@@ -9,6 +9,9 @@ __all__ = ["GATHERED_BYTES", "Incoming"]
 GATHERED_BYTES = 2**23
 """Ten times a large slice, which the journal takes; a few copies of it, for each association, are all the memory."""
 
+SMALL_BYTES = 2**12
+"""A fragment that is smaller joins the one before it: each takes some 200 bytes beside its own."""
+
 
 class Incoming:
     """A data set that is under way.
@@ -23,7 +26,7 @@ class Incoming:
     def __init__(self, spool: Callable[[], Spool] | None = None) -> None:
         self._make_spool = spool
         self._spool: Spool | None = None
-        self._fragments: list[memoryview] = []
+        self._fragments: list[memoryview | bytearray] = []
         self._size = 0
         self._error: OSError | None = None
 
@@ -33,7 +36,7 @@ class Incoming:
         if self._error is not None:
             return
         if self._spool is None:
-            self._fragments.append(fragment)
+            self._gather(fragment)
         try:
             if self._spool is not None:
                 self._spool.write(fragment)
@@ -67,8 +70,16 @@ class Incoming:
         if self._spool is not None:
             self._spool.discard()
 
+    def _gather(self, fragment: memoryview) -> None:
+        if len(fragment) >= SMALL_BYTES:
+            self._fragments.append(fragment)
+        elif self._fragments and isinstance(self._fragments[-1], bytearray):
+            self._fragments[-1] += fragment
+        else:
+            self._fragments.append(bytearray(fragment))
+
     def _begin_file(self, spool: Spool) -> None:
         self._spool = spool
         for fragment in self._fragments:
-            spool.write(fragment)
+            spool.write(memoryview(fragment))
         self._fragments = []

@@ -1,19 +1,20 @@
 """What a source sends of a study, taken into the inbox one by one: only of that study, only while there is room."""
 
-import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
 
-from conversion.values import identifier
+from dicom_node.arrivals import Arrival
 from dicom_node.disk import Disk
 from dicom_node.identity import InboxRefusal
 from dicom_node.inbox import Inbox
+from dicom_node.incoming import Incoming
+from dicom_node.incoming_file import IncomingFile
+from dicom_node.spool import Spool
 
 __all__ = ["Fetched", "Intake", "NoRoom"]
 
@@ -24,9 +25,6 @@ NAMED = 5
 """Problems that a sentence names one by one."""
 
 _WITHOUT_END = f"the source sends more than {MOST_INSTANCES} instances of one study"
-
-_PREAMBLE_BYTES = 128 + 4
-_META_GROUP = 2
 
 _log = structlog.get_logger()
 
@@ -95,8 +93,35 @@ class Intake:
         """How many different ones have come."""
         return len(self._came)
 
-    def file(self, content: bytes, place: str) -> None:
-        """Take a DICOM file (PS3.10) as if it had come by C-STORE; one that cannot be read is counted and named.
+    def make_spool(self, header: bytes) -> Spool:
+        """Make the file for a data set that is too large to be gathered."""
+        return self._inbox.spool(header, self._disk.shortage)
+
+    @contextmanager
+    def writing(self, what: Incoming | IncomingFile) -> Iterator[None]:
+        """Take what comes; nothing of it is left behind the block but what has its place.
+
+        Raises
+        ------
+        NoRoom
+            When it cannot be written.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise NoRoom(f"what came could not be written: {error.strerror or type(error).__name__}") from error
+        finally:
+            what.discard()
+
+    @contextmanager
+    def file(self) -> Iterator[IncomingFile]:
+        """Open a DICOM file that is to come in pieces; otherwise as `writing`."""
+        coming = IncomingFile(self.make_spool)
+        with self.writing(coming):
+            yield coming
+
+    def take(self, file: IncomingFile, place: str) -> None:
+        """Take a DICOM file as if it had come by C-STORE; one that cannot be read is counted and named.
 
         Parameters
         ----------
@@ -109,25 +134,27 @@ class Intake:
             When the disk is full, or the source sends without end.
         """
         try:
-            meta = _read_meta(content)
+            meta, data_set = file.whole()
         except InvalidDicomError as error:
             self.refuse(f"unreadable ({place})", type(error).__name__)
             return
         self.data_set(
-            content,
-            content[meta.data_set_at :],
+            data_set,
+            meta.header,
             sop_instance_uid=meta.sop_instance_uid,
             sop_class_uid=meta.sop_class_uid,
             transfer_syntax_uid=meta.transfer_syntax_uid,
         )
 
     def data_set(
-        self, content: bytes, data_set: bytes, *, sop_instance_uid: str, sop_class_uid: str, transfer_syntax_uid: str
+        self, came: Incoming, header: bytes, *, sop_instance_uid: str, sop_class_uid: str, transfer_syntax_uid: str
     ) -> bool:
-        """Take an instance; tell whether it was taken. Otherwise as `file`.
+        """Take an instance; tell whether it was taken. Otherwise as `take`.
 
         Parameters
         ----------
+        header
+            What stands before the data set in a file.
         sop_instance_uid, sop_class_uid
             What the source says it is; what it is not is refused. An empty class: it does not say.
         transfer_syntax_uid
@@ -135,22 +162,27 @@ class Intake:
         """
         self._check_room()
         try:
-            arrival = self._inbox.identify(
-                content, data_set, self._calling_ae, sop_instance_uid, transfer_syntax_uid=transfer_syntax_uid
-            )
+            arrival = self._identified(came, header, sop_instance_uid, transfer_syntax_uid)
             if arrival.study_uid != self.study_uid:
                 self.refuse("of another study", "other_study")
                 return False
             if not arrival.sop_class_uid or sop_class_uid not in ("", arrival.sop_class_uid):
                 self.refuse("of another kind (SOP class) than the source says", "sop_class_mismatch")
                 return False
-            self._inbox.keep(arrival)
+            self._inbox.keep(arrival, came.spool)
         except InboxRefusal as error:
             self.refuse(f"not taken ({error.code})", error.code)
             return False
         self._came.add((arrival.series_uid, sop_instance_uid))
         self._progress(self.came)
         return True
+
+    def _identified(self, came: Incoming, header: bytes, sop_instance_uid: str, transfer_syntax_uid: str) -> Arrival:
+        said = {"sop_instance_uid": sop_instance_uid, "transfer_syntax_uid": transfer_syntax_uid, "association_id": ""}
+        if (spool := came.spool) is not None:
+            return self._inbox.identify_spooled(spool, self._calling_ae, **said)
+        content = came.content
+        return self._inbox.identify(header + content, content, self._calling_ae, **said)
 
     def refuse(self, problem: str, reason: str) -> None:
         """Count one that is not taken."""
@@ -185,46 +217,6 @@ class Intake:
         self._seen += 1
         if self._seen > MOST_INSTANCES:
             raise NoRoom(_WITHOUT_END)
-        self.check_disk()
-
-    def check_disk(self) -> None:
-        """See that there is room.
-
-        Raises
-        ------
-        NoRoom
-            When there is not.
-        """
         shortage = self._disk.shortage()
         if shortage:
             raise NoRoom(shortage)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Meta:
-    transfer_syntax_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    data_set_at: int
-
-
-def _read_meta(content: bytes) -> _Meta:
-    """Return a file's meta information, and where its data set begins (PS3.10 7.1).
-
-    The group length would tell, but not every writer writes it, or the right one: the group ends where another begins.
-    """
-    if content[_PREAMBLE_BYTES - 4 : _PREAMBLE_BYTES] != b"DICM":
-        raise InvalidDicomError("no DICOM file")
-    file = io.BytesIO(content)
-    file.seek(_PREAMBLE_BYTES)
-    try:
-        meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_is_behind_meta)
-        syntax, uid = str(meta.TransferSyntaxUID), str(meta.MediaStorageSOPInstanceUID)
-    except Exception as error:  # whatever a broken file makes pydicom raise: it is the file that is broken
-        raise InvalidDicomError("the file meta information cannot be read") from error
-    kind = identifier(meta, "MediaStorageSOPClassUID")
-    return _Meta(transfer_syntax_uid=syntax, sop_instance_uid=uid, sop_class_uid=kind, data_set_at=file.tell())
-
-
-def _is_behind_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag.group != _META_GROUP

@@ -216,7 +216,7 @@ class Listener:
 
     def _make_spool(self, command: StoreCommand, transfer_syntax_uid: str) -> Spool:
         header = file_header(command, transfer_syntax_uid)
-        return Spool(self._settings.node.folder / "inbox", header, self._disk.shortage)
+        return self._inbox.spool(header, self._disk.shortage)
 
     def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, came: Incoming) -> int:
         try:

@@ -23,6 +23,9 @@ __all__ = [
 
 CONNECTION_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 120
+ANSWER_BYTES = 2**24
+"""Of one answer, which is held in memory: the UIDs of 100,000 instances that failed take a third of it."""
+
 MAXIMUM_CONTEXTS = 128
 """Presentation contexts an association can propose (PS3.8 9.3.2.2)."""
 
@@ -106,6 +109,7 @@ def open_association(
         let_go(assoc)
         return assoc, _why_not(assoc, remote, heard)
     guard_answers(assoc)
+    limit_data_sets(assoc, ANSWER_BYTES, lambda: None)
     return assoc, ""
 
 

@@ -35,7 +35,7 @@ LOOK_S = 0.5
 
 _LARGEST_ID = 2**16 - 1
 
-_COMMAND = 0x01
+_LAST = 0x02
 """Bit of the message control header (PS3.8 E.2)."""
 
 _REJECTED = 0x03
@@ -111,19 +111,19 @@ def guard_answers(assoc: Association) -> None:
 
 
 def limit_data_sets(assoc: Association, largest_bytes: int, too_large: Callable[[], None]) -> None:
-    """End an association over which a larger data set comes, before it fills the memory.
+    """End an association over which a larger data set comes, or command, before it fills the memory.
 
     Parameters
     ----------
     too_large
         Told when that is so.
     """
-    take, size = assoc.dimse.receive_primitive, 0
+    take, size, was_last = assoc.dimse.receive_primitive, 0, False
 
     def limited(primitive: P_DATA) -> None:
-        nonlocal size
+        nonlocal size, was_last
         for _, value in primitive.presentation_data_value_list:
-            size = 0 if value[0] & _COMMAND else size + len(value) - 1
+            size, was_last = (0 if was_last else size) + len(value) - 1, bool(value[0] & _LAST)
             if size > largest_bytes:
                 too_large()
                 assoc.dul.event_queue.put("Evt15")  # this side aborts

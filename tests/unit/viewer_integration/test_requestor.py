@@ -170,6 +170,33 @@ def test_a_pdu_that_claims_gigabytes_is_not_read() -> None:
         assert REQUESTS["C-ECHO"](assoc) == Dataset()
 
 
+class _Endless(OddScp):
+    """Answers with a message of 32 MiB that has no end, all command or all data set."""
+
+    is_command = True
+
+    def _answer(self, context: int, syntax: str, command: bytes, data: bytes) -> bytes:
+        size = 2**19
+        fragment = struct.pack(">BBIIBB", 0x04, 0, size + 6, size + 2, context, int(self.is_command)) + bytes(size)
+        answer = super()._answer(context, syntax, command, data)
+        without, with_data = (struct.pack("<HHIH", 0, 0x0800, 2, kind) for kind in (0x0101, 0x0000))
+        return (b"" if self.is_command else answer.replace(without, with_data)) + 64 * fragment
+
+
+@pytest.mark.parametrize("is_command", [True, False])
+def test_an_answer_without_end_is_not_held(monkeypatch: pytest.MonkeyPatch, *, is_command: bool) -> None:
+    monkeypatch.setattr(association, "ANSWER_TIMEOUT_S", 10)
+    endless = _Endless()
+    endless.is_command = is_command
+    with odd_scp(endless) as scp, _associated(scp) as assoc:
+        assert REQUESTS["C-ECHO"](assoc) == Dataset()
+        _wait_for_the_end(assoc)
+        held = assoc.dimse.message
+        assert held is not None
+        size = held.encoded_command_set.tell() + held.data_set.tell()
+        assert 2**20 < size < association.ANSWER_BYTES + 2**20
+
+
 HABITS = {
     "to the letter": USER_ITEMS,
     "no maximum length": item(0x52, b"1.2.3.4"),
