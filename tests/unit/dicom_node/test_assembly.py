@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
+from conversion.reading import read_series, read_study
 from dicom_node.artifacts import Artifacts
 from dicom_node.assembly import NOT_JUDGED, Assembly
 from dicom_node.database import Database, open_database
@@ -79,6 +80,35 @@ def test_a_study_is_ready_when_nothing_came_for_the_quiet_period(
     assert (study.state, study.current_run) == (StudyState.QUEUED, run_id)
     assert _revision(database, run_id) == 1
     assert _after_quiet(database, assembly, more_s=100) == []
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by their number", "by nothing"])
+def test_two_acquisitions_between_each_other_miss_nothing_and_are_not_waited_for(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset], *, named: bool
+) -> None:
+    """Slices 0.7 mm apart among slices of 11 mm are those of another volume, and no gap."""
+    second = make_small_study("assembly", roles=["FLAIR"])
+    for k, ds in enumerate(second):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid_of("second", str(k))
+        ds.InstanceNumber = len(images) + k + 1
+        ds.ImagePositionPatient = [*ds.ImagePositionPatient[:2], ds.ImagePositionPatient[2] + 0.7]
+        if named:
+            images[k].AcquisitionNumber, ds.AcquisitionNumber, ds.AcquisitionTime = 4, 5, "104000"
+    _receive(database, tmp_path, *images, *second)
+    (run_id,) = _after_quiet(database, assembly)
+    study = read_study([tmp_path / entry["path"] for entry in Artifacts(tmp_path, run_id).load_manifest()])
+    assert [len(series.images) for series in study.series] == [len(images)] * 2
+    assert [read_series(series).grid.shape for series in study.series] == [(10, 48, 40)] * 2
+    firsts = [read_series(series).grid.affine[2, 3] for series in study.series]
+    assert firsts == pytest.approx([0.0, 0.7])
+
+
+def test_a_slice_that_is_missing_is_waited_for_longer(
+    database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]
+) -> None:
+    _receive(database, tmp_path, *images[:4], *images[5:])
+    assert _after_quiet(database, assembly) == []
+    assert len(_after_quiet(database, assembly, more_s=14 * QUIET_S)) == 1
 
 
 def test_what_is_ready_says_why(database: Database, assembly: Assembly, tmp_path: Path, images: list[Dataset]) -> None:
