@@ -228,23 +228,35 @@ def test_a_class_that_stands_in_one_place_alone_is_known_and_one_that_stands_now
     assert peer.callers == (["GLIONODE"] if meta else []), "there was nothing to associate for"
 
 
-@pytest.mark.parametrize("says", ["", ImplicitVRLittleEndian, JPEG2000Lossless, "1.2.3"])
-def test_a_file_that_is_wrong_about_its_encoding_is_sent_as_it_is(tmp_path: Path, says: str) -> None:
+PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize("says", ["", *PLAIN, JPEG2000Lossless, RLELossless])
+@pytest.mark.parametrize("true", [*PLAIN, RLELossless], ids=lambda syntax: syntax.name)
+def test_a_file_that_is_wrong_about_its_encoding_is_sent_as_it_is(tmp_path: Path, true: UID, says: str) -> None:
     """The peer gets the image, and is not blamed for what the file says."""
     voxels = np.arange(2 * 64, dtype=np.uint16).reshape(2, 8, 8)
-    paths = write_slices(tmp_path, mr_slices(voxels, axis_aligned("axial"), "wrong"))
+    paths = write_slices(tmp_path, mr_slices(voxels, axis_aligned("axial"), "wrong"), transfer_syntax=true)
     before = [pydicom.dcmread(path) for path in paths]
     for path in paths:
         mislabel(path, says)
     with _peer() as peer:
         receipts = _send(paths, peer.destination)
-    if says == "1.2.3":
-        assert {receipt.reason for receipt in receipts} == {
-            "it is stated to be in 1.2.3, which is no transfer syntax of DICOM; not sent"
-        }
-        return
     assert [receipt.reason for receipt in receipts] == ["", ""]
+    assert [ds.SOPInstanceUID for ds in peer.stored] == [ds.SOPInstanceUID for ds in before]
     assert [ds.PixelData for ds in peer.stored] == [ds.PixelData for ds in before]
+    assert [ds.SeriesDescription for ds in peer.stored] == ["T1 post contrast"] * 2
+    assert set(peer.syntaxes) <= ({RLELossless} if true == RLELossless else set(PLAIN))
+
+
+def test_a_file_in_a_syntax_that_is_none_is_not_sent(tmp_path: Path) -> None:
+    paths = write_slices(tmp_path, mr_slices(np.zeros((2, 8, 8), np.uint16), axis_aligned("axial"), "wrong"))
+    for path in paths:
+        mislabel(path, "1.2.3")
+    with _peer() as peer:
+        receipts = _send(paths, peer.destination)
+    says = "it is stated to be in 1.2.3, which is no transfer syntax of DICOM; not sent"
+    assert {receipt.reason for receipt in receipts} == {says}
 
 
 def test_nothing_to_send_calls_nobody() -> None:
