@@ -12,6 +12,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModelInstance,
 )
 
+from conversion.attributes import Attributes
+from conversion.values import identifier, items
 from viewer_integration.association import RemoteEntity, open_association
 
 __all__ = ["CommitmentAnswer", "read_answer", "request_commitment"]
@@ -46,17 +48,24 @@ class CommitmentAnswer:
 
 
 def read_answer(report: Dataset) -> CommitmentAnswer:
-    """Read the event information of an N-EVENT-REPORT (PS3.4 table J.3-2)."""
-    committed = tuple(str(item.ReferencedSOPInstanceUID) for item in report.get("ReferencedSOPSequence") or ())
+    """Read the event information of an N-EVENT-REPORT (PS3.4 table J.3-2).
+
+    An item that names no instance says nothing.
+    """
+    committed = (identifier(item, "ReferencedSOPInstanceUID") for item in items(report, "ReferencedSOPSequence"))
     failed = {
-        str(item.ReferencedSOPInstanceUID): _reason(item.get("FailureReason"))
-        for item in report.get("FailedSOPSequence") or ()
+        identifier(item, "ReferencedSOPInstanceUID"): _reason(Attributes(item).number("FailureReason"))
+        for item in items(report, "FailedSOPSequence")
     }
-    return CommitmentAnswer(transaction_uid=str(report.get("TransactionUID", "")), committed=committed, failed=failed)
+    return CommitmentAnswer(
+        transaction_uid=identifier(report, "TransactionUID"),
+        committed=tuple(uid for uid in committed if uid),
+        failed={uid: why for uid, why in failed.items() if uid},
+    )
 
 
-def _reason(code: int | None) -> str:
-    return "no reason given" if code is None else _REASONS.get(code, f"failure 0x{code:04X}")
+def _reason(code: float | None) -> str:
+    return "no reason given" if code is None else _REASONS.get(int(code), f"failure 0x{int(code):04X}")
 
 
 def request_commitment(

@@ -9,13 +9,15 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import generate_frames, get_frame
 from pydicom.errors import BytesLengthException
-from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from conversion.attributes import Attributes
 
 __all__ = ["FrameError", "Part", "bulk_parts", "frame_part", "multipart", "multipart_type", "part_type"]
 
 _NATIVE_TYPE = "application/octet-stream"
 _PIXEL_DATA = "7FE00010"
+_LAYOUT = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel")
 _FLOAT_PIXELS = {"FloatPixelData": 4, "DoubleFloatPixelData": 8}
 _PATH = re.compile(r"[0-9A-F]{8}(?:/[0-9]{1,6}/[0-9A-F]{8})*")
 
@@ -114,7 +116,7 @@ def _frame(ds: Dataset, number: int) -> Part:
 
 def _frame_count(ds: Dataset) -> int:
     _pixel_keyword(ds)
-    return int(ds.get("NumberOfFrames") or 1)
+    return max(1, Attributes(ds).integer("NumberOfFrames"))
 
 
 def _pixel_keyword(ds: Dataset) -> str:
@@ -136,16 +138,20 @@ def _compressed_frame(ds: Dataset, index: int, count: int) -> bytes:
 
 
 def _native_frame(ds: Dataset, index: int, count: int) -> bytes:
-    if any(ds.get(keyword) is None for keyword in ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel")):
+    told = Attributes(ds)
+    rows, columns, bits, samples = (told.integer(keyword) for keyword in _LAYOUT)
+    if min(rows, columns, bits, samples) < 1:
         message = "the instance does not say how its pixel data are laid out"
         raise FrameError(message)
     keyword = _pixel_keyword(ds)
     pixels: bytes = ds[keyword].value
     if keyword in _FLOAT_PIXELS:
-        return _slice(pixels, index, ds.Rows * ds.Columns * _FLOAT_PIXELS[keyword])
-    if ds.BitsAllocated == 1:
-        return _packed_bits(pixels, index, ds.Rows * ds.Columns * ds.SamplesPerPixel)
-    return _slice(pixels, index, get_expected_length(ds) // count)
+        return _slice(pixels, index, rows * columns * _FLOAT_PIXELS[keyword])
+    if bits == 1:
+        return _packed_bits(pixels, index, rows * columns * samples)
+    length = rows * columns * samples * (bits // 8)
+    halved = told.text("PhotometricInterpretation") == "YBR_FULL_422"  # two of three samples stand for two pixels
+    return _slice(pixels, index, length * count // 3 * 2 // count if halved else length)
 
 
 def _slice(pixels: bytes, index: int, length: int) -> bytes:

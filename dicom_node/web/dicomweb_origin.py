@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from conversion.encoding import SettledDataset
+from conversion.values import identifier, text
 from dicom_node.holdings import HeldInstance, HeldSeries, HeldStudy, Holdings
 from viewer_integration.big_endian import little_endian_file, was_big_endian
 from viewer_integration.dicom_json import dicom_json
@@ -282,17 +283,14 @@ def _summary(study: HeldStudy, headers: Sequence[Dataset]) -> StudySummary:
 
 
 def _study_found(header: Dataset, summary: StudySummary, root: str, query: Query) -> Dataset | None:
-    if not header.get("StudyInstanceUID"):
+    if not identifier(header, "StudyInstanceUID"):
         return None
     found = study_answer(header, summary, root, query)
     return found if "StudyInstanceUID" in found and matches(found, header, query) else None
 
 
 def _modality(header: Dataset) -> str:
-    try:
-        return str(header.get("Modality") or "OT")
-    except Exception:  # noqa: BLE001 - as above: one series must not hide its study
-        return "OT"
+    return text(header, "Modality") or "OT"
 
 
 def _frame_numbers(text: str) -> list[int]:

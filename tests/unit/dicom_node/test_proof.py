@@ -24,6 +24,7 @@ from dicom_node.query import ObjectPlace
 from dicom_node.settings import read_settings
 from dicom_node.tables import CommitmentRow, RefusalRow
 from tests.support.pacs import OpenSockets, instance_of, store
+from tests.support.raw_values import put_raw
 from tests.support.small_study import make_small_study
 from viewer_integration.commitment import read_answer
 
@@ -157,6 +158,21 @@ def test_a_failure_without_a_reason_and_one_that_nobody_knows_are_told() -> None
     report = _report("1.2", {"3.1": 0x0999})
     report.FailedSOPSequence.append(_reference("3.2"))
     assert dict(read_answer(report).failed) == {"3.1": "failure 0x0999", "3.2": "no reason given"}
+
+
+def test_an_answer_that_is_broken_in_part_counts_for_the_rest() -> None:
+    """One item without an instance, or with a reason that is no number, does not take the others along."""
+    report, item = Dataset(), Dataset()
+    item.ReferencedSOPInstanceUID = "3.1"
+    put_raw(item, "FailureReason", "US", b"\1")
+    put_raw(report, "TransactionUID", "UI", b"1.2.3 ")
+    report.FailedSOPSequence, report.ReferencedSOPSequence = [Dataset(), item], [Dataset(), Dataset()]
+    report.ReferencedSOPSequence[1].ReferencedSOPInstanceUID = "3.2"
+    answer = read_answer(report)
+    assert (answer.transaction_uid, answer.committed) == ("1.2.3", ("3.2",))
+    assert dict(answer.failed) == {"3.1": "no reason given"}
+    put_raw(report, "FailedSOPSequence", "LO", b"no sequence")
+    assert dict(read_answer(report).failed) == {}
 
 
 @contextmanager

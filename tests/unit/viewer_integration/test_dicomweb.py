@@ -345,6 +345,30 @@ def test_a_frame_that_is_not_there_is_an_error(number: int) -> None:
         frame_part(_image(np.zeros((2, 3, 4), "<u2")), number)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("NumberOfFrames", "IS", b"2,0 "),
+        ("NumberOfFrames", "LO", b"2 "),
+        ("Rows", "DS", b"3,0 "),
+        ("Columns", "IS", b"4 "),
+    ],
+)
+def test_a_frame_is_laid_out_as_elsewhere(keyword: str, vr: str, value: bytes) -> None:
+    """By the reader of all other rooms: what stands in another representation, or with a comma, is the same number."""
+    pixels = np.arange(24, dtype="<u2").reshape(2, 3, 4)
+    ds = _image(pixels)
+    put_raw(ds, keyword, vr, value)
+    assert frame_part(ds, 2).body == pixels[1].tobytes()
+
+
+def test_colours_of_which_two_pixels_share_some_are_cut_where_a_frame_ends() -> None:
+    ds = _image(np.zeros((2, 3, 4), np.uint8))
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_FULL_422", 0
+    ds.PixelData = bytes(range(2 * 3 * 4 * 2))
+    assert frame_part(ds, 2).body == bytes(range(24, 48))
+
+
 def test_missing_and_short_pixel_data_are_errors(study: ViewerStudy) -> None:
     with pytest.raises(FrameError, match="no pixel data"):
         frame_part(study.sr, 1)
