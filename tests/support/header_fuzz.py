@@ -7,7 +7,7 @@ on its seed and its number alone.
 import io
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset, dcmread
@@ -15,7 +15,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
-__all__ = ["Element", "HeaderFuzz", "elements_of", "file_of"]
+__all__ = ["READ", "Element", "HeaderFuzz", "changed_inside", "elements_of", "file_of", "leaves"]
 
 _META = b"\0" * 128 + b"DICM"
 _REPRESENTATIONS = [
@@ -60,20 +60,36 @@ _LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "
 
 READ = (
     "AccessionNumber", "AcquisitionContrast", "AcquisitionDate", "AcquisitionDateTime", "AcquisitionNumber",
-    "AcquisitionTime", "AnatomicalOrientationType", "BitsAllocated", "BitsStored", "Columns", "ComplexImageComponent",
-    "ContrastBolusAgent", "ContrastBolusAgentSequence", "DiffusionBValue", "DiffusionGradientOrientation",
-    "EchoNumbers", "EchoTime", "EchoTrainLength", "EffectiveEchoTime", "FlipAngle", "FrameOfReferenceUID", "FrameType",
-    "HighBit",
-    "ImageOrientationPatient", "ImagePositionPatient", "ImageType", "ImagesInAcquisition", "InstanceNumber",
-    "InversionTime", "InversionTimes", "LossyImageCompression", "MRAcquisitionType", "Manufacturer", "Modality",
-    "NumberOfFrames", "NumberOfTemporalPositions", "PatientAge", "PatientBirthDate", "PatientID", "PatientName",
-    "PatientSex", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation", "PixelPaddingValue",
-    "PixelRepresentation", "PixelSpacing", "ProtocolName", "PulseSequenceName", "ReferringPhysicianName",
-    "RepetitionTime", "RescaleIntercept", "RescaleSlope", "Rows", "SOPClassUID", "SOPInstanceUID", "SamplesPerPixel",
-    "ScanningSequence", "SequenceName", "SequenceVariant", "SeriesDate", "SeriesDescription", "SeriesInstanceUID",
-    "SeriesNumber", "SeriesTime", "SharedFunctionalGroupsSequence", "SliceThickness", "SpecificCharacterSet", "StackID",
-    "StationName", "StudyDate", "StudyDescription", "StudyID", "StudyInstanceUID", "StudyTime",
-    "TemporalPositionIdentifier", "TriggerTime",
+    "AcquisitionTime", "AdditionalPatientHistory", "AdmittingDiagnosesDescription", "AnatomicalOrientationType",
+    "BitsAllocated", "BitsStored", "CodeMeaning", "CodeValue", "CodingSchemeDesignator", "Columns",
+    "ComplexImageComponent", "ContentDate", "ContentSequence", "ContentTime", "ContrastBolusAgent",
+    "ContrastBolusAgentSequence", "ContrastBolusIngredient", "ContributingEquipmentSequence",
+    "DerivationImageSequence", "DeviceSerialNumber", "DiffusionBValue", "DiffusionGradientOrientation",
+    "EchoNumbers", "EchoPlanarPulseSequence", "EchoPulseSequence", "EchoTime", "EchoTrainLength",
+    "EffectiveEchoTime", "FlipAngle", "FrameAcquisitionDateTime", "FrameAcquisitionNumber", "FrameOfReferenceUID",
+    "FrameType", "HighBit", "ImageOrientation", "ImageOrientationPatient", "ImagePosition", "ImagePositionPatient",
+    "ImageType", "ImagesInAcquisition", "InConcatenationTotalNumber", "InstanceNumber", "InstitutionAddress",
+    "InstitutionName", "InstitutionalDepartmentName", "InversionRecovery", "InversionTime", "InversionTimes",
+    "LongCodeValue", "LossyImageCompression", "LossyImageCompressionMethod", "LossyImageCompressionRatio",
+    "MRAcquisitionType", "MagneticFieldStrength", "Manufacturer", "ManufacturerModelName", "MaximumFractionalValue",
+    "ModalitiesInStudy", "Modality", "ModalityLUTSequence", "NameOfPhysiciansReadingStudy",
+    "NominalCardiacTriggerDelayTime", "NumberOfFrames", "NumberOfTemporalPositions", "PatientAge",
+    "PatientBirthDate", "PatientID", "PatientName", "PatientSex", "PatientSpeciesCodeSequence",
+    "PatientSpeciesDescription", "PerFrameFunctionalGroupsSequence", "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime", "PhotometricInterpretation", "PhysiciansOfRecord", "PixelPaddingRangeLimit",
+    "PixelPaddingValue", "PixelRepresentation", "PixelSpacing", "PositionReferenceIndicator", "ProtocolName",
+    "PulseSequenceName", "RFEchoTrainLength", "RealWorldValueMappingSequence", "ReasonForTheRequestedProcedure",
+    "ReferencedFrameNumber", "ReferencedInstanceSequence", "ReferencedSOPInstanceUID", "ReferencedSegmentNumber",
+    "ReferencedSeriesSequence", "ReferringPhysicianName", "RepetitionTime", "RequestAttributesSequence",
+    "RequestedProcedureDescription", "RescaleIntercept", "RescaleSlope", "Rows", "SOPClassUID", "SOPInstanceUID",
+    "SamplesPerPixel", "ScanningSequence", "SegmentAlgorithmType", "SegmentDescription",
+    "SegmentIdentificationSequence", "SegmentLabel", "SegmentNumber", "SegmentSequence", "SegmentationType",
+    "SegmentedPropertyCategoryCodeSequence", "SegmentedPropertyTypeCodeSequence", "SequenceName", "SequenceVariant",
+    "SeriesDate", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SeriesTime",
+    "ServiceEpisodeDescription", "SharedFunctionalGroupsSequence", "SliceThickness", "SoftwareVersions",
+    "SourceImageSequence", "SpacingBetweenSlices", "SpecificCharacterSet", "StackID", "StationName", "StudyDate",
+    "StudyDescription", "StudyID", "StudyInstanceUID", "StudyTime", "TemporalPositionIdentifier",
+    "TemporalPositionIndex", "TimezoneOffsetFromUTC", "TrackingID", "TrackingUID", "TriggerTime", "URNCodeValue",
 )  # fmt: skip
 """Attributes that the product reads; a variant changes those that are there, and puts others there."""
 
@@ -127,6 +143,44 @@ def file_of(elements: Sequence[Element], more: bytes = b"", pixels: bytes = b"")
     length = Element(tag=0x00020000, vr="UL", value=struct.pack("<I", len(syntax))).encoded
     tail = Element(tag=0x7FE00010, vr="OW", value=pixels).encoded if pixels else b""
     return _META + length + syntax + b"".join(element.encoded for element in elements) + more + tail
+
+
+def leaves(elements: Sequence[Element], path: str = "") -> Iterator[tuple[str, Element]]:
+    """Yield the elements inside sequences that are no sequences, each with the way to it."""
+    for element in elements:
+        for number, item in enumerate(_items_of(element)):
+            way = f"{path}/{element.tag:08X}/{number}"
+            yield from ((f"{way}/{inner.tag:08X}", inner) for inner in item if not _items_of(inner))
+            yield from leaves(item, way)
+
+
+def _items_of(sequence: Element) -> list[list[Element]]:
+    """Return the items of a sequence of known lengths; none of anything else."""
+    value, at, found = sequence.value, 0, list[list[Element]]()
+    try:
+        while sequence.vr == "SQ" and at < len(value):
+            group, number, length = struct.unpack_from("<HHI", value, at)
+            if (group, number) != (0xFFFE, 0xE000) or at + 8 + length > len(value):
+                return []
+            found.append(_elements_in(value[at + 8 : at + 8 + length]))
+            at += 8 + length
+    except (struct.error, ValueError):
+        return []  # a change before has made another thing of it
+    return found
+
+
+def _elements_in(content: bytes) -> list[Element]:
+    at, found = 0, list[Element]()
+    while at < len(content):
+        group, number, vr = struct.unpack_from("<HH2s", content, at)
+        is_long = vr.decode("latin-1") in _LONG
+        (length,) = struct.unpack_from("<I" if is_long else "<H", content, at + (8 if is_long else 6))
+        begin = at + (12 if is_long else 8)
+        at = begin + length
+        if at > len(content):
+            raise ValueError
+        found.append(Element(tag=group << 16 | number, vr=vr.decode("latin-1"), value=content[begin:at]))
+    return found
 
 
 class HeaderFuzz:
@@ -226,6 +280,33 @@ def _swapped(rng: random.Random, image: list[Element]) -> None:
     image[b] = Element(tag=other.tag, vr=other.vr, value=one.value)
 
 
+def changed_inside(rng: random.Random, image: list[Element]) -> None:
+    """Change what stands inside a sequence, most often of what is there: functional groups are nothing else."""
+    places = [place for place, element in enumerate(image) if any(_items_of(element))]
+    if not places:
+        _value(rng, image)
+        return
+    place = rng.choice(places)
+    items = _items_of(image[place])
+    item = rng.choice([one for one in items if one])
+    if any(any(_items_of(element)) for element in item) and rng.random() < 0.9:
+        changed_inside(rng, item)
+    elif rng.random() < 0.3:
+        rng.choice((_value, _both, _representation, _length, _several, _removed, _doubled))(rng, item)
+    else:
+        at = rng.randrange(len(item))
+        old, value = item[at], rng.choice((*_NASTY, rng.randbytes(rng.randrange(12))))
+        vr = rng.choice((old.vr, old.vr, rng.choice(_REPRESENTATIONS)))
+        item[at : at + 1] = rng.choice(
+            ([Element(tag=old.tag, vr=vr, value=value)], [Element(tag=old.tag, vr=vr, value=old.value)], [old, old], [])
+        )
+    whole = b""
+    for one in items:
+        inner = b"".join(element.encoded for element in one)
+        whole += b"\xfe\xff\x00\xe0" + struct.pack("<I", len(inner)) + inner
+    image[place] = Element(tag=image[place].tag, vr="SQ", value=whole)
+
+
 _CHANGES = (
     _value,
     _value,
@@ -239,4 +320,7 @@ _CHANGES = (
     _removed,
     _doubled,
     _swapped,
+    changed_inside,
+    changed_inside,
+    changed_inside,
 )
