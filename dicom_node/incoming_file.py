@@ -107,7 +107,7 @@ def _read_meta(content: memoryview) -> FileMeta:
     The group length would tell where, but not every writer writes it, or the right one: the group ends where another
     begins.
     """
-    if content[_PREAMBLE_BYTES - 4 : _PREAMBLE_BYTES] != b"DICM":
+    if bytes(content[_PREAMBLE_BYTES - 4 : _PREAMBLE_BYTES]) != b"DICM":
         raise InvalidDicomError("no DICOM file")
     file = io.BytesIO(content)
     file.seek(_PREAMBLE_BYTES)

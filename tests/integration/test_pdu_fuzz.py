@@ -6,7 +6,8 @@ from pathlib import Path
 from tests.support.attacked_listener import attack
 
 COUNT = int(os.environ.get("GLIONODE_FUZZ_PDUS", "1500"))
-GROWTH_MIB = 96.0
+GROWTH_MIB = 24.0
+"""Measured: 2 to 7 MiB over 1,500 attacks; 49 MiB where each association leaves 20 KiB behind."""
 
 
 def test_a_listener_that_is_attacked_keeps_its_word_and_leaks_nothing(tmp_path: Path) -> None:

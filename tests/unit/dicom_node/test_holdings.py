@@ -3,11 +3,14 @@
 import copy
 import gc
 import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
@@ -23,6 +26,8 @@ from dicom_node.byte_cache import ByteCache
 from dicom_node.database import Database
 from dicom_node.holdings import _IN_MEMORY, Holdings, _read_header, _read_whole
 from dicom_node.tables import InstanceRow
+from tests.support.dicom_series import axis_aligned
+from tests.support.enhanced_series import enhanced_instance
 from tests.support.mislabelled import mislabel
 from tests.support.viewer_study import ViewerStudy, hold, hold_results, instance_row, make_study
 
@@ -217,6 +222,56 @@ def _file(folder: Path, name: str, elements: int) -> Path:
     path = folder / f"{name}.dcm"
     ds.save_as(path, enforce_file_format=True)
     return path
+
+
+READ_ALL = """
+import sys
+from pathlib import Path
+from dicom_node import holdings
+from dicom_node.database import open_database
+way, folder, share = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+def peak_kib():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1])
+for cache in (holdings._headers, holdings._wholes):
+    cache._most_bytes //= share
+held = holdings.Holdings(open_database(f"sqlite:///{folder / 'node.sqlite'}"), folder)
+before = peak_kib()
+for path in sorted(folder.glob("*.dcm")):
+    for element in getattr(held, way)(path).iterall():
+        element.value
+print((peak_kib() - before) / 1024)
+"""
+"""A process of its own, whose highest water mark the kernel keeps; every value is looked at, as for an answer."""
+
+KEPT_MIB = 256.0
+
+
+@pytest.mark.parametrize(("way", "files", "share"), [("header", 20, 8), ("whole", 12, 1)])
+def test_what_is_kept_stays_within_its_memory(tmp_path: Path, way: str, files: int, share: int) -> None:
+    """No more than 256 MiB of images, or that share of it, and what is at hand; all of them would be twice that."""
+    first = tmp_path / "00.dcm"
+    one_mib = _many_frames(first) if way == "header" else _large_pixels(first)
+    most_mib = KEPT_MIB / share + 2 * one_mib + 32
+    assert files * one_mib > 1.4 * most_mib
+    for number in range(1, files):
+        os.link(first, tmp_path / f"{number:02d}.dcm")
+    command = [sys.executable, "-c", READ_ALL, way, str(tmp_path), str(share)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(ran.stdout.split()[-1]) < most_mib
+
+
+def _many_frames(path: Path) -> float:
+    """Write an enhanced instance of 800 frames; return what its header takes when it was looked at, as measured."""
+    ds = enhanced_instance(np.zeros((800, 1, 1), np.uint16), axis_aligned("axial"))
+    ds.save_as(path, enforce_file_format=True)
+    return 8.0
+
+
+def _large_pixels(path: Path) -> float:
+    ds = make_study().mr[0]
+    ds.PixelData = bytes(48 * 2**20)
+    ds.save_as(path, enforce_file_format=True)
+    return 48.0
 
 
 def _nested(path: Path) -> None:
