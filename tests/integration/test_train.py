@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inference.manifest import read_manifest
+from tests.support.annotated_study import annotated_study, write_instances
 from tests.support.case_sets import write_brats
 from tests.support.lgg_files import write_lgg_cases
 
@@ -178,6 +179,29 @@ def test_an_autoencoder_learns_heads_and_states_its_limits(tmp_path: Path) -> No
     assert len(told["whole"]) == 4
     assert set(told["channels"]) == {"T1", "T1CE", "T2", "FLAIR"}
     assert json.loads(done.stdout)["model"] == str(tmp_path / "heads" / "autoencoder")
+
+
+def test_a_study_of_two_patients_is_trained_on_by_nobody_and_named(tmp_path: Path) -> None:
+    """Of three studies one has an image, one a SEG of a second patient: neither is in the split or in the weights."""
+    data, out = tmp_path / "studies", tmp_path / "out"
+    for name in ("image", "seg"):
+        images, seg = annotated_study(name, "ONE")
+        (images[3] if name == "image" else seg).PatientID = "TWO"
+        write_instances(data, [*images, seg])
+    (tmp_path / "plan.toml").write_text(PLAN)
+    usual = ["--dataset", "dicom", "--data", str(data), "--out", str(out), "--plan", str(tmp_path / "plan.toml")]
+    done = _run("dicom_node.cli", "train", *usual, "--steps", "2", "--folds", "2")
+    assert done.returncode == 1
+    assert done.stderr.count("its files name 2 different patients; correct that at the source") == 2
+    for name in ("THREE", "FOUR"):
+        images, seg = annotated_study(name, name)
+        write_instances(data, [*images, seg])
+    done = _run("dicom_node.cli", "train", *usual, "--steps", "2", "--folds", "2")
+    assert done.returncode == 0, done.stderr
+    reasons = [item["reason"] for item in json.loads((out / "skipped.json").read_text())]
+    assert reasons == ["its files name 2 different patients; correct that at the source"] * 2
+    assert sum(len(fold) for fold in json.loads((out / "split.json").read_text())["folds"]) == 2
+    assert json.loads((out / "report.json").read_text())["cases"] == {"dicom": 1}
 
 
 @pytest.mark.parametrize(

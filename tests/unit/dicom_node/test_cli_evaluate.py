@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dicom_node.cli_evaluate import evaluate
 from inference.cases.layouts import LAYOUTS
+from tests.support.annotated_study import annotated_study, write_instances
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 
 SHAPE = (12, 40, 36)
@@ -153,6 +154,24 @@ def test_a_failure_is_one_clear_line(brats: Path, model: Path, tmp_path: Path) -
         assert words in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert not document.exists()
+
+
+def test_a_study_of_two_patients_is_judged_by_nobody_and_named(model: Path, tmp_path: Path) -> None:
+    data, document = tmp_path / "studies", tmp_path / "figures.json"
+    images, seg = annotated_study("mixed", "ONE")
+    images[3].PatientID = "TWO"
+    write_instances(data, [*images, seg])
+    asked = ("--dataset", "dicom", "--data", data, "--model", model)
+    done = _evaluate(*asked)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "its files name 2 different patients; correct that at the source" in done.stderr
+    images, seg = annotated_study("good", "ONE")
+    write_instances(data, [*images, seg])
+    assert _evaluate(*asked, "--json", document).exit_code == 0
+    found = json.loads(document.read_text("utf-8"))
+    assert [len(found[kind]) for kind in ("cases", "skipped")] == [1, 1]
+    assert "name 2 different patients" in found["skipped"][0]["reason"]
+    assert found["cases"][0]["id"] != found["skipped"][0]["name"]
 
 
 def test_the_command_knows_every_layout() -> None:

@@ -18,6 +18,7 @@ from inference.cases.case import CaseSet
 from inference.cases.layouts import open_cases
 from inference.errors import InferenceReason, UnreadableCase
 from inference.regions import Region
+from tests.support.annotated_study import annotated_study, write_instances
 from tests.support.dicom_series import mr_slices
 from tests.support.foreign_seg import ForeignSegment, foreign_seg
 from tests.support.hand_made_run import run_of_labels
@@ -197,6 +198,32 @@ def test_what_is_not_used_is_reported_with_its_reason(tmp_path: Path) -> None:
         "1 that are no DICOM",
     ):
         assert words in _reasons(found)
+
+
+@pytest.mark.parametrize(("images", "seg"), [(slice(1, 2), 0), (slice(0), 1)], ids=["an image", "the SEG"])
+@pytest.mark.parametrize(
+    ("kept", "strange"), [({}, {"PatientID": "ANOTHER"}), ({"PatientID": ""}, {"PatientName": "ANOTHER^ONE"})]
+)
+def test_a_study_that_names_two_patients_is_no_case_and_the_others_are(
+    tmp_path: Path, images: slice, seg: int, kept: dict[str, str], strange: dict[str, str]
+) -> None:
+    """Neither in the set, nor in a split of it: under whose name would it be trained on?"""
+    drawn_on, annotation = annotated_study("mixed", "ONE")
+    for ds in (*drawn_on, annotation):
+        ds.update(kept)
+    for ds in (*drawn_on[images], *[annotation][:seg]):
+        ds.update(strange)
+    write_instances(tmp_path, [*drawn_on, annotation])
+    with pytest.raises(UnreadableCase, match=r"its files name 2 different patients; correct that at the source"):
+        open_cases("dicom", tmp_path)
+    good, drawn = annotated_study("good", "ONE")
+    write_instances(tmp_path, [*good, drawn])
+    found = open_cases("dicom", tmp_path)
+    assert len(found.cases) == 1
+    assert set(found.cases[0].files) == set(sorted(tmp_path.iterdir())[len(drawn_on) + 1 :])
+    assert [item.reason for item in found.skipped] == [
+        "its files name 2 different patients; correct that at the source"
+    ]
 
 
 def test_a_seg_outside_its_images_is_refused_and_an_empty_one_is_no_tumour(tmp_path: Path) -> None:
