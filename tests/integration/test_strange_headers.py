@@ -1,8 +1,6 @@
 """Strange headers at a real node: each study ends with a reason, others go on, and no process names a patient."""
 
 import io
-import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -10,10 +8,6 @@ import httpx
 import pytest
 from pydicom import Dataset
 
-from dicom_node.fetch_requests import ask_for, newest_requests
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.states import FetchState
 from dicom_node.web.auth import new_login_link
 from tests.support.node import Node, running_node
 from tests.support.pacs import Instance, instance_of, store
@@ -23,7 +17,6 @@ from tests.support.small_study import make_small_study
 TELLTALE = "TELLTALE"
 ENDED = {"delivered", "undelivered", "stored", "rejected", "failed"}
 TEXTS = {"LO", "SH", "PN", "LT", "ST", "UT", "DA", "TM", "DT", "AS"}
-DEADLINE_S = 60.0
 
 Change = Callable[[Dataset], None]
 
@@ -112,22 +105,3 @@ def _no_process_names_a_patient(node: Node) -> None:
     text = node.log_file.read_text("utf-8")
     assert "study_ready" in text
     assert TELLTALE not in text + metrics.text
-
-
-def test_a_fetch_that_lasts_holds_up_no_study(node: Node) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/dicom-web"
-        put_peer(node.database, Peer(name="Slow", ae_title="SLOW", dicomweb_url=url, may_send=False))
-        ask_for(node.database, "1.2.3", "Slow", 0)
-        _wait_until(lambda: newest_requests(node.database)[0].state == FetchState.RUNNING)
-        study = make_small_study("meanwhile", ["FLAIR"])
-        assert set(store([instance_of(ds) for ds in study], node.settings.node.dicom_port)) == {0x0000}
-        assert node.wait_for_state(str(study[0].StudyInstanceUID), ENDED).state == "stored"
-        assert newest_requests(node.database)[0].state == FetchState.RUNNING
-
-
-def _wait_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
