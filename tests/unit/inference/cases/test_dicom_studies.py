@@ -207,7 +207,7 @@ def test_what_is_not_used_is_reported_with_its_reason(tmp_path: Path) -> None:
 def test_a_study_that_names_two_patients_is_no_case_and_the_others_are(
     tmp_path: Path, images: slice, seg: int, kept: dict[str, str], strange: dict[str, str]
 ) -> None:
-    """Neither in the set, nor in a split of it: under whose name would it be trained on?"""
+    """Neither in the set, nor in a split of it: it could be trained on under one name alone."""
     drawn_on, annotation = annotated_study("mixed", "ONE")
     for ds in (*drawn_on, annotation):
         ds.update(kept)
