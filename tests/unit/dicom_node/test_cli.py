@@ -1,5 +1,6 @@
 """The command line as scripts see it: help, exit status, one line on stderr, one JSON document on stdout."""
 
+import base64
 import json
 import os
 import re
@@ -14,10 +15,12 @@ import pytest
 
 from dicom_node.cli import cli
 from dicom_node.database import open_database
+from dicom_node.status import read_status
 from dicom_node.tables import RefusalRow, StudyRow
 from tests.support.detector_model import write_detector
 from tests.support.pacs import running_pacs
 from tests.support.small_study import make_small_study
+from tests.support.web_source import serving_web
 
 
 def _commands(group: click.Group, *above: str) -> Iterator[tuple[str, click.Command]]:
@@ -114,6 +117,22 @@ def test_status_of_a_new_node(tmp_path: Path) -> None:
         "more_refusals": 0,
     }
     assert _run(tmp_path, "status").stdout.startswith("no studies yet")
+
+
+def test_status_shows_every_study(tmp_path: Path) -> None:
+    """Pages show the newest; a script that counts studies gets all."""
+    database = open_database(f"sqlite:///{tmp_path / 'node' / 'glionode.sqlite'}")
+    with database.session() as session:
+        session.add_all(StudyRow(study_uid=f"1.{number}", key=f"{number}") for number in range(103))
+    newest = read_status(database)
+    database.engine.dispose()
+    assert newest.more_studies > 0
+    shown = _document(_run(tmp_path, "status", "--json"))
+    assert {study["study_uid"] for study in shown["studies"]} == {f"1.{number}" for number in range(103)}
+    assert shown["more_studies"] == 0
+    lines = _run(tmp_path, "status").stdout.splitlines()
+    assert sum("  receiving  " in line for line in lines) == 103
+    assert not any("older studies" in line for line in lines)
 
 
 def test_a_database_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
@@ -222,3 +241,36 @@ def test_no_secret_stands_on_a_command_line(tmp_path: Path) -> None:
     done = _run(tmp_path, "doctor", "--orthanc", "http://127.0.0.1:1", "--username", "user", environment=known)
     assert done.returncode == 1
     assert "sesame" not in done.stderr + done.stdout
+
+
+_IN_A_TERMINAL = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
+"""Runs a command in a terminal of its own: what is typed there comes by stdin, what it shows goes to stdout."""
+
+
+def test_a_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:
+    document = tmp_path / "checks.json"
+    with serving_web() as orthanc:
+        url = orthanc.root.removesuffix("/dicom-web")
+        asks = [sys.executable, "-m", "dicom_node.cli", "doctor", "--json", "--orthanc", url, "--username", "user"]
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")}
+        with subprocess.Popen(
+            [sys.executable, "-c", _IN_A_TERMINAL, "sh", "-c", 'exec "$@" > "$0"', document, *asks],
+            env={**inherited, "GLIONODE_NODE_FOLDER": str(tmp_path / "node")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as terminal:
+            assert terminal.stdin is not None
+            assert terminal.stdout is not None
+            shown = b""
+            while not shown.endswith(b"Password of user: "):  # what is typed before is thrown away
+                piece = terminal.stdout.read1(1)
+                assert piece, shown
+                shown += piece
+            terminal.stdin.write(b"sesame\n")
+            terminal.stdin.flush()
+            shown += terminal.stdout.read()
+        assert terminal.returncode == 1  # it is no Orthanc, which is told on the terminal and in the document
+    assert b"sesame" not in shown
+    assert [check["ok"] for check in json.loads(document.read_text())["checks"]] == [False]
+    expected = f"Basic {base64.b64encode(b'user:sesame').decode()}"
+    assert {headers.get("Authorization") for _, headers in orthanc.asked} == {expected}
