@@ -14,17 +14,32 @@ import pytest
 
 from tests.support.orthanc import free_port
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 
-def _run_listener(environment: Mapping[str, str]) -> None:
-    """Run the role until it listens."""
-    command = [sys.executable, "-m", "dicom_node.cli", "listen"]
-    with subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True) as process:
+READY = {"listen": "listening", "work": "working", "web": "serving"}
+"""What each role says once it has made everything that it makes at its start."""
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    ports = ("GLIONODE_NODE_DICOM_PORT", "GLIONODE_WEB_PORT", "GLIONODE_VIEWER_PORT")
+    return {"GLIONODE_NODE_FOLDER": str(folder), **{name: str(free_port()) for name in ports}}
+
+
+def _run(role: str, environment: Mapping[str, str]) -> None:
+    """Run a role, or `serve`, until all that it runs is ready."""
+    command = [sys.executable, "-m", "dicom_node.cli", role]
+    awaited = set(READY.values()) if role == "serve" else {READY[role]}
+    with subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None
         watchdog = threading.Timer(DEADLINE_S, process.kill)
         watchdog.start()
-        assert any('"listening"' in line for line in process.stderr)
+        while awaited:
+            line = process.stderr.readline()
+            assert line, f"it ended before it was {awaited}"
+            awaited -= {event for event in awaited if f'"{event}"' in line}
         process.terminate()
         process.communicate()
         watchdog.cancel()
@@ -49,9 +64,10 @@ def wide() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("wide")
-def test_nothing_that_a_role_makes_is_open_to_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", [*READY, "serve"])
+def test_nothing_that_a_role_makes_is_open_to_others(tmp_path: Path, role: str) -> None:
     folder = tmp_path / "node"
-    _run_listener({"GLIONODE_NODE_FOLDER": str(folder), "GLIONODE_NODE_DICOM_PORT": "0"})
+    _run(role, _environment(folder))
     assert (folder / "glionode.sqlite").exists()
     assert _open_below(folder) == []
 
@@ -60,10 +76,10 @@ def test_nothing_that_a_role_makes_is_open_to_others(tmp_path: Path) -> None:
 def test_a_folder_of_an_earlier_version_is_closed_at_start_and_named_before(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     folder.mkdir(0o755)
-    environment = {"GLIONODE_NODE_FOLDER": str(folder), "GLIONODE_NODE_DICOM_PORT": str(free_port())}
+    environment = _environment(folder)
     before = _doctor_on_folder(environment)
     assert not before["ok"]
     assert "0755" in before["detail"]
-    _run_listener(environment)
+    _run("listen", environment)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert _doctor_on_folder(environment)["ok"]
