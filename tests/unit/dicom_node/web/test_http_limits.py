@@ -18,7 +18,7 @@ from dicom_node.holdings import Holdings
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
 from dicom_node.web.guard import MOST_BODY_BYTES, Guard
-from dicom_node.web.http_server import MOST_CONNECTIONS, Deadlines
+from dicom_node.web.http_server import MOST_CONNECTIONS, Deadlines, http_server
 from dicom_node.web.viewer import viewer_app
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
@@ -26,6 +26,8 @@ from tests.support.web_child import WebChild, web_child
 
 _SHORT = Deadlines(request_s=0.5, write_s=0.5, idle_s=1)
 _PATIENCE_S = 20.0
+_PRODUCTION_S = 120.0
+"""Within this the deadlines of production are over, on a busy machine too."""
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +196,28 @@ def test_a_second_request_has_a_deadline_too(hasty: str) -> None:
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
         client.sendall(b"GET / HTTP/1.1\r\nHo")
         assert _ends(client)
+
+
+def test_the_ports_of_a_node_have_deadlines_that_end(child: WebChild) -> None:
+    """Those of production, on the role as it is started; one after another they would take a minute."""
+    whole, cut = (
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab",
+    )
+    with contextlib.ExitStack() as held:
+        waiting = []
+        for port in (child.panel, child.viewer):
+            for sent in (b"", cut, whole):
+                waiting.append(held.enter_context(_connected(port)))
+                waiting[-1].settimeout(_PRODUCTION_S)
+                waiting[-1].sendall(sent)
+        assert [_ends(client) for client in waiting] == [True] * 6
+
+
+def test_a_server_that_is_given_no_deadlines_has_those_of_production() -> None:
+    """That of writing lets a slow network take its minute, so it is looked up here and not waited for."""
+    assert http_server(_app, "127.0.0.1", 0).config.http.deadlines == Deadlines()  # type: ignore[union-attr]
+    assert 0 < Deadlines().write_s <= _PRODUCTION_S
 
 
 def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
