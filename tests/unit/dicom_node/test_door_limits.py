@@ -1,21 +1,23 @@
 """What a stranger's connections may take of the node: time, seats and memory; over real sockets."""
 
-import resource
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
+from dicom_node.connections import ADDRESSES
 from dicom_node.database import Database
 from dicom_node.line import MAXIMUM_PDU_BYTES
 from dicom_node.messages import COMMAND_BYTES
 from dicom_node.tables import InstanceRow, RefusalRow
+from tests.support.listener_process import listening
 from tests.support.pacs import echo
 from tests.support.raw_line import (
     ABORT,
@@ -44,6 +46,12 @@ def image() -> Dataset:
     return make_small_study("limits", roles=["FLAIR"])[0]
 
 
+def _peak_mib(pid: int) -> float:
+    """Return the most memory that a process has had (proc(5), VmHWM)."""
+    lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def _codes(database: Database) -> set[str]:
     with database.session() as session:
         return set(session.scalars(sa.select(RefusalRow.code)))
@@ -55,10 +63,11 @@ def _stored(database: Database) -> list[str]:
 
 
 @contextmanager
-def _silent(port: int, count: int, first: bytes = b"") -> Iterator[Sequence[socket.socket]]:
-    """Open connections that say no more than their first bytes."""
+def _silent(port: int, count: int, first: bytes = b"", address: str = "127.0.0.1") -> Iterator[Sequence[socket.socket]]:
+    """Open connections from an address of the loopback network that say no more than their first bytes."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE_S)) for _ in range(count)]
+        where = ("127.0.0.1", port), DEADLINE_S, (address, 0)
+        opened = [stack.enter_context(socket.create_connection(*where)) for _ in range(count)]
         for one in opened:
             one.sendall(first)
         yield opened
@@ -105,6 +114,50 @@ def test_of_those_that_wait_the_oldest_makes_room(start: Start, database: Databa
         stays.sendall(associate_request())
         assert RawLine(stays).read_pdu()[0] == ACCEPT
         assert echo(port)
+
+
+def _associate(waiting: Sequence[socket.socket]) -> list[int]:
+    """Let connections that have waited say who they are; return what each is answered, 0 where it was hung up on."""
+    answers = []
+    for one in waiting:
+        with suppress(OSError):
+            one.sendall(associate_request())
+            answers.append(RawLine(one).read_pdu()[0])
+    return answers
+
+
+def test_a_crowd_from_one_address_takes_no_room_of_another(start: Start, database: Database) -> None:
+    port = start(GLIONODE_LISTENER_WAITING_CONNECTIONS="2")
+    with _silent(port, 2, address="127.0.0.2") as first, _silent(port, 5, address="127.0.0.3") as crowd:
+        _wait_until(lambda: len(_hung_up_on(crowd)) == 3)
+        assert _associate(first) == [ACCEPT] * 2
+        ended = _hung_up_on(crowd)
+        assert _associate([one for one in crowd if one not in ended]) == [ACCEPT] * 2
+    assert _codes(database) == {"too_many_connections"}
+
+
+def test_each_of_as_many_addresses_as_are_meant_has_its_room(start: Start, database: Database) -> None:
+    port = start(GLIONODE_LISTENER_WAITING_CONNECTIONS="2", GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS="16")
+    with ExitStack() as held:
+        waiting = [held.enter_context(_silent(port, 2, address=f"127.0.0.{2 + k}")) for k in range(ADDRESSES)]
+        assert [_associate(each) for each in waiting] == [[ACCEPT] * 2] * ADDRESSES
+    assert _codes(database) == set()
+
+
+def test_addresses_without_number_share_a_limit(start: Start, database: Database) -> None:
+    port = start(GLIONODE_LISTENER_WAITING_CONNECTIONS="2", GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS="16")
+    with ExitStack() as held:
+        addresses = [f"127.0.1.{1 + k}" for k in range(2 * ADDRESSES + 5)]
+        waiting = [one for each in addresses for one in held.enter_context(_silent(port, 1, address=each))]
+        _wait_until(lambda: len(_hung_up_on(waiting)) == 5)
+        ended = _hung_up_on(waiting)
+        assert _associate([one for one in waiting if one not in ended]) == [ACCEPT] * 2 * ADDRESSES
+    assert _codes(database) == {"too_many_connections"}
+
+
+def _hung_up_on(waiting: Sequence[socket.socket]) -> list[socket.socket]:
+    """Return those connections that have ended, of some that were answered nothing."""
+    return select.select(waiting, [], [], 0)[0]
 
 
 def test_seats_are_for_those_that_were_let_in(start: Start, database: Database) -> None:
@@ -272,18 +325,28 @@ def test_a_data_set_that_is_too_large_is_refused_and_the_next_one_taken(
 
 
 def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(
-    start: Start, database: Database, image: Dataset
+    database: Database, image: Dataset, tmp_path: Path
 ) -> None:
-    port = start(GLIONODE_LIMITS_DATA_SET_GIB=str(2**20 / 2**30))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with raw_line(port) as line:
-        line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
-        piece = struct.pack(">BBIIBB", P_DATA, 0, 2**19 + 6, 2**19 + 2, CONTEXT, 0) + bytes(2**19)
-        deadline = time.monotonic() + DEADLINE_S
-        while _could_send(line, piece):
-            assert time.monotonic() < deadline
-    assert _codes(database) == {"protocol_error"}
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024  # KiB, of what a second brings
+    """In a process of its own: the most memory that it has had is told by nothing else than this."""
+    limit = 2**27
+    environment = {
+        "GLIONODE_NODE_FOLDER": str(tmp_path),
+        "GLIONODE_NODE_DICOM_PORT": "0",
+        "GLIONODE_LIMITS_DATA_SET_GIB": str(limit / 2**30),
+    }
+    with listening(tmp_path, environment) as (process, port):
+        assert echo(port)
+        before = _peak_mib(process.pid)
+        with raw_line(port) as line:
+            line.send_values([(CONTEXT, COMMAND | LAST, command_of(image, 1))])
+            piece = struct.pack(">BBIIBB", P_DATA, 0, 2**19 + 6, 2**19 + 2, CONTEXT, 0) + bytes(2**19)
+            sent, deadline = 0, time.monotonic() + DEADLINE_S
+            while _could_send(line, piece):  # a second longer than the node takes it, so that its abort is seen
+                sent += len(piece)
+                assert time.monotonic() < deadline
+        _wait_until(lambda: _codes(database) == {"protocol_error"})
+        assert sent >= 2 * limit
+        assert _peak_mib(process.pid) - before < 64  # half of what is taken at most, and a quarter of what came
 
 
 @pytest.mark.parametrize("source_and_reason", [b"\0\0", b"\1\0", b"\2\6", b"\7\0", b"\2\xff"])
