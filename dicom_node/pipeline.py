@@ -52,7 +52,7 @@ def find_tumour(
     selection = select_series(study, recognise(study, read_series, rules), reference)
     volumes = read_volumes(selection)
     source = read_source_images(selection.series[selection.reference])
-    rehearse(source, volumes[selection.reference].grid)
+    rehearse(source, volumes[selection.reference].grid, [provenance.profile])
     aligned = align(volumes, selection.reference)
     segmentation = segmenter.segment(aligned)
     findings = withhold(with_flags(measure(segmentation), aligned.decisions, study.patient), admitted)

@@ -100,7 +100,8 @@ class Steps:
         artifacts = self._artifacts(run_id)
         selection = artifacts.load_selection(self._study(run_id))
         volumes = read_volumes(selection)
-        rehearse(read_source_images(selection.series[selection.reference]), volumes[selection.reference].grid)
+        source = read_source_images(selection.series[selection.reference])
+        rehearse(source, volumes[selection.reference].grid, self._profiles().values())
         artifacts.save_volumes(volumes)
 
     def align(self, run_id: str) -> None:
@@ -131,15 +132,18 @@ class Steps:
         segmentation = artifacts.load_segmentation()
         source, corrected, patient_sha256 = self._source(run_id, selection)
         findings = _findings(artifacts, segmentation)
-        profiles = {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
         made = {
             key: encode_results(
                 source, segmentation, findings, self._provenance(run_id, one, patient_sha256), selection.decisions
             )
-            for key, one in profiles.items()
+            for key, one in self._profiles().items()
         }
         self._decide(run_id, "encode", [*corrected, *next(iter(made.values())).decisions])
         self._keep_results(run_id, made)
+
+    def _profiles(self) -> dict[str, ResultProfile]:
+        """Return what destinations want, by its key; the default where there is none."""
+        return {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
 
     def _source(self, run_id: str, selection: SeriesSelection) -> tuple[SourceImages, tuple[Decision, ...], str]:
         """Return the reference's headers, with the patient as the PACS has it now, and a hash of what that changed."""

@@ -1,5 +1,7 @@
 """A result is rehearsed before the networks run, so that what the source's headers do not allow is said at once."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,6 +12,7 @@ from inference.measurements import measure
 from inference.regions import Label, Region
 from inference.segmentation import ModelIdentity, Segmentation
 from viewer_integration.errors import ResultError, ResultReason, UnusableSource
+from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
 from viewer_integration.provenance import Provenance
 from viewer_integration.result import encode_results
 
@@ -25,8 +28,8 @@ _PROVENANCE = Provenance(
 """Of objects that nobody sees."""
 
 
-def rehearse(source: SourceImages, grid: Grid) -> None:
-    """Encode and prove SEG and SR of a single voxel, as they will be of the tumour.
+def rehearse(source: SourceImages, grid: Grid, profiles: Iterable[ResultProfile] = (DEFAULT_PROFILE,)) -> None:
+    """Encode and prove SEG and SR of a single voxel, as they will be of the tumour, in each form that is wanted.
 
     Parameters
     ----------
@@ -34,6 +37,8 @@ def rehearse(source: SourceImages, grid: Grid) -> None:
         The reference series.
     grid
         The reference's, on which labels will lie.
+    profiles
+        What destinations want.
 
     Raises
     ------
@@ -51,7 +56,8 @@ def rehearse(source: SourceImages, grid: Grid) -> None:
         decisions=(),
     )
     try:
-        encode_results(source, segmentation, measure(segmentation), _PROVENANCE)
+        for profile in profiles:
+            encode_results(source, segmentation, measure(segmentation), replace(_PROVENANCE, profile=profile))
     except (ResultError, OSError, MemoryError):
         raise
     except Exception as error:

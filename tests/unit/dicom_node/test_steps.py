@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import highdicom as hd
 import pytest
 import sqlalchemy as sa
+from pydicom import dcmread
 
 from conversion.errors import UnusableStudy
 from dicom_node import workflow
@@ -16,6 +18,7 @@ from dicom_node.assembly import Assembly
 from dicom_node.database import Database, open_database
 from dicom_node.outbox import Outbox
 from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.states import RunState, StudyState
 from dicom_node.steps import Steps
@@ -24,6 +27,7 @@ from tests.support.detector_model import write_detector
 from tests.support.held_study import hold_small_study
 from tests.support.pacs import running_pacs
 from tests.support.raw_values import with_second_study_uid
+from viewer_integration.errors import UnusableSource
 
 CHILD = {"PatientBirthDate": "20140601"}
 
@@ -159,6 +163,39 @@ def test_images_that_name_another_study_inside_are_refused(
         path.write_bytes(with_second_study_uid(path.read_bytes()))
     with pytest.raises(UnusableStudy, match="belong to 2 studies" if renamed else "name another study inside"):
         Steps(settings, database).select(run_id)
+
+
+def test_what_headers_do_not_allow_is_refused_before_the_networks_run(database: Database, settings: Settings) -> None:
+    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
+    first, second, *_ = sorted(settings.node.folder.glob("inbox/*/*.dcm"))
+    ds = dcmread(second)
+    ds.SOPInstanceUID = dcmread(first).SOPInstanceUID
+    ds.save_as(second)
+    _up_to(steps, run_id, "select")
+    with pytest.raises(UnusableSource, match="10 images of the reference series have 9 SOP Instance UIDs"):
+        steps.convert(run_id)
+
+
+def test_what_a_destination_wants_is_rehearsed(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library that writes SEGs stands for headers that it takes in one form and not in the other."""
+    real = hd.seg.Segmentation
+
+    def without_label_maps(**given: object) -> hd.seg.Segmentation:
+        if given["segmentation_type"] is hd.seg.SegmentationTypeValues.LABELMAP:
+            raise ValueError
+        return real(**given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hd.seg, "Segmentation", without_label_maps)
+    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
+    _up_to(steps, run_id, "convert")
+    put_peer(
+        database,
+        Peer(name="PACS", ae_title="PACS", host="127.0.0.1", port=104, is_destination=True, seg_form="labelmap"),
+    )
+    with pytest.raises(UnusableSource, match="allow no valid result"):
+        steps.convert(run_id)
 
 
 def test_a_worker_in_another_time_zone_makes_the_same_objects(

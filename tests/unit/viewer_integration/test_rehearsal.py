@@ -14,6 +14,7 @@ from tests.support.dicom_series import axis_aligned, write_slices
 from tests.support.hand_made_run import PROVENANCE, make_run
 from tests.support.small_study import make_small_study
 from viewer_integration.errors import UnusableSource
+from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile, SegForm
 from viewer_integration.rehearsal import rehearse
 
 pytestmark = pytest.mark.torch
@@ -44,6 +45,15 @@ def test_what_nobody_foresaw_is_refused_by_its_kind(tmp_path: Path, labels: NDAr
     source = replace(run.source, images=run.source.images[:-1])
     with pytest.raises(UnusableSource, match="allow no valid result"):
         rehearse(source, run.segmentation.label_volume.grid)
+
+
+def test_every_form_that_is_wanted_is_rehearsed(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
+    run = make_run(tmp_path, labels, axis_aligned("axial"))
+    grid, label_map = run.segmentation.label_volume.grid, ResultProfile(seg_form=SegForm.LABELMAP)
+    rehearse(run.source, grid, [DEFAULT_PROFILE, label_map])
+    impossible = replace(label_map, seg_series=0)  # no valid object has that number
+    with pytest.raises(UnusableSource, match="allow no valid result"):
+        rehearse(run.source, grid, [DEFAULT_PROFILE, impossible])
 
 
 def test_a_study_is_refused_before_the_networks_run(tmp_path: Path) -> None:
