@@ -133,3 +133,38 @@ def test_headers_are_read_by_the_one_lenient_reader() -> None:
 )
 def test_a_raw_read_is_found_however_it_is_written(source: str) -> None:
     assert {_raw_read(node) for node in ast.walk(ast.parse(source))} - {""} in ({"Rows"}, {"EchoTime"})
+
+
+RUN_MODELS = {"dicom_node.pipeline", "dicom_node.workbench"}
+"""What loads torch at once beside the room `inference`: `glionode segment`, and the child of a worker."""
+
+_IMPORTS_WITHOUT_TORCH = """
+import importlib, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+loading = []
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name.partition(".")[0] != "torch":
+            raise
+        loading.append(name)
+print(*loading)
+"""
+
+
+def test_the_other_rooms_load_without_torch() -> None:
+    """A Python without it runs all of the node but the models, and `make pythons` would lose what begins to need it."""
+    paths = [path for path in SOURCES if "migrations" not in path.parts and path.name != "__init__.py"]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    others = [name for name in names if not name.startswith("inference.")]
+    command = [sys.executable, "-c", _IMPORTS_WITHOUT_TORCH, *others]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == RUN_MODELS

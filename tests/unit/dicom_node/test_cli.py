@@ -17,7 +17,6 @@ from dicom_node.cli import cli
 from dicom_node.database import open_database
 from dicom_node.status import read_status
 from dicom_node.tables import RefusalRow, StudyRow
-from tests.support.detector_model import write_detector
 from tests.support.pacs import running_pacs
 from tests.support.small_study import make_small_study
 from tests.support.web_source import serving_web
@@ -190,7 +189,10 @@ def test_convert_writes_and_lists_its_files(tmp_path: Path, study: Path) -> None
     _assert_one_line(_run(tmp_path, "convert", tmp_path / "empty", tmp_path / "out"), "no readable DICOM image")
 
 
+@pytest.mark.torch
 def test_segment_tells_regions_and_files(tmp_path: Path, study: Path) -> None:
+    from tests.support.detector_model import write_detector  # noqa: PLC0415 - it loads torch; the other tests do not
+
     model = {"GLIONODE_PROCESSING_MODEL": str(write_detector(tmp_path / "model")), "GLIONODE_PROCESSING_THREADS": "1"}
     shown = _document(_run(tmp_path, "segment", study, tmp_path / "out", "--json", environment=model))
     assert shown["sequences"] == ["FLAIR"]

@@ -130,7 +130,7 @@ def _associate(waiting: Sequence[socket.socket]) -> list[int]:
 def test_a_crowd_from_one_address_takes_no_room_of_another(start: Start, database: Database) -> None:
     port = start(GLIONODE_LISTENER_WAITING_CONNECTIONS="2")
     with _silent(port, 2, address="127.0.0.2") as first, _silent(port, 5, address="127.0.0.3") as crowd:
-        _wait_until(lambda: len(_hung_up_on(crowd)) == 3)
+        wait_until(lambda: len(_hung_up_on(crowd)) == 3)
         assert _associate(first) == [ACCEPT] * 2
         ended = _hung_up_on(crowd)
         assert _associate([one for one in crowd if one not in ended]) == [ACCEPT] * 2
@@ -150,7 +150,7 @@ def test_addresses_without_number_share_a_limit(start: Start, database: Database
     with ExitStack() as held:
         addresses = [f"127.0.1.{1 + k}" for k in range(2 * ADDRESSES + 5)]
         waiting = [one for each in addresses for one in held.enter_context(_silent(port, 1, address=each))]
-        _wait_until(lambda: len(_hung_up_on(waiting)) == 5)
+        wait_until(lambda: len(_hung_up_on(waiting)) == 5)
         ended = _hung_up_on(waiting)
         assert _associate([one for one in waiting if one not in ended]) == [ACCEPT] * 2 * ADDRESSES
     assert _codes(database) == {"too_many_connections"}
@@ -349,7 +349,7 @@ def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(
             while _could_send(line, piece):  # a second longer than the node takes it, so that its abort is seen
                 sent += len(piece)
                 assert time.monotonic() < deadline
-        _wait_until(lambda: _codes(database) == {"protocol_error"})
+        wait_until(lambda: _codes(database) == {"protocol_error"})
         assert sent >= 2 * limit
         assert _peak_mib(process.pid) - before < 64  # half of what is taken at most, and a quarter of what came
 
