@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from dicom_node.closing import finish, follow
 from dicom_node.database import Database
 from dicom_node.lanes import Lanes
+from dicom_node.outcome import OPEN, call_off, is_unmade, outcome_of
 from dicom_node.peer import Peer
 from dicom_node.peers import destinations
 from dicom_node.proof import Prover, SentObject
@@ -23,7 +24,6 @@ from dicom_node.query import ObjectPlace
 from dicom_node.settings import Settings
 from dicom_node.states import DeliveryState, RunState
 from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
-from inference.errors import InferenceReason
 from viewer_integration.delivery import DeliveryReceipt, send_files
 from viewer_integration.stow import store_over_web
 
@@ -313,22 +313,20 @@ class Outbox:
                 return  # a later revision, a person or another worker has it now
             results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
             rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
-            _call_off(rows, results, peers)
+            call_off(rows, results, peers)
             told = [broken] if broken else []
-            told += [f"{peer.name}: {_UNMADE}" for peer in peers if _is_unmade(peer, rows, results)]
+            told += [f"{peer.name}: {_UNMADE}" for peer in peers if is_unmade(peer, rows, results)]
             with self._lock:
                 in_lanes = {name for one, name in self._in_lanes if one == run_id}
-            state, code, reason = _outcome(rows, in_lanes, told, str(run.summary.get("withheld", "")))
+            state, code, reason = outcome_of(rows, in_lanes, told, str(run.summary.get("withheld", "")))
             run.executor, run.deliver_at = self._executor if in_lanes else "", None
-            if told or any(row.state in _OPEN and row.destination not in in_lanes for row in rows):
+            if told or any(row.state in OPEN and row.destination not in in_lanes for row in rows):
                 run.rounds += 1
                 run.deliver_at = utc_now() + pause_after(run.rounds)
             elif state is RunState.UNDELIVERED:
                 run.deliver_at = utc_now() + CLAIM
             finish(session, run, state, code, reason)
 
-
-_OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.REFUSED)
 
 _ANEW = "; not sent: `glionode replay --from-start` makes it anew"
 
@@ -351,53 +349,8 @@ def _wanted(peer: Peer) -> tuple[sa.ColumnElement[bool], ...]:
     return ResultRow.profile == peer.profile.key, ResultRow.kind.in_(peer.kinds)
 
 
-def _call_off(rows: Sequence[DeliveryRow], results: Sequence[ResultRow], peers: Sequence[Peer]) -> None:
-    """Wait no longer for who is no destination any more, nor to send what is not wanted any more."""
-    wanted = {
-        (result.sop_instance_uid, peer.name)
-        for peer in peers
-        for result in results
-        if result.profile == peer.profile.key and result.kind in peer.kinds
-    }
-    for row in rows:
-        if row.state != DeliveryState.ACCEPTED and (row.sop_instance_uid, row.destination) not in wanted:
-            is_there = any(peer.name == row.destination for peer in peers)
-            row.state = DeliveryState.CALLED_OFF
-            row.reason = "it wants other objects now" if is_there else "it is no enabled destination any more"
-
-
-def _is_unmade(peer: Peer, rows: Sequence[DeliveryRow], results: Sequence[ResultRow]) -> bool:
-    """Tell whether a destination waits for another form than was made; who took what it wanted before does not."""
-    if any(result.profile == peer.profile.key for result in results):
-        return False
-    kinds = {result.sop_instance_uid: result.kind for result in results}
-    taken = {
-        kinds.get(row.sop_instance_uid)
-        for row in rows
-        if row.destination == peer.name and row.state == DeliveryState.ACCEPTED
-    }
-    return not taken >= peer.kinds & set(kinds.values())
-
-
 def _broken_off(error: Exception) -> str:
     return f"its round of delivery broke off ({type(error).__name__}); see the node's log for the details"
-
-
-def _outcome(
-    rows: Sequence[DeliveryRow], in_lanes: Collection[str], told: Sequence[str], withheld: str
-) -> tuple[RunState, str, str]:
-    rows = [row for row in rows if row.state != DeliveryState.CALLED_OFF]
-    open_ones = [row for row in rows if row.state != DeliveryState.ACCEPTED]
-    said = {(row.destination, row.reason or "not sent yet") for row in open_ones}
-    said |= {(name, "under way") for name in set(in_lanes) - {row.destination for row in open_ones}}
-    reasons = [*(f"{name}: {reason}" for name, reason in sorted(said)), *told]
-    if reasons:
-        return RunState.UNDELIVERED, "undelivered", "; ".join([withheld, *reasons] if withheld else reasons)
-    if withheld:
-        return RunState.REJECTED, InferenceReason.WITHHELD, withheld
-    if not rows:
-        return RunState.STORED, "", "no destination is configured: the results are kept on the node"
-    return RunState.DELIVERED, "", ""
 
 
 def _delivery(sop_instance_uid: str, destination: str) -> sa.Select[DeliveryRow]:
