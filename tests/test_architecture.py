@@ -82,7 +82,8 @@ def test_a_role_loads_only_what_it_needs(role: str, heavy: set[str]) -> None:
 RAW_READS = {
     # what pydicom and pynetdicom make themselves, and bytes that are no text or number
     "": {"AffectedSOPClassUID", "AffectedSOPInstanceUID", "ErrorComment", "ExtendedOffsetTable",
-         "MediaStorageSOPClassUID", "ExtendedOffsetTableLengths", "MediaStorageSOPInstanceUID", "PixelData",
+         "MediaStorageSOPClassUID", "ExtendedOffsetTableLengths", "MediaStorageSOPInstanceUID",
+         "MessageIDBeingRespondedTo", "PixelData",
          "Status", "TransferSyntaxUID"},
     # demographics that were read already
     "dicom_node/fetch.py": {"PatientID"},

@@ -13,10 +13,13 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
 from dicom_node.connections import ADDRESSES
-from dicom_node.database import Database
+from dicom_node.database import Database, open_database
 from dicom_node.incoming import GATHERED_BYTES
 from dicom_node.line import MAXIMUM_PDU_BYTES
 from dicom_node.messages import COMMAND_BYTES
+from dicom_node.peer import Peer
+from dicom_node.peers import put_peer
+from dicom_node.settings import read_settings
 from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.listener_process import listening
 from tests.support.pacs import echo
@@ -325,9 +328,7 @@ def test_a_data_set_that_is_too_large_is_refused_and_the_next_one_taken(
     assert _stored(database) == [image.SOPInstanceUID]
 
 
-def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(
-    database: Database, image: Dataset, tmp_path: Path
-) -> None:
+def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(image: Dataset, tmp_path: Path) -> None:
     """In a process of its own: the most memory that it has had is told by nothing else than this."""
     limit = 2**27
     environment = {
@@ -335,6 +336,8 @@ def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(
         "GLIONODE_NODE_DICOM_PORT": "0",
         "GLIONODE_LIMITS_DATA_SET_GIB": str(limit / 2**30),
     }
+    database = open_database(read_settings(environment=environment).database_url)
+    put_peer(database, Peer(name="Sender", ae_title="SENDER"))
     with listening(tmp_path, environment) as (process, port):
         assert echo(port)
         before = _peak_mib(process.pid)
@@ -352,6 +355,7 @@ def test_a_data_set_without_end_is_let_pass_no_longer_than_twice_that(
         wait_until(lambda: _codes(database) == {"protocol_error"})
         assert sent >= 2 * limit
         assert _peak_mib(process.pid) - before < 64  # half of what is taken at most, and a quarter of what came
+    database.engine.dispose()
 
 
 @pytest.mark.parametrize("source_and_reason", [b"\0\0", b"\1\0", b"\2\6", b"\7\0", b"\2\xff"])
