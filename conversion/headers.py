@@ -45,15 +45,14 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
     """Return the header of each image of an instance: one, or one for each frame."""
     frames = range(len(values.items(ds, "PerFrameFunctionalGroupsSequence")))
     if not frames:
-        told = Attributes(ds)
-        image = _image(path, None, told, derivation_of(ds))
+        image = _image(path, ds, None, derivation_of(ds))
         frames_of_pixels = pixel_format(ds).frames
         if frames_of_pixels == 1:
             return [image]
         # Frames without functional groups have no place of their own, so none is taken for all.
         said = f"ImagePositionPatient for one of {frames_of_pixels} frames (NumberOfFrames)"
         return [replace(image, position_mm=None, unreadable=(*image.unreadable, said))]
-    return [_image(path, k + 1, Attributes.of_frame(ds, k), derivation_of(ds, k)) for k in frames]
+    return [_image(path, ds, k, derivation_of(ds, k)) for k in frames]
 
 
 def unreadable_values(images: Sequence[ImageHeader]) -> str:
@@ -90,24 +89,27 @@ def stated_instances(datasets: Iterable[Dataset]) -> int:
     return stated if stated >= len(headers) else 0
 
 
-def _image(path: Path, frame: int | None, told: Attributes, derivation: Derivation) -> ImageHeader:
+def _image(path: Path, ds: Dataset, frame: int | None, derivation: Derivation) -> ImageHeader:
+    """Return the header of an image, or of a frame, counted from 0; what all frames share stands in no group of one."""
+    whole = Attributes(ds)
+    told = whole if frame is None else Attributes.of_frame(ds, frame)
     directions, position = told.directions(), told.vector("ImagePositionPatient")
     row_direction, column_direction = directions or (None, None)
     row_spacing_mm, column_spacing_mm = told.spacing_mm() or (0.0, 0.0)
     return ImageHeader(
         path=path,
-        sop_instance_uid=told.text("SOPInstanceUID"),
+        sop_instance_uid=whole.text("SOPInstanceUID"),
         instance_number=told.integer("InstanceNumber"),
-        frame=frame,
-        rows=told.integer("Rows"),
-        columns=told.integer("Columns"),
+        frame=None if frame is None else frame + 1,
+        rows=whole.integer("Rows"),
+        columns=whole.integer("Columns"),
         position_mm=position if directions else None,
         row_direction=row_direction if position else None,
         column_direction=column_direction if position else None,
         row_spacing_mm=row_spacing_mm,
         column_spacing_mm=column_spacing_mm,
         slice_thickness_mm=told.number("SliceThickness"),
-        colour=is_coloured(told),
+        colour=is_coloured(whole),
         rescale=_rescale(told),
         traits=_traits(told),
         unreadable=_unreadable(told, directed=directions is not None, sized=row_spacing_mm > 0),

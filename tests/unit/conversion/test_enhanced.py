@@ -143,6 +143,24 @@ def test_a_position_that_only_philips_private_header_holds_is_found(tmp_path: Pa
     assert np.allclose(read_series(_only(tmp_path)).grid.affine, axis_aligned("axial"))
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared by all", "of one frame"])
+def test_what_all_frames_share_is_not_read_from_the_groups_of_one(tmp_path: Path, *, shared: bool) -> None:
+    """An instance has one name and its frames one size, whatever a converter has put into functional groups."""
+    voxels = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
+    ds = enhanced_instance(voxels, axis_aligned("axial"))
+    groups = ds.SharedFunctionalGroupsSequence[0] if shared else ds.PerFrameFunctionalGroupsSequence[1]
+    stray = Dataset()
+    stray.SOPInstanceUID, stray.Rows, stray.Columns = "1.2.9", 7, 1
+    stray.SamplesPerPixel, stray.PhotometricInterpretation = 3, "RGB"
+    groups.MRImageFrameTypeSequence = [stray]
+    ds.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    (series,) = read_study(dicom_files(tmp_path)).series
+    assert {image.sop_instance_uid for image in series.images} == {ds.SOPInstanceUID}
+    assert {(image.rows, image.columns, image.colour) for image in series.images} == {(4, 5, False)}
+    assert [image.frame for image in series.images] == [1, 2, 3]
+    assert sorted(read_series(series).voxels.ravel().tolist()) == voxels.ravel().tolist()
+
+
 def test_a_missing_frame_is_a_missing_slice(tmp_path: Path) -> None:
     _write(tmp_path, enhanced_instance(_pixels(), axis_aligned("axial"), order=[0, 1, 2, 4, 5, 6]))
     with pytest.raises(BrokenGeometry, match=r"1 slice\(s\) missing after slice 3") as caught:
