@@ -8,7 +8,7 @@ DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresq
 # A file's tests stay in one process; its share of the cores is one, or torch would ask for all in each.
 UNIT := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 # The others of these wait for their nodes more than they work, so two files at a time; what attacks, or draws, has all for itself.
-ALONE := $(addprefix tests/integration/,test_chaos.py test_large_data_sets.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
+ALONE := $(addprefix tests/integration/,test_attacked_node.py test_chaos.py test_large_data_sets.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
   tests/acceptance/test_real_study.py tests/acceptance/test_demo.py
 SHELL := /bin/bash
 

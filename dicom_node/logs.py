@@ -54,7 +54,7 @@ def configure_logs(role: str, *, quiet: bool = False, speaks: bool = False) -> N
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if quiet else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stderr),
+        logger_factory=structlog.WriteLoggerFactory(stderr),  # one write for a line: other processes write there too
     )
     if not quiet:
         sys.stderr = _Withheld(stderr)

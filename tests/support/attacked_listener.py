@@ -21,7 +21,7 @@ from tests.support.pacs import echo, instance_of, store
 from tests.support.pdu_fuzz import acknowledged, make_attack, speak
 from tests.support.small_study import make_small_study
 
-__all__ = ["Outcome", "attack"]
+__all__ = ["Outcome", "attack", "is_held", "speak_all"]
 
 ATTACKERS = 16
 WARM_UP = 300
@@ -73,13 +73,13 @@ def attack(folder: Path, count: int, seed: int, tell: Callable[[str], None] = la
     try:
         with listening(folder, environment) as (process, port):
             pid = process.pid
-            thanks = _speak_all(port, WARM_UP, seed + 1, tell)
+            thanks = speak_all(port, WARM_UP, seed + 1, tell)
             before, memory = _settled(pid, None), _memory_mib(pid)
             study = [instance_of(ds) for ds in make_small_study("real", roles=["T1", "T1CE", "T2", "FLAIR"])]
             sent: list[int | None] = []
             sender = threading.Thread(target=lambda: sent.extend(store(study, port, "SCANNER")))
             sender.start()
-            thanks += _speak_all(port, count, seed, tell)
+            thanks += speak_all(port, count, seed, tell)
             sender.join()
             after = _settled(pid, before)
             grown = _memory_mib(pid) - memory
@@ -91,7 +91,7 @@ def attack(folder: Path, count: int, seed: int, tell: Callable[[str], None] = la
         return Outcome(
             attacks=count,
             thanks=len(thanks),
-            false_thanks=sum(not any(_is_held(settings.node.folder, rows, one) for one in each) for each in thanks),
+            false_thanks=sum(not any(is_held(settings.node.folder, rows, one) for one in each) for each in thanks),
             study_statuses=tuple(sent),
             study_held=held >= {one.sop_instance_uid for one in study},
             leaked={kind: after[kind] - before[kind] for kind in before},
@@ -102,7 +102,7 @@ def attack(folder: Path, count: int, seed: int, tell: Callable[[str], None] = la
         database.engine.dispose()
 
 
-def _speak_all(port: int, count: int, seed: int, tell: Callable[[str], None]) -> list[set[str]]:
+def speak_all(port: int, count: int, seed: int, tell: Callable[[str], None]) -> list[set[str]]:
     """Attack from several threads; return the SHA-256 sums that each answer of success may speak of."""
 
     def one(number: int) -> list[set[str]]:
@@ -143,7 +143,8 @@ def _memory_mib(pid: int) -> float:
     return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
 
 
-def _is_held(folder: Path, rows: dict[str, tuple[str, str]], sha256: str) -> bool:
+def is_held(folder: Path, rows: dict[str, tuple[str, str]], sha256: str) -> bool:
+    """Tell whether bytes of a SHA-256 sum are in the books, by UID and path, and in a file."""
     return sha256 in rows and (folder / rows[sha256][1]).is_file()
 
 

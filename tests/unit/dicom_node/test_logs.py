@@ -1,6 +1,7 @@
 """Logs are JSON lines on stderr, and hold nothing that a header says."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -160,3 +161,23 @@ library()
     assert "TELLTALE" not in done.stderr
     assert done.stderr.startswith("glionode: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+WRITING = """
+import structlog
+from dicom_node.logs import configure_logs
+
+configure_logs("listen")
+structlog.get_logger().info("short")
+structlog.get_logger().info("long", value="x" * 20_000)
+"""
+
+
+def test_an_event_is_written_at_once() -> None:
+    """Several processes write to one stderr, and a line that one of them interrupts is no JSON any more."""
+    read, write = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)  # keeps apart what was written apart
+    with read, write:
+        read.settimeout(30.0)
+        subprocess.run([sys.executable, "-c", WRITING], check=True, stderr=write)
+        events = [json.loads(read.recv(2**20)) for _ in range(2)]
+    assert [event["event"] for event in events] == ["short", "long"]
