@@ -180,20 +180,21 @@ def _wait_for(trace: Path, text: str, times: int) -> None:
 
 def _images() -> list[Dataset]:
     images = make_small_study("sync order", roles=["FLAIR"])[:4]
-    images[0].Rows, images[0].Columns = 4096, GATHERED_BYTES // 2 // 4096 + 1
-    images[0].PixelData = bytes(2 * images[0].Rows * images[0].Columns)
+    large = images[-1]  # what is synced on its way would cover for what is not on the way of the others
+    large.Rows, large.Columns = 4096, GATHERED_BYTES // 2 // 4096 + 1
+    large.PixelData = bytes(2 * large.Rows * large.Columns)
     return images
 
 
 def test_no_promise_of_the_listener_comes_before_its_sync(tmp_path: Path) -> None:
-    """Four images, of which the first is too large to be gathered; then the journal is voided, and taken away."""
+    """Four images, of which the last is too large to be gathered; then the journal is voided, and taken away."""
     folder, images = tmp_path / "above" / "node", _images()
     (tmp_path / "above").mkdir()
     with _traced_listener(folder) as (port, trace):
         assert store([instance_of(ds) for ds in images], port) == [0x0000] * 4
         _wait_for(trace, '"GLIOJRNL', 2)
     uids = [str(ds.SOPInstanceUID) for ds in images]
-    way = _Way(folder=folder, uids=uids, large=uids[:1])
+    way = _Way(folder=folder, uids=uids, large=uids[-1:])
     way.follow(read_calls(trace))
     assert way.faults == []
     assert (len(way.answered), len(way.records), len(way.filed), len(way.booked)) == (4, 4, 4, 4)

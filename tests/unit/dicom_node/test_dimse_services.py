@@ -78,15 +78,24 @@ def test_no_image_is_stored_over_a_context_for_something_else(
     assert _stored(database) == []
 
 
-def test_a_data_set_of_another_class_than_the_request_is_refused(port: int, database: Database, image: Dataset) -> None:
-    image.SOPClassUID = CTImageStorage
+@pytest.mark.parametrize(
+    ("sop_class", "code"),
+    [(CTImageStorage, "sop_class_mismatch"), (None, "sop_class_missing"), ("", "sop_class_missing")],
+)
+def test_a_data_set_of_another_class_than_the_request_or_of_none_is_refused(
+    port: int, database: Database, image: Dataset, sop_class: str | None, code: str
+) -> None:
+    if sop_class is None:
+        del image.SOPClassUID
+    else:
+        image.SOPClassUID = sop_class
     command = command_of(make_small_study("services", roles=["FLAIR"])[0], 9)
     with raw_line(port) as line:
         line.send_values([(CONTEXT, COMMAND | LAST, command)])
         line.send_values([(CONTEXT, LAST, data_of(image))])
         assert line.read_status() == (9, 0xA900)
         assert line.release() == RELEASE_RESPONSE
-    assert _codes(database) == ["sop_class_mismatch"]
+    assert _codes(database) == [code]
     assert _stored(database) == []
 
 
