@@ -84,8 +84,8 @@ def look_at(files: list[bytes]) -> str:
         studies = read_studies(contents, read=header)
     except ConversionError as error:
         return str(error.reason)
-    if read:
-        _ask_for(next(iter(read.values())))
+    if read:  # anew, as the viewer reads it: looking at an element with pydicom leaves nothing of its bytes
+        _ask_for(dcmread(io.BytesIO(contents[next(iter(read))]), stop_before_pixels=True))
     return " ".join(_look_at(study, read) for study in studies)
 
 
