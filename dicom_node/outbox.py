@@ -319,10 +319,15 @@ class Outbox:
             with self._lock:
                 in_lanes = {name for one, name in self._in_lanes if one == run_id}
             state, code, reason = outcome_of(rows, in_lanes, told, str(run.summary.get("withheld", "")))
-            run.executor, run.deliver_at = self._executor if in_lanes else "", None
+            run.executor, due = self._executor if in_lanes else "", run.deliver_at
+            run.deliver_at = None
             if told or any(row.state in OPEN and row.destination not in in_lanes for row in rows):
-                run.rounds += 1
-                run.deliver_at = utc_now() + pause_after(run.rounds)
+                if due is None or due > utc_now() + timedelta(
+                    seconds=LONGEST_PAUSE_S
+                ):  # else another lane was the first
+                    run.rounds += 1
+                    due = utc_now() + pause_after(run.rounds)
+                run.deliver_at = due
             elif state is RunState.UNDELIVERED:
                 run.deliver_at = utc_now() + CLAIM
             finish(session, run, state, code, reason)

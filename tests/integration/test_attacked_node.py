@@ -2,6 +2,8 @@
 
 import io
 import os
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,6 +60,19 @@ def _send_variants(port: int) -> int:
     return taken
 
 
+def _send_all(port: int, instances: Sequence[Instance]) -> None:
+    """Send as a PACS does: again, where it was not let in or not answered."""
+    left, deadline = list(instances), time.monotonic() + PATIENCE_S
+    while left:
+        assert time.monotonic() < deadline
+        try:
+            statuses = store(left, port)
+        except ConnectionRefusedError:  # the attackers come from the same address
+            continue
+        assert set(statuses) <= {0x0000, None}
+        left = [one for one, status in zip(left, statuses, strict=True) if status is None]
+
+
 def _is_settled(node: Node) -> bool:
     """Tell whether each study has come to an end, or says what it waits for."""
     studies = node.status().studies
@@ -73,7 +88,7 @@ def test_an_attacked_node_delivers_what_is_real_and_keeps_its_word(tmp_path: Pat
         with ThreadPoolExecutor(2) as pool:
             attacks = pool.submit(speak_all, port, PDUS, 20261129, lambda _sentence: None)
             variants = pool.submit(_send_variants, port)
-            assert set(store([instance_of(ds) for ds in real], port)) == {0x0000}
+            _send_all(port, [instance_of(ds) for ds in real])
             study = node.wait_for_state(
                 str(real[0].StudyInstanceUID), {"delivered", "failed", "rejected"}, deadline_s=PATIENCE_S
             )

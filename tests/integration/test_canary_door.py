@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[str, Callable[[int], object]]] = {
     "a find": ("unsupported_operation", _over(MRImageStorage, _find_request())),
     "too large": ("data_set_too_large", _sent(lambda one: replace(one, data_set=one.data_set + bytes(2**21)))),
     "an answer nobody asked for": ("unknown_commitment", _over(COMMITMENT, _report(_answer_nobody_asked_for()))),
-    "an answer that is none": ("unreadable_data_set", _over(COMMITMENT, _report(_answer_without_references()))),
+    "an answer without references": ("unknown_commitment", _over(COMMITMENT, _report(_answer_without_references()))),
     "garbage": ("protocol_error", _garbage),
     "no command": ("protocol_error", _not_a_command),
     "no request": ("bad_association_request", lambda port: answer_to(port, TEXT.encode())),

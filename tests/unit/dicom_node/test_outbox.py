@@ -193,6 +193,21 @@ def test_a_refusal_is_kept_and_tried_again_with_growing_pauses(
     assert {(row.state, row.attempts) for row in _rows(database)} == {(DeliveryState.ACCEPTED, 2)}
 
 
+def test_a_round_counts_once_however_many_destinations_refuse(
+    database: Database, settings: Settings, archive: Archive, quick: Archive
+) -> None:
+    _keep_run(database, settings, "first", "one", **_due(1))
+    _put_both(database, archive, quick)
+    archive.store_answer = quick.store_answer = 0xA700
+    _send_due(Outbox(settings, database, "host/0"), utc_now())
+    with database.session() as session:
+        run = session.get_one(RunRow, "first")
+        assert (run.state, run.executor, run.rounds) == (RunState.UNDELIVERED, "", 1)
+        assert run.deliver_at is not None
+        assert run.deliver_at < utc_now() + timedelta(seconds=FIRST_PAUSE_S)
+    assert [row.attempts for row in _rows(database)] == [1] * 4
+
+
 def test_pauses_grow_to_a_quarter_of_an_hour_and_never_end() -> None:
     pauses = [pause_after(rounds).total_seconds() for rounds in range(1, 2000)]
     assert pauses[:4] == [FIRST_PAUSE_S, 10.0, 20.0, 40.0]
