@@ -123,6 +123,12 @@ def survive(attack: Attack, folder: Path, postgres: Postgres | None, tell: Calla
         tell("every study is sent and acknowledged; waiting for the results")
         _wait(cluster, [sender.study_uid for sender in senders], attack.deadline_s)
         _count(cluster, orthanc.orthanc, [sender.study_uid for sender in senders], folder / "received.txt", count)
+        found = cluster.studies()
+        for study_uid in count.lost:
+            study = found[study_uid]
+            tell(f"lost: {study.key}, {study.state} at {study.step or 'no step'}: {study.reason or 'no reason'}")
+        if count.lost:
+            tell(cluster.log_of([found[study_uid].key for study_uid in count.lost]))
         return count
 
 

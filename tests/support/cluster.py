@@ -115,6 +115,11 @@ class Cluster:
                 raise self.failure(f"waited for {'/'.join(states)}, found {left}")
             time.sleep(POLL_S)
 
+    def log_of(self, keys: Sequence[str]) -> str:
+        """Return what was logged about studies or their runs."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(line for line in lines if any(key in line for key in keys))
+
     def failure(self, sentence: str) -> AssertionError:
         """Return an error that shows what the processes logged last."""
         return AssertionError(f"{sentence}; the log ends with:\n{self._log.read_text(errors='replace')[-6000:]}")
