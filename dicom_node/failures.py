@@ -1,6 +1,7 @@
 """What follows from each kind of error in a step: the one table of the worker."""
 
 import enum
+import errno
 
 import sqlalchemy as sa
 
@@ -8,7 +9,7 @@ from conversion.errors import ConversionError
 from inference.errors import UnreadableCase, UnsuitableInput, UnusableModel
 from viewer_integration.errors import ProofFailed, UnusableSource
 
-__all__ = ["Consequence", "UnreadableStudy", "consequence_of", "is_foreseen", "reason_of"]
+__all__ = ["DISK_FULL", "Consequence", "UnreadableStudy", "consequence_of", "is_foreseen", "reason_of"]
 
 
 class Consequence(enum.StrEnum):
@@ -41,6 +42,10 @@ _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
 )
 
 
+DISK_FULL = "disk_full"
+"""Code of what ails every study at once and none in particular: it is waited for without end."""
+
+
 def consequence_of(error: BaseException) -> Consequence:
     """Return what follows; an error nobody foresaw is a defect of the node and fails the run."""
     return next((consequence for kind, consequence, _ in _TABLE if isinstance(error, kind)), Consequence.FAIL)
@@ -53,9 +58,18 @@ def is_foreseen(error: Exception) -> bool:
 
 def reason_of(error: BaseException) -> tuple[str, str]:
     """Return a stable code and a sentence without patient data."""
+    if _is_full(error):
+        return DISK_FULL, "there is no room left on the node's disk"
     code = next((code for kind, _, code in _TABLE if isinstance(error, kind)), "defect")
     if not code:
         return str(getattr(error, "reason", "defect")), str(error)
     if isinstance(error, UnreadableStudy):
         return code, str(error)
     return code, f"{type(error).__name__}: see the node's log for the details"
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether a disk is full, be it under a file or under SQLite."""
+    if isinstance(error, sa.exc.OperationalError):
+        return "disk is full" in str(error.orig)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

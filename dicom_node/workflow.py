@@ -4,6 +4,7 @@ DBOS stays in this file. Its open core alone is used: no telemetry, no remote co
 becomes of the work of a host that never comes back, is decided in `dicom_node.run_queue`.
 """
 
+import threading
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 
@@ -11,7 +12,7 @@ import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
 
 from dicom_node.database import make_engine
-from dicom_node.failures import Consequence, reason_of
+from dicom_node.failures import DISK_FULL, Consequence, reason_of
 from dicom_node.run_queue import Start
 from dicom_node.settings import Settings
 from dicom_node.states import RunState
@@ -28,6 +29,9 @@ What an earlier version left is begun anew at the step that it was in."""
 
 STEP_ATTEMPTS = 4
 FIRST_RETRY_S = 1.0
+LONGEST_WAIT_S = 30.0
+"""Between two looks whether there is room again."""
+
 RECOVERY_ATTEMPTS = 20
 """A run during which its worker was killed this often is left aside instead of being begun for ever.
 
@@ -53,6 +57,7 @@ _ENDED = ["SUCCESS", "ERROR", "CANCELLED"]
 Perform = Callable[[str, str], StepOutcome]
 """Performs a step, by its name, of a run."""
 
+_stopping = threading.Event()
 _steps: list[Steps] = []
 _perform_step: list[Perform] = []
 """Of this process; DBOS finds workflows by module-level name, so they cannot be closed over."""
@@ -96,6 +101,7 @@ class Workflow:
 
     def launch(self) -> None:
         """Open the books and resume what an earlier process in this slot left unfinished."""
+        _stopping.clear()
         DBOS(config=self._config)
         DBOS.launch()
 
@@ -165,6 +171,7 @@ class Workflow:
 
     def stop(self) -> None:
         """Stop working; a step in flight is repeated at the next start."""
+        _stopping.set()
         DBOS.destroy()
 
 
@@ -206,7 +213,7 @@ def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
     if not steps.is_open(run_id, attempt):
         return _CLOSED  # killed between closing the run and noting the step, cancelled, or begun anew elsewhere
     steps.begin(run_id, name)
-    outcome = _perform_step[0](name, run_id)
+    outcome = _performed(name, run_id, attempt)
     if outcome.consequence is Consequence.RETRY:
         _log.warning("step_failed", run=run_id, step=name, code=outcome.code)
         raise StepFailed(outcome.code, outcome.reason)
@@ -218,6 +225,17 @@ def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
         return _CLOSED
     _log.info("step_done", run=run_id, step=name)
     return _DONE
+
+
+def _performed(name: str, run_id: str, attempt: int) -> StepOutcome:
+    """Perform a step; room on the disk is waited for: it is no study's fault that there is none."""
+    pause_s = FIRST_RETRY_S
+    while (outcome := _perform_step[0](name, run_id)).code == DISK_FULL:
+        _log.warning("step_waits", run=run_id, step=name, code=outcome.code)
+        if _stopping.wait(pause_s) or not _steps[0].is_open(run_id, attempt):
+            break
+        pause_s = min(2 * pause_s, LONGEST_WAIT_S)
+    return outcome
 
 
 def _give_up(run_id: str, attempt: int, code: str, reason: str) -> str:

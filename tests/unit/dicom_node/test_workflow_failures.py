@@ -1,16 +1,25 @@
 """The one table of the worker: what follows from each kind of error, and what a person is told."""
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 
 from conversion.errors import ConversionError, ConversionReason, UnusableStudy
-from dicom_node.failures import Consequence, consequence_of, reason_of
+from dicom_node import workflow
+from dicom_node.database import Database
+from dicom_node.failures import DISK_FULL, Consequence, consequence_of, reason_of
+from dicom_node.settings import read_settings
+from dicom_node.states import RunState
+from dicom_node.step_process import StepOutcome
+from dicom_node.steps import Steps
+from dicom_node.tables import RunRow, StudyRow, utc_now
 from inference.errors import InferenceError, InferenceReason, UnusableModel
 from viewer_integration.errors import ProofFailed, ResultError, ResultReason
 
 PATH = "/inbox/1.2.3/TELLTALE.dcm"
 PASSING = [
-    OSError(28, "No space left on device", PATH),
+    OSError(5, "Input/output error", PATH),
     ConnectionResetError(PATH),
     TimeoutError(PATH),
     sa.exc.OperationalError("SELECT 'TELLTALE'", ("TELLTALE",), Exception("database is locked")),
@@ -60,6 +69,39 @@ def test_a_passing_fault_is_tried_again_and_told_without_its_text(error: Excepti
 def test_what_nobody_foresaw_is_a_defect_and_told_without_its_text(error: Exception) -> None:
     assert consequence_of(error) is Consequence.FAIL
     assert reason_of(error) == ("defect", f"{type(error).__name__}: see the node's log for the details")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device", PATH),
+        OSError(122, "Disk quota exceeded", PATH),
+        sa.exc.OperationalError("SELECT 'TELLTALE'", ("TELLTALE",), Exception("database or disk is full")),
+    ],
+    ids=["disk", "quota", "books"],
+)
+def test_a_full_disk_is_told_as_one(error: Exception) -> None:
+    assert consequence_of(error) is Consequence.RETRY
+    assert reason_of(error) == (DISK_FULL, "there is no room left on the node's disk")
+
+
+def test_a_full_disk_is_waited_for_longer_than_any_fault_of_a_study(
+    monkeypatch: pytest.MonkeyPatch, database: Database, tmp_path: Path
+) -> None:
+    """What a study alone suffers ends its run after four attempts; this ends none."""
+    full = StepOutcome(consequence=Consequence.RETRY, code=DISK_FULL)
+    outcomes = [full] * 10 + [StepOutcome()]
+    monkeypatch.setattr(workflow, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(workflow, "_perform_step", [lambda _name, _run: outcomes.pop(0)])
+    settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
+    monkeypatch.setattr(workflow, "_steps", [Steps(settings, database)])
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.2", key="k"))
+        session.flush()
+        facts = {"manifest_sha256": "0", "revision": 1, "ready_at": utc_now(), "state": RunState.RUNNING}
+        session.add(RunRow(run_id="run", study_uid="1.2", **facts))
+    assert workflow._run_step("convert", "run") == workflow._DONE
+    assert outcomes == []
 
 
 def test_too_little_memory_fails() -> None:
