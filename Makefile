@@ -7,7 +7,7 @@ PYTHONS := 3.11 3.12 3.13
 DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql strace
 # A file's tests stay in one process; its share of the cores is one, or torch would ask for all in each.
 UNIT := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
-# The others of these wait for their nodes half of the time, so three files at a time; what attacks, or draws, has all for itself.
+# The others of these wait for their nodes more than they work, so two files at a time; what attacks, or draws, has all for itself.
 ALONE := $(addprefix tests/integration/,test_attacked_node.py test_chaos.py test_large_data_sets.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
   tests/acceptance/test_real_study.py tests/acceptance/test_demo.py
 SHELL := /bin/bash
@@ -77,7 +77,7 @@ unit:
 	$(UNIT) tests/unit
 
 integration:
-	$(BIN)/pytest -n 3 --dist loadfile tests/acceptance tests/integration $(addprefix --ignore ,$(ALONE))
+	$(BIN)/pytest -n 2 --dist loadfile tests/acceptance tests/integration $(addprefix --ignore ,$(ALONE))
 	$(BIN)/pytest $(ALONE)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).
