@@ -9,7 +9,7 @@ from conversion.errors import ConversionError
 from inference.errors import UnreadableCase, UnsuitableInput, UnusableModel
 from viewer_integration.errors import ProofFailed, UnusableSource
 
-__all__ = ["DISK_FULL", "Consequence", "UnreadableStudy", "consequence_of", "is_foreseen", "reason_of"]
+__all__ = ["OUTAGES", "Consequence", "UnreadableStudy", "consequence_of", "is_foreseen", "reason_of"]
 
 
 class Consequence(enum.StrEnum):
@@ -42,8 +42,11 @@ _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
 )
 
 
-DISK_FULL = "disk_full"
-"""Code of what ails every study at once and none in particular: it is waited for without end."""
+OUTAGES = ("disk_full", "database_away")
+"""Codes of what ails every study at once and none in particular: its end is waited for."""
+
+_AWAY = ("08", "57P")
+"""SQLSTATEs of a connection that broke off, and of a server that shuts down or starts (PostgreSQL, appendix A)."""
 
 
 def consequence_of(error: BaseException) -> Consequence:
@@ -59,7 +62,9 @@ def is_foreseen(error: Exception) -> bool:
 def reason_of(error: BaseException) -> tuple[str, str]:
     """Return a stable code and a sentence without patient data."""
     if _is_full(error):
-        return DISK_FULL, "there is no room left on the node's disk"
+        return "disk_full", "there is no room left on the node's disk"
+    if _is_away(error):
+        return "database_away", "the database cannot be reached"
     code = next((code for kind, _, code in _TABLE if isinstance(error, kind)), "defect")
     if not code:
         return str(getattr(error, "reason", "defect")), str(error)
@@ -73,3 +78,11 @@ def _is_full(error: BaseException) -> bool:
     if isinstance(error, sa.exc.OperationalError):
         return "disk is full" in str(error.orig)
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _is_away(error: BaseException) -> bool:
+    """Tell whether PostgreSQL cannot be reached; a connection that failed has an SQLSTATE of None, SQLite has none."""
+    if not isinstance(error, sa.exc.OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", "")
+    return state is None or state.startswith(_AWAY)

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions
 
 from dicom_node.database import make_engine
-from dicom_node.failures import DISK_FULL, Consequence, reason_of
+from dicom_node.failures import OUTAGES, Consequence, reason_of
 from dicom_node.run_queue import Start
 from dicom_node.settings import Settings
 from dicom_node.states import RunState
@@ -30,7 +31,7 @@ What an earlier version left is begun anew at the step that it was in."""
 STEP_ATTEMPTS = 4
 FIRST_RETRY_S = 1.0
 LONGEST_WAIT_S = 30.0
-"""Between two looks whether there is room again."""
+"""Between two looks whether there is room again, or a database."""
 
 RECOVERY_ATTEMPTS = 20
 """A run during which its worker was killed this often is left aside instead of being begun for ever.
@@ -209,11 +210,25 @@ def _perform(name: str, run_id: str, attempt: int) -> str:
 
 
 def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
+    """Perform a step; while the disk is full or the database away it is tried again: that is no study's fault."""
+    pause_s = FIRST_RETRY_S
+    while True:
+        try:
+            return _try_step(name, run_id, attempt)
+        except (StepFailed, sa.exc.OperationalError) as error:
+            code = error.code if isinstance(error, StepFailed) else reason_of(error)[0]
+            if code not in OUTAGES or _stopping.wait(pause_s):
+                raise
+            _log.warning("step_waits", run=run_id, step=name, code=code)
+            pause_s = min(2 * pause_s, LONGEST_WAIT_S)
+
+
+def _try_step(name: str, run_id: str, attempt: int) -> str:
     steps = _steps[0]
     if not steps.is_open(run_id, attempt):
         return _CLOSED  # killed between closing the run and noting the step, cancelled, or begun anew elsewhere
     steps.begin(run_id, name)
-    outcome = _performed(name, run_id, attempt)
+    outcome = _perform_step[0](name, run_id)
     if outcome.consequence is Consequence.RETRY:
         _log.warning("step_failed", run=run_id, step=name, code=outcome.code)
         raise StepFailed(outcome.code, outcome.reason)
@@ -225,17 +240,6 @@ def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
         return _CLOSED
     _log.info("step_done", run=run_id, step=name)
     return _DONE
-
-
-def _performed(name: str, run_id: str, attempt: int) -> StepOutcome:
-    """Perform a step; room on the disk is waited for: it is no study's fault that there is none."""
-    pause_s = FIRST_RETRY_S
-    while (outcome := _perform_step[0](name, run_id)).code == DISK_FULL:
-        _log.warning("step_waits", run=run_id, step=name, code=outcome.code)
-        if _stopping.wait(pause_s) or not _steps[0].is_open(run_id, attempt):
-            break
-        pause_s = min(2 * pause_s, LONGEST_WAIT_S)
-    return outcome
 
 
 def _give_up(run_id: str, attempt: int, code: str, reason: str) -> str:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from psycopg import OperationalError
+from psycopg.errors import CannotConnectNow, CrashShutdown, LockNotAvailable
 
 from conversion.errors import ConversionError, ConversionReason, UnusableStudy
 from dicom_node import workflow
 from dicom_node.database import Database
-from dicom_node.failures import DISK_FULL, Consequence, consequence_of, reason_of
+from dicom_node.failures import OUTAGES, Consequence, consequence_of, reason_of
 from dicom_node.settings import read_settings
 from dicom_node.states import RunState
 from dicom_node.step_process import StepOutcome
@@ -82,14 +84,24 @@ def test_what_nobody_foresaw_is_a_defect_and_told_without_its_text(error: Except
 )
 def test_a_full_disk_is_told_as_one(error: Exception) -> None:
     assert consequence_of(error) is Consequence.RETRY
-    assert reason_of(error) == (DISK_FULL, "there is no room left on the node's disk")
+    assert reason_of(error) == ("disk_full", "there is no room left on the node's disk")
 
 
-def test_a_full_disk_is_waited_for_longer_than_any_fault_of_a_study(
-    monkeypatch: pytest.MonkeyPatch, database: Database, tmp_path: Path
+@pytest.mark.parametrize("error", [OperationalError("closed"), CrashShutdown(), CannotConnectNow()])
+def test_a_database_that_is_away_is_told_as_that(error: OperationalError) -> None:
+    away = sa.exc.OperationalError("SELECT 'TELLTALE'", (), error)
+    assert consequence_of(away) is Consequence.RETRY
+    assert reason_of(away) == ("database_away", "the database cannot be reached")
+    locked = sa.exc.OperationalError("SELECT 1", (), LockNotAvailable())
+    assert reason_of(locked)[0] == "database"
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_an_outage_is_waited_for_longer_than_any_fault_of_a_study(
+    monkeypatch: pytest.MonkeyPatch, database: Database, tmp_path: Path, outage: str
 ) -> None:
     """What a study alone suffers ends its run after four attempts; this ends none."""
-    full = StepOutcome(consequence=Consequence.RETRY, code=DISK_FULL)
+    full = StepOutcome(consequence=Consequence.RETRY, code=outage)
     outcomes = [full] * 10 + [StepOutcome()]
     monkeypatch.setattr(workflow, "FIRST_RETRY_S", 0.001)
     monkeypatch.setattr(workflow, "_perform_step", [lambda _name, _run: outcomes.pop(0)])
