@@ -1,5 +1,6 @@
 """The one table of the worker: what follows from each kind of error, and what a person is told."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,7 @@ def test_an_outage_is_waited_for_longer_than_any_fault_of_a_study(
     full = StepOutcome(consequence=Consequence.RETRY, code=outage)
     outcomes = [full] * 10 + [StepOutcome()]
     monkeypatch.setattr(workflow, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(workflow, "_stopping", threading.Event())  # another workflow of this process may have ended
     monkeypatch.setattr(workflow, "_perform_step", [lambda _name, _run: outcomes.pop(0)])
     settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
     monkeypatch.setattr(workflow, "_steps", [Steps(settings, database)])
