@@ -6,6 +6,7 @@ segment, of workflow version 2 (revision 0007) one for each step, and one killed
 
 import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,9 @@ def _goes_on_to_delivery(node: Node, study_uid: str, received: dict[str, list[by
 
 def test_work_of_an_earlier_workflow_version_goes_on_at_its_step(tmp_path: Path) -> None:
     _unpack("workflow_version_1.tar.xz", tmp_path / "node")
-    with sqlite3.connect(tmp_path / "node" / "glionode.sqlite") as books:
+    with closing(sqlite3.connect(tmp_path / "node" / "glionode.sqlite")) as books:
         ((run_id, study_uid, step),) = books.execute("SELECT run_id, study_uid, step FROM run").fetchall()
-    with sqlite3.connect(tmp_path / "node" / "workflow.sqlite") as books:
+    with closing(sqlite3.connect(tmp_path / "node" / "workflow.sqlite")) as books:
         query = "SELECT workflow_uuid, status, application_version FROM workflow_status"
         assert books.execute(query).fetchall() == [(run_id, "PENDING", "1")]
     assert (step, WORKFLOW_VERSION) == ("segment", "2")
@@ -52,7 +53,7 @@ def test_work_of_an_earlier_workflow_version_goes_on_at_its_step(tmp_path: Path)
 @pytest.mark.parametrize("step", STEPS)
 def test_work_of_an_earlier_node_goes_on_at_its_step(tmp_path: Path, step: str) -> None:
     _unpack("workflow_version_2.tar.xz", tmp_path / "node", step)
-    with sqlite3.connect(tmp_path / "node" / "glionode.sqlite") as books:
+    with closing(sqlite3.connect(tmp_path / "node" / "glionode.sqlite")) as books:
         ((study_uid, at),) = books.execute("SELECT study_uid, step FROM run").fetchall()
         assert books.execute("SELECT version_num FROM alembic_version").fetchall() == [("0007",)]
     assert at == step
@@ -63,7 +64,7 @@ def test_work_of_an_earlier_node_goes_on_at_its_step(tmp_path: Path, step: str) 
 def test_what_an_earlier_node_had_just_received_is_worked_on_once(tmp_path: Path) -> None:
     """Its journal holds what is in the books already."""
     _unpack("workflow_version_2.tar.xz", tmp_path / "node", "receive")
-    with sqlite3.connect(tmp_path / "node" / "glionode.sqlite") as books:
+    with closing(sqlite3.connect(tmp_path / "node" / "glionode.sqlite")) as books:
         ((study_uid,),) = books.execute("SELECT study_uid FROM study").fetchall()
         held = books.execute("SELECT sop_instance_uid, sha256, current FROM instance ORDER BY id").fetchall()
     with running_pacs() as pacs, running_node(tmp_path, [SENDER, destination(pacs)]) as node:
