@@ -5,8 +5,7 @@ import os
 import re
 import resource
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from tests.support.node import SENDER
 from tests.support.pacs import echo
 from tests.support.raw_line import ABORT, COMMAND, CONTEXT, LAST, RawLine, command_of, data_of, raw_line
 from tests.support.small_study import make_small_study, uid_of
+from tests.support.waiting import wait_until
 
 GIB = 2**30
 LARGE = GATHERED_BYTES + 2**20
@@ -80,13 +80,6 @@ def _under_way(environment: dict[str, str]) -> list[Path]:
     return list(Path(environment["GLIONODE_NODE_FOLDER"], "inbox").rglob(".*"))
 
 
-def _wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def _rows(database: Database) -> list[InstanceRow]:
     with database.session() as session:
         return list(session.scalars(sa.select(InstanceRow).order_by(InstanceRow.id)))
@@ -127,7 +120,7 @@ def test_of_one_that_does_not_become_whole_nothing_is_left(
     with listening(tmp_path, environment) as (process, port):
         with raw_line(port) as line:
             _send(line, image, begin, LARGE, is_whole=False)
-            _wait_until(lambda: bool(_under_way(environment)))
+            wait_until(lambda: bool(_under_way(environment)))
             if ending == "abort":
                 line.socket.sendall(struct.pack(">BBIHBB", ABORT, 0, 4, 0, 0, 0))
             elif ending == "kill":
@@ -136,7 +129,7 @@ def test_of_one_that_does_not_become_whole_nothing_is_left(
             process.wait(DEADLINE_S)
             assert len(_under_way(environment)) == 1
         else:
-            _wait_until(lambda: not _under_way(environment))
+            wait_until(lambda: not _under_way(environment))
             assert echo(port)
     with listening(tmp_path, environment):
         assert _under_way(environment) == []
@@ -202,7 +195,7 @@ def test_a_large_version_stays_current_when_its_listener_is_killed(
         _send(line, image, small[:-1], 1)
         large = _send(line, image, _header(image, LARGE), LARGE, message_id=2)
         assert [line.read_status(), line.read_status()] == [(1, 0x0000), (2, 0x0000)]
-        _wait_until(lambda: [row.current for row in _rows(database)] == [False, True])
+        wait_until(lambda: [row.current for row in _rows(database)] == [False, True])
         process.kill()
         process.wait(DEADLINE_S)
     with listening(tmp_path, environment):

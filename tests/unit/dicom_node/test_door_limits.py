@@ -223,7 +223,8 @@ def test_a_sender_that_takes_no_answers_is_hung_up_on(start: Start) -> None:
         line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         while _could_send(line, many):
             pass
-        wait_until(lambda: echo(port))
+        wait_until(lambda: echo(port))  # its seat, the only one, is free
+        assert not _could_send(line, many)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,14 @@ def image() -> Dataset:
     return make_small_study("inbox", roles=["FLAIR"])[0]
 
 
-def _receive(database: Database, folder: Path, ds: Dataset) -> ReceivedInstance:
+def _file_of(ds: Dataset) -> bytes:
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
-    content = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def _receive(database: Database, folder: Path, ds: Dataset) -> ReceivedInstance:
+    content = _file_of(ds)
     return Inbox(database, folder).receive(content, content, "SENDER", str(ds.SOPInstanceUID))
 
 
@@ -156,9 +160,7 @@ def test_what_was_never_noted_is_noted_from_a_journal(database: Database, tmp_pa
 
 
 def _arrival(database: Database, folder: Path, ds: Dataset) -> Arrival:
-    buffer = io.BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    content = buffer.getvalue()
+    content = _file_of(ds)
     return Inbox(database, folder).identify(content, content, "SENDER", str(ds.SOPInstanceUID))
 
 
