@@ -7,14 +7,24 @@ from typing import BinaryIO
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
-__all__ = ["EXPLICIT", "IMPLICIT", "UNDEFINED_LENGTH", "ElementHead", "Form", "element_at", "form_of"]
+__all__ = [
+    "ELEMENTS",
+    "EXPLICIT",
+    "FIRST_GROUP",
+    "IMPLICIT",
+    "UNDEFINED_LENGTH",
+    "ElementHead",
+    "Form",
+    "element_at",
+    "form_of",
+]
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
-_ELEMENTS = 8
+ELEMENTS = 8
 """How many elements are held against a form: by accident hardly two fit another one."""
 
-_FIRST_GROUP = 0x0008
+FIRST_GROUP = 0x0008
 """A data set names its SOP class in this group, and elements ascend."""
 
 _VRS = {str(vr).encode() for vr in VR if len(str(vr)) == 2}
@@ -97,11 +107,11 @@ def form_of(stream: BinaryIO, size: int, stated: Form | None) -> Form | None:
 def _fits(stream: BinaryIO, form: Form, at: int, size: int) -> bool:
     """Tell whether elements follow each other as they do in this form: ascending, and none beyond the end."""
     last = -1
-    for count in range(_ELEMENTS):
+    for count in range(ELEMENTS):
         head = element_at(stream, form, at)
         if head is None:
             return count > 0 and at == size
-        if head.tag <= last or (count == 0 and head.tag >> 16 > _FIRST_GROUP):
+        if head.tag <= last or (count == 0 and head.tag >> 16 > FIRST_GROUP):
             return False
         if head.length == UNDEFINED_LENGTH:
             return head.vr in _HOLD_ITEMS and _next_tag(stream, form, head.value_at) in _ITEM_OR_END
@@ -113,7 +123,7 @@ def _fits(stream: BinaryIO, form: Form, at: int, size: int) -> bool:
 
 def _begins(stream: BinaryIO, form: Form, at: int) -> bool:
     head = element_at(stream, form, at)
-    return head is not None and 0 < head.tag >> 16 <= _FIRST_GROUP
+    return head is not None and 0 < head.tag >> 16 <= FIRST_GROUP
 
 
 def _next_tag(stream: BinaryIO, form: Form, at: int) -> int:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -50,7 +52,7 @@ class Arrival:
         """Whether its file lies where it belongs, durably."""
         return not self.content
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """Where it lies, relative to the node's folder."""
         return Path("inbox", self.study_uid, self.series_uid, f"{self.sop_instance_uid}.{self.sha256[:12]}.dcm")
@@ -74,6 +76,21 @@ FACTS = (
     "received_at",
 )
 """What is kept of an arrival beside its bytes."""
+
+_UIDS: sa.BindParameter[str] = sa.bindparam("uids", expanding=True)
+_VERSIONS = sa.select(
+    InstanceRow.sop_instance_uid,
+    InstanceRow.study_uid,
+    InstanceRow.series_uid,
+    InstanceRow.sha256,
+    InstanceRow.current,
+).where(InstanceRow.sop_instance_uid.in_(_UIDS))
+_OWN = sa.select(ResultRow.sop_instance_uid).where(ResultRow.sop_instance_uid.in_(_UIDS))
+_KNOWN = sa.select(StudyRow.study_uid).where(StudyRow.study_uid.in_(_UIDS))
+_INSTANCES, _STUDIES = cast("sa.Table", InstanceRow.__table__), cast("sa.Table", StudyRow.__table__)
+_NEW_INSTANCES, _NEW_STUDIES = sa.insert(_INSTANCES), sa.insert(_STUDIES)
+_OPENED = sa.update(_STUDIES).where(_STUDIES.c.study_uid == sa.bindparam("of"))
+"""Made once, and of tables rather than objects: to put a statement together takes longer than to execute it."""
 
 Versions = dict[Instance, dict[str, bool]]
 """Of each instance every version by its hash, and whether it is the current one."""
@@ -130,15 +147,10 @@ def _without_noted(session: Session, arrivals: Sequence[Arrival]) -> Sequence[Ar
 
 
 def _versions(session: Session, sop_instance_uids: Iterable[str]) -> Versions:
-    columns = sa.select(
-        InstanceRow.sop_instance_uid,
-        InstanceRow.study_uid,
-        InstanceRow.series_uid,
-        InstanceRow.sha256,
-        InstanceRow.current,
-    ).where(InstanceRow.sop_instance_uid.in_(sop_instance_uids))
     found: Versions = {}
-    for sop_instance_uid, study_uid, series_uid, sha256, current in session.execute(columns):
+    for sop_instance_uid, study_uid, series_uid, sha256, current in session.execute(
+        _VERSIONS, {"uids": list(sop_instance_uids)}
+    ):
         found.setdefault((sop_instance_uid, study_uid, series_uid), {})[sha256] = current
     return found
 
@@ -149,11 +161,11 @@ def _open_studies(session: Session, arrivals: Sequence[Arrival], key: Callable[[
     New studies are opened whatever came of them.
     """
     uids = {arrival.sop_instance_uid for arrival in arrivals}
-    own = set(session.scalars(sa.select(ResultRow.sop_instance_uid).where(ResultRow.sop_instance_uid.in_(uids))))
+    own = set(session.scalars(_OWN, {"uids": list(uids)}))
     studies: dict[str, list[Arrival]] = {}
     for arrival in arrivals:
         studies.setdefault(arrival.study_uid, []).append(arrival)
-    known = set(session.scalars(sa.select(StudyRow.study_uid).where(StudyRow.study_uid.in_(studies))))
+    known = set(session.scalars(_KNOWN, {"uids": list(studies)}))
     new, opened = [], []
     for study_uid, of_it in studies.items():
         first, last = min(one.received_at for one in of_it), max(one.received_at for one in of_it)
@@ -161,11 +173,11 @@ def _open_studies(session: Session, arrivals: Sequence[Arrival], key: Callable[[
         if study_uid not in known:
             new.append({"study_uid": study_uid, "key": key(study_uid), "first_received_at": first, **times})
         elif any(one.sop_instance_uid not in own for one in of_it):
-            opened.append({"study_uid": study_uid, "state": StudyState.RECEIVING, "reason": "", **times})
+            opened.append({"of": study_uid, "state": StudyState.RECEIVING, "reason": "", **times})
     if new:
-        session.execute(sa.insert(StudyRow), new)
+        session.execute(_NEW_STUDIES, new)
     if opened:
-        session.execute(sa.update(StudyRow), opened)
+        session.execute(_OPENED, opened)
 
 
 def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:
@@ -177,7 +189,7 @@ def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:
             | {"path": str(arrival.path), "current": last[arrival.instance] == arrival.sha256}
             for arrival in arrivals
         ]
-        session.execute(sa.insert(InstanceRow), rows)
+        session.execute(_NEW_INSTANCES, rows)
 
 
 def _make_current(

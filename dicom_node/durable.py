@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["make_folder", "sync_folder", "synced_together", "write_durably"]
+__all__ = ["make_folder", "sync_folder", "synced_together", "write_durably", "write_new"]
 
 _MODE = 0o700
 """What lies in the node's folder is of patients."""
@@ -63,6 +63,17 @@ def write_durably(path: Path, content: bytes | Path) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_new(path: str, content: bytes) -> None:
+    """Write a file that is not there yet, for this user alone; it is for others to sync it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

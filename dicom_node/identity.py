@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
@@ -18,6 +19,7 @@ from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
 from conversion.data_set_form import EXPLICIT, Form, form_of
 from conversion.encoding import MAXIMUM_INFLATED_BYTES
 from conversion.values import text
+from dicom_node.plain_header import read_plainly
 
 __all__ = ["InboxRefusal", "check_identity", "read_file_identity", "read_identity"]
 
@@ -110,7 +112,10 @@ def read_identity(stream: BinaryIO, size: int, transfer_syntax_uid: str) -> Data
         When it cannot be read.
     """
     with _damage_is_named():
-        source, form = _as_encoded(stream, size, UID(transfer_syntax_uid))
+        agreed = UID(transfer_syntax_uid)
+        if (ds := read_plainly(stream, _plain(agreed), _IDENTIFYING_TAGS)) is not None:
+            return ds
+        source, form = _as_encoded(stream, size, agreed)
         return read_dataset(
             source if size <= _HEADERS_BYTES else io.BytesIO(source.read(_HEADERS_BYTES)),
             is_implicit_VR=form.implicit_vr,
@@ -137,9 +142,7 @@ def _as_encoded(stream: BinaryIO, size: int, agreed: UID) -> tuple[BinaryIO, For
 
     Of a deflated one no more is inflated than its identity needs.
     """
-    begin, plain = stream.tell(), None
-    if agreed in AllTransferSyntaxes and agreed != DeflatedExplicitVRLittleEndian:
-        plain = Form(implicit_vr=agreed.is_implicit_VR, little_endian=agreed.is_little_endian)
+    begin, plain = stream.tell(), _plain(agreed)
     form = form_of(stream, begin + size, plain)
     if form is not None:
         return stream, form
@@ -160,18 +163,27 @@ def _as_encoded(stream: BinaryIO, size: int, agreed: UID) -> tuple[BinaryIO, For
     return inflated, found or EXPLICIT
 
 
-def check_identity(ds: Dataset, sop_instance_uid: str) -> None:
-    """Refuse what lacks a UID, or is not what the request named.
+@lru_cache(maxsize=64)
+def _plain(agreed: UID) -> Form | None:
+    """Return the form of what is encoded in a transfer syntax; None of what is deflated, or in an unknown one."""
+    if agreed in AllTransferSyntaxes and agreed != DeflatedExplicitVRLittleEndian:
+        return Form(implicit_vr=agreed.is_implicit_VR, little_endian=agreed.is_little_endian)
+    return None
+
+
+def check_identity(ds: Dataset, sop_instance_uid: str) -> tuple[str, str]:
+    """Return the UIDs of study and series; refuse what lacks a UID, or is not what the request named.
 
     Raises
     ------
     InboxRefusal
         When it is so.
     """
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        value = text(ds, keyword)
+    stated = {keyword: text(ds, keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")}
+    for keyword, value in stated.items():
         if len(value) > 64 or not _UID.fullmatch(value):
             sentence = f"the data set has no valid {keyword}; it is damaged, cut short or not conformant"
             raise InboxRefusal("invalid_uid", sentence)
-    if text(ds, "SOPInstanceUID") != sop_instance_uid:
+    if stated["SOPInstanceUID"] != sop_instance_uid:
         raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")
+    return stated["StudyInstanceUID"], stated["SeriesInstanceUID"]

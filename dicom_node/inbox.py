@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from conversion.patient_identity import patient_id
 from conversion.values import text
 from dicom_node.arrivals import Arrival, note_arrivals
 from dicom_node.database import Database
-from dicom_node.durable import synced_together, write_durably
+from dicom_node.durable import synced_together, write_durably, write_new
 from dicom_node.identity import check_identity, read_file_identity, read_identity
 from dicom_node.keys import KeyedHash
 from dicom_node.spool import Spool
@@ -52,13 +53,14 @@ class Inbox:
     def __init__(self, database: Database, folder: Path, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._folder = folder
+        self._folder_name = f"{folder}/"
         self._clock = clock
         self._key = KeyedHash(database)
 
     def identify(
         self,
         content: bytes,
-        data_set: bytes,
+        data_set: bytes | memoryview,
         calling_ae: str,
         sop_instance_uid: str,
         association_id: str = "",
@@ -71,7 +73,7 @@ class Inbox:
         content
             The complete DICOM file: preamble, file meta information and data set.
         data_set
-            The data set's bytes alone, exactly as received; their hash tells versions apart.
+            The data set's bytes alone, with which the file ends, exactly as received; their hash tells versions apart.
         sop_instance_uid
             The UID that the request named.
         association_id
@@ -85,7 +87,9 @@ class Inbox:
             When the header cannot be read, lacks a UID, or contradicts the request.
         """
         if transfer_syntax_uid:
-            ds = read_identity(io.BytesIO(data_set), len(data_set), transfer_syntax_uid)
+            stream = io.BytesIO(content)  # shares the bytes with it
+            stream.seek(len(content) - len(data_set))
+            ds = read_identity(stream, len(data_set), transfer_syntax_uid)
         else:
             ds = read_file_identity(content)
         return self._arrival(
@@ -129,11 +133,11 @@ class Inbox:
         spool.place(self._folder / arrival.path)
 
     def _arrival(self, ds: Dataset, *, sop_instance_uid: str, **facts: Any) -> Arrival:  # noqa: ANN401 - Arrival's own
-        check_identity(ds, sop_instance_uid)
+        study_uid, series_uid = check_identity(ds, sop_instance_uid)
         return Arrival(
             sop_instance_uid=sop_instance_uid,
-            study_uid=text(ds, "StudyInstanceUID"),
-            series_uid=text(ds, "SeriesInstanceUID"),
+            study_uid=study_uid,
+            series_uid=series_uid,
             sop_class_uid=text(ds, "SOPClassUID"),
             patient_key=self._key(patient_id(ds)),
             received_at=self._clock(),
@@ -180,7 +184,7 @@ class Inbox:
         """
         gathered = [arrival for arrival in arrivals if not arrival.is_in_place]
         safe = self._safe(gathered)
-        if missing := [arrival for arrival in gathered if arrival.path not in safe]:
+        if missing := [arrival for arrival in gathered if not safe or arrival.path not in safe]:
             with synced_together(self._folder / "inbox"):
                 for arrival in missing:
                     self._write(arrival)
@@ -188,7 +192,7 @@ class Inbox:
 
     def _safe(self, arrivals: Sequence[Arrival]) -> set[Path]:
         """Return where those lie that lie there as they should, and that a row stands for."""
-        lying = {one.path: one.content for one in arrivals if (self._folder / one.path).exists()}
+        lying = {one.path: one.content for one in arrivals if os.access(self._folder_name + str(one.path), os.F_OK)}
         if not lying:
             return set()
         uids = {one.sop_instance_uid for one in arrivals}
@@ -197,14 +201,18 @@ class Inbox:
         return {path for path in noted & lying.keys() if (self._folder / path).read_bytes() == lying[path]}
 
     def _write(self, arrival: Arrival) -> None:
-        path = self._folder / arrival.path
-        path.parent.mkdir(parents=True, exist_ok=True)  # synced with the file
-        temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+        path = self._folder_name + str(arrival.path)  # not as a Path: that took as long as the write
+        folder = path[: path.rindex("/")]
+        temporary = f"{folder}/.{secrets.token_hex(8)}.part"
         try:
-            temporary.write_bytes(arrival.content)
-            temporary.rename(path)
+            try:
+                write_new(temporary, arrival.content)
+            except FileNotFoundError:
+                Path(folder).mkdir(parents=True, exist_ok=True)  # synced with the file
+                write_new(temporary, arrival.content)
+            os.rename(temporary, path)  # noqa: PTH104 - as above
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
 
     def _is_held(self, session: Session, arrival: Arrival) -> bool:

@@ -49,7 +49,11 @@ class Incoming:
     @property
     def content(self) -> bytes:
         """The data set, where it was gathered."""
-        return b"".join(self._fragments)
+        return self.behind(b"")
+
+    def behind(self, header: bytes) -> bytes:
+        """Return the data set, where it was gathered, behind what stands before it in a file."""
+        return b"".join((header, *self._fragments))
 
     @property
     def spool(self) -> Spool | None:

@@ -181,8 +181,8 @@ class Intake:
         said = {"sop_instance_uid": sop_instance_uid, "transfer_syntax_uid": transfer_syntax_uid, "association_id": ""}
         if (spool := came.spool) is not None:
             return self._inbox.identify_spooled(spool, self._calling_ae, **said)
-        content = came.content
-        return self._inbox.identify(header + content, content, self._calling_ae, **said)
+        content = came.behind(header)
+        return self._inbox.identify(content, memoryview(content)[len(header) :], self._calling_ae, **said)
 
     def refuse(self, problem: str, reason: str) -> None:
         """Count one that is not taken."""

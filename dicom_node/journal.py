@@ -97,7 +97,8 @@ class Journal:
         with self._change:
             self._appended += 1
             self._waiting.append((segment, arrival))
-            self._change.notify_all()
+            if len(self._waiting) in (1, BATCH):  # what a thread waits for that files; at others it would sleep again
+                self._change.notify_all()
 
     def drain(self, timeout_s: float = 5.0) -> bool:
         """Wait until everything that was appended so far is filed; return False when that took too long."""

@@ -31,6 +31,7 @@ ANSWER_BUFFER_BYTES = 2**16
 """Some hundred answers; a sender that takes none is noticed by them, and the kernel would keep megabytes of them."""
 
 HEAD_BYTES = 6
+_HEAD = struct.Struct(">BBI")
 _REQUEST, _P_DATA, _RELEASE, _ABORT = 0x01, 0x04, 0x05, 0x07
 _FIXED_BYTES = 4
 """Of a request for release and of an abort (PS3.8 9.3.6, 9.3.8)."""
@@ -87,8 +88,8 @@ class Line(AssociationSocket):
             self.event_queue.put("Evt17")
             return False
 
-    def read_pdu(self, state: str, pace: Pace) -> bytearray:
-        """Read one PDU; empty or shorter than it says where the other side closed first.
+    def read_pdu(self, state: str, pace: Pace) -> tuple[bytes | bytearray, bytes | bytearray]:
+        """Read one PDU, its head and the rest; shorter than it says where the other side closed first.
 
         Parameters
         ----------
@@ -106,10 +107,10 @@ class Line(AssociationSocket):
             raise _too_slow()
         head = self._read(HEAD_BYTES, pace)
         if len(head) < HEAD_BYTES:
-            return head
-        kind, _, length = struct.unpack(">BBI", head)
+            return head, b""
+        kind, _, length = _HEAD.unpack(head)
         _check_head(kind, length, state)
-        return head + self._read(length, pace)
+        return head, self._read(length, pace)
 
     def discard(self) -> bool:
         """Read what there is and forget it; tell whether the other side has not closed yet."""
@@ -136,7 +137,8 @@ class Line(AssociationSocket):
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _read(self, size: int, pace: Pace) -> bytearray:
+    def _read(self, size: int, pace: Pace) -> bytes | bytearray:
+        """Read so many bytes; what comes whole, as nearly always, is not copied."""
         received, idle = bytearray(), self.assoc.dul._idle_timer
         while len(received) < size:
             try:
@@ -149,11 +151,13 @@ class Line(AssociationSocket):
                 continue
             if not piece:
                 break
-            received += piece
             pace.received += len(piece)
+            idle.restart()  # a large PDU over a slow line is traffic too
+            if len(piece) == size:
+                return piece
+            received += piece
             if len(received) < size and pace.is_late:
                 raise _too_slow()
-            idle.restart()  # a large PDU over a slow line is traffic too
         return received
 
 

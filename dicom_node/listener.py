@@ -246,9 +246,9 @@ class Listener:
         if (spool := came.spool) is not None:
             arrival = self._inbox.identify_spooled(spool, **said)
         else:
-            data_set = came.content
-            content = file_header(command, transfer_syntax_uid) + data_set
-            arrival = self._inbox.identify(content, data_set, **said)
+            header = file_header(command, transfer_syntax_uid)
+            content = came.behind(header)
+            arrival = self._inbox.identify(content, memoryview(content)[len(header) :], **said)
         _check_class(arrival, command)
         if spool is not None:
             self._inbox.place(spool, arrival)

@@ -18,7 +18,9 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from dicom_node.associations import VERIFICATION
+from dicom_node.data_pdu import data_pdu
 from dicom_node.incoming import Incoming
+from dicom_node.line import Line
 from dicom_node.spool import Spool
 from dicom_node.store_command import (
     C_CANCEL,
@@ -113,7 +115,8 @@ class Messages(DIMSEServiceProvider):
         """Take fragments; one out of order ends the association."""
         try:
             for context_id, value in primitive.presentation_data_value_list:
-                self._take(context_id, value[0], memoryview(value)[1:])
+                fragment = memoryview(value)
+                self._take(context_id, fragment[0], fragment[1:])
         except _OutOfOrder as error:
             self._begin_anew()
             self._services.refuse(self.assoc, "protocol_error", f"the association was ended: {error}")
@@ -178,9 +181,9 @@ class Messages(DIMSEServiceProvider):
             status = self._too_large(command) if too_large else self._status(command, context, self._data_set)
         finally:
             self._begin_anew()
-        answer = P_DATA()
-        answer._presentation_data_value_list.append((context_id, bytes([_COMMAND | _LAST]) + response(command, status)))
-        self.dul.send_pdu(answer)
+        if self.dul.event_queue.empty():  # what happened before comes first: it may end the association
+            value = bytes([_COMMAND | _LAST]) + response(command, status)
+            cast("Line", self.dul.socket).send(data_pdu(context_id, value))
 
     def _refuse_once(self, code: str, reason: str) -> None:
         """Note what costs a sender nothing to repeat once for an association: the books are slower than it."""

@@ -5,17 +5,15 @@
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, cast
 
 import structlog
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu import P_DATA_TF
-from pynetdicom.pdu_items import PresentationDataValueItem
 from pynetdicom.pdu_primitives import A_P_ABORT
 
 from dicom_node.association_request import ABORTED, BadRequest, mend_request
-from dicom_node.line import SLOWEST_BYTES_PER_S, Line, LineError, Pace, limit_waits
+from dicom_node.data_pdu import DataPdu
+from dicom_node.line import HEAD_BYTES, SLOWEST_BYTES_PER_S, Line, LineError, Pace, limit_waits
 from dicom_node.messages import Messages, Services
 
 __all__ = ["Checkpoint", "UpperLayer"]
@@ -36,11 +34,6 @@ TIMEOUTS_PER_MESSAGE = 4
 
 LINGER_S = 1.0
 """How long what a peer still sends is let pass after the last word to it, which a reset of the line could overtake."""
-
-_ITEM = struct.Struct(">IB")
-_PDU_HEAD_BYTES = 6
-_SHORTEST_ITEM = 2
-"""Context ID and message control header (PS3.8 9.3.5.1)."""
 
 _REQUEST, _REJECTION, _P_DATA_TF, _EVENT_OF_P_DATA, _ABORT = 0x01, 0x03, 0x04, "Evt10", 0x07
 _PLAIN_ABORT = b"\7\0\0\0\0\4\0\0\0\0"
@@ -165,19 +158,19 @@ class UpperLayer(DULServiceProvider):
         if not self._awaits_request and cast("Messages", self.assoc.dimse).between:
             pace.begin_anew()
         try:
-            content = self._line.read_pdu(self.state_machine.current_state, pace)
+            head, rest = self._line.read_pdu(self.state_machine.current_state, pace)
         except LineError as error:
             self._refuse(error.code, str(error))
             return
         except OSError:
             self.event_queue.put(_DEAD)
             return
-        if len(content) < _PDU_HEAD_BYTES or len(content) < _PDU_HEAD_BYTES + int.from_bytes(content[2:6]):
-            self._note_early_end(bool(content))
+        if len(head) < HEAD_BYTES or len(rest) < int.from_bytes(head[2:]):
+            self._note_early_end(bool(head))
             self.event_queue.put(_DEAD)
             return
         try:
-            pdu, event = self._decode_pdu(content)
+            pdu, event = self._decoded(head, rest)
         except BadRequest as bad:
             self._turn_away(bad)
         except ValueError:
@@ -186,16 +179,13 @@ class UpperLayer(DULServiceProvider):
             self._recv_pdu.put(pdu)
             self.event_queue.put(event)
 
-    def _decode_pdu(self, bytestream: bytearray) -> tuple[Any, str]:
-        if bytestream[0] == _REQUEST:
-            return super()._decode_pdu(bytearray(mend_request(bytes(bytestream))))
-        if bytestream[0] == _ABORT:
-            return super()._decode_pdu(bytearray(_PLAIN_ABORT))
-        if bytestream[0] != _P_DATA_TF:
-            return super()._decode_pdu(bytestream)
-        pdu = P_DATA_TF()
-        pdu.presentation_data_value_items = list(_items(bytestream))
-        return pdu, _EVENT_OF_P_DATA
+    def _decoded(self, head: bytes | bytearray, rest: bytes | bytearray) -> tuple[Any, str]:
+        if head[0] == _P_DATA_TF:
+            return DataPdu(rest), _EVENT_OF_P_DATA
+        whole = bytearray(head + rest)
+        if head[0] == _REQUEST:
+            return self._decode_pdu(bytearray(mend_request(bytes(whole))))
+        return self._decode_pdu(bytearray(_PLAIN_ABORT) if head[0] == _ABORT else whole)
 
     def _refuse(self, code: str, reason: str) -> None:
         """Note why, and have the state machine abort."""
@@ -229,25 +219,3 @@ class UpperLayer(DULServiceProvider):
 
     def _tell(self) -> None:
         cast("Checkpoint", self.assoc._reactor_checkpoint).tell()
-
-
-def _items(pdu: bytearray) -> Iterator[PresentationDataValueItem]:
-    """Yield the presentation data values of a P-DATA-TF PDU (PS3.8 9.3.5).
-
-    Raises
-    ------
-    ValueError
-        When their lengths do not add up.
-    """
-    offset, view = _PDU_HEAD_BYTES, memoryview(pdu)
-    while offset < len(pdu):
-        length, context_id = _ITEM.unpack_from(pdu, offset) if offset + _ITEM.size <= len(pdu) else (0, 0)
-        end = offset + 4 + length
-        if length < _SHORTEST_ITEM or end > len(pdu):
-            message = "the lengths in a P-DATA-TF PDU do not add up"
-            raise ValueError(message)
-        item = PresentationDataValueItem()
-        item.presentation_context_id = context_id
-        item.presentation_data_value = bytes(view[offset + _ITEM.size : end])
-        yield item
-        offset = end

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -157,6 +158,17 @@ def test_what_was_never_noted_is_noted_from_a_journal(database: Database, tmp_pa
     Inbox(database, tmp_path).file([arrival])
     assert _current(database) == arrival.sha256
     assert (tmp_path / arrival.path).read_bytes() == arrival.content
+
+
+def test_a_folder_that_was_cleaned_away_is_made_again(database: Database, tmp_path: Path, image: Dataset) -> None:
+    first = _arrival(database, tmp_path, image)
+    image.SeriesDescription = "another"
+    second = _arrival(database, tmp_path, image)
+    inbox = Inbox(database, tmp_path)
+    inbox.file([first])
+    shutil.rmtree(tmp_path / "inbox" / first.study_uid)
+    inbox.file([second])
+    assert [path.read_bytes() for path in (tmp_path / "inbox").rglob("*") if path.is_file()] == [second.content]
 
 
 def _arrival(database: Database, folder: Path, ds: Dataset) -> Arrival:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from dicom_node.arrivals import Arrival
 from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.journal import SEGMENT_BYTES, Journal, JournalFull
+from dicom_node.journal import ADOPT_S, SEGMENT_BYTES, Journal, JournalFull
 from dicom_node.segment import Record, Segment, encode
 from tests.support.system_calls import under_strace
 
@@ -68,6 +68,18 @@ def test_what_is_appended_is_filed_in_order(tmp_path: Path) -> None:
     assert files.filed == arrivals
     journal.close()
     assert list(tmp_path.glob("*.journal")) == []
+
+
+def test_one_alone_is_filed_at_once(tmp_path: Path) -> None:
+    """Nobody waits for it, and nothing comes behind it that would wake the thread that files."""
+    files = _Files()
+    journal = Journal(tmp_path, files)
+    for number in range(2):
+        begun = time.monotonic()
+        journal.append(_arrival(number))
+        _wait_until(lambda so_many=number + 1: len(files.filed) == so_many)
+        assert time.monotonic() - begun < ADOPT_S / 2
+    journal.close()
 
 
 def _leave(folder: Path, numbers: range) -> None:
