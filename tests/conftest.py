@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socketserver
 import sys
 import threading
 import warnings
@@ -37,6 +38,9 @@ _LOADS_TORCH = frozenset(
     )
 )
 """Files of tests that are left out there; one that begins to load torch without standing here fails."""
+
+# pynetdicom's servers look every half second whether they are to stop, which each test that starts one waits for.
+socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)
 
 
 def _missing(marker: str) -> str:

@@ -1,5 +1,7 @@
 """What a wheel carries, and that nobody else's packages answer to our generic names."""
 
+import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -58,3 +60,14 @@ def test_everything_but_torch_is_pinned_with_hashes() -> None:
     assert lock.count("--hash=sha256:") >= len(pinned)
     assert not any(line.startswith("torch==") for line in pinned)
     assert not any(line.lower().startswith(("pylibjpeg-libjpeg", "panoptica")) for line in pinned)
+
+
+@pytest.mark.parametrize("target", ["python-3.13", "integration"])
+def test_what_make_leaves_out_of_a_run_is_there(target: str) -> None:
+    """Pytest ignores what is not there without a word, so a file of a new name would run again."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS")}
+    command = ["make", "--dry-run", target, "FOUND=python"]
+    told = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+    left_out = re.findall(r"--ignore (\S+)", told)
+    assert len(left_out) > 5
+    assert [path for path in left_out if not (ROOT / path).exists()] == []

@@ -29,7 +29,7 @@ from tests.support.raw_values import put_raw, reread
 from tests.support.small_study import make_small_study
 from tests.support.viewer_study import ROWS, UNALIGNED_COLUMNS, ViewerStudy, make_study
 from viewer_integration.big_endian import turn_little_endian
-from viewer_integration.dicom_json import DEEPEST, MOST_ELEMENTS, TooLarge, dicom_json
+from viewer_integration.dicom_json import DEEPEST, TooLarge, dicom_json
 from viewer_integration.dicomweb import (
     Query,
     QueryError,
@@ -265,7 +265,9 @@ def test_small_binaries_stand_inline_and_large_ones_have_an_address_even_in_sequ
     assert bulk_parts(ds, "00880200/0/00420011")[0].body == bytes(2000)
 
 
-def test_sequences_that_are_too_deep_are_left_empty_and_too_many_elements_refused() -> None:
+def test_sequences_that_are_too_deep_are_left_empty_and_too_many_elements_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ds = Dataset()
     for _ in range(DEEPEST + 5):
         outer = Dataset()
@@ -276,8 +278,10 @@ def test_sequences_that_are_too_deep_are_left_empty_and_too_many_elements_refuse
     while "Value" in found.get("00400275", {}):
         found, depth = found["00400275"]["Value"][0], depth + 1
     assert (depth, found["00400275"]) == (DEEPEST, {"vr": "SQ"})
+    most = 1000  # as many as are given by default take seconds to write
+    monkeypatch.setattr("viewer_integration.dicom_json.MOST_ELEMENTS", most)
     many = Dataset()
-    many.RequestAttributesSequence = [item := Dataset()] * (MOST_ELEMENTS // 2)
+    many.RequestAttributesSequence = [item := Dataset()] * (most // 2)
     item.Rows, item.Columns = 1, 1
     with pytest.raises(TooLarge):
         dicom_json(many, "root")
