@@ -181,9 +181,13 @@ class Messages(DIMSEServiceProvider):
             status = self._too_large(command) if too_large else self._status(command, context, self._data_set)
         finally:
             self._begin_anew()
-        if self.dul.event_queue.empty():  # what happened before comes first: it may end the association
-            value = bytes([_COMMAND | _LAST]) + response(command, status)
+        value = bytes([_COMMAND | _LAST]) + response(command, status)
+        if self.dul.event_queue.empty():
             cast("Line", self.dul.socket).send(data_pdu(context_id, value))
+        else:  # what happened before comes first: it may end the association
+            answer = P_DATA()
+            answer._presentation_data_value_list.append((context_id, value))
+            self.dul.send_pdu(answer)
 
     def _refuse_once(self, code: str, reason: str) -> None:
         """Note what costs a sender nothing to repeat once for an association: the books are slower than it."""
