@@ -23,7 +23,7 @@ from inference.training.sampling import Batches, MakesSamples, Sample, Sampler
 from inference.training.scoring import mean_dice
 from inference.unet import TumourUNet
 
-__all__ = ["Progress", "Trainable", "Trained", "TrainingWork", "train"]
+__all__ = ["Lessons", "Progress", "Trainable", "Trained", "TrainingWork", "train", "train_on"]
 
 Trainable = TumourUNet | HeadAutoencoder
 
@@ -72,6 +72,23 @@ class TrainingWork:
     plan: TrainingPlan
     identity: str
     folder: Path
+    loaders: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lessons:
+    """What is learned from.
+
+    Attributes
+    ----------
+    loss
+        Of logits, what was wanted and what of it is known, as `inference.training.losses.supervised_loss` takes them.
+    loaders
+        As in `TrainingWork`.
+    """
+
+    sampler: MakesSamples
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = supervised_loss
     loaders: int = 0
 
 
@@ -131,11 +148,18 @@ def train(
     UnusableModel
         When the checkpoint is of another plan, split, fold or set of cases.
     """
-    return _Training(network, cases, work).run(validation, watch)
+    return _Training(network, _lessons(cases, work, next(network.parameters()).device), work).run(validation, watch)
+
+
+def train_on(
+    network: Trainable, lessons: Lessons, work: TrainingWork, watch: Callable[[Progress], None] = lambda _: None
+) -> Trained:
+    """Train a network as `train` does, on samples that are made of something else than prepared cases."""
+    return _Training(network, lessons, work).run((), watch)
 
 
 class _Training:
-    def __init__(self, network: Trainable, cases: Sequence[PreparedCase], work: TrainingWork) -> None:
+    def __init__(self, network: Trainable, lessons: Lessons, work: TrainingWork) -> None:
         plan = work.plan
         torch.manual_seed(plan.seed)
         if getattr(network, "dimensions", 0) == 2:  # the order that its convolutions work in: a tenth faster
@@ -153,10 +177,9 @@ class _Training:
         wrapped = self.processes > 1
         self.module: nn.Module = DistributedDataParallel(network) if wrapped else network
         first = self.state.step * plan.accumulate * self.processes + self.rank
-        self.loss = reconstruction_loss if plan.task == RECONSTRUCT else supervised_loss
-        sampler, loaders = _sampler(cases, work, self.device)
-        batches = Batches(sampler, plan.batch_size, first, self.processes)
-        self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=loaders))
+        self.loss = lessons.loss
+        batches = Batches(lessons.sampler, plan.batch_size, first, self.processes)
+        self.batches: Iterator[Sample] = iter(DataLoader(batches, batch_size=None, num_workers=lessons.loaders))
 
     def run(self, validation: Sequence[PreparedCase], watch: Callable[[Progress], None]) -> Trained:
         plan, state = self.plan, self.state
@@ -254,13 +277,13 @@ class _Training:
         self.state = _State(**state, history=history)
 
 
-def _sampler(cases: Sequence[PreparedCase], work: TrainingWork, device: torch.device) -> tuple[MakesSamples, int]:
+def _lessons(cases: Sequence[PreparedCase], work: TrainingWork, device: torch.device) -> Lessons:
     """Return who makes the samples, and in how many processes besides this one.
 
     On a GPU volumes are turned and changed where they are learned from, since sixteen cores cannot keep up with it.
     """
     if work.plan.task == RECONSTRUCT:
-        return DenoisingSampler(cases, work.plan), work.loaders
+        return Lessons(sampler=DenoisingSampler(cases, work.plan), loss=reconstruction_loss, loaders=work.loaders)
     if device.type == "cuda" and work.plan.network["dimensions"] == 3:
-        return Sampler(cases, work.plan, device), 0
-    return Sampler(cases, work.plan), work.loaders
+        return Lessons(sampler=Sampler(cases, work.plan, device))
+    return Lessons(sampler=Sampler(cases, work.plan), loaders=work.loaders)

@@ -19,7 +19,15 @@ from inference.preprocessing import CHANNELS
 from inference.training.plan import TrainingPlan
 from inference.unet import TumourUNet
 
-__all__ = ["AUTOENCODER", "AUTOENCODER_WEIGHTS", "LABEL_MAP", "WEIGHTS", "write_autoencoder", "write_model"]
+__all__ = [
+    "AUTOENCODER",
+    "AUTOENCODER_WEIGHTS",
+    "LABEL_MAP",
+    "WEIGHTS",
+    "write_autoencoder",
+    "write_model",
+    "write_weights",
+]
 
 WEIGHTS, AUTOENCODER_WEIGHTS, AUTOENCODER = "weights.safetensors", "autoencoder.safetensors", "autoencoder.json"
 
@@ -86,7 +94,7 @@ def write_model(
     regions
         Those that the cases were annotated with.
     """
-    weights_sha256 = _write_weights(folder, network)
+    weights_sha256 = write_weights(folder, network)
     volume = network.dimensions == 3 or plan.views == 3
     name = f"trained-{plan.sha256[:8]}-{facts['fold']}"
     manifest = ModelManifest(
@@ -140,7 +148,7 @@ def write_autoencoder(
     manifest = AutoencoderManifest(
         settings=plan.network,
         weights=AUTOENCODER_WEIGHTS,
-        weights_sha256=_write_weights(folder, network, AUTOENCODER_WEIGHTS),
+        weights_sha256=write_weights(folder, network, AUTOENCODER_WEIGHTS),
         whole=tuple(round(level, 5) for level in scale.whole),
         channels={name: [round(level, 5) for level in levels] for name, levels in scale.channels.items()},
         flag=round(float(np.quantile(held_out, FLAGGED_FROM)), 3),
@@ -149,7 +157,8 @@ def write_autoencoder(
     (folder / AUTOENCODER).write_text(json.dumps(asdict(manifest), indent=1))
 
 
-def _write_weights(folder: Path, network: nn.Module, name: str = WEIGHTS) -> str:
+def write_weights(folder: Path, network: nn.Module, name: str = WEIGHTS) -> str:
+    """Write a network's weights as float16 and return the file's SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
     content = save({key: _stored(tensor) for key, tensor in network.state_dict().items()})
     (folder / name).write_bytes(content)
