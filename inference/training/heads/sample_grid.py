@@ -1,0 +1,42 @@
+"""The cubes that a sample is made of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SampleGrid"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleGrid:
+    """A box of cubes around the middle of a brain.
+
+    Attributes
+    ----------
+    shape
+        Numbers of slices (from foot to head), rows (to the back) and columns (to the left). 192 x 224 x 192 mm hold a
+        whole head down to the upper neck; multiples of 16 suit a network of four levels that folds blocks of two.
+    spacing_mm
+        Edge of a cube; at 2 mm the brain's surface is found to a fraction of a millimetre where nothing is ambiguous,
+        at an eighth of the cost of 1 mm.
+    """
+
+    shape: tuple[int, int, int] = (96, 112, 96)
+    spacing_mm: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse what holds nothing."""
+        if min(self.shape) < 2 or self.spacing_mm <= 0:
+            message = f"a sample of {self.shape} cubes of {self.spacing_mm} mm holds nothing"
+            raise ValueError(message)
+
+    @property
+    def cube_ml(self) -> float:
+        """Volume of one cube."""
+        return self.spacing_mm**3 / 1000.0
+
+    def offsets_mm(self) -> list[NDArray[np.float64]]:
+        """Return the distance from the middle along each axis, shaped so that the three broadcast to the grid."""
+        offsets = [(np.arange(size) - (size - 1) / 2) * self.spacing_mm for size in self.shape]
+        return list(np.ix_(*offsets))

@@ -1,0 +1,137 @@
+"""Endless heads with their brains; sample k depends on the seed and on k alone, whichever process makes it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.brightness import relative_brightness
+from inference.training.heads.contrasts import ContrastChances, drawn_contrast, painted
+from inference.training.heads.coverage import CoverageChances, View, covered, stripped
+from inference.training.heads.deformation import DeformationLimits, drawn_deformation, image_at, labels_at
+from inference.training.heads.degradation import DegradationLimits, degraded
+from inference.training.heads.implants import ImplantChances, implanted
+from inference.training.heads.label_map import LabelMap
+from inference.training.heads.lesion_shapes import TumourShape
+from inference.training.heads.real_head import RealHead, inverted
+from inference.training.heads.sample_grid import SampleGrid
+from inference.training.heads.white_matter_disease import WhiteMatterDisease, with_lesions
+
+__all__ = ["HeadSampler", "Heads", "Recipe", "drawn_labels"]
+
+ATTEMPTS = 20
+"""Draws until one shows enough brain; the last is taken as it is, so that a sample ends in any case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a sample besides the heads, the seed and its number.
+
+    Attributes
+    ----------
+    real
+        Share of samples from real images, where there are any; their contrasts, artefacts and necks are true, those of
+        the others are of every kind.
+    inverted
+        Share of these with dark and bright exchanged, so that their contrasts are not all that is learned.
+    axial
+        Share of samples in slices from foot to head for sure; the others are stacked along any axis.
+    edge_blurred
+        Share of skull-stripped heads around whose brain noise and blur of the image stay.
+    least_brain_ml
+        Samples with less are drawn again: the smallest slab that a brain is to be found in.
+    """
+
+    grid: SampleGrid = field(default_factory=SampleGrid)
+    real: float = 0.35
+    inverted: float = 0.15
+    axial: float = 0.4
+    edge_blurred: float = 0.3
+    least_brain_ml: float = 64.0
+    deformation: DeformationLimits = field(default_factory=DeformationLimits)
+    white_matter_disease: WhiteMatterDisease = field(default_factory=WhiteMatterDisease)
+    implants: ImplantChances = field(default_factory=ImplantChances)
+    contrasts: ContrastChances = field(default_factory=ContrastChances)
+    degradation: DegradationLimits = field(default_factory=DegradationLimits)
+    coverage: CoverageChances = field(default_factory=CoverageChances)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over every setting."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Heads:
+    """What samples are made of."""
+
+    maps: Sequence[LabelMap]
+    shapes: Sequence[TumourShape] = ()
+    real: Sequence[RealHead] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse to begin without a head."""
+        if not self.maps and not self.real:
+            message = "no head to make samples of: give label maps or real images"
+            raise ValueError(message)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all heads, label maps first."""
+        return (*(head.name for head in self.maps), *(head.name for head in self.real))
+
+
+class HeadSampler:
+    """Samples of a recipe; heads are drawn evenly."""
+
+    def __init__(self, heads: Heads, recipe: Recipe, seed: int) -> None:
+        self.heads, self.recipe, self.seed = heads, recipe, seed
+
+    def sample(self, number: int) -> View:
+        """Return one sample by its number: brightness from 0 to 1.3, and the brain."""
+        rng = np.random.default_rng([self.seed, number])
+        for _ in range(ATTEMPTS):
+            view = self._drawn(rng)
+            if view.brain.sum() * self.recipe.grid.cube_ml >= self.recipe.least_brain_ml:
+                break
+        return View(image=relative_brightness(view.image), brain=view.brain)
+
+    def _drawn(self, rng: np.random.Generator) -> View:
+        recipe, real = self.recipe, self.heads.real
+        slice_axis = 0 if rng.random() < recipe.axial else int(rng.integers(3))
+        spacing_mm = recipe.grid.spacing_mm
+        if real and (not self.heads.maps or rng.random() < recipe.real):
+            head = real[int(rng.integers(len(real)))]
+            image, brain = self._moved(rng, head)
+        else:
+            head = None
+            image, brain = self._synthesised(rng, self.heads.maps[int(rng.integers(len(self.heads.maps)))])
+        image = degraded(rng, image, slice_axis, spacing_mm, recipe.degradation)
+        view = View(image=image, brain=brain)
+        if head is not None and head.bare and rng.random() >= recipe.edge_blurred:
+            view = stripped(view, 0)
+        return covered(rng, view, slice_axis, spacing_mm, recipe.coverage, bare=head is not None and head.bare)
+
+    def _synthesised(self, rng: np.random.Generator, head: LabelMap) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        labels, brain = drawn_labels(rng, head, self.heads.shapes, self.recipe)
+        return painted(rng, labels, drawn_contrast(rng, self.recipe.contrasts)), brain
+
+    def _moved(self, rng: np.random.Generator, head: RealHead) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        deformation = drawn_deformation(rng, self.recipe.deformation)
+        places = deformation.places(self.recipe.grid, head.middle, head.spacing_mm)
+        image, brain = image_at(head.image, places), labels_at(head.brain, places)
+        return (inverted(image) if rng.random() < self.recipe.inverted else image), brain
+
+
+def drawn_labels(
+    rng: np.random.Generator, head: LabelMap, shapes: Sequence[TumourShape], recipe: Recipe
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Return the labels of a deformed head with what ails it, and its brain, on the recipe's grid."""
+    spacing_mm = recipe.grid.spacing_mm
+    places = drawn_deformation(rng, recipe.deformation).places(recipe.grid, head.middle, head.spacing_mm)
+    labels, brain = labels_at(head.labels, places), labels_at(head.brain, places)
+    labels = with_lesions(rng, labels, spacing_mm, recipe.white_matter_disease)
+    return implanted(rng, labels, brain, shapes, spacing_mm, recipe.implants), brain
