@@ -1,0 +1,158 @@
+"""Trains the network that finds the brain on heads without end, and writes it down (as Hoopes 2022, SynthStrip)."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.training.heads.sampler import HeadSampler
+from inference.training.loop import Lessons, Progress, Trained, TrainingWork, train_on
+from inference.training.model_folder import write_weights
+from inference.training.plan import TrainingPlan
+from inference.training.sampling import Sample
+from inference.unet import TumourUNet
+
+__all__ = ["BRAIN_NETWORK", "BrainSamples", "brain_dice", "brain_plan", "train_brain", "write_brain"]
+
+BRAIN_NETWORK: dict[str, Any] = {
+    "dimensions": 3,
+    "filters": [16, 32, 64, 96],
+    "in_channels": 1,
+    "out_channels": 1,
+    "fold": 2,
+    "norm": "instance",
+}
+"""A million and a quarter of numbers; instance norm, as a batch holds two heads of contrasts that never meet again."""
+
+LEARNING_RATE, WARM_UP, WEIGHT_DECAY, GRADIENT_NORM, EMA_DECAY = 2e-3, 100, 1e-4, 1.0, 0.995
+"""Gradients are cut early, since a sample of no contrast at all comes now and then; an average over 200 steps."""
+
+WEIGHTS, DESCRIPTION = "brain.safetensors", "brain.json"
+
+WATCHED_FROM = 0.5
+"""Probability from which a voxel counts as brain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrainDescription:
+    """What stands beside the weights.
+
+    Attributes
+    ----------
+    settings
+        Of `inference.unet.TumourUNet`.
+    spacing_mm
+        Edge of the cubes that the network is shown.
+    recipe_sha256, heads_sha256
+        Of how the samples were made, and of the names of the heads that they were made of.
+    """
+
+    settings: dict[str, Any]
+    spacing_mm: float
+    weights: str
+    weights_sha256: str
+    steps: int
+    seed: int
+    recipe_sha256: str
+    heads_sha256: str
+
+
+class BrainSamples:
+    """Heads as the training loop takes them: one channel, one region."""
+
+    def __init__(self, heads: HeadSampler) -> None:
+        self._heads = heads
+
+    def sample(self, number: int) -> Sample:
+        """Return an image, its brain, each (1, slice, row, column), and that the brain is known."""
+        view = self._heads.sample(number)
+        return torch.from_numpy(view.image)[None], torch.from_numpy(view.brain)[None].float(), torch.ones(1)
+
+
+def brain_plan(heads: HeadSampler, steps: int, **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
+    """Return the plan of a training on such samples, or one with other fields."""
+    usual: dict[str, Any] = {
+        "network": BRAIN_NETWORK,
+        "batch_size": 2,
+        "learning_rate": LEARNING_RATE,
+        "warm_up": WARM_UP,
+        "weight_decay": WEIGHT_DECAY,
+        "gradient_norm": GRADIENT_NORM,
+        "ema_decay": EMA_DECAY,
+    }
+    return TrainingPlan(**{**usual, **changes}, crop=heads.recipe.grid.shape, steps=steps, seed=heads.seed)
+
+
+def train_brain(
+    heads: HeadSampler,
+    plan: TrainingPlan,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    loaders: int = 0,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> Trained:
+    """Train the network, going on from the checkpoint in the folder where there is one.
+
+    Parameters
+    ----------
+    folder
+        Gets ``checkpoint.pt``, and at the end the files that `write_brain` writes.
+    loaders
+        Processes that make samples; their number changes no weight.
+    watch
+        Called after each step.
+
+    Raises
+    ------
+    UnusableModel
+        When the checkpoint is of another plan, recipe or set of heads.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(plan.seed)
+    network = TumourUNet(**plan.network).to(device)
+    work = TrainingWork(plan=plan, identity="/".join((plan.sha256, *_origin(heads))), folder=folder, loaders=loaders)
+    trained = train_on(network, Lessons(sampler=BrainSamples(heads), loaders=loaders), work, watch)
+    write_brain(folder, trained, heads, plan)
+    return trained
+
+
+def write_brain(folder: Path, trained: Trained, heads: HeadSampler, plan: TrainingPlan) -> None:
+    """Write the weights as float16 and, beside them, what they are."""
+    recipe_sha256, heads_sha256 = _origin(heads)
+    description = BrainDescription(
+        settings=plan.network,
+        spacing_mm=heads.recipe.grid.spacing_mm,
+        weights=WEIGHTS,
+        weights_sha256=write_weights(folder, trained.network, WEIGHTS),
+        steps=trained.step,
+        seed=plan.seed,
+        recipe_sha256=recipe_sha256,
+        heads_sha256=heads_sha256,
+    )
+    (folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=1), encoding="utf-8")
+
+
+@torch.inference_mode()
+def brain_dice(network: TumourUNet, heads: HeadSampler, numbers: range) -> list[float]:
+    """Return the Dice coefficient of each of some samples, for heads that training did not see."""
+    device = next(network.parameters()).device
+    network.eval()
+    scores = []
+    for number in numbers:
+        view = heads.sample(number)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            answer = network(torch.from_numpy(view.image)[None, None].to(device))
+        found = answer[0, 0].float().sigmoid().cpu().numpy() >= WATCHED_FROM
+        scores.append(float(2 * np.count_nonzero(found & view.brain) / max(1, found.sum() + view.brain.sum())))
+    return scores
+
+
+def _origin(heads: HeadSampler) -> tuple[str, str]:
+    names = json.dumps([*heads.heads.names, len(heads.heads.shapes)])
+    return heads.recipe.sha256, hashlib.sha256(names.encode()).hexdigest()
