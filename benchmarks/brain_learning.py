@@ -1,0 +1,87 @@
+"""Learns to find the brain in heads of any contrast, from label maps and real heads (as SynthStrip, Hoopes 2022).
+
+    python benchmarks/brain_learning.py --heads DIR --out DIR [--brats DIR] [--masks DIR] [--steps 6000] [--loaders 1]
+
+A training that was stopped goes on from its last checkpoint when it is started with the same arguments. OUT gets
+brain.safetensors and brain.json; the mean Dice over heads that were kept apart is printed at the end. Data and what is
+kept apart: benchmarks/brain_heads.py.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import torch
+
+from benchmarks.brain_heads import HeadFolders, read_heads
+from inference.training.brain import brain_dice, brain_plan, train_brain
+from inference.training.heads.sampler import HeadSampler, Recipe
+from inference.training.loop import Progress
+from inference.unet import TumourUNet
+
+SEED = 20261129
+MEASURED = 40
+"""Samples that are looked at from each kind of head that was kept apart."""
+
+TOLD_EVERY = 25
+
+
+def main() -> None:
+    """Read, learn, measure."""
+    chosen = _arguments()
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    folders = HeadFolders(heads=chosen.heads, brats=chosen.brats, masks=chosen.masks)
+    heads = read_heads(folders, held_out=False, say=_say)
+    _say(f"{len(heads.maps)} label maps, {len(heads.real)} real images, {len(heads.shapes)} shapes of tumours")
+    sampler = HeadSampler(heads, Recipe(), chosen.seed)
+    plan = brain_plan(sampler, chosen.steps, batch_size=chosen.batch_size, checkpoint_every=chosen.checkpoint_every)
+    trained = train_brain(sampler, plan, chosen.out, device=chosen.device, loaders=chosen.loaders, watch=_watch)
+    if isinstance(trained.network, TumourUNet):
+        _measure(trained.network, folders, chosen.seed)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--heads", type=Path, required=True, help="unpacked heads")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--brats", type=Path, help="unpacked BraTS cases")
+    parser.add_argument("--masks", type=Path, help="brains of heads without labels")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--checkpoint-every", type=int, default=100, help="steps")
+    parser.add_argument("--loaders", type=int, default=1, help="processes that make samples")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it to torch")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=SEED)
+    return parser.parse_args()
+
+
+def _measure(network: TumourUNet, folders: HeadFolders, seed: int) -> None:
+    """Print the Dice coefficients of what was kept apart, synthesised and real."""
+    held = read_heads(folders, held_out=True)
+    kinds = {"label maps": replace(held, real=()), "real heads": replace(held, maps=())}
+    for kind, heads in kinds.items():
+        scores = brain_dice(network, HeadSampler(heads, Recipe(), seed), range(MEASURED))
+        low, middle = np.percentile(scores, (5, 50))
+        print(f"held-out {kind}: mean Dice {np.mean(scores):.4f}, median {middle:.4f}, 5th percentile {low:.4f}")
+
+
+def _watch(progress: Progress) -> None:
+    if progress.step % TOLD_EVERY == 0 or progress.step == progress.steps:
+        _say(
+            f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, rate {progress.rate:.2g}, "
+            f"{progress.step_s:.2f} s a step"
+        )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
