@@ -109,11 +109,14 @@ def test_thickness_follows_its_limits() -> None:
         return float(np.abs(np.diff(image, axis=0)).mean())
 
     assert rough(8.0) < 0.8 * rough(4.0)
+    four, eight = (replace(PERFECT, thick=1.0, thickness_mm=(size, size)) for size in (4.0, 8.0))
+    same = [degraded(np.random.default_rng(1), _image(), 0, mm, limits) for mm, limits in ((2.0, four), (4.0, eight))]
+    assert np.array_equal(*same), "so many voxels, whatever their size"
 
 
 def test_a_ghost_is_a_faint_copy_elsewhere_along_rows_or_columns() -> None:
     image = _image()
-    for seed in range(6):
+    for seed in range(30):
         ghost = ghosted(np.random.default_rng(seed), image, 0.1) - image
         assert ghost.sum() == pytest.approx(0.1 * image.sum(), rel=1e-4)
         assert np.allclose(ghost.sum(axis=(1, 2)), 0.1 * image.sum(axis=(1, 2)), rtol=1e-3), "the same slices"
