@@ -27,7 +27,7 @@ BRAIN_NETWORK: dict[str, Any] = {
     "fold": 2,
     "norm": "instance",
 }
-"""A million and a quarter of numbers; instance norm, as a batch holds two heads of contrasts that never meet again."""
+"""1.1 million numbers; instance norm, as a batch holds two heads of contrasts that never meet again."""
 
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY, GRADIENT_NORM, EMA_DECAY = 2e-3, 100, 1e-4, 1.0, 0.995
 """Gradients are cut early, since a sample of no contrast at all comes now and then; an average over 200 steps."""

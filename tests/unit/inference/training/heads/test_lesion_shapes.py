@@ -50,6 +50,9 @@ def test_a_shape_keeps_its_parts_when_it_is_turned_and_zoomed(seed: int) -> None
     assert np.allclose(after / after.sum(), before / before.sum(), atol=0.08)
     middle = len(placed) // 2
     assert placed[middle, middle, middle] == 1
+    assert not placed[[0, -1]].any(), "nothing of it is cut off"
+    assert not placed[:, [0, -1]].any()
+    assert not placed[:, :, [0, -1]].any()
 
 
 def test_a_shapes_own_spacing_counts() -> None:
