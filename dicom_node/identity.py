@@ -179,11 +179,12 @@ def check_identity(ds: Dataset, sop_instance_uid: str) -> tuple[str, str]:
     InboxRefusal
         When it is so.
     """
-    stated = {keyword: text(ds, keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")}
-    for keyword, value in stated.items():
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    study_uid, series_uid, stated_uid = (text(ds, keyword) for keyword in keywords)
+    for keyword, value in zip(keywords, (study_uid, series_uid, stated_uid), strict=True):
         if len(value) > 64 or not _UID.fullmatch(value):
             sentence = f"the data set has no valid {keyword}; it is damaged, cut short or not conformant"
             raise InboxRefusal("invalid_uid", sentence)
-    if stated["SOPInstanceUID"] != sop_instance_uid:
+    if stated_uid != sop_instance_uid:
         raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")
-    return stated["StudyInstanceUID"], stated["SeriesInstanceUID"]
+    return study_uid, series_uid
