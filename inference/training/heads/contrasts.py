@@ -26,7 +26,7 @@ from inference.training.heads.anatomy import (
 )
 from inference.training.heads.smooth_field import smooth_field
 
-__all__ = ["SEQUENCES", "Contrast", "ContrastChances", "drawn_contrast", "painted"]
+__all__ = ["SEQUENCES", "ContrastChances", "DrawnContrast", "drawn_contrast", "painted"]
 
 SEQUENCES: dict[str, dict[Tissue | int, float]] = {
     "T1": {
@@ -100,14 +100,14 @@ class ContrastChances:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Contrast:
+class DrawnContrast:
     """Mean and standard deviation of the brightness of each label, shapes (label,)."""
 
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
 
 
-def drawn_contrast(rng: np.random.Generator, chances: ContrastChances) -> Contrast:
+def drawn_contrast(rng: np.random.Generator, chances: ContrastChances) -> DrawnContrast:
     """Return a random contrast over all labels."""
     mean = rng.uniform(0, 1, HIGHEST_LABEL + 1).astype(np.float32)
     deviation = rng.uniform(*UNEVEN, HIGHEST_LABEL + 1).astype(np.float32)
@@ -123,10 +123,10 @@ def drawn_contrast(rng: np.random.Generator, chances: ContrastChances) -> Contra
         mean[slice(*OUTSIDE)] *= rng.uniform(*DIMMED)
     mean[AIR] = 0 if rng.random() < chances.silent_air else rng.uniform(0, AIR_UP_TO)
     deviation[AIR] = rng.uniform(0, AIR_UNEVEN) if mean[AIR] else 0
-    return Contrast(mean=np.clip(mean, 0, BRIGHTEST), deviation=deviation)
+    return DrawnContrast(mean=np.clip(mean, 0, BRIGHTEST), deviation=deviation)
 
 
-def painted(rng: np.random.Generator, labels: NDArray[np.int16], contrast: Contrast) -> NDArray[np.float32]:
+def painted(rng: np.random.Generator, labels: NDArray[np.int16], contrast: DrawnContrast) -> NDArray[np.float32]:
     """Return an image of labels, nowhere negative."""
     texture = rng.standard_normal(labels.shape, np.float32) * np.float32(rng.uniform(*GRAIN))
     nodes = int(rng.integers(CLOUD_NODES[0], CLOUD_NODES[1] + 1))

@@ -21,8 +21,11 @@ class DeformationLimits:
     ----------
     turn_deg
         Either way about each axis; SynthSeg has 15, coils and stiff necks more.
+    size
+        Smallest and largest of the whole head against itself: from a small woman's to the MNI152's, which is larger
+        than any one's.
     scale, shear
-        Relative, either way.
+        Relative, either way, of each axis.
     shift_mm
         Either way along each axis.
     further_up_mm
@@ -36,7 +39,8 @@ class DeformationLimits:
     """
 
     turn_deg: float = 20.0
-    scale: float = 0.15
+    size: tuple[float, float] = (0.85, 1.22)
+    scale: float = 0.07
     shear: float = 0.08
     shift_mm: float = 12.0
     further_up_mm: float = 8.0
@@ -92,7 +96,7 @@ class Deformation:
 def drawn_deformation(rng: np.random.Generator, limits: DeformationLimits) -> Deformation:
     """Return a random deformation."""
     shears = rng.uniform(-limits.shear, limits.shear, (3, 3)) * (1 - np.eye(3))
-    scales = np.diag(1 / rng.uniform(1 - limits.scale, 1 + limits.scale, 3))
+    scales = np.diag(1 / (rng.uniform(*limits.size) * rng.uniform(1 - limits.scale, 1 + limits.scale, 3)))
     side = -1.0 if rng.random() < limits.mirrored else 1.0
     shift = rng.uniform(-limits.shift_mm, limits.shift_mm, 3)
     shift[0] += rng.uniform(-limits.further_up_mm, limits.further_up_mm)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.brightness import relative_brightness
+from inference.training.heads.bodies import BodyChances, drawn_body
 from inference.training.heads.contrasts import ContrastChances, drawn_contrast, painted
 from inference.training.heads.coverage import CoverageChances, View, covered, stripped
 from inference.training.heads.deformation import DeformationLimits, drawn_deformation, image_at, labels_at
@@ -32,9 +33,11 @@ class Recipe:
 
     Attributes
     ----------
+    brainless
+        Share of samples that show no brain, but noise or another body.
     real
-        Share of samples from real images, where there are any; their contrasts, artefacts and necks are true, those of
-        the others are of every kind.
+        Share of the others from real images, where there are any; their contrasts, artefacts and necks are true, those
+        of the synthesised ones are of every kind.
     inverted
         Share of these with dark and bright exchanged, so that their contrasts are not all that is learned.
     axial
@@ -46,11 +49,13 @@ class Recipe:
     """
 
     grid: SampleGrid = field(default_factory=SampleGrid)
+    brainless: float = 0.06
     real: float = 0.35
     inverted: float = 0.15
     axial: float = 0.4
     edge_blurred: float = 0.3
     least_brain_ml: float = 64.0
+    bodies: BodyChances = field(default_factory=BodyChances)
     deformation: DeformationLimits = field(default_factory=DeformationLimits)
     white_matter_disease: WhiteMatterDisease = field(default_factory=WhiteMatterDisease)
     implants: ImplantChances = field(default_factory=ImplantChances)
@@ -93,11 +98,19 @@ class HeadSampler:
     def sample(self, number: int) -> View:
         """Return one sample by its number: brightness from 0 to 1.3, and the brain."""
         rng = np.random.default_rng([self.seed, number])
+        if rng.random() < self.recipe.brainless:
+            return self._brainless(rng)
         for _ in range(ATTEMPTS):
             view = self._drawn(rng)
             if view.brain.sum() * self.recipe.grid.cube_ml >= self.recipe.least_brain_ml:
                 break
         return View(image=relative_brightness(view.image), brain=view.brain)
+
+    def _brainless(self, rng: np.random.Generator) -> View:
+        grid = self.recipe.grid
+        body = drawn_body(rng, grid, self.recipe.bodies)
+        image = degraded(rng, body, int(rng.integers(3)), grid.spacing_mm, self.recipe.degradation)
+        return View(image=relative_brightness(image), brain=np.zeros(grid.shape, bool))
 
     def _drawn(self, rng: np.random.Generator) -> View:
         recipe, real = self.recipe, self.heads.real

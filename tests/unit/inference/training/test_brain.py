@@ -21,7 +21,7 @@ from inference.training.plan import TrainingPlan
 from inference.unet import TumourUNet
 from tests.support.small_label_map import small_heads
 
-RECIPE = Recipe(grid=SampleGrid(shape=(16, 24, 16), spacing_mm=6.0), least_brain_ml=20.0)
+RECIPE = Recipe(grid=SampleGrid(shape=(16, 24, 16), spacing_mm=6.0), brainless=0.0, least_brain_ml=20.0)
 SMALL = {**BRAIN_NETWORK, "filters": [4, 6, 8]}
 
 
@@ -114,4 +114,4 @@ def test_it_learns_where_the_brain_is(tmp_path: Path, heads: Heads) -> None:
     torch.manual_seed(1)
     before = brain_dice(TumourUNet(**SMALL), sampler, range(1000, 1008))
     assert len(scores) == 8
-    assert np.mean(scores) > 0.75 > np.mean(before) + 0.1, (np.mean(scores), np.mean(before))
+    assert np.mean(scores) > 0.65 > np.mean(before) + 0.2, (np.mean(scores), np.mean(before))

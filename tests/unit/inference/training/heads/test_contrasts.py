@@ -26,8 +26,8 @@ from inference.training.heads.contrasts import (
     LABEL_SPREAD,
     SEQUENCES,
     STRANGE_SPREAD,
-    Contrast,
     ContrastChances,
+    DrawnContrast,
     drawn_contrast,
     painted,
 )
@@ -37,7 +37,7 @@ USUAL = ContrastChances()
 GREY, WHITE = 3, WHITE_MATTER[0]
 
 
-def _many(chances: ContrastChances, count: int = 60) -> list[Contrast]:
+def _many(chances: ContrastChances, count: int = 60) -> list[DrawnContrast]:
     return [drawn_contrast(np.random.default_rng(seed), chances) for seed in range(count)]
 
 
@@ -105,7 +105,7 @@ def test_outside_is_dimmed_and_air_silent_as_often_as_said() -> None:
 
 def test_an_image_has_the_means_of_its_labels_and_is_nowhere_negative() -> None:
     labels = small_map().labels
-    contrast = Contrast(
+    contrast = DrawnContrast(
         mean=np.linspace(0.05, 1, HIGHEST_LABEL + 1, dtype=np.float32),
         deviation=np.full(HIGHEST_LABEL + 1, 0.05, np.float32),
     )
@@ -120,7 +120,7 @@ def test_an_image_has_the_means_of_its_labels_and_is_nowhere_negative() -> None:
 
 def test_without_deviation_brain_and_air_are_flat_and_the_soft_tissue_is_not() -> None:
     labels = small_map().labels
-    contrast = Contrast(
+    contrast = DrawnContrast(
         mean=np.full(HIGHEST_LABEL + 1, 0.5, np.float32), deviation=np.zeros(HIGHEST_LABEL + 1, np.float32)
     )
     image = painted(np.random.default_rng(3), labels, contrast)

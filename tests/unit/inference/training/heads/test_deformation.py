@@ -17,7 +17,7 @@ from inference.training.heads.deformation import (
 from inference.training.heads.sample_grid import SampleGrid
 from tests.support.small_label_map import SMALL_GRID, small_map
 
-STILL = DeformationLimits(turn_deg=0, scale=0, shear=0, shift_mm=0, further_up_mm=0, bend_mm=0, mirrored=0)
+STILL = DeformationLimits(turn_deg=0, size=(1, 1), scale=0, shear=0, shift_mm=0, further_up_mm=0, bend_mm=0, mirrored=0)
 
 
 def _plain(**changes: np.ndarray) -> Deformation:

@@ -24,13 +24,16 @@ from inference.training.heads.white_matter_disease import WhiteMatterDisease
 from inference.training.sampling import Batches
 from tests.support.small_label_map import SMALL_GRID, small_heads, small_map, small_real, small_shape
 
-RECIPE = Recipe(grid=SMALL_GRID, least_brain_ml=20.0)
+RECIPE = Recipe(grid=SMALL_GRID, brainless=0.0, least_brain_ml=20.0)
 
 PLAIN = Recipe(
     grid=SMALL_GRID,
+    brainless=0.0,
     least_brain_ml=0.0,
     inverted=0.0,
-    deformation=DeformationLimits(turn_deg=0, scale=0, shear=0, shift_mm=0, further_up_mm=0, bend_mm=0, mirrored=0),
+    deformation=DeformationLimits(
+        turn_deg=0, size=(1, 1), scale=0, shear=0, shift_mm=0, further_up_mm=0, bend_mm=0, mirrored=0
+    ),
     white_matter_disease=WhiteMatterDisease(any=0),
     implants=ImplantChances(any=0),
     degradation=DegradationLimits(curved=0, shaded=0, blur_mm=0, thick=0, ghosted=0, noisy=0),
@@ -75,6 +78,7 @@ def test_samples_as_the_loop_takes_them(heads: Heads) -> None:
 
 _WILD = Recipe(
     grid=SMALL_GRID,
+    brainless=0.0,
     least_brain_ml=20.0,
     inverted=0.5,
     implants=ImplantChances(any=1.0),
@@ -239,3 +243,14 @@ def test_every_setting_decides_the_recipes_hash() -> None:
     assert len(hashes) == count
     assert Recipe(contrasts=ContrastChances()).sha256 == Recipe().sha256
     assert asdict(Recipe())["grid"]["spacing_mm"] == 2.0
+
+
+def test_some_samples_show_no_brain(heads: Heads) -> None:
+    every = HeadSampler(heads, replace(RECIPE, brainless=1.0), 5)
+    for number in range(12):
+        view = every.sample(number)
+        assert not view.brain.any()
+        assert np.isfinite(view.image).all()
+        assert 0 <= view.image.min() < view.image.max() <= BRIGHTEST
+    some = HeadSampler(heads, replace(RECIPE, brainless=0.4), 5)
+    assert 1 <= sum(not some.sample(number).brain.any() for number in range(12)) <= 10
