@@ -17,7 +17,7 @@ from inference.training.heads.real_head import RealHead
 from inference.training.heads.sample_grid import SampleGrid
 from inference.training.heads.sampler import Heads
 
-__all__ = ["HELD_OUT", "HeadFolders", "is_held_out", "read_heads"]
+__all__ = ["HELD_OUT", "HeadFolders", "axial_file", "is_held_out", "read_heads"]
 
 HELD_OUT = (
     *("labelmap_05", "labelmap_10", "labelmap_15", "labelmap_20"),
@@ -69,7 +69,7 @@ def read_heads(folders: HeadFolders, *, held_out: bool, say: Said = lambda _: No
         name = _stem(path)
         if is_held_out(name) == held_out:
             say(name)
-            labels, spacing_mm = _axial_file(path)
+            labels, spacing_mm = axial_file(path)
             maps.append(LabelMap.of(name, labels.astype(np.int16), spacing_mm))
     real = []
     for head in _real(folders, held_out=held_out):
@@ -86,7 +86,7 @@ def _real(folders: HeadFolders, *, held_out: bool) -> Iterator[RealHead]:
             continue
         brain = _brain(folders, name)
         if brain is not None:
-            image, spacing_mm = _axial_file(path)
+            image, spacing_mm = axial_file(path)
             yield RealHead.of(name, image, brain, spacing_mm, target_mm)
     if folders.brats is not None and not held_out:
         yield from _brats(folders.brats, target_mm)
@@ -96,14 +96,14 @@ def _brain(folders: HeadFolders, name: str) -> NDArray[np.bool_] | None:
     """Return the brain of a head in axial order, by its labels or by a mask that lies ready; None without either."""
     labelled = folders.heads / f"{name}_structures.nii.gz"
     if labelled.exists():
-        structures, spacing_mm = _axial_file(labelled)
+        structures, spacing_mm = axial_file(labelled)
         return closed_brain(structures > 0, spacing_mm)  # numbered up to 207, unlike the label maps of whole heads
     if folders.masks is None:
         return None
     if (folders.masks / f"{name}.npy").exists():
         return np.asarray(np.load(folders.masks / f"{name}.npy"), bool)
     drawn = folders.masks / f"{name}.nii.gz"
-    return _axial_file(drawn)[0] > 0.5 if drawn.exists() else None
+    return axial_file(drawn)[0] > 0.5 if drawn.exists() else None
 
 
 def _brats(folder: Path, target_mm: float) -> Iterator[RealHead]:
@@ -116,13 +116,14 @@ def _brats(folder: Path, target_mm: float) -> Iterator[RealHead]:
 
 def _shapes(folder: Path) -> Iterator[TumourShape]:
     for path in sorted(folder.glob("shape_*.nii.gz")):
-        labels, spacing_mm = _axial_file(path)
+        labels, spacing_mm = axial_file(path)
         shape = TumourShape.of_brats(labels.astype(np.int16), spacing_mm)
         if shape is not None:
             yield shape
 
 
-def _axial_file(path: Path) -> tuple[NDArray[np.float32], Spacing]:
+def axial_file(path: Path) -> tuple[NDArray[np.float32], Spacing]:
+    """Return a NIfTI file as voxels whose axes run up, to the back and to the left, and their spacing."""
     return _axial(read_nifti(path))
 
 

@@ -20,7 +20,7 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.stack import stack_slices
 from conversion.study import PatientFacts
-from conversion.volume import Grid, ImageVolume
+from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.model_roles import model_folder
 from dicom_node.nifti import read_nifti, write_nifti
 from dicom_node.overlay import write_overlay
@@ -209,6 +209,9 @@ def _write(work: _Work, out: Path, objects: list[Path]) -> WorkbenchResult:
     labels = work.segmentation.label_volume
     files = [*objects, out / "segmentation.nii.gz", out / "overlay.png", out / "findings.json"]
     write_nifti(labels, out / "segmentation.nii.gz")
+    if work.segmentation.brain is not None:
+        files.append(out / "brain.nii.gz")
+        write_nifti(LabelVolume(grid=labels.grid, labels=work.segmentation.brain.astype(np.uint8)), files[-1])
     for kind, maps in (
         ("probability", work.segmentation.probabilities),
         ("uncertainty", work.segmentation.uncertainty),

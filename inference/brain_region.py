@@ -1,218 +1,148 @@
-"""Where the brain is: an atlas' brain mask, scaled to the width of the head and registered to it rigidly.
+"""Where the brain of a head is, by the model's network for it; what lies outside is never a finding.
 
-A slice network trained on few whole heads takes orbits, mucosa or scalp for tumour now and then. Nothing outside a
-generously widened brain is ever a glioma, so findings there are left out, and a decision says so.
+Networks for volumes learned from brains alone, so skull and scalp are taken from what they are shown. A second sequence
+is asked as well: where both differ, the brain is in doubt.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import SimpleITK as sitk
-from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from numpy.typing import NDArray
 
-from conversion.simpleitk_bridge import like_grid, to_simpleitk
-from conversion.volume import Grid, ImageVolume, LabelVolume
+from conversion.alignment import AlignedVolumes
+from conversion.sequences import Role
+from conversion.simpleitk_bridge import like_grid
+from conversion.volume import Grid, ImageVolume
+from inference.brain_network import BrainNetwork, brain_on_cubes
+from inference.preprocessing import box_around
 
-__all__ = ["BrainAtlas", "BrainFound", "find_brain", "load_atlas", "shows_a_head"]
+__all__ = ["BrainFound", "find_brain", "shows_enough"]
 
-MARGIN_MM = 6.0
-"""How far the atlas' mask is widened: the cortex of a swollen brain, and what the fit leaves over."""
+LEAST_BRAIN_ML = 150.0
+"""Less is no brain: a slab of 15 mm through the middle of one has some 200 ml."""
+
+LEAST_PIECE_ML = 400.0
+"""What shows less tissue in all is a piece in which a brain cannot be told from another body, and is not judged."""
+
+STRIPPED_SHARE = 0.01
+"""A volume that shows no more than this share of the brain's volume further than `RIM_MM` outside it has no skull.
+BraTS shows at most 0.001, the closest of the real heads at hand (face removed, field of view full of head) 0.02."""
+
+RIM_MM = 6.0
+"""Thickest rim that a brain extraction leaves: fluid, meninges."""
 
 TIGHT_MARGIN_MM = 1.0
-"""The same for networks that were trained on brains alone: more would show them scalp, less would cut cortex off."""
+"""How far the brain is widened for networks that learned from brains alone: half a cube."""
 
-WORKING_MM = 4.0
-"""Voxel size of the registration: the head's shape decides, not its detail."""
+MARGIN_MM = 3.0
+"""The same for findings; a cube and a half, for what the network errs by at its edge."""
 
-SCALP_MM = (8.0, 15.0)
-"""Where the drawn scalp begins and ends, in mm from the brain's surface."""
-
-LEAST_HEAD_ML = 2000.0
-"""Less tissue than this is a brain without its head (1,100 to 1,700 ml) or a part of one: nothing to leave out."""
-
-SCALP_BRIGHTNESS = 1.3
-ROOM_VOXELS = 12
-"""Padding of the atlas for skull and scalp, in its 2 mm voxels."""
-
-START_OFFSETS_MM = (-20.0, 0.0, 20.0)
-SCALES = (0.8, 1.25)
-"""Smallest and largest believable size of an adult's brain against the atlas."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BrainAtlas:
-    """A T1-weighted brain without skull, and its mask, on one grid."""
-
-    image: ImageVolume
-    mask: LabelVolume
+OUTSIDE_MM = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BrainFound:
-    """Where the brain of a head is, on the head's grid.
+    """Where the brain is, on the grid of the head.
 
     Attributes
     ----------
-    possible
-        Where a glioma can be.
-    tight
-        What a network for brains alone is shown.
-    rotation
-        Shape (3, 3): columns are the LPS directions in which the atlas' left, back and head lie in this head.
+    away_mm
+        Distance to the brain's surface, negative inside; float32, shape of the grid.
+    stripped
+        Whether nothing but a brain was there, so that there is nothing to take away.
+    agreement
+        Dice with the brain that a second sequence shows, within what both show; None where there is no second.
     """
 
-    possible: NDArray[np.bool_]
-    tight: NDArray[np.bool_]
-    rotation: NDArray[np.float64]
+    away_mm: NDArray[np.float32]
+    stripped: bool
+    agreement: float | None
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The brain."""
+        return np.asarray(self.away_mm <= 0)
+
+    @property
+    def possible(self) -> NDArray[np.bool_]:
+        """Where a glioma can be."""
+        return np.asarray(self.away_mm <= MARGIN_MM)
+
+    @property
+    def tight(self) -> NDArray[np.bool_]:
+        """What a network for brains alone is shown."""
+        return np.asarray(self.away_mm <= TIGHT_MARGIN_MM)
 
 
-@cache
-def load_atlas() -> BrainAtlas:
-    """Return the MNI152 T1 template and brain mask that nilearn carries, at 2 mm."""
-    image, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
-    voxels: NDArray[np.float32] = np.asarray(image.get_fdata(), np.float32).transpose(2, 1, 0)
-    affine = image.affine[:, [2, 1, 0, 3]].copy()  # (column, row, slice) to (slice, row, column)
-    affine[:2] *= -1  # NIfTI's RAS to LPS
-    grid = Grid(shape=voxels.shape, affine=affine, frame_of_reference_uid="MNI152")
-    labels = np.asarray(mask.get_fdata() > 0, np.uint8).transpose(2, 1, 0)
-    return BrainAtlas(image=ImageVolume(grid=grid, voxels=voxels), mask=LabelVolume(grid=grid, labels=labels))
-
-
-def shows_a_head(head: ImageVolume) -> bool:
-    """Tell a head with skull and scalp from a skull-stripped or partial one, by how much of it there is."""
-    tissue = np.count_nonzero(head.voxels > 0.02 * np.percentile(head.voxels, 99))
-    return bool(tissue * head.grid.voxel_volume_ml >= LEAST_HEAD_ML)
-
-
-def find_brain(atlas: BrainAtlas, head: ImageVolume) -> BrainFound | None:
-    """Return where the brain is, or None for a skull-stripped, partial or unlikely head.
+def find_brain(network: BrainNetwork, aligned: AlignedVolumes) -> BrainFound | None:
+    """Return where the brain is, or None where there is none.
 
     Parameters
     ----------
-    head
-        Any structural sequence of the patient; with or without skull.
+    aligned
+        The reference is looked at, and one other sequence to check it.
     """
-    if not shows_a_head(head):
+    head = aligned.volumes[aligned.reference]
+    cubes, probability, shown = brain_on_cubes(network, head)
+    mask = _one_body(probability >= network.manifest.threshold)
+    if np.count_nonzero(mask) * cubes.voxel_volume_ml < LEAST_BRAIN_ML:
         return None
-    distance = _distance(atlas)
-    fixed, moving = _shrunk(_with_head(atlas, distance)), _shrunk(to_simpleitk(head))
-    scale = _width(moving) / _width(fixed)
-    if not SCALES[0] <= scale <= SCALES[1]:
-        return None
-    for image in (distance, fixed):
-        image.SetSpacing([scale * value for value in image.GetSpacing()])
-        image.SetOrigin([scale * value for value in image.GetOrigin()])
-    fixed_mask = sitk.Cast(_shrunk(distance) < SCALP_MM[1] + WORKING_MM, sitk.sitkUInt8)
-    method = _method(fixed_mask)
-    start = min(_starts(fixed, moving), key=lambda transform: _metric(method, transform, fixed, moving))
-    method.SetInitialTransform(start, inPlace=True)
-    try:
-        method.Execute(fixed, moving)
-    except RuntimeError:
-        return None
-    return _onto_head(distance, head, start)
-
-
-def _distance(atlas: BrainAtlas) -> sitk.Image:
-    """Return the distance to the brain's surface in mm, negative inside, on a grid with room for a head."""
-    mask = sitk.ConstantPad(to_simpleitk(atlas.mask), [ROOM_VOXELS] * 3, [ROOM_VOXELS] * 3, 0)
-    distance: sitk.Image = sitk.SignedMaurerDistanceMap(
-        mask > 0, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
-    )
-    return distance
-
-
-def _with_head(atlas: BrainAtlas, distance: sitk.Image) -> sitk.Image:
-    """Put a dark skull and a bright scalp around the atlas' brain, so that it cannot grow onto the patient's scalp."""
-    brain = sitk.ConstantPad(to_simpleitk(atlas.image), [ROOM_VOXELS] * 3, [ROOM_VOXELS] * 3, 0.0)
-    values = sitk.GetArrayFromImage(brain)
-    away = sitk.GetArrayViewFromImage(distance)
-    bright = float(np.percentile(values[away < 0], 95))
-    values[away > 0] = np.where((away > SCALP_MM[0]) & (away < SCALP_MM[1]), SCALP_BRIGHTNESS * bright, 0.0)[away > 0]
-    head = sitk.GetImageFromArray(values)
-    head.CopyInformation(brain)
-    return head
-
-
-def _method(fixed_mask: sitk.Image) -> sitk.ImageRegistrationMethod:
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
-    method.SetNumberOfWorkUnits(1)  # the same sums in the same order every time
-    method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricFixedMask(fixed_mask)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=1e-2, numberOfIterations=80, relaxationFactor=0.7, gradientMagnitudeTolerance=1e-6
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    return method
-
-
-def _metric(
-    method: sitk.ImageRegistrationMethod, transform: sitk.Euler3DTransform, fixed: sitk.Image, moving: sitk.Image
-) -> float:
-    method.SetInitialTransform(sitk.Euler3DTransform(transform))
-    try:
-        return float(method.MetricEvaluate(fixed, moving))
-    except RuntimeError:  # no overlap from there
-        return float("inf")
-
-
-def _starts(fixed: sitk.Image, moving: sitk.Image) -> list[sitk.Euler3DTransform]:
-    """Return shifts that put the atlas under the top of the head, higher, lower, to the front and to the back."""
-    atlas_top, atlas_middle = _top_and_middle(fixed)
-    head_top, head_middle = _top_and_middle(moving)
-    down = head_top - atlas_top
-    starts = []
-    for forward in START_OFFSETS_MM:
-        for up in START_OFFSETS_MM:
-            transform = sitk.Euler3DTransform()
-            transform.SetCenter([float(atlas_middle[0]), float(atlas_middle[1]), float(atlas_top - 80)])
-            shift = [head_middle[0] - atlas_middle[0], head_middle[1] - atlas_middle[1] + forward, down + up]
-            transform.SetTranslation([float(value) for value in shift])
-            starts.append(transform)
-    return starts
-
-
-def _width(image: sitk.Image) -> float:
-    """Return the width of the head from side to side in mm, between the 2nd and 98th percentile of its tissue."""
-    points = _tissue(image)
-    upper = points[points[:, 2] > np.percentile(points[:, 2], 99.5) - 100]
-    low, high = np.percentile(upper[:, 0], (2, 98))
-    return float(high - low)
-
-
-def _tissue(image: sitk.Image) -> NDArray[np.float64]:
-    array = sitk.GetArrayViewFromImage(image)
-    indices = np.argwhere(array > 0.15 * np.percentile(array, 99))[:, ::-1]
-    direction = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    return np.asarray(indices @ direction.T + np.array(image.GetOrigin()))
-
-
-def _top_and_middle(image: sitk.Image) -> tuple[float, NDArray[np.float64]]:
-    """Return the highest tissue (LPS z) and the middle (x, y) of what lies within 120 mm below it."""
-    points = _tissue(image)
-    top = float(np.percentile(points[:, 2], 99.5))
-    upper = points[points[:, 2] > top - 120]
-    return top, np.asarray((np.percentile(upper, 2, axis=0) + np.percentile(upper, 98, axis=0)) / 2)
-
-
-def _shrunk(image: sitk.Image) -> sitk.Image:
-    factors = [max(1, round(WORKING_MM / spacing)) for spacing in image.GetSpacing()]
-    shrunk: sitk.Image = sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors)
-    return shrunk
-
-
-def _onto_head(distance: sitk.Image, head: ImageVolume, move: sitk.Euler3DTransform) -> BrainFound:
-    target = sitk.Image([int(n) for n in head.grid.shape[::-1]], sitk.sitkUInt8)
-    like_grid(target, head.grid)
-    outside = 1000.0
-    resampled = sitk.Resample(distance, target, move.GetInverse(), sitk.sitkLinear, outside, sitk.sitkFloat32)
-    away = sitk.GetArrayViewFromImage(resampled)
+    away = _distance(mask, cubes)
+    stripped = bool(np.count_nonzero(shown & (away > RIM_MM)) <= STRIPPED_SHARE * np.count_nonzero(mask))
     return BrainFound(
-        possible=np.asarray(away <= MARGIN_MM),
-        tight=np.asarray(away <= TIGHT_MARGIN_MM),
-        rotation=np.array(move.GetMatrix()).reshape(3, 3),
+        away_mm=_onto(_distance(_one_body(shown), cubes) if stripped else away, cubes, head.grid),
+        stripped=stripped,
+        agreement=_agreement(network, aligned, mask, cubes),
     )
+
+
+def shows_enough(head: ImageVolume) -> bool:
+    """Tell whether there is so much tissue that a brain would be seen, if it were one."""
+    tissue = np.count_nonzero(head.voxels > 0.02 * np.percentile(head.voxels, 99))
+    return bool(tissue * head.grid.voxel_volume_ml >= LEAST_PIECE_ML)
+
+
+def _one_body(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest connected part, its holes filled."""
+    if not mask.any():
+        return mask
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    largest = sitk.RelabelComponent(sitk.ConnectedComponent(image), sortByObjectSize=True) == 1
+    return np.asarray(sitk.GetArrayFromImage(sitk.BinaryFillhole(largest)), bool)
+
+
+def _distance(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
+    """Return the distance in mm to the mask's surface, half a voxel outside its outermost; negative inside."""
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing([float(step) for step in grid.spacing_mm[::-1]])
+    away = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+    return np.asarray(sitk.GetArrayFromImage(away) - float(grid.spacing_mm[0]) / 2, np.float32)
+
+
+def _onto(away: NDArray[np.float32], cubes: Grid, head: Grid) -> NDArray[np.float32]:
+    image = sitk.GetImageFromArray(away)
+    like_grid(image, cubes)
+    target = sitk.Image([int(n) for n in head.shape[::-1]], sitk.sitkUInt8)
+    like_grid(target, head)
+    # The cubes cover the head's grid; what lies past the middle of the last one takes its value.
+    found = sitk.Resample(image, target, sitk.Transform(), sitk.sitkLinear, OUTSIDE_MM, sitk.sitkFloat32, True)  # noqa: FBT003
+    return np.asarray(sitk.GetArrayFromImage(found), np.float32)
+
+
+def _agreement(network: BrainNetwork, aligned: AlignedVolumes, mask: NDArray[np.bool_], cubes: Grid) -> float | None:
+    """Return the Dice of the brain of the reference with that of another sequence, within the other's field of view."""
+    second = next((role for role in (Role.FLAIR, Role.T2, Role.T1, Role.T1CE) if role in _others(aligned)), None)
+    if second is None:
+        return None
+    grid, probability, shown = brain_on_cubes(network, aligned.volumes[second])
+    box = box_around(shown)
+    if box is None or grid.shape != cubes.shape:
+        return 0.0
+    other = _one_body(probability >= network.manifest.threshold)[box]
+    both = int(np.count_nonzero(mask[box])) + int(np.count_nonzero(other))
+    return 2 * int(np.count_nonzero(mask[box] & other)) / both if both else 0.0
+
+
+def _others(aligned: AlignedVolumes) -> set[Role]:
+    return set(aligned.volumes) - {aligned.reference}

@@ -12,7 +12,8 @@ class FlagCode(enum.StrEnum):
     SMALL_LESION = "small_lesion"  # less than a cubic centimetre, where a voxel's width decides
     LOW_AGREEMENT = "low_agreement"  # the model's networks and looks differ
     OUT_OF_DISTRIBUTION = "out_of_distribution"  # unlike what the model was trained on
-    NOT_A_BRAIN = "not_a_brain"  # no head of a believable size
+    NOT_A_BRAIN = "not_a_brain"  # no brain in what the images show
+    BRAIN_DOUBTFUL = "brain_doubtful"  # two sequences of the study show different brains
     POOR_REGISTRATION = "poor_registration"  # a sequence may not lie where the reference lies
     UNDER_18 = "under_18"  # the model learned from adults
     AGE_UNREADABLE = "age_unreadable"  # whether the patient is an adult cannot be told

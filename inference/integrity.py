@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from inference.errors import InferenceReason, UnusableModel
-from inference.manifest import AutoencoderManifest, ModelManifest, NetworkManifest
+from inference.manifest import AutoencoderManifest, BrainManifest, ModelManifest, NetworkManifest
 
 __all__ = ["CHECKSUMS", "check_checksums", "file_sha256", "read_weights", "verify_model", "write_checksums"]
 
@@ -95,13 +95,14 @@ def verify_model(folder: Path, manifest: ModelManifest, *, listed: bool = False)
     """
     for network in manifest.networks:
         read_weights(folder, manifest.name, network)
-    if manifest.autoencoder is not None:
-        read_weights(folder, manifest.name, manifest.autoencoder)
+    for part in (manifest.autoencoder, manifest.brain):
+        if part is not None:
+            read_weights(folder, manifest.name, part)
     check_checksums(folder, manifest.name, needed=listed)
 
 
-def read_weights(folder: Path, model: str, network: NetworkManifest | AutoencoderManifest) -> bytes:
-    """Return the bytes of a network's or the autoencoder's weights, equal to those the manifest was written for.
+def read_weights(folder: Path, model: str, network: NetworkManifest | AutoencoderManifest | BrainManifest) -> bytes:
+    """Return the bytes of the weights of a model's part, equal to those the manifest was written for.
 
     Parameters
     ----------

@@ -5,24 +5,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from inference.errors import InferenceReason, UnusableModel
-from inference.manifest_rules import (
-    AUTOENCODER_RULES,
-    MODEL_RULES,
-    NAME,
-    NETWORK_RULES,
-    REGIONS,
-    check_fields,
-    refuse,
-)
+from inference.manifest_parts import AutoencoderManifest, BrainManifest, NetworkManifest
+from inference.manifest_rules import MODEL_RULES, NAME, REGIONS, check_fields, refuse
 
 __all__ = [
     "MANIFEST",
     "MODELS_FOLDER",
     "REGIONS",
     "AutoencoderManifest",
+    "BrainManifest",
     "ModelManifest",
     "NetworkManifest",
     "parse_manifest",
@@ -34,116 +28,6 @@ MANIFEST = "manifest.json"
 MODELS_FOLDER = Path(__file__).parent / "models"
 LARGEST_MANIFEST = 2**20
 """Bytes; the largest of ours has two thousand. A file beyond this is not read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkManifest:
-    """One network of a model.
-
-    Attributes
-    ----------
-    input
-        ``slices`` or ``volume``; networks of equal input are one ensemble.
-    architecture
-        Name in the allow-list of `inference.networks`, or ``onnx``.
-    settings
-        Keyword arguments of that architecture.
-    context
-        Neighbouring slices that are seen on each side of a slice.
-    spacing_mm
-        In plane for slices, of every axis for a volume.
-    weights
-        Name of a file in the model's folder.
-    regions
-        Those it has learned; what it answers for others is not heard.
-    views
-        1: slices as they come. 3: for a volume, slices along each of its axes, three answers.
-    fold
-        Of the split it was trained by, held out from it; None where nothing was.
-    thresholds
-        Instead of the model's, for all networks of this input.
-    volume_intervals
-        For WT, TC, ET by how many doubts an expert's volume lies below and above at most; see `inference.uncertainty`.
-        Like the limits below it holds for the whole ensemble of this input.
-    agreement_flag, agreement_gate
-        Agreement between the looks, for WT, under which a result is flagged, and under which there is none.
-    brain_alone
-        Whether it is shown nothing but the brain of a head. None: as networks of `glionode train` learned it, that is
-        those over volumes.
-    n4
-        Whether the bias field is taken out of what it is shown, as it was in training.
-    blind_to
-        Sequences that no case of its training had; they are emptied before it looks.
-    share_on_volumes
-        Of a network for slices: how much of the answer over volumes is its ensemble's, in the regions that it has
-        learned, beside networks over volumes; 0 for none. It learned from other patients, so it errs elsewhere.
-    """
-
-    name: str
-    input: str
-    architecture: str
-    settings: dict[str, Any]
-    context: int
-    spacing_mm: float
-    weights: str
-    weights_sha256: str
-    regions: tuple[str, ...] = REGIONS
-    views: int = 1
-    fold: int | None = None
-    thresholds: tuple[float, float, float] | None = None
-    volume_intervals: dict[str, list[float]] = field(default_factory=dict)
-    agreement_flag: float = 0.0
-    agreement_gate: float = 0.0
-    brain_alone: bool | None = None
-    n4: bool = False
-    blind_to: tuple[str, ...] = ()
-    share_on_volumes: float = 0.0
-
-    @property
-    def sees_brain_alone(self) -> bool:
-        """Tell whether skull and scalp are taken away from what it is shown."""
-        return self.input == "volume" if self.brain_alone is None else self.brain_alone
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be used, naming the field."""
-        check_fields(self, NETWORK_RULES)
-        if self.input == "volume" and self.context and self.views == 1:
-            refuse("context", self.context, "0 for a network that sees volumes as such")
-        if self.input == "slices" and self.views == 3:
-            refuse("views", self.views, "1 for a network that sees slices")
-        if self.input == "volume" and self.share_on_volumes:
-            refuse("share_on_volumes", self.share_on_volumes, "0 for a network that sees volumes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderManifest:
-    """What tells how far a study is from anything the model was trained on; see `inference.novelty`.
-
-    Attributes
-    ----------
-    settings
-        Keyword arguments of `inference.autoencoder.HeadAutoencoder`.
-    whole
-        Error of the whole study that 95 % of held-out patients stay below, with one, two, three and four sequences.
-    channels
-        The same for each sequence made up from one, two and three others.
-    flag, gate
-        Novelty from which a result is flagged, and from which there is none.
-    """
-
-    settings: dict[str, Any]
-    weights: str
-    weights_sha256: str
-    whole: tuple[float, ...]
-    channels: dict[str, list[float]]
-    flag: float
-    gate: float
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be used, naming the field."""
-        check_fields(self, AUTOENCODER_RULES)
-        if self.gate < self.flag:
-            refuse("gate", self.gate, f"no less than the flag's {self.flag:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +54,8 @@ class ModelManifest:
         Connected components of TC below the first are told as edema, of ET below the second as core.
     autoencoder
         None for a model that cannot tell what is new to it.
+    brain
+        None for a model that brings no network for it: the shipped model's is taken.
     space
         ``native``: the networks are shown the axes of the reference; ``atlas``: those of the MNI152 atlas, unscaled.
     label_map
@@ -195,6 +81,7 @@ class ModelManifest:
     minimum_enhancing_ml: float = 0.0
     needs: tuple[str, ...] = ()
     autoencoder: AutoencoderManifest | None = None
+    brain: BrainManifest | None = None
     space: str = "native"
     label_map: dict[str, str] = field(default_factory=dict)
     training_data: str = ""
@@ -208,12 +95,14 @@ class ModelManifest:
             refuse("networks", networks, "a list of at least one network")
         if not isinstance(self.autoencoder, AutoencoderManifest | None):
             refuse("autoencoder", self.autoencoder, "a JSON object or null")
+        if not isinstance(self.brain, BrainManifest | None):
+            refuse("brain", self.brain, "a JSON object or null")
         for key in ("one_of", "core_needs", "needs"):
             if not set(getattr(self, key)) <= set(self.channels):
                 refuse(key, getattr(self, key), "sequences that are also channels")
         for key in ("name", "weights"):
             values = [getattr(network, key) for network in self.networks]
-            values += [self.autoencoder.weights] if self.autoencoder and key == "weights" else []
+            values += [part.weights for part in (self.autoencoder, self.brain) if part and key == "weights"]
             if len(set(values)) < len(values):
                 refuse(f"networks.{key}", values, "a value of its own for each network")
 
@@ -245,17 +134,21 @@ def parse_manifest(content: bytes) -> ModelManifest:
         except ValueError as error:
             message = f"networks[{place}]: {error}"
             raise ValueError(message) from error
-    return ModelManifest(**model | {"networks": tuple(networks), "autoencoder": _autoencoder(model)})
+    parts = {"networks": tuple(networks), "autoencoder": _part(AutoencoderManifest, model, "autoencoder")}
+    return ModelManifest(**model | parts | {"brain": _part(BrainManifest, model, "brain")})
 
 
-def _autoencoder(model: Mapping[str, Any]) -> AutoencoderManifest | None:
-    entry = model.get("autoencoder")
+_Part = TypeVar("_Part", AutoencoderManifest, BrainManifest)
+
+
+def _part(kind: type[_Part], model: Mapping[str, Any], name: str) -> _Part | None:
+    entry = model.get(name)
     if entry is None:
         return None
     try:
-        return AutoencoderManifest(**_arguments(AutoencoderManifest, entry, "autoencoder"))
+        return kind(**_arguments(kind, entry, name))
     except ValueError as error:
-        message = f"autoencoder: {error}"
+        message = f"{name}: {error}"
         raise ValueError(message) from error
 
 
@@ -265,7 +158,7 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def _arguments(
-    kind: type[ModelManifest | NetworkManifest | AutoencoderManifest], entry: object, what: str
+    kind: type[ModelManifest | NetworkManifest | AutoencoderManifest | BrainManifest], entry: object, what: str
 ) -> dict[str, Any]:
     """Return the fields of a JSON object, lists as tuples; unknown and missing ones are refused."""
     if not isinstance(entry, dict):

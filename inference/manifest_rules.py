@@ -7,7 +7,16 @@ from typing import Any, NoReturn
 
 from conversion.sequences import Role
 
-__all__ = ["AUTOENCODER_RULES", "MODEL_RULES", "NAME", "NETWORK_RULES", "REGIONS", "check_fields", "refuse"]
+__all__ = [
+    "AUTOENCODER_RULES",
+    "BRAIN_RULES",
+    "MODEL_RULES",
+    "NAME",
+    "NETWORK_RULES",
+    "REGIONS",
+    "check_fields",
+    "refuse",
+]
 
 REGIONS = ("WT", "TC", "ET")
 """Order of thresholds, and of what every network of this program answers."""
@@ -114,6 +123,15 @@ AUTOENCODER_RULES: Rules = {
     "channels": (_are_channel_levels, "three numbers above 0 for each of T1, T1CE, T2, FLAIR"),
     "flag": (_is_number, "a number from 0 on"),
     "gate": (_is_number, "a number from 0 on"),
+}
+
+BRAIN_RULES: Rules = {
+    "settings": _JSON_OBJECT,
+    "weights": (_matches(_WEIGHTS), "the name of a .safetensors file in the folder, without a path,"),
+    "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
+    "spacing_mm": (lambda value: _is_number(value, 1.0) and value <= 4, "a number from 1 to 4"),
+    "threshold": (lambda value: _is_share(value) and value > 0, "a number above 0 and up to 1"),
+    "agreement_flag": (_is_share, "a number from 0 to 1"),
 }
 
 MODEL_RULES: Rules = {

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from inference.autoencoder import HeadAutoencoder
-from inference.brain_region import BrainAtlas, load_atlas
+from inference.brain_network import BrainNetwork
 from inference.errors import InferenceReason, UnusableModel
 from inference.foreign.network import check_size, plain_arguments
 from inference.foreign.onnx_model import ONNX, load_onnx
@@ -16,8 +16,10 @@ from inference.integrity import check_checksums, read_weights
 from inference.manifest import MODELS_FOLDER, ModelManifest, NetworkManifest, read_manifest
 from inference.networks import Network, build_network
 from inference.segmentation import ModelIdentity
+from inference.shipped_brain import SHIPPED
+from inference.unet import TumourUNet
 
-__all__ = ["MODELS_FOLDER", "UNFIT", "LoadedNetwork", "ModelBundle", "load_model", "read_manifest"]
+__all__ = ["MODELS_FOLDER", "UNFIT", "LoadedNetwork", "ModelBundle", "load_brain", "load_model", "read_manifest"]
 
 UNFIT = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError, ArithmeticError)
 """What torch and MONAI raise over settings or weights that do not fit."""
@@ -39,7 +41,7 @@ class ModelBundle:
     identity: ModelIdentity
     networks: tuple[LoadedNetwork, ...]
     device: torch.device
-    atlas: BrainAtlas
+    brain: BrainNetwork
     autoencoder: HeadAutoencoder | None = None
 
     def for_input(self, kind: str) -> "ModelBundle":
@@ -84,7 +86,7 @@ def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> M
             for network, module in zip(manifest.networks, modules, strict=True)
         ),
         device=chosen,
-        atlas=load_atlas(),
+        brain=_load_brain(folder, manifest, chosen) or load_brain(chosen),
         autoencoder=_load_autoencoder(folder, manifest, chosen),
     )
 
@@ -109,6 +111,40 @@ def _load_network(folder: Path, manifest: ModelManifest, network: NetworkManifes
         sentence = f"model {manifest.name}: its network {network.name} does not fit this version ({first})"
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
     return module
+
+
+def load_brain(device: torch.device) -> BrainNetwork:
+    """Return the shipped model's network for the brain, which serves models that bring none.
+
+    Raises
+    ------
+    UnusableModel
+        When its files are missing or a byte has changed.
+    """
+    folder, manifest, _ = read_manifest(SHIPPED)
+    check_checksums(folder, manifest.name, needed=True)
+    found = _load_brain(folder, manifest, device)
+    if found is None:
+        sentence = f"model {manifest.name}: it has no network for the brain; install the program again"
+        raise UnusableModel(InferenceReason.MODEL_MISSING, sentence)
+    return found
+
+
+def _load_brain(folder: Path, manifest: ModelManifest, device: torch.device) -> BrainNetwork | None:
+    if manifest.brain is None:
+        return None
+    content = read_weights(folder, manifest.name, manifest.brain)
+    try:
+        module = build_network("tumour-unet", manifest.brain.settings)
+        if not isinstance(module, TumourUNet) or module.dimensions != 3:
+            raise ValueError("a U-Net of three dimensions is needed")
+        module.load_state_dict({name: tensor.float() for name, tensor in load(content).items()})
+    except (*UNFIT, SafetensorError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        sentence = f"model {manifest.name}: its network for the brain does not fit this version ({first})"
+        raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence) from error
+    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return BrainNetwork(manifest=manifest.brain, module=module.eval().to(device))
 
 
 def _load_autoencoder(folder: Path, manifest: ModelManifest, device: torch.device) -> HeadAutoencoder | None:

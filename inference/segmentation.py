@@ -72,6 +72,8 @@ class Segmentation:
         Standard deviation of the probability between the model's looks; float16, as `probabilities`.
     flags
         What the model itself finds doubtful.
+    brain
+        Where the brain is, shape of the grid, read-only; None where none was found, and for pictures.
     """
 
     label_volume: LabelVolume
@@ -83,12 +85,17 @@ class Segmentation:
     uncertainty: Mapping[Region, NDArray[np.float16]] = field(default_factory=dict)
     quality: Quality = Quality()
     flags: tuple[Flag, ...] = ()
+    brain: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Close the maps."""
         for name in ("probabilities", "uncertainty"):
             maps = {region: _closed(values) for region, values in getattr(self, name).items()}
             object.__setattr__(self, name, MappingProxyType(maps))
+        if self.brain is not None:
+            closed = self.brain.view()
+            closed.setflags(write=False)
+            object.__setattr__(self, "brain", closed)
 
     def mask_of(self, region: Region) -> NDArray[np.bool_]:
         """Return the voxels of a region, the unions among them; shape of the grid."""

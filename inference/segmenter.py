@@ -1,6 +1,7 @@
 """Finds the tumour: from aligned volumes to labels on the reference's native grid."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +11,9 @@ from conversion.alignment import AlignedVolumes, labels_on, resample
 from conversion.decision import Decision
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.atlas_axes import atlas_axes, load_atlas
 from inference.bias_field import without_bias_field
-from inference.brain_region import BrainFound, find_brain, shows_a_head
+from inference.brain_region import BrainFound, find_brain, shows_enough
 from inference.claimed_contrast import contrast_novelty
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.image_noise import noise_novelty
@@ -22,7 +24,7 @@ from inference.prediction import Prediction, predict
 from inference.preprocessing import normalise_intensity, signal_box
 from inference.regions import Region
 from inference.segmentation import Quality, Segmentation
-from inference.trust import model_flags, novelty_of, volume_intervals
+from inference.trust import brain_flags, model_flags, novelty_of, volume_intervals
 
 __all__ = ["Segmenter"]
 
@@ -48,11 +50,14 @@ class _Input:
         Normalised intensities, shape (channel, slice, row, column).
     brain_alone
         Whether nothing but the brain is shown, as networks over volumes and the autoencoder learned it.
+    turned
+        Whether the grid has the axes of an atlas.
     """
 
     grid: Grid
     channels: NDArray[np.float32]
     brain_alone: bool
+    turned: bool = False
 
 
 class Segmenter:
@@ -79,7 +84,7 @@ class Segmenter:
         manifest = self.model.manifest
         present = self._present(aligned)
         head = aligned.volumes[aligned.reference]
-        brain = find_brain(self.model.atlas, head) if spacing_known else None
+        brain = find_brain(self.model.brain, aligned) if spacing_known else None
         model = self._chosen(head, brain, spacing_known=spacing_known)
         shown = _without_bias_fields(aligned) if model.networks[0].manifest.n4 else aligned
         seen = self._input(model, shown, brain, spacing_known=spacing_known)
@@ -89,7 +94,7 @@ class Segmenter:
         core_known = learned and set(manifest.core_needs) <= set(present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
-        possible = None if brain is None else brain.possible
+        possible = None if brain is None or brain.stripped else brain.possible
         labels, decisions = label_study(native, model.manifest, aligned.grid, possible)
         quality = Quality(
             input=network.input,
@@ -101,25 +106,26 @@ class Segmenter:
         return Segmentation(
             label_volume=LabelVolume(grid=aligned.grid, labels=labels),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
-            probabilities={region: values.astype(np.float16) for region, values in native.items()},
-            uncertainty={
-                region: values.astype(np.float16)
-                for region, values in _onto(aligned.grid, seen.grid, prediction.spread, regions).items()
-            },
+            probabilities=_halves(native),
+            uncertainty=_halves(_onto(aligned.grid, seen.grid, prediction.spread, regions)),
             model=self.model.identity,
             sequences=present,
             decisions=(
                 *_declare_missing(manifest.channels, present),
                 *_declare_core(core_known, learned),
-                *_declare_axes(manifest.space, brain is not None and network.input == "volume"),
+                *_declare_axes(manifest.space, seen.turned),
                 *decisions,
             ),
             quality=quality,
-            flags=model_flags(
-                manifest.autoencoder if spacing_known else None,
-                network,
-                quality,
-                brain_missed=spacing_known and brain is None and shows_a_head(head),
+            brain=None if brain is None else brain.mask,
+            flags=(
+                *brain_flags(self.model.brain.manifest, brain),
+                *model_flags(
+                    manifest.autoencoder if spacing_known else None,
+                    network,
+                    quality,
+                    brain_missed=spacing_known and brain is None and shows_enough(head),
+                ),
             ),
         )
 
@@ -129,8 +135,8 @@ class Segmenter:
         None where the model has no measure of it.
         """
         present, head = self._present(aligned), aligned.volumes[aligned.reference]
-        brain = find_brain(self.model.atlas, head)
-        if brain is None and shows_a_head(head):
+        brain = find_brain(self.model.brain, aligned)
+        if brain is None and shows_enough(head):
             return math.inf
         return self._novelty(aligned, brain, present)
 
@@ -149,7 +155,7 @@ class Segmenter:
         """Return the model with the networks for such an input: those over volumes where there is a brain to show."""
         kinds = {network.manifest.input for network in self.model.networks}
         stack = spacing_known and min(head.grid.shape) >= FEWEST_SLICES
-        alone = brain is not None or not shows_a_head(head)
+        alone = brain is not None or not shows_enough(head)
         wanted = "volume" if "volume" in kinds and ((stack and alone) or "slices" not in kinds) else "slices"
         return self.model.for_input(wanted)
 
@@ -158,20 +164,22 @@ class Segmenter:
     ) -> _Input:
         network = model.networks[0].manifest
         volumes = network.input == "volume"
-        if volumes and brain is not None and model.manifest.space == "atlas":
-            grid = aligned.grid.turned(brain.rotation, network.spacing_mm)
+        wanted = volumes and model.manifest.space == "atlas" and brain is not None and not brain.stripped
+        axes = atlas_axes(load_atlas(), aligned.volumes[aligned.reference]) if wanted else None
+        if axes is not None:
+            grid = aligned.grid.turned(axes, network.spacing_mm)
         elif spacing_known:
             grid = working_grid(aligned.grid, network.spacing_mm, cubes=volumes)
         else:
             grid = aligned.grid.permuted(*aligned.grid.axial_order())
         alone = spacing_known and network.sees_brain_alone
         channels = self._channels(aligned, grid, brain if alone else None)
-        return _Input(grid=grid, channels=channels, brain_alone=alone)
+        return _Input(grid=grid, channels=channels, brain_alone=alone, turned=axes is not None)
 
     def _channels(self, aligned: AlignedVolumes, grid: Grid, brain: BrainFound | None) -> NDArray[np.float32]:
         """Return what is shown of every sequence; where a brain is given, nothing of its head."""
         shown: NDArray[np.bool_] | None = None
-        if brain is not None:
+        if brain is not None and not brain.stripped:
             tight = LabelVolume(grid=aligned.grid, labels=brain.tight.astype(np.uint8))
             shown = np.asarray(labels_on(tight, grid).labels, bool)
         return np.stack([self._channel(aligned, name, grid, shown) for name in self.model.manifest.channels])
@@ -241,6 +249,10 @@ def _onto(
         region: resample(ImageVolume(grid=working, voxels=maps[PREDICTED.index(region)]), native).voxels
         for region in regions
     }
+
+
+def _halves(maps: Mapping[Region, NDArray[np.float32]]) -> dict[Region, NDArray[np.float16]]:
+    return {region: values.astype(np.float16) for region, values in maps.items()}
 
 
 def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:

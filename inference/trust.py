@@ -7,15 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conversion.volume import Grid
+from inference.brain_region import BrainFound
 from inference.flags import Flag, FlagCode
-from inference.manifest import AutoencoderManifest, NetworkManifest
+from inference.manifest import AutoencoderManifest, BrainManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.novelty import NoveltyScale, novelty, overview, reconstruction_errors
 from inference.regions import Region, region_mask
 from inference.segmentation import Quality
 from inference.uncertainty import doubt_ml, volume_interval
 
-__all__ = ["model_flags", "novelty_of", "volume_intervals"]
+__all__ = ["brain_flags", "model_flags", "novelty_of", "volume_intervals"]
 
 
 def volume_intervals(
@@ -54,6 +55,17 @@ def novelty_of(
     return novelty(errors, scale)
 
 
+def brain_flags(told: BrainManifest, brain: BrainFound | None) -> tuple[Flag, ...]:
+    """Return what is doubtful about where the brain is: two sequences of a study that show different ones."""
+    if brain is None or brain.agreement is None or brain.agreement >= told.agreement_flag:
+        return ()
+    sentence = (
+        f"two sequences show brains that agree by a Dice of {brain.agreement:.2f} only: look whether one lies askew, "
+        "and whether what was found lies inside the brain"
+    )
+    return (Flag(code=FlagCode.BRAIN_DOUBTFUL, sentence=sentence),)
+
+
 def model_flags(
     told: AutoencoderManifest | None, network: NetworkManifest, quality: Quality, *, brain_missed: bool
 ) -> tuple[Flag, ...]:
@@ -71,7 +83,9 @@ def model_flags(
     flags = []
     agreement = quality.agreement[Region.WT]
     if brain_missed:
-        sentence = "no brain of a believable size and place was found in what looks like a head"
+        sentence = (
+            "no brain was found in what the images show; another part of the body, a phantom or noise looks like this"
+        )
         flags.append(Flag(code=FlagCode.NOT_A_BRAIN, sentence=sentence, closes=True))
     elif told is not None and (quality.novelty is None or math.isnan(quality.novelty)):
         sentence = "how unlike its training the study is to the model could not be judged"

@@ -33,7 +33,10 @@ _LOADS_TORCH = frozenset(
         *(f"inference/evaluation/test_{name}" for name in ("report", "surface")),
         *(f"inference/foreign/test_{name}" for name in ("monai_bundle", "network", "onnx_model")),
         *(f"inference/test_{name}" for name in ("brain_region", "labelling", "manifest", "model_bundle", "networks")),
-        *(f"inference/test_{name}" for name in ("novelty", "prediction", "registry", "segmenter", "trust", "unet")),
+        *(
+            f"inference/test_{name}"
+            for name in ("novelty", "prediction", "registry", "segmenter", "shipped_brain", "trust", "unet")
+        ),
         "viewer_integration/test_rehearsal",
     )
 )

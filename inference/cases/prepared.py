@@ -3,6 +3,7 @@
 A kept file is named by everything that it depends on, so one that is out of date is never found, only left over.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable
@@ -10,25 +11,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from conversion.alignment import labels_on, resample
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.bias_field import without_bias_field
-from inference.brain_region import find_brain, load_atlas, shows_a_head
+from inference.brain_network import BrainNetwork
+from inference.brain_region import BrainFound, find_brain, shows_enough
 from inference.cases.array_file import read_arrays, whole, write_arrays
 from inference.cases.case import AnnotatedCase, CaseReference, CaseSet, SkippedCase
 from inference.cases.one_grid import EXPERT_REGIONS
 from inference.cases.stored_case import StoredCase, unreadable
 from inference.errors import UnreadableCase
+from inference.model_bundle import load_brain
 from inference.preprocessing import CHANNELS, normalise_intensity, signal_box
 from inference.regions import Region
 from inference.segmenter import working_grid
 
 __all__ = ["Preparation", "PreparedCase", "PreparedReference", "PreparedSet", "prepare", "prepare_cases"]
 
-VERSION = 2
+VERSION = 3
 """Goes up with every change that makes other arrays of the same files."""
 
 
@@ -195,10 +199,9 @@ def _content(case: AnnotatedCase) -> str:
 def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
     grid = _grid(case, settings)
     present = tuple(Role(name) in case.volumes.volumes for name in CHANNELS)
-    head = case.volumes.volumes[case.volumes.reference]
-    brain = find_brain(load_atlas(), head) if case.spacing_known and settings.cubes else None
+    brain = find_brain(_brain_network(), case.volumes) if case.spacing_known else None
     shown = None
-    if brain is not None:
+    if brain is not None and settings.cubes and not brain.stripped:
         tight = LabelVolume(grid=case.volumes.grid, labels=brain.tight.astype(np.uint8))
         shown = np.asarray(labels_on(tight, grid).labels, bool)
     images = np.stack([_channel(case, Role(name), grid, settings, shown) for name in CHANNELS])
@@ -210,13 +213,25 @@ def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
         "annotated": tuple(region in case.regions for region in EXPERT_REGIONS),
         "spacing_mm": grid.spacing_mm.tolist() if case.spacing_known else None,
         "shape": images.shape[1:],
-        "stripped": brain is not None or (case.spacing_known and not shows_a_head(head)),
+        "stripped": shown is not None or _brain_alone(case, brain),
     }
     arrays: dict[str, NDArray[np.generic]] = {
         "images": images.astype(np.float16),
         "regions": np.packbits(regions),
     }
     write_arrays(path, arrays, kept)
+
+
+@functools.cache
+def _brain_network() -> BrainNetwork:
+    return load_brain(torch.device("cpu"))
+
+
+def _brain_alone(case: AnnotatedCase, brain: BrainFound | None) -> bool:
+    """Tell a case without skull and scalp; a piece too small to show a brain has none either."""
+    if brain is not None or not case.spacing_known:
+        return brain is not None and brain.stripped
+    return not shows_enough(case.volumes.volumes[case.volumes.reference])
 
 
 def _grid(case: AnnotatedCase, settings: Preparation) -> Grid:

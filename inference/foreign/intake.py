@@ -21,6 +21,7 @@ from inference.manifest import (
     write_manifest,
 )
 from inference.preprocessing import CHANNELS
+from inference.shipped_brain import give_brain
 
 __all__ = ["ForeignFacts", "take_in"]
 
@@ -73,8 +74,10 @@ def take_in(source: Path, into: Path, told: ForeignFacts) -> None:
             _copy_own(source, into)
         elif source.is_dir() and is_monai_bundle(source):
             _from_monai(source, into, told)
+            give_brain(into)
         elif source.suffix.lower() == ".onnx":
             _from_onnx(source, into, told)
+            give_brain(into)
         elif source.is_dir():
             raise refused(source, f"neither {MANIFEST} (our form) nor configs/inference.json (a MONAI bundle) in it")
         else:

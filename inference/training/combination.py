@@ -87,6 +87,9 @@ def combine(runs: Sequence[Path], out: Path, imprint: Imprint, autoencoder: Path
         shutil.copyfile(imprint.licence, out / LICENCE_FILE)
     if novelty is not None and autoencoder is not None:
         shutil.copyfile(autoencoder / "autoencoder" / novelty.weights, out / novelty.weights)
+    if (brain := found[0].manifest.brain) is not None:
+        read_weights(found[0].folder / "model", found[0].manifest.name, brain)
+        shutil.copyfile(found[0].folder / "model" / brain.weights, out / brain.weights)
     networks = []
     for run in found:
         weights = f"{_name(run)}.safetensors"

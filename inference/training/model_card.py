@@ -24,6 +24,7 @@ users are responsible for the source terms; retrain with `glionode train` for ot
 
 Networks of equal input are averaged; the looks along three axes count as answers of their own.
 
+{brain}
 ## Cross-validated figures
 
 Each patient answered by the networks that never saw it, with thresholds and smallest parts that the other folds chose.
@@ -46,6 +47,7 @@ def write_card(folder: Path, manifest: ModelManifest) -> None:
         "figures": "\n".join(_figure_rows(manifest)) or "| | not tuned yet: `glionode models tune` | |",
         "thresholds": "; ".join(f"{kind} {', '.join(f'{limit:g}' for limit in limit3)}" for kind, limit3 in limits),
         "doubt": _doubt(manifest),
+        "brain": _brain(manifest),
     }
     names = ("name", "version", "intended_use", "licence", "training_data", "minimum_lesion_ml", "minimum_share")
     inner = ("minimum_core_ml", "minimum_enhancing_ml")
@@ -69,6 +71,18 @@ def _network_rows(manifest: ModelManifest) -> list[str]:
     return rows
 
 
+def _brain(manifest: ModelManifest) -> str:
+    """Return what finds the brain, and what it was trained on, where the model says so."""
+    facts = manifest.metrics.get("brain")
+    if manifest.brain is None or not isinstance(facts, dict):
+        return ""
+    return (
+        f"A network of its own finds the brain on cubes of {manifest.brain.spacing_mm:g} mm, whatever the sequence: "
+        f"{facts.get('trained_on', 'not said on what it was trained')}; {facts.get('steps', '-')} steps, "
+        f"{facts.get('hours', '-')} hours of {facts.get('device', 'one CPU core')}.\n"
+    )
+
+
 def _figure_rows(manifest: ModelManifest) -> list[str]:
     return [
         f"| {name.removeprefix('cross-validated ')} | {figure} | {value:.3f} |"
@@ -88,6 +102,10 @@ def _doubt(manifest: ModelManifest) -> str:
                 f"Their results whose looks agree by a Dice below {one.agreement_flag:g} are flagged, below "
                 f"{one.agreement_gate:g} withheld ({one.input})."
             )
+    if manifest.brain is not None:
+        parts.append(
+            f"Brains of two sequences that agree by a Dice below {manifest.brain.agreement_flag:g} are flagged."
+        )
     if manifest.autoencoder is not None:
         parts.append(
             f"Studies of a novelty from {manifest.autoencoder.flag:g} are flagged, from {manifest.autoencoder.gate:g} "

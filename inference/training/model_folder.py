@@ -16,6 +16,7 @@ from inference.autoencoder import HeadAutoencoder
 from inference.manifest import REGIONS, AutoencoderManifest, ModelManifest, NetworkManifest, write_manifest
 from inference.novelty import NoveltyScale
 from inference.preprocessing import CHANNELS
+from inference.shipped_brain import give_brain
 from inference.training.plan import TrainingPlan
 from inference.unet import TumourUNet
 
@@ -132,6 +133,7 @@ def write_model(
         metrics=facts,
     )
     write_manifest(folder, manifest)
+    give_brain(folder)
     (folder / "MODEL_CARD.md").write_text(_card(name, volume=volume, facts=facts), encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from dicom_node.cli import cli
 from dicom_node.database import open_database
 from dicom_node.settings import read_settings
 from dicom_node.tables import RunRow, ShadowRow, StudyRow
+from inference.manifest import read_manifest
 from tests.support.detector_model import write_detector
 from tests.support.monai_bundle import write_bundle
 
@@ -134,7 +135,9 @@ def test_promotion_and_rollback_keep_a_history(detector: Path) -> None:
     assert (back["production"], back["setting"]) == (None, SHIPPED)
     assert [(one["action"], one["who"]) for one in back["history"]] == [("promote", "Ada"), ("rollback", "Grace")]
     assert "no model was promoted" in _failure("rollback")
-    assert _run("promote", SHIPPED).stdout.startswith(f"production: {SHIPPED} 1.1.0, from the next study on")
+    assert _run("promote", SHIPPED).stdout.startswith(
+        f"production: {SHIPPED} {read_manifest(SHIPPED)[1].version}, from the next study on"
+    )
 
 
 def test_a_rollback_to_a_model_that_has_changed_is_refused(tmp_path: Path, detector: Path) -> None:

@@ -23,11 +23,16 @@ from dicom_node.workbench import WorkbenchResult, segment_dicom, segment_nifti, 
 from inference.errors import UnsuitableInput
 from tests.support.detector_model import write_detector
 from tests.support.moved_volumes import move
+from tests.support.phantom_volumes import phantom_volume
 from tests.support.small_head import CENTRE_MM, head_volume
 from tests.support.small_study import make_small_study
 
 SIZE = 96
 FILES = {"segmentation.nii.gz", "probability_wt.nii.gz", "uncertainty_wt.nii.gz", "overlay.png", "findings.json"}
+
+
+PIECE = 27
+"""Radius in pixels of a piece that is too small for a brain to be looked for."""
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +52,10 @@ def _findings(out: Path) -> dict[str, Any]:
     return content
 
 
-def _head(*, bright: bool = True) -> NDArray[np.float32]:
+def _head(*, bright: bool = True, radius: float = 44) -> NDArray[np.float32]:
     """Return slices of a round head, with or without a bright disc in the middle three."""
     k, row, column = np.indices((8, SIZE, SIZE))
-    image = np.where(np.hypot(row - SIZE / 2, column - SIZE / 2) < 44, 100.0, 0.0)
+    image = np.where(np.hypot(row - SIZE / 2, column - SIZE / 2) < radius, 100.0, 0.0)
     lesion = (np.hypot(row - 40, column - 60) < 11) & (abs(k - 4) <= 1)
     image[lesion] = 900.0 if bright else 100.0
     return image.astype(np.float32)
@@ -62,7 +67,7 @@ def _write_volumes(folder: Path, roles: Mapping[Role, bool]) -> dict[Role, Path]
     paths = {}
     for role, bright in roles.items():
         paths[role] = folder / f"{role}.nii.gz"
-        write_nifti(ImageVolume(grid=grid, voxels=_head(bright=bright)), paths[role])
+        write_nifti(ImageVolume(grid=grid, voxels=_head(bright=bright, radius=PIECE)), paths[role])
     return paths
 
 
@@ -94,7 +99,8 @@ def test_nifti_volumes_give_masks_and_volumes(tmp_path: Path, settings: Settings
     assert {decision["code"] for decision in findings["decisions"]} >= {"already_aligned", "missing_sequence"}
     assert findings["quality"]["looks"] == 2
     assert set(findings["quality"]["agreement"]) == {"WT", "TC", "ET"}
-    assert [flag["code"] for flag in findings["flags"]] == [flag.code for flag in done.flags] == []
+    codes = [flag["code"] for flag in findings["flags"]]
+    assert codes == [flag.code for flag in done.flags] == ["poor_registration"]  # so small a piece fits in many ways
 
 
 def test_the_interval_and_the_doubt_of_each_voxel_are_written(tmp_path: Path) -> None:
@@ -114,6 +120,19 @@ def test_a_flair_alone_gives_the_whole_tumour(tmp_path: Path, settings: Settings
     assert {path.name for path in done.files} == FILES
     assert set(done.volumes_ml) == {"WT"}
     assert set(np.unique(read_nifti(tmp_path / "out" / "segmentation.nii.gz").voxels)) == {0, 5}
+
+
+def test_the_brain_of_a_head_is_written_on_the_grid_of_the_reference(tmp_path: Path, settings: Settings) -> None:
+    head = phantom_volume("FLAIR")
+    write_nifti(head, tmp_path / "flair.nii.gz")
+    done = segment_nifti({Role.FLAIR: tmp_path / "flair.nii.gz"}, tmp_path / "out", settings)
+    assert tmp_path / "out" / "brain.nii.gz" in done.files
+    brain = read_nifti(tmp_path / "out" / "brain.nii.gz")
+    assert brain.grid.equals(read_nifti(tmp_path / "flair.nii.gz").grid)
+    assert set(np.unique(brain.voxels)) == {0, 1}
+    assert 1000 < np.count_nonzero(brain.voxels) * brain.grid.voxel_volume_ml < 2300
+    labels = read_nifti(tmp_path / "out" / "segmentation.nii.gz").voxels
+    assert np.count_nonzero(labels[brain.voxels > 0]) >= 0.95 * np.count_nonzero(labels)
 
 
 def test_a_head_without_a_lesion_gives_nothing(tmp_path: Path, settings: Settings) -> None:
@@ -186,7 +205,7 @@ def test_a_site_rule_decides_and_makes_another_object(tmp_path: Path, settings: 
 def test_a_dicom_folder_gives_seg_and_sr_too(tmp_path: Path, settings: Settings) -> None:
     study = _dicom_folder(tmp_path / "in")
     done = segment_dicom(tmp_path / "in", tmp_path / "out", settings)
-    assert {path.name for path in done.files} == {*FILES, "SEG.dcm", "SR.dcm"}
+    assert {path.name for path in done.files} - {"brain.nii.gz"} == {*FILES, "SEG.dcm", "SR.dcm"}
     assert done.volumes_ml["WT"] is not None
     assert done.volumes_ml["WT"] > 0
     seg, sr = (pydicom.dcmread(tmp_path / "out" / f"{kind}.dcm") for kind in ("SEG", "SR"))

@@ -55,7 +55,14 @@ def test_a_bundle_becomes_a_model_that_says_where_it_is_from(registry: Registry,
     assert manifest.licence == "Apache License, see LICENSE-WEIGHTS"
     assert manifest.training_data == "made for tests; 4 channel data, T1c, T1, T2, FLAIR at 1x1x1 mm"
     assert manifest.metrics == {"val_mean_dice": 0.5}
-    files = {"LICENSE-WEIGHTS", "MODEL_CARD.md", "SHA256SUMS", "manifest.json", "weights.safetensors"}
+    files = {
+        "LICENSE-WEIGHTS",
+        "MODEL_CARD.md",
+        "SHA256SUMS",
+        "brain.safetensors",
+        "manifest.json",
+        "weights.safetensors",
+    }
     assert {path.name for path in model.folder.iterdir()} == files
     assert (model.folder / "MODEL_CARD.md").read_text() == "# A small bundle\n"
     registry.verify(model)

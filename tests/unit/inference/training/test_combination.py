@@ -13,6 +13,7 @@ from inference.manifest import read_manifest
 from inference.model_bundle import load_model
 from inference.novelty import GRID_SHAPE, NoveltyScale
 from inference.preprocessing import CHANNELS
+from inference.shipped_brain import SHIPPED
 from inference.training.combination import Imprint, combine
 from inference.training.model_folder import write_autoencoder, write_model
 from inference.training.plan import RECONSTRUCT, TrainingPlan
@@ -57,6 +58,8 @@ def test_networks_keep_their_fold_and_their_weights(tmp_path: Path) -> None:
         (single,) = load_model(str(run / "model"), "cpu", threads=1).networks
         pairs = zip(single.module.state_dict().values(), network.module.state_dict().values(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
+    assert model.manifest.brain == read_manifest(SHIPPED)[1].brain
+    assert model.brain.manifest is model.manifest.brain
     told = model.manifest.autoencoder
     assert told is not None
     assert (told.flag, told.gate) == (pytest.approx(0.996, abs=1e-3), 1.5)
@@ -64,6 +67,7 @@ def test_networks_keep_their_fold_and_their_weights(tmp_path: Path) -> None:
     card = (out / "MODEL_CARD.md").read_text()
     assert "not a medical device" in card
     assert "| slices-1 | slices | WT | 1 | 4 lgg | 1 | 0.1 | one CPU core |" in card
+    assert "Brains of two sequences that agree by a Dice below" in card
     assert "novelty from 0.996 are flagged, from 1.5 withheld" in card
     assert "Trained on 4 cases of lgg; " in card
     assert set(model.manifest.metrics["trainings"]) == {"slices-1", "slices-0", "volume-2"}
