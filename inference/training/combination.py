@@ -10,6 +10,7 @@ from typing import Any
 from inference.errors import InferenceReason, UnusableModel
 from inference.integrity import read_weights
 from inference.manifest import AutoencoderManifest, ModelManifest, NetworkManifest, read_manifest, write_manifest
+from inference.shipped_brain import give_brain
 from inference.training.model_card import write_card
 from inference.training.model_folder import AUTOENCODER, LABEL_MAP
 
@@ -109,7 +110,7 @@ def combine(runs: Sequence[Path], out: Path, imprint: Imprint, autoencoder: Path
         metrics={"trainings": {_name(run): run.facts for run in found}},
     )
     write_manifest(out, manifest)
-    write_card(out, manifest)
+    write_card(out, give_brain(out))  # a training of an earlier version brought none
     return out
 
 

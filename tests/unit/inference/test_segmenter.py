@@ -390,3 +390,21 @@ def test_networks_for_volumes_are_shown_the_brain_alone(
     assert found.quality.looks == looks
     voxel_ml = 1.0 if spacing_known else head.grid.voxel_volume_ml * 1000
     assert least_ml < sum(network.body.seen_ml) * voxel_ml / looks < most_ml
+
+
+def test_a_study_in_which_no_brain_is_found_is_as_strange_as_can_be(segmenter: Segmenter) -> None:
+    blind = TumourUNet(**segmenter.model.brain.manifest.settings).eval()
+    for tensor in blind.parameters():
+        nn.init.zeros_(tensor)
+    blind.body.output_block.conv.conv.bias.data -= 9.0  # says no everywhere
+    brainless = Segmenter(replace(segmenter.model, brain=replace(segmenter.model.brain, module=blind)))
+    aligned = AlignedVolumes(
+        reference=Role.FLAIR, volumes={Role.FLAIR: phantom_volume("FLAIR")}, registrations={}, decisions=()
+    )
+    found = brainless.segment(aligned)
+    assert found.brain is None
+    assert [(flag.code, flag.closes) for flag in found.flags if flag.closes] == [("not_a_brain", True)]
+    assert brainless.novelty(aligned) == math.inf
+    seen = segmenter.segment(aligned)
+    assert seen.brain is not None
+    assert "not_a_brain" not in [flag.code for flag in seen.flags]
