@@ -1,6 +1,6 @@
 """Learns to find the brain in heads of any contrast, from label maps and real heads (as SynthStrip, Hoopes 2022).
 
-    python benchmarks/brain_learning.py --heads DIR --out DIR [--brats DIR] [--masks DIR] [--steps 6000] [--loaders 1]
+    python benchmarks/brain_learning.py --heads DIR --out DIR [--brats DIR] [--masks DIR] [--steps 6000] [--start FILE]
 
 A training that was stopped goes on from its last checkpoint when it is started with the same arguments. OUT gets
 brain.safetensors and brain.json; the mean Dice over heads that were kept apart is printed at the end. Data and what is
@@ -8,6 +8,7 @@ kept apart: benchmarks/brain_heads.py.
 """
 
 import argparse
+import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +40,11 @@ def main() -> None:
     heads = read_heads(folders, held_out=False, say=_say)
     _say(f"{len(heads.maps)} label maps, {len(heads.real)} real images, {len(heads.shapes)} shapes of tumours")
     sampler = HeadSampler(heads, Recipe(), chosen.seed)
-    plan = brain_plan(sampler, chosen.steps, batch_size=chosen.batch_size, checkpoint_every=chosen.checkpoint_every)
-    trained = train_brain(sampler, plan, chosen.out, device=chosen.device, loaders=chosen.loaders, watch=_watch)
+    begins = hashlib.sha256(chosen.start.read_bytes()).hexdigest() if chosen.start else ""
+    changes = {"batch_size": chosen.batch_size, "checkpoint_every": chosen.checkpoint_every, "start_sha256": begins}
+    plan = brain_plan(sampler, chosen.steps, **changes, **({"learning_rate": chosen.rate} if chosen.rate else {}))
+    how = {"device": chosen.device, "loaders": chosen.loaders, "start": chosen.start, "watch": _watch}
+    trained = train_brain(sampler, plan, chosen.out, **how)
     if isinstance(trained.network, TumourUNet):
         _measure(trained.network, folders, chosen.seed)
 
@@ -52,6 +56,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--brats", type=Path, help="unpacked BraTS cases")
     parser.add_argument("--masks", type=Path, help="brains of heads without labels")
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument("--rate", type=float, default=0.0, help="peak of the learning rate; 0 takes the usual one")
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--checkpoint-every", type=int, default=100, help="steps")
     parser.add_argument("--loaders", type=int, default=1, help="processes that make samples")

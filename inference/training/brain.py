@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from inference.training.heads.sampler import HeadSampler
 from inference.training.loop import Lessons, Progress, Trained, TrainingWork, train_on
@@ -95,6 +96,7 @@ def train_brain(
     *,
     device: str = "cpu",
     loaders: int = 0,
+    start: Path | None = None,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
     """Train the network, going on from the checkpoint in the folder where there is one.
@@ -103,6 +105,8 @@ def train_brain(
     ----------
     folder
         Gets ``checkpoint.pt``, and at the end the files that `write_brain` writes.
+    start
+        Weights of an earlier training that this one begins with; the plan names their hash.
     loaders
         Processes that make samples; their number changes no weight.
     watch
@@ -116,6 +120,8 @@ def train_brain(
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
     network = TumourUNet(**plan.network).to(device)
+    if start is not None:
+        network.load_state_dict(load_file(start))
     work = TrainingWork(plan=plan, identity="/".join((plan.sha256, *_origin(heads))), folder=folder, loaders=loaders)
     trained = train_on(network, Lessons(sampler=BrainSamples(heads), loaders=loaders), work, watch)
     write_brain(folder, trained, heads, plan)

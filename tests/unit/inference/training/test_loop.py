@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inference.cases.prepared import PreparedCase
 from inference.errors import UnusableModel
@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[Pre
 
 @pytest.mark.parametrize("kind", SMALL_NETWORKS)
 def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[PreparedCase], kind: str) -> None:
-    plan = _plan(kind, steps=60, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
+    plan = _plan(kind, steps=100, batch_size=4, learning_rate=2e-2, ema_decay=0.8)
     samples = [Sampler(cases, plan).sample(number) for number in range(16)]
     images, regions, annotated = (torch.stack(parts) for parts in zip(*samples, strict=True))
     trained = train(_network(plan), cases, _work(plan, tmp_path)).network
@@ -116,6 +116,21 @@ def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[P
             for network in (_network(plan).eval(), trained.eval())
         )
     assert after < 0.85 * before, (before, after)
+
+
+def test_a_step_that_bfloat16_cannot_make_is_made_in_float32(tmp_path: Path, cases: list[PreparedCase]) -> None:
+    """As convolutions of some processors do once in a while, and then in the forward pass already."""
+
+    def broken_in_bfloat16(_: nn.Module, __: object, answer: Tensor) -> Tensor:
+        return answer * torch.nan if torch.is_autocast_enabled("cpu") else answer
+
+    plan = _plan()
+    network = _network(plan)
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_hook(broken_in_bfloat16)
+    trained = train(network, cases, _work(plan, tmp_path)).network
+    assert not _equal(trained, _network(plan))
+    assert all(bool(part.isfinite().all()) for part in trained.state_dict().values())
 
 
 def test_training_ends_when_validation_no_longer_improves(tmp_path: Path, cases: list[PreparedCase]) -> None:
