@@ -30,7 +30,15 @@ from inference.preprocessing import CHANNELS, normalise_intensity, signal_box
 from inference.regions import Region
 from inference.segmenter import working_grid
 
-__all__ = ["Preparation", "PreparedCase", "PreparedReference", "PreparedSet", "prepare", "prepare_cases"]
+__all__ = [
+    "Preparation",
+    "PreparedCase",
+    "PreparedReference",
+    "PreparedSet",
+    "keep_prepared",
+    "prepare",
+    "prepare_cases",
+]
 
 VERSION = 3
 """Goes up with every change that makes other arrays of the same files."""
@@ -92,6 +100,11 @@ class PreparedCase:
     annotated: tuple[bool, bool, bool]
     spacing_mm: tuple[float, float, float] | None
     stripped: bool = False
+
+    @property
+    def regions_known(self) -> bool:
+        """Tell whether experts drew all regions."""
+        return all(self.annotated)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,19 +220,28 @@ def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
     images = np.stack([_channel(case, Role(name), grid, settings, shown) for name in CHANNELS])
     regions = np.stack([_region(case, region, grid) for region in EXPERT_REGIONS])
     box = signal_box(images, np.asarray(regions.any(axis=0)))
-    images, regions = images[:, *box], regions[:, *box]
     kept = {
         "present": present,
         "annotated": tuple(region in case.regions for region in EXPERT_REGIONS),
         "spacing_mm": grid.spacing_mm.tolist() if case.spacing_known else None,
-        "shape": images.shape[1:],
         "stripped": shown is not None or _brain_alone(case, brain),
     }
+    _write(path, images[:, *box], regions[:, *box], kept)
+
+
+def keep_prepared(case: PreparedCase, path: Path) -> PreparedReference:
+    """Keep a case that was made of another prepared one."""
+    kept = {name: getattr(case, name) for name in ("present", "annotated", "spacing_mm", "stripped")}
+    _write(path, case.images, case.regions, kept)
+    return PreparedReference(case_id=case.case_id, patient=case.patient, source=case.source, site=case.site, path=path)
+
+
+def _write(path: Path, images: NDArray[np.floating], regions: NDArray[np.bool_], kept: dict[str, object]) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
         "images": images.astype(np.float16),
         "regions": np.packbits(regions),
     }
-    write_arrays(path, arrays, kept)
+    write_arrays(path, arrays, kept | {"shape": images.shape[1:]})
 
 
 @functools.cache

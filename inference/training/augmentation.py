@@ -15,7 +15,9 @@ __all__ = [
     "add_rim",
     "add_synthetic_head",
     "augment_intensity",
+    "cut_tight",
     "drop_sequences",
+    "keep_subset",
     "thicken_rows",
     "thicken_slices",
 ]
@@ -38,6 +40,10 @@ SKULL, SCALP = (2, 8), (3, 14)
 
 REMAINS = 4
 """Thickest rim of skull and meninges that a brain extraction leaves, in voxels of 2 mm."""
+
+
+TIGHTEST = 5
+"""Widest rim of brain, in voxels of a millimetre, that is cut off: what the network for the brain misses at most."""
 
 
 def _uniform(low: float, high: float) -> float:
@@ -138,6 +144,23 @@ def add_remains(images: Tensor, present: Tensor) -> Tensor:
     return torch.where(brain[0] > 0, images, shown * texture * brightness)
 
 
+def cut_tight(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Take patches of a brain's rim away, as a brain extraction does that cuts too tight.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Images of the same shape, and what is still shown of the middle slice, bool, shape (row, column).
+    """
+    slices, rows, columns = images.shape[1:]
+    outside = 1 - (images > 0).any(dim=0).float()[:, None]
+    depth = _whole(1, TIGHTEST)
+    rim = F.max_pool2d(outside, 2 * depth + 1, stride=1, padding=depth)
+    patches = F.interpolate(torch.rand(1, 1, 8, 8), size=(rows, columns), mode="bilinear") > _uniform(0.3, 0.7)
+    shown = ~((rim > 0) & patches)[:, 0]
+    return images * shown, shown[slices // 2]
+
+
 def _drawn(images: Tensor, points: int) -> Tensor:
     """Return uniform numbers on a coarse cube, shape (1, 1, points, points, points)."""
     return torch.rand(1, 1, points, points, points).to(images.device)
@@ -152,6 +175,27 @@ def _dilated(mask: Tensor, radius: int) -> Tensor:
         )
         mask = square if step % 2 else cross
     return mask
+
+
+def keep_subset(images: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Empty channels so that one of all sets of sequences with T1CE or FLAIR is left, each as likely as the others.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Images and the new `present`, shape (channel,).
+    """
+    sets = [keep for keep in _SETS if bool((present & keep)[1] | (present & keep)[3])]
+    keep = present & sets[_whole(0, len(sets) - 1)]
+    return images * keep.to(images.device)[:, None, None, None], keep
+
+
+_SETS = [
+    torch.tensor([bool(number & 1), bool(number & 2), bool(number & 4), bool(number & 8)])
+    for number in range(16)
+    if number & 0b1010
+]
+"""T1, T1CE, T2, FLAIR."""
 
 
 def drop_sequences(

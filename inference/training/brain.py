@@ -89,7 +89,7 @@ def brain_plan(heads: HeadSampler, steps: int, **changes: Any) -> TrainingPlan: 
     return TrainingPlan(**{**usual, **changes}, crop=heads.recipe.grid.shape, steps=steps, seed=heads.seed)
 
 
-def train_brain(
+def train_brain(  # noqa: PLR0913 - what is given by name
     heads: HeadSampler,
     plan: TrainingPlan,
     folder: Path,

@@ -40,6 +40,14 @@ class TrainingPlan:
         Share of skull-stripped slices that get a synthetic skull and scalp; of volumes, remains of them.
     drop
         Chance that a sample loses T1, T1CE, T2, FLAIR; it always keeps T1CE or FLAIR.
+    subset_share
+        Share of samples that keep a set of sequences drawn evenly from all that hold T1CE or FLAIR, instead of `drop`.
+    carved_share
+        Shares of slices of volumes, without and with a tumour of their own, into which another patient's tumour is set.
+    cavity_share
+        Share of slices of volumes with a cavity in the brain, as an operation leaves it: no tumour.
+    tight_share
+        Share of skull-stripped slices whose brain is cut too tight, in patches.
     source_share
         Share of samples from each set; sets not named share what is left by their number of patients.
     start_sha256
@@ -65,6 +73,10 @@ class TrainingPlan:
     tumour_share: float = 0.7
     head_share: float = 0.7
     drop: tuple[float, float, float, float] = (0.25, 0.2, 0.35, 0.05)
+    subset_share: float = 0.0
+    carved_share: tuple[float, float] = (0.0, 0.0)
+    cavity_share: float = 0.0
+    tight_share: float = 0.0
     source_share: dict[str, float] = field(default_factory=dict)
     start_sha256: str = ""
     seed: int = 20261121

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -15,12 +16,15 @@ from inference.training.augmentation import (
     add_rim,
     add_synthetic_head,
     augment_intensity,
+    cut_tight,
     drop_sequences,
+    keep_subset,
     thicken_rows,
     thicken_slices,
 )
 from inference.training.plan import TrainingPlan
-from inference.training.windows import FURTHEST_NEIGHBOUR, VIEWS, Volume, Window, slice_window, volume_window
+from inference.training.tumours.carved import carved, with_cavity
+from inference.training.windows import FURTHEST_NEIGHBOUR, VIEWS, View, Volume, Window, slice_window, volume_window
 
 __all__ = ["Batches", "MakesSamples", "Sample", "Sampler"]
 
@@ -29,6 +33,9 @@ Sample = tuple[Tensor, Tensor, Tensor]
 
 THIN_MM = 1.5
 """Slices closer than this stand in for thick ones too, by neighbours that lie further away."""
+
+CARVED_SHIFT = 6.0
+"""Standard deviation, in slices, of where a tumour is set along the view against where it grew."""
 
 
 class Sampler:
@@ -43,6 +50,11 @@ class Sampler:
     def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan, device: torch.device | None = None) -> None:
         self._plan, self._device = plan, device or torch.device("cpu")
         self._kept: dict[str, Volume] = {}
+        self._tumours: dict[tuple[str, str, int], NDArray[np.intp]] = {}
+        carves = plan.views > 1 and any(plan.carved_share)
+        self._donors = [
+            case for case in cases if carves and all(case.present) and case.regions_known and case.regions[0].any()
+        ]
         sources = sorted({case.source for case in cases})
         self._by_source = [[case for case in cases if case.source == source] for source in sources]
         self._shares = _shares(sources, [len(group) for group in self._by_source], plan.source_share)
@@ -58,15 +70,23 @@ class Sampler:
         images = window.images
         if case.stripped and rng.random() < self._plan.head_share:
             images = self._surround(images, present)
+        regions = window.regions
+        if case.stripped and self._plan.views > 1 and rng.random() < self._plan.tight_share:
+            images, shown = cut_tight(images)
+            regions = regions * shown
         if self._volumes:
             images = thicken_slices(images)
         elif self._plan.views > 1:
             images = thicken_rows(images)
-        images, present = drop_sequences(augment_intensity(images), present, self._plan.drop)
+        images = augment_intensity(images)
+        if rng.random() < self._plan.subset_share:
+            images, present = keep_subset(images, present)
+        else:
+            images, present = drop_sequences(images, present, self._plan.drop)
         annotated = torch.tensor(case.annotated, dtype=torch.float32)
         if not bool(present[1]):  # without contrast, neither enhancement nor the core can be learned
             annotated[1:] = 0
-        return images * present.to(images.device)[:, None, None, None], window.regions, annotated
+        return images * present.to(images.device)[:, None, None, None], regions, annotated
 
     def _surround(self, images: Tensor, present: Tensor) -> Tensor:
         """Draw around a brain what networks for volumes see of the head, or what networks for slices see."""
@@ -90,13 +110,51 @@ class Sampler:
             return volume_window(self._volume(case), self._plan.crop)
         flat = case.spacing_mm is None  # of such a stack nobody knows how far apart its slices are
         view = VIEWS[rng.integers(1 if flat else self._plan.views)]
-        others = tuple(axis for axis in range(3) if axis != view.axes[0])
-        tumour = np.flatnonzero(case.regions[0].any(axis=others))
+        tumour = self._tumour_slices(case, view)
+        if flat or self._plan.views == 1:
+            return self._slices(case, view, self._middle(case, view, tumour, rng), rng)
+        other = self._donor(case, rng)
+        if other is None:
+            window = self._slices(case, view, self._middle(case, view, tumour, rng), rng)
+        else:
+            window = self._with_tumour_of(other, case, view, rng)
+        return with_cavity(window) if rng.random() < self._plan.cavity_share else window
+
+    def _middle(self, case: PreparedCase, view: View, tumour: NDArray[np.intp], rng: np.random.Generator) -> int:
         wanted = tumour.size and rng.random() < self._plan.tumour_share
-        middle = int(rng.choice(tumour)) if wanted else int(rng.integers(case.images.shape[view.axes[0] + 1]))
+        return int(rng.choice(tumour)) if wanted else int(rng.integers(case.images.shape[view.axes[0] + 1]))
+
+    def _slices(
+        self, case: PreparedCase, view: View, middle: int, rng: np.random.Generator, *, everywhere: bool = False
+    ) -> Window:
         furthest = FURTHEST_NEIGHBOUR if case.spacing_mm is not None and case.spacing_mm[0] <= THIN_MM else 1
+        flat = case.spacing_mm is None
         step = VIEW_STEP if self._plan.views > 1 and not flat else int(rng.integers(1, furthest + 1))
-        return slice_window(case, middle, int(self._plan.network.get("context", 0)), self._plan.crop[1:], step, view)
+        context = int(self._plan.network.get("context", 0))
+        return slice_window(case, middle, context, self._plan.crop[1:], step, view, everywhere=everywhere)
+
+    def _donor(self, case: PreparedCase, rng: np.random.Generator) -> PreparedCase | None:
+        """Return the case whose tumour is set into this one, or None where it stays as it is."""
+        share = self._plan.carved_share[int(case.regions_known and self._tumour_slices(case, VIEWS[0]).size > 0)]
+        if not case.regions_known or not self._donors or rng.random() >= share:
+            return None
+        return self._donors[rng.integers(len(self._donors))]
+
+    def _with_tumour_of(self, other: PreparedCase, case: PreparedCase, view: View, rng: np.random.Generator) -> Window:
+        """Return slices of a case, at about the height of another one's tumour, with that tumour in it."""
+        theirs = int(rng.choice(self._tumour_slices(other, view)))
+        sizes = [one.images.shape[view.axes[0] + 1] for one in (other, case)]
+        middle = round((theirs + rng.normal(0, CARVED_SHIFT)) / sizes[0] * sizes[1])
+        onto = self._slices(case, view, min(max(middle, 0), sizes[1] - 1), rng)
+        return carved(onto, self._slices(other, view, theirs, rng, everywhere=True))
+
+    def _tumour_slices(self, case: PreparedCase, view: View) -> NDArray[np.intp]:
+        """Return the slices of a view that show tumour."""
+        key = (case.source, case.case_id, view.axes[0])
+        if key not in self._tumours:
+            others = tuple(axis for axis in range(3) if axis != view.axes[0])
+            self._tumours[key] = np.flatnonzero(case.regions[0].any(axis=others))
+        return self._tumours[key]
 
 
 class MakesSamples(Protocol):

@@ -4,7 +4,7 @@ Images and regions are sampled by one grid, so a label never leaves its image.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -70,14 +70,24 @@ class Window:
         Shape (channel, slice, row, column).
     regions
         0 or 1, shape (region, slice, row, column); of a slice network the one slice in the middle.
+    everywhere
+        Where the whole tumour lies in every slice of `images`, shape (1, slice, row, column), where that was asked for.
     """
 
     images: Tensor
     regions: Tensor
+    everywhere: Tensor | None = None
 
 
-def slice_window(
-    case: PreparedCase, middle: int, context: int, size: tuple[int, int], step: int, view: View = VIEWS[0]
+def slice_window(  # noqa: PLR0913 - a window is a place and a size
+    case: PreparedCase,
+    middle: int,
+    context: int,
+    size: tuple[int, int],
+    step: int,
+    view: View = VIEWS[0],
+    *,
+    everywhere: bool = False,
 ) -> Window:
     """Return one slice with its neighbours, turned in its plane.
 
@@ -87,6 +97,8 @@ def slice_window(
         The slice, along the first axis of the view.
     step
         Distance of the neighbours in slices; beyond the ends the last slice repeats.
+    everywhere
+        Whether it shall be told where the tumour lies in the neighbours as well.
     """
     volume = case.images.transpose(0, *(axis + 1 for axis in view.axes))
     drawn = case.regions.transpose(0, *(axis + 1 for axis in view.axes))
@@ -100,7 +112,12 @@ def slice_window(
         grid = grid + _bending(size)
     moved = F.grid_sample(images.flatten(0, 1)[None], grid, mode="bilinear", align_corners=False)[0]
     masks = F.grid_sample(regions[None], grid, mode="bilinear", align_corners=False)[0]
-    return Window(images=moved.reshape(channels, slices, *size), regions=(masks > 0.5).float()[:, None])
+    window = Window(images=moved.reshape(channels, slices, *size), regions=(masks > 0.5).float()[:, None])
+    if not everywhere:
+        return window
+    tumour = torch.from_numpy(drawn[0][chosen].astype(np.float32))
+    shown = F.grid_sample(tumour[None], grid, mode="bilinear", align_corners=False)
+    return replace(window, everywhere=(shown > 0.5).float())
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,95 @@
+"""Trains one fold of the networks over volumes: gliomas, and as many brains without one.
+
+    python benchmarks/tumour_learning.py --brats DIR --cases DIR --cache DIR --out DIR --fold K [--steps 4000]
+
+DIR of the cases is what benchmarks/head_cases.py wrote. A training that was stopped goes on from its last checkpoint
+when it is started with the same arguments. OUT gets what `glionode train` writes; `glionode models combine` makes one
+model of the folds.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.head_cases import head_sets
+from inference.cases.layouts import open_cases
+from inference.cases.prepared import PreparedSet, prepare_cases
+from inference.cases.splits import make_split
+from inference.training.loop import Progress
+from inference.training.plan import TrainingPlan
+from inference.training.presets import plan_for, preparation_for
+from inference.training.run import TrainingTask, run_training
+from inference.training.tumours.made_whole import whole_cases
+
+FOLDS, SEED = 5, 20261129
+TOLD_EVERY = 25
+
+MIXTURE: dict[str, Any] = {
+    "source_share": {"brats": 0.4, "brats whole": 0.26, "elderly": 0.13, "ms": 0.11, "operated": 0.1},
+    "carved_share": (0.5, 0.2),
+    "cavity_share": 0.08,
+    "tight_share": 0.2,
+    "subset_share": 0.5,
+    "drop": (0.0, 0.0, 0.0, 0.0),
+}
+"""Half of the samples are of brains without a tumour of their own, half of these get another patient's."""
+
+
+def tumour_plan(steps: int, **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
+    """Return the plan of these trainings."""
+    return plan_for("views", **{**MIXTURE, "steps": steps, "seed": SEED, **changes})
+
+
+def main() -> None:
+    """Prepare, learn, score what was held out."""
+    chosen = _arguments()
+    torch.set_num_threads(chosen.threads)
+    sets = [open_cases("brats", chosen.brats), *head_sets(chosen.cases)]
+    split = make_split(sets, FOLDS, SEED)
+    plan = tumour_plan(chosen.steps, checkpoint_every=chosen.checkpoint_every)
+    prepared = prepare_cases(sets, preparation_for(plan), chosen.cache, tqdm)
+    whole = whole_cases([case for case in prepared.cases if case.source == "brats"], tqdm)
+    cases = PreparedSet(cases=(*prepared.cases, *whole), skipped=prepared.skipped)
+    for source in sorted({case.source for case in cases.cases}):
+        print(source, sum(case.source == source for case in cases.cases), file=sys.stderr)
+    task = TrainingTask(
+        cases=cases, split=split, fold=chosen.fold, plan=plan, out=chosen.out, loaders=chosen.loaders, start=None
+    )
+    report = run_training(replace(task, device=chosen.device), _watch)
+    for name, dice in report.mean.items():
+        print(f"fold {chosen.fold}, {name}: mean Dice {dice:.4f}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--brats", type=Path, required=True, help="unpacked BraTS cases")
+    parser.add_argument("--cases", type=Path, required=True, help="what head_cases.py wrote")
+    parser.add_argument("--cache", type=Path, required=True, help="where prepared cases are kept")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--checkpoint-every", type=int, default=200, help="steps")
+    parser.add_argument("--loaders", type=int, default=0, help="processes that make samples")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args()
+
+
+def _watch(progress: Progress) -> None:
+    if progress.step % TOLD_EVERY == 0 or progress.step == progress.steps:
+        print(
+            f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, {progress.step_s:.2f} s a step",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
