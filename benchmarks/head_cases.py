@@ -2,9 +2,9 @@
 
     python benchmarks/head_cases.py --heads DIR --out DIR
 
-DIR of the heads is what unpack_heads.py wrote. OUT gets the folders elderly, ms and operated in BraTS' layout, each case
-registered onto one grid as the node does it: without a tumour all regions are known to be empty, of the operated heads
-enhancing tumour alone is known.
+DIR of the heads is what unpack_heads.py wrote. OUT gets the folders elderly, ms and operated in BraTS' layout, each
+case registered onto one grid as the node does it: without a tumour all regions are known to be empty, of the operated
+heads enhancing tumour alone is known.
 """
 
 import argparse

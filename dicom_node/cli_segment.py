@@ -61,12 +61,14 @@ def segment(
     content = {
         "sequences": done.sequences,
         "volumes_ml": dict(done.volumes_ml),
+        "no_tumour": done.no_tumour,
         "flags": [{"code": flag.code, "sentence": flag.sentence} for flag in done.flags],
         "files": [str(path) for path in done.files],
         "decisions": [asdict(decision) for decision in done.decisions],
     }
     lines = [NOTICE, f"sequences: {', '.join(done.sequences)}"]
     lines += [f"{region:4}{'no spacing' if ml is None else f'{ml:8.2f} ml'}" for region, ml in done.volumes_ml.items()]
+    lines += [done.no_tumour] if done.no_tumour else []
     lines += [f"! {flag.sentence} ({flag.code})" for flag in done.flags]
     lines += [f"wrote {path}" for path in done.files]
     emit(as_json, content, lines)

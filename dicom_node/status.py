@@ -210,7 +210,8 @@ def status_lines(status: NodeStatus) -> list[str]:
         )
         flags = ", ".join(study.summary.get("flags", ()))
         sequences = ", ".join(f"{role} = {series}" for role, series in study.summary.get("sequences", {}).items())
-        lines += [f"    {text}" for text in (sequences, volumes, f"flags: {flags}" if flags else "") if text]
+        found = study.summary.get("no_tumour") or volumes
+        lines += [f"    {text}" for text in (sequences, found, f"flags: {flags}" if flags else "") if text]
         lines += [f"    {decision.subject}: {decision.reason}" for decision in study.decisions]
         lines += [
             f"    {destination}: {state} {reason}".rstrip() for _, destination, state, _, reason in study.deliveries

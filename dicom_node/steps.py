@@ -336,6 +336,7 @@ def _summary(findings: Findings) -> dict[str, Any]:
         },
         "flags": [flag.code for flag in findings.flags],
         "withheld": findings.withheld,
+        "no_tumour": findings.no_tumour,
     }
 
 

@@ -46,11 +46,14 @@ class WorkbenchResult:
     ----------
     volumes_ml
         By region, or None where the input has no spacing.
+    no_tumour
+        A sentence that no tumour was found; empty where one was.
     """
 
     files: tuple[Path, ...]
     sequences: tuple[str, ...]
     volumes_ml: Mapping[str, float | None]
+    no_tumour: str
     flags: tuple[Flag, ...]
     decisions: tuple[Decision, ...]
 
@@ -227,6 +230,7 @@ def _write(work: _Work, out: Path, objects: list[Path]) -> WorkbenchResult:
         sequences=work.segmentation.sequences,
         flags=work.findings.flags,
         volumes_ml={region: values["volume_ml"] for region, values in content["regions"].items()},
+        no_tumour=work.findings.no_tumour,
         decisions=work.decisions,
     )
 
@@ -246,6 +250,8 @@ def _findings_json(work: _Work) -> dict[str, Any]:
             }
             for finding in work.findings.regions
         },
+        "result": "no tumour found" if work.findings.no_tumour else "tumour found",
+        "no_tumour": work.findings.no_tumour,
         "quality": asdict(work.segmentation.quality),
         "flags": [{"code": flag.code, "sentence": flag.sentence} for flag in work.findings.flags],
         "decisions": [asdict(decision) for decision in work.decisions],

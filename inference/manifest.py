@@ -56,6 +56,9 @@ class ModelManifest:
         None for a model that cannot tell what is new to it.
     brain
         None for a model that brings no network for it: the shipped model's is taken.
+    smallest_seen_ml
+        Volume from which nine in ten lesions are found, by contrast and slice thickness, such as ``FLAIR thick``
+        (`inference.smallest_seen`); empty where it was not measured.
     space
         ``native``: the networks are shown the axes of the reference; ``atlas``: those of the MNI152 atlas, unscaled.
     label_map
@@ -82,6 +85,7 @@ class ModelManifest:
     needs: tuple[str, ...] = ()
     autoencoder: AutoencoderManifest | None = None
     brain: BrainManifest | None = None
+    smallest_seen_ml: dict[str, float] = field(default_factory=dict)
     space: str = "native"
     label_map: dict[str, str] = field(default_factory=dict)
     training_data: str = ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from conversion.sequences import Role
+from inference.smallest_seen import CONTRASTS
 
 __all__ = [
     "AUTOENCODER_RULES",
@@ -55,6 +56,11 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[object], bool]:
 
 def _is_thresholds(value: object) -> bool:
     return isinstance(value, tuple) and len(value) == len(REGIONS) and all(_is_number(limit) for limit in value)
+
+
+def _are_volumes(value: object) -> bool:
+    kinds = {f"{contrast} {slices}" for contrast in CONTRASTS for slices in ("thin", "thick")}
+    return isinstance(value, dict) and set(value) <= kinds and all(_is_number(volume) for volume in value.values())
 
 
 def _is_label_map(value: object) -> bool:
@@ -148,6 +154,7 @@ MODEL_RULES: Rules = {
     "minimum_core_ml": (_is_number, "a number from 0 on"),
     "minimum_enhancing_ml": (_is_number, "a number from 0 on"),
     "minimum_share": (_is_share, "a number from 0 to 1"),
+    "smallest_seen_ml": (_are_volumes, 'a JSON object of numbers from 0 on, by such as "FLAIR thick",'),
     "space": (lambda value: value in {"native", "atlas"}, '"native" or "atlas"'),
     "label_map": (_is_label_map, "a JSON object of texts"),
     "training_data": (lambda value: isinstance(value, str), "a text"),

@@ -1,12 +1,13 @@
 """Findings: what is measured on a segmentation. One number: voxel count times voxel volume, on the native grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from inference.flags import Flag
 from inference.regions import Region
 from inference.segmentation import Segmentation
+from inference.smallest_seen import no_tumour_sentence
 
 __all__ = ["Findings", "RegionFinding", "measure"]
 
@@ -38,11 +39,14 @@ class Findings:
     ----------
     withheld
         Why there is no result, as a sentence; there are no regions then. Empty where there is one.
+    no_tumour
+        A sentence that no tumour was found, and how small a one may have been missed; empty where one was found.
     """
 
     regions: tuple[RegionFinding, ...]
     flags: tuple[Flag, ...] = ()
     withheld: str = ""
+    no_tumour: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a withheld result that still holds numbers."""
@@ -57,7 +61,10 @@ class Findings:
 def measure(segmentation: Segmentation) -> Findings:
     """Measure every known region; flags begin with the model's own."""
     regions = tuple(_measure(segmentation, region) for region in segmentation.regions)
-    return Findings(regions=regions, flags=segmentation.flags)
+    found = Findings(regions=regions, flags=segmentation.flags)
+    if found.of(Region.WT).voxels:
+        return found
+    return replace(found, no_tumour=no_tumour_sentence(segmentation.quality.smallest_seen_ml, segmentation.sequences))
 
 
 def _measure(segmentation: Segmentation, region: Region) -> RegionFinding:

@@ -37,12 +37,15 @@ class Prediction:
         For each region the mean Dice of a look's mask with that of the mean; 1 where neither finds any.
     looks
         How many there were; a single one agrees with itself and says nothing about doubt.
+    marked
+        How many voxels each of them marks as whole tumour, where it learned to.
     """
 
     probabilities: NDArray[np.float32]
     spread: NDArray[np.float32]
     agreement: tuple[float, ...]
     looks: int
+    marked: tuple[int, ...] = ()
 
 
 def predict(
@@ -158,7 +161,11 @@ class _Looks:
         spread = np.sqrt(np.maximum(self._squares / weights - mean * mean, 0))
         answer = mean >= self._limits
         agreement = [self._agreement(region, answer[region]) for region in range(len(answer))]
-        return Prediction(probabilities=mean, spread=spread, agreement=tuple(agreement), looks=len(self._masks))
+        marked = tuple(int(np.count_nonzero(mask[0])) for mask in self._masks if mask[0] is not None)
+        looks_taken = len(self._masks)
+        return Prediction(
+            probabilities=mean, spread=spread, agreement=tuple(agreement), looks=looks_taken, marked=marked
+        )
 
     def _agreement(self, region: int, answer: NDArray[np.bool_]) -> float:
         """Return the mean Dice with the looks that know the region; 1 where there is none."""

@@ -47,6 +47,8 @@ class Quality:
     novelty
         How unlike its training the study is to the model: 1 is what 95 of 100 patients stay below; None where the model
         has no measure of it or the input no voxel size.
+    smallest_seen_ml
+        Volume from which nine in ten tumours are found in such images, or None where that was not measured.
     """
 
     input: str = ""
@@ -54,6 +56,7 @@ class Quality:
     agreement: Mapping[Region, float] = field(default_factory=dict)
     interval_ml: Mapping[Region, tuple[float, float]] = field(default_factory=dict)
     novelty: float | None = None
+    smallest_seen_ml: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

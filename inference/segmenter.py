@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conversion.alignment import AlignedVolumes, labels_on, resample
-from conversion.decision import Decision
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.atlas_axes import atlas_axes, load_atlas
 from inference.bias_field import without_bias_field
 from inference.brain_region import BrainFound, find_brain, shows_enough
 from inference.claimed_contrast import contrast_novelty
+from inference.declarations import declare_axes, declare_core, declare_missing
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.image_noise import noise_novelty
 from inference.labelling import PREDICTED, label_study
@@ -24,7 +24,8 @@ from inference.prediction import Prediction, predict
 from inference.preprocessing import normalise_intensity, signal_box
 from inference.regions import Region
 from inference.segmentation import Quality, Segmentation
-from inference.trust import brain_flags, model_flags, novelty_of, volume_intervals
+from inference.smallest_seen import smallest_seen_ml
+from inference.trust import agreement_on_nothing, brain_flags, model_flags, novelty_of, volume_intervals
 
 __all__ = ["Segmenter"]
 
@@ -96,12 +97,18 @@ class Segmenter:
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
         possible = None if brain is None or brain.stripped else brain.possible
         labels, decisions = label_study(native, model.manifest, aligned.grid, possible)
+        agreement = {region: prediction.agreement[PREDICTED.index(region)] for region in regions}
+        if not labels.any():
+            agreement = dict.fromkeys(regions, agreement_on_nothing(prediction, seen.grid.voxel_volume_ml))
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
-            agreement={region: prediction.agreement[PREDICTED.index(region)] for region in regions},
+            agreement=agreement,
             interval_ml=volume_intervals(network, labels, native, aligned.grid, possible) if spacing_known else {},
             novelty=self._novelty(aligned, brain, present, seen) if spacing_known else None,
+            smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, float(aligned.grid.spacing_mm.max()))
+            if spacing_known
+            else None,
         )
         return Segmentation(
             label_volume=LabelVolume(grid=aligned.grid, labels=labels),
@@ -111,9 +118,9 @@ class Segmenter:
             model=self.model.identity,
             sequences=present,
             decisions=(
-                *_declare_missing(manifest.channels, present),
-                *_declare_core(core_known, learned),
-                *_declare_axes(manifest.space, seen.turned),
+                *declare_missing(manifest.channels, present),
+                *declare_core(core_known, learned),
+                *declare_axes(manifest.space, seen.turned),
                 *decisions,
             ),
             quality=quality,
@@ -125,6 +132,7 @@ class Segmenter:
                     network,
                     quality,
                     brain_missed=spacing_known and brain is None and shows_enough(head),
+                    nothing_found=not labels.any(),
                 ),
             ),
         )
@@ -269,28 +277,3 @@ def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) ->
 def _slice_step(grid: Grid, *, spacing_known: bool) -> int:
     """Return how many slices away the neighbours lie that a slice network sees: about as far as it was trained with."""
     return max(1, round(NEIGHBOUR_MM / float(grid.spacing_mm[0]))) if spacing_known else 1
-
-
-def _declare_missing(channels: tuple[str, ...], present: tuple[str, ...]) -> list[Decision]:
-    return [
-        Decision(code="missing_sequence", subject=name, reason=f"no {name} in the study; the model ran without it")
-        for name in channels
-        if name not in present
-    ]
-
-
-def _declare_core(core_known: bool, learned: bool) -> list[Decision]:  # noqa: FBT001 - two facts, one place of use
-    if core_known:
-        return []
-    without = "without T1 after contrast, necrosis and enhancement cannot be told apart"
-    reason = f"{without if learned else 'the networks for such an input learned no more'}: whole tumour only"
-    return [Decision(code="whole_tumour_only", subject="regions", reason=reason)]
-
-
-def _declare_axes(space: str, turned: bool) -> list[Decision]:  # noqa: FBT001 - a fact, one place of use
-    if space == "native" or turned:
-        return []
-    reason = (
-        "what was given could not be turned into the atlas' axes, which the model wants: the reference's were taken"
-    )
-    return [Decision(code="native_axes", subject="model", reason=reason)]

@@ -12,11 +12,23 @@ from inference.flags import Flag, FlagCode
 from inference.manifest import AutoencoderManifest, BrainManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.novelty import NoveltyScale, novelty, overview, reconstruction_errors
+from inference.prediction import Prediction
 from inference.regions import Region, region_mask
 from inference.segmentation import Quality
 from inference.uncertainty import doubt_ml, volume_interval
 
-__all__ = ["brain_flags", "model_flags", "novelty_of", "volume_intervals"]
+__all__ = ["agreement_on_nothing", "brain_flags", "model_flags", "novelty_of", "volume_intervals"]
+
+
+NOTHING_ML = 1.0
+"""A look that marks less than this sees nothing: under it a voxel's width decides (`inference.gate`)."""
+
+
+def agreement_on_nothing(prediction: Prediction, voxel_volume_ml: float) -> float:
+    """Return the share of looks that see nothing either, where all together see nothing; 1 where nobody was asked."""
+    if not prediction.marked:
+        return 1.0
+    return float(np.mean([voxels * voxel_volume_ml < NOTHING_ML for voxels in prediction.marked]))
 
 
 def volume_intervals(
@@ -67,7 +79,12 @@ def brain_flags(told: BrainManifest, brain: BrainFound | None) -> tuple[Flag, ..
 
 
 def model_flags(
-    told: AutoencoderManifest | None, network: NetworkManifest, quality: Quality, *, brain_missed: bool
+    told: AutoencoderManifest | None,
+    network: NetworkManifest,
+    quality: Quality,
+    *,
+    brain_missed: bool,
+    nothing_found: bool = False,
 ) -> tuple[Flag, ...]:
     """Return what is doubtful about an answer by the limits of the model's manifest.
 
@@ -79,6 +96,8 @@ def model_flags(
         Of the autoencoder, None for a model without any, and for pictures, whose voxel size is not known.
     network
         The first of those that answered; its limits are those of all.
+    nothing_found
+        Whether all looks together see no tumour; the agreement is the share of looks that see none either, then.
     """
     flags = []
     agreement = quality.agreement[Region.WT]
@@ -99,5 +118,7 @@ def model_flags(
         flags.append(Flag(code=FlagCode.OUT_OF_DISTRIBUTION, sentence=sentence, closes=closes))
     if quality.looks > 1 and agreement < network.agreement_flag:
         sentence = f"the model's {quality.looks} looks agree by a Dice of {agreement:.2f} only on the whole tumour"
+        if nothing_found:
+            sentence = f"{1 - agreement:.0%} of the model's {quality.looks} looks see a tumour, all together see none"
         flags.append(Flag(code=FlagCode.LOW_AGREEMENT, sentence=sentence, closes=agreement < network.agreement_gate))
     return tuple(flags)

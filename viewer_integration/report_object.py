@@ -74,7 +74,7 @@ def encode_report(
         manufacturer_model_name=segmentation.model.name,
         software_versions=provenance.software_version,
         device_serial_number=provenance.station,
-        series_description=f"GlioNode {'withheld' if findings.withheld else 'volumes'} - research use only",
+        series_description=f"GlioNode {_told(findings)} - research use only",
         is_complete=True,
         is_final=False,
         is_verified=False,
@@ -86,6 +86,13 @@ def encode_report(
     if provenance.predecessor is not None:
         ds.PredecessorDocumentsSequence = [_reference_to(provenance.predecessor)]
     return ds
+
+
+def _told(findings: Findings) -> str:
+    """Return in two words what a list of series shall show of the report."""
+    if findings.withheld:
+        return "withheld"
+    return "no tumour found" if findings.no_tumour else "volumes"
 
 
 def _reference_to(document: PredecessorDocument) -> Dataset:
@@ -161,7 +168,8 @@ def _remarks(findings: Findings) -> list[str]:
         if finding.interval_ml is not None
     ]
     withheld = [f"No result - {findings.withheld}"] if findings.withheld else []
-    return [*withheld, *(f"Flag {flag.code} - {flag.sentence}" for flag in findings.flags), *intervals]
+    nothing = [findings.no_tumour] if findings.no_tumour else []
+    return [*withheld, *nothing, *(f"Flag {flag.code} - {flag.sentence}" for flag in findings.flags), *intervals]
 
 
 def _role_text(decision: Decision) -> str:

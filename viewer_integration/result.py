@@ -85,7 +85,7 @@ def encode_results(
         _prove(objects[0].content, segmentation)
         _prove_references(objects[0].content, source, segmentation.label_volume.grid)
     elif not findings.withheld:
-        reason = "no tumour voxel was found, so there is no segmentation; the report says 0 ml"
+        reason = f"{findings.no_tumour}; there is no segmentation, and the report says so"
         decisions = (*decisions, Decision(code="no_tumour", subject="SEG", reason=reason))
     _prove_report(objects[-1].content, findings)
     return ResultObjects(objects=tuple(objects), decisions=decisions)

@@ -143,7 +143,7 @@ def find_midplane(case: PreparedCase) -> Midplane | None:
 def _normal(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
     up, back = np.tan(np.radians(degrees[:2]))
     normal = np.array([up, back, 1.0])
-    return normal / np.linalg.norm(normal)
+    return np.asarray(normal / np.linalg.norm(normal))
 
 
 def _mirrored(shape: tuple[int, ...], normal: NDArray[np.float64], offset: float) -> NDArray[np.float32]:

@@ -72,6 +72,12 @@ def test_an_empty_region_has_no_volume_and_no_centroid() -> None:
     assert (finding.voxels, finding.volume_ml, finding.centroid_mm) == (0, 0.0, None)
 
 
+def test_a_study_in_which_nothing_is_found_says_so() -> None:
+    assert not _measure(_coronal(), _cuboids()).no_tumour
+    found = _measure(_coronal(), np.zeros((6, 7, 8), np.uint8)).no_tumour
+    assert found.startswith("No tumour found. From which volume on")
+
+
 def test_only_the_known_regions_are_measured_in_their_order() -> None:
     labels = np.where(_cuboids() > 0, 5, 0).astype(np.uint8)
     findings = _measure(_coronal(), labels, (Region.WT,))

@@ -8,9 +8,10 @@ import pytest
 
 from conversion.volume import Grid
 from inference.manifest import AutoencoderManifest, ModelManifest, read_manifest
+from inference.prediction import Prediction
 from inference.regions import Label, Region
 from inference.segmentation import Quality
-from inference.trust import model_flags, volume_intervals
+from inference.trust import agreement_on_nothing, model_flags, volume_intervals
 from tests.support.detector_model import write_detector
 
 TOLD = AutoencoderManifest(
@@ -64,6 +65,23 @@ def test_a_model_without_an_autoencoder_judges_no_novelty_but_misses_no_missing_
     assert model_flags(None, network, unknown, brain_missed=False) == ()
     (flag,) = model_flags(None, network, unknown, brain_missed=True)
     assert (flag.code, flag.closes) == ("not_a_brain", True)
+
+
+@pytest.mark.parametrize(("marked", "share"), [((), 1.0), ((0, 900, 0, 20), 1.0), ((0, 1000, 5000, 0), 0.5)])
+def test_looks_agree_on_nothing_where_they_see_less_than_a_millilitre(marked: tuple[int, ...], share: float) -> None:
+    nothing = np.zeros((3, 2, 2, 2), np.float32)
+    seen = Prediction(
+        probabilities=nothing, spread=nothing, agreement=(0.0, 0.0, 0.0), looks=len(marked) or 1, marked=marked
+    )
+    assert agreement_on_nothing(seen, 0.001) == share
+
+
+def test_who_sees_a_tumour_where_all_together_see_none_is_told(manifest: ModelManifest) -> None:
+    network = manifest.networks[0]
+    (flag,) = model_flags(manifest.autoencoder, network, _quality(0.5), brain_missed=False, nothing_found=True)
+    assert (flag.code, flag.closes) == ("low_agreement", False)
+    assert flag.sentence == "50% of the model's 6 looks see a tumour, all together see none"
+    assert model_flags(manifest.autoencoder, network, _quality(1.0), brain_missed=False, nothing_found=True) == ()
 
 
 def test_intervals_count_doubt_inside_the_brain_alone(manifest: ModelManifest) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,54 @@ def test_neighbours_of_a_stack_of_unknown_spacing_are_slices_as_they_were_acquir
     for images, _, _ in _samples([flat], plan, 20):
         middle = images[:, 1, 8:16, 8:16]
         assert float((middle.std(dim=(1, 2)) / middle.mean(dim=(1, 2))).max()) < 0.2, "one slice has one brightness"
+
+
+def _without_tumour(number: int, source: str = "brats whole") -> PreparedCase:
+    case = training_case("brats", number)
+    images = np.clip(case.images, 0, 1.2)
+    return replace(case, images=images, regions=np.zeros_like(case.regions), source=source)
+
+
+def test_brains_without_a_tumour_get_one_of_another_patient_in_their_share() -> None:
+    cases = [_without_tumour(7), training_case("brats", 3)]
+    given = {"views": 3, "crop": (1, 40, 40), "source_share": {"brats whole": 1.0, "brats": 0.0}, "drop": (0, 0, 0, 0)}
+    shares = {}
+    for wanted in (0.0, 0.5):
+        plan = _plan("2.5D", carved_share=(wanted, 0.0), **given)
+        found = [(bool(regions.any()), bool(annotated.all())) for _, regions, annotated in _samples(cases, plan, 60)]
+        assert all(known for _, known in found), "that there is no tumour is known of all regions"
+        shares[wanted] = np.mean([tumour for tumour, _ in found])
+    assert shares[0.0] == 0
+    assert 0.3 < shares[0.5] < 0.65
+
+
+def test_a_tumour_is_never_taken_from_a_case_whose_regions_or_sequences_are_not_all_known() -> None:
+    cases = [_without_tumour(7), replace(training_case("brats", 3), annotated=(True, False, True))]
+    cases.append(replace(training_case("brats", 4), present=(True, True, False, True)))
+    shares = {"source_share": {"brats whole": 1.0, "brats": 0.0}, "carved_share": (1.0, 1.0)}
+    plan = _plan("2.5D", views=3, crop=(1, 40, 40), **shares)
+    assert not any(bool(regions.any()) for _, regions, _ in _samples(cases, plan, 20))
+
+
+def test_every_set_of_sequences_with_contrast_or_flair_comes_up() -> None:
+    plan = _plan("2.5D", views=3, head_share=0.0, subset_share=1.0, crop=(1, 48, 48))
+    seen = Counter(
+        tuple(bool(channel.any()) for channel in images)
+        for images, _, _ in _samples([training_case("brats", 3)], plan, 240)
+    )
+    wanted = {kept for kept in product((False, True), repeat=4) if kept[1] or kept[3]}
+    assert set(seen) == wanted
+    assert min(seen.values()) >= 6
+
+
+def test_brains_are_cut_too_tight_and_what_is_cut_off_is_not_asked_for() -> None:
+    case = replace(training_case("brats", 3), regions=np.ones((3, 12, 30, 34), bool))
+    given = {"views": 3, "head_share": 0.0, "drop": (0, 0, 0, 0), "crop": (1, 48, 48)}
+    areas = {}
+    for share in (0.0, 1.0):
+        samples = _samples([case], _plan("2.5D", tight_share=share, **given), 20)
+        areas[share] = sum(float(regions[0].sum()) for _, regions, _ in samples)
+    assert 0.5 * areas[0.0] < areas[1.0] < 0.95 * areas[0.0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
