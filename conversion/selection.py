@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from conversion.decision import Decision
 from conversion.errors import BrokenGeometry, ConversionReason, UnusableStudy
+from conversion.pairing import same_technique
 from conversion.recognition.geometry_evidence import plane_of
 from conversion.recognition.pixel_evidence import MINIMUM_EXTENT_MM, shows_enough
 from conversion.recognition.recognise import MINIMUM_CONFIDENCE, Recognition
@@ -112,17 +113,23 @@ def best_of_each_role(
     5. axial before other planes: what reports are made on;
     6. smaller voxels; 7. the earlier acquisition, but of the phases of one course after contrast agent the latest, when
        most of it has arrived; 8. the lower number.
+
+    Of T1 that are equal in 1 and 2, one of the same technique, plane and voxels as the chosen T1 after contrast agent
+    comes first: what differs between such a pair is the agent, and nothing else.
     """
     decisions: list[Decision] = []
     chosen: dict[Role, Series] = {}
     broken: dict[Role, BrokenGeometry] = {}
+    usable: dict[Role, list[Recognition]] = {}
     for role in Role:
-        usable, errors = _usable([r for r in recognitions if r.role is role], incomplete, decisions)
-        if usable:
-            chosen[role] = usable[0].series
-            decisions += _taken(role, usable)
-        elif errors:
+        usable[role], errors = _usable([r for r in recognitions if r.role is role], incomplete, decisions)
+        if errors and not usable[role]:
             broken[role] = errors[0]
+    if usable[Role.T1] and usable[Role.T1CE]:
+        usable[Role.T1] = _counterpart_first(usable[Role.T1], usable[Role.T1CE][0])
+    for role in (role for role in Role if usable[role]):
+        chosen[role] = usable[role][0].series
+        decisions += _taken(role, usable[role])
     decisions += _unused([r for r in recognitions if r.role is None])
     told = {(decision.subject, decision.reason) for decision in decisions}
     for recognition in recognitions:
@@ -163,6 +170,15 @@ def _usable(
     return [candidate for _, candidate in ranked], broken
 
 
+def _counterpart_first(before: list[Recognition], after: Recognition) -> list[Recognition]:
+    """Return T1, the best first, in an order that begins with the counterpart of a T1 after contrast agent."""
+    best = _rank(before[0], None)[:2]
+    for candidate in before:
+        if _rank(candidate, None)[:2] == best and same_technique(candidate.series, after.series):
+            return [candidate, *(other for other in before if other is not candidate)]
+    return before
+
+
 def _check_whole(series: Series, incomplete: Mapping[SeriesUID, str]) -> None:
     if series.series_uid in incomplete:
         sentence = f"{series.name} never became whole ({incomplete[series.series_uid]}); send the missing images"
@@ -198,7 +214,7 @@ def _taken(role: Role, usable: Sequence[Recognition]) -> Iterable[Decision]:
     for other in others:
         reason = (
             f"also {role} ({other.weighting_confidence:.0%}), but {best.series.name} is preferred "
-            "(acquired, coverage, before contrast, voxel size, plane, time)"
+            "(acquired, coverage, before contrast, same technique as T1 after contrast, voxel size, plane, time)"
         )
         yield _decision("not_used", other, reason)
 

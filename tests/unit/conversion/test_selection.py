@@ -127,6 +127,37 @@ def test_pixels_that_were_not_judged_are_told() -> None:
     assert "no pixels" in _decisions(_select(series_of(1, **TIRM)), "series 1")["pixels_not_judged"]
 
 
+def test_t1_is_the_counterpart_of_t1_after_contrast_where_there_is_one() -> None:
+    """As in a Philips study: a 3D T1 beside the spin echo that was repeated after the agent."""
+    volume = series_of(
+        5, tr=7.0, te=3.2, flip=8.0, seq="GR", dims="3D", description="t1 3d", distance_mm=1.0, slices=160
+    )
+    before = series_of(9, description="t1 se nativ", **SE_T1)
+    after = series_of(12, **SE_KM | {"tr": 575.0})
+    selection = _select(volume, before, after)
+    assert _roles(selection) == {T1: 9, T1CE: 12}
+    assert "same technique as T1 after contrast" in _decisions(selection, "series 5")["not_used"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"plane": "sagittal"}, {"voxel_mm": 1.3}, {"distance_mm": 7.0}], ids=["plane", "matrix", "slices"]
+)
+def test_what_is_cut_otherwise_is_no_counterpart(other: dict[str, Any]) -> None:
+    volume = series_of(
+        5, tr=7.0, te=3.2, flip=8.0, seq="GR", dims="3D", description="t1 3d", distance_mm=1.0, slices=160
+    )
+    before = series_of(9, description="t1 se nativ", **SE_T1, **other)
+    assert _roles(_select(volume, before, series_of(12, **SE_KM)))[T1] == 5
+
+
+def test_a_counterpart_that_shows_a_slab_alone_is_not_preferred() -> None:
+    volume = series_of(
+        5, tr=7.0, te=3.2, flip=8.0, seq="GR", dims="3D", description="t1 3d", distance_mm=1.0, slices=160
+    )
+    slab = series_of(9, description="t1 se nativ", slices=12, **SE_T1)
+    assert _roles(_select(volume, slab, series_of(12, **SE_KM)))[T1] == 5
+
+
 def test_a_broken_candidate_is_replaced_by_another_and_named() -> None:
     selection = _select(_broken(series_of(1, voxel_mm=0.5, **TIRM)), series_of(2, **TIRM))
     assert _roles(selection) == {FLAIR: 2}
