@@ -128,6 +128,18 @@ def test_the_text_says_everything_a_person_needs(filled: Database) -> None:
     ]
 
 
+def test_a_study_without_a_tumour_says_so_instead_of_zeros(filled: Database) -> None:
+    with filled.session() as session:
+        run = session.get_one(RunRow, "new")
+        run.summary = run.summary | {
+            "volumes_ml": {"WT": 0.0},
+            "no_tumour": "No tumour found. Smaller ones may be missed",
+        }
+    lines = status_lines(read_status(filled))
+    assert "    No tumour found. Smaller ones may be missed" in lines
+    assert not any("ml" in line for line in lines)
+
+
 def test_an_empty_node_says_what_to_do(database: Database) -> None:
     assert status_lines(read_status(database)) == [
         "no studies yet: send one to the node's AE title, or try `glionode demo`"

@@ -138,6 +138,9 @@ def test_the_brain_of_a_head_is_written_on_the_grid_of_the_reference(tmp_path: P
 def test_a_head_without_a_lesion_gives_nothing(tmp_path: Path, settings: Settings) -> None:
     done = segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: False}), tmp_path / "out", settings)
     assert done.volumes_ml == {"WT": 0.0}
+    assert done.no_tumour.startswith("No tumour found.")
+    found = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert (found["result"], found["no_tumour"]) == ("no tumour found", done.no_tumour)
     assert (tmp_path / "out" / "overlay.png").is_file()
 
 

@@ -15,7 +15,7 @@ from pydicom import Dataset
 
 from conversion.decision import Decision
 from inference.flags import Flag, FlagCode
-from inference.measurements import Findings, RegionFinding
+from inference.measurements import Findings, RegionFinding, measure
 from inference.regions import Region
 from tests.support.dicom_series import axis_aligned, uid_of
 from tests.support.hand_made_run import MODEL, PROVENANCE, Run, make_run
@@ -272,6 +272,25 @@ def test_flags_and_intervals_are_said_in_words_and_belong_to_the_identity(run: R
     assert told.encode().objects[1].sop_instance_uid != run.encode().objects[1].sop_instance_uid
     path = tmp_path / "sr.dcm"
     path.write_bytes(told.encode().objects[-1].content)
+    checked = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    assert "Error" not in checked.stdout + checked.stderr
+
+
+@pytest.mark.dcmtk
+def test_a_study_without_a_tumour_has_a_report_that_says_so_in_the_list_of_series(run: Run, tmp_path: Path) -> None:
+    segmentation = replace(
+        run.segmentation,
+        label_volume=replace(run.segmentation.label_volume, labels=np.zeros_like(run.segmentation.label_volume.labels)),
+        quality=replace(run.segmentation.quality, smallest_seen_ml=0.8),
+    )
+    (result,) = replace(run, segmentation=segmentation, findings=measure(segmentation)).encode().objects
+    report = pydicom.dcmread(io.BytesIO(result.content))
+    assert report.SeriesDescription == "GlioNode no tumour found - research use only"
+    (section,) = _items(report, "C0034375")
+    (said,) = [item.TextValue for item in section.ContentSequence if "tumour" in item.TextValue]
+    assert said.startswith("No tumour found. Of tumours of 0.8 ml nine in ten are found in such images")
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(result.content)
     checked = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
     assert "Error" not in checked.stdout + checked.stderr
 

@@ -115,7 +115,9 @@ def test_the_hour_of_completeness_is_no_part_of_the_identity(run: Run) -> None:
 def test_nothing_found_gives_a_report_alone_and_says_why(run: Run) -> None:
     results = _relabelled(run, np.zeros_like(run.segmentation.label_volume.labels)).encode()
     assert [each.kind for each in results.objects] == ["SR"]
-    assert [decision.code for decision in results.decisions] == ["no_tumour"]
+    (decision,) = results.decisions
+    assert decision.code == "no_tumour"
+    assert decision.reason.startswith("No tumour found.")
 
 
 def test_what_breaks_the_standard_is_carried_as_it_is_and_said(run: Run) -> None:

@@ -280,3 +280,17 @@ def test_studies_show_state_reason_sequences_and_volumes(client: httpx.Client, d
         assert shown in page
     assert "viewer?StudyInstanceUIDs=1.2.3" in page
     assert NOTICE in page
+
+
+def test_a_study_without_a_tumour_says_so_instead_of_zeros(client: httpx.Client, database: Database) -> None:
+    sentence = "No tumour found. Of tumours of 0.8 ml nine in ten are found in such images (FLAIR)"
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.2.3", key="a1b2c3", state="delivered", current_run="1.2.3-1"))
+        session.flush()
+        run = RunRow(run_id="1.2.3-1", study_uid="1.2.3", revision=1, manifest_sha256="0" * 64, ready_at=utc_now())
+        run.summary = {"volumes_ml": {"WT": 0.0}, "no_tumour": sentence}
+        session.add(run)
+    page = client.get("/studies").text
+    assert "<strong>No tumour found</strong>" in page
+    assert "0.0 ml" not in page
+    assert f"{sentence}." in client.get("/studies/a1b2c3").text
