@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from inference.integrity import read_weights, write_checksums
+from inference.manifest import BrainManifest, read_manifest, write_manifest
 from inference.training.heads.sampler import HeadSampler
 from inference.training.loop import Lessons, Progress, Trained, TrainingWork, train_on
+from inference.training.model_card import write_card
 from inference.training.model_folder import write_weights
 from inference.training.plan import TrainingPlan
 from inference.training.sampling import Sample
 from inference.unet import TumourUNet
 
-__all__ = ["BRAIN_NETWORK", "BrainSamples", "brain_dice", "brain_plan", "train_brain", "write_brain"]
+__all__ = ["BRAIN_NETWORK", "BrainSamples", "brain_dice", "brain_plan", "place_brain", "train_brain", "write_brain"]
 
 BRAIN_NETWORK: dict[str, Any] = {
     "dimensions": 3,
@@ -142,6 +146,43 @@ def write_brain(folder: Path, trained: Trained, heads: HeadSampler, plan: Traini
         heads_sha256=heads_sha256,
     )
     (folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=1), encoding="utf-8")
+
+
+def place_brain(trained: Path, model: Path, *, threshold: float, agreement_flag: float, facts: dict[str, Any]) -> str:
+    """Put a trained network for the brain into a model's folder, in the place of the one that it has.
+
+    Parameters
+    ----------
+    trained
+        Folder that `write_brain` wrote.
+    threshold, agreement_flag
+        As the manifest states them.
+    facts
+        What the model card tells of the training; steps and seed are added.
+
+    Returns
+    -------
+    str
+        SHA-256 of the manifest: the model's new identity.
+    """
+    told = json.loads((trained / DESCRIPTION).read_text("utf-8"))
+    _, manifest, _ = read_manifest(str(model.absolute()))
+    brain = BrainManifest(
+        settings=told["settings"],
+        weights=WEIGHTS,
+        weights_sha256=told["weights_sha256"],
+        spacing_mm=told["spacing_mm"],
+        threshold=threshold,
+        agreement_flag=agreement_flag,
+    )
+    shutil.copyfile(trained / WEIGHTS, model / WEIGHTS)
+    read_weights(model, manifest.name, brain)
+    kept = {name: told[name] for name in ("steps", "seed", "recipe_sha256", "heads_sha256")}
+    manifest = replace(manifest, brain=brain, metrics={**manifest.metrics, "brain": {**facts, **kept}})
+    sha256 = write_manifest(model, manifest)
+    write_card(model, manifest)
+    write_checksums(model)
+    return sha256
 
 
 @torch.inference_mode()

@@ -13,12 +13,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from inference.errors import UnusableModel
-from inference.training.brain import BRAIN_NETWORK, brain_dice, brain_plan, train_brain
+from inference.manifest import read_manifest
+from inference.model_bundle import load_model
+from inference.training.brain import BRAIN_NETWORK, brain_dice, brain_plan, place_brain, train_brain
 from inference.training.heads.sample_grid import SampleGrid
 from inference.training.heads.sampler import Heads, HeadSampler, Recipe
 from inference.training.loop import Progress
 from inference.training.plan import TrainingPlan
 from inference.unet import TumourUNet
+from tests.support.detector_model import write_detector
 from tests.support.small_label_map import small_heads
 
 RECIPE = Recipe(grid=SampleGrid(shape=(16, 24, 16), spacing_mm=6.0), brainless=0.0, least_brain_ml=20.0)
@@ -74,6 +77,35 @@ def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(tmp_path: 
     assert [progress.loss for progress in resumed.history] == [progress.loss for progress in whole.history]
     weights = [(tmp_path / name / "brain.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
+
+
+def test_a_trained_network_takes_the_place_of_a_models_own(tmp_path: Path, heads: Heads) -> None:
+    sampler = _sampler(heads)
+    train_brain(sampler, _plan(sampler, steps=2), tmp_path / "brain")
+    told = tmp_path / "brain" / "brain.json"
+    told.write_text(told.read_text("utf-8").replace("6.0", "4.0"), "utf-8")  # coarser than a manifest may say
+    folder = write_detector(tmp_path / "model")
+    before = read_manifest(str(folder))[2]
+    facts = {"trained_on": "drawn heads", "hours": 0.1}
+    identity = place_brain(tmp_path / "brain", folder, threshold=0.4, agreement_flag=0.8, facts=facts)
+    _, manifest, sha256 = read_manifest(str(folder))
+    assert sha256 == identity != before
+    assert manifest.brain is not None
+    assert (manifest.brain.threshold, manifest.brain.agreement_flag, manifest.brain.spacing_mm) == (0.4, 0.8, 4.0)
+    assert manifest.metrics["brain"]["steps"] == 2
+    assert "drawn heads; 2 steps, 0.1 hours" in (folder / "MODEL_CARD.md").read_text("utf-8")
+    assert load_model(str(folder), "cpu", 1).brain.module.state_dict().keys() == TumourUNet(**SMALL).state_dict().keys()
+
+
+def test_a_training_can_begin_with_the_weights_of_another(tmp_path: Path, heads: Heads) -> None:
+    sampler = _sampler(heads)
+    train_brain(sampler, _plan(sampler), tmp_path / "first")
+    start = tmp_path / "first" / "brain.safetensors"
+    plan = _plan(sampler, steps=1, learning_rate=1e-9, start_sha256=hashlib.sha256(start.read_bytes()).hexdigest())
+    gone_on = train_brain(sampler, plan, tmp_path / "second", start=start).network
+    kept = load_file(start)
+    for name, weights in gone_on.state_dict().items():
+        assert torch.allclose(weights, kept[name].float(), atol=1e-3)
 
 
 def test_what_is_written_says_what_it_is(tmp_path: Path, heads: Heads) -> None:
