@@ -1,0 +1,203 @@
+"""How small a tumour may be that a model still finds, by contrast and slice thickness.
+
+    python benchmarks/smallest_seen.py --model DIR --brats DIR --cache DIR --split FILE [--each N] [--into]
+
+Tumours of held-out patients are shrunk to given volumes and set into brains that were made whole, of patients held out
+from the same networks. Found is a tumour of which any voxel is marked. With --into the manifest of the model states the
+smallest volume from which nine in ten are found.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from tqdm import tqdm
+
+from conversion.alignment import AlignedVolumes
+from conversion.sequences import Role
+from conversion.volume import Grid, ImageVolume
+from inference.cases.layouts import open_cases
+from inference.cases.prepared import Preparation, PreparedCase, prepare_cases
+from inference.cases.splits import split_from_json
+from inference.errors import UnsuitableInput
+from inference.evaluation.held_out import HeldOutSegmenters
+from inference.integrity import write_checksums
+from inference.manifest import read_manifest, write_manifest
+from inference.model_bundle import load_model
+from inference.preprocessing import CHANNELS, box_around
+from inference.regions import Region
+from inference.segmenter import Segmenter
+from inference.smallest_seen import contrast_of
+from inference.training.model_card import write_card
+from inference.training.tumours.made_whole import whole_cases
+
+TABLE = Path(__file__).with_suffix(".md")
+SEED = 20261129
+VOLUMES_ML = (0.3, 0.5, 1.0, 2.0, 5.0)
+SETS = (("T1", "T1CE", "T2", "FLAIR"), ("T1", "FLAIR"), ("T1CE",))
+THICK_SLICES = 5
+"""Slices of a millimetre that are one in a thick stack."""
+
+WANTED = 0.9
+MOST_SHRUNK = 0.25
+"""A tumour is not shrunk to less than this share of its diameter: its rim would be thinner than a voxel."""
+
+MARGIN = 4
+SOFT_MM = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Implanted:
+    """A brain with one small tumour.
+
+    Attributes
+    ----------
+    images
+        Shape (channel, slice, row, column), cubes of a millimetre.
+    tumour
+        Shape (slice, row, column).
+    """
+
+    images: NDArray[np.float32]
+    tumour: NDArray[np.bool_]
+
+
+def main() -> None:
+    """Implant, ask, count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--brats", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="where prepared cases are kept")
+    parser.add_argument("--split", type=Path, required=True)
+    parser.add_argument("--each", type=int, default=20, help="tumours of every size")
+    parser.add_argument("--into", action="store_true", help="write what was found into the model's manifest")
+    chosen = parser.parse_args()
+    split = split_from_json(chosen.split.read_text("utf-8"), [])
+    segmenters = HeldOutSegmenters(load_model(str(chosen.model.absolute()), "auto", 2), split)
+    cases = prepare_cases([open_cases("brats", chosen.brats)], Preparation(cubes=True), chosen.cache, tqdm).cases
+    whole = [case for case in whole_cases(cases) if segmenters.fold_of(case.patient) is not None]
+    found: dict[tuple[str, float], list[bool]] = {}
+    rng = np.random.default_rng(SEED)
+    for number in tqdm(range(chosen.each)):
+        onto = whole[number % len(whole)]
+        fold = segmenters.fold_of(onto.patient)
+        givers = [one for one in cases if segmenters.fold_of(one.patient) == fold and one.patient != onto.patient]
+        givers = [one for one in givers if all(one.read().present)]
+        giver, brain = givers[int(rng.integers(len(givers)))].read(), onto.read()
+        for volume_ml in VOLUMES_ML:
+            made = implant(rng, brain, giver, volume_ml)
+            if made is None:
+                continue
+            for kind, seen in _answers(segmenters.for_case(onto), made):  # type: ignore[arg-type]
+                found.setdefault((kind, volume_ml), []).append(seen)
+    smallest = {kind: ml for kind in dict.fromkeys(kind for kind, _ in found) if (ml := _smallest(found, kind))}
+    TABLE.write_text("\n".join(_page(found, smallest, chosen.model)), encoding="utf-8")
+    if chosen.into:
+        _state(chosen.model, smallest)
+
+
+def implant(rng: np.random.Generator, brain: PreparedCase, giver: PreparedCase, volume_ml: float) -> Implanted | None:
+    """Return a brain with another's tumour of a given volume; None where that one is too large to be shrunk so far."""
+    tumour = giver.regions[0]
+    box = box_around(tumour, MARGIN)
+    factor = float(np.cbrt(volume_ml * 1000 / max(1, np.count_nonzero(tumour))))
+    if box is None or not MOST_SHRUNK <= factor <= 1.5:
+        return None
+    blur = max(0.0, 0.4 / factor - 0.4)  # what voxels that grow in proportion to the tumour would average
+    small = [
+        ndimage.zoom(ndimage.gaussian_filter(channel[box].astype(np.float32), blur), factor, order=1)
+        for channel in giver.images
+    ]
+    mask = ndimage.zoom(tumour[box].astype(np.float32), factor, order=1)
+    inside = (brain.images > 0).any(axis=0)
+    depth = ndimage.distance_transform_edt(inside)
+    places = np.flatnonzero(depth > np.cbrt(volume_ml * 1000 * 0.24))
+    middle = np.unravel_index(places[int(rng.integers(len(places)))], inside.shape)
+    low = [int(place) - size // 2 for place, size in zip(middle, mask.shape, strict=True)]
+    at = tuple(slice(max(0, a), min(end, a + size)) for a, size, end in zip(low, mask.shape, inside.shape, strict=True))
+    of = tuple(slice(part.start - a, part.stop - a) for part, a in zip(at, low, strict=True))
+    share = ndimage.gaussian_filter(np.clip(mask[of] * 2, 0, 1), SOFT_MM / 2) * inside[at]
+    images = brain.images.astype(np.float32)
+    for channel, values in zip(images, small, strict=True):
+        channel[at] = channel[at] * (1 - share) + values[of] * share
+    where = np.zeros(inside.shape, bool)
+    where[at] = (mask[of] > 0.5) & inside[at]
+    return Implanted(images=images, tumour=where)
+
+
+def _answers(segmenter: Segmenter, made: Implanted) -> Iterator[tuple[str, bool]]:
+    """Yield for each set of sequences and each thickness whether the tumour is found."""
+    for sequences in SETS:
+        for slices in (1, THICK_SLICES):
+            thick = _thick(made, slices)
+            grid = Grid(
+                shape=(thick.tumour.shape[0], thick.tumour.shape[1], thick.tumour.shape[2]),
+                affine=np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [slices, 0, 0, 0], [0, 0, 0, 1]]),
+                frame_of_reference_uid="1",
+            )
+            volumes = {
+                Role(name): ImageVolume(grid=grid, voxels=thick.images[CHANNELS.index(name)] * 200)
+                for name in sequences
+            }
+            reference = Role.T1CE if Role.T1CE in volumes else Role.FLAIR
+            aligned = AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
+            try:
+                marked = segmenter.segment(aligned).mask_of(Region.WT)
+            except UnsuitableInput as refusal:
+                print(refusal)
+                continue
+            near = ndimage.binary_dilation(thick.tumour)
+            yield f"{contrast_of(sequences)} {'thin' if slices == 1 else 'thick'}", bool((marked & near).any())
+
+
+def _thick(made: Implanted, slices: int) -> Implanted:
+    count = made.tumour.shape[0] // slices
+    images = made.images[:, : count * slices].reshape(len(made.images), count, slices, *made.tumour.shape[1:])
+    tumour = made.tumour[: count * slices].reshape(count, slices, *made.tumour.shape[1:])
+    return Implanted(images=images.mean(axis=2), tumour=tumour.any(axis=1))
+
+
+def _smallest(found: dict[tuple[str, float], list[bool]], kind: str) -> float | None:
+    """Return the smallest volume from which on nine in ten are found; None where not even of the largest."""
+    smallest = None
+    for volume_ml in sorted(VOLUMES_ML, reverse=True):
+        if np.mean(found.get((kind, volume_ml), [False])) < WANTED:
+            break
+        smallest = volume_ml
+    return smallest
+
+
+def _page(found: dict[tuple[str, float], list[bool]], smallest: dict[str, float], model: Path) -> Iterator[str]:
+    manifest = read_manifest(str(model.absolute()))[1]
+    yield "# The smallest tumour that is seen\n"
+    yield f"`{manifest.name} {manifest.version}`: implanted tumours of which anything is marked, by the networks that saw"
+    yield "neither the tumour nor the brain. Made by `python benchmarks/smallest_seen.py`.\n"
+    yield "| images | " + " | ".join(f"{volume:g} ml" for volume in VOLUMES_ML) + " | nine in ten from |"
+    yield "|---" * (len(VOLUMES_ML) + 2) + "|"
+    for kind in dict.fromkeys(kind for kind, _ in found):
+        shares = [_share(found.get((kind, volume), [])) for volume in VOLUMES_ML]
+        least = f"{smallest[kind]:g} ml" if kind in smallest else "more than measured"
+        yield f"| {kind} | {' | '.join(shares)} | {least} |"
+    yield ""
+
+
+def _share(seen: Sequence[bool]) -> str:
+    return f"{sum(seen)} of {len(seen)}" if seen else "-"
+
+
+def _state(folder: Path, smallest: dict[str, float]) -> None:
+    manifest = replace(read_manifest(str(folder.absolute()))[1], smallest_seen_ml=smallest)
+    write_manifest(folder, manifest)
+    write_card(folder, manifest)
+    write_checksums(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What a model says of whole heads: persons without a tumour, and operated glioblastomas.
+
+    python benchmarks/whole_heads.py --model DIR --cases DIR --split FILE [--pictures DIR] [--out FILE]
+
+Each person is answered by the networks that were trained without them, the brain found as in the node. DIR of the
+cases is what benchmarks/head_cases.py wrote, FILE the split.json of the trainings. Pictures of every head go to a
+folder of your own: they show patients.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.brain_pictures import write_pictures
+from benchmarks.head_cases import head_sets
+from conversion.sequences import Role
+from conversion.volume import ImageVolume
+from inference.cases.case import AnnotatedCase
+from inference.cases.splits import split_from_json
+from inference.evaluation.held_out import HeldOutSegmenters
+from inference.evaluation.judging import ask
+from inference.evaluation.overlap import count, overlap
+from inference.model_bundle import load_model
+from inference.regions import Region
+from inference.segmentation import Segmentation
+
+TABLE = Path(__file__).with_suffix(".md")
+LEAST_ET_DICE = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One study.
+
+    Attributes
+    ----------
+    found_ml
+        Whole tumour.
+    et_dice
+        Of enhancing tumour, where an expert drew it.
+    """
+
+    kind: str
+    case: str
+    found_ml: float
+    agreement: float
+    flags: tuple[str, ...]
+    withheld: bool
+    et_dice: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        """Return the row of a table."""
+        flags = ", ".join(self.flags) or "-"
+        dice = "-" if self.et_dice is None else f"{self.et_dice:.3f}"
+        held = "yes" if self.withheld else "no"
+        return f"| {self.case} | {self.found_ml:.1f} | {dice} | {self.agreement:.2f} | {flags} | {held} |"
+
+
+def main() -> None:
+    """Ask about every head that is held out, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="glioma", help="a shipped model, or a folder")
+    parser.add_argument("--cases", type=Path, required=True)
+    parser.add_argument("--split", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--out", type=Path, default=TABLE)
+    chosen = parser.parse_args()
+    model = load_model(chosen.model, "auto", 2)
+    segmenters = HeldOutSegmenters(model, split_from_json(chosen.split.read_text("utf-8"), []))
+    rows = []
+    for kind, case, found, seconds in _answers(segmenters, chosen.cases):
+        rows.append(_row(kind, case, found, seconds))
+        print(rows[-1], f"{seconds:.1f} s", flush=True)
+        if chosen.pictures:
+            write_pictures(_heads(case, found), chosen.pictures)
+    text = "\n".join(_page(rows, f"{model.manifest.name} {model.manifest.version}"))
+    chosen.out.write_text(text, encoding="utf-8")
+
+
+def _answers(segmenters: HeldOutSegmenters, folder: Path) -> Iterator[tuple[str, AnnotatedCase, Segmentation, float]]:
+    for one in head_sets(folder):
+        for reference in (case for case in one.cases if segmenters.fold_of(case.patient) is not None):
+            case, began = reference.read(), time.perf_counter()
+            answer = ask(segmenters.for_case(reference), case, ())
+            if answer.segmentation is None:
+                print(reference.case_id, answer.problem)
+                continue
+            yield one.source, case, answer.segmentation, time.perf_counter() - began
+
+
+def _row(kind: str, case: AnnotatedCase, found: Segmentation, seconds: float) -> Row:
+    drawn = case.regions.get(Region.ET)
+    operated = kind == "operated" and drawn is not None
+    return Row(
+        kind=kind,
+        case=case.case_id,
+        found_ml=int(np.count_nonzero(found.mask_of(Region.WT))) * case.volumes.grid.voxel_volume_ml,
+        agreement=found.quality.agreement[Region.WT],
+        flags=tuple(str(flag.code) for flag in found.flags),
+        withheld=any(flag.closes for flag in found.flags),
+        et_dice=overlap(count(found.mask_of(Region.ET), drawn)).dice if operated and drawn is not None else None,
+        seconds=seconds,
+    )
+
+
+def _page(rows: Sequence[Row], model: str) -> Iterator[str]:
+    healthy = [row for row in rows if row.kind != "operated"]
+    quiet = [row for row in healthy if not row.found_ml and not row.withheld]
+    operated = [row for row in rows if row.et_dice is not None]
+    dice = float(np.mean([row.et_dice for row in operated])) if operated else 0.0
+    yield "# Whole heads\n"
+    yield f"`{model}`, each person by the networks that were trained without them. Made by"
+    yield "`python benchmarks/whole_heads.py`.\n"
+    yield "| what | value | wanted | met |"
+    yield "|---|---|---|---|"
+    yield _bar("heads without a tumour in which none is found", len(quiet), len(healthy), len(healthy) - 1)
+    kept = [row for row in operated if not row.withheld]
+    yield _bar("operated heads whose result is not withheld", len(kept), len(operated), len(operated) - 1)
+    met = "yes" if dice >= LEAST_ET_DICE else "**no**"
+    yield f"| operated heads, ET, mean Dice | {dice:.3f} | at least {LEAST_ET_DICE:.2f} | {met} |"
+    yield "\n| study | found (ml) | ET Dice | agreement | flags | withheld |"
+    yield "|---|---|---|---|---|---|"
+    yield from map(str, rows)
+    yield ""
+
+
+def _bar(what: str, value: int, of: int, least: int) -> str:
+    return f"| {what} | {value} of {of} | at least {least} | {'yes' if value >= least else '**no**'} |"
+
+
+def _heads(
+    case: AnnotatedCase, found: Segmentation
+) -> Iterator[tuple[str, NDArray[np.float32], Sequence[float], NDArray[np.bool_]]]:
+    """Yield what `write_pictures` takes: the sequences with the outline of what was found."""
+    grid = case.volumes.grid
+    axes, flips = grid.axial_order()
+    turned = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
+    tumour = found.mask_of(Region.WT).transpose(axes)[turned]
+    spacing = [float(step) for step in grid.permuted(axes, flips).spacing_mm]
+    for role in (Role.FLAIR, Role.T1CE):
+        volume: ImageVolume | None = case.volumes.volumes.get(role)
+        if volume is not None:
+            yield f"{case.case_id}_{role}", volume.voxels.transpose(axes)[turned], spacing, tumour
+
+
+if __name__ == "__main__":
+    main()
