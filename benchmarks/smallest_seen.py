@@ -177,7 +177,7 @@ def _smallest(found: dict[tuple[str, float], list[bool]], kind: str) -> float | 
 def _page(found: dict[tuple[str, float], list[bool]], smallest: dict[str, float], model: Path) -> Iterator[str]:
     manifest = read_manifest(str(model.absolute()))[1]
     yield "# The smallest tumour that is seen\n"
-    yield f"`{manifest.name} {manifest.version}`: implanted tumours of which anything is marked, by the networks that saw"
+    yield f"`{manifest.name} {manifest.version}`: implanted tumours of which anything is marked, by networks that saw"
     yield "neither the tumour nor the brain. Made by `python benchmarks/smallest_seen.py`.\n"
     yield "| images | " + " | ".join(f"{volume:g} ml" for volume in VOLUMES_ML) + " | nine in ten from |"
     yield "|---" * (len(VOLUMES_ML) + 2) + "|"

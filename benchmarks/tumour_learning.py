@@ -31,20 +31,13 @@ from inference.training.tumours.made_whole import whole_cases
 FOLDS, SEED = 5, 20261129
 TOLD_EVERY = 25
 
-MIXTURE: dict[str, Any] = {
-    "source_share": {"brats": 0.4, "brats whole": 0.26, "elderly": 0.13, "ms": 0.11, "operated": 0.1},
-    "carved_share": (0.5, 0.2),
-    "cavity_share": 0.08,
-    "tight_share": 0.2,
-    "subset_share": 0.5,
-    "drop": (0.0, 0.0, 0.0, 0.0),
-}
-"""Half of the samples are of brains without a tumour of their own, half of these get another patient's."""
+SHARES = {"brats": 0.4, "brats whole": 0.26, "elderly": 0.13, "ms": 0.11, "operated": 0.1}
+"""Half of the samples are of brains without a tumour of their own; by the preset, half of these get another's."""
 
 
 def tumour_plan(steps: int, **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
     """Return the plan of these trainings."""
-    return plan_for("views", **{**MIXTURE, "steps": steps, "seed": SEED, **changes})
+    return plan_for("views", **{"source_share": SHARES, "steps": steps, "seed": SEED, **changes})
 
 
 def main() -> None:

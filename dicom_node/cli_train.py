@@ -48,6 +48,13 @@ VALIDATIONS = 10
 )
 @click.option("--n4", is_flag=True, help="Take the bias field out of every sequence first (slow).")
 @click.option(
+    "--whole/--as-they-are",
+    "whole",
+    default=True,
+    help="With --network views, learn from brains made whole as well: the half with the tumour is replaced by the "
+    "mirror image of the other.",
+)
+@click.option(
     "--cache", type=click.Path(path_type=Path, file_okay=False), help="Of prepared cases; OUT/cache if not given."
 )
 @click.option("--tensorboard", is_flag=True, help="Write curves to OUT/tensorboard.")
@@ -111,7 +118,7 @@ def _plan(options: dict[str, Any]) -> "TrainingPlan":
     if changes.get("patience") and not changes.get("validate_every"):  # the steps of the preset, where none are given
         steps = int(changes.get("steps") or plan_for(options["dimensions"], options["variant"]).steps)
         changes["validate_every"] = max(1, steps // VALIDATIONS)
-    for key in ("crop", "drop"):
+    for key in ("crop", "drop", "carved_share"):
         if key in changes:
             changes[key] = tuple(changes[key])
     try:
@@ -148,6 +155,8 @@ def _task(
         options["cache"] or out / "cache",
         lambda items: tqdm(items, desc="preparing", unit="case", disable=quiet or None, file=sys.stderr),
     )
+    if options["whole"] and plan.views > 1:
+        prepared = _with_whole_brains(prepared, quiet=quiet)
     split = _split(sets, options, plan.seed)
     _tell_skipped(prepared, split, out, quiet=quiet)
     return TrainingTask(
@@ -161,6 +170,20 @@ def _task(
         loaders=options["loaders"],
         start=options["start"],
     )
+
+
+def _with_whole_brains(prepared: "PreparedSet", *, quiet: bool) -> "PreparedSet":
+    from dataclasses import replace  # noqa: PLC0415
+
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from inference.training.tumours.made_whole import whole_cases  # noqa: PLC0415
+
+    whole = whole_cases(
+        prepared.cases,
+        lambda items: tqdm(items, desc="making whole", unit="case", disable=quiet or None, file=sys.stderr),
+    )
+    return replace(prepared, cases=(*prepared.cases, *whole))
 
 
 def _split(sets: list[Any], options: dict[str, Any], seed: int) -> "Split":

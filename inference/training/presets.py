@@ -29,7 +29,11 @@ _VIEWS: dict[str, Any] = {
     "steps": 6000,
     "learning_rate": 1e-3,
     "head_share": 0.3,
-    "drop": (0.15, 0.08, 0.15, 0.05),
+    "drop": (0.0, 0.0, 0.0, 0.0),
+    "subset_share": 0.5,
+    "carved_share": (0.5, 0.2),
+    "cavity_share": 0.08,
+    "tight_share": 0.2,
 }
 _VOLUME: dict[str, Any] = {
     "network": {"dimensions": 3, "fold": 2, "filters": [48, 64, 128, 192, 256]},

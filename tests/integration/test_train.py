@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from inference.manifest import read_manifest
 from tests.support.annotated_study import annotated_study, write_instances
-from tests.support.case_sets import write_brats
+from tests.support.case_sets import write_brats, write_nifti
+from tests.support.leaning_brain import leaning_brain
 from tests.support.lgg_files import write_lgg_cases
 
 PLAN = """
@@ -164,6 +166,28 @@ def test_the_folds_become_one_model_that_is_tuned_and_judged_on_who_was_held_out
     assert answered == {patient for fold in split["folds"][:2] for patient in fold}
     assert len(figures["skipped"]) == len(split["folds"][2])
     assert figures["model"]["name"] == "ours"
+
+
+def test_networks_along_all_axes_learn_from_brains_made_whole_too(tmp_path: Path) -> None:
+    """Each of their tumours grows in one half; the whole brain stays with its patient, on one side of the split."""
+    for number in range(4):
+        image, tumour = leaning_brain(texture=number)
+        folder = write_brats(tmp_path / "cases", f"case{number}", np.where(tumour, 4, 0).astype(np.uint8))
+        for key in ("t1", "t1ce", "t2", "flair"):
+            write_nifti(folder / f"case{number}_{key}.nii.gz", (image * 80).astype(np.uint8))
+    (tmp_path / "plan.toml").write_text(PLAN.replace("[4, 6, 8]", "[4, 6, 8]\ncontext = 1"))
+    out = tmp_path / "out"
+    usual = ["--dataset", "brats", "--data", str(tmp_path / "cases"), "--plan", str(tmp_path / "plan.toml")]
+    usual += ["--network", "views", "--steps", "2", "--folds", "2", "--json"]
+    reports = {}
+    for name, more in (("with", []), ("without", ["--as-they-are"])):
+        done = _run("dicom_node.cli", "train", *usual, "--out", str(out / name), *more)
+        assert done.returncode == 0, done.stderr
+        reports[name] = json.loads((out / name / "report.json").read_text())
+    assert set(reports["without"]["cases"]) == {"brats"}
+    assert reports["with"]["cases"]["brats whole"] > 0
+    held = set(json.loads((out / "with" / "split.json").read_text())["folds"][0])
+    assert {name.removesuffix(" whole") for name in reports["with"]["held_out_dice"]} == held
 
 
 def test_an_autoencoder_learns_heads_and_states_its_limits(tmp_path: Path) -> None:

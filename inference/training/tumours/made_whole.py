@@ -20,7 +20,7 @@ VERSION = 1
 """Goes up with every change that makes other brains of the same ones."""
 
 WHOLE = " whole"
-"""What the source of such a case has behind the name of its own."""
+"""What the name and the source of such a case have behind those of the case that it was."""
 
 COARSE = 3
 """Every third voxel is looked at to find the midplane: a plane is known far better than a voxel."""
@@ -86,7 +86,13 @@ def made_whole(case: PreparedCase) -> PreparedCase | None:
         return None
     images = _halved(case.images.astype(np.float32), inside, plane)
     nothing = np.zeros_like(case.regions)
-    return replace(case, source=case.source + WHOLE, images=images.astype(np.float16), regions=nothing)
+    return replace(
+        case,
+        case_id=case.case_id + WHOLE,
+        source=case.source + WHOLE,
+        images=images.astype(np.float16),
+        regions=nothing,
+    )
 
 
 def whole_cases(
@@ -111,7 +117,7 @@ def whole_cases(
             else:
                 keep_prepared(made, path)
         if not none.exists():
-            found.append(replace(case, source=case.source + WHOLE, path=path))
+            found.append(replace(case, case_id=case.case_id + WHOLE, source=case.source + WHOLE, path=path))
     return tuple(found)
 
 

@@ -6,37 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from inference.cases.prepared import PreparedCase, keep_prepared
 from inference.training.tumours.made_whole import find_midplane, made_whole, whole_cases
-
-SHAPE = (60, 84, 78)
-MIDDLE = np.array([29.0, 41.0, 40.0])
-TILT = np.array([0.05, -0.08, 1.0])
-NORMAL = TILT / np.linalg.norm(TILT)
+from tests.support.leaning_brain import BRAIN_SHAPE, MIDDLE, NORMAL, leaning_brain, sides
 
 
-def _sides() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how far each voxel lies to the left of the midplane, and from the middle along it, by axis."""
-    places = np.stack(np.meshgrid(*(np.arange(size, dtype=float) for size in SHAPE), indexing="ij"))
-    away = places - MIDDLE[:, None, None, None]
-    left = np.tensordot(NORMAL, away, 1)
-    return left, away - NORMAL[:, None, None, None] * left
-
-
-def _case(tumour_at_mm: float = -16.0, *, healthy_texture: int = 1, stripped: bool = True) -> PreparedCase:
-    """Return a brain of two equal halves, leaning, with a ball of tumour beside its midplane."""
-    left, along = _sides()
-    brain = (left / 34) ** 2 + (along[0] / 26) ** 2 + (along[1] / 38) ** 2 < 1
-    rng = np.random.default_rng(healthy_texture)
-    cloud = ndimage.gaussian_filter(rng.normal(size=(80, 100, 60)), 3) * 8
-    half = ndimage.map_coordinates(cloud, [along[0] + 40, along[1] + 50, np.abs(left)], order=1, mode="nearest")
-    image = np.where(brain, np.clip(1 + half, 0.3, 2), 0)
-    tumour = ((left - tumour_at_mm) ** 2 + along[0] ** 2 + (along[1] - 4) ** 2 < 9**2) & brain
-    image[tumour] += 1.5
-    images = np.stack([image, image, np.zeros(SHAPE), image])
+def _case(tumour_at_mm: float = -16.0, *, stripped: bool = True) -> PreparedCase:
+    image, tumour = leaning_brain(tumour_at_mm)
+    images = np.stack([image, image, np.zeros(BRAIN_SHAPE), image])
     return PreparedCase(
         case_id="a",
         patient="a",
@@ -44,7 +23,7 @@ def _case(tumour_at_mm: float = -16.0, *, healthy_texture: int = 1, stripped: bo
         site="",
         images=images.astype(np.float16),
         present=(True, True, False, True),
-        regions=np.stack([tumour, tumour, np.zeros(SHAPE, bool)]),
+        regions=np.stack([tumour, tumour, np.zeros(BRAIN_SHAPE, bool)]),
         annotated=(True, True, True),
         spacing_mm=(1.0, 1.0, 1.0),
         stripped=stripped,
@@ -63,8 +42,9 @@ def test_the_tumour_is_gone_and_the_healthy_half_is_untouched() -> None:
     whole = made_whole(case)
     assert whole is not None
     assert not whole.regions.any()
-    assert (whole.source, whole.patient, whole.annotated) == ("brats whole", "a", (True, True, True))
-    left, along = _sides()
+    assert (whole.case_id, whole.source, whole.patient) == ("a whole", "brats whole", "a")
+    assert whole.annotated == (True, True, True)
+    left, along = sides()
     healthy = left > 3
     assert_array_equal(whole.images[:, healthy], case.images[:, healthy])
     assert case.images[3][case.regions[0]].mean() > 2
@@ -80,7 +60,7 @@ def test_the_tumour_is_gone_and_the_healthy_half_is_untouched() -> None:
     "case",
     [
         _case(tumour_at_mm=-4),
-        replace(_case(), regions=np.zeros((3, *SHAPE), bool)),
+        replace(_case(), regions=np.zeros((3, *BRAIN_SHAPE), bool)),
         replace(_case(), spacing_mm=None),
         replace(_case(), annotated=(False, False, True)),
         _case(stripped=False),
@@ -93,7 +73,7 @@ def test_what_cannot_be_made_whole_is_left_out(case: PreparedCase) -> None:
 
 def test_halves_that_are_no_mirror_images_are_left_out() -> None:
     case = _case()
-    clouds = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=SHAPE), 6)
+    clouds = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=BRAIN_SHAPE), 6)
     strange = np.where(clouds > 0, 1 + clouds, 0) * np.array(case.present)[:, None, None, None]
     assert made_whole(replace(case, images=strange.astype(np.float16))) is None
 
@@ -101,7 +81,7 @@ def test_halves_that_are_no_mirror_images_are_left_out() -> None:
 def test_whole_brains_are_kept_beside_their_cases_and_made_once(tmp_path: Path) -> None:
     one, both = keep_prepared(_case(), tmp_path / "one.npz"), keep_prepared(_case(-4), tmp_path / "both.npz")
     (found,) = whole_cases([one, both])
-    assert found.source == "brats whole"
+    assert (found.case_id, found.source, found.patient) == ("a whole", "brats whole", "a")
     made = made_whole(_case())
     assert made is not None
     assert_array_equal(found.read().images, made.images)
