@@ -1,6 +1,7 @@
-"""Trains one fold of the networks over volumes: gliomas, and as many brains without one.
+"""Trains one fold of the networks over volumes, or of the autoencoder: gliomas, and as many brains without one.
 
-    python benchmarks/tumour_learning.py --brats DIR --cases DIR --cache DIR --out DIR --fold K [--steps 4000]
+    python benchmarks/tumour_learning.py --brats DIR --cases DIR --cache DIR --out DIR --fold K
+        [--network views] [--steps 4000]
 
 DIR of the cases is what benchmarks/head_cases.py wrote. A training that was stopped goes on from its last checkpoint
 when it is started with the same arguments. OUT gets what `glionode train` writes; `glionode models combine` makes one
@@ -24,7 +25,7 @@ from inference.cases.prepared import PreparedSet, prepare_cases
 from inference.cases.splits import make_split
 from inference.training.loop import Progress
 from inference.training.plan import TrainingPlan
-from inference.training.presets import plan_for, preparation_for
+from inference.training.presets import AUTOENCODER, VIEWS, plan_for, preparation_for
 from inference.training.run import TrainingTask, run_training
 from inference.training.tumours.made_whole import whole_cases
 
@@ -35,9 +36,10 @@ SHARES = {"brats": 0.4, "brats whole": 0.26, "elderly": 0.13, "ms": 0.11, "opera
 """Half of the samples are of brains without a tumour of their own; by the preset, half of these get another's."""
 
 
-def tumour_plan(steps: int, **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
+def tumour_plan(network: str, steps: int, **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
     """Return the plan of these trainings."""
-    return plan_for("views", **{"source_share": SHARES, "steps": steps, "seed": SEED, **changes})
+    shares = SHARES if network != AUTOENCODER else {}
+    return plan_for(network, **{"source_share": shares, "steps": steps, "seed": SEED, **changes})
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     sets = [open_cases("brats", chosen.brats), *head_sets(chosen.cases)]
     split = make_split(sets, FOLDS, SEED)
-    plan = tumour_plan(chosen.steps, checkpoint_every=chosen.checkpoint_every)
+    plan = tumour_plan(chosen.network, chosen.steps, checkpoint_every=chosen.checkpoint_every)
     prepared = prepare_cases(sets, preparation_for(plan), chosen.cache, tqdm)
     whole = whole_cases([case for case in prepared.cases if case.source == "brats"], tqdm)
     cases = PreparedSet(cases=(*prepared.cases, *whole), skipped=prepared.skipped)
@@ -67,6 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, required=True, help="where prepared cases are kept")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--network", default=VIEWS, choices=[VIEWS, AUTOENCODER])
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--checkpoint-every", type=int, default=200, help="steps")
     parser.add_argument("--loaders", type=int, default=0, help="processes that make samples")

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from conversion.decision import Decision
 from conversion.volume import Grid
+from inference.brain_region import BrainFound
 from inference.manifest import ModelManifest
-from inference.postprocessing import label_regions, largest_component, without_islands
+from inference.postprocessing import label_regions, largest_component, touching, without_islands
 from inference.regions import Region
 
 __all__ = ["PREDICTED", "label_study"]
@@ -16,12 +17,15 @@ __all__ = ["PREDICTED", "label_study"]
 PREDICTED = (Region.WT, Region.TC, Region.ET)
 """What networks answer, in this order."""
 
+EDGE_MM = 4.0
+"""A component that reaches no deeper into the brain is no glioma: a ball of 0.3 ml at the surface reaches 8 mm."""
+
 
 def label_study(
     probabilities: Mapping[Region, NDArray[np.floating]],
     manifest: ModelManifest,
     grid: Grid,
-    possible: NDArray[np.bool_] | None,
+    brain: BrainFound | None,
 ) -> tuple[NDArray[np.uint8], tuple[Decision, ...]]:
     """Return the labels, and what was left out with its volume.
 
@@ -29,18 +33,27 @@ def label_study(
     ----------
     probabilities
         Of WT, and where known TC and ET; shape of the grid.
-    possible
-        Where a glioma can be; None for everywhere.
+    brain
+        What lies outside is left out, and what lies along its edge alone; None, or nothing but a brain, leaves all.
     """
     limits = dict(zip(PREDICTED, manifest.thresholds, strict=True))
     masks = {region: values >= limits[region] for region, values in probabilities.items()}
     wt, decisions = masks[Region.WT], []
-    if possible is not None:
-        outside_ml = int(np.count_nonzero(wt & ~possible)) * grid.voxel_volume_ml
-        wt = wt & possible
+    if brain is not None and not brain.stripped:
+        outside_ml = int(np.count_nonzero(wt & ~brain.possible)) * grid.voxel_volume_ml
+        wt = wt & brain.possible
         if outside_ml:
             reason = f"{outside_ml:.1f} ml that the network marked outside the brain were left out"
             decisions.append(Decision(code="outside_brain", subject="WT", reason=reason))
+        inner = touching(wt, brain.away_mm <= -EDGE_MM)
+        edge_ml = int(np.count_nonzero(wt & ~inner)) * grid.voxel_volume_ml
+        wt = inner
+        if edge_ml:
+            reason = (
+                f"{edge_ml:.1f} ml along the brain's edge that reach less than {EDGE_MM:g} mm into it were left out: "
+                "skull and meninges that a cut leaves look like this"
+            )
+            decisions.append(Decision(code="brain_edge", subject="WT", reason=reason))
     kept = without_islands(wt, _least_voxels(wt, manifest, grid))
     islands_ml = int(np.count_nonzero(wt & ~kept)) * grid.voxel_volume_ml
     if islands_ml:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from inference.regions import Label
 
-__all__ = ["label_regions", "largest_component", "without_islands"]
+__all__ = ["label_regions", "largest_component", "touching", "without_islands"]
 
 
 def without_islands(mask: NDArray[np.bool_], minimum_voxels: int) -> NDArray[np.bool_]:
@@ -16,6 +16,17 @@ def without_islands(mask: NDArray[np.bool_], minimum_voxels: int) -> NDArray[np.
     components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)  # noqa: FBT003
     kept = sitk.RelabelComponent(components, minimumObjectSize=minimum_voxels)
     return np.asarray(sitk.GetArrayFromImage(kept) > 0)
+
+
+def touching(mask: NDArray[np.bool_], places: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the connected components (26 neighbours) of a mask that hold any of some places."""
+    if not mask.any():
+        return mask
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)  # noqa: FBT003
+    numbers = sitk.GetArrayViewFromImage(components)
+    held = np.zeros(int(numbers.max()) + 1, bool)
+    held[np.unique(numbers[places & mask])] = True
+    return np.asarray(held[numbers])
 
 
 def largest_component(mask: NDArray[np.bool_]) -> int:

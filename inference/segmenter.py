@@ -96,7 +96,7 @@ class Segmenter:
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
         possible = None if brain is None or brain.stripped else brain.possible
-        labels, decisions = label_study(native, model.manifest, aligned.grid, possible)
+        labels, decisions = label_study(native, model.manifest, aligned.grid, brain)
         agreement = {region: prediction.agreement[PREDICTED.index(region)] for region in regions}
         if not labels.any():
             agreement = dict.fromkeys(regions, agreement_on_nothing(prediction, seen.grid.voxel_volume_ml))

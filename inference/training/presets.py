@@ -8,7 +8,7 @@ from inference.cases.prepared import Preparation
 from inference.novelty import GRID_SHAPE
 from inference.training.plan import RECONSTRUCT, TrainingPlan
 
-__all__ = ["AUTOENCODER", "DIMENSIONS", "PRESETS", "plan_for", "preparation_for"]
+__all__ = ["AUTOENCODER", "DIMENSIONS", "PRESETS", "VIEWS", "plan_for", "preparation_for"]
 
 VIEWS, AUTOENCODER = "views", "autoencoder"
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from conversion.volume import Grid
+from inference.brain_region import BrainFound
 from inference.labelling import label_study
 from inference.manifest import ModelManifest, read_manifest
 from inference.regions import Label, Region
@@ -17,6 +19,10 @@ GRID = Grid(shape=(20, 60, 60), affine=np.eye(4), frame_of_reference_uid="1.2.3"
 @pytest.fixture
 def manifest(tmp_path: Path) -> ModelManifest:
     return read_manifest(str(write_detector(tmp_path)))[1]
+
+
+def _brain(away_mm: NDArray[np.floating], *, stripped: bool = False) -> BrainFound:
+    return BrainFound(away_mm=away_mm.astype(np.float32), stripped=stripped, agreement=None)
 
 
 @pytest.mark.parametrize(("least_ml", "subjects"), [((0.0, 0.0), []), ((0.1, 0.1), ["TC", "ET"]), ((0.1, 0.0), ["TC"])])
@@ -44,11 +50,27 @@ def test_specks_of_the_core_count_as_what_surrounds_them(
 def test_what_lies_outside_the_brain_is_left_out_and_that_is_said(manifest: ModelManifest) -> None:
     wt = np.zeros(GRID.shape, np.float32)
     wt[5:15, 20:40, 20:40] = 1.0
-    brain = np.zeros(GRID.shape, bool)
-    brain[:, :, 30:] = True
+    inside = np.zeros(GRID.shape, bool)
+    inside[:, :, 30:] = True
+    brain = _brain(np.where(inside, -9.0, 9.0))
     labels, decisions = label_study({Region.WT: wt}, manifest, GRID, brain)
-    assert np.array_equal(labels > 0, (wt > 0) & brain)
+    assert np.array_equal(labels > 0, (wt > 0) & inside)
     assert [(decision.code, decision.subject) for decision in decisions] == [("outside_brain", "WT")]
     assert decisions[0].reason.startswith("2.0 ml")
-    assert label_study({Region.WT: wt * brain}, manifest, GRID, brain)[1] == ()
+    assert label_study({Region.WT: wt * inside}, manifest, GRID, brain)[1] == ()
     assert np.array_equal(label_study({Region.WT: wt}, manifest, GRID, None)[0] > 0, wt > 0)
+
+
+def test_what_lies_along_the_edge_of_the_brain_alone_is_left_out(manifest: ModelManifest) -> None:
+    """A shell of 3 mm is meninges; a tumour that grows from the edge inwards stays whole, its part at the edge too."""
+    away = np.broadcast_to(20.0 - np.arange(60), GRID.shape)  # the brain begins at column 20
+    wt = np.zeros(GRID.shape, np.float32)
+    wt[5:15, 5:15, 18:23] = 1.0
+    wt[5:15, 30:40, 18:40] = 1.0
+    labels, decisions = label_study({Region.WT: wt}, manifest, GRID, _brain(away))
+    assert not labels[:, :20].any()
+    assert np.array_equal(labels[:, 25:] > 0, wt[:, 25:] > 0)
+    (decision,) = decisions
+    assert (decision.code, decision.subject) == ("brain_edge", "WT")
+    assert decision.reason.startswith("0.5 ml along the brain's edge")
+    assert label_study({Region.WT: wt}, manifest, GRID, _brain(away, stripped=True))[1] == ()
