@@ -32,11 +32,13 @@ BraTS shows at most 0.001, the closest of the real heads at hand (face removed, 
 RIM_MM = 6.0
 """Thickest rim that a brain extraction leaves: fluid, meninges."""
 
-TIGHT_MARGIN_MM = 1.0
-"""How far the brain is widened for networks that learned from brains alone: half a cube."""
+COVER_MM = 1.0
+"""How far the network's brain is widened, half a cube: it was taught tissue and furrows without the fluid over them, of
+which people draw a part. Of four elderly persons that it never saw, 98.6 to 99.5 % of what is labelled lies inside
+then, 95.4 to 97.3 % without."""
 
 MARGIN_MM = 3.0
-"""The same for findings; a cube and a half, for what the network errs by at its edge."""
+"""How far findings may lie outside the network's brain; a cube and a half, for what it errs by at its edge."""
 
 OUTSIDE_MM = 1000.0
 
@@ -61,8 +63,8 @@ class BrainFound:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """The brain."""
-        return np.asarray(self.away_mm <= 0)
+        """The brain with the fluid over its surface: `COVER_MM` around what the network was taught to call brain."""
+        return np.asarray(self.away_mm <= COVER_MM)
 
     @property
     def possible(self) -> NDArray[np.bool_]:
@@ -72,7 +74,7 @@ class BrainFound:
     @property
     def tight(self) -> NDArray[np.bool_]:
         """What a network for brains alone is shown."""
-        return np.asarray(self.away_mm <= TIGHT_MARGIN_MM)
+        return self.mask
 
 
 def find_brain(network: BrainNetwork, aligned: AlignedVolumes) -> BrainFound | None:
