@@ -27,10 +27,13 @@ from inference.training.loop import Progress
 from inference.training.plan import TrainingPlan
 from inference.training.presets import AUTOENCODER, VIEWS, plan_for, preparation_for
 from inference.training.run import TrainingTask, run_training
+from inference.training.starting import check_start
 from inference.training.tumours.made_whole import whole_cases
 
 FOLDS, SEED = 5, 20261129
 TOLD_EVERY = 25
+GOING_ON = 0.8
+"""Of the learning rate, where a training begins with weights that have learned already."""
 
 SHARES = {"brats": 0.4, "brats whole": 0.26, "elderly": 0.13, "ms": 0.11, "operated": 0.1}
 """Half of the samples are of brains without a tumour of their own; by the preset, half of these get another's."""
@@ -49,13 +52,22 @@ def main() -> None:
     sets = [open_cases("brats", chosen.brats), *head_sets(chosen.cases)]
     split = make_split(sets, FOLDS, SEED)
     plan = tumour_plan(chosen.network, chosen.steps, checkpoint_every=chosen.checkpoint_every)
+    if chosen.start:
+        begins = check_start(chosen.start, plan.network, chosen.fold)
+        plan = replace(plan, start_sha256=begins, learning_rate=plan.learning_rate * GOING_ON)
     prepared = prepare_cases(sets, preparation_for(plan), chosen.cache, tqdm)
     whole = whole_cases([case for case in prepared.cases if case.source == "brats"], tqdm)
     cases = PreparedSet(cases=(*prepared.cases, *whole), skipped=prepared.skipped)
     for source in sorted({case.source for case in cases.cases}):
         print(source, sum(case.source == source for case in cases.cases), file=sys.stderr)
     task = TrainingTask(
-        cases=cases, split=split, fold=chosen.fold, plan=plan, out=chosen.out, loaders=chosen.loaders, start=None
+        cases=cases,
+        split=split,
+        fold=chosen.fold,
+        plan=plan,
+        out=chosen.out,
+        loaders=chosen.loaders,
+        start=chosen.start,
     )
     report = run_training(replace(task, device=chosen.device), _watch)
     for name, dice in report.mean.items():
@@ -70,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--network", default=VIEWS, choices=[VIEWS, AUTOENCODER])
+    parser.add_argument("--start", type=Path, help="model folder of an earlier training of this fold")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--checkpoint-every", type=int, default=200, help="steps")
     parser.add_argument("--loaders", type=int, default=0, help="processes that make samples")

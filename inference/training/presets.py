@@ -30,7 +30,7 @@ _VIEWS: dict[str, Any] = {
     "learning_rate": 1e-3,
     "head_share": 0.3,
     "drop": (0.0, 0.0, 0.0, 0.0),
-    "subset_share": 0.5,
+    "subset_share": 0.6,
     "carved_share": (0.5, 0.2),
     "cavity_share": 0.08,
     "tight_share": 0.2,

@@ -153,7 +153,8 @@ class Sampler:
         key = (case.source, case.case_id, view.axes[0])
         if key not in self._tumours:
             others = tuple(axis for axis in range(3) if axis != view.axes[0])
-            self._tumours[key] = np.flatnonzero(case.regions[0].any(axis=others))
+            drawn = case.regions[list(case.annotated).index(True)]  # the widest region that was drawn
+            self._tumours[key] = np.flatnonzero(drawn.any(axis=others))
         return self._tumours[key]
 
 
