@@ -134,6 +134,18 @@ def test_a_tumour_is_never_taken_from_a_case_whose_regions_or_sequences_are_not_
     assert not any(bool(regions.any()) for _, regions, _ in _samples(cases, plan, 20))
 
 
+def test_slices_with_what_was_drawn_are_looked_for_where_only_a_part_of_the_tumour_was() -> None:
+    """As of operated heads, of which experts drew the enhancing tumour alone."""
+    case = training_case("brats", 3)
+    case = replace(
+        case, annotated=(False, False, True), regions=case.regions * np.array([0, 0, 1], bool)[:, None, None, None]
+    )
+    plan = _plan("2.5D", views=3, head_share=0.0, tumour_share=1.0, crop=(1, 48, 48), drop=(0, 0, 0, 0))
+    for _, regions, annotated in _samples([case], plan, 12):
+        assert regions[2].any()
+        assert annotated.tolist() == [0, 0, 1]
+
+
 def test_every_set_of_sequences_with_contrast_or_flair_comes_up() -> None:
     plan = _plan("2.5D", views=3, head_share=0.0, subset_share=1.0, crop=(1, 48, 48))
     seen = Counter(
