@@ -25,7 +25,7 @@ from inference.preprocessing import normalise_intensity, signal_box
 from inference.regions import Region
 from inference.segmentation import Quality, Segmentation
 from inference.smallest_seen import smallest_seen_ml
-from inference.trust import agreement_on_nothing, brain_flags, model_flags, novelty_of, volume_intervals
+from inference.trust import agreements, brain_flags, model_flags, novelty_of, volume_intervals
 
 __all__ = ["Segmenter"]
 
@@ -95,21 +95,21 @@ class Segmenter:
         core_known = learned and set(manifest.core_needs) <= set(present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
-        possible = None if brain is None or brain.stripped else brain.possible
         labels, decisions = label_study(native, model.manifest, aligned.grid, brain)
-        agreement = {region: prediction.agreement[PREDICTED.index(region)] for region in regions}
-        if not labels.any():
-            agreement = dict.fromkeys(regions, agreement_on_nothing(prediction, seen.grid.voxel_volume_ml))
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
-            agreement=agreement,
-            interval_ml=volume_intervals(network, labels, native, aligned.grid, possible) if spacing_known else {},
-            novelty=self._novelty(aligned, brain, present, seen) if spacing_known else None,
-            smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, float(aligned.grid.spacing_mm.max()))
-            if spacing_known
-            else None,
+            agreement=agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=not labels.any()),
         )
+        if spacing_known:
+            possible = None if brain is None or brain.stripped else brain.possible
+            slice_mm = float(aligned.grid.spacing_mm.max())
+            quality = replace(
+                quality,
+                interval_ml=volume_intervals(network, labels, native, aligned.grid, possible),
+                novelty=self._novelty(aligned, brain, present, seen),
+                smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, slice_mm),
+            )
         return Segmentation(
             label_volume=LabelVolume(grid=aligned.grid, labels=labels),
             regions=_ALL_REGIONS if core_known else (Region.WT,),

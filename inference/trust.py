@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from conversion.volume import Grid
 from inference.brain_region import BrainFound
 from inference.flags import Flag, FlagCode
+from inference.labelling import PREDICTED
 from inference.manifest import AutoencoderManifest, BrainManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.novelty import NoveltyScale, novelty, overview, reconstruction_errors
@@ -17,18 +18,27 @@ from inference.regions import Region, region_mask
 from inference.segmentation import Quality
 from inference.uncertainty import doubt_ml, volume_interval
 
-__all__ = ["agreement_on_nothing", "brain_flags", "model_flags", "novelty_of", "volume_intervals"]
+__all__ = ["agreements", "brain_flags", "model_flags", "novelty_of", "volume_intervals"]
 
 
 NOTHING_ML = 1.0
 """A look that marks less than this sees nothing: under it a voxel's width decides (`inference.gate`)."""
 
 
-def agreement_on_nothing(prediction: Prediction, voxel_volume_ml: float) -> float:
-    """Return the share of looks that see nothing either, where all together see nothing; 1 where nobody was asked."""
-    if not prediction.marked:
-        return 1.0
-    return float(np.mean([voxels * voxel_volume_ml < NOTHING_ML for voxels in prediction.marked]))
+def agreements(
+    prediction: Prediction, regions: Iterable[Region], voxel_volume_ml: float, *, nothing_found: bool
+) -> dict[Region, float]:
+    """Return how far the looks agree on each region.
+
+    Parameters
+    ----------
+    nothing_found
+        Whether all together see no tumour; the share of looks that see none either is what counts then.
+    """
+    if not nothing_found or not prediction.marked:
+        return {region: prediction.agreement[PREDICTED.index(region)] for region in regions}
+    share = float(np.mean([voxels * voxel_volume_ml < NOTHING_ML for voxels in prediction.marked]))
+    return dict.fromkeys(regions, share)
 
 
 def volume_intervals(

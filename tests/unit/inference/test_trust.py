@@ -11,7 +11,7 @@ from inference.manifest import AutoencoderManifest, ModelManifest, read_manifest
 from inference.prediction import Prediction
 from inference.regions import Label, Region
 from inference.segmentation import Quality
-from inference.trust import agreement_on_nothing, model_flags, volume_intervals
+from inference.trust import agreements, model_flags, volume_intervals
 from tests.support.detector_model import write_detector
 
 TOLD = AutoencoderManifest(
@@ -67,13 +67,13 @@ def test_a_model_without_an_autoencoder_judges_no_novelty_but_misses_no_missing_
     assert (flag.code, flag.closes) == ("not_a_brain", True)
 
 
-@pytest.mark.parametrize(("marked", "share"), [((), 1.0), ((0, 900, 0, 20), 1.0), ((0, 1000, 5000, 0), 0.5)])
+@pytest.mark.parametrize(("marked", "share"), [((0, 900, 0, 20), 1.0), ((0, 1000, 5000, 0), 0.5)])
 def test_looks_agree_on_nothing_where_they_see_less_than_a_millilitre(marked: tuple[int, ...], share: float) -> None:
     nothing = np.zeros((3, 2, 2, 2), np.float32)
-    seen = Prediction(
-        probabilities=nothing, spread=nothing, agreement=(0.0, 0.0, 0.0), looks=len(marked) or 1, marked=marked
-    )
-    assert agreement_on_nothing(seen, 0.001) == share
+    seen = Prediction(probabilities=nothing, spread=nothing, agreement=(0.1, 0.2, 0.3), looks=4, marked=marked)
+    regions = (Region.WT, Region.ET)
+    assert agreements(seen, regions, 0.001, nothing_found=True) == {Region.WT: share, Region.ET: share}
+    assert agreements(seen, regions, 0.001, nothing_found=False) == {Region.WT: 0.1, Region.ET: 0.3}
 
 
 def test_who_sees_a_tumour_where_all_together_see_none_is_told(manifest: ModelManifest) -> None:

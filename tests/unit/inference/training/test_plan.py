@@ -55,6 +55,7 @@ def test_every_setting_counts_in_the_hash() -> None:
     changes: dict[str, Any] = {"crop": (1, 192, 192), "drop": (0, 0, 0, 0), "source_share": {"lgg": 0.5}}
     changes["network"] = plan.network | {"variant": "residual"}
     changes["start_sha256"] = "0" * 64
+    changes["carved_share"] = (0.5, 0.1)
     plan = replace(plan, validate_every=5)  # without validations there is no patience
     assert TrainingPlan(views=3).sha256 != plan.sha256
     heads = TrainingPlan(task="reconstruct", network=HEADS, crop=(40, 48, 40))
