@@ -1,7 +1,7 @@
 """Finds the tumour: from aligned volumes to labels on the reference's native grid."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from inference.declarations import declare_axes, declare_core, declare_missing
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.image_noise import noise_novelty
 from inference.labelling import PREDICTED, label_study
-from inference.manifest import REGIONS
+from inference.manifest import REGIONS, ModelManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.prediction import Prediction, predict
 from inference.preprocessing import normalise_intensity, signal_box
@@ -91,8 +91,7 @@ class Segmenter:
         seen = self._input(model, shown, brain, spacing_known=spacing_known)
         prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
         network = model.networks[0].manifest
-        learned = all(set(REGIONS) <= set(one.regions) for one in model.manifest.networks if one.input == network.input)
-        core_known = learned and set(manifest.core_needs) <= set(present)
+        learned, core_known = _core_known(model.manifest, network, present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
         labels, decisions = label_study(native, model.manifest, aligned.grid, brain)
@@ -102,14 +101,19 @@ class Segmenter:
             agreement=agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=not labels.any()),
         )
         if spacing_known:
-            possible = None if brain is None or brain.stripped else brain.possible
-            slice_mm = float(aligned.grid.spacing_mm.max())
             quality = replace(
                 quality,
-                interval_ml=volume_intervals(network, labels, native, aligned.grid, possible),
+                interval_ml=volume_intervals(network, labels, native, aligned.grid, brain),
                 novelty=self._novelty(aligned, brain, present, seen),
-                smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, slice_mm),
+                smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, aligned.grid.spacing_mm),
             )
+        flags = model_flags(
+            manifest.autoencoder if spacing_known else None,
+            network,
+            quality,
+            brain_missed=spacing_known and brain is None and shows_enough(head),
+            nothing_found=not labels.any(),
+        )
         return Segmentation(
             label_volume=LabelVolume(grid=aligned.grid, labels=labels),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
@@ -125,16 +129,7 @@ class Segmenter:
             ),
             quality=quality,
             brain=None if brain is None else brain.mask,
-            flags=(
-                *brain_flags(self.model.brain.manifest, brain),
-                *model_flags(
-                    manifest.autoencoder if spacing_known else None,
-                    network,
-                    quality,
-                    brain_missed=spacing_known and brain is None and shows_enough(head),
-                    nothing_found=not labels.any(),
-                ),
-            ),
+            flags=(*brain_flags(self.model.brain.manifest, brain), *flags),
         )
 
     def novelty(self, aligned: AlignedVolumes) -> float | None:
@@ -227,6 +222,12 @@ class Segmenter:
 
 def _without_bias_fields(aligned: AlignedVolumes) -> AlignedVolumes:
     return replace(aligned, volumes={role: without_bias_field(one) for role, one in aligned.volumes.items()})
+
+
+def _core_known(manifest: ModelManifest, network: NetworkManifest, present: Sequence[str]) -> tuple[bool, bool]:
+    """Return whether all networks of an input learned the core, and whether it can be told of these sequences."""
+    learned = all(set(REGIONS) <= set(one.regions) for one in manifest.networks if one.input == network.input)
+    return learned, learned and set(manifest.core_needs) <= set(present)
 
 
 def _ours(model: ModelBundle) -> bool:

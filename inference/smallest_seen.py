@@ -1,6 +1,6 @@
 """How small a tumour may be that a model still finds, as measured on implanted lesions."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from conversion.sequences import Role
 
@@ -18,17 +18,19 @@ def contrast_of(sequences: Collection[str]) -> str:
     return "+".join(name for name in (Role.T1CE, Role.FLAIR) if name in sequences)
 
 
-def smallest_seen_ml(measured: Mapping[str, float], sequences: Collection[str], slice_mm: float) -> float | None:
+def smallest_seen_ml(
+    measured: Mapping[str, float], sequences: Collection[str], spacing_mm: Iterable[float]
+) -> float | None:
     """Return the volume from which nine in ten lesions are found, or None where that was not measured.
 
     Parameters
     ----------
     measured
         Of a manifest: by contrast and ``thin`` or ``thick``, such as ``FLAIR thick``.
-    slice_mm
-        Distance of the reference's slices.
+    spacing_mm
+        Of the reference; the largest is that of its slices.
     """
-    return measured.get(f"{contrast_of(sequences)} {'thick' if slice_mm > THICK_MM else 'thin'}")
+    return measured.get(f"{contrast_of(sequences)} {'thick' if max(spacing_mm) > THICK_MM else 'thin'}")
 
 
 def no_tumour_sentence(smallest_ml: float | None, sequences: Collection[str]) -> str:

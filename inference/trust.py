@@ -46,9 +46,16 @@ def volume_intervals(
     labels: NDArray[np.uint8],
     probabilities: Mapping[Region, NDArray[np.float32]],
     grid: Grid,
-    possible: NDArray[np.bool_] | None,
+    brain: BrainFound | None,
 ) -> dict[Region, tuple[float, float]]:
-    """Return the interval of each region that the networks of this input have factors for."""
+    """Return the interval of each region that the networks of this input have factors for.
+
+    Parameters
+    ----------
+    brain
+        Doubt outside of it does not count; None, or nothing but a brain, counts all.
+    """
+    possible = None if brain is None or brain.stripped else brain.possible
     intervals = {}
     for region, values in probabilities.items():
         if factors := network.volume_intervals.get(region):

@@ -20,7 +20,7 @@ MEASURED = {"T1CE+FLAIR thin": 0.4, "FLAIR thin": 0.8, "FLAIR thick": 2.5}
 def test_the_volume_is_that_of_the_contrast_and_the_slices(
     sequences: tuple[str, ...], slice_mm: float, expected: float | None
 ) -> None:
-    assert smallest_seen_ml(MEASURED, sequences, slice_mm) == expected
+    assert smallest_seen_ml(MEASURED, sequences, (0.5, slice_mm, 0.5)) == expected
 
 
 def test_the_sentence_says_what_may_have_been_missed() -> None:

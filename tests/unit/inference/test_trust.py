@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from conversion.volume import Grid
+from inference.brain_region import BrainFound
 from inference.manifest import AutoencoderManifest, ModelManifest, read_manifest
 from inference.prediction import Prediction
 from inference.regions import Label, Region
@@ -93,7 +94,9 @@ def test_intervals_count_doubt_inside_the_brain_alone(manifest: ModelManifest) -
     inside = np.zeros(grid.shape, bool)
     inside[:2] = True
     volume = 200 * 0.125
-    for possible, doubt in ((None, 400 * 0.1 * 0.125), (inside, 200 * 0.1 * 0.125)):
-        found = volume_intervals(told, labels, probabilities, grid, possible)
+    away = np.where(inside, -9.0, 9.0).astype(np.float32)
+    brain, bare = (BrainFound(away_mm=away, stripped=stripped, agreement=None) for stripped in (False, True))
+    for known, doubt in ((None, 400 * 0.1 * 0.125), (bare, 400 * 0.1 * 0.125), (brain, 200 * 0.1 * 0.125)):
+        found = volume_intervals(told, labels, probabilities, grid, known)
         half = doubt + 0.05 * volume + 0.1
         assert found == {Region.WT: (pytest.approx(volume - half), pytest.approx(volume + half))}
