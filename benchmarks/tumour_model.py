@@ -1,0 +1,103 @@
+"""Makes a model of what benchmarks/tumour_learning.py trained, and tunes it on the patients that were held out.
+
+    python benchmarks/tumour_model.py --run DIR --run DIR ... [--autoencoder DIR] --brats DIR --cases DIR --out DIR
+        [--base glioma] --version X.Y.Z
+
+Networks over slices, the network for the brain and the terms are those of the base model; its networks over volumes are
+replaced. Persons without a tumour count in the tuning: a threshold that finds something in them loses a whole Dice.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tqdm import tqdm
+
+from benchmarks.head_cases import head_sets
+from inference.cases.case import CaseSet
+from inference.cases.layouts import open_cases
+from inference.cases.splits import split_from_json
+from inference.evaluation.held_out import HeldOutSegmenters
+from inference.integrity import write_checksums
+from inference.manifest import ModelManifest, read_manifest, write_manifest
+from inference.model_bundle import load_model
+from inference.training.combination import LICENCE_FILE, Imprint, combine
+from inference.training.model_card import write_card
+from inference.training.tuning import HeldOutAnswer, answers_of, tune
+
+TRAINED_ON = (
+    "LGG-MRI (Buda et al. 2019), 86 patients; BraTS 2013 to 2021 (Menze 2015, Bakas 2017 and 2018, Baid 2021), 59 "
+    "patients, and the healthier half of 29 of them; elderly persons without a tumour (NiChart demo data, 13), MS "
+    "patients (Lesjak 2017, 4), glioblastomas after treatment (Schmainda and Prah 2018, 5)"
+)
+
+
+def main() -> None:
+    """Combine, add what is kept of the base, tune, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, action="append", required=True, help="what a training wrote, one a fold")
+    parser.add_argument("--autoencoder", type=Path, help="what a training of the autoencoder wrote")
+    parser.add_argument("--brats", type=Path, required=True)
+    parser.add_argument("--cases", type=Path, required=True, help="what head_cases.py wrote")
+    parser.add_argument("--base", default="glioma")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    source, base, _ = read_manifest(chosen.base)
+    imprint = Imprint(
+        name=base.name,
+        version=chosen.version,
+        trained_on=TRAINED_ON,
+        licence=source / LICENCE_FILE,
+        slices_on_volumes=0.0,
+    )
+    combine(chosen.run, chosen.out, imprint, chosen.autoencoder)
+    write_manifest(chosen.out, _with_base(chosen.out, source, base))
+    answers = list(_answers(chosen))
+    manifest = tune(read_manifest(str(chosen.out.absolute()))[1], answers)
+    write_manifest(chosen.out, manifest)
+    write_card(chosen.out, manifest)
+    write_checksums(chosen.out)
+    for name, figures in manifest.metrics.items():
+        if name.startswith("cross-validated"):
+            print(name, figures)
+
+
+def _with_base(folder: Path, source: Path, base: ModelManifest) -> ModelManifest:
+    """Copy the networks over slices and for the brain, and return the manifest with them."""
+    manifest = read_manifest(str(folder.absolute()))[1]
+    slices = [replace(one, share_on_volumes=0.0) for one in base.networks if one.input == "slices"]
+    kept = [*(one.weights for one in slices), *([base.brain.weights] if base.brain else [])]
+    for name in kept:
+        shutil.copyfile(source / name, folder / name)
+    trainings = {one.name: base.metrics["trainings"][one.name] for one in slices} | manifest.metrics["trainings"]
+    told = {name: base.metrics[name] for name in ("cross-validated slices", "brain") if name in base.metrics}
+    return replace(
+        manifest,
+        intended_use=base.intended_use,
+        licence=base.licence,
+        networks=(*slices, *manifest.networks),
+        brain=base.brain,
+        metrics={"trainings": trainings} | told,
+    )
+
+
+def _answers(chosen: argparse.Namespace) -> Iterator[HeldOutAnswer]:
+    split = split_from_json((chosen.run[0] / "split.json").read_text("utf-8"), [])
+    segmenters = HeldOutSegmenters(load_model(str(chosen.out.absolute()), "auto", 2), split)
+    for one in (open_cases("brats", chosen.brats), *head_sets(chosen.cases)):
+        if one.source != "operated":  # of them neither the whole tumour nor its core is known
+            yield from answers_of(segmenters, _held(one, segmenters), progress=tqdm)
+
+
+def _held(one: CaseSet, segmenters: HeldOutSegmenters) -> CaseSet:
+    return replace(one, cases=tuple(case for case in one.cases if segmenters.fold_of(case.patient) is not None))
+
+
+if __name__ == "__main__":
+    main()
