@@ -139,8 +139,10 @@ class Node:
         """Return every log event of every process, oldest first."""
         if not self.log_file.exists():
             return []
-        lines = self.log_file.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        lines = self.log_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [
+            json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")
+        ]  # one may be under way
 
     def times(self, event: str) -> int:
         """Tell how often something has been logged."""

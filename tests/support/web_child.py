@@ -53,7 +53,10 @@ class WebChild:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return its log events of a name."""
-        events = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+        lines = [
+            line for line in self.log_text().splitlines(keepends=True) if line.endswith("\n")
+        ]  # one may be under way
+        events = [json.loads(line) for line in lines if line.startswith("{")]
         return [event for event in events if event["event"] == name]
 
 
