@@ -28,14 +28,13 @@ from inference.cases.prepared import Preparation, PreparedCase, prepare_cases
 from inference.cases.splits import split_from_json
 from inference.errors import UnsuitableInput
 from inference.evaluation.held_out import HeldOutSegmenters
-from inference.integrity import write_checksums
-from inference.manifest import read_manifest, write_manifest
+from inference.manifest import read_manifest
 from inference.model_bundle import load_model
 from inference.preprocessing import CHANNELS, box_around
 from inference.regions import Region
 from inference.segmenter import Segmenter
 from inference.smallest_seen import contrast_of
-from inference.training.model_card import write_card
+from inference.training.model_card import restate
 from inference.training.tumours.made_whole import whole_cases
 
 TABLE = Path(__file__).with_suffix(".md")
@@ -100,7 +99,8 @@ def main() -> None:
     smallest = {kind: ml for kind in dict.fromkeys(kind for kind, _ in found) if (ml := _smallest(found, kind))}
     TABLE.write_text("\n".join(_page(found, smallest, chosen.model)), encoding="utf-8")
     if chosen.into:
-        _state(chosen.model, smallest)
+        manifest = read_manifest(str(chosen.model.absolute()))[1]
+        restate(chosen.model, replace(manifest, smallest_seen_ml=smallest))
 
 
 def implant(rng: np.random.Generator, brain: PreparedCase, giver: PreparedCase, volume_ml: float) -> Implanted | None:
@@ -190,13 +190,6 @@ def _page(found: dict[tuple[str, float], list[bool]], smallest: dict[str, float]
 
 def _share(seen: Sequence[bool]) -> str:
     return f"{sum(seen)} of {len(seen)}" if seen else "-"
-
-
-def _state(folder: Path, smallest: dict[str, float]) -> None:
-    manifest = replace(read_manifest(str(folder.absolute()))[1], smallest_seen_ml=smallest)
-    write_manifest(folder, manifest)
-    write_card(folder, manifest)
-    write_checksums(folder)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,10 @@ from inference.cases.case import CaseSet
 from inference.cases.layouts import open_cases
 from inference.cases.splits import split_from_json
 from inference.evaluation.held_out import HeldOutSegmenters
-from inference.integrity import write_checksums
 from inference.manifest import ModelManifest, read_manifest, write_manifest
 from inference.model_bundle import load_model
 from inference.training.combination import LICENCE_FILE, Imprint, combine
-from inference.training.model_card import write_card
+from inference.training.model_card import restate
 from inference.training.tuning import HeldOutAnswer, answers_of, tune
 
 TRAINED_ON = (
@@ -60,9 +59,7 @@ def main() -> None:
     write_manifest(chosen.out, _with_base(chosen.out, source, base))
     answers = list(_answers(chosen))
     manifest = tune(read_manifest(str(chosen.out.absolute()))[1], answers)
-    write_manifest(chosen.out, manifest)
-    write_card(chosen.out, manifest)
-    write_checksums(chosen.out)
+    restate(chosen.out, manifest)
     for name, figures in manifest.metrics.items():
         if name.startswith("cross-validated"):
             print(name, figures)

@@ -46,7 +46,7 @@ def with_flags(findings: Findings, decisions: Iterable[Decision], patient: Patie
         sentence = "a birth date or an age stands in the headers, and neither tells the age: see that it is no child"
         flags.append(Flag(code=FlagCode.AGE_UNREADABLE, sentence=sentence))
     if patient.operated:
-        sentence = f'the headers tell of an operation ("{patient.operated}"); the model knows no resection cavity'
+        sentence = f'the headers tell of an operation ("{patient.operated}"); models learn mostly before one'
         flags.append(Flag(code=FlagCode.AFTER_SURGERY, sentence=sentence))
     return replace(findings, flags=tuple(flags))
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from inference.integrity import read_weights, write_checksums
-from inference.manifest import BrainManifest, read_manifest, write_manifest
+from inference.integrity import read_weights
+from inference.manifest import BrainManifest, read_manifest
 from inference.training.heads.sampler import HeadSampler
 from inference.training.loop import Lessons, Progress, Trained, TrainingWork, train_on
-from inference.training.model_card import write_card
+from inference.training.model_card import restate
 from inference.training.model_folder import write_weights
 from inference.training.plan import TrainingPlan
 from inference.training.sampling import Sample
@@ -179,10 +179,7 @@ def place_brain(trained: Path, model: Path, *, threshold: float, agreement_flag:
     read_weights(model, manifest.name, brain)
     kept = {name: told[name] for name in ("steps", "seed", "recipe_sha256", "heads_sha256")}
     manifest = replace(manifest, brain=brain, metrics={**manifest.metrics, "brain": {**facts, **kept}})
-    sha256 = write_manifest(model, manifest)
-    write_card(model, manifest)
-    write_checksums(model)
-    return sha256
+    return restate(model, manifest)
 
 
 @torch.inference_mode()

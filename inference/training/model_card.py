@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from inference.manifest import ModelManifest
+from inference.integrity import write_checksums
+from inference.manifest import ModelManifest, write_manifest
 
-__all__ = ["CARD", "write_card"]
+__all__ = ["CARD", "restate", "write_card"]
 
 CARD = "MODEL_CARD.md"
 
@@ -37,6 +38,20 @@ Thresholds {thresholds}. Islands below {minimum_lesion_ml:g} ml or {minimum_shar
 out; core below {minimum_core_ml:g} ml and enhancing tumour below {minimum_enhancing_ml:g} ml count as what is around.
 {doubt}
 """
+
+
+def restate(folder: Path, manifest: ModelManifest) -> str:
+    """Write a folder's manifest anew, and with it the card and the list of checksums.
+
+    Returns
+    -------
+    str
+        SHA-256 of the manifest: the model's new identity.
+    """
+    sha256 = write_manifest(folder, manifest)
+    write_card(folder, manifest)
+    write_checksums(folder)
+    return sha256
 
 
 def write_card(folder: Path, manifest: ModelManifest) -> None:

@@ -41,7 +41,8 @@ class TrainingPlan:
     drop
         Chance that a sample loses T1, T1CE, T2, FLAIR; it always keeps T1CE or FLAIR.
     subset_share
-        Share of samples that keep a set of sequences drawn evenly from all that hold T1CE or FLAIR, instead of `drop`.
+        Share of samples that keep a set of sequences drawn from all that hold T1CE or FLAIR, those that clinics send
+        more often than others (`inference.training.augmentation.keep_subset`), instead of `drop`.
     carved_share
         Shares of slices of volumes, without and with a tumour of their own, into which another patient's tumour is set.
     cavity_share
