@@ -93,10 +93,10 @@ def brats(folder: Path, names: tuple[str, ...] = ()) -> Iterator[Case]:
         planes = tifffile.imread(folder / "brats" / f"{name}.tif") * brain
         box = tuple(slice(o, o + n) for o, n in zip(case["offset"][::-1], brain.shape, strict=True))
         volumes = {}
-        for sequence, block in zip(("T1", "T1CE", "T2", "FLAIR"), planes, strict=True):
+        for sequence, block in zip(case.get("sequences", ("t1", "t1ce", "t2", "flair")), planes, strict=True):
             full = np.zeros(case["shape"][::-1], np.uint8)
             full[box] = block
-            volumes[sequence] = _volume(full, _lps(np.array(case["affine"])), name)
+            volumes[sequence.upper()] = _volume(full, _lps(np.array(case["affine"])), name)
         yield Case(source="brats", patient=name, volumes=volumes)
 
 

@@ -238,4 +238,5 @@ def _quality(kept: Mapping[str, Any]) -> Quality:
         interval_ml={Region(region): (low, high) for region, (low, high) in kept["interval_ml"].items()},
         novelty=kept["novelty"],
         smallest_seen_ml=kept.get("smallest_seen_ml"),
+        arithmetic=kept.get("arithmetic", ""),
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from conversion.alignment import resample
 from conversion.simpleitk_bridge import from_simpleitk, grid_from_simpleitk, to_simpleitk
 from conversion.volume import Grid, ImageVolume
+from inference.arithmetic import answer_of
 from inference.brightness import relative_brightness
 from inference.manifest import BrainManifest
 from inference.preprocessing import box_around
@@ -117,7 +118,6 @@ def _middle(found: NDArray[np.float32], threshold: float) -> NDArray[np.float64]
 
 def _answer(module: TumourUNet, view: NDArray[np.float32]) -> NDArray[np.float32]:
     device = next(module.parameters()).device
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        answer = module(torch.from_numpy(np.ascontiguousarray(view))[None, None].to(device))
-    found: NDArray[np.float32] = answer[0, 0].float().sigmoid().cpu().numpy()
+    answer = answer_of(module, torch.from_numpy(np.ascontiguousarray(view))[None, None].to(device))
+    found: NDArray[np.float32] = answer[0, 0].sigmoid().cpu().numpy()
     return found

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from inference.arithmetic import answer_of, kinds_for
 from inference.networks import Network
 from inference.unet import TumourUNet
 
@@ -84,8 +85,8 @@ def looks(
 @torch.inference_mode()
 def _slices(network: Network, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
     count, rows, columns = stack.shape[1:]
-    if isinstance(network, TumourUNet):  # its first convolution would round anyway; half the bytes are moved until then
-        stack = stack.to(torch.bfloat16)
+    if isinstance(network, TumourUNet):  # its first convolution would round anyway; fewer bytes are moved until then
+        stack = stack.to(kinds_for(device)[0])
     padded = F.pad(stack, (0, -columns % network.multiple, 0, -rows % network.multiple))
     offsets = torch.arange(-network.context, network.context + 1) * slice_step
     found = []
@@ -93,9 +94,7 @@ def _slices(network: Network, stack: Tensor, device: torch.device, slice_step: i
         middle = torch.arange(start, min(count, start + BATCH_SLICES))
         around = (middle[:, None] + offsets).clamp(0, count - 1)
         batch = padded[:, around].transpose(0, 1).to(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            answer = network(batch)
-        found.append(answer.float().sigmoid()[:, :, 0, :rows, :columns].cpu())
+        found.append(answer_of(network, batch).sigmoid()[:, :, 0, :rows, :columns].cpu())
     return torch.cat(found).transpose(0, 1).contiguous()
 
 
@@ -103,6 +102,5 @@ def _slices(network: Network, stack: Tensor, device: torch.device, slice_step: i
 def _volume(network: Network, stack: Tensor, device: torch.device, _: int) -> Tensor:
     slices, rows, columns = stack.shape[1:]
     pad = (0, -columns % network.multiple, 0, -rows % network.multiple, 0, -slices % network.multiple)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        answer: Tensor = network(F.pad(stack, pad)[None].to(device))
-    return answer[0, :, :slices, :rows, :columns].float().sigmoid().cpu().contiguous()
+    answer = answer_of(network, F.pad(stack, pad)[None].to(device))
+    return answer[0, :, :slices, :rows, :columns].sigmoid().cpu().contiguous()

@@ -49,6 +49,9 @@ class Quality:
         has no measure of it or the input no voxel size.
     smallest_seen_ml
         Volume from which nine in ten tumours are found in such images, or None where that was not measured.
+    arithmetic
+        In which numbers and on what the networks reckoned, such as ``bfloat16 on cpu``; another may differ by single
+        voxels. Empty where it is not known.
     """
 
     input: str = ""
@@ -57,6 +60,7 @@ class Quality:
     interval_ml: Mapping[Region, tuple[float, float]] = field(default_factory=dict)
     novelty: float | None = None
     smallest_seen_ml: float | None = None
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from conversion.alignment import AlignedVolumes, labels_on, resample
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
+from inference.arithmetic import arithmetic_on
 from inference.atlas_axes import atlas_axes, load_atlas
 from inference.bias_field import without_bias_field
 from inference.brain_region import BrainFound, find_brain, shows_enough
@@ -98,6 +99,7 @@ class Segmenter:
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
+            arithmetic=arithmetic_on(model.device),
             agreement=agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=not labels.any()),
         )
         if spacing_known:

@@ -167,18 +167,25 @@ def _describe(
             version=segmentation.model.version,
             family=codes.ARTIFICIAL_INTELLIGENCE,
             source="GlioNode",
-            parameters={
-                "model_sha256": segmentation.model.sha256,
-                "inputs_sha256": provenance.manifest_sha256,
-                "settings_sha256": provenance.settings_sha256,
-                "sequences": " ".join(segmentation.sequences),
-            },
+            parameters=_parameters(segmentation, provenance),
         ),
         tracking_uid=tracking_uid(study_uid, concept.region),
         tracking_id=f"GlioNode {concept.name}",
         anatomic_regions=[codes.BRAIN],
         display_color=CIELabColor.from_rgb(*concept.rgb),
     )
+
+
+def _parameters(segmentation: Segmentation, provenance: Provenance) -> dict[str, str]:
+    """Return what it takes to make the same segments again, beside the images."""
+    known = {
+        "model_sha256": segmentation.model.sha256,
+        "inputs_sha256": provenance.manifest_sha256,
+        "settings_sha256": provenance.settings_sha256,
+        "sequences": " ".join(segmentation.sequences),
+        "arithmetic": segmentation.quality.arithmetic,
+    }
+    return {name: value for name, value in known.items() if value}
 
 
 def _make_repeatable(ds: Dataset, provenance: Provenance, identity: tuple[str | bytes, ...]) -> None:

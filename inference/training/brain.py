@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from inference.arithmetic import answer_of
 from inference.integrity import read_weights
 from inference.manifest import BrainManifest, read_manifest
 from inference.training.heads.sampler import HeadSampler
@@ -190,9 +191,8 @@ def brain_dice(network: TumourUNet, heads: HeadSampler, numbers: range) -> list[
     scores = []
     for number in numbers:
         view = heads.sample(number)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            answer = network(torch.from_numpy(view.image)[None, None].to(device))
-        found = answer[0, 0].float().sigmoid().cpu().numpy() >= WATCHED_FROM
+        answer = answer_of(network, torch.from_numpy(view.image)[None, None].to(device))
+        found = answer[0, 0].sigmoid().cpu().numpy() >= WATCHED_FROM
         scores.append(float(2 * np.count_nonzero(found & view.brain) / max(1, found.sum() + view.brain.sum())))
     return scores
 

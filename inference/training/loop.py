@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from inference.arithmetic import kinds_for
 from inference.autoencoder import HeadAutoencoder
 from inference.cases.prepared import PreparedCase
 from inference.errors import InferenceReason, UnusableModel
@@ -211,9 +212,7 @@ class _Training:
         self.network.train()
         batches = [tuple(part.to(self.device) for part in next(self.batches)) for _ in range(self.plan.accumulate)]
         statistics = [buffer.clone() for buffer in self.network.buffers()]
-        for kind in (torch.bfloat16, torch.float32):
-            # Convolutions in bfloat16 give not-a-number once in a while, and then again and again (oneDNN on some
-            # processors, on equal inputs): the step is then made in float32.
+        for kind in kinds_for(self.device):
             total, norm = self._gradients(batches, kind)
             if math.isfinite(norm):
                 break

@@ -10,7 +10,7 @@ SMALL_NETWORKS = {
     "2D": {"dimensions": 2, "filters": [4, 6, 8]},
     "2.5D": {"dimensions": 2, "context": 1, "fold": 2, "filters": [4, 6, 8]},
     "3D": {"dimensions": 3, "fold": 2, "filters": [4, 6, 8]},
-    "residual": {"dimensions": 2, "variant": "residual", "filters": [4, 6, 8]},
+    "residual": {"dimensions": 2, "variant": "residual", "filters": [8, 8, 8]},
     "attention": {"dimensions": 3, "variant": "attention", "filters": [4, 6, 8]},
     "supervised": {"dimensions": 2, "context": 1, "deep_supervision": True, "filters": [4, 6, 8, 8]},
 }

@@ -118,12 +118,15 @@ def test_every_kind_of_network_learns_what_it_sees(tmp_path: Path, cases: list[P
     assert after < 0.85 * before, (before, after)
 
 
-def test_a_step_that_bfloat16_cannot_make_is_made_in_float32(tmp_path: Path, cases: list[PreparedCase]) -> None:
+def test_a_step_that_bfloat16_cannot_make_is_made_in_float32(
+    tmp_path: Path, cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As convolutions of some processors do once in a while, and then in the forward pass already."""
 
     def broken_in_bfloat16(_: nn.Module, __: object, answer: Tensor) -> Tensor:
         return answer * torch.nan if torch.is_autocast_enabled("cpu") else answer
 
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     plan = _plan()
     network = _network(plan)
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))

@@ -39,6 +39,10 @@ def test_the_rate_rises_and_falls() -> None:
         ({"source_share": {"lgg": 0.7, "brats": 0.5}}, "add up to 1 or less"),
         ({"views": 2}, "views 2: use 1, or 3 with a network of 2 dimensions"),
         ({"views": 3, "network": {"dimensions": 3, "filters": [4, 8, 8]}, "crop": (8, 8, 8)}, "use 1, or 3"),
+        (
+            {"network": {"dimensions": 2, "variant": "residual", "filters": [4, 8, 8]}},
+            "a residual network needs 8 or more",
+        ),
         ({"task": "classify"}, "task 'classify': use segment or reconstruct"),
         ({"task": "reconstruct", "network": HEADS, "crop": (40, 48, 42)}, "multiples of 4"),
         ({"task": "reconstruct", "network": HEADS, "crop": (40, 48, 40), "validate_every": 5}, "leave validate_every"),
