@@ -1,18 +1,21 @@
 """Makes a model of what benchmarks/tumour_learning.py trained, and tunes it on the patients that were held out.
 
     python benchmarks/tumour_model.py --run DIR --run DIR ... [--autoencoder DIR] --brats DIR --cases DIR --out DIR
-        [--base glioma] --version X.Y.Z
+        [--base glioma] [--share 0.3] --version X.Y.Z
 
-Networks over slices, the network for the brain and the terms are those of the base model; its networks over volumes are
-replaced. Persons without a tumour count in the tuning: a threshold that finds something in them loses a whole Dice.
+Networks over slices, the network for the brain and the terms are those of the base model, and so are its networks over
+volumes of the same split whose folds no run holds out, and its autoencoder where none is given. Persons without a
+tumour count in the tuning: a threshold that finds something in them loses a whole Dice.
 """
 
 import argparse
+import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -44,6 +47,7 @@ def main() -> None:
     parser.add_argument("--brats", type=Path, required=True)
     parser.add_argument("--cases", type=Path, required=True, help="what head_cases.py wrote")
     parser.add_argument("--base", default="glioma")
+    parser.add_argument("--share", type=float, default=0.0, help="of networks over slices, beside what volumes show")
     parser.add_argument("--version", required=True)
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
@@ -55,8 +59,11 @@ def main() -> None:
         licence=source / LICENCE_FILE,
         slices_on_volumes=0.0,
     )
-    combine(chosen.run, chosen.out, imprint, chosen.autoencoder)
-    write_manifest(chosen.out, _with_base(chosen.out, source, base))
+    with TemporaryDirectory() as scratch:
+        runs = [*chosen.run, *_kept_runs(source, base, chosen.run, Path(scratch))]
+        runs.sort(key=lambda run: int(json.loads((run / "report.json").read_text("utf-8"))["fold"]))
+        combine(runs, chosen.out, imprint, chosen.autoencoder)
+    write_manifest(chosen.out, _with_base(chosen.out, source, base, chosen.share))
     answers = list(_answers(chosen))
     manifest = tune(read_manifest(str(chosen.out.absolute()))[1], answers)
     restate(chosen.out, manifest)
@@ -65,12 +72,32 @@ def main() -> None:
             print(name, figures)
 
 
-def _with_base(folder: Path, source: Path, base: ModelManifest) -> ModelManifest:
-    """Copy the networks over slices and for the brain, and return the manifest with them."""
+def _kept_runs(source: Path, base: ModelManifest, runs: Sequence[Path], scratch: Path) -> Iterator[Path]:
+    """Yield the base's networks over volumes as what their trainings wrote, but those whose fold a run holds out."""
+    told = [json.loads((run / "report.json").read_text("utf-8")) for run in runs]
+    for network in (one for one in base.networks if one.input == "volume"):
+        facts = base.metrics["trainings"][network.name]
+        if facts["split_sha256"] != told[0]["split_sha256"] or facts["fold"] in [one["fold"] for one in told]:
+            continue
+        run = scratch / network.name
+        (run / "model").mkdir(parents=True)
+        for name in (network.weights, *([base.brain.weights] if base.brain else [])):
+            shutil.copyfile(source / name, run / "model" / name)
+        single = replace(network, name="network", agreement_flag=0.0, agreement_gate=0.0, volume_intervals={})
+        write_manifest(run / "model", replace(base, networks=(single,), autoencoder=None, metrics=facts))
+        (run / "report.json").write_text(json.dumps(facts), encoding="utf-8")
+        yield run
+
+
+def _with_base(folder: Path, source: Path, base: ModelManifest, share: float) -> ModelManifest:
+    """Copy the networks over slices, for the brain and for novelty, and return the manifest with them."""
     manifest = read_manifest(str(folder.absolute()))[1]
-    slices = [replace(one, share_on_volumes=0.0) for one in base.networks if one.input == "slices"]
-    kept = [*(one.weights for one in slices), *([base.brain.weights] if base.brain else [])]
-    for name in kept:
+    slices = [replace(one, share_on_volumes=share) for one in base.networks if one.input == "slices"]
+    novelty = manifest.autoencoder or base.autoencoder
+    others = [one.weights for one in (base.brain, novelty) if one is not None]
+    for name in [*(one.weights for one in slices), *others]:
+        if (folder / name).exists():
+            continue
         shutil.copyfile(source / name, folder / name)
     trainings = {one.name: base.metrics["trainings"][one.name] for one in slices} | manifest.metrics["trainings"]
     told = {name: base.metrics[name] for name in ("cross-validated slices", "brain") if name in base.metrics}
@@ -80,6 +107,7 @@ def _with_base(folder: Path, source: Path, base: ModelManifest) -> ModelManifest
         licence=base.licence,
         networks=(*slices, *manifest.networks),
         brain=base.brain,
+        autoencoder=novelty,
         metrics={"trainings": trainings} | told,
     )
 

@@ -47,13 +47,12 @@ class ModelBundle:
     def for_input(self, kind: str) -> "ModelBundle":
         """Return the model with the networks, and their thresholds, for slices or for volumes.
 
-        Over volumes, networks for slices that have a share in the answer come second: they look at everything, and what
-        they suspect is looked at by the rest of the ensemble too.
+        Over volumes, networks for slices that have a share in the answer come last.
         """
         networks = [one for one in self.networks if one.manifest.input == kind]
         limits = networks[0].manifest.thresholds or self.manifest.thresholds
         if kind == "volume":
-            networks[1:1] = [one for one in self.networks if one.manifest.share_on_volumes > 0]
+            networks += [one for one in self.networks if one.manifest.share_on_volumes > 0]
         return replace(self, networks=tuple(networks), manifest=replace(self.manifest, thresholds=limits))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from inference.errors import InferenceReason, UnusableModel
 from inference.evaluation.overlap import count, overlap
@@ -21,6 +22,9 @@ MAYBE_TUMOUR = 0.05
 
 MARGIN_MM = 16
 """Around it, in voxels of 1 mm. Both chosen, not measured on patients yet."""
+
+SAY_MM = 8
+"""How far from what networks over volumes find those for slices have their say, in voxels of 1 mm."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +60,8 @@ def predict(
     Each of ours looks along three axes where it was trained to, else twice, the second time at the mirror image (left
     for right); a network that others trained looks once, as it was meant to. Of an ensemble that looks along three
     axes the first network searches the whole brain and the others look at the tumour's surroundings alone. Networks for
-    slices that have a share in the answer over volumes look once, at the whole brain.
+    slices that have a share in the answer over volumes look last and once, at the slices that show a tumour by then,
+    and have their say beside it alone: of heads without one they learned nothing, and call white matter disease tumour.
 
     Parameters
     ----------
@@ -72,14 +77,31 @@ def predict(
     limits = np.array(model.manifest.thresholds, np.float32)[:, None, None, None]
     weights = _weights(model.networks)
     looks_so_far = _Looks(limits, channels.shape[1:])
+    near: NDArray[np.bool_] | None = None
     for place, network in enumerate(model.networks):
         box = _WHOLE
-        if staged and place and network.manifest.views > 1:
+        if place in weights.second:
+            near = _near(looks_so_far.answer[0]) if near is None else near
+            if not near.any():
+                break
+            box = (_slices_of(near), *_WHOLE[1:])
+        elif staged and place and network.manifest.views > 1:
             box = box_around(looks_so_far.mean[0] > MAYBE_TUMOUR, MARGIN_MM) or _WHOLE
         seen = _shown(channels[:, *box], [model.manifest.channels.index(name) for name in network.manifest.blind_to])
         for look in _looks(network, seen, slice_step, second=place in weights.second):
-            looks_so_far.add(look, box, weights.of(place, network))
+            looks_so_far.add(look, box, weights.of(place, network), near)
     return looks_so_far.prediction()
+
+
+def _near(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return what is found and its surroundings."""
+    return np.asarray(ndimage.distance_transform_edt(~found) <= SAY_MM) if found.any() else found
+
+
+def _slices_of(near: NDArray[np.bool_]) -> slice:
+    """Return the slices that show any of it."""
+    places = np.flatnonzero(near.any(axis=(1, 2)))
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +162,22 @@ class _Looks:
         self._weights = np.zeros_like(self._total)
         self._masks: list[list[NDArray[np.bool_] | None]] = []
 
-    def add(self, look: NDArray[np.float32], box: tuple[slice, slice, slice], weights: NDArray[np.float32]) -> None:
-        mask = self.mean >= self._limits if box is not _WHOLE else np.zeros_like(self._total, bool)
-        mask[:, *box] = look >= self._limits
+    def add(
+        self,
+        look: NDArray[np.float32],
+        box: tuple[slice, slice, slice],
+        weights: NDArray[np.float32],
+        where: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Count what a look says in its box; with `where`, shape of the volume, only there."""
+        counts = np.broadcast_to(weights[:, None, None, None], look.shape)
+        mask = self.answer if box is not _WHOLE or where is not None else np.zeros_like(self._total, bool)
+        if where is None:
+            mask[:, *box] = look >= self._limits
+        else:
+            counts = counts * where[box]
+            mask[:, *box] = np.where(where[box], look >= self._limits, mask[:, *box])
         self._masks.append([mask[region] if weight else None for region, weight in enumerate(weights)])
-        counts = weights[:, None, None, None]
         self._total[:, *box] += counts * look
         self._squares[:, *box] += counts * look * look
         self._weights[:, *box] += counts
@@ -153,13 +186,17 @@ class _Looks:
     def mean(self) -> NDArray[np.float32]:
         return np.asarray(self._total / np.where(self._weights > 0, self._weights, 1), np.float32)
 
+    @property
+    def answer(self) -> NDArray[np.bool_]:
+        return np.asarray(self.mean >= self._limits)
+
     def prediction(self) -> Prediction:
         mean = self.mean
         if not np.isfinite(mean).all():
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, "the model's networks answered what is not a number")
         weights = np.where(self._weights > 0, self._weights, 1)
         spread = np.sqrt(np.maximum(self._squares / weights - mean * mean, 0))
-        answer = mean >= self._limits
+        answer = self.answer
         agreement = [self._agreement(region, answer[region]) for region in range(len(answer))]
         marked = tuple(int(np.count_nonzero(mask[0])) for mask in self._masks if mask[0] is not None)
         looks_taken = len(self._masks)

@@ -15,7 +15,7 @@ from inference.atlas_axes import atlas_axes, load_atlas
 from inference.bias_field import without_bias_field
 from inference.brain_region import BrainFound, find_brain, shows_enough
 from inference.claimed_contrast import contrast_novelty
-from inference.declarations import declare_axes, declare_core, declare_missing
+from inference.declarations import declarations
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.image_noise import noise_novelty
 from inference.labelling import PREDICTED, label_study
@@ -109,6 +109,7 @@ class Segmenter:
                 novelty=self._novelty(aligned, brain, present, seen),
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, aligned.grid.spacing_mm),
             )
+        declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
         flags = model_flags(
             manifest.autoencoder if spacing_known else None,
             network,
@@ -123,12 +124,7 @@ class Segmenter:
             uncertainty=_halves(_onto(aligned.grid, seen.grid, prediction.spread, regions)),
             model=self.model.identity,
             sequences=present,
-            decisions=(
-                *declare_missing(manifest.channels, present),
-                *declare_core(core_known, learned),
-                *declare_axes(manifest.space, seen.turned),
-                *decisions,
-            ),
+            decisions=(*declared, *decisions),
             quality=quality,
             brain=None if brain is None else brain.mask,
             flags=(*brain_flags(self.model.brain.manifest, brain), *flags),

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor, nn
 
 from inference.forward import BATCH_SLICES
 from inference.model_bundle import LoadedNetwork, ModelBundle, load_model
-from inference.prediction import MARGIN_MM, predict
+from inference.prediction import MARGIN_MM, SAY_MM, predict
 from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 
@@ -194,7 +195,7 @@ def test_networks_for_slices_have_their_share_whatever_their_number(
 ) -> None:
     model = _with_second(detector, [_Even(1, 2, 1)] * mains, [_Even(-1, -2, -1)] * seconds, share_on_volumes=share)
     found = predict(model, _lesion())
-    assert [one.manifest.input for one in model.networks[: seconds + 1]] == ["volume", *["slices"] * seconds]
+    assert [one.manifest.input for one in model.networks] == [*["volume"] * mains, *["slices"] * seconds]
     assert found.looks == 3 * mains + seconds
     assert found.probabilities[0] == pytest.approx((1 - share) * _chance(1) + share * _chance(-1), abs=2e-3)
     assert found.probabilities[1] == pytest.approx(_chance(2), abs=2e-3), "of the core they say nothing"
@@ -203,14 +204,23 @@ def test_networks_for_slices_have_their_share_whatever_their_number(
     assert found.agreement[1] == 1.0
 
 
-def test_what_they_alone_suspect_is_looked_at_by_the_rest_of_the_ensemble(detector: ModelBundle) -> None:
-    """The first sees nothing; of the second ensemble's finding the third network sees the surroundings."""
-    model = _with_second(detector, [_Even(-100, -100, -100), _Says(wild=True)], [_Says()])
-    found, lesion = predict(model, _lesion()), _lesion()[3] > 2
-    assert found.probabilities[0][lesion].min() > 0.7
-    far = np.ones_like(lesion)
-    far[25 - MARGIN_MM : 35 + MARGIN_MM, 20 - MARGIN_MM : 32 + MARGIN_MM, 50 - MARGIN_MM : 62 + MARGIN_MM] = False
-    assert found.probabilities[0][far].max() < 0.01
+def test_what_they_alone_suspect_counts_for_nothing(detector: ModelBundle) -> None:
+    """Of heads without a tumour they learned nothing: where networks over volumes see none, they are not asked."""
+    model = _with_second(detector, [_Even(-100, -100, -100)], [_Says(wild=True)])
+    found = predict(model, _lesion())
+    assert found.probabilities[0].max() < 0.01
+    assert (found.looks, found.agreement[0]) == (3, 1.0)
+
+
+def test_beside_what_is_found_they_have_their_say(detector: ModelBundle) -> None:
+    model, lesion = _with_second(detector, [_Says()], [_Says(wild=True)]), _lesion()[3] > 2
+    found = predict(model, _lesion())
+    away = ndimage.distance_transform_edt(~lesion)
+    assert found.probabilities[0][lesion].min() == pytest.approx(1.0)
+    assert found.probabilities[0][~lesion & (away <= SAY_MM)] == pytest.approx(0.5)
+    assert found.probabilities[0][away > SAY_MM].max() < 0.01
+    assert found.spread[0][away > SAY_MM].max() < 0.01
+    assert found.agreement[0] < 1
 
 
 @pytest.mark.parametrize(("blind_to", "said"), [((), _chance(2)), (("T2",), 0.5)])

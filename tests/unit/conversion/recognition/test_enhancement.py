@@ -44,6 +44,26 @@ def test_swapped_volumes_give_exactly_the_opposite() -> None:
     assert after_contrast(other) < 1 - CONFIDENT
 
 
+@pytest.mark.parametrize(("shift_mm", "turned_degrees"), [(2.0, 2.0), (6.0, 4.0)])
+def test_a_patient_who_moved_between_the_two_does_not_turn_their_order_round(
+    shift_mm: float, turned_degrees: float
+) -> None:
+    """As they lie in one frame of reference they do not match; who is sure of them all the same is not wrong."""
+    t1, t1ce = phantom_volume("T1"), phantom_volume("T1CE")
+    angle = np.deg2rad(turned_degrees)
+    move = np.eye(4)
+    move[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    move[:3, 3] = shift_mm
+    moved = Grid(
+        shape=t1ce.grid.shape,
+        affine=move @ t1ce.grid.affine,
+        frame_of_reference_uid=t1.grid.frame_of_reference_uid,
+    )
+
+    assert enhancement(t1, ImageVolume(grid=moved, voxels=t1ce.voxels)).second_is_after > CONFIDENT
+    assert enhancement(ImageVolume(grid=moved, voxels=t1ce.voxels), t1).second_is_after < 1 - CONFIDENT
+
+
 def test_a_volume_and_itself_are_undecided() -> None:
     t1 = phantom_volume("T1")
 
