@@ -17,11 +17,15 @@ from conversion.stack import stack_slices
 from conversion.study import Series, Study
 from conversion.usable_instances import NOT_USED
 from conversion.volume import Grid, ImageVolume
+from dicom_node.byte_cache import ByteCache
 from dicom_node.nifti import write_canonical_nifti
 
 __all__ = ["Conversion", "LeftOut", "Progress", "convert_folder"]
 
 _Item = TypeVar("_Item")
+
+KEPT_BYTES = 2**30
+"""Of the volumes that recognition read, until they are written: a usual study is kept whole, a large one in part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +100,11 @@ def convert_folder(
         except UnusableStudy as error:
             left_out.append(LeftOut(subject="study", series_uid="", code=str(error.reason), reason=str(error)))
             continue
-        recognitions = recognise(study, progress.on_call(read_series, study.series, "recognising"), rules)
+        read = _reading_once()
+        recognitions = recognise(study, progress.on_call(read, study.series, "recognising"), rules)
         for recognition in progress.over(recognitions, "converting"):
             try:
-                files.append(_convert(recognition, study, out, taken=files))
+                files.append(_convert(recognition, study, read, out, taken=files))
             except ConversionError as error:
                 series = recognition.series
                 left_out.append(
@@ -111,6 +116,17 @@ def convert_folder(
     return Conversion(files=tuple(files), left_out=tuple(left_out))
 
 
+def _reading_once() -> Callable[[Series], ImageVolume]:
+    """Return what reads a series, and keeps it for whoever asks next."""
+    kept: ByteCache[ImageVolume] = ByteCache(KEPT_BYTES)
+
+    def sized(series: Series) -> tuple[ImageVolume, int]:
+        volume = read_series(series)
+        return volume, volume.voxels.nbytes
+
+    return lambda series: kept.get(series.key, lambda: sized(series))
+
+
 _LEAVES_OUT = ("unreadable_file", *NOT_USED, "copied_image")
 """Decisions of reading by which something is not among the volumes."""
 
@@ -119,10 +135,12 @@ def _left_out(decision: Decision) -> LeftOut:
     return LeftOut(subject=decision.subject, series_uid=decision.series_uid, code=decision.code, reason=decision.reason)
 
 
-def _convert(recognition: Recognition, study: Study, out: Path, taken: Sequence[Path]) -> Path:
+def _convert(
+    recognition: Recognition, study: Study, read: Callable[[Series], ImageVolume], out: Path, taken: Sequence[Path]
+) -> Path:
     """Write one volume and what is known of it; the stem says number, part and kind."""
     series = recognition.series
-    volume = read_series(series)
+    volume = read(series)
     words = (f"{series.number:04d}", series.part, recognition.kind)
     stem = re.sub(r"[^A-Za-z0-9.]+", "_", "_".join(word for word in words if word))
     path, count = out / f"{stem}.nii.gz", 1
