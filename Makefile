@@ -8,7 +8,8 @@ DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresq
 # A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each.
 ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
 UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile
-# The others of these wait for their nodes more than they work, so two files at a time; what attacks, or draws, has all for itself.
+# The others of these wait for their nodes more than they work (they keep 1.1 of two cores busy with two files at a time), so three
+# files at a time; what attacks, or draws, has all for itself.
 ALONE := $(addprefix tests/integration/,test_attacked_node.py test_chaos.py test_large_data_sets.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
   tests/acceptance/test_real_study.py tests/acceptance/test_demo.py
 # What another Python can break is what it brings itself, not the sums of NumPy and SimpleITK: what reckons for long over drawn
@@ -17,6 +18,8 @@ RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_con
   $(addprefix conversion/recognition/,test_difference.py test_enhancement.py test_time_course.py test_tissue_contrast.py) \
   $(addprefix conversion/registration/,test_pyramid.py test_real_volumes.py test_register.py test_search.py) \
   conversion/test_dynamic_study.py dicom_node/test_phantom.py)
+# All the rest runs on the newest Python; on one between the first and the newest, the service, which uses most of what Python brings.
+NEWEST := $(lastword $(PYTHONS))
 SHELL := /bin/bash
 
 .PHONY: setup viewer demo run test check pythons lint types unit integration chaos debian lock clean
@@ -59,7 +62,7 @@ check: lint types
 	$(MAKE) --no-print-directory integration
 
 # Unit tests of what needs no torch, without what RECKONS and with fewer broken headers, on every other Python that README names
-# and this machine has (its own or pyenv's).
+# and this machine has (its own or pyenv's); `make python-3.12 FOUND=... ROOMS=tests/unit` runs one in full.
 pythons: setup debian
 	@for version in $(PYTHONS); do \
 	  if $(BIN)/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')"; then continue; fi; \
@@ -68,6 +71,7 @@ pythons: setup debian
 	  if [ -z "$$found" ]; then echo "Python $$version is not on this machine: not tested"; continue; fi; \
 	  $(MAKE) --no-print-directory python-$$version FOUND="$$found" || exit 1; done
 
+python-%: ROOMS = $(if $(filter $*,$(NEWEST)),tests/unit,tests/unit/dicom_node)
 python-%: requirements.lock pyproject.toml
 	@echo "Python $*:"
 	$(FOUND) -m venv $(VENV)-$*
@@ -75,7 +79,7 @@ python-%: requirements.lock pyproject.toml
 	-$(VENV)-$*/bin/python -W ignore -m compileall -qq -j 0 $(VENV)-$*/lib >/dev/null
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	GLIONODE_WITHOUT_TORCH=1 GLIONODE_TEST_HEADERS=1600 $(ONE_CORE) $(VENV)-$*/bin/pytest -n auto --dist loadfile \
-	  tests/unit tests/test_architecture.py::test_the_other_rooms_load_without_torch $(addprefix --ignore ,$(RECKONS))
+	  $(ROOMS) tests/test_architecture.py::test_the_other_rooms_load_without_torch $(addprefix --ignore ,$(RECKONS))
 
 lint:
 	$(BIN)/ruff format --check .
@@ -88,7 +92,7 @@ unit:
 	$(UNIT) tests/unit
 
 integration:
-	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadfile tests/acceptance tests/integration $(addprefix --ignore ,$(ALONE))
+	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile tests/acceptance tests/integration $(addprefix --ignore ,$(ALONE))
 	$(BIN)/pytest $(ALONE)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).

@@ -12,7 +12,7 @@ from inference.arithmetic import answer_of, kinds_for
 from inference.networks import Network
 from inference.unet import TumourUNet
 
-__all__ = ["BATCH_SLICES", "VIEW_AXES", "VIEW_STEP", "forward_probabilities", "looks"]
+__all__ = ["BATCH_SLICES", "VIEW_AXES", "VIEW_STEP", "device_of", "forward_probabilities", "looks"]
 
 VIEW_AXES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axial, coronal, sagittal: which axis of (slice, row, column) becomes the slice, the row and the column."""
@@ -39,26 +39,27 @@ def forward_probabilities(
     numpy.ndarray
         Shape (region, slice, row, column).
     """
-    found = list(looks(network, images, mirrored=mirrored, slice_step=slice_step, views=views))
-    return np.asarray(sum(found[1:], start=found[0]) / np.float32(len(found)))
+    shown = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device_of(network))
+    found = list(looks(network, shown, mirrored=mirrored, slice_step=slice_step, views=views))
+    return np.asarray(torch.stack(found).mean(dim=0).cpu().numpy())
+
+
+def device_of(network: Network) -> torch.device:
+    """Return where a network runs; the CPU for one without parameters, as ONNX graphs are."""
+    return next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
 
 
 def looks(
-    network: Network,
-    images: NDArray[np.floating],
-    *,
-    mirrored: bool = False,
-    slice_step: int = 1,
-    views: int = 1,
-) -> Iterator[NDArray[np.float32]]:
+    network: Network, images: Tensor, *, mirrored: bool = False, slice_step: int = 1, views: int = 1
+) -> Iterator[Tensor]:
     """Yield what a network says each time it looks: along each axis, or at the images and at their mirror image.
 
     Parameters
     ----------
     network
-        In evaluation mode, on the device it runs on.
+        In evaluation mode.
     images
-        Normalised intensities, shape (channel, slice, row, column).
+        Normalised intensities, shape (channel, slice, row, column), on the device of the network.
     mirrored
         Whether it looks a second time, left for right; the answer is mirrored back.
     slice_step
@@ -68,39 +69,37 @@ def looks(
 
     Yields
     ------
-    numpy.ndarray
-        Probabilities, shape (region, slice, row, column).
+    torch.Tensor
+        Probabilities, shape (region, slice, row, column), on that device.
     """
-    device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
-    stack = torch.from_numpy(np.ascontiguousarray(images, np.float32))
     run = _slices if network.dimensions == 2 else _volume
     for axes in VIEW_AXES[:views]:
         order = [0, *(axis + 1 for axis in axes)]
         back = [order.index(axis) for axis in range(4)]
-        yield run(network, stack.permute(order), device, slice_step).permute(back).contiguous().numpy()
+        yield run(network, images.permute(order), slice_step).permute(back).contiguous()
     if mirrored:
-        yield run(network, stack.flip(-1), device, slice_step).flip(-1).numpy()
+        yield run(network, images.flip(-1), slice_step).flip(-1)
 
 
 @torch.inference_mode()
-def _slices(network: Network, stack: Tensor, device: torch.device, slice_step: int) -> Tensor:
+def _slices(network: Network, stack: Tensor, slice_step: int) -> Tensor:
     count, rows, columns = stack.shape[1:]
     if isinstance(network, TumourUNet):  # its first convolution would round anyway; fewer bytes are moved until then
-        stack = stack.to(kinds_for(device)[0])
+        stack = stack.to(kinds_for(stack.device)[0])
     padded = F.pad(stack, (0, -columns % network.multiple, 0, -rows % network.multiple))
-    offsets = torch.arange(-network.context, network.context + 1) * slice_step
+    offsets = torch.arange(-network.context, network.context + 1, device=stack.device) * slice_step
     found = []
     for start in range(0, count, BATCH_SLICES):
-        middle = torch.arange(start, min(count, start + BATCH_SLICES))
+        middle = torch.arange(start, min(count, start + BATCH_SLICES), device=stack.device)
         around = (middle[:, None] + offsets).clamp(0, count - 1)
-        batch = padded[:, around].transpose(0, 1).to(device)
-        found.append(answer_of(network, batch).sigmoid()[:, :, 0, :rows, :columns].cpu())
+        batch = padded[:, around].transpose(0, 1)
+        found.append(answer_of(network, batch).sigmoid()[:, :, 0, :rows, :columns])
     return torch.cat(found).transpose(0, 1).contiguous()
 
 
 @torch.inference_mode()
-def _volume(network: Network, stack: Tensor, device: torch.device, _: int) -> Tensor:
+def _volume(network: Network, stack: Tensor, _: int) -> Tensor:
     slices, rows, columns = stack.shape[1:]
     pad = (0, -columns % network.multiple, 0, -rows % network.multiple, 0, -slices % network.multiple)
-    answer = answer_of(network, F.pad(stack, pad)[None].to(device))
-    return answer[0, :, :slices, :rows, :columns].sigmoid().cpu().contiguous()
+    answer = answer_of(network, F.pad(stack, pad)[None])
+    return answer[0, :, :slices, :rows, :columns].sigmoid().contiguous()

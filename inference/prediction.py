@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
 
 from inference.errors import InferenceReason, UnusableModel
-from inference.evaluation.overlap import count, overlap
 from inference.forward import VIEW_STEP, looks
 from inference.manifest import REGIONS
 from inference.model_bundle import LoadedNetwork, ModelBundle
-from inference.preprocessing import box_around
 from inference.unet import TumourUNet
 
 __all__ = ["Prediction", "predict"]
@@ -24,7 +24,7 @@ MARGIN_MM = 16
 """Around it, in voxels of 1 mm. Both chosen, not measured on patients yet."""
 
 SAY_MM = 8
-"""How far from what networks over volumes find those for slices have their say, in voxels of 1 mm."""
+"""How far from what networks over volumes find those for slices have their say, in voxels of 1 mm along each axis."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,10 +52,11 @@ class Prediction:
     marked: tuple[int, ...] = ()
 
 
+@torch.inference_mode()
 def predict(
     model: ModelBundle, channels: NDArray[np.float32], slice_step: int = 1, *, staged: bool = True
 ) -> Prediction:
-    """Let every network look at a study.
+    """Let every network look at a study; nothing leaves the model's device before all have.
 
     Each of ours looks along three axes where it was trained to, else twice, the second time at the mirror image (left
     for right); a network that others trained looks once, as it was meant to. Of an ensemble that looks along three
@@ -74,34 +75,44 @@ def predict(
     """
     if not model.networks:
         raise ValueError("a model without networks predicts nothing")
-    limits = np.array(model.manifest.thresholds, np.float32)[:, None, None, None]
+    images = torch.from_numpy(np.ascontiguousarray(channels, np.float32)).to(model.device)
+    limits = torch.tensor(model.manifest.thresholds, device=model.device)[:, None, None, None]
     weights = _weights(model.networks)
-    looks_so_far = _Looks(limits, channels.shape[1:])
-    near: NDArray[np.bool_] | None = None
+    looks_so_far = _Looks(limits, images.shape[1:])
+    near: Tensor | None = None
     for place, network in enumerate(model.networks):
         box = _WHOLE
         if place in weights.second:
             near = _near(looks_so_far.answer[0]) if near is None else near
-            if not near.any():
+            if not bool(near.any()):
                 break
-            box = (_slices_of(near), *_WHOLE[1:])
+            box = (_box_around(near)[0], *_WHOLE[1:])
         elif staged and place and network.manifest.views > 1:
-            box = box_around(looks_so_far.mean[0] > MAYBE_TUMOUR, MARGIN_MM) or _WHOLE
-        seen = _shown(channels[:, *box], [model.manifest.channels.index(name) for name in network.manifest.blind_to])
+            maybe = looks_so_far.mean[0] > MAYBE_TUMOUR
+            box = _box_around(maybe, MARGIN_MM) if bool(maybe.any()) else _WHOLE
+        seen = _shown(images[:, *box], [model.manifest.channels.index(name) for name in network.manifest.blind_to])
         for look in _looks(network, seen, slice_step, second=place in weights.second):
             looks_so_far.add(look, box, weights.of(place, network), near)
     return looks_so_far.prediction()
 
 
-def _near(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return what is found and its surroundings."""
-    return np.asarray(ndimage.distance_transform_edt(~found) <= SAY_MM) if found.any() else found
+def _near(found: Tensor) -> Tensor:
+    """Return what is found and its surroundings, as far as `SAY_MM` along each axis."""
+    wide = found[None, None].float()
+    for axis in range(3):
+        edge = [2 * SAY_MM + 1 if axis == other else 1 for other in range(3)]
+        wide = F.max_pool3d(wide, edge, stride=1, padding=[side // 2 for side in edge])
+    return wide[0, 0] > 0
 
 
-def _slices_of(near: NDArray[np.bool_]) -> slice:
-    """Return the slices that show any of it."""
-    places = np.flatnonzero(near.any(axis=(1, 2)))
-    return slice(int(places[0]), int(places[-1]) + 1)
+def _box_around(mask: Tensor, margin: int = 0) -> tuple[slice, slice, slice]:
+    """Return the smallest box that holds a mask of three axes that is not empty, widened by some voxels."""
+    box = []
+    for axis in range(3):
+        places = mask.any(dim=(axis + 1) % 3, keepdim=True).any(dim=(axis + 2) % 3, keepdim=True).flatten().nonzero()
+        first, last = int(places[0]), int(places[-1])
+        box.append(slice(max(0, first - margin), min(mask.shape[axis], last + 1 + margin)))
+    return box[0], box[1], box[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +129,10 @@ class _Weights:
     share: float
     first_looks: int
 
-    def of(self, place: int, network: LoadedNetwork) -> NDArray[np.float32]:
+    def of(self, place: int, network: LoadedNetwork) -> list[float]:
         """Return the weight of one look by region, 0 where the network learned none."""
         weight = self.share / (1 - self.share) * self.first_looks / len(self.second) if place in self.second else 1.0
-        return np.array([weight if region in network.manifest.regions else 0.0 for region in REGIONS], np.float32)
+        return [weight if region in network.manifest.regions else 0.0 for region in REGIONS]
 
 
 def _weights(networks: Sequence[LoadedNetwork]) -> _Weights:
@@ -141,11 +152,11 @@ def _looks_twice(network: LoadedNetwork) -> bool:
     return isinstance(network.module, TumourUNet) and network.manifest.views == 1
 
 
-def _shown(channels: NDArray[np.float32], hidden: Sequence[int]) -> NDArray[np.float32]:
+def _shown(images: Tensor, hidden: Sequence[int]) -> Tensor:
     """Return the channels without those that a network never saw in training."""
-    if not hidden or not channels[hidden].any():
-        return channels
-    shown = channels.copy()
+    if not hidden:
+        return images
+    shown = images.clone()
     shown[hidden] = 0
     return shown
 
@@ -154,67 +165,84 @@ _WHOLE = (slice(None), slice(None), slice(None))
 
 
 class _Looks:
-    """Sums over looks, so that one at a time is in memory; what a look did not see keeps the others' mean."""
+    """Sums over looks, so that one at a time is in memory; what a look did not see keeps the others' mean.
 
-    def __init__(self, limits: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    All tensors lie on the device of the first one that is given.
+
+    Parameters
+    ----------
+    limits
+        By region, shape (region, 1, 1, 1): from which probability on a voxel counts as marked.
+    shape
+        Of the volume.
+    """
+
+    def __init__(self, limits: Tensor, shape: Sequence[int]) -> None:
         self._limits = limits
-        self._total, self._squares = (np.zeros((len(limits), *shape), np.float32) for _ in range(2))
-        self._weights = np.zeros_like(self._total)
-        self._masks: list[list[NDArray[np.bool_] | None]] = []
+        self._total, self._squares, self._weights = (
+            torch.zeros((len(limits), *shape), device=limits.device) for _ in range(3)
+        )
+        self._masks: list[list[Tensor | None]] = []
 
     def add(
-        self,
-        look: NDArray[np.float32],
-        box: tuple[slice, slice, slice],
-        weights: NDArray[np.float32],
-        where: NDArray[np.bool_] | None = None,
+        self, look: Tensor, box: tuple[slice, slice, slice], weights: Sequence[float], where: Tensor | None = None
     ) -> None:
         """Count what a look says in its box; with `where`, shape of the volume, only there."""
-        counts = np.broadcast_to(weights[:, None, None, None], look.shape)
-        mask = self.answer if box is not _WHOLE or where is not None else np.zeros_like(self._total, bool)
-        if where is None:
-            mask[:, *box] = look >= self._limits
-        else:
+        counts = torch.tensor(weights, device=look.device)[:, None, None, None]
+        mask = (
+            self.answer if box is not _WHOLE or where is not None else torch.zeros_like(self._total, dtype=torch.bool)
+        )
+        marked = look >= self._limits
+        if where is not None:
             counts = counts * where[box]
-            mask[:, *box] = np.where(where[box], look >= self._limits, mask[:, *box])
+            marked = torch.where(where[box], marked, mask[:, *box])
+        mask[:, *box] = marked
         self._masks.append([mask[region] if weight else None for region, weight in enumerate(weights)])
         self._total[:, *box] += counts * look
         self._squares[:, *box] += counts * look * look
         self._weights[:, *box] += counts
 
     @property
-    def mean(self) -> NDArray[np.float32]:
-        return np.asarray(self._total / np.where(self._weights > 0, self._weights, 1), np.float32)
+    def _counted(self) -> Tensor:
+        return torch.where(self._weights > 0, self._weights, 1.0)
 
     @property
-    def answer(self) -> NDArray[np.bool_]:
-        return np.asarray(self.mean >= self._limits)
+    def mean(self) -> Tensor:
+        return self._total / self._counted
+
+    @property
+    def answer(self) -> Tensor:
+        return self.mean >= self._limits
 
     def prediction(self) -> Prediction:
         mean = self.mean
-        if not np.isfinite(mean).all():
+        if not bool(mean.isfinite().all()):
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, "the model's networks answered what is not a number")
-        weights = np.where(self._weights > 0, self._weights, 1)
-        spread = np.sqrt(np.maximum(self._squares / weights - mean * mean, 0))
-        answer = self.answer
-        agreement = [self._agreement(region, answer[region]) for region in range(len(answer))]
-        marked = tuple(int(np.count_nonzero(mask[0])) for mask in self._masks if mask[0] is not None)
-        looks_taken = len(self._masks)
+        spread = (self._squares / self._counted - mean * mean).clamp(min=0).sqrt()
+        answer = mean >= self._limits
         return Prediction(
-            probabilities=mean, spread=spread, agreement=tuple(agreement), looks=looks_taken, marked=marked
+            probabilities=mean.cpu().numpy(),
+            spread=spread.cpu().numpy(),
+            agreement=tuple(self._agreement(region, answer[region]) for region in range(len(answer))),
+            looks=len(self._masks),
+            marked=tuple(int(mask[0].count_nonzero()) for mask in self._masks if mask[0] is not None),
         )
 
-    def _agreement(self, region: int, answer: NDArray[np.bool_]) -> float:
+    def _agreement(self, region: int, answer: Tensor) -> float:
         """Return the mean Dice with the looks that know the region; 1 where there is none."""
         masks = [known for mask in self._masks if (known := mask[region]) is not None]
-        return float(np.mean([overlap(count(mask, answer)).dice for mask in masks])) if masks else 1.0
+        return float(np.mean([_dice(mask, answer) for mask in masks])) if masks else 1.0
 
 
-def _looks(
-    network: LoadedNetwork, channels: NDArray[np.float32], slice_step: int, *, second: bool
-) -> Iterator[NDArray[np.float32]]:
+def _dice(one: Tensor, other: Tensor) -> float:
+    """Return the Dice coefficient of two masks, 1 where both are empty."""
+    marked = int(one.count_nonzero()) + int(other.count_nonzero())
+    return 2 * int((one & other).count_nonzero()) / marked if marked else 1.0
+
+
+def _looks(network: LoadedNetwork, images: Tensor, slice_step: int, *, second: bool) -> Iterator[Tensor]:
     """Yield a network's looks; a second ensemble looks at everything, so it does so once."""
     views = network.manifest.views
     step = VIEW_STEP if views > 1 else slice_step
     mirrored = _looks_twice(network) and not second
-    yield from looks(network.module, channels, mirrored=mirrored, slice_step=step, views=views)
+    yield from looks(network.module, images, mirrored=mirrored, slice_step=step, views=views)

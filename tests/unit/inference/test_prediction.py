@@ -215,7 +215,7 @@ def test_what_they_alone_suspect_counts_for_nothing(detector: ModelBundle) -> No
 def test_beside_what_is_found_they_have_their_say(detector: ModelBundle) -> None:
     model, lesion = _with_second(detector, [_Says()], [_Says(wild=True)]), _lesion()[3] > 2
     found = predict(model, _lesion())
-    away = ndimage.distance_transform_edt(~lesion)
+    away = ndimage.distance_transform_cdt(~lesion, metric="chessboard")
     assert found.probabilities[0][lesion].min() == pytest.approx(1.0)
     assert found.probabilities[0][~lesion & (away <= SAY_MM)] == pytest.approx(0.5)
     assert found.probabilities[0][away > SAY_MM].max() < 0.01
