@@ -56,6 +56,8 @@ class NetworkManifest:
     share_on_volumes
         Of a network for slices: how much of the answer over volumes is its ensemble's, in the regions that it has
         learned, beside networks over volumes; 0 for none. It learned from other patients, so it errs elsewhere.
+    needed_on_volumes
+        Sequences without which it has no say over a volume: those that all cases of its training had.
     """
 
     name: str
@@ -77,6 +79,7 @@ class NetworkManifest:
     n4: bool = False
     blind_to: tuple[str, ...] = ()
     share_on_volumes: float = 0.0
+    needed_on_volumes: tuple[str, ...] = ()
 
     @property
     def sees_brain_alone(self) -> bool:

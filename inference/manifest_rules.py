@@ -117,6 +117,7 @@ NETWORK_RULES: Rules = {
     "n4": (lambda value: isinstance(value, bool), "true or false"),
     "blind_to": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
     "share_on_volumes": (lambda value: _is_share(value) and value < 1, "a number from 0 to below 1"),
+    "needed_on_volumes": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
     "brain_alone": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
     "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "all of WT, TC, ET, or WT alone,"),
 }

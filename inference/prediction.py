@@ -77,10 +77,11 @@ def predict(
         raise ValueError("a model without networks predicts nothing")
     images = torch.from_numpy(np.ascontiguousarray(channels, np.float32)).to(model.device)
     limits = torch.tensor(model.manifest.thresholds, device=model.device)[:, None, None, None]
-    weights = _weights(model.networks)
+    networks = _asked(model, images)
+    weights = _weights(networks)
     looks_so_far = _Looks(limits, images.shape[1:])
     near: Tensor | None = None
-    for place, network in enumerate(model.networks):
+    for place, network in enumerate(networks):
         box = _WHOLE
         if place in weights.second:
             near = _near(looks_so_far.answer[0]) if near is None else near
@@ -94,6 +95,15 @@ def predict(
         for look in _looks(network, seen, slice_step, second=place in weights.second):
             looks_so_far.add(look, box, weights.of(place, network), near)
     return looks_so_far.prediction()
+
+
+def _asked(model: ModelBundle, images: Tensor) -> tuple[LoadedNetwork, ...]:
+    """Return the networks without those of the second ensemble that hardly know such sequences."""
+    shown = {name for name, image in zip(model.manifest.channels, images, strict=True) if bool(image.any())}
+    main = model.networks[0].manifest.input
+    return tuple(
+        one for one in model.networks if one.manifest.input == main or shown.issuperset(one.manifest.needed_on_volumes)
+    )
 
 
 def _near(found: Tensor) -> Tensor:

@@ -126,6 +126,7 @@ WRONG_NETWORK: list[tuple[str, Any]] = [
     ("weights_sha256", 0),
     ("blind_to", ["DWI"]),
     ("blind_to", "T2"),
+    ("needed_on_volumes", ["DWI"]),
     ("share_on_volumes", 1),
     ("share_on_volumes", -0.1),
     ("share_on_volumes", True),

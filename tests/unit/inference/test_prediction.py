@@ -223,6 +223,19 @@ def test_beside_what_is_found_they_have_their_say(detector: ModelBundle) -> None
     assert found.agreement[0] < 1
 
 
+@pytest.mark.parametrize(("needed", "looks"), [((), 4), (("T1", "FLAIR"), 4), (("T2",), 3), (("FLAIR", "T2"), 3)])
+def test_they_have_no_say_without_what_all_their_cases_had(
+    detector: ModelBundle, needed: tuple[str, ...], looks: int
+) -> None:
+    model = _with_second(detector, [_Even(1, 1, 1)], [_Even(-1, -1, -1)], needed_on_volumes=needed)
+    channels = _lesion()
+    channels[2] = 0
+    found = predict(model, channels)
+    assert found.looks == looks
+    expected = _chance(1) if looks == 3 else (_chance(1) + _chance(-1)) / 2
+    assert found.probabilities[0] == pytest.approx(expected, abs=2e-3)
+
+
 @pytest.mark.parametrize(("blind_to", "said"), [((), _chance(2)), (("T2",), 0.5)])
 def test_a_network_is_not_shown_what_its_training_never_had(
     detector: ModelBundle, blind_to: tuple[str, ...], said: float
