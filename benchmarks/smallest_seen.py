@@ -24,7 +24,7 @@ from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
 from inference.cases.layouts import open_cases
-from inference.cases.prepared import Preparation, PreparedCase, prepare_cases
+from inference.cases.prepared import Preparation, PreparedCase, PreparedReference, prepare_cases
 from inference.cases.splits import split_from_json
 from inference.errors import UnsuitableInput
 from inference.evaluation.held_out import HeldOutSegmenters
@@ -46,7 +46,8 @@ THICK_SLICES = 5
 
 WANTED = 0.9
 MOST_SHRUNK = 0.25
-"""A tumour is not shrunk to less than this share of its diameter: its rim would be thinner than a voxel."""
+MOST_GROWN = 1.5
+"""Shares of its diameter that a tumour is not shrunk below, as its rim would be thinner than a voxel, nor grown above."""
 
 MARGIN = 4
 SOFT_MM = 1.0
@@ -83,17 +84,17 @@ def main() -> None:
     cases = prepare_cases([open_cases("brats", chosen.brats)], Preparation(cubes=True), chosen.cache, tqdm).cases
     whole = [case for case in whole_cases(cases) if segmenters.fold_of(case.patient) is not None]
     found: dict[tuple[str, float], list[bool]] = {}
+    voxels = _sizes(cases)
     rng = np.random.default_rng(SEED)
     for number in tqdm(range(chosen.each)):
         onto = whole[number % len(whole)]
         fold = segmenters.fold_of(onto.patient)
         givers = [one for one in cases if segmenters.fold_of(one.patient) == fold and one.patient != onto.patient]
-        givers = [one for one in givers if all(one.read().present)]
-        giver, brain = givers[int(rng.integers(len(givers)))].read(), onto.read()
         for volume_ml in VOLUMES_ML:
-            made = implant(rng, brain, giver, volume_ml)
-            if made is None:
+            fitting = [one for one in givers if _shrinks(voxels.get(one.case_id, 0), volume_ml)]
+            if not fitting:
                 continue
+            made = implant(rng, onto.read(), fitting[int(rng.integers(len(fitting)))].read(), volume_ml)
             for kind, seen in _answers(segmenters.for_case(onto), made):  # type: ignore[arg-type]
                 found.setdefault((kind, volume_ml), []).append(seen)
     smallest = {kind: ml for kind in dict.fromkeys(kind for kind, _ in found) if (ml := _smallest(found, kind))}
@@ -103,13 +104,24 @@ def main() -> None:
         restate(chosen.model, replace(manifest, smallest_seen_ml=smallest))
 
 
-def implant(rng: np.random.Generator, brain: PreparedCase, giver: PreparedCase, volume_ml: float) -> Implanted | None:
-    """Return a brain with another's tumour of a given volume; None where that one is too large to be shrunk so far."""
+def _sizes(cases: Sequence[PreparedReference]) -> dict[str, int]:
+    """Return how many voxels the tumours of those with all sequences have."""
+    read = ((one.case_id, one.read()) for one in tqdm(cases))
+    return {name: int(np.count_nonzero(case.regions[0])) for name, case in read if all(case.present)}
+
+
+def _shrinks(voxels: int, volume_ml: float) -> bool:
+    """Tell whether a tumour may be brought to a volume without becoming another kind of thing."""
+    return bool(voxels) and MOST_SHRUNK <= np.cbrt(volume_ml * 1000 / voxels) <= MOST_GROWN
+
+
+def implant(rng: np.random.Generator, brain: PreparedCase, giver: PreparedCase, volume_ml: float) -> Implanted:
+    """Return a brain with another's tumour, brought to a given volume."""
     tumour = giver.regions[0]
     box = box_around(tumour, MARGIN)
-    factor = float(np.cbrt(volume_ml * 1000 / max(1, np.count_nonzero(tumour))))
-    if box is None or not MOST_SHRUNK <= factor <= 1.5:
-        return None
+    if box is None:
+        raise ValueError("a case without a tumour has none to give")
+    factor = float(np.cbrt(volume_ml * 1000 / np.count_nonzero(tumour)))
     blur = max(0.0, 0.4 / factor - 0.4)  # what voxels that grow in proportion to the tumour would average
     small = [
         ndimage.zoom(ndimage.gaussian_filter(channel[box].astype(np.float32), blur), factor, order=1)
