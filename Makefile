@@ -12,6 +12,9 @@ UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile
 # files at a time; what attacks, or draws, has all for itself.
 ALONE := $(addprefix tests/integration/,test_attacked_node.py test_chaos.py test_large_data_sets.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
   tests/acceptance/test_real_study.py tests/acceptance/test_demo.py
+# The longest begin first, or two of three processes wait for them at the end: pytest-xdist would begin with the files of most tests.
+LONGEST := $(addprefix tests/,integration/test_resume.py acceptance/test_phantoms.py integration/test_arrivals.py integration/test_train.py \
+  integration/test_several_machines.py integration/test_models_worker.py integration/test_upgrade.py acceptance/test_conversion.py)
 # What another Python can break is what it brings itself, not the sums of NumPy and SimpleITK: what reckons for long over drawn
 # heads and real volumes runs on the first Python alone. The modules that these files try are loaded, and most of them run, by the others.
 RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_contrast.py inference/test_image_noise.py \
@@ -92,7 +95,8 @@ unit:
 	$(UNIT) tests/unit
 
 integration:
-	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile tests/acceptance tests/integration $(addprefix --ignore ,$(ALONE))
+	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(LONGEST) tests/acceptance tests/integration \
+	  $(addprefix --ignore ,$(ALONE))
 	$(BIN)/pytest $(ALONE)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).
