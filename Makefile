@@ -8,21 +8,21 @@ DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresq
 # A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each.
 ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
 UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile
-# The others of these wait for their nodes more than they work (they keep 1.1 of two cores busy with two files at a time), so three
-# files at a time; what attacks, or draws, has all for itself.
+# The others of these wait for their nodes as much as they work, so two files at a time; what attacks, draws, or runs the shipped
+# model again and again has all for itself.
 ALONE := $(addprefix tests/integration/,test_attacked_node.py test_chaos.py test_large_data_sets.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
-  tests/acceptance/test_real_study.py tests/acceptance/test_demo.py
-# The longest begin first, or two of three processes wait for them at the end: pytest-xdist would begin with the files of most tests.
-LONGEST := $(addprefix tests/,integration/test_resume.py acceptance/test_phantoms.py integration/test_arrivals.py integration/test_train.py \
-  integration/test_several_machines.py integration/test_models_worker.py integration/test_upgrade.py acceptance/test_conversion.py)
+  $(addprefix tests/acceptance/,test_real_study.py test_demo.py test_phantoms.py)
+# The longest begin first, or one process waits for them at the end: pytest-xdist would begin with the files of most tests.
+LONGEST := $(addprefix tests/integration/,test_resume.py test_arrivals.py test_train.py test_several_machines.py test_models_worker.py \
+  test_upgrade.py)
 # What another Python can break is what it brings itself, not the sums of NumPy and SimpleITK: what reckons for long over drawn
 # heads and real volumes runs on the first Python alone. The modules that these files try are loaded, and most of them run, by the others.
 RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_contrast.py inference/test_image_noise.py \
   $(addprefix conversion/recognition/,test_difference.py test_enhancement.py test_time_course.py test_tissue_contrast.py) \
   $(addprefix conversion/registration/,test_pyramid.py test_real_volumes.py test_register.py test_search.py) \
   conversion/test_dynamic_study.py dicom_node/test_phantom.py)
-# All the rest runs on the newest Python; on one between the first and the newest, the service, which uses most of what Python brings.
-NEWEST := $(lastword $(PYTHONS))
+# The rooms whose own code uses what Python brings: processes, threads, sockets, SQLite, logs, time. `conversion` reckons with libraries.
+ROOMS := $(addprefix tests/unit/,dicom_node viewer_integration)
 SHELL := /bin/bash
 
 .PHONY: setup viewer demo run test check pythons lint types unit integration chaos debian lock clean
@@ -64,8 +64,8 @@ check: lint types
 	$(UNIT) --ignore tests/integration --ignore tests/acceptance
 	$(MAKE) --no-print-directory integration
 
-# Unit tests of what needs no torch, without what RECKONS and with fewer broken headers, on every other Python that README names
-# and this machine has (its own or pyenv's); `make python-3.12 FOUND=... ROOMS=tests/unit` runs one in full.
+# Unit tests of ROOMS that need no torch, without what RECKONS, on every other Python that README names and this machine has (its own
+# or pyenv's); `make pythons ROOMS=tests/unit` runs those of all rooms.
 pythons: setup debian
 	@for version in $(PYTHONS); do \
 	  if $(BIN)/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')"; then continue; fi; \
@@ -74,7 +74,6 @@ pythons: setup debian
 	  if [ -z "$$found" ]; then echo "Python $$version is not on this machine: not tested"; continue; fi; \
 	  $(MAKE) --no-print-directory python-$$version FOUND="$$found" || exit 1; done
 
-python-%: ROOMS = $(if $(filter $*,$(NEWEST)),tests/unit,tests/unit/dicom_node)
 python-%: requirements.lock pyproject.toml
 	@echo "Python $*:"
 	$(FOUND) -m venv $(VENV)-$*
@@ -95,7 +94,7 @@ unit:
 	$(UNIT) tests/unit
 
 integration:
-	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(LONGEST) tests/acceptance tests/integration \
+	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) tests/acceptance tests/integration \
 	  $(addprefix --ignore ,$(ALONE))
 	$(BIN)/pytest $(ALONE)
 

@@ -17,20 +17,23 @@ __all__ = ["derivation_of", "joined"]
 _DICOM_CODES = "DCM"
 
 
-def derivation_of(ds: Dataset, frame: int | None = None) -> Derivation:
+def derivation_of(ds: Dataset, frame: int | None = None, told: Attributes | None = None) -> Derivation:
     """Return what a header says of how an image was made.
 
     Parameters
     ----------
     frame
         Which frame of an enhanced instance, counted from 0; None for a classic instance.
+    told
+        What the instance says of the frame, where that is known already.
     """
-    places, told = [ds], Attributes(ds)
+    places = [ds]
     if frame is not None:
         own = values.items(ds, "PerFrameFunctionalGroupsSequence")[frame : frame + 1]
         for groups in (*own, *values.items(ds, "SharedFunctionalGroupsSequence")[:1]):
             places += values.items(groups, "DerivationImageSequence")
-        told = Attributes.of_frame(ds, frame)
+        told = told or Attributes.of_frame(ds, frame)
+    told = told or Attributes(ds)
     named = [code for place in places for code in values.items(place, "DerivationCodeSequence")]
     words = [*(values.text(place, "DerivationDescription") for place in places), *(_meaning(code) for code in named)]
     technique = told.text("VolumeBasedCalculationTechnique").upper()

@@ -52,7 +52,8 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
         # Frames without functional groups have no place of their own, so none is taken for all.
         said = f"ImagePositionPatient for one of {frames_of_pixels} frames (NumberOfFrames)"
         return [replace(image, position_mm=None, unreadable=(*image.unreadable, said))]
-    return [_image(path, ds, k, derivation_of(ds, k)) for k in frames]
+    told = [Attributes.of_frame(ds, k) for k in frames]
+    return [_image(path, ds, k, derivation_of(ds, k, told[k]), told[k]) for k in frames]
 
 
 def unreadable_values(images: Sequence[ImageHeader]) -> str:
@@ -89,10 +90,12 @@ def stated_instances(datasets: Iterable[Dataset]) -> int:
     return stated if stated >= len(headers) else 0
 
 
-def _image(path: Path, ds: Dataset, frame: int | None, derivation: Derivation) -> ImageHeader:
+def _image(
+    path: Path, ds: Dataset, frame: int | None, derivation: Derivation, told: Attributes | None = None
+) -> ImageHeader:
     """Return the header of an image, or of a frame, counted from 0; what all frames share stands in no group of one."""
     whole = Attributes(ds)
-    told = whole if frame is None else Attributes.of_frame(ds, frame)
+    told = told or whole
     directions, position = told.directions(), told.vector("ImagePositionPatient")
     row_direction, column_direction = directions or (None, None)
     row_spacing_mm, column_spacing_mm = told.spacing_mm() or (0.0, 0.0)
