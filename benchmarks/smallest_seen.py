@@ -47,7 +47,7 @@ THICK_SLICES = 5
 WANTED = 0.9
 MOST_SHRUNK = 0.25
 MOST_GROWN = 1.5
-"""Shares of its diameter that a tumour is not shrunk below, as its rim would be thinner than a voxel, nor grown above."""
+"""Shares of its diameter that a tumour is not shrunk below, for its rim would be under a voxel, or grown above."""
 
 MARGIN = 4
 SOFT_MM = 1.0
