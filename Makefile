@@ -20,7 +20,7 @@ LONGEST := $(addprefix tests/integration/,test_resume.py test_arrivals.py test_t
 RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_contrast.py inference/test_image_noise.py \
   $(addprefix conversion/recognition/,test_difference.py test_enhancement.py test_time_course.py test_tissue_contrast.py) \
   $(addprefix conversion/registration/,test_pyramid.py test_real_volumes.py test_register.py test_search.py) \
-  conversion/test_dynamic_study.py dicom_node/test_phantom.py)
+  conversion/test_dynamic_study.py dicom_node/test_convert.py dicom_node/test_phantom.py)
 # The rooms whose own code uses what Python brings: processes, threads, sockets, SQLite, logs, time. `conversion` reckons with libraries.
 ROOMS := $(addprefix tests/unit/,dicom_node viewer_integration)
 SHELL := /bin/bash
