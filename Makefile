@@ -21,8 +21,11 @@ RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_con
   $(addprefix conversion/recognition/,test_difference.py test_enhancement.py test_time_course.py test_tissue_contrast.py) \
   $(addprefix conversion/registration/,test_pyramid.py test_real_volumes.py test_register.py test_search.py) \
   conversion/test_dynamic_study.py dicom_node/test_convert.py dicom_node/test_phantom.py)
-# The rooms whose own code uses what Python brings: processes, threads, sockets, SQLite, logs, time. `conversion` reckons with libraries.
-ROOMS := $(addprefix tests/unit/,dicom_node viewer_integration)
+# On the newest Python the rooms whose own code uses what Python brings: processes, threads, sockets, SQLite, logs, time.
+# On a Python between the first and the newest, only what leans most on it.
+NEWEST := $(lastword $(PYTHONS))
+BETWEEN := $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,database workflow workflow_failures run_queue step_process children \
+  logs journal listener stopping outbox retention settings))
 SHELL := /bin/bash
 
 .PHONY: setup viewer demo run test check pythons lint types unit integration chaos debian lock clean
@@ -65,7 +68,7 @@ check: lint types
 	$(MAKE) --no-print-directory integration
 
 # Unit tests of ROOMS that need no torch, without what RECKONS, on every other Python that README names and this machine has (its own
-# or pyenv's); `make pythons ROOMS=tests/unit` runs those of all rooms.
+# or pyenv's); `make pythons ROOMS=tests/unit` runs those of all rooms on each.
 pythons: setup debian
 	@for version in $(PYTHONS); do \
 	  if $(BIN)/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')"; then continue; fi; \
@@ -74,6 +77,7 @@ pythons: setup debian
 	  if [ -z "$$found" ]; then echo "Python $$version is not on this machine: not tested"; continue; fi; \
 	  $(MAKE) --no-print-directory python-$$version FOUND="$$found" || exit 1; done
 
+python-%: ROOMS = $(if $(filter $*,$(NEWEST)),$(addprefix tests/unit/,dicom_node viewer_integration),$(BETWEEN))
 python-%: requirements.lock pyproject.toml
 	@echo "Python $*:"
 	$(FOUND) -m venv $(VENV)-$*
