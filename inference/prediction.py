@@ -251,7 +251,7 @@ def _dice(one: Tensor, other: Tensor) -> float:
 
 
 def _looks(network: LoadedNetwork, images: Tensor, slice_step: int, *, second: bool) -> Iterator[Tensor]:
-    """Yield a network's looks; a second ensemble looks at everything, so it does so once."""
+    """Yield a network's looks; a second ensemble has several networks and each looks once."""
     views = network.manifest.views
     step = VIEW_STEP if views > 1 else slice_step
     mirrored = _looks_twice(network) and not second

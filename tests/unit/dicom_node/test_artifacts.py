@@ -123,7 +123,12 @@ def test_a_segmentation_comes_back(artifacts: Artifacts) -> None:
         decisions=(DECISION,),
         uncertainty={region: values / 4 for region, values in probabilities.items()},
         quality=Quality(
-            looks=6, agreement={Region.WT: 0.9}, interval_ml={Region.WT: (1.5, 2.5), Region.TC: (0.0, 1.0)}, novelty=0.7
+            looks=6,
+            agreement={Region.WT: 0.9},
+            interval_ml={Region.WT: (1.5, 2.5), Region.TC: (0.0, 1.0)},
+            novelty=0.7,
+            smallest_seen_ml=0.5,
+            arithmetic="float32 on cpu",
         ),
         flags=(Flag(code=FlagCode.LOW_AGREEMENT, sentence="they differ", closes=True),),
     )

@@ -388,6 +388,7 @@ def test_networks_for_volumes_are_shown_the_brain_alone(
     found = model.segment(aligned, spacing_known=spacing_known)
     looks = 3 if spacing_known else 2
     assert found.quality.looks == looks
+    assert found.quality.arithmetic in ("bfloat16 on cpu", "float32 on cpu")
     voxel_ml = 1.0 if spacing_known else head.grid.voxel_volume_ml * 1000
     assert least_ml < sum(network.body.seen_ml) * voxel_ml / looks < most_ml
 

@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -112,6 +113,16 @@ def _shown_colour(encoded: list[int]) -> tuple[float, ...]:
     linear = np.clip(to_rgb @ (np.array(xyz) * [0.95047, 1.0, 1.08883]), 0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return tuple(float(v) for v in 255 * curved)
+
+
+def test_the_numbers_that_networks_reckoned_in_are_stated_where_they_are_known(tmp_path: Path) -> None:
+    run = make_run(tmp_path, _tumour(), axis_aligned("axial"))
+    quality = replace(run.segmentation.quality, arithmetic="float32 on cpu")
+    stated = _seg(replace(run, segmentation=replace(run.segmentation, quality=quality)))
+    for ds, known in ((_seg(run), False), (stated, True)):
+        (algorithm,) = ds.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence
+        assert ("arithmetic=float32 on cpu" in algorithm.AlgorithmParameters) is known
+        assert ("arithmetic" in algorithm.AlgorithmParameters) is known
 
 
 def test_the_algorithm_is_identified(tmp_path: Path) -> None:
