@@ -33,6 +33,7 @@ from inference.brain_region import BrainFound, find_brain
 from inference.cases.brats import open_brats
 from inference.evaluation.surface import hd95
 from inference.model_bundle import load_brain
+from inference.study_tensors import StudyTensors
 from inference.training.heads.bodies import drawn_body
 from inference.training.heads.contrasts import ContrastChances
 from inference.training.heads.coverage import CoverageChances
@@ -41,6 +42,7 @@ from inference.training.heads.label_map import closed_brain
 from inference.training.heads.sampler import HeadSampler, Recipe
 
 TABLE = Path(__file__).with_suffix(".md")
+CPU = torch.device("cpu")
 SEED = 20261130
 SAMPLES = 48
 """Synthesised images of the label maps that were kept apart."""
@@ -87,7 +89,7 @@ def main() -> None:
     parser.add_argument("--brats", type=Path)
     parser.add_argument("--pictures", type=Path)
     chosen = parser.parse_args()
-    network = load_brain(torch.device("cpu"))
+    network = load_brain(CPU)
     rows = list(_speed(network))  # before anything else takes memory
     rows += [*_label_maps(network, chosen.heads), *_elderly(network, chosen.heads, chosen.masks)]
     rows += _bodies(network)
@@ -106,7 +108,7 @@ def _found(network: BrainNetwork, voxels: NDArray[np.float32], spacing_mm: Seque
     shape = (voxels.shape[0], voxels.shape[1], voxels.shape[2])
     volume = ImageVolume(grid=Grid(shape=shape, affine=affine, frame_of_reference_uid="1"), voxels=voxels)
     aligned = AlignedVolumes(reference=Role.T1, volumes={Role.T1: volume}, registrations={}, decisions=())
-    return find_brain(network, aligned)
+    return find_brain(network, StudyTensors.of(aligned, CPU))
 
 
 def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
@@ -126,7 +128,9 @@ def _label_maps(network: BrainNetwork, folder: Path) -> Iterator[Row]:
         for number in range(SAMPLES):
             view = sampler.sample(number)
             found = _found(network, view.image, (recipe.grid.spacing_mm,) * 3)
-            mask = np.zeros(view.brain.shape, bool) if found is None else found.away_mm <= 0  # as it was taught
+            mask = (
+                np.zeros(view.brain.shape, bool) if found is None else np.asarray(found.away_mm <= 0)
+            )  # as it was taught
             dice.append(_dice(mask, view.brain))
             distance.append(hd95(mask, view.brain, np.full(3, recipe.grid.spacing_mm)))
             _say(f"{name} {number}: Dice {dice[-1]:.3f}, HD95 {distance[-1]:.1f} mm")
@@ -147,7 +151,7 @@ def _elderly(network: BrainNetwork, folder: Path, masks: Path | None) -> Iterato
         labelled = axial_file(folder / f"{name}_structures.nii.gz")[0] > 0
         far = ndimage.distance_transform_edt(~closed_brain(labelled, spacing_mm), sampling=spacing_mm) > FAR_MM
         found = _found(network, image, spacing_mm)
-        answers = {"": np.zeros(image.shape, bool) if found is None else found.mask}
+        answers = {"": np.zeros(image.shape, bool) if found is None else np.asarray(found.mask)}
         if masks is not None and (masks / f"{name}.npy").exists():
             answers[", the reference network"] = np.load(masks / f"{name}.npy").astype(bool)
         for who, mask in answers.items():
@@ -167,7 +171,7 @@ def _stripped(network: BrainNetwork, folder: Path) -> Iterator[Row]:
         volumes = case.read().volumes
         for role, volume in volumes.volumes.items():
             alone = AlignedVolumes(reference=role, volumes={role: volume}, registrations={}, decisions=())
-            found = find_brain(network, alone)
+            found = find_brain(network, StudyTensors.of(alone, CPU))
             total += 1
             known += found is not None and found.stripped
     what = "skull-stripped volumes (BraTS), known as such and left as they are"
@@ -185,13 +189,15 @@ def _speed(network: BrainNetwork) -> Iterator[Row]:
         reference=Role.T1CE, volumes={Role.T1CE: volume, Role.FLAIR: volume}, registrations={}, decisions=()
     )
     before_kib = _peak_kib()
-    find_brain(network, study)
+    find_brain(network, StudyTensors.of(study, CPU))
     taken_kib = _peak_kib() - before_kib
     whole, windows = [], []
-    cubes = torch.from_numpy(brain_on_cubes(network, volume)[1])[None, None]  # of the shape that counts for the time
+    cubes = brain_on_cubes(network, torch.tensor(head), volume.grid)[1][
+        None, None
+    ]  # of the shape that counts for the time
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        find_brain(network, study)
+        find_brain(network, StudyTensors.of(study, CPU))
         whole.append(time.perf_counter() - begun)
         begun = time.perf_counter()
         with torch.inference_mode():
@@ -230,7 +236,7 @@ def _real_heads(
         if name.startswith(("elderly", "ms", "postop")) and not name.endswith(("_structures", "_enhancing")):
             image, spacing_mm = axial_file(path)
             found = _found(network, image, spacing_mm)
-            yield name, image, spacing_mm, np.zeros(image.shape, bool) if found is None else found.mask
+            yield name, image, spacing_mm, np.zeros(image.shape, bool) if found is None else np.asarray(found.mask)
 
 
 def _page(rows: Sequence[Row]) -> str:

@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 from monai.inferers.utils import sliding_window_inference
-from numpy.typing import NDArray
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -107,7 +106,7 @@ def _networks(model: str, device: str, threads: int) -> dict[str, Any]:
     from inference.prediction import predict  # noqa: PLC0415 - measured on its own
 
     bundle = load_model(model, device, threads).for_input("volume")
-    channels = _brain_box()
+    channels = _brain_box(device)
     told = _timed(lambda: predict(bundle, channels, VIEW_STEP))
     return told | {"flops": _flops(bundle, channels), "peak": _peak_flops(device)}
 
@@ -116,14 +115,14 @@ def _everywhere(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the networks when each looks at the whole brain, not the first alone."""
     from inference.prediction import predict  # noqa: PLC0415
 
-    bundle, channels = load_model(model, device, threads).for_input("volume"), _brain_box()
+    bundle, channels = load_model(model, device, threads).for_input("volume"), _brain_box(device)
     return _timed(lambda: predict(bundle, channels, VIEW_STEP, staged=False))
 
 
 def _plain(model: str, device: str, threads: int) -> dict[str, Any]:
     """Return the time of the same weights in float32 by MONAI's sliding window over whole planes."""
     bundle = load_model(model, device, threads).for_input("volume")
-    channels = torch.from_numpy(_channels()).to(device)
+    channels = _channels(device)
     return _timed(lambda: [_slid(network, channels) for network in bundle.networks], repeats=1)
 
 
@@ -134,7 +133,7 @@ def _fused(model: str, device: str, threads: int) -> dict[str, Any]:
     bundle = load_model(model, device, threads).for_input("volume")
     for network in bundle.networks:
         _fold_norms(network.module)
-    channels = _brain_box()
+    channels = _brain_box(device)
     return _timed(lambda: predict(bundle, channels, VIEW_STEP))
 
 
@@ -145,7 +144,7 @@ def _compiled(model: str, device: str, threads: int) -> dict[str, Any]:
     bundle = load_model(model, device, threads).for_input("volume")
     for network in bundle.networks:
         network.module.body = torch.compile(network.module.body, dynamic=False)
-    channels = _brain_box()
+    channels = _brain_box(device)
     began = time.perf_counter()
     predict(bundle, channels, VIEW_STEP)
     first = time.perf_counter() - began
@@ -180,15 +179,15 @@ def _synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def _channels() -> NDArray[np.float32]:
-    return np.stack([volume.voxels / 100 for volume in study().volumes.values()]).astype(np.float32)
+def _channels(device: str) -> torch.Tensor:
+    return torch.stack([torch.tensor(volume.voxels / 100, device=device) for volume in study().volumes.values()])
 
 
-def _brain_box() -> NDArray[np.float32]:
+def _brain_box(device: str) -> torch.Tensor:
     from inference.preprocessing import signal_box  # noqa: PLC0415
 
-    channels = _channels()
-    return np.ascontiguousarray(channels[:, *signal_box(channels, share=0.0)])
+    channels = _channels(device)
+    return channels[:, *signal_box(channels, share=0.0)].contiguous()
 
 
 @torch.inference_mode()
@@ -224,7 +223,7 @@ def _fold_norms(module: torch.nn.Module) -> None:
                 setattr(block, f"norm{number}", torch.nn.Identity())
 
 
-def _flops(bundle: ModelBundle, channels: NDArray[np.float32]) -> int:
+def _flops(bundle: ModelBundle, channels: torch.Tensor) -> int:
     from inference.prediction import predict  # noqa: PLC0415
 
     with FlopCounterMode(display=False) as counter:

@@ -278,6 +278,8 @@ def _tag(keyword: str) -> BaseTag:
 
 def _element(ds: Dataset, where: str | int | BaseTag) -> DataElement | RawDataElement | None:
     tag = _tag(where) if isinstance(where, str) else Tag(where)
+    if tag not in ds.keys():  # noqa: SIM118 - most are not there, and only this asks without making anything of it
+        return None
     try:
         return ds.get_item(tag)
     except Exception:  # noqa: BLE001 - a value that was left on disk is converted when it is fetched, and that may fail

@@ -6,18 +6,16 @@ random contrasts, slices of 1 to 7 mm, partial fields of view, tumours, cavities
 
 from dataclasses import dataclass
 
-import numpy as np
-import SimpleITK as sitk
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
-from conversion.alignment import resample
-from conversion.simpleitk_bridge import from_simpleitk, grid_from_simpleitk, to_simpleitk
-from conversion.volume import Grid, ImageVolume
+from conversion.volume import Grid
 from inference.arithmetic import answer_of
 from inference.brightness import relative_brightness
+from inference.components import box_around
 from inference.manifest import BrainManifest
-from inference.preprocessing import box_around
+from inference.resampling import binned, sampled
 from inference.unet import TumourUNet
 
 __all__ = ["BrainNetwork", "brain_on_cubes"]
@@ -48,25 +46,30 @@ class BrainNetwork:
 
 
 @torch.inference_mode()
-def brain_on_cubes(network: BrainNetwork, volume: ImageVolume) -> tuple[Grid, NDArray[np.float32], NDArray[np.bool_]]:
+def brain_on_cubes(network: BrainNetwork, voxels: Tensor, grid: Grid) -> tuple[Grid, Tensor, Tensor]:
     """Return what the network says of a volume, on cubes along the volume's axes.
 
     It looks at the whole volume first and then at the surroundings of what it took for the brain.
 
+    Parameters
+    ----------
+    voxels
+        float32, shape of the grid, on the network's device.
+
     Returns
     -------
     tuple
-        Their grid, an axial stack; the probability of the brain; and where the volume shows anything. The arrays have
-        the grid's shape.
+        The cubes' grid, an axial stack; the probability of the brain, float32; and where the volume shows anything,
+        bool. The tensors have that grid's shape.
     """
-    axial = volume.grid.permuted(*volume.grid.axial_order())
+    axial = grid.permuted(*grid.axial_order())
     cubes = axial.resampled((network.manifest.spacing_mm,) * 3)
-    values = relative_brightness(resample(_shrunk(volume, network.manifest.spacing_mm), cubes).voxels)
-    shown = np.asarray(values > SHOWN)
+    values = relative_brightness(sampled(*_shrunk(voxels, grid, network.manifest.spacing_mm), cubes))
+    shown = values > SHOWN
     box = box_around(shown)
+    found = torch.zeros_like(values)
     if box is None:
-        return cubes, np.zeros(cubes.shape, np.float32), shown
-    found = np.zeros(cubes.shape, np.float32)
+        return cubes, found, shown
     found[box] = _whole(network.module, values[box])
     middle = _middle(found, network.manifest.threshold)
     for _ in range(LOOKS):
@@ -74,50 +77,47 @@ def brain_on_cubes(network: BrainNetwork, volume: ImageVolume) -> tuple[Grid, ND
             break
         before, found = middle, _around(network.module, values, middle)
         middle = _middle(found, network.manifest.threshold)
-        if middle is None or np.abs(middle - before).max() <= SETTLED:
+        if middle is None or max(abs(new - old) for new, old in zip(middle, before, strict=True)) <= SETTLED:
             break
     return cubes, found, shown
 
 
-def _shrunk(volume: ImageVolume, spacing_mm: float) -> ImageVolume:
+def _shrunk(voxels: Tensor, grid: Grid, spacing_mm: float) -> tuple[Tensor, Grid]:
     """Average voxels that are smaller than half a cube, whose noise would be sampled otherwise."""
-    image = to_simpleitk(volume)
-    factors = [max(1, int(spacing_mm / spacing + 1e-6)) for spacing in image.GetSpacing()]
-    if max(factors) == 1:
-        return volume
-    small = sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors)
-    return from_simpleitk(small, grid_from_simpleitk(small, volume.grid.frame_of_reference_uid))
+    slices, rows, columns = (max(1, int(spacing_mm / spacing + 1e-6)) for spacing in grid.spacing_mm)
+    fewest = tuple(min(factor, size) for factor, size in zip((slices, rows, columns), grid.shape, strict=True))
+    return binned(voxels, grid, (fewest[0], fewest[1], fewest[2])) if max(fewest) > 1 else (voxels, grid)
 
 
-def _whole(module: TumourUNet, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _whole(module: TumourUNet, values: Tensor) -> Tensor:
     """Look at everything, air laid around it and as much more as halves often enough."""
     air = [(AIR_CUBES, AIR_CUBES + -(size + 2 * AIR_CUBES) % module.multiple) for size in values.shape]
     inner = tuple(slice(AIR_CUBES, AIR_CUBES + size) for size in values.shape)
-    return _answer(module, np.pad(values, air))[inner]
+    return _answer(module, F.pad(values, [side for pair in reversed(air) for side in pair]))[inner]
 
 
-def _around(module: TumourUNet, values: NDArray[np.float32], middle: NDArray[np.float64]) -> NDArray[np.float32]:
+def _around(module: TumourUNet, values: Tensor, middle: tuple[float, float, float]) -> Tensor:
     """Look at a view around a middle; beyond the volume is air, and outside the view no brain."""
     starts = [round(place - size / 2) for place, size in zip(middle, VIEW, strict=True)]
     into, out_of = [], []
     for start, size, length in zip(starts, VIEW, values.shape, strict=True):
         out_of.append(slice(max(0, start), min(length, start + size)))
         into.append(slice(max(0, -start), max(0, -start) + out_of[-1].stop - out_of[-1].start))
-    view = np.zeros(VIEW, np.float32)
+    view = values.new_zeros(VIEW)
     view[tuple(into)] = values[tuple(out_of)]
-    found = np.zeros(values.shape, np.float32)
+    found = torch.zeros_like(values)
     found[tuple(out_of)] = _answer(module, view)[tuple(into)]
     return found
 
 
-def _middle(found: NDArray[np.float32], threshold: float) -> NDArray[np.float64] | None:
-    """Return the middle of what was found, shape (3,), or None where nothing was."""
-    places = np.argwhere(found >= threshold)
-    return np.asarray(places.mean(axis=0), np.float64) if len(places) else None
+def _middle(found: Tensor, threshold: float) -> tuple[float, float, float] | None:
+    """Return the middle of what was found, in cubes, or None where nothing was."""
+    places = (found >= threshold).nonzero()
+    if not len(places):
+        return None
+    middle = places.double().mean(dim=0)
+    return float(middle[0]), float(middle[1]), float(middle[2])
 
 
-def _answer(module: TumourUNet, view: NDArray[np.float32]) -> NDArray[np.float32]:
-    device = next(module.parameters()).device
-    answer = answer_of(module, torch.from_numpy(np.ascontiguousarray(view))[None, None].to(device))
-    found: NDArray[np.float32] = answer[0, 0].sigmoid().cpu().numpy()
-    return found
+def _answer(module: TumourUNet, view: Tensor) -> Tensor:
+    return answer_of(module, view[None, None])[0, 0].sigmoid()

@@ -1,7 +1,9 @@
 """How bright a volume is shown to the network that finds brains, in training and afterwards alike."""
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
+
+from inference.preprocessing import percentile
 
 __all__ = ["BRIGHTEST", "relative_brightness"]
 
@@ -12,9 +14,9 @@ BRIGHTEST = 1.3
 """Ceiling in those units."""
 
 
-def relative_brightness(voxels: NDArray[np.floating]) -> NDArray[np.float32]:
+def relative_brightness(voxels: Tensor) -> Tensor:
     """Return a volume in units of its own brightness, from 0 to `BRIGHTEST`; negative values count as air."""
     shown = voxels[voxels > 0]
-    if not shown.size:
-        return np.zeros(voxels.shape, np.float32)
-    return np.asarray(np.clip(voxels / np.percentile(shown, REFERENCE_PERCENT), 0.0, BRIGHTEST), np.float32)
+    if not shown.numel():
+        return torch.zeros_like(voxels, dtype=torch.float32)
+    return (voxels.float() / percentile(shown.float(), REFERENCE_PERCENT)).clamp(0.0, BRIGHTEST)

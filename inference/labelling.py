@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from conversion.decision import Decision
 from conversion.volume import Grid
 from inference.brain_region import BrainFound
+from inference.components import largest_component, touching, without_islands
 from inference.manifest import ModelManifest
-from inference.postprocessing import label_regions, largest_component, touching, without_islands
+from inference.postprocessing import label_regions
 from inference.regions import Region
 
 __all__ = ["PREDICTED", "label_study"]
@@ -22,17 +22,17 @@ EDGE_MM = 4.0
 
 
 def label_study(
-    probabilities: Mapping[Region, NDArray[np.floating]],
+    probabilities: Mapping[Region, Tensor],
     manifest: ModelManifest,
     grid: Grid,
     brain: BrainFound | None,
-) -> tuple[NDArray[np.uint8], tuple[Decision, ...]]:
-    """Return the labels, and what was left out with its volume.
+) -> tuple[Tensor, tuple[Decision, ...]]:
+    """Return the labels, uint8, and what was left out with its volume.
 
     Parameters
     ----------
     probabilities
-        Of WT, and where known TC and ET; shape of the grid.
+        Of WT, and where known TC and ET; shape of the grid, all on one device, which the labels do not leave.
     brain
         What lies outside is left out, and what lies along its edge alone; None, or nothing but a brain, leaves all.
     """
@@ -40,13 +40,13 @@ def label_study(
     masks = {region: values >= limits[region] for region, values in probabilities.items()}
     wt, decisions = masks[Region.WT], []
     if brain is not None and not brain.stripped:
-        outside_ml = int(np.count_nonzero(wt & ~brain.possible)) * grid.voxel_volume_ml
+        outside_ml = _volume_ml(wt & ~brain.possible, grid)
         wt = wt & brain.possible
         if outside_ml:
             reason = f"{outside_ml:.1f} ml that the network marked outside the brain were left out"
             decisions.append(Decision(code="outside_brain", subject="WT", reason=reason))
         inner = touching(wt, brain.away_mm <= -EDGE_MM)
-        edge_ml = int(np.count_nonzero(wt & ~inner)) * grid.voxel_volume_ml
+        edge_ml = _volume_ml(wt & ~inner, grid)
         wt = inner
         if edge_ml:
             reason = (
@@ -55,7 +55,7 @@ def label_study(
             )
             decisions.append(Decision(code="brain_edge", subject="WT", reason=reason))
     kept = without_islands(wt, _least_voxels(wt, manifest, grid))
-    islands_ml = int(np.count_nonzero(wt & ~kept)) * grid.voxel_volume_ml
+    islands_ml = _volume_ml(wt & ~kept, grid)
     if islands_ml:
         reason = f"{islands_ml:.1f} ml in small islands were left out"
         decisions.append(Decision(code="islands", subject="WT", reason=reason))
@@ -67,18 +67,20 @@ def label_study(
     return label_regions(kept, core, enhancing), (*decisions, *specks, *others)
 
 
-def _least_voxels(wt: NDArray[np.bool_], manifest: ModelManifest, grid: Grid) -> int:
+def _volume_ml(mask: Tensor, grid: Grid) -> float:
+    return int(mask.count_nonzero()) * grid.voxel_volume_ml
+
+
+def _least_voxels(wt: Tensor, manifest: ModelManifest, grid: Grid) -> int:
     """Return the size under which a component is an island: an absolute and a relative limit."""
     absolute = manifest.minimum_lesion_ml / grid.voxel_volume_ml
     return round(max(absolute, manifest.minimum_share * largest_component(wt)))
 
 
-def _without_specks(
-    region: Region, mask: NDArray[np.bool_], minimum_ml: float, grid: Grid
-) -> tuple[NDArray[np.bool_], list[Decision]]:
+def _without_specks(region: Region, mask: Tensor, minimum_ml: float, grid: Grid) -> tuple[Tensor, list[Decision]]:
     """Return a region of the tumour without specks, which are as often vessels or noise, and what that came to."""
     kept = without_islands(mask, round(minimum_ml / grid.voxel_volume_ml))
-    speck_ml = int(np.count_nonzero(mask & ~kept)) * grid.voxel_volume_ml
+    speck_ml = _volume_ml(mask & ~kept, grid)
     if not speck_ml:
         return kept, []
     reason = f"{speck_ml:.2f} ml in specks below {minimum_ml:g} ml count as the tumour around them"

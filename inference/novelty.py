@@ -8,9 +8,7 @@ other parts of the body; the second sees a sequence that is not the one it is sa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,7 +45,7 @@ class NoveltyScale:
     channels: Mapping[str, tuple[float, ...]]
 
 
-def overview(channels: NDArray[np.floating], spacing_mm: Sequence[float]) -> Tensor:
+def overview(channels: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     """Return a study at `GRID_MM`, shape (channel, *`GRID_SHAPE`), its signal in the middle.
 
     Parameters
@@ -57,12 +55,11 @@ def overview(channels: NDArray[np.floating], spacing_mm: Sequence[float]) -> Ten
     spacing_mm
         Of (slice, row, column).
     """
-    stack = torch.from_numpy(np.ascontiguousarray(channels, np.float32))
-    shape = stack.shape[1:]
+    shape = channels.shape[1:]
     slices, rows, columns = (
         max(1, round(count * step / GRID_MM)) for count, step in zip(shape, spacing_mm, strict=True)
     )
-    return centred(F.adaptive_avg_pool3d(stack, (slices, rows, columns)), GRID_SHAPE)
+    return centred(F.adaptive_avg_pool3d(channels, (slices, rows, columns)), GRID_SHAPE)
 
 
 def centred(stack: Tensor, shape: Sequence[int]) -> Tensor:
@@ -86,7 +83,7 @@ def reconstruction_errors(
     Parameters
     ----------
     seen
-        As `overview` returns it.
+        As `overview` returns it, on the network's device.
     names
         Of the channels.
     present
@@ -99,8 +96,7 @@ def reconstruction_errors(
             without = seen.clone()
             without[place] = 0
             inputs.append(without)
-    device = next(network.parameters()).device
-    found = network(torch.stack(inputs).to(device)).float().cpu()
+    found = network(torch.stack(inputs)).float()
     errors = {WHOLE: _error(found[0, places], seen[places])}
     for place, made_up in zip(places, found[1:], strict=False):
         errors[names[place]] = _error(made_up[[place]], seen[[place]])

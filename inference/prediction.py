@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from inference.components import box_around
 from inference.errors import InferenceReason, UnusableModel
 from inference.forward import VIEW_STEP, looks
 from inference.manifest import REGIONS
@@ -29,7 +28,7 @@ SAY_MM = 8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
-    """What the looks of all networks come to; arrays have the shape (region, slice, row, column), regions WT, TC, ET.
+    """What the looks of all networks come to; tensors have the shape (region, slice, row, column), regions WT, TC, ET.
 
     Attributes
     ----------
@@ -45,18 +44,16 @@ class Prediction:
         How many voxels each of them marks as whole tumour, where it learned to.
     """
 
-    probabilities: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    probabilities: Tensor
+    spread: Tensor
     agreement: tuple[float, ...]
     looks: int
     marked: tuple[int, ...] = ()
 
 
 @torch.inference_mode()
-def predict(
-    model: ModelBundle, channels: NDArray[np.float32], slice_step: int = 1, *, staged: bool = True
-) -> Prediction:
-    """Let every network look at a study; nothing leaves the model's device before all have.
+def predict(model: ModelBundle, images: Tensor, slice_step: int = 1, *, staged: bool = True) -> Prediction:
+    """Let every network look at a study.
 
     Each of ours looks along three axes where it was trained to, else twice, the second time at the mirror image (left
     for right); a network that others trained looks once, as it was meant to. Of an ensemble that looks along three
@@ -66,8 +63,9 @@ def predict(
 
     Parameters
     ----------
-    channels
-        Normalised intensities, shape (channel, slice, row, column); rows run to the back, columns to the left.
+    images
+        Normalised intensities, float32, shape (channel, slice, row, column), on the model's device; rows run to the
+        back, columns to the left.
     slice_step
         Distance of the neighbours that a slice network sees, in slices.
     staged
@@ -75,7 +73,6 @@ def predict(
     """
     if not model.networks:
         raise ValueError("a model without networks predicts nothing")
-    images = torch.from_numpy(np.ascontiguousarray(channels, np.float32)).to(model.device)
     limits = torch.tensor(model.manifest.thresholds, device=model.device)[:, None, None, None]
     networks = _asked(model, images)
     weights = _weights(networks)
@@ -87,10 +84,9 @@ def predict(
             near = _near(looks_so_far.answer[0]) if near is None else near
             if not bool(near.any()):
                 break
-            box = (_box_around(near)[0], *_WHOLE[1:])
+            box = ((box_around(near) or _WHOLE)[0], *_WHOLE[1:])
         elif staged and place and network.manifest.views > 1:
-            maybe = looks_so_far.mean[0] > MAYBE_TUMOUR
-            box = _box_around(maybe, MARGIN_MM) if bool(maybe.any()) else _WHOLE
+            box = box_around(looks_so_far.mean[0] > MAYBE_TUMOUR, MARGIN_MM) or _WHOLE
         seen = _shown(images[:, *box], [model.manifest.channels.index(name) for name in network.manifest.blind_to])
         for look in _looks(network, seen, slice_step, second=place in weights.second):
             looks_so_far.add(look, box, weights.of(place, network), near)
@@ -113,16 +109,6 @@ def _near(found: Tensor) -> Tensor:
         edge = [2 * SAY_MM + 1 if axis == other else 1 for other in range(3)]
         wide = F.max_pool3d(wide, edge, stride=1, padding=[side // 2 for side in edge])
     return wide[0, 0] > 0
-
-
-def _box_around(mask: Tensor, margin: int = 0) -> tuple[slice, slice, slice]:
-    """Return the smallest box that holds a mask of three axes that is not empty, widened by some voxels."""
-    box = []
-    for axis in range(3):
-        places = mask.any(dim=(axis + 1) % 3, keepdim=True).any(dim=(axis + 2) % 3, keepdim=True).flatten().nonzero()
-        first, last = int(places[0]), int(places[-1])
-        box.append(slice(max(0, first - margin), min(mask.shape[axis], last + 1 + margin)))
-    return box[0], box[1], box[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,8 +217,8 @@ class _Looks:
         spread = (self._squares / self._counted - mean * mean).clamp(min=0).sqrt()
         answer = mean >= self._limits
         return Prediction(
-            probabilities=mean.cpu().numpy(),
-            spread=spread.cpu().numpy(),
+            probabilities=mean,
+            spread=spread,
             agreement=tuple(self._agreement(region, answer[region]) for region in range(len(answer))),
             looks=len(self._masks),
             marked=tuple(int(mask[0].count_nonzero()) for mask in self._masks if mask[0] is not None),
@@ -241,7 +227,7 @@ class _Looks:
     def _agreement(self, region: int, answer: Tensor) -> float:
         """Return the mean Dice with the looks that know the region; 1 where there is none."""
         masks = [known for mask in self._masks if (known := mask[region]) is not None]
-        return float(np.mean([_dice(mask, answer) for mask in masks])) if masks else 1.0
+        return sum(_dice(mask, answer) for mask in masks) / len(masks) if masks else 1.0
 
 
 def _dice(one: Tensor, other: Tensor) -> float:

@@ -1,15 +1,19 @@
 """What happens to intensities before a network sees them; the same code serves training and the node."""
 
-import numpy as np
-from numpy.typing import NDArray
+import math
 
-__all__ = ["CHANNELS", "MAXIMUM_INTENSITY", "box_around", "normalise_intensity", "signal_box", "tissue_level"]
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["CHANNELS", "MAXIMUM_INTENSITY", "normalise_intensity", "percentile", "signal_box", "tissue_level"]
 
 CHANNELS = ("T1", "T1CE", "T2", "FLAIR")
 """Channel order of every shipped network; a missing sequence is a channel of zeros."""
 
-FOREGROUND_FRACTION = 0.1
-"""Share of the 99.5th percentile under which a voxel counts as air: separates air from tissue in whole heads
+FOREGROUND_FRACTION, FOREGROUND_PERCENT = 0.1, 99.5
+"""Share of this percentile under which a voxel counts as air: separates air from tissue in whole heads
 and in skull-stripped volumes alike (checked by eye on both training sets)."""
 
 MAXIMUM_INTENSITY = 4.0
@@ -28,10 +32,32 @@ MARGIN_VOXELS = 2
 
 def tissue_level(voxels: NDArray[np.floating]) -> float:
     """Return the intensity under which a voxel counts as air; negative values count as air too."""
-    return FOREGROUND_FRACTION * float(np.percentile(np.maximum(voxels, 0), 99.5))
+    return FOREGROUND_FRACTION * float(np.percentile(np.maximum(voxels, 0), FOREGROUND_PERCENT))
 
 
-def normalise_intensity(voxels: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:
+def percentile(values: Tensor, percent: float) -> Tensor:
+    """Return a percentile as `numpy.percentile` does, of any number of values, without bringing them to the CPU.
+
+    Parameters
+    ----------
+    values
+        Of any shape, at least one.
+
+    Returns
+    -------
+    torch.Tensor
+        Without axes, on the same device.
+    """
+    flat = values.flatten()
+    place = (flat.numel() - 1) * percent / 100
+    below = math.floor(place)
+    found = flat.kthvalue(below + 1).values
+    if place == below or int((flat <= found).count_nonzero()) > below + 1:
+        return found  # the next one is the same
+    return torch.lerp(found, flat[flat > found].min(), place - below)
+
+
+def normalise_intensity(voxels: Tensor) -> Tensor:
     """Scale one volume so that air is 0 and the median of the tissue is 1.
 
     Parameters
@@ -41,30 +67,17 @@ def normalise_intensity(voxels: NDArray[np.floating] | NDArray[np.uint8]) -> NDA
 
     Returns
     -------
-    numpy.ndarray
-        Same shape, within 0 to `MAXIMUM_INTENSITY`; all zeros when the volume holds no tissue.
+    torch.Tensor
+        float32, same shape and device, within 0 to `MAXIMUM_INTENSITY`; all zeros when the volume holds no tissue.
     """
-    positive = np.maximum(voxels, 0).astype(np.float32)
-    tissue = positive[positive > tissue_level(positive)]
-    if tissue.size == 0:
-        return np.zeros_like(positive)
-    return np.asarray(np.clip(positive / float(np.median(tissue)), 0.0, MAXIMUM_INTENSITY), np.float32)
+    positive = voxels.float().clamp(min=0)
+    tissue = positive[positive > FOREGROUND_FRACTION * percentile(positive, FOREGROUND_PERCENT)]
+    if not tissue.numel():
+        return torch.zeros_like(positive)
+    return (positive / percentile(tissue, 50)).clamp(max=MAXIMUM_INTENSITY)
 
 
-def box_around(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice, slice] | None:
-    """Return the smallest box that holds a mask of three axes, widened by some voxels; None where it is empty."""
-    box = []
-    for axis in range(3):
-        places = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not len(places):
-            return None
-        box.append(slice(max(0, int(places[0]) - margin), min(mask.shape[axis], int(places[-1]) + 1 + margin)))
-    return box[0], box[1], box[2]
-
-
-def signal_box(
-    images: NDArray[np.floating], keep: NDArray[np.bool_] | None = None, share: float = HEAD_SHARE
-) -> tuple[slice, slice, slice]:
+def signal_box(images: Tensor, keep: Tensor | None = None, share: float = HEAD_SHARE) -> tuple[slice, slice, slice]:
     """Return the smallest box that holds the head in every sequence.
 
     Parameters
@@ -72,16 +85,18 @@ def signal_box(
     images
         Normalised intensities, shape (channel, slice, row, column).
     keep
-        Voxels that have to be inside, shape (slice, row, column).
+        Voxels that have to be inside, bool, shape (slice, row, column).
     share
         A plane of which less shows something lies outside.
     """
-    shown = np.asarray((images > HEAD_LEVEL).any(axis=0))
+    shown = (images > HEAD_LEVEL).any(dim=0)
     box = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        inside = shown.mean(axis=others) > share
-        kept = np.flatnonzero(inside if keep is None else inside | keep.any(axis=others))
+        inside = shown.sum(dim=others) > share * (shown.numel() // shown.shape[axis])
+        if keep is not None:
+            inside |= keep.sum(dim=others) > 0
+        kept = inside.nonzero().flatten()
         first, last = (int(kept[0]), int(kept[-1])) if len(kept) else (0, shown.shape[axis] - 1)
         box.append(slice(max(0, first - MARGIN_VOXELS), min(shown.shape[axis], last + 1 + MARGIN_VOXELS)))
     return box[0], box[1], box[2]

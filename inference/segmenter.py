@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from conversion.alignment import AlignedVolumes, labels_on, resample
+from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
-from conversion.volume import Grid, ImageVolume, LabelVolume
+from conversion.volume import Grid, LabelVolume
 from inference.arithmetic import arithmetic_on
 from inference.atlas_axes import atlas_axes, load_atlas
 from inference.bias_field import without_bias_field
@@ -24,8 +26,10 @@ from inference.model_bundle import ModelBundle
 from inference.prediction import Prediction, predict
 from inference.preprocessing import normalise_intensity, signal_box
 from inference.regions import Region
+from inference.resampling import sampled, sampled_mask
 from inference.segmentation import Quality, Segmentation
 from inference.smallest_seen import smallest_seen_ml
+from inference.study_tensors import StudyTensors
 from inference.trust import agreements, brain_flags, model_flags, novelty_of, volume_intervals
 
 __all__ = ["Segmenter"]
@@ -57,17 +61,18 @@ class _Input:
     """
 
     grid: Grid
-    channels: NDArray[np.float32]
+    channels: Tensor
     brain_alone: bool
     turned: bool = False
 
 
 class Segmenter:
-    """A model with the geometry around it."""
+    """A model with the geometry around it; between the volumes and the labels nothing leaves the model's device."""
 
     def __init__(self, model: ModelBundle) -> None:
         self.model = model
 
+    @torch.inference_mode()
     def segment(self, aligned: AlignedVolumes, *, spacing_known: bool = True) -> Segmentation:
         """Segment one study.
 
@@ -85,61 +90,64 @@ class Segmenter:
         """
         manifest = self.model.manifest
         present = self._present(aligned)
-        head = aligned.volumes[aligned.reference]
-        brain = find_brain(self.model.brain, aligned) if spacing_known else None
-        model = self._chosen(head, brain, spacing_known=spacing_known)
-        shown = _without_bias_fields(aligned) if model.networks[0].manifest.n4 else aligned
-        seen = self._input(model, shown, brain, spacing_known=spacing_known)
-        prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
+        study = StudyTensors.of(aligned, self.model.device)
+        brain = find_brain(self.model.brain, study) if spacing_known else None
+        enough = shows_enough(study)
+        model = self._chosen(study.grid, spacing_known=spacing_known, alone=brain is not None or not enough)
         network = model.networks[0].manifest
+        shown = StudyTensors.of(_without_bias_fields(aligned), self.model.device) if network.n4 else study
+        seen = self._input(model, shown, brain, aligned, spacing_known=spacing_known)
+        prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
         learned, core_known = _core_known(model.manifest, network, present)
         regions = PREDICTED if core_known else (Region.WT,)
-        native = _onto(aligned.grid, seen.grid, prediction.probabilities, regions)
-        labels, decisions = label_study(native, model.manifest, aligned.grid, brain)
+        native = _onto(study.grid, seen.grid, prediction.probabilities, regions)
+        labels, decisions = label_study(native, model.manifest, study.grid, brain)
+        nothing_found = not bool(labels.any())
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
             arithmetic=arithmetic_on(model.device),
-            agreement=agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=not labels.any()),
+            agreement=agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=nothing_found),
         )
         if spacing_known:
             quality = replace(
                 quality,
-                interval_ml=volume_intervals(network, labels, native, aligned.grid, brain),
-                novelty=self._novelty(aligned, brain, present, seen),
-                smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, aligned.grid.spacing_mm),
+                interval_ml=volume_intervals(network, labels, native, study.grid, brain),
+                novelty=self._novelty(aligned, study, brain, present, seen),
+                smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )
         declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
         flags = model_flags(
             manifest.autoencoder if spacing_known else None,
             network,
             quality,
-            brain_missed=spacing_known and brain is None and shows_enough(head),
-            nothing_found=not labels.any(),
+            brain_missed=spacing_known and brain is None and enough,
+            nothing_found=nothing_found,
         )
         return Segmentation(
-            label_volume=LabelVolume(grid=aligned.grid, labels=labels),
+            label_volume=LabelVolume(grid=study.grid, labels=labels.cpu().numpy()),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
             probabilities=_halves(native),
-            uncertainty=_halves(_onto(aligned.grid, seen.grid, prediction.spread, regions)),
+            uncertainty=_halves(_onto(study.grid, seen.grid, prediction.spread, regions)),
             model=self.model.identity,
             sequences=present,
             decisions=(*declared, *decisions),
             quality=quality,
-            brain=None if brain is None else brain.mask,
+            brain=None if brain is None else brain.mask.cpu().numpy(),
             flags=(*brain_flags(self.model.brain.manifest, brain), *flags),
         )
 
+    @torch.inference_mode()
     def novelty(self, aligned: AlignedVolumes) -> float | None:
         """Return how new a study is to the model, without segmenting it; infinite for a head without a brain.
 
         None where the model has no measure of it.
         """
-        present, head = self._present(aligned), aligned.volumes[aligned.reference]
-        brain = find_brain(self.model.brain, aligned)
-        if brain is None and shows_enough(head):
+        present, study = self._present(aligned), StudyTensors.of(aligned, self.model.device)
+        brain = find_brain(self.model.brain, study)
+        if brain is None and shows_enough(study):
             return math.inf
-        return self._novelty(aligned, brain, present)
+        return self._novelty(aligned, study, brain, present)
 
     def _present(self, aligned: AlignedVolumes) -> tuple[str, ...]:
         manifest = self.model.manifest
@@ -152,41 +160,49 @@ class Segmenter:
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
         return present
 
-    def _chosen(self, head: ImageVolume, brain: BrainFound | None, *, spacing_known: bool) -> ModelBundle:
+    def _chosen(self, grid: Grid, *, spacing_known: bool, alone: bool) -> ModelBundle:
         """Return the model with the networks for such an input: those over volumes where there is a brain to show."""
         kinds = {network.manifest.input for network in self.model.networks}
-        stack = spacing_known and min(head.grid.shape) >= FEWEST_SLICES
-        alone = brain is not None or not shows_enough(head)
+        stack = spacing_known and min(grid.shape) >= FEWEST_SLICES
         wanted = "volume" if "volume" in kinds and ((stack and alone) or "slices" not in kinds) else "slices"
         return self.model.for_input(wanted)
 
     def _input(
-        self, model: ModelBundle, aligned: AlignedVolumes, brain: BrainFound | None, *, spacing_known: bool
+        self,
+        model: ModelBundle,
+        study: StudyTensors,
+        brain: BrainFound | None,
+        aligned: AlignedVolumes,
+        *,
+        spacing_known: bool,
     ) -> _Input:
         network = model.networks[0].manifest
         volumes = network.input == "volume"
         wanted = volumes and model.manifest.space == "atlas" and brain is not None and not brain.stripped
         axes = atlas_axes(load_atlas(), aligned.volumes[aligned.reference]) if wanted else None
         if axes is not None:
-            grid = aligned.grid.turned(axes, network.spacing_mm)
+            grid = study.grid.turned(axes, network.spacing_mm)
         elif spacing_known:
-            grid = working_grid(aligned.grid, network.spacing_mm, cubes=volumes)
+            grid = working_grid(study.grid, network.spacing_mm, cubes=volumes)
         else:
-            grid = aligned.grid.permuted(*aligned.grid.axial_order())
+            grid = study.grid.permuted(*study.grid.axial_order())
         alone = spacing_known and network.sees_brain_alone
-        channels = self._channels(aligned, grid, brain if alone else None)
+        channels = self._channels(study, grid, brain if alone else None)
         return _Input(grid=grid, channels=channels, brain_alone=alone, turned=axes is not None)
 
-    def _channels(self, aligned: AlignedVolumes, grid: Grid, brain: BrainFound | None) -> NDArray[np.float32]:
+    def _channels(self, study: StudyTensors, grid: Grid, brain: BrainFound | None) -> Tensor:
         """Return what is shown of every sequence; where a brain is given, nothing of its head."""
-        shown: NDArray[np.bool_] | None = None
-        if brain is not None and not brain.stripped:
-            tight = LabelVolume(grid=aligned.grid, labels=brain.tight.astype(np.uint8))
-            shown = np.asarray(labels_on(tight, grid).labels, bool)
-        return np.stack([self._channel(aligned, name, grid, shown) for name in self.model.manifest.channels])
+        alone = brain is not None and not brain.stripped
+        shown = sampled_mask(brain.tight, study.grid, grid) if brain is not None and alone else None
+        return torch.stack([_channel(study, name, grid, shown) for name in self.model.manifest.channels])
 
     def _novelty(
-        self, aligned: AlignedVolumes, brain: BrainFound | None, present: tuple[str, ...], seen: _Input | None = None
+        self,
+        aligned: AlignedVolumes,
+        study: StudyTensors,
+        brain: BrainFound | None,
+        present: tuple[str, ...],
+        seen: _Input | None = None,
     ) -> float | None:
         """Return the largest of what autoencoder, contrasts and noise say; None without an autoencoder.
 
@@ -198,24 +214,30 @@ class Segmenter:
         if self.model.autoencoder is None:
             return None
         if seen is None or not seen.brain_alone or self.model.manifest.space != "native":
-            grid = working_grid(aligned.grid, OVERVIEW_MM, cubes=True)
-            seen = _Input(grid=grid, channels=self._channels(aligned, grid, brain), brain_alone=True)
+            grid = working_grid(study.grid, OVERVIEW_MM, cubes=True)
+            seen = _Input(grid=grid, channels=self._channels(study, grid, brain), brain_alone=True)
         found = novelty_of(self.model, seen.channels, seen.grid.spacing_mm, present)
         if found is None:
             return None
         return max(found, contrast_novelty(aligned.volumes), noise_novelty(aligned.volumes))
 
-    def _channel(
-        self, aligned: AlignedVolumes, name: str, grid: Grid, shown: NDArray[np.bool_] | None
-    ) -> NDArray[np.float32]:
-        volume = aligned.volumes.get(Role(name))
-        if volume is None:
-            return np.zeros(grid.shape, np.float32)
-        voxels = resample(volume, grid).voxels
-        values = normalise_intensity(voxels if shown is None else np.where(shown, voxels, 0))
-        if not values.any():
-            raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
-        return values
+
+def _channel(study: StudyTensors, name: str, grid: Grid, shown: Tensor | None) -> Tensor:
+    """Return a sequence as the networks are shown it; zeros where it is missing.
+
+    Parameters
+    ----------
+    shown
+        bool, shape of the grid: what else there is is taken away.
+    """
+    voxels = study.volumes.get(Role(name))
+    if voxels is None:
+        return torch.zeros(grid.shape, device=study.head.device)
+    there = sampled(voxels, study.grid, grid)
+    values = normalise_intensity(there if shown is None else there * shown)
+    if not bool(values.any()):
+        raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
+    return values
 
 
 def _without_bias_fields(aligned: AlignedVolumes) -> AlignedVolumes:
@@ -240,26 +262,22 @@ def _predict_in_box(model: ModelBundle, seen: _Input, *, spacing_known: bool) ->
     box = signal_box(seen.channels, share=0.0)
     found = predict(model, seen.channels[:, *box], _slice_step(seen.grid, spacing_known=spacing_known))
 
-    def whole(part: NDArray[np.float32]) -> NDArray[np.float32]:
-        values = np.zeros((len(part), *seen.grid.shape), np.float32)
+    def whole(part: Tensor) -> Tensor:
+        values = part.new_zeros((len(part), *seen.grid.shape))
         values[:, *box] = part
         return values
 
     return replace(found, probabilities=whole(found.probabilities), spread=whole(found.spread))
 
 
-def _onto(
-    native: Grid, working: Grid, maps: NDArray[np.float32], regions: tuple[Region, ...]
-) -> dict[Region, NDArray[np.float32]]:
+def _onto(native: Grid, working: Grid, maps: Tensor, regions: tuple[Region, ...]) -> dict[Region, Tensor]:
     """Return each region's map on the native grid."""
-    return {
-        region: resample(ImageVolume(grid=working, voxels=maps[PREDICTED.index(region)]), native).voxels
-        for region in regions
-    }
+    found = sampled(maps[[PREDICTED.index(region) for region in regions]], working, native)
+    return dict(zip(regions, found, strict=True))
 
 
-def _halves(maps: Mapping[Region, NDArray[np.float32]]) -> dict[Region, NDArray[np.float16]]:
-    return {region: values.astype(np.float16) for region, values in maps.items()}
+def _halves(maps: Mapping[Region, Tensor]) -> dict[Region, NDArray[np.float16]]:
+    return {region: values.half().cpu().numpy() for region, values in maps.items()}
 
 
 def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from conversion.volume import Grid
 from inference.brain_region import BrainFound
@@ -13,8 +12,9 @@ from inference.labelling import PREDICTED
 from inference.manifest import AutoencoderManifest, BrainManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.novelty import NoveltyScale, novelty, overview, reconstruction_errors
+from inference.postprocessing import region_of
 from inference.prediction import Prediction
-from inference.regions import Region, region_mask
+from inference.regions import Region
 from inference.segmentation import Quality
 from inference.uncertainty import doubt_ml, volume_interval
 
@@ -37,14 +37,14 @@ def agreements(
     """
     if not nothing_found or not prediction.marked:
         return {region: prediction.agreement[PREDICTED.index(region)] for region in regions}
-    share = float(np.mean([voxels * voxel_volume_ml < NOTHING_ML for voxels in prediction.marked]))
+    share = sum(voxels * voxel_volume_ml < NOTHING_ML for voxels in prediction.marked) / len(prediction.marked)
     return dict.fromkeys(regions, share)
 
 
 def volume_intervals(
     network: NetworkManifest,
-    labels: NDArray[np.uint8],
-    probabilities: Mapping[Region, NDArray[np.float32]],
+    labels: Tensor,
+    probabilities: Mapping[Region, Tensor],
     grid: Grid,
     brain: BrainFound | None,
 ) -> dict[Region, tuple[float, float]]:
@@ -59,21 +59,21 @@ def volume_intervals(
     intervals = {}
     for region, values in probabilities.items():
         if factors := network.volume_intervals.get(region):
-            found = np.count_nonzero(region_mask(labels, region)) * grid.voxel_volume_ml
+            found = int(region_of(labels, region).count_nonzero()) * grid.voxel_volume_ml
             doubtful = doubt_ml(values, possible, grid.voxel_volume_ml)
-            intervals[region] = volume_interval(float(found), doubtful, (factors[0], factors[1]))
+            intervals[region] = volume_interval(found, doubtful, (factors[0], factors[1]))
     return intervals
 
 
 def novelty_of(
-    model: ModelBundle, channels: NDArray[np.float32], spacing_mm: Iterable[float], present: Sequence[str]
+    model: ModelBundle, channels: Tensor, spacing_mm: Iterable[float], present: Sequence[str]
 ) -> float | None:
     """Return how new a study is to the model, or None where the model has no autoencoder.
 
     Parameters
     ----------
     channels
-        Of the brain alone, normalised, in the order of the manifest.
+        Of the brain alone, normalised, in the order of the manifest, on the model's device.
     """
     if model.autoencoder is None or model.manifest.autoencoder is None:
         return None

@@ -8,8 +8,8 @@ Nothing is assumed about how errors are distributed; that new patients are like 
 import math
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 __all__ = ["COVERAGE", "doubt_ml", "interval_factors", "volume_interval"]
 
@@ -21,7 +21,7 @@ DOUBT_SHARE, DOUBT_FLOOR_ML = 0.05, 0.1
 make up for a wrong choice: it costs width, never coverage."""
 
 
-def doubt_ml(probabilities: NDArray[np.floating], inside: NDArray[np.bool_] | None, voxel_volume_ml: float) -> float:
+def doubt_ml(probabilities: Tensor, inside: Tensor | None, voxel_volume_ml: float) -> float:
     """Return the volume that may lie on the wrong side: the sum of every voxel's smaller probability.
 
     Parameters
@@ -29,8 +29,8 @@ def doubt_ml(probabilities: NDArray[np.floating], inside: NDArray[np.bool_] | No
     inside
         Where a tumour can be at all; None for everywhere.
     """
-    smaller = np.minimum(probabilities, 1 - probabilities)
-    return float(smaller.sum(dtype=np.float64, where=True if inside is None else inside)) * voxel_volume_ml
+    smaller = torch.minimum(probabilities, 1 - probabilities)
+    return float((smaller if inside is None else smaller * inside).sum(dtype=torch.float64)) * voxel_volume_ml
 
 
 def _scale(volume_ml: float, doubtful_ml: float) -> float:

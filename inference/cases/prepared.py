@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from conversion.alignment import labels_on, resample
+from conversion.alignment import labels_on
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from inference.bias_field import without_bias_field
@@ -28,7 +29,9 @@ from inference.errors import UnreadableCase
 from inference.model_bundle import load_brain
 from inference.preprocessing import CHANNELS, normalise_intensity, signal_box
 from inference.regions import Region
+from inference.resampling import sampled, sampled_mask
 from inference.segmenter import working_grid
+from inference.study_tensors import StudyTensors
 
 __all__ = [
     "Preparation",
@@ -40,8 +43,10 @@ __all__ = [
     "prepare_cases",
 ]
 
-VERSION = 3
+VERSION = 4
 """Goes up with every change that makes other arrays of the same files."""
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,21 +217,21 @@ def _content(case: AnnotatedCase) -> str:
 def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
     grid = _grid(case, settings)
     present = tuple(Role(name) in case.volumes.volumes for name in CHANNELS)
-    brain = find_brain(_brain_network(), case.volumes) if case.spacing_known else None
+    study = StudyTensors.of(case.volumes, _CPU)
+    brain = find_brain(_brain_network(), study) if case.spacing_known else None
     shown = None
     if brain is not None and settings.cubes and not brain.stripped:
-        tight = LabelVolume(grid=case.volumes.grid, labels=brain.tight.astype(np.uint8))
-        shown = np.asarray(labels_on(tight, grid).labels, bool)
-    images = np.stack([_channel(case, Role(name), grid, settings, shown) for name in CHANNELS])
+        shown = sampled_mask(brain.tight, study.grid, grid)
+    images = torch.stack([_channel(case, Role(name), grid, settings, shown) for name in CHANNELS])
     regions = np.stack([_region(case, region, grid) for region in EXPERT_REGIONS])
-    box = signal_box(images, np.asarray(regions.any(axis=0)))
+    box = signal_box(images, torch.from_numpy(regions.any(axis=0)))
     kept = {
         "present": present,
         "annotated": tuple(region in case.regions for region in EXPERT_REGIONS),
         "spacing_mm": grid.spacing_mm.tolist() if case.spacing_known else None,
-        "stripped": shown is not None or _brain_alone(case, brain),
+        "stripped": shown is not None or _brain_alone(case, study, brain),
     }
-    _write(path, images[:, *box], regions[:, *box], kept)
+    _write(path, images[:, *box].numpy(), regions[:, *box], kept)
 
 
 def keep_prepared(case: PreparedCase, path: Path) -> PreparedReference:
@@ -246,14 +251,14 @@ def _write(path: Path, images: NDArray[np.floating], regions: NDArray[np.bool_],
 
 @functools.cache
 def _brain_network() -> BrainNetwork:
-    return load_brain(torch.device("cpu"))
+    return load_brain(_CPU)
 
 
-def _brain_alone(case: AnnotatedCase, brain: BrainFound | None) -> bool:
+def _brain_alone(case: AnnotatedCase, study: StudyTensors, brain: BrainFound | None) -> bool:
     """Tell a case without skull and scalp; a piece too small to show a brain has none either."""
     if brain is not None or not case.spacing_known:
         return brain is not None and brain.stripped
-    return not shows_enough(case.volumes.volumes[case.volumes.reference])
+    return not shows_enough(study)
 
 
 def _grid(case: AnnotatedCase, settings: Preparation) -> Grid:
@@ -264,14 +269,13 @@ def _grid(case: AnnotatedCase, settings: Preparation) -> Grid:
     return working_grid(native, settings.spacing_mm, cubes=settings.cubes)
 
 
-def _channel(
-    case: AnnotatedCase, role: Role, grid: Grid, settings: Preparation, shown: NDArray[np.bool_] | None
-) -> NDArray[np.float32]:
+def _channel(case: AnnotatedCase, role: Role, grid: Grid, settings: Preparation, shown: Tensor | None) -> Tensor:
     volume: ImageVolume | None = case.volumes.volumes.get(role)
     if volume is None:
-        return np.zeros(grid.shape, np.float32)
-    voxels = resample(without_bias_field(volume) if settings.n4 else volume, grid).voxels
-    return normalise_intensity(voxels if shown is None else np.where(shown, voxels, 0))
+        return torch.zeros(grid.shape)
+    given = without_bias_field(volume) if settings.n4 else volume
+    voxels = sampled(torch.tensor(given.voxels), given.grid, grid)
+    return normalise_intensity(voxels if shown is None else voxels * shown)
 
 
 def _region(case: AnnotatedCase, region: Region, grid: Grid) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from conversion.alignment import AlignedVolumes
@@ -137,5 +138,7 @@ def _calibrated(case: AnnotatedCase, answer: Answer) -> Mapping[Region, Calibrat
 def _confusion(reference: Masks, predicted: Masks) -> NDArray[np.int64] | None:
     if not (set(REGIONS) <= set(reference) and set(REGIONS) <= set(predicted)):
         return None
-    true, said = (label_regions(*(masks[region] for region in REGIONS)) for masks in (reference, predicted))
+    true, said = (
+        label_regions(*(torch.tensor(masks[region]) for region in REGIONS)).numpy() for masks in (reference, predicted)
+    )
     return confusion(said, true, len(LABELS))

@@ -5,8 +5,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from inference.foreign.incoming import refused
 from inference.foreign.intake import ForeignFacts, take_in
@@ -73,15 +73,15 @@ def _tried(source: Path, staged: Path) -> ModelManifest:
 def _try_novelty(source: Path, model: ModelBundle) -> None:
     """Let the autoencoder judge a ramp, with all sequences and with one."""
     names = model.manifest.channels
-    ramp = np.linspace(0, 2, len(names) * _TRIAL_EDGE**3, dtype=np.float32).reshape(-1, *[_TRIAL_EDGE] * 3)
+    ramp = torch.linspace(0, 2, len(names) * _TRIAL_EDGE**3).reshape(-1, *[_TRIAL_EDGE] * 3)
     for present in (names, names[:1]):
         found = novelty_of(model, ramp, (GRID_MM,) * 3, present)
         if found is not None and not math.isfinite(found):
             raise refused(source, "its autoencoder answers what is not a number")
 
 
-def _trial_images(network: LoadedNetwork, channels: int) -> NDArray[np.float32]:
+def _trial_images(network: LoadedNetwork, channels: int) -> Tensor:
     """Return a ramp of brightness that is wide enough for every level of the network."""
     edge = max(_TRIAL_EDGE, 2 * int(getattr(network.module, "multiple", 1)))
     shape = (channels, edge if network.manifest.input == "volume" else 1, edge, edge)
-    return np.linspace(0, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    return torch.linspace(0, 2, math.prod(shape)).reshape(shape)

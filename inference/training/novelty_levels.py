@@ -49,7 +49,7 @@ def _level(values: Sequence[float]) -> float:
 
 
 def _errors(network: HeadAutoencoder, case: PreparedCase) -> Iterator[Errors]:
-    seen = overview(case.images, case.spacing_mm or (1.0, 1.0, 1.0))
+    seen = overview(torch.tensor(case.images, dtype=torch.float32), case.spacing_mm or (1.0, 1.0, 1.0))
     there = [name for name, present in zip(CHANNELS, case.present, strict=True) if present]
     for study, kept in product((seen, _thick(seen)), product((True, False), repeat=len(there))):
         present = tuple(name for name, keep in zip(there, kept, strict=True) if keep)

@@ -9,19 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from conversion.errors import ConversionError
 from conversion.sequences import Role
 from conversion.volume import Grid
 from inference.cases.case import AnnotatedCase, CaseReference, CaseSet
+from inference.components import box_around
 from inference.errors import UnreadableCase
 from inference.evaluation.held_out import HeldOutSegmenters
 from inference.evaluation.judging import ask
 from inference.evaluation.overlap import count, overlap
 from inference.labelling import PREDICTED, label_study
 from inference.manifest import ModelManifest
-from inference.preprocessing import box_around
 from inference.regions import Region, region_mask
 from inference.segmentation import Segmentation
 from inference.uncertainty import doubt_ml, interval_factors
@@ -97,10 +98,10 @@ def _cut(case: AnnotatedCase, found: Segmentation, fold: int) -> HeldOutAnswer:
     shown = np.asarray(found.probabilities[Region.WT] > SHOWN)
     for region in regions:
         shown = shown | case.regions[region] | (found.probabilities[region] > SHOWN)
-    box = box_around(shown) or (slice(0, 1), slice(0, 1), slice(0, 1))
+    box = box_around(torch.from_numpy(shown)) or (slice(0, 1), slice(0, 1), slice(0, 1))
     grid, voxel_ml = case.volumes.grid, case.volumes.grid.voxel_volume_ml
     shape = tuple(one.stop - one.start for one in box)
-    probabilities = {region: found.probabilities[region].astype(np.float32) for region in regions}
+    probabilities = {region: torch.tensor(found.probabilities[region], dtype=torch.float32) for region in regions}
     return HeldOutAnswer(
         case_id=case.case_id,
         patient=case.patient,
@@ -208,8 +209,9 @@ def _masks(
     manifest: ModelManifest, answer: HeldOutAnswer, wanted: Sequence[Region] = ()
 ) -> dict[Region, NDArray[np.bool_]]:
     settings = replace(manifest, thresholds=_limits(manifest, answer.kind))
-    known = {region: values for region, values in answer.probabilities.items() if not wanted or region in wanted}
-    labels, _ = label_study(known, settings, answer.grid, None)
+    asked = [region for region in answer.probabilities if not wanted or region in wanted]
+    known = {region: torch.from_numpy(answer.probabilities[region]) for region in asked}
+    labels = label_study(known, settings, answer.grid, None)[0].numpy()
     return {region: region_mask(labels, region) for region in known}
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -66,7 +67,7 @@ class RealHead:
         blocks = [max(1, int(target_mm / spacing + 1e-6)) for spacing in spacing_mm]
         return cls(
             name=name,
-            image=relative_brightness(_averaged(image, blocks)),
+            image=relative_brightness(torch.from_numpy(_averaged(image, blocks))).numpy(),
             brain=_averaged(brain, blocks) >= 0.5,
             spacing_mm=(spacing_mm[0] * blocks[0], spacing_mm[1] * blocks[1], spacing_mm[2] * blocks[2]),
         )

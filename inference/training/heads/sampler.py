@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from inference.brightness import relative_brightness
@@ -104,13 +105,13 @@ class HeadSampler:
             view = self._drawn(rng)
             if view.brain.sum() * self.recipe.grid.cube_ml >= self.recipe.least_brain_ml:
                 break
-        return View(image=relative_brightness(view.image), brain=view.brain)
+        return View(image=_shown(view.image), brain=view.brain)
 
     def _brainless(self, rng: np.random.Generator) -> View:
         grid = self.recipe.grid
         body = drawn_body(rng, grid, self.recipe.bodies)
         image = degraded(rng, body, int(rng.integers(3)), grid.spacing_mm, self.recipe.degradation)
-        return View(image=relative_brightness(image), brain=np.zeros(grid.shape, bool))
+        return View(image=_shown(image), brain=np.zeros(grid.shape, bool))
 
     def _drawn(self, rng: np.random.Generator) -> View:
         recipe, real = self.recipe, self.heads.real
@@ -148,3 +149,9 @@ def drawn_labels(
     labels, brain = labels_at(head.labels, places), labels_at(head.brain, places)
     labels = with_lesions(rng, labels, spacing_mm, recipe.white_matter_disease)
     return implanted(rng, labels, brain, shapes, spacing_mm, recipe.implants), brain
+
+
+def _shown(image: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return an image as bright as the network is shown it."""
+    found: NDArray[np.float32] = relative_brightness(torch.from_numpy(np.ascontiguousarray(image, np.float32))).numpy()
+    return found

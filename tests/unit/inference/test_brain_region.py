@@ -15,11 +15,13 @@ from dicom_node.demo.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
 from inference.brain_network import BrainNetwork
 from inference.brain_region import LEAST_BRAIN_ML, MARGIN_MM, BrainFound, find_brain, shows_enough
 from inference.model_bundle import load_brain
+from inference.study_tensors import StudyTensors
 from inference.trust import brain_flags
 from tests.support.dicom_series import axis_aligned
 from tests.support.phantom_volumes import phantom_volume
 from tests.support.phantoms import phantom_of, small_plan
 
+CPU = torch.device("cpu")
 SEQUENCES = ("T1", "T1CE", "T2", "FLAIR")
 
 
@@ -31,7 +33,7 @@ def network() -> BrainNetwork:
 def _find(network: BrainNetwork, volumes: Mapping[Role, ImageVolume]) -> BrainFound | None:
     reference = next(iter(volumes))
     aligned = AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
-    return find_brain(network, aligned)
+    return find_brain(network, StudyTensors.of(aligned, CPU))
 
 
 def _true_brain(role: str, plane: str, grid: Grid) -> NDArray[np.bool_]:
@@ -56,8 +58,8 @@ def test_the_brain_of_a_whole_head_is_found(network: BrainNetwork, role: str, pl
     assert found.mask.shape == head.grid.shape
     assert not found.stripped
     assert found.agreement is None
-    assert _dice(found.mask, truth) > 0.88  # the phantom counts fluid at the skull base that experts leave out
-    assert np.count_nonzero(found.possible & truth) > 0.92 * np.count_nonzero(truth)
+    assert _dice(found.mask.numpy(), truth) > 0.88  # the phantom counts fluid at the skull base that experts leave out
+    assert np.count_nonzero(found.possible.numpy() & truth) > 0.92 * np.count_nonzero(truth)
     assert not (found.mask & ~found.tight).any()
     assert not (found.tight & ~found.possible).any()
 
@@ -75,7 +77,7 @@ def test_the_same_head_gives_the_same_brain(network: BrainNetwork) -> None:
     found = [_find(network, {Role.T2: phantom_volume("T2")}) for _ in range(2)]
     assert found[0] is not None
     assert found[1] is not None
-    assert np.array_equal(found[0].away_mm, found[1].away_mm)
+    assert torch.equal(found[0].away_mm, found[1].away_mm)
 
 
 def test_a_brain_without_its_head_is_left_as_it_is(network: BrainNetwork) -> None:
@@ -85,7 +87,7 @@ def test_a_brain_without_its_head_is_left_as_it_is(network: BrainNetwork) -> Non
     found = _find(network, {Role.T1CE: brain})
     assert found is not None
     assert found.stripped
-    assert np.count_nonzero(found.tight & truth) > 0.999 * np.count_nonzero(truth)
+    assert np.count_nonzero(found.tight.numpy() & truth) > 0.999 * np.count_nonzero(truth)
 
 
 def test_a_second_sequence_that_lies_elsewhere_puts_the_brain_in_doubt(network: BrainNetwork) -> None:
@@ -128,4 +130,5 @@ def test_a_piece_is_too_small_to_tell() -> None:
     piece = np.zeros((40, 60, 60))
     piece[15:25, 20:40, 20:40] = 100.0
     assert LEAST_BRAIN_ML > 108.0
-    assert not shows_enough(_made(piece))
+    aligned = AlignedVolumes(reference=Role.T1, volumes={Role.T1: _made(piece)}, registrations={}, decisions=())
+    assert not shows_enough(StudyTensors.of(aligned, CPU))

@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
-from inference.brightness import BRIGHTEST, relative_brightness
+from inference.brightness import BRIGHTEST
+from inference.brightness import relative_brightness as brightness_of_tensor
+
+
+def relative_brightness(voxels: NDArray[np.floating]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = brightness_of_tensor(torch.from_numpy(voxels)).numpy()
+    return found
 
 
 def test_the_99th_percentile_of_what_shows_anything_is_one() -> None:

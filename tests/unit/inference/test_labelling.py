@@ -1,14 +1,17 @@
 """From probabilities to labels: what is left out, what counts as what surrounds it, and that it is said."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from conversion.decision import Decision
 from conversion.volume import Grid
 from inference.brain_region import BrainFound
-from inference.labelling import label_study
+from inference.labelling import label_study as label_tensors
 from inference.manifest import ModelManifest, read_manifest
 from inference.regions import Label, Region
 from tests.support.detector_model import write_detector
@@ -21,8 +24,16 @@ def manifest(tmp_path: Path) -> ModelManifest:
     return read_manifest(str(write_detector(tmp_path)))[1]
 
 
+def label_study(
+    probabilities: Mapping[Region, NDArray[np.float32]], manifest: ModelManifest, grid: Grid, brain: BrainFound | None
+) -> tuple[NDArray[np.uint8], tuple[Decision, ...]]:
+    tensors = {region: torch.from_numpy(values) for region, values in probabilities.items()}
+    labels, decisions = label_tensors(tensors, manifest, grid, brain)
+    return labels.numpy(), decisions
+
+
 def _brain(away_mm: NDArray[np.floating], *, stripped: bool = False) -> BrainFound:
-    return BrainFound(away_mm=away_mm.astype(np.float32), stripped=stripped, agreement=None)
+    return BrainFound(away_mm=torch.tensor(away_mm, dtype=torch.float32), stripped=stripped, agreement=None)
 
 
 @pytest.mark.parametrize(("least_ml", "subjects"), [((0.0, 0.0), []), ((0.1, 0.1), ["TC", "ET"]), ((0.1, 0.0), ["TC"])])

@@ -1,9 +1,9 @@
 """How new a study is: what the autoencoder sees, what its errors are, and how they become one number."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from inference.autoencoder import HeadAutoencoder
 from inference.novelty import GRID_SHAPE, NoveltyScale, centred, novelty, overview, reconstruction_errors
@@ -33,7 +33,7 @@ def _ball(level: float = 1.0) -> Tensor:
 @pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (5.0, 1.0, 1.0), (2.0, 0.5, 0.5)])
 def test_the_same_head_is_seen_the_same_whatever_its_voxels(spacing_mm: tuple[float, float, float]) -> None:
     shape = [round(length / step) for length, step in zip((80, 96, 80), spacing_mm, strict=True)]
-    head = np.pad(np.ones((4, *shape), np.float32), [(0, 0), (3, 3), (11, 2), (0, 9)])
+    head = functional.pad(torch.ones(4, *shape), (0, 9, 11, 2, 3, 3))
     seen = overview(head, spacing_mm)
     assert seen.shape == (4, *GRID_SHAPE)
     expected = torch.zeros(GRID_SHAPE)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from inference.forward import BATCH_SLICES
 from inference.model_bundle import LoadedNetwork, ModelBundle, load_model
-from inference.prediction import MARGIN_MM, SAY_MM, predict
+from inference.prediction import MARGIN_MM, SAY_MM, Prediction
+from inference.prediction import predict as predict_tensor
 from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 
@@ -23,6 +24,12 @@ SLICES, ROWS, COLUMNS = BATCH_SLICES + 3, 62, 65
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
     return load_model(str(write_detector(tmp_path_factory.mktemp("detector"))), "cpu", threads=1)
+
+
+def predict(model: ModelBundle, channels: NDArray[np.float32], *, staged: bool = True) -> Prediction:
+    """Return what is predicted, as arrays."""
+    found = predict_tensor(model, torch.tensor(channels), staged=staged)
+    return replace(found, probabilities=found.probabilities.numpy(), spread=found.spread.numpy())
 
 
 def _channels(marked: list[int]) -> NDArray[np.float32]:
@@ -82,7 +89,7 @@ def _one_sided(detector: ModelBundle) -> ModelBundle:
 def test_a_mirrored_head_gives_the_mirrored_answer_even_of_a_network_that_knows_sides(detector: ModelBundle) -> None:
     model, channels = _one_sided(detector), _channels([1])[..., :64]
     channels[1, 3, 14:24, 40:50] = 3.0
-    plain, mirrored = (predict(model, seen).probabilities for seen in (channels, channels[..., ::-1]))
+    plain, mirrored = (predict(model, seen).probabilities for seen in (channels, channels[..., ::-1].copy()))
     assert np.allclose(plain, mirrored[..., ::-1], atol=1e-6)
     assert plain[1, 3, 14:24, 40:50] == pytest.approx(0.5)
 

@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inference.preprocessing import CHANNELS, MAXIMUM_INTENSITY, normalise_intensity
+from inference.preprocessing import CHANNELS, MAXIMUM_INTENSITY, percentile
+from inference.preprocessing import normalise_intensity as normalised_tensor
 
 FEW = settings(max_examples=20, deadline=None, derandomize=True)
+
+
+def normalise_intensity(voxels: NDArray[np.floating]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = normalised_tensor(torch.from_numpy(voxels)).numpy()
+    return found
 
 
 def _head() -> NDArray[np.float32]:
@@ -69,3 +76,10 @@ def test_integers_are_taken_and_the_input_is_left_alone() -> None:
     voxels_float = voxels.astype(np.float32)
     normalise_intensity(voxels_float)
     assert np.array_equal(voxels_float, voxels)
+
+
+@given(st.lists(st.floats(-5, 5, width=16), min_size=1, max_size=30), st.floats(0, 100))
+@FEW
+def test_a_percentile_is_that_of_numpy(values: list[float], percent: float) -> None:
+    found = percentile(torch.tensor(values), percent)
+    assert float(found) == pytest.approx(float(np.percentile(values, percent)), abs=1e-5)

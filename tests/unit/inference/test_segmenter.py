@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+import inference
 from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
@@ -26,7 +29,8 @@ from inference.measurements import measure
 from inference.model_bundle import LoadedNetwork, load_model
 from inference.regions import Label, Region
 from inference.segmentation import Segmentation
-from inference.segmenter import Segmenter, working_grid
+from inference.segmenter import Segmenter, _channel, working_grid
+from inference.study_tensors import StudyTensors
 from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 from tests.support.dicom_series import axis_aligned
@@ -83,6 +87,10 @@ def _aligned(
     reference = Role.T1CE if Role.T1CE in roles else roles[-1]
     volumes = {role: _anatomy(grid, role, extra) for role in roles}
     return AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
+
+
+def _tensors(aligned: AlignedVolumes) -> StudyTensors:
+    return StudyTensors.of(aligned, torch.device("cpu"))
 
 
 def _axial() -> Grid:
@@ -184,24 +192,24 @@ def test_a_missing_sequence_is_an_empty_channel_of_its_own(segmenter: Segmenter)
     assert [decision.subject for decision in segmentation.decisions] == ["T1", "T2"]
 
 
-def test_the_channel_of_a_missing_sequence_is_zero_everywhere(segmenter: Segmenter) -> None:
+def test_the_channel_of_a_missing_sequence_is_zero_everywhere() -> None:
     aligned = _aligned(_axial(), (Role.T1CE, Role.FLAIR))
-    assert not segmenter._channel(aligned, "T2", _axial(), None).any()
-    assert segmenter._channel(aligned, "FLAIR", _axial(), None).max() > 2.0
+    assert not _channel(_tensors(aligned), "T2", _axial(), None).any()
+    assert _channel(_tensors(aligned), "FLAIR", _axial(), None).max() > 2.0
 
 
-def test_nothing_outside_the_brain_is_shown_to_networks_for_brains(segmenter: Segmenter) -> None:
+def test_nothing_outside_the_brain_is_shown_to_networks_for_brains() -> None:
     """Not even to the normalisation: the level of the brain's tissue is not that of the scalp."""
     aligned = _aligned(_axial(), (Role.FLAIR,))
     bright = aligned.volumes[Role.FLAIR].voxels.copy()
     bright[:, :, 40:] *= 10
-    shown = np.zeros(_axial().shape, bool)
+    shown = torch.zeros(_axial().shape, dtype=torch.bool)
     shown[:, :, :40] = True
     halved = replace(aligned, volumes={Role.FLAIR: ImageVolume(grid=_axial(), voxels=bright)})
-    found = segmenter._channel(halved, "FLAIR", _axial(), shown)
-    expected = segmenter._channel(aligned, "FLAIR", _axial(), shown)
+    found = _channel(_tensors(halved), "FLAIR", _axial(), shown)
+    expected = _channel(_tensors(aligned), "FLAIR", _axial(), shown)
     assert not found[~shown].any()
-    assert np.array_equal(found, expected)
+    assert torch.equal(found, expected)
 
 
 def test_neither_contrast_nor_flair_is_refused(segmenter: Segmenter) -> None:
@@ -278,18 +286,18 @@ def test_a_model_for_an_atlas_is_shown_the_axes_of_the_atlas(two_kinds: Segmente
     aligned = AlignedVolumes(reference=Role.FLAIR, volumes={Role.FLAIR: head}, registrations={}, decisions=())
     manifest = replace(two_kinds.model.manifest, space="atlas")
     model = Segmenter(replace(two_kinds.model, manifest=manifest, networks=two_kinds.model.networks[-1:]))
-    brain = find_brain(model.model.brain, aligned)
+    brain = find_brain(model.model.brain, _tensors(aligned))
     assert brain is not None
     axes = atlas_axes(load_atlas(), head)
     assert axes is not None
     assert not np.allclose(axes, np.eye(3), atol=1e-3)
-    seen = model._input(model.model, aligned, brain, spacing_known=True)
+    seen = model._input(model.model, _tensors(aligned), brain, aligned, spacing_known=True)
     assert seen.turned
     assert np.allclose(seen.grid.directions, axes[:, ::-1])
     found = model.segment(aligned)
     assert found.label_volume.grid is head.grid
     assert "native_axes" not in [decision.code for decision in found.decisions]
-    assert float(np.median(found.probabilities[Region.WT][brain.tight])) == pytest.approx(0.9, abs=0.01)
+    assert float(np.median(found.probabilities[Region.WT][brain.tight.numpy()])) == pytest.approx(0.9, abs=0.01)
 
 
 def test_without_a_whole_head_a_model_for_an_atlas_gets_the_axes_of_the_reference(tmp_path: Path) -> None:
@@ -409,3 +417,42 @@ def test_a_study_in_which_no_brain_is_found_is_as_strange_as_can_be(segmenter: S
     seen = segmenter.segment(aligned)
     assert seen.brain is not None
     assert "not_a_brain" not in [flag.code for flag in seen.flags]
+
+
+ROOM = Path(inference.__file__).parent
+
+
+class _Departures(TorchFunctionMode):
+    """Notes who takes more than a few numbers of a tensor to where NumPy and Python can see them."""
+
+    FEW = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by: set[str] = set()
+
+    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        """Note the function of ours that asks, and go on."""
+        leaves = getattr(function, "__name__", "") in ("cpu", "numpy", "__array__", "tolist")
+        if leaves and args[0].numel() > self.FEW:
+            functions = [frame for frame in traceback.extract_stack() if not frame.name.startswith("<")]
+            ours = [frame.name for frame in functions if Path(frame.filename).is_relative_to(ROOM)]
+            self.by.add(ours[-1])
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["slices", "volume"])
+def test_nothing_leaves_the_device_before_there_are_labels(
+    segmenter: Segmenter, two_kinds: Segmenter, kind: str
+) -> None:
+    """Whatever is made on the way is made there too: what did not name its device would have no values here."""
+    model = segmenter if kind == "slices" else two_kinds
+    volumes = {Role(name): phantom_volume(name) for name in ("T1CE", "FLAIR")}
+    aligned = AlignedVolumes(reference=Role.FLAIR, volumes=volumes, registrations={}, decisions=())
+    expected = model.segment(aligned)
+    with torch.device("meta"), _Departures() as departures:
+        found = model.segment(aligned)
+    assert found.quality.input == kind
+    assert found.brain is not None
+    assert departures.by == {"segment", "_halves"}
+    assert np.array_equal(found.label_volume.labels, expected.label_volume.labels)

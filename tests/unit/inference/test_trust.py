@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from conversion.volume import Grid
 from inference.brain_region import BrainFound
@@ -70,7 +71,7 @@ def test_a_model_without_an_autoencoder_judges_no_novelty_but_misses_no_missing_
 
 @pytest.mark.parametrize(("marked", "share"), [((0, 900, 0, 20), 1.0), ((0, 1000, 5000, 0), 0.5)])
 def test_looks_agree_on_nothing_where_they_see_less_than_a_millilitre(marked: tuple[int, ...], share: float) -> None:
-    nothing = np.zeros((3, 2, 2, 2), np.float32)
+    nothing = torch.zeros(3, 2, 2, 2)
     seen = Prediction(probabilities=nothing, spread=nothing, agreement=(0.1, 0.2, 0.3), looks=4, marked=marked)
     regions = (Region.WT, Region.ET)
     assert agreements(seen, regions, 0.001, nothing_found=True) == {Region.WT: share, Region.ET: share}
@@ -88,13 +89,13 @@ def test_who_sees_a_tumour_where_all_together_see_none_is_told(manifest: ModelMa
 def test_intervals_count_doubt_inside_the_brain_alone(manifest: ModelManifest) -> None:
     grid = Grid(shape=(4, 10, 10), affine=np.diag([5.0, 5.0, 5.0, 1.0]), frame_of_reference_uid="1.2.3")
     told = replace(manifest.networks[0], volume_intervals={"WT": [-1.0, 1.0]})
-    labels = np.zeros(grid.shape, np.uint8)
+    labels = torch.zeros(grid.shape, dtype=torch.uint8)
     labels[:2] = Label.ED
-    probabilities = {Region.WT: np.where(labels > 0, 0.9, 0.1).astype(np.float32), Region.TC: labels * np.float32(0)}
-    inside = np.zeros(grid.shape, bool)
+    probabilities = {Region.WT: torch.where(labels > 0, 0.9, 0.1), Region.TC: labels * 0.0}
+    inside = torch.zeros(grid.shape, dtype=torch.bool)
     inside[:2] = True
     volume = 200 * 0.125
-    away = np.where(inside, -9.0, 9.0).astype(np.float32)
+    away = torch.where(inside, -9.0, 9.0)
     brain, bare = (BrainFound(away_mm=away, stripped=stripped, agreement=None) for stripped in (False, True))
     for known, doubt in ((None, 400 * 0.1 * 0.125), (bare, 400 * 0.1 * 0.125), (brain, 200 * 0.1 * 0.125)):
         found = volume_intervals(told, labels, probabilities, grid, known)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,6 @@ def test_too_few_patients_give_no_interval() -> None:
 
 
 def test_doubt_is_the_volume_that_may_lie_on_the_wrong_side() -> None:
-    probabilities = np.array([[[0.0, 1.0, 0.5, 0.9, 0.2]]], np.float32)
+    probabilities = torch.tensor([[[0.0, 1.0, 0.5, 0.9, 0.2]]])
     assert doubt_ml(probabilities, None, 2.0) == pytest.approx(2 * (0.5 + 0.1 + 0.2))
-    assert doubt_ml(probabilities, np.array([[[1, 1, 0, 1, 1]]], bool), 2.0) == pytest.approx(2 * 0.3)
+    assert doubt_ml(probabilities, torch.tensor([[[1, 1, 0, 1, 1]]]).bool(), 2.0) == pytest.approx(2 * 0.3)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
@@ -47,7 +48,7 @@ def test_a_case_has_its_channels_in_order_normalised_and_cut_to_the_head(brats: 
     assert case.spacing_mm == (1.0, 1.0, 1.0)
     cut = np.s_[:, 1:-1, 1:-1]
     for channel in range(3):
-        wanted = normalise_intensity(tissue(channel, 60 + 40 * channel))[cut].astype(np.float16)
+        wanted = normalise_intensity(torch.from_numpy(tissue(channel, 60 + 40 * channel)))[cut].half().numpy()
         assert np.array_equal(case.images[channel], wanted)
     assert not case.images[3].any()
     labels = brats_labels()[cut]

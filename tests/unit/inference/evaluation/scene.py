@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from conversion.alignment import AlignedVolumes
@@ -132,7 +133,7 @@ class BrightSegmenter:
         core = (masks[Region.TC], masks.get(Region.ET, masks[Region.TC])) if Region.TC in masks else (None, None)
         told = (*REGIONS, Region.NCR, Region.ED) if Region.TC in masks else (Region.WT,)
         return Segmentation(
-            label_volume=LabelVolume(grid=aligned.grid, labels=label_regions(wt, *core)),
+            label_volume=LabelVolume(grid=aligned.grid, labels=_labels(wt, *core)),
             regions=told,
             probabilities={Region.WT: np.where(wt, 0.9, 0.1).astype(np.float16)},
             model=MODEL,
@@ -141,3 +142,10 @@ class BrightSegmenter:
             quality=Quality(looks=2, agreement={Region.WT: 0.8}, interval_ml=INTERVALS_ML, novelty=math.inf),
             flags=(Flag(code=FlagCode.LOW_AGREEMENT, sentence="the looks differ"),),
         )
+
+
+def _labels(*masks: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    wt, tc, et = (None if mask is None else torch.tensor(mask) for mask in masks)
+    assert wt is not None
+    labels: NDArray[np.uint8] = label_regions(wt, tc, et).numpy()
+    return labels

@@ -79,7 +79,7 @@ def test_a_volume_is_seen_as_the_bundle_would_see_it(registry: Registry, bundle:
     """The whole chain against MONAI by hand: order of channels and axes, normalisation, sigmoid, order of outputs."""
     model = load_model(str(add_model(registry, bundle).folder), "cpu", threads=1)
     images = torch.rand(4, 9, 16, 13, generator=torch.Generator().manual_seed(3))
-    found = torch.from_numpy(predict(model, images.numpy()).probabilities)
+    found = predict(model, images).probabilities
     padded = torch.nn.functional.pad(images, (0, 1, 0, 0, 0, 1))
     mean = images.mean((1, 2, 3), keepdim=True)
     spread = images.std((1, 2, 3), keepdim=True, correction=0)

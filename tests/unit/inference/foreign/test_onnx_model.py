@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from inference.errors import UnusableModel
@@ -90,8 +91,8 @@ FACTORS = np.array([2, 3, 4], np.float32)[:, None, None, None]
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_a_model_answers_through_the_same_interface(registry: Registry, tmp_path: Path, dimensions: int) -> None:
     model = _added(registry, _write(tmp_path / "small.onnx", dimensions))
-    images = _images()
-    assert np.allclose(predict(model, images).probabilities, _sigmoid(images[:3] * FACTORS), atol=1e-5)
+    images = torch.from_numpy(_images())
+    assert np.allclose(predict(model, images).probabilities, _sigmoid(images.numpy()[:3] * FACTORS), atol=1e-5)
     manifest = model.manifest
     assert (manifest.name, manifest.version) == ("small", "1")
     assert manifest.channels == manifest.needs == ("T1", "T1CE", "T2", "FLAIR")
@@ -102,8 +103,8 @@ def test_a_model_answers_through_the_same_interface(registry: Registry, tmp_path
 def test_what_a_person_says_about_it_is_followed(registry: Registry, tmp_path: Path) -> None:
     told = {"channels": ("FLAIR", "T1", "T2", "T1CE"), "outputs": ("ET", "TC", "WT"), "axes": "LP", "name": "mine"}
     model = _added(registry, _write(tmp_path / "small.onnx", operator="Sigmoid"), **told, answers="probabilities")
-    images = _images()
-    expected = _sigmoid(images[:3] * FACTORS)[[2, 1, 0]]
+    images = torch.from_numpy(_images())
+    expected = _sigmoid(images.numpy()[:3] * FACTORS)[[2, 1, 0]]
     assert np.allclose(predict(model, images).probabilities, expected, atol=1e-5)
     assert model.manifest.channels == told["channels"]
     assert model.manifest.name == "mine"
@@ -112,8 +113,8 @@ def test_what_a_person_says_about_it_is_followed(registry: Registry, tmp_path: P
 @pytest.mark.parametrize("window", [16, 64], ids=["smaller", "larger"])
 def test_a_model_of_a_fixed_size_looks_through_a_window(registry: Registry, tmp_path: Path, window: int) -> None:
     model = _added(registry, _write(tmp_path / "small.onnx", shape=[1, window, window]))
-    images = _images()
-    assert np.allclose(predict(model, images).probabilities, _sigmoid(images[:3] * FACTORS), atol=1e-4)
+    images = torch.from_numpy(_images())
+    assert np.allclose(predict(model, images).probabilities, _sigmoid(images.numpy()[:3] * FACTORS), atol=1e-4)
 
 
 def test_the_channels_may_be_left_open(registry: Registry, tmp_path: Path) -> None:
