@@ -128,9 +128,9 @@ def _label_maps(network: BrainNetwork, folder: Path) -> Iterator[Row]:
         for number in range(SAMPLES):
             view = sampler.sample(number)
             found = _found(network, view.image, (recipe.grid.spacing_mm,) * 3)
-            mask = (
-                np.zeros(view.brain.shape, bool) if found is None else np.asarray(found.away_mm <= 0)
-            )  # as it was taught
+            mask = np.zeros(view.brain.shape, bool)
+            if found is not None:
+                mask = np.asarray(found.away_mm <= 0)  # as it was taught
             dice.append(_dice(mask, view.brain))
             distance.append(hd95(mask, view.brain, np.full(3, recipe.grid.spacing_mm)))
             _say(f"{name} {number}: Dice {dice[-1]:.3f}, HD95 {distance[-1]:.1f} mm")
@@ -192,9 +192,7 @@ def _speed(network: BrainNetwork) -> Iterator[Row]:
     find_brain(network, StudyTensors.of(study, CPU))
     taken_kib = _peak_kib() - before_kib
     whole, windows = [], []
-    cubes = brain_on_cubes(network, torch.tensor(head), volume.grid)[1][
-        None, None
-    ]  # of the shape that counts for the time
+    cubes = brain_on_cubes(network, torch.tensor(head), volume.grid)[1]  # of the shape that counts for the time
     for _ in range(REPEATS):
         begun = time.perf_counter()
         find_brain(network, StudyTensors.of(study, CPU))
@@ -202,7 +200,7 @@ def _speed(network: BrainNetwork) -> Iterator[Row]:
         begun = time.perf_counter()
         with torch.inference_mode():
             for _ in range(2):
-                sliding_window_inference(cubes, (96, 96, 96), 1, network.module, overlap=0.25)
+                sliding_window_inference(cubes[None, None], (96, 96, 96), 1, network.module, overlap=0.25)
         windows.append(time.perf_counter() - begun)
     seconds, reference = float(np.median(whole)), float(np.median(windows))
     value = (

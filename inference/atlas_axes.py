@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 import SimpleITK as sitk
-from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from numpy.typing import NDArray
 
 from conversion.simpleitk_bridge import to_simpleitk
@@ -43,6 +42,9 @@ class BrainAtlas:
 @cache
 def load_atlas() -> BrainAtlas:
     """Return the MNI152 T1 template and brain mask that nilearn carries, at 2 mm."""
+    # Few models want it, and nilearn brings scikit-learn and pandas: as long to load as torch.
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template  # noqa: PLC0415
+
     image, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
     voxels: NDArray[np.float32] = np.asarray(image.get_fdata(), np.float32).transpose(2, 1, 0)
     affine = image.affine[:, [2, 1, 0, 3]].copy()  # (column, row, slice) to (slice, row, column)

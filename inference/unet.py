@@ -1,10 +1,10 @@
 """U-Nets in two, two and a half and three dimensions behind one face: volumes in, logits out."""
 
 import torch
-from monai.networks.nets.attentionunet import AttentionUnet
-from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from inference.dynamic_unet import DynamicUNet
 
 __all__ = ["SUPERVISED_LEVELS", "VARIANTS", "TumourUNet"]
 
@@ -19,7 +19,7 @@ _HEADS = "body.deep_supervision_heads."
 
 
 class TumourUNet(nn.Module):
-    """A U-Net (MONAI) over stacks of slices or whole volumes.
+    """A U-Net over stacks of slices or whole volumes.
 
     Parameters
     ----------
@@ -68,11 +68,17 @@ class TumourUNet(nn.Module):
         if variant == "attention":
             self.body = _attention_unet(dimensions, ends, filters)
         else:
-            self.body = _dynamic_unet(dimensions, ends, filters, (norm, {"affine": True}), variant, deep_supervision)
+            self.body = DynamicUNet(
+                dimensions=dimensions,
+                in_channels=ends[0],
+                out_channels=ends[1],
+                filters=filters,
+                norm=norm,
+                residual=variant == "residual",
+                supervised=min(SUPERVISED_LEVELS, len(filters) - 2) if deep_supervision else 0,
+            )
         self._halvings = len(filters) - 1
-        self._repeated = _repeated(self)
-        self.register_state_dict_post_hook(_without_repeated)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_with_repeated)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_fitting_heads)  # type: ignore[no-untyped-call]
 
     @property
     def multiple(self) -> int:
@@ -109,26 +115,7 @@ class TumourUNet(nn.Module):
         return unfold_volume(found, self.fold)
 
 
-def _repeated(network: nn.Module) -> dict[str, str]:
-    """Return the names under which MONAI registers a tensor again, with the name it has first.
-
-    They would double a file of weights, and safetensors refuses them.
-    """
-    first: dict[int, str] = {}
-    names = {}
-    for name, tensor in network.state_dict(keep_vars=True).items():
-        known = first.setdefault(id(tensor), name)
-        if known != name:
-            names[name] = known
-    return names
-
-
-def _without_repeated(network: "TumourUNet", state: dict[str, Tensor], prefix: str, _: object) -> None:
-    for name in network._repeated:  # noqa: SLF001 - its own
-        state.pop(prefix + name, None)
-
-
-def _with_repeated(network: "TumourUNet", state: dict[str, Tensor], prefix: str, *_: object) -> None:
+def _fitting_heads(network: "TumourUNet", state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Make a file's tensors fit, whichever of the two was built under deep supervision."""
     if network.deep_supervision:
         for name, tensor in network.state_dict().items():
@@ -137,36 +124,11 @@ def _with_repeated(network: "TumourUNet", state: dict[str, Tensor], prefix: str,
     else:
         for name in [name for name in state if name.startswith(prefix + _HEADS)]:
             del state[name]
-    for name, first in network._repeated.items():  # noqa: SLF001
-        if prefix + first in state:
-            state.setdefault(prefix + name, state[prefix + first])
-
-
-def _dynamic_unet(
-    dimensions: int,
-    ends: tuple[int, int],
-    filters: list[int],
-    norm: tuple[str, dict[str, bool]],
-    variant: str,
-    deep_supervision: bool,  # noqa: FBT001
-) -> nn.Module:
-    levels = len(filters)
-    return DynUNet(
-        spatial_dims=dimensions,
-        in_channels=ends[0],
-        out_channels=ends[1],
-        kernel_size=[3] * levels,
-        strides=[1] + [2] * (levels - 1),
-        upsample_kernel_size=[2] * (levels - 1),
-        filters=filters,
-        norm_name=norm,
-        res_block=variant == "residual",
-        deep_supervision=deep_supervision,
-        deep_supr_num=min(SUPERVISED_LEVELS, levels - 2) if deep_supervision else 1,
-    )
 
 
 def _attention_unet(dimensions: int, ends: tuple[int, int], filters: list[int]) -> nn.Module:
+    from monai.networks.nets.attentionunet import AttentionUnet  # noqa: PLC0415 - MONAI takes longer to load than torch
+
     return AttentionUnet(
         spatial_dims=dimensions,
         in_channels=ends[0],

@@ -4,17 +4,13 @@ Architectures come from an allow-list of MONAI, and their arguments are plain, b
 is ever imported, and no expression is evaluated.
 """
 
+import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.networks.nets.attentionunet import AttentionUnet
-from monai.networks.nets.basic_unet import BasicUNet
-from monai.networks.nets.dynunet import DynUNet
-from monai.networks.nets.segresnet import SegResNet
-from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
 from inference.manifest import REGIONS
@@ -22,14 +18,23 @@ from inference.manifest import REGIONS
 __all__ = ["FOREIGN", "MONAI_TARGETS", "ForeignNetwork", "build_monai", "check_size", "plain_arguments"]
 
 _MONAI_PREFIX = "monai."
-_MONAI: Mapping[str, type[nn.Module]] = {
-    network.__name__: network for network in (AttentionUnet, BasicUNet, DynUNet, SegResNet, UNet)
+_MONAI: Mapping[str, str] = {
+    name: f"monai.networks.nets.{module}"
+    for name, module in (
+        ("AttentionUnet", "attentionunet"),
+        ("BasicUNet", "basic_unet"),
+        ("DynUNet", "dynunet"),
+        ("SegResNet", "segresnet"),
+        ("UNet", "unet"),
+    )
 }
+"""By class, the module that it is in; loaded when one is built, for MONAI takes longer to load than torch."""
+
 FOREIGN = tuple(_MONAI_PREFIX + name for name in sorted(_MONAI))
 MONAI_TARGETS: Mapping[str, str] = {
     target: _MONAI_PREFIX + name
-    for name, network in _MONAI.items()
-    for target in (name, f"monai.networks.nets.{name}", f"{network.__module__}.{name}")
+    for name, module in _MONAI.items()
+    for target in (name, f"monai.networks.nets.{name}", f"{module}.{name}")
 }
 """How a bundle's ``_target_`` may name them."""
 
@@ -156,7 +161,8 @@ def build_monai(architecture: str, *, arguments: Mapping[str, Any], **face: Any)
     """
     if architecture not in FOREIGN:
         raise ValueError(f"{architecture!r} is not among the networks that may be built: {', '.join(FOREIGN)}")
-    cls = _MONAI[architecture.removeprefix(_MONAI_PREFIX)]
+    name = architecture.removeprefix(_MONAI_PREFIX)
+    cls: type[nn.Module] = getattr(importlib.import_module(_MONAI[name]), name)
     checked = plain_arguments(arguments)
     if unknown := set(checked) - set(inspect.signature(cls.__init__).parameters):
         raise ValueError(f"{cls.__name__} has no argument {', '.join(sorted(unknown))}")

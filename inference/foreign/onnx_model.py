@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor, nn
 
 from inference.errors import InferenceReason, UnusableModel
@@ -83,6 +82,8 @@ class _OnnxBody(nn.Module):
         """Return what the session answers, through a moving window where the model fixes the size of its images."""
         if max(self._window) < 0:
             return self._run(images)
+        from monai.inferers.utils import sliding_window_inference  # noqa: PLC0415 - MONAI takes long to load
+
         found = sliding_window_inference(images, self._window, 1, self._run, overlap=OVERLAP, mode="gaussian")
         return torch.as_tensor(found)
 

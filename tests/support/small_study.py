@@ -10,6 +10,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 ROLES = ("T1", "T1CE", "T2", "FLAIR")
 SLICES, ROWS, COLUMNS = 10, 48, 40
 SPACING_MM, SLICE_MM = 4.0, 11.0
+_MIDDLE_MM, _BRAIN_MM = (50.0, 96.0, 80.0), (50.0, 80.0, 64.0)
+"""Of the head, and the brain's radii: slice, row, column."""
 
 _TIMING = {"T1": (560.0, 11.0), "T1CE": (560.0, 11.0), "T2": (4600.0, 100.0), "FLAIR": (9000.0, 120.0)}
 _TISSUE = {  # scalp, brain, ventricles, edema, rim, core
@@ -82,15 +84,26 @@ def _place(ds: Dataset, k: int) -> None:
 
 def _voxels(role: str) -> NDArray[np.float64]:
     scalp, brain, ventricles, edema, rim, core = _TISSUE[role]
-    middle = (50.0, 96.0, 80.0)
+    middle = _MIDDLE_MM
     voxels = np.zeros((SLICES, ROWS, COLUMNS))
-    for radii, value in (((58.0, 90.0, 74.0), scalp), ((50.0, 80.0, 64.0), brain), ((10.0, 24.0, 12.0), ventricles)):
+    for radii, value in (((58.0, 90.0, 74.0), scalp), (_BRAIN_MM, brain), ((10.0, 24.0, 12.0), ventricles)):
         voxels[_distance(middle, radii) < 1] = value
+    inside = _distance(middle, _BRAIN_MM) < 1
+    for place, radius in _furrows():
+        furrow = inside & (_distance(place, (radius, radius, radius)) < 1)
+        voxels[furrow] = ventricles
     lesion = (55.0, 80.0, 110.0)
     for radius, value in ((25.0, edema), (16.0, rim), (9.0, core)):
         voxels[_distance(lesion, (radius, radius, radius)) < 1] = value
     texture = np.sin(np.indices(voxels.shape) * [[[[1.3]]], [[[0.9]]], [[[1.1]]]]).sum(axis=0)
     return np.where(voxels > 0, np.rint(voxels * (1 + 0.04 * texture)), 0)
+
+
+def _furrows() -> list[tuple[tuple[float, ...], float]]:
+    """Return where the brain holds fluid, and how wide: without such detail no registration could be proved."""
+    rng = np.random.default_rng(1)
+    places = np.array(_MIDDLE_MM) + rng.uniform(-0.75, 0.75, (25, 3)) * np.array(_BRAIN_MM)
+    return [(tuple(place), float(radius)) for place, radius in zip(places, rng.uniform(8, 14, 25), strict=True)]
 
 
 def _distance(centre_mm: tuple[float, ...], radii_mm: tuple[float, ...]) -> NDArray[np.float64]:
