@@ -40,6 +40,9 @@ then, 95.4 to 97.3 % without."""
 MARGIN_MM = 3.0
 """How far findings may lie outside the network's brain; a cube and a half, for what it errs by at its edge."""
 
+ROUNDING_MM = 1e-3
+"""Distances between cubes of 2 mm are often 1 or 3 mm sharp: rounding, another on each device, is not to decide."""
+
 REACH_MM = 12.0
 """How far from the brain's surface distances are told; twice as far as any limit that is set on them."""
 
@@ -66,12 +69,12 @@ class BrainFound:
     @property
     def mask(self) -> Tensor:
         """The brain with the fluid over its surface: `COVER_MM` around what the network was taught to call brain."""
-        return self.away_mm <= COVER_MM
+        return self.away_mm <= COVER_MM + ROUNDING_MM
 
     @property
     def possible(self) -> Tensor:
         """Where a glioma can be."""
-        return self.away_mm <= MARGIN_MM
+        return self.away_mm <= MARGIN_MM + ROUNDING_MM
 
     @property
     def tight(self) -> Tensor:

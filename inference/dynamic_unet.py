@@ -72,6 +72,7 @@ class DynamicUNet(nn.Module):
             levels = filters[1 : supervised + 1]
             self.deep_supervision_heads = nn.ModuleList(_Output(dimensions, level, out_channels) for level in levels)
         self._supervised = supervised
+        torch.rand(1)  # as MONAI does here: a seed gives the weights that it gave before
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
