@@ -5,7 +5,8 @@ leads any network astray without looking strange to it; so does one volume that 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +17,7 @@ from conversion.sequences import Role
 from conversion.volume import ImageVolume
 from inference.preprocessing import tissue_level
 
-__all__ = ["contrast_novelty"]
+__all__ = ["contrast_judgements", "contrast_novelty"]
 
 UNLIKELY = 0.2
 """Probability of the given role at which the score is 1: what is recognised leaves the others no more together."""
@@ -41,16 +42,36 @@ def contrast_novelty(volumes: Mapping[Role, ImageVolume]) -> float:
     volumes
         Of one study on one grid, registered; what cannot be judged says nothing.
     """
-    if any(_one_volume(first, second) for first, second in combinations(volumes.values(), 2)):
-        return math.log(LEAST) / math.log(UNLIKELY)
-    probabilities = []
-    for role, volume in volumes.items():
-        found = tissue_contrast(volume)
-        if found.weighting is not None:
-            probabilities.append(found.probabilities[_WEIGHTING[role]])
+    return max((judge() for judge in contrast_judgements(volumes)), default=0.0)
+
+
+def contrast_judgements(volumes: Mapping[Role, ImageVolume]) -> list[Callable[[], float]]:
+    """Return what `contrast_novelty` is the largest of, for whoever has several cores to make them on."""
+    judgements: list[Callable[[], float]] = [
+        partial(_repeats, volumes),
+        *(partial(_of_role, role, volume) for role, volume in volumes.items()),
+    ]
     if Role.T1 in volumes and Role.T1CE in volumes:
-        probabilities.append(enhancement(volumes[Role.T1], volumes[Role.T1CE], registered=True).second_is_after)
-    return max((math.log(max(value, LEAST)) / math.log(UNLIKELY) for value in probabilities), default=0.0)
+        judgements.append(partial(_of_agent, volumes[Role.T1], volumes[Role.T1CE]))
+    return judgements
+
+
+def _unlikely(probability: float) -> float:
+    return math.log(max(probability, LEAST)) / math.log(UNLIKELY)
+
+
+def _repeats(volumes: Mapping[Role, ImageVolume]) -> float:
+    pairs = combinations(volumes.values(), 2)
+    return _unlikely(0.0) if any(_one_volume(first, second) for first, second in pairs) else 0.0
+
+
+def _of_role(role: Role, volume: ImageVolume) -> float:
+    found = tissue_contrast(volume)
+    return 0.0 if found.weighting is None else _unlikely(found.probabilities[_WEIGHTING[role]])
+
+
+def _of_agent(before: ImageVolume, after: ImageVolume) -> float:
+    return _unlikely(enhancement(before, after, registered=True).second_is_after)
 
 
 def _one_volume(first: ImageVolume, second: ImageVolume) -> bool:

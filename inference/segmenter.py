@@ -1,8 +1,11 @@
 """Finds the tumour: from aligned volumes to labels on the reference's native grid."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +19,7 @@ from inference.arithmetic import arithmetic_on
 from inference.atlas_axes import atlas_axes, load_atlas
 from inference.bias_field import without_bias_field
 from inference.brain_region import BrainFound, find_brain, shows_enough
-from inference.claimed_contrast import contrast_novelty
+from inference.claimed_contrast import contrast_judgements
 from inference.declarations import declarations
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.image_noise import noise_novelty
@@ -42,6 +45,9 @@ NEIGHBOUR_MM = 3.0
 
 OVERVIEW_MM = 1.0
 """Voxel size at which a study is shown to the autoencoder, as it was in training."""
+
+CORES_BESIDE = 4
+"""Of the processor that judge the volumes while a GPU looks at them; where the networks are on it too, one."""
 
 _ALL_REGIONS = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
 
@@ -72,7 +78,6 @@ class Segmenter:
     def __init__(self, model: ModelBundle) -> None:
         self.model = model
 
-    @torch.inference_mode()
     def segment(self, aligned: AlignedVolumes, *, spacing_known: bool = True) -> Segmentation:
         """Segment one study.
 
@@ -88,8 +93,34 @@ class Segmenter:
         UnsuitableInput
             When the model's indispensable sequences are missing or a volume is empty.
         """
-        manifest = self.model.manifest
         present = self._present(aligned)
+        with self._judging_beside(aligned, wanted=spacing_known) as claims:
+            return self._segment(aligned, present, claims, spacing_known=spacing_known)
+
+    @contextmanager
+    def _judging_beside(self, aligned: AlignedVolumes, *, wanted: bool) -> Iterator[list[Future[float]]]:
+        """Let the processor judge what the volumes are said to be, while the networks look at them."""
+        judgements: list[Callable[[], float]] = [
+            *contrast_judgements(aligned.volumes),
+            partial(noise_novelty, aligned.volumes),
+        ]
+        with ThreadPoolExecutor(1 if self.model.device.type == "cpu" else CORES_BESIDE) as pool:
+            try:
+                asked = judgements if wanted and self.model.autoencoder is not None else []
+                yield [pool.submit(judge) for judge in asked]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    @torch.inference_mode()
+    def _segment(
+        self,
+        aligned: AlignedVolumes,
+        present: tuple[str, ...],
+        claims: Sequence[Future[float]],
+        *,
+        spacing_known: bool,
+    ) -> Segmentation:
+        manifest = self.model.manifest
         study = StudyTensors.of(aligned, self.model.device)
         brain = find_brain(self.model.brain, study) if spacing_known else None
         enough = shows_enough(study)
@@ -113,7 +144,7 @@ class Segmenter:
             quality = replace(
                 quality,
                 interval_ml=volume_intervals(network, labels, native, study.grid, brain),
-                novelty=self._novelty(aligned, study, brain, present, seen),
+                novelty=self._novelty(study, brain, present, claims, seen),
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )
         declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
@@ -147,7 +178,8 @@ class Segmenter:
         brain = find_brain(self.model.brain, study)
         if brain is None and shows_enough(study):
             return math.inf
-        return self._novelty(aligned, study, brain, present)
+        with self._judging_beside(aligned, wanted=True) as claims:
+            return self._novelty(study, brain, present, claims)
 
     def _present(self, aligned: AlignedVolumes) -> tuple[str, ...]:
         manifest = self.model.manifest
@@ -198,16 +230,18 @@ class Segmenter:
 
     def _novelty(
         self,
-        aligned: AlignedVolumes,
         study: StudyTensors,
         brain: BrainFound | None,
         present: tuple[str, ...],
+        claims: Sequence[Future[float]],
         seen: _Input | None = None,
     ) -> float | None:
         """Return the largest of what autoencoder, contrasts and noise say; None without an autoencoder.
 
         Parameters
         ----------
+        claims
+            What is judged beside.
         seen
             What the networks were shown; looked at again where it was the brain alone along our axes.
         """
@@ -219,7 +253,7 @@ class Segmenter:
         found = novelty_of(self.model, seen.channels, seen.grid.spacing_mm, present)
         if found is None:
             return None
-        return max(found, contrast_novelty(aligned.volumes), noise_novelty(aligned.volumes))
+        return max(found, *(judged.result() for judged in claims))
 
 
 def _channel(study: StudyTensors, name: str, grid: Grid, shown: Tensor | None) -> Tensor:

@@ -1,0 +1,155 @@
+"""How long a radiologist waits: from the last image of a real study to its objects in Orthanc, step by step.
+
+``python -m benchmarks.latency --study DIR`` with nothing else running; it writes ``benchmarks/latency.md``. A node with
+the shipped model and a real Orthanc run for it; the study is sent by storescu, first as it is and then under other
+UIDs, when the process of the steps runs already. Beside it stands a reference load of the same run, so that figures of
+different machines can be compared.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.uid import generate_uid
+
+from conversion.reading import dicom_files
+from dicom_node.peer import Peer
+from dicom_node.states import StudyState
+from dicom_node.steps import STEPS
+from tests.support.node import SENDER, Node, running_node
+from tests.support.orthanc import Orthanc, running_orthanc
+
+TABLE = Path(__file__).with_suffix(".md")
+BAR_S = 25.0
+"""On two idle cores, from the last image to the objects."""
+
+LIMIT_S = 1200.0
+SHIPPED = {"GLIONODE_PROCESSING_MODEL": "glioma", "GLIONODE_PROCESSING_THREADS": "0"}
+STORESCU = Peer(name="dcmtk", ae_title="STORESCU", may_send=True, is_destination=False)
+SIZE, PRODUCTS = 2048, 20
+"""Of the reference load: products of square matrices in single precision, on all cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waited:
+    """Seconds of one study, by what took them; their sum is the time from the last image to the objects."""
+
+    parts: dict[str, float]
+
+    @property
+    def total_s(self) -> float:
+        """From the last image to the objects."""
+        return sum(self.parts.values())
+
+
+def main() -> None:
+    """Send the study twice and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="a folder of DICOM files of one study")
+    study = parser.parse_args().study
+    before_s = reference_s()
+    with tempfile.TemporaryDirectory() as kept:
+        folder = Path(kept)
+        again = _under_other_uids(study, folder / "again")
+        with running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", 104)}) as orthanc:
+            peers = (SENDER, STORESCU, _destination(orthanc))
+            with running_node(folder / "node", peers, SHIPPED) as node:
+                waited = [_wait_for(node, orthanc, one) for one in (study, again)]
+    text = "\n".join(_report(study, waited, (before_s + reference_s()) / 2)) + "\n"
+    sys.stdout.write(text)
+    TABLE.write_text(text, encoding="utf-8")
+
+
+def reference_s() -> float:
+    """Return how long the reference load takes."""
+    one = np.random.default_rng(1).standard_normal((SIZE, SIZE), np.float32)
+    one @ one  # threads are started
+    begun = time.perf_counter()
+    for _ in range(PRODUCTS):
+        one @ one
+    return time.perf_counter() - begun
+
+
+def _destination(orthanc: Orthanc) -> Peer:
+    return Peer(
+        name="PACS",
+        ae_title=orthanc.ae_title,
+        host="127.0.0.1",
+        port=orthanc.dicom_port,
+        may_send=False,
+        is_destination=True,
+    )
+
+
+def _under_other_uids(study: Path, folder: Path) -> Path:
+    """Write the study once more as another one."""
+    folder.mkdir()
+    for number, path in enumerate(dicom_files(study)):
+        ds = pydicom.dcmread(path)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+            if keyword in ds:
+                ds[keyword].value = generate_uid(entropy_srcs=["latency", str(ds[keyword].value)])
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.save_as(folder / f"{number:05d}.dcm")
+    return folder
+
+
+def _wait_for(node: Node, orthanc: Orthanc, study: Path) -> Waited:
+    """Send a study and wait until Orthanc holds its objects."""
+    known = len(node.events())
+    command = ["/usr/bin/storescu", "+sd", "+r", "-aet", "STORESCU", "-aec", "GLIONODE", "127.0.0.1"]
+    subprocess.run([*command, str(node.settings.node.dicom_port), str(study)], check=True)  # noqa: S603 - DCMTK
+    last = datetime.now(UTC)
+    study_uid = str(pydicom.dcmread(dicom_files(study)[0], stop_before_pixels=True).StudyInstanceUID)
+    node.wait_for_state(study_uid, {StudyState.DELIVERED}, LIMIT_S)
+    held = {str(tags["SOPInstanceUID"]) for tags in orthanc.instances(study_uid)}
+    results = node.study(study_uid)
+    if results is None or held != {uid for _, uid, _ in results.results}:
+        sys.exit("Orthanc does not hold the objects that were delivered")
+    return Waited(parts=dict(_parts(node, known, last)))
+
+
+def _parts(node: Node, known: int, last: datetime) -> Iterator[tuple[str, float]]:
+    """Yield what happened after the last image, and how long each took."""
+    events = node.events()[known:]
+    done = {str(one["step"]): one for one in events if one["event"] == "step_done"}
+    ready = next(one for one in events if one["event"] == "study_ready")
+    for what, event in (("the study is known to be whole", ready), *((step, done[step]) for step in STEPS)):
+        end = datetime.fromisoformat(event["timestamp"])
+        yield what, (end - last).total_seconds()
+        last = end
+
+
+def _report(study: Path, waited: list[Waited], reference: float) -> Iterator[str]:
+    yield "# Latency"
+    yield ""
+    count, rate = len(dicom_files(study)), 2e-9 * PRODUCTS * SIZE**3 / reference
+    yield f"From the last image of `{study.name}` ({count} images) to its SEG and SR in Orthanc,"
+    yield f"{os.cpu_count()} CPU cores, Python {platform.python_version()}; made by `python -m benchmarks.latency`."
+    yield f"The reference load of the same run, {PRODUCTS} products of {SIZE} x {SIZE} matrices, took {reference:.2f} s"
+    yield f"({rate:.0f} GFLOP a second)."
+    yield ""
+    yield "| part | the first study after a start (s) | a further one (s) | in reference loads |"
+    yield "|---|---|---|---|"
+    for what in waited[0].parts:
+        first, further = (one.parts[what] for one in waited)
+        yield f"| {what} | {first:.1f} | {further:.1f} | {further / reference:.1f} |"
+    first, further = (one.total_s for one in waited)
+    yield f"| **all** | {first:.1f} | {further:.1f} | {further / reference:.1f} |"
+    yield ""
+    met = "met" if further <= BAR_S else "**missed**"
+    yield f"Wanted: at most {BAR_S:g} s on two idle cores: {met}."
+
+
+if __name__ == "__main__":
+    main()
