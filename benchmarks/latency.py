@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
@@ -28,6 +29,7 @@ from dicom_node.states import StudyState
 from dicom_node.steps import STEPS
 from tests.support.node import SENDER, Node, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
+from tests.support.waiting import ANSWER_S
 
 TABLE = Path(__file__).with_suffix(".md")
 BAR_S = 25.0
@@ -64,6 +66,7 @@ def main() -> None:
         with running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", 104)}) as orthanc:
             peers = (SENDER, STORESCU, _destination(orthanc))
             with running_node(folder / "node", peers, SHIPPED) as node:
+                _introduce(node, orthanc)
                 waited = [_wait_for(node, orthanc, one) for one in (study, again)]
     text = "\n".join(_report(study, waited, (before_s + reference_s()) / 2)) + "\n"
     sys.stdout.write(text)
@@ -89,6 +92,12 @@ def _destination(orthanc: Orthanc) -> Peer:
         may_send=False,
         is_destination=True,
     )
+
+
+def _introduce(node: Node, orthanc: Orthanc) -> None:
+    """Tell Orthanc where the node is, as a site does: it answers a storage commitment there."""
+    place = ["GLIONODE", "127.0.0.1", node.settings.node.dicom_port]
+    httpx.put(f"{orthanc.url}/modalities/GLIONODE", json=place, timeout=ANSWER_S).raise_for_status()
 
 
 def _under_other_uids(study: Path, folder: Path) -> Path:

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from conversion.decision import Decision
 from conversion.errors import ConversionError, UnusableStudy
-from conversion.reading import check_one_patient, dicom_files, read_series, read_studies
+from conversion.reading import check_one_patient, dicom_files, read_studies
 from conversion.recognition.recognise import Recognition, recognise
 from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
@@ -17,15 +18,12 @@ from conversion.stack import stack_slices
 from conversion.study import Series, Study
 from conversion.usable_instances import NOT_USED
 from conversion.volume import Grid, ImageVolume
-from dicom_node.byte_cache import ByteCache
 from dicom_node.nifti import write_canonical_nifti
+from dicom_node.readable import cores, reading_once
 
 __all__ = ["Conversion", "LeftOut", "Progress", "convert_folder"]
 
 _Item = TypeVar("_Item")
-
-KEPT_BYTES = 2**30
-"""Of the volumes that recognition read, until they are written: a usual study is kept whole, a large one in part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,31 +98,23 @@ def convert_folder(
         except UnusableStudy as error:
             left_out.append(LeftOut(subject="study", series_uid="", code=str(error.reason), reason=str(error)))
             continue
-        read = _reading_once()
-        recognitions = recognise(study, progress.on_call(read, study.series, "recognising"), rules)
-        for recognition in progress.over(recognitions, "converting"):
-            try:
-                files.append(_convert(recognition, study, read, out, taken=files))
-            except ConversionError as error:
-                series = recognition.series
-                left_out.append(
-                    LeftOut(
-                        subject=series.name, series_uid=series.series_uid, code=str(error.reason), reason=str(error)
-                    )
-                )
+        read = reading_once()
+        counted = progress.on_call(read, study.series, "recognising")
+        recognitions = recognise(study, counted, rules, threads=cores())
+        with ThreadPoolExecutor(cores()) as writers:  # compressing takes longer than all else here
+            written = []
+            for recognition in progress.over(recognitions, "converting"):
+                try:
+                    volume, path = _convert(recognition, study, read, out, taken=files)
+                except ConversionError as error:
+                    left_out.append(_failed(recognition.series, error))
+                else:
+                    written.append(writers.submit(write_canonical_nifti, volume, path))
+                    files.append(path)
+            for one in written:
+                one.result()
     (out / "left_out.json").write_text(json.dumps([asdict(item) for item in left_out], indent=1))
     return Conversion(files=tuple(files), left_out=tuple(left_out))
-
-
-def _reading_once() -> Callable[[Series], ImageVolume]:
-    """Return what reads a series, and keeps it for whoever asks next."""
-    kept: ByteCache[ImageVolume] = ByteCache(KEPT_BYTES)
-
-    def sized(series: Series) -> tuple[ImageVolume, int]:
-        volume = read_series(series)
-        return volume, volume.voxels.nbytes
-
-    return lambda series: kept.get(series.key, lambda: sized(series))
 
 
 _LEAVES_OUT = ("unreadable_file", *NOT_USED, "copied_image")
@@ -135,10 +125,14 @@ def _left_out(decision: Decision) -> LeftOut:
     return LeftOut(subject=decision.subject, series_uid=decision.series_uid, code=decision.code, reason=decision.reason)
 
 
+def _failed(series: Series, error: ConversionError) -> LeftOut:
+    return LeftOut(subject=series.name, series_uid=series.series_uid, code=str(error.reason), reason=str(error))
+
+
 def _convert(
     recognition: Recognition, study: Study, read: Callable[[Series], ImageVolume], out: Path, taken: Sequence[Path]
-) -> Path:
-    """Write one volume and what is known of it; the stem says number, part and kind."""
+) -> tuple[ImageVolume, Path]:
+    """Write what is known of one volume; return it and its file's name, whose stem says number, part and kind."""
     series = recognition.series
     volume = read(series)
     words = (f"{series.number:04d}", series.part, recognition.kind)
@@ -147,12 +141,11 @@ def _convert(
     while path in taken:
         count += 1
         path = out / f"{stem}_{count}.nii.gz"
-    write_canonical_nifti(volume, path)
     of_study = (decision for decision in study.decisions if decision.series_uid == series.series_uid)
     decisions = [*of_study, *stack_slices(series).decisions, *recognition.decisions]
     description = json.dumps(_describe(recognition, volume.grid, decisions), indent=1)
     path.with_name(path.name.replace(".nii.gz", ".json")).write_text(description)
-    return path
+    return volume, path
 
 
 def _describe(recognition: Recognition, grid: Grid, decisions: Iterable[Decision]) -> dict[str, Any]:

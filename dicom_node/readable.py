@@ -1,5 +1,6 @@
 """A run's study, read and recognised; what raises all the same is named, so that the study gets a reason."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,9 +12,30 @@ from conversion.recognition.recognise import Recognition, recognise
 from conversion.recognition.site_rules import SiteRule
 from conversion.study import Series, Study
 from conversion.volume import ImageVolume
+from dicom_node.byte_cache import ByteCache
 from dicom_node.failures import UnreadableStudy, is_foreseen
 
-__all__ = ["read_run", "recognise_run"]
+__all__ = ["cores", "read_run", "reading_once", "recognise_run"]
+
+KEPT_BYTES = 2**30
+"""Of the volumes that recognition read, until they are asked for again: a usual study is kept whole, a large one in
+part."""
+
+
+def cores(threads: int = 0) -> int:
+    """Return how many threads a setting stands for: 0 is one on every core that this process may use."""
+    return threads or len(os.sched_getaffinity(0))
+
+
+def reading_once(read: Callable[[Series], ImageVolume] = read_series) -> Callable[[Series], ImageVolume]:
+    """Return what reads a series, and keeps it for whoever asks next."""
+    kept: ByteCache[ImageVolume] = ByteCache(KEPT_BYTES)
+
+    def sized(series: Series) -> tuple[ImageVolume, int]:
+        volume = read(series)
+        return volume, volume.voxels.nbytes
+
+    return lambda series: kept.get(series.key, lambda: sized(series))
 
 
 def read_run(paths: Iterable[Path]) -> Study:
@@ -35,9 +57,12 @@ def read_run(paths: Iterable[Path]) -> Study:
 
 
 def recognise_run(
-    study: Study, rules: Sequence[SiteRule], read: Callable[[Series], ImageVolume] = read_series
+    study: Study,
+    rules: Sequence[SiteRule],
+    read: Callable[[Series], ImageVolume] = read_series,
+    threads: int = 1,
 ) -> tuple[Recognition, ...]:
-    """Recognise the series of a run's study, by headers and pixels.
+    """Recognise the series of a run's study, by headers and pixels; each is read once.
 
     Raises
     ------
@@ -45,7 +70,7 @@ def recognise_run(
         When something in a series makes it raise what nobody foresaw; it names the series.
     """
     try:
-        return tuple(recognise(study, read, rules))
+        return tuple(recognise(study, reading_once(read), rules, threads=threads))
     except Exception as error:
         if is_foreseen(error):
             raise

@@ -29,7 +29,7 @@ from dicom_node.model_roles import ModelRole, as_chosen, chosen, production_mode
 from dicom_node.outbox import Outbox
 from dicom_node.peers import destinations, sources
 from dicom_node.query import QueryFailed, demographics_of
-from dicom_node.readable import read_run, recognise_run
+from dicom_node.readable import cores, read_run, recognise_run
 from dicom_node.recognised import record_recognitions
 from dicom_node.revisions import begin_revision, inputs_sha256, predecessor_of
 from dicom_node.settings import Settings
@@ -77,7 +77,7 @@ class Steps:
         artifacts.save_patient(study.patient)
         rules = site_rules(self._database)
         artifacts.save_rules(rules)
-        recognitions = recognise_run(study, rules)
+        recognitions = recognise_run(study, rules, threads=cores(self._settings.processing.threads))
         record_recognitions(self._database, run_id, recognitions)
         incomplete = artifacts.load_incomplete()
         # Before anything can be refused, so that a refused study says as much as any other.

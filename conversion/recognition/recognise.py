@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 from conversion.decision import Decision, Evidence
 from conversion.errors import ConversionError
@@ -142,7 +144,7 @@ def _decision(code: str, series: Series, reason: str) -> Decision:
     return Decision(code=code, subject=series.name, reason=reason, series_uid=series.series_uid)
 
 
-def recognise(study: Study, read: Read, rules: Sequence[SiteRule] = ()) -> tuple[Recognition, ...]:
+def recognise(study: Study, read: Read, rules: Sequence[SiteRule] = (), *, threads: int = 1) -> tuple[Recognition, ...]:
     """Tell what each series of a study is.
 
     Parameters
@@ -152,6 +154,8 @@ def recognise(study: Study, read: Read, rules: Sequence[SiteRule] = ()) -> tuple
         FLAIR. A series that cannot be read is judged by its header alone.
     rules
         What the site said about its series; the first rule that fits a series decides.
+    threads
+        Series that are looked at at a time, by `read` too; the result is the same for every number.
 
     Returns
     -------
@@ -161,7 +165,8 @@ def recognise(study: Study, read: Read, rules: Sequence[SiteRule] = ()) -> tuple
     cases = [_Case(series=series, kinds=_headers(series, study)) for series in study.series]
     for case in cases:
         _apply(rules, case)
-        _look(case, read)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(_look, cases, repeat(read)))
     _find_differences(cases, read)
     _find_contrast_agent(cases, read)
     return tuple(_judge(case) for case in cases)
