@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from tqdm import tqdm
@@ -26,11 +27,12 @@ from conversion.volume import Grid, ImageVolume
 from inference.cases.layouts import open_cases
 from inference.cases.prepared import Preparation, PreparedCase, PreparedReference, prepare_cases
 from inference.cases.splits import split_from_json
+from inference.components import box_around
 from inference.errors import UnsuitableInput
 from inference.evaluation.held_out import HeldOutSegmenters
 from inference.manifest import read_manifest
 from inference.model_bundle import load_model
-from inference.preprocessing import CHANNELS, box_around
+from inference.preprocessing import CHANNELS
 from inference.regions import Region
 from inference.segmenter import Segmenter
 from inference.smallest_seen import contrast_of
@@ -118,7 +120,7 @@ def _shrinks(voxels: int, volume_ml: float) -> bool:
 def implant(rng: np.random.Generator, brain: PreparedCase, giver: PreparedCase, volume_ml: float) -> Implanted:
     """Return a brain with another's tumour, brought to a given volume."""
     tumour = giver.regions[0]
-    box = box_around(tumour, MARGIN)
+    box = box_around(torch.tensor(tumour), MARGIN)
     if box is None:
         raise ValueError("a case without a tumour has none to give")
     factor = float(np.cbrt(volume_ml * 1000 / np.count_nonzero(tumour)))

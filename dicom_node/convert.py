@@ -2,11 +2,13 @@
 
 import json
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from conversion.decision import Decision
 from conversion.errors import ConversionError, UnusableStudy
@@ -62,10 +64,11 @@ class Progress:
 
     def on_call(self, function: Callable[[Series], ImageVolume], items: Sequence[Series], phase: str) -> Any:  # noqa: ANN401
         """Return the function, one step of the phase further at each call."""
-        steps = iter(self.over(items, phase))
+        steps, lock = iter(self.over(items, phase)), threading.Lock()
 
         def counted(series: Series) -> ImageVolume:
-            next(steps, None)
+            with lock:  # a bar is a generator, which one thread at a time may ask
+                next(steps, None)
             return function(series)
 
         return counted
@@ -101,18 +104,19 @@ def convert_folder(
         read = reading_once()
         counted = progress.on_call(read, study.series, "recognising")
         recognitions = recognise(study, counted, rules, threads=cores())
-        with ThreadPoolExecutor(cores()) as writers:  # compressing takes longer than all else here
-            written = []
+        with _Writers() as writers:
             for recognition in progress.over(recognitions, "converting"):
                 try:
-                    volume, path = _convert(recognition, study, read, out, taken=files)
+                    path = _path(recognition, out, taken=files)
+                    writers.write(read(recognition.series), path, _told(recognition, study))
                 except ConversionError as error:
-                    left_out.append(_failed(recognition.series, error))
+                    series = recognition.series
+                    code, reason = str(error.reason), str(error)
+                    left_out.append(
+                        LeftOut(subject=series.name, series_uid=series.series_uid, code=code, reason=reason)
+                    )
                 else:
-                    written.append(writers.submit(write_canonical_nifti, volume, path))
                     files.append(path)
-            for one in written:
-                one.result()
     (out / "left_out.json").write_text(json.dumps([asdict(item) for item in left_out], indent=1))
     return Conversion(files=tuple(files), left_out=tuple(left_out))
 
@@ -125,27 +129,52 @@ def _left_out(decision: Decision) -> LeftOut:
     return LeftOut(subject=decision.subject, series_uid=decision.series_uid, code=decision.code, reason=decision.reason)
 
 
-def _failed(series: Series, error: ConversionError) -> LeftOut:
-    return LeftOut(subject=series.name, series_uid=series.series_uid, code=str(error.reason), reason=str(error))
+class _Writers:
+    """Write on every core, since compressing takes longer than all else; twice as many volumes wait at most."""
+
+    def __init__(self) -> None:
+        self._pool, self._most = ThreadPoolExecutor(cores()), 2 * cores()
+        self._written: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Wait for what is left; after an error nothing further is begun."""
+        self._pool.shutdown(cancel_futures=kind is not None)
+        while kind is None and self._written:
+            self._written.popleft().result()
+
+    def write(self, volume: ImageVolume, path: Path, told: Callable[[Grid], str]) -> None:
+        """Write a volume, and then what is known of it; an earlier one that failed raises here."""
+        if len(self._written) == self._most:
+            self._written.popleft().result()
+        self._written.append(self._pool.submit(self._write, volume, path, told))
+
+    @staticmethod
+    def _write(volume: ImageVolume, path: Path, told: Callable[[Grid], str]) -> None:
+        write_canonical_nifti(volume, path)
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(told(volume.grid))
 
 
-def _convert(
-    recognition: Recognition, study: Study, read: Callable[[Series], ImageVolume], out: Path, taken: Sequence[Path]
-) -> tuple[ImageVolume, Path]:
-    """Write what is known of one volume; return it and its file's name, whose stem says number, part and kind."""
+def _path(recognition: Recognition, out: Path, taken: Sequence[Path]) -> Path:
+    """Return a file's name, whose stem says number, part and kind."""
     series = recognition.series
-    volume = read(series)
     words = (f"{series.number:04d}", series.part, recognition.kind)
     stem = re.sub(r"[^A-Za-z0-9.]+", "_", "_".join(word for word in words if word))
     path, count = out / f"{stem}.nii.gz", 1
     while path in taken:
         count += 1
         path = out / f"{stem}_{count}.nii.gz"
-    of_study = (decision for decision in study.decisions if decision.series_uid == series.series_uid)
-    decisions = [*of_study, *stack_slices(series).decisions, *recognition.decisions]
-    description = json.dumps(_describe(recognition, volume.grid, decisions), indent=1)
-    path.with_name(path.name.replace(".nii.gz", ".json")).write_text(description)
-    return volume, path
+    return path
+
+
+def _told(recognition: Recognition, study: Study) -> Callable[[Grid], str]:
+    """Return what makes the text of a series' JSON, which also says where its volume lies."""
+    of_study = (decision for decision in study.decisions if decision.series_uid == recognition.series.series_uid)
+    decisions = [*of_study, *stack_slices(recognition.series).decisions, *recognition.decisions]
+    return lambda grid: json.dumps(_describe(recognition, grid, decisions), indent=1)
 
 
 def _describe(recognition: Recognition, grid: Grid, decisions: Iterable[Decision]) -> dict[str, Any]:

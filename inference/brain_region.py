@@ -103,7 +103,7 @@ def find_brain(network: BrainNetwork, study: StudyTensors) -> BrainFound | None:
         # The cubes cover the head's grid; what lies past the middle of the last one takes its value.
         away_mm=sampled(surface, cubes, study.grid, outside=None),
         stripped=stripped,
-        agreement=_agreement(network, study, mask, cubes),
+        agreement=_agreement(network, study, mask),
     )
 
 
@@ -119,15 +119,15 @@ def _distance(mask: Tensor, grid: Grid) -> Tensor:
     return surface_distance(mask, cube_mm, REACH_MM) - cube_mm / 2
 
 
-def _agreement(network: BrainNetwork, study: StudyTensors, mask: Tensor, cubes: Grid) -> float | None:
+def _agreement(network: BrainNetwork, study: StudyTensors, mask: Tensor) -> float | None:
     """Return the Dice of the brain of the reference with that of another sequence, within the other's field of view."""
     others = set(study.volumes) - {study.reference}
     second = next((role for role in (Role.FLAIR, Role.T2, Role.T1, Role.T1CE) if role in others), None)
     if second is None:
         return None
-    grid, probability, shown = brain_on_cubes(network, study.volumes[second], study.grid)
+    _, probability, shown = brain_on_cubes(network, study.volumes[second], study.grid)
     box = box_around(shown)
-    if box is None or grid.shape != cubes.shape:
+    if box is None:
         return 0.0
     other = filled_body(probability >= network.manifest.threshold)[box]
     both = int(mask[box].count_nonzero()) + int(other.count_nonzero())

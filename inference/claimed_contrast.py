@@ -17,7 +17,7 @@ from conversion.sequences import Role
 from conversion.volume import ImageVolume
 from inference.preprocessing import tissue_level
 
-__all__ = ["contrast_judgements", "contrast_novelty"]
+__all__ = ["contrast_judgements"]
 
 UNLIKELY = 0.2
 """Probability of the given role at which the score is 1: what is recognised leaves the others no more together."""
@@ -34,19 +34,16 @@ LOOKED_AT = 4
 _WEIGHTING = {Role.T1: "T1", Role.T1CE: "T1", Role.T2: "T2", Role.FLAIR: "FLAIR"}
 
 
-def contrast_novelty(volumes: Mapping[Role, ImageVolume]) -> float:
-    """Return how unlikely the least likely role is: 0 for certain roles, 1 for `UNLIKELY`, more for less.
+def contrast_judgements(volumes: Mapping[Role, ImageVolume]) -> list[Callable[[], float]]:
+    """Return what tells how unlikely the roles are, each judgement by itself, so that several cores may make them.
+
+    The largest counts: 0 for a certain role, 1 for `UNLIKELY`, more for less; what cannot be judged says 0.
 
     Parameters
     ----------
     volumes
-        Of one study on one grid, registered; what cannot be judged says nothing.
+        Of one study on one grid, registered.
     """
-    return max((judge() for judge in contrast_judgements(volumes)), default=0.0)
-
-
-def contrast_judgements(volumes: Mapping[Role, ImageVolume]) -> list[Callable[[], float]]:
-    """Return what `contrast_novelty` is the largest of, for whoever has several cores to make them on."""
     judgements: list[Callable[[], float]] = [
         partial(_repeats, volumes),
         *(partial(_of_role, role, volume) for role, volume in volumes.items()),

@@ -63,14 +63,14 @@ def normalise_intensity(voxels: Tensor) -> Tensor:
     Parameters
     ----------
     voxels
-        Intensities of one sequence, any shape; negative values count as air.
+        Intensities of one sequence, any shape; negative values and what is not a number count as air.
 
     Returns
     -------
     torch.Tensor
         float32, same shape and device, within 0 to `MAXIMUM_INTENSITY`; all zeros when the volume holds no tissue.
     """
-    positive = voxels.float().clamp(min=0)
+    positive = voxels.float().nan_to_num(0.0, math.inf, 0.0).clamp(min=0)
     tissue = positive[positive > FOREGROUND_FRACTION * percentile(positive, FOREGROUND_PERCENT)]
     if not tissue.numel():
         return torch.zeros_like(positive)

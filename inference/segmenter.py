@@ -123,11 +123,12 @@ class Segmenter:
         manifest = self.model.manifest
         study = StudyTensors.of(aligned, self.model.device)
         brain = find_brain(self.model.brain, study) if spacing_known else None
-        enough = shows_enough(study)
-        model = self._chosen(study.grid, spacing_known=spacing_known, alone=brain is not None or not enough)
+        enough = brain is None and shows_enough(study)
+        model = self._chosen(study.grid, spacing_known=spacing_known, alone=not enough)
         network = model.networks[0].manifest
-        shown = StudyTensors.of(_without_bias_fields(aligned), self.model.device) if network.n4 else study
-        seen = self._input(model, shown, brain, aligned, spacing_known=spacing_known)
+        corrected = _without_bias_fields(aligned) if network.n4 else aligned
+        shown = StudyTensors.of(corrected, self.model.device) if network.n4 else study
+        seen = self._input(model, shown, brain, corrected, spacing_known=spacing_known)
         prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
         learned, core_known = _core_known(model.manifest, network, present)
         regions = PREDICTED if core_known else (Region.WT,)
@@ -152,7 +153,7 @@ class Segmenter:
             manifest.autoencoder if spacing_known else None,
             network,
             quality,
-            brain_missed=spacing_known and brain is None and enough,
+            brain_missed=spacing_known and enough,
             nothing_found=nothing_found,
         )
         return Segmentation(
@@ -268,7 +269,7 @@ def _channel(study: StudyTensors, name: str, grid: Grid, shown: Tensor | None) -
     if voxels is None:
         return torch.zeros(grid.shape, device=study.head.device)
     there = sampled(voxels, study.grid, grid)
-    values = normalise_intensity(there if shown is None else there * shown)
+    values = normalise_intensity(there if shown is None else torch.where(shown, there, 0))
     if not bool(values.any()):
         raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
     return values

@@ -275,7 +275,7 @@ def _channel(case: AnnotatedCase, role: Role, grid: Grid, settings: Preparation,
         return torch.zeros(grid.shape)
     given = without_bias_field(volume) if settings.n4 else volume
     voxels = sampled(torch.tensor(given.voxels), given.grid, grid)
-    return normalise_intensity(voxels if shown is None else voxels * shown)
+    return normalise_intensity(voxels if shown is None else torch.where(shown, voxels, 0))
 
 
 def _region(case: AnnotatedCase, region: Region, grid: Grid) -> NDArray[np.bool_]:

@@ -49,12 +49,14 @@ def _level(values: Sequence[float]) -> float:
 
 
 def _errors(network: HeadAutoencoder, case: PreparedCase) -> Iterator[Errors]:
-    seen = overview(torch.tensor(case.images, dtype=torch.float32), case.spacing_mm or (1.0, 1.0, 1.0))
+    device = next(network.parameters()).device
+    images = torch.tensor(case.images, dtype=torch.float32, device=device)
+    seen = overview(images, case.spacing_mm or (1.0, 1.0, 1.0))
     there = [name for name, present in zip(CHANNELS, case.present, strict=True) if present]
     for study, kept in product((seen, _thick(seen)), product((True, False), repeat=len(there))):
         present = tuple(name for name, keep in zip(there, kept, strict=True) if keep)
         if {"T1CE", "FLAIR"} & set(present):
-            shown = torch.tensor([name in present for name in CHANNELS])[:, None, None, None]
+            shown = torch.tensor([name in present for name in CHANNELS], device=device)[:, None, None, None]
             yield present, reconstruction_errors(network, study * shown, CHANNELS, present)
 
 

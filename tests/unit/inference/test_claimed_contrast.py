@@ -1,14 +1,21 @@
 """Sequences that are not what they are said to be, on a drawn head whose contrasts are known."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
 from conversion.sequences import Role
 from conversion.volume import ImageVolume
-from inference.claimed_contrast import contrast_novelty
+from inference.claimed_contrast import contrast_judgements
 from tests.support.phantom_volumes import phantom_volume
 
 ALL = (Role.T1, Role.T1CE, Role.T2, Role.FLAIR)
+
+
+def contrast_novelty(volumes: Mapping[Role, ImageVolume]) -> float:
+    """Return how unlikely the least likely role is."""
+    return max(judge() for judge in contrast_judgements(volumes))
 
 
 @pytest.fixture(scope="module")

@@ -74,8 +74,8 @@ def test_a_hole_that_is_open_to_one_side_is_none() -> None:
 @given(MASKS, st.sampled_from([1.0, 2.0, 2.5]))
 @FEW
 def test_distances_are_those_of_simpleitk_as_far_as_they_reach(mask: Mask, spacing_mm: float) -> None:
-    mask = np.pad(mask, 2)
-    mask[2, 2, 2] = True
+    mask = np.pad(mask, [(2, 0), (0, 1), (1, 1)])
+    mask[2, 0, 1] = True
     image = _image(mask)
     image.SetSpacing([spacing_mm] * 3)
     away = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)

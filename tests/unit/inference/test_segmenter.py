@@ -454,5 +454,5 @@ def test_nothing_leaves_the_device_before_there_are_labels(
         found = model.segment(aligned)
     assert found.quality.input == kind
     assert found.brain is not None
-    assert departures.by == {"segment", "_halves"}
+    assert departures.by == {"_segment", "_halves"}
     assert np.array_equal(found.label_volume.labels, expected.label_volume.labels)
