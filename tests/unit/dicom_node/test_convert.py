@@ -1,7 +1,9 @@
 """`glionode convert`: every MR series of a folder as NIfTI and JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.convert import Conversion, Progress, convert_folder
 from dicom_node.nifti import read_nifti, write_nifti
-from tests.support.small_study import COLUMNS, ROWS, SLICE_MM, SLICES, SPACING_MM, make_small_study, uid_of
+from tests.support.small_study import COLUMNS, ROLES, ROWS, SLICE_MM, SLICES, SPACING_MM, make_small_study, uid_of
 
 
 def _write(folder: Path, study: list[Dataset]) -> None:
@@ -157,6 +159,30 @@ def test_progress_goes_through_three_phases(tmp_path: Path) -> None:
 
     convert_folder(tmp_path / "in", tmp_path / "out", progress=Progress(bar))
     assert seen == [("reading headers", 2 * SLICES), ("recognising", 2), ("converting", 2)]
+
+
+def test_a_bar_is_asked_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A bar is a generator, which raises when a second thread comes while it draws."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    asked = []
+
+    def bar(items: Sequence[Any], phase: str) -> Iterator[Any]:
+        for item in items:
+            asked.append(phase)
+            time.sleep(0.02)
+            yield item
+
+    _write(tmp_path / "in", make_small_study("bar"))
+    done = convert_folder(tmp_path / "in", tmp_path / "out", progress=Progress(bar))
+    assert len(done.files) == asked.count("converting") == asked.count("recognising") == len(ROLES)
+
+
+def test_what_cannot_be_written_ends_it_and_leaves_no_json_alone(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "out" / "0001_T1.nii.gz"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(RuntimeError, match=r"0001_T1\.nii\.gz"):
+        _convert(tmp_path, make_small_study("blocked", roles=["T1"]))
+    assert list((tmp_path / "out").iterdir()) == [in_the_way]
 
 
 def test_series_of_equal_number_do_not_overwrite_each_other(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.study import Acquisition, Series, Study
 from tests.support.series_headers import kinds_of, no_pixels, recognised, series_of, study_of
+from tests.support.small_study import ROLES, make_small_study
 
 SE_T1: dict[str, Any] = {"tr": 550.0, "te": 12.0, "seq": "SE", "dims": "2D"}
 TFE: dict[str, Any] = {"tr": 7.6, "te": 3.5, "seq": "GR", "dims": "3D", "flip": 8.0}
@@ -352,3 +353,14 @@ def test_a_broken_series_is_still_recognised() -> None:
     assert found.kind == "FLAIR"
     assert "1 slice(s) missing" in found.decisions[0].reason
     assert ConversionReason.MISSING_SLICE not in [decision.code for decision in found.decisions]
+
+
+def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
+    for number, ds in enumerate(make_small_study("threads")):
+        ds.SeriesDescription = ds.ProtocolName = ""  # so that the pixels are asked
+        ds.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    study = read_study(dicom_files(tmp_path))
+    one, several = (recognise(study, read_series, threads=threads) for threads in (1, 4))
+    assert one == several
+    assert len(one) == len(ROLES)
+    assert all("pixels" in [evidence.source for evidence in found.evidence] for found in one)
