@@ -149,13 +149,9 @@ class Segmenter:
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )
         declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
-        flags = model_flags(
-            manifest.autoencoder if spacing_known else None,
-            network,
-            quality,
-            brain_missed=spacing_known and enough,
-            nothing_found=nothing_found,
-        )
+        told = manifest.autoencoder if spacing_known else None
+        missed = spacing_known and enough
+        flags = model_flags(told, network, quality, brain_missed=missed, nothing_found=nothing_found)
         return Segmentation(
             label_volume=LabelVolume(grid=study.grid, labels=labels.cpu().numpy()),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
