@@ -27,7 +27,7 @@ from conversion.reading import dicom_files
 from dicom_node.peer import Peer
 from dicom_node.states import StudyState
 from dicom_node.steps import STEPS
-from tests.support.node import SENDER, Node, running_node
+from tests.support.node import POLL_S, SENDER, Node, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
 from tests.support.waiting import ANSWER_S
 
@@ -35,7 +35,7 @@ TABLE = Path(__file__).with_suffix(".md")
 BAR_S = 25.0
 """On two idle cores, from the last image to the objects."""
 
-LIMIT_S = 1200.0
+LIMIT_S, LOGGED_S = 1200.0, 30.0
 SHIPPED = {"GLIONODE_PROCESSING_MODEL": "glioma", "GLIONODE_PROCESSING_THREADS": "0"}
 STORESCU = Peer(name="dcmtk", ae_title="STORESCU", may_send=True, is_destination=False)
 SIZE, PRODUCTS = 2048, 20
@@ -125,6 +125,11 @@ def _wait_for(node: Node, orthanc: Orthanc, study: Path) -> Waited:
     results = node.study(study_uid)
     if results is None or held != {uid for _, uid, _ in results.results}:
         sys.exit("Orthanc does not hold the objects that were delivered")
+    deadline = time.monotonic() + LOGGED_S  # the books say so a moment before the log
+    while not any(one["event"] == "step_done" and one["step"] == STEPS[-1] for one in node.events()[known:]):
+        if time.monotonic() > deadline:
+            sys.exit("the log does not say that the objects were delivered")
+        time.sleep(POLL_S)
     return Waited(parts=dict(_parts(node, known, last)))
 
 
