@@ -135,11 +135,9 @@ class Segmenter:
         native = _onto(study.grid, seen.grid, prediction.probabilities, regions)
         labels, decisions = label_study(native, model.manifest, study.grid, brain)
         nothing_found = not bool(labels.any())
+        agreed = agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=nothing_found)
         quality = Quality(
-            input=network.input,
-            looks=prediction.looks,
-            arithmetic=arithmetic_on(model.device),
-            agreement=agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=nothing_found),
+            input=network.input, looks=prediction.looks, arithmetic=arithmetic_on(model.device), agreement=agreed
         )
         if spacing_known:
             quality = replace(
