@@ -29,9 +29,18 @@ _LOADS_TORCH = frozenset(
         *(f"dicom_node/test_{name}" for name in ("cli_evaluate", "cli_models", "model_roles", "shadow", "steps")),
         "dicom_node/test_workbench",
         "inference/cases/test_prepared",
-        *(f"inference/evaluation/test_{name}" for name in ("document", "evaluation", "held_out", "lesions", "picture")),
+        *(
+            f"inference/evaluation/test_{name}"
+            for name in ("calibration", "document", "evaluation", "held_out", "lesions", "picture")
+        ),
         *(f"inference/evaluation/test_{name}" for name in ("report", "surface")),
         *(f"inference/foreign/test_{name}" for name in ("monai_bundle", "network", "onnx_model")),
+        *(
+            f"inference/test_{name}"
+            for name in ("arithmetic", "as_monai", "brightness", "claimed_contrast", "components")
+        ),
+        *(f"inference/test_{name}" for name in ("image_noise", "postprocessing", "preprocessing", "resampling")),
+        "inference/test_uncertainty",
         *(f"inference/test_{name}" for name in ("brain_region", "labelling", "manifest", "model_bundle", "networks")),
         *(
             f"inference/test_{name}"
