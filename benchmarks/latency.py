@@ -27,7 +27,7 @@ from conversion.reading import dicom_files
 from dicom_node.peer import Peer
 from dicom_node.states import StudyState
 from dicom_node.steps import STEPS
-from tests.support.node import POLL_S, SENDER, Node, running_node
+from tests.support.node import POLL_S, SENDER, Node, orthanc_destination, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
 from tests.support.waiting import ANSWER_S
 
@@ -64,7 +64,7 @@ def main() -> None:
         folder = Path(kept)
         again = _under_other_uids(study, folder / "again")
         with running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", 104)}) as orthanc:
-            peers = (SENDER, STORESCU, _destination(orthanc))
+            peers = (SENDER, STORESCU, orthanc_destination(orthanc))
             with running_node(folder / "node", peers, SHIPPED) as node:
                 _introduce(node, orthanc)
                 waited = [_wait_for(node, orthanc, one) for one in (study, again)]
@@ -81,17 +81,6 @@ def reference_s() -> float:
     for _ in range(PRODUCTS):
         one @ one
     return time.perf_counter() - begun
-
-
-def _destination(orthanc: Orthanc) -> Peer:
-    return Peer(
-        name="PACS",
-        ae_title=orthanc.ae_title,
-        host="127.0.0.1",
-        port=orthanc.dicom_port,
-        may_send=False,
-        is_destination=True,
-    )
 
 
 def _introduce(node: Node, orthanc: Orthanc) -> None:

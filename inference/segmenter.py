@@ -47,7 +47,8 @@ OVERVIEW_MM = 1.0
 """Voxel size at which a study is shown to the autoencoder, as it was in training."""
 
 CORES_BESIDE = 4
-"""Of the processor that judge the volumes while a GPU looks at them; where the networks are on it too, one."""
+"""Of the processor that judge the volumes while a GPU looks at them; where the networks are on it too, one. Chosen, not
+measured on a GPU yet."""
 
 _ALL_REGIONS = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
 

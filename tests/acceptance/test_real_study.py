@@ -24,7 +24,7 @@ from dicom_node.states import StudyState
 from dicom_node.status import StudyStatus
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, report_text, segment_labels, show_slice
-from tests.support.node import SENDER, Node, running_node
+from tests.support.node import SENDER, Node, orthanc_destination, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
 from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS
@@ -56,22 +56,16 @@ class Delivered:
 def delivered(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
     folder = tmp_path_factory.mktemp("real")
     source = shared_data / "dicom" / "philips-1.5T-tumour"
-    with running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", 104)}) as orthanc:
-        pacs = Peer(
-            name="PACS",
-            ae_title=orthanc.ae_title,
-            host="127.0.0.1",
-            port=orthanc.dicom_port,
-            may_send=False,
-            is_destination=True,
-        )
-        with running_node(folder / "node", (SENDER, STORESCU, pacs), SHIPPED) as node:
-            command = ["/usr/bin/storescu", "+sd", "+r", "-aet", "STORESCU", "-aec", "GLIONODE", "127.0.0.1"]
-            subprocess.run([*command, str(node.settings.node.dicom_port), str(source)], check=True, timeout=120)
-            study_uid = str(pydicom.dcmread(dicom_files(source)[0], stop_before_pixels=True).StudyInstanceUID)
-            study = node.wait_for_state(study_uid, {StudyState.DELIVERED}, 300)
-            files = {kind: _download(orthanc, uid, folder / f"{kind}.dcm") for kind, uid, _ in study.results}
-            yield Delivered(node, orthanc, source, study, files["SEG"], files["SR"])
+    with (
+        running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", 104)}) as orthanc,
+        running_node(folder / "node", (SENDER, STORESCU, orthanc_destination(orthanc)), SHIPPED) as node,
+    ):
+        command = ["/usr/bin/storescu", "+sd", "+r", "-aet", "STORESCU", "-aec", "GLIONODE", "127.0.0.1"]
+        subprocess.run([*command, str(node.settings.node.dicom_port), str(source)], check=True, timeout=120)
+        study_uid = str(pydicom.dcmread(dicom_files(source)[0], stop_before_pixels=True).StudyInstanceUID)
+        study = node.wait_for_state(study_uid, {StudyState.DELIVERED}, 300)
+        files = {kind: _download(orthanc, uid, folder / f"{kind}.dcm") for kind, uid, _ in study.results}
+        yield Delivered(node, orthanc, source, study, files["SEG"], files["SR"])
 
 
 def _download(orthanc: Orthanc, sop_instance_uid: str, path: Path) -> Path:

@@ -20,7 +20,7 @@ from dicom_node.peers import put_peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.status import NodeStatus, StudyStatus, read_status
 from tests.support.detector_model import write_detector
-from tests.support.orthanc import free_port
+from tests.support.orthanc import Orthanc, free_port
 from tests.support.pacs import Pacs, echo
 from tests.support.waiting import ANSWER_S
 
@@ -203,3 +203,15 @@ def _model(folder: Path) -> Path:
 def destination(pacs: Pacs, name: str = "PACS") -> Peer:
     """Return the peer that a test PACS is to the node."""
     return Peer(name=name, ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.port, is_destination=True)
+
+
+def orthanc_destination(orthanc: Orthanc) -> Peer:
+    """Return the peer that an Orthanc is to a node which delivers to it and takes nothing from it."""
+    return Peer(
+        name="PACS",
+        ae_title=orthanc.ae_title,
+        host="127.0.0.1",
+        port=orthanc.dicom_port,
+        may_send=False,
+        is_destination=True,
+    )

@@ -38,19 +38,19 @@ TARGETS = {
 VOXELS = np.random.default_rng(2).uniform(-5, 50, SHAPE).astype(np.float32)
 
 
-def _compare(source: Grid, target: Grid, tolerance: float) -> None:
-    expected = resample(ImageVolume(grid=source, voxels=VOXELS), target).voxels
-    found = sampled(torch.from_numpy(VOXELS), source, target)
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_samples_are_those_of_simpleitk(target: Grid) -> None:
+    expected = resample(ImageVolume(grid=SOURCE, voxels=VOXELS), target).voxels
+    found = sampled(torch.from_numpy(VOXELS), SOURCE, target)
     assert found.dtype == torch.float32
-    assert np.allclose(found, expected, atol=tolerance)
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_mask_lies_where_simpleitk_puts_it(target: Grid) -> None:
     mask = VOXELS > 20
-    on_target = labels_on(LabelVolume(grid=source, labels=mask.astype(np.uint8)), target).labels > 0
-    assert np.array_equal(sampled_mask(torch.from_numpy(mask), source, target), on_target)
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_samples_are_those_of_simpleitk(target: str) -> None:
-    _compare(SOURCE, TARGETS[target], 1e-5)
+    expected = labels_on(LabelVolume(grid=SOURCE, labels=mask.astype(np.uint8)), target).labels > 0
+    assert np.array_equal(sampled_mask(torch.from_numpy(mask), SOURCE, target), expected)
 
 
 @given(directions(tilt_deg=40.0), st.floats(0.5, 3.0))
