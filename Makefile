@@ -5,16 +5,15 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PYTHONS := 3.11 3.12 3.13
 DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql strace
-# A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each.
+# A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each. The longest file
+# begins first: pytest-xdist would begin with the files of most tests, and one process would wait for the longest at the end.
 ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
-UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile
-# The others of these wait for their nodes as much as they work, so two files at a time; what attacks, draws, or runs the shipped
-# model again and again has all for itself.
-ALONE := $(addprefix tests/integration/,test_attacked_node.py test_chaos.py test_large_data_sets.py test_pdu_fuzz.py test_ohif_overlay.py test_panel_browser.py test_rules_browser.py) \
-  $(addprefix tests/acceptance/,test_real_study.py test_demo.py test_phantoms.py)
-# The longest begin first, or one process waits for them at the end: pytest-xdist would begin with the files of most tests.
-LONGEST := $(addprefix tests/integration/,test_resume.py test_arrivals.py test_train.py test_several_machines.py test_models_worker.py \
-  test_upgrade.py)
+UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit/conversion/test_header_fuzz.py
+# Nodes wait as much as they work, so two files of their tests run at a time; what draws in a browser, or counts on senders that
+# are slow by themselves, has all for itself.
+ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,pdu_fuzz ohif_overlay panel_browser rules_browser))
+LONGEST := $(addprefix tests/,$(addsuffix .py,acceptance/test_phantoms $(addprefix integration/test_,resume arrivals chaos train) \
+  acceptance/test_demo acceptance/test_real_study $(addprefix integration/test_,several_machines models_worker upgrade large_data_sets)))
 # What another Python can break is what it brings itself, not the sums of NumPy and SimpleITK: what reckons for long over drawn
 # heads and real volumes runs on the first Python alone. The modules that these files try are loaded, and most of them run, by the others.
 RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_contrast.py inference/test_image_noise.py \
@@ -64,7 +63,7 @@ debian:
 
 check: lint types
 	$(BIN)/lint-imports
-	$(UNIT) --ignore tests/integration --ignore tests/acceptance
+	$(UNIT) tests --ignore tests/integration --ignore tests/acceptance
 	$(MAKE) --no-print-directory integration
 
 # Unit tests of ROOMS that need no torch, without what RECKONS, on every other Python that README names and this machine has (its own

@@ -8,7 +8,7 @@ that stands in a header raises.
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydicom import Dataset
 from pydicom.tag import BaseTag
@@ -30,26 +30,52 @@ class Attributes:
 
     def __init__(self, *layers: Dataset) -> None:
         self._layers = layers
+        self._holding: dict[int, list[Dataset]] = {}
+        self._with_private: dict[int, list[Dataset]] = {}
+        if len(layers) > 1:  # a frame has thirty layers, each with few attributes: they are looked through once
+            self._look_through()
+
+    def _look_through(self) -> None:
+        """Note which layers hold which attribute, and which hold any of a private group."""
+        for layer in self._layers:
+            tags = layer.keys()
+            for tag in tags:
+                self._holding.setdefault(tag, []).append(layer)
+            for group in {tag >> 16 for tag in tags if tag & 0x10000}:
+                self._with_private.setdefault(group, []).append(layer)
+
+    def _layers_with(self, keyword: str) -> Sequence[Dataset]:
+        return self._layers if len(self._layers) == 1 else self._holding.get(values.tag_of(keyword), ())
 
     @classmethod
     def of_frame(cls, ds: Dataset, frame: int) -> "Attributes":
         """Return what an enhanced multi-frame instance says of one frame, counted from 0."""
         frames = values.items(ds, "PerFrameFunctionalGroupsSequence")
-        own = frames[frame] if frame < len(frames) else Dataset()
-        shared = values.items(ds, "SharedFunctionalGroupsSequence")
-        layers = (*_items(own), *(item for group in shared[:1] for item in _items(group)), ds)
-        return cls(*layers, *values.items(own, _PHILIPS_FRAME_HEADER)[:1])
+        return cls._of_groups(frames[frame] if frame < len(frames) else Dataset(), _shared(ds), ds)
+
+    @classmethod
+    def of_frames(cls, ds: Dataset) -> Iterator["Attributes"]:
+        """Return what an enhanced multi-frame instance says of each of its frames; nothing of a classic one."""
+        frames = values.items(ds, "PerFrameFunctionalGroupsSequence")
+        shared = _shared(ds) if frames else ()
+        return (cls._of_groups(own, shared, ds) for own in frames)
+
+    @classmethod
+    def _of_groups(cls, own: Dataset, shared: tuple[Dataset, ...], ds: Dataset) -> "Attributes":
+        return cls(*_items(own), *shared, ds, *values.items(own, _PHILIPS_FRAME_HEADER)[:1])
 
     def _values(self, keyword: str) -> tuple[values.Value, ...]:
-        return next((found for layer in self._layers if (found := values.values(layer, keyword))), ())
+        return next((found for layer in self._layers_with(keyword) if (found := values.values(layer, keyword))), ())
 
     def items(self, keyword: str) -> tuple[Dataset, ...]:
         """Return the items of a sequence."""
-        return next((tuple(found) for layer in self._layers if (found := values.items(layer, keyword))), ())
+        return next(
+            (tuple(found) for layer in self._layers_with(keyword) if (found := values.items(layer, keyword))), ()
+        )
 
     def text(self, keyword: str) -> str:
         """Return the value as text, several as they stand in the file."""
-        return next((found for layer in self._layers if (found := values.text(layer, keyword))), "")
+        return next((found for layer in self._layers_with(keyword) if (found := values.text(layer, keyword))), "")
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return all values of an attribute as text."""
@@ -93,11 +119,12 @@ class Attributes:
 
     def quoted(self, keyword: str) -> str:
         """Return what stands in an attribute that is not the patient's, for a sentence; empty where nothing does."""
-        return next((found for layer in self._layers if (found := values.quoted(layer, keyword))), "")
+        return next((found for layer in self._layers_with(keyword) if (found := values.quoted(layer, keyword))), "")
 
     def private(self, group: int, creator: str, element: int) -> values.Value | None:
         """Return the first value of a creator's private attribute (PS3.5 7.8.1)."""
-        for layer in self._layers:
+        layers = self._layers if len(self._layers) == 1 else self._with_private.get(group, ())
+        for layer in layers:
             tag = values.private_tag(layer, group, creator, element)
             found = values.values(layer, tag) if tag is not None else ()
             if found:
@@ -118,6 +145,11 @@ class Attributes:
         return int(number) if number is not None and abs(number) < 2**31 else None
 
 
+def _shared(ds: Dataset) -> tuple[Dataset, ...]:
+    """Return the items of what all frames share."""
+    return tuple(item for group in values.items(ds, "SharedFunctionalGroupsSequence")[:1] for item in _items(group))
+
+
 def _items(groups: Dataset) -> Iterator[Dataset]:
     """Return the item of every functional group; a group that is repeated within a frame tells no single value."""
     for tag in _standard_tags(groups):
@@ -132,4 +164,5 @@ def _items(groups: Dataset) -> Iterator[Dataset]:
 
 
 def _standard_tags(ds: Dataset) -> list[BaseTag]:
-    return sorted(tag for tag in ds.keys() if not tag.is_private)  # noqa: SIM118 - iterating would convert the values
+    standard = (tag for tag in ds.keys() if not tag & 0x10000)  # noqa: SIM118 - iterating would convert the values
+    return sorted(standard, key=int)

@@ -43,7 +43,7 @@ _NO_AGENT = ("", "no", "none", "n/a", "without")
 
 def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
     """Return the header of each image of an instance: one, or one for each frame."""
-    frames = range(len(values.items(ds, "PerFrameFunctionalGroupsSequence")))
+    frames = list(Attributes.of_frames(ds))
     if not frames:
         image = _image(path, ds, None, derivation_of(ds))
         frames_of_pixels = pixel_format(ds).frames
@@ -52,8 +52,7 @@ def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
         # Frames without functional groups have no place of their own, so none is taken for all.
         said = f"ImagePositionPatient for one of {frames_of_pixels} frames (NumberOfFrames)"
         return [replace(image, position_mm=None, unreadable=(*image.unreadable, said))]
-    told = [Attributes.of_frame(ds, k) for k in frames]
-    return [_image(path, ds, k, derivation_of(ds, k, told[k]), told[k]) for k in frames]
+    return [_image(path, ds, k, derivation_of(ds, k, told), told) for k, told in enumerate(frames)]
 
 
 def unreadable_values(images: Sequence[ImageHeader]) -> str:

@@ -182,7 +182,7 @@ def segment_masks(ds: Dataset, grid: Grid | None = None, threshold: float = HALF
     header = segmentation_header(ds)
     if grid is not None and header.frame_of_reference_uid not in ("", grid.frame_of_reference_uid):
         raise _broken("the segmentation lies in another frame of reference than the images, so its place is unknown")
-    planes = [_plane(Attributes.of_frame(ds, k), k) for k in range(len(items(ds, "PerFrameFunctionalGroupsSequence")))]
+    planes = [_plane(told, k) for k, told in enumerate(Attributes.of_frames(ds))]
     frames = _frames(ds, header, len(planes), threshold)
     numbers = [segment.number for segment in header.segments]
     if not planes:

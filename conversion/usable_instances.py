@@ -133,9 +133,7 @@ def _place(ds: Dataset) -> Vector | None:
 
 def _animal(told: Attributes, ds: Dataset) -> str:
     """Return how the header tells that no person is shown (PS3.3 C.7.1.1 and C.7.6.2.1.1, Anatomical Orientation)."""
-    frames = items(ds, "PerFrameFunctionalGroupsSequence")
-    layers = (told, *(Attributes.of_frame(ds, frame) for frame in range(len(frames))))
-    for layer in layers:
+    for layer in (told, *Attributes.of_frames(ds)):
         if layer.text("AnatomicalOrientationType").upper() == "QUADRUPED":
             return "AnatomicalOrientationType QUADRUPED"
     species = told.text("PatientSpeciesDescription")

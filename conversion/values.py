@@ -261,7 +261,8 @@ def age_text(written: str) -> str:
 
 def private_tag(ds: Dataset, group: int, creator: str, element: int) -> BaseTag | None:
     """Return the tag of a creator's private attribute; in the first block where no creator is named (PS3.5 7.8.1)."""
-    named = [tag for tag in ds.keys() if tag.group == group and 0x10 <= tag.element <= 0xFF]  # noqa: SIM118
+    # With integers, since pydicom's tags compare themselves in Python.
+    named = [tag for tag in ds.keys() if tag >> 16 == group and 0x10 <= tag & 0xFFFF <= 0xFF]  # noqa: SIM118
     for tag in named:
         if text(ds, tag) == creator:
             return Tag(group, (tag.element << 8) + element)
@@ -269,7 +270,8 @@ def private_tag(ds: Dataset, group: int, creator: str, element: int) -> BaseTag 
 
 
 @cache
-def _tag(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> BaseTag:
+    """Return the tag of a keyword of the standard; raises KeyError for one that there is not."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise KeyError(keyword)  # a misspelt keyword would read as silence
@@ -277,7 +279,7 @@ def _tag(keyword: str) -> BaseTag:
 
 
 def _element(ds: Dataset, where: str | int | BaseTag) -> DataElement | RawDataElement | None:
-    tag = _tag(where) if isinstance(where, str) else Tag(where)
+    tag = tag_of(where) if isinstance(where, str) else Tag(where)
     if tag not in ds.keys():  # noqa: SIM118 - most are not there, and only this asks without making anything of it
         return None
     try:

@@ -1,5 +1,6 @@
 """What a test needs from its surroundings: absent, it is skipped with a sentence; in CI it fails."""
 
+import gc
 import logging
 import os
 import shutil
@@ -80,6 +81,12 @@ def pytest_make_collect_report(
     if known and report.failed and "No module named 'torch'" in str(report.longrepr):
         report.outcome, report.longrepr = "skipped", (str(collector.path), 0, _NO_TORCH)
     return report
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of unused objects look through what tests make, not through all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

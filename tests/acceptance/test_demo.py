@@ -21,12 +21,12 @@ TUMOUR_HEIGHT = 0.45
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_demo_prints_what_came_back_and_its_link_opens_the_overlay(tmp_path: Path) -> None:
     node = Node(tmp_path, {"GLIONODE_PROCESSING_MODEL": "glioma"})
     command = [sys.executable, "-m", "dicom_node.cli", "demo", "--json"]
     done = subprocess.run(
-        command, env=node.environment, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False
+        command, env=node.environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)

@@ -26,6 +26,9 @@ PROVENANCE = Provenance(
 )
 
 
+pytestmark = pytest.mark.timeout(600)
+
+
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
     return Segmenter(load_model("glioma", "cpu"))

@@ -25,7 +25,7 @@ from dicom_node.status import StudyStatus
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, report_text, segment_labels, show_slice
 from tests.support.node import SENDER, Node, orthanc_destination, running_node
-from tests.support.orthanc import Orthanc, running_orthanc
+from tests.support.orthanc import Orthanc, free_port, running_orthanc
 from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS
 from viewer_integration.ohif import study_link
@@ -56,9 +56,11 @@ class Delivered:
 def delivered(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
     folder = tmp_path_factory.mktemp("real")
     source = shared_data / "dicom" / "philips-1.5T-tumour"
+    port = free_port()
+    environment = {**SHIPPED, "GLIONODE_NODE_DICOM_PORT": str(port)}  # Orthanc has to know it, to prove that it stored
     with (
-        running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", 104)}) as orthanc,
-        running_node(folder / "node", (SENDER, STORESCU, orthanc_destination(orthanc)), SHIPPED) as node,
+        running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", port)}) as orthanc,
+        running_node(folder / "node", (SENDER, STORESCU, orthanc_destination(orthanc)), environment) as node,
     ):
         command = ["/usr/bin/storescu", "+sd", "+r", "-aet", "STORESCU", "-aec", "GLIONODE", "127.0.0.1"]
         subprocess.run([*command, str(node.settings.node.dicom_port), str(source)], check=True, timeout=120)

@@ -19,8 +19,7 @@ from tests.support.enhanced_series import enhanced_instance
 from tests.support.header_fuzz import READ, changed_inside, elements_of, leaves
 
 SEED = 14
-PARTS = 50
-"""Many, since xdist begins with the files of most tests, and this one takes longest."""
+PARTS = 20
 COUNT = int(os.environ.get("GLIONODE_TEST_HEADERS", "20000")) // PARTS
 
 
