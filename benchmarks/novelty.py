@@ -53,7 +53,8 @@ def main() -> None:
             for kind, study in _studies(volumes, roles, np.random.default_rng(number)):
                 scores.setdefault((place, kind), []).append(_score(segmenter, study))
         print(f"{number + 1} of {len(held)} patients", file=sys.stderr, flush=True)
-    text = _report(scores, chosen.model, len(held))
+    told = segmenter.model.manifest.autoencoder
+    text = _report(scores, chosen.model, len(held), told.flag if told is not None else float("inf"))
     print(text)
     REPORT.write_text(text, encoding="utf-8")
 
@@ -157,24 +158,32 @@ def auroc(usual: list[float], strange: list[float]) -> float:
     return float(np.mean((second > first) + 0.5 * (second == first)))
 
 
-def _report(scores: dict[tuple[int, str], list[float]], model: str, patients: int) -> str:
+def noticed(scores: list[float], limit: float) -> float:
+    """Return which share is flagged or withheld: what is too new, and what shows no brain."""
+    return float(np.mean(np.array(scores) >= limit))
+
+
+def _report(scores: dict[tuple[int, str], list[float]], model: str, patients: int, limit: float) -> str:
     kinds = [kind for place, kind in scores if place == 0 and kind != "as it is"]
     lines = [
         "# Novelty",
         "",
         f"{patients} BraTS patients that the autoencoder of `{Path(model).name}` never saw, each as it is and as 5 mm",
         "slices, against what the model was not made for. AUROC: how often the strange study scores higher than the",
-        "usual one. Made by `python benchmarks/novelty.py`.",
+        f"usual one. Behind it: which share is flagged or withheld at the shipped limit, {limit:g}; what further flags",
+        "notice (looks that differ, a poor registration) is not counted. Made by `python benchmarks/novelty.py`.",
         "",
-        f"| sequences given | {' | '.join(kinds)} | all | usual: median, 95th percentile, highest |",
-        f"|---|{'---|' * (len(kinds) + 2)}",
+        f"| sequences given | {' | '.join(kinds)} | all | usual: median, 95th percentile, highest | usual, flagged |",
+        f"|---|{'---|' * (len(kinds) + 3)}",
     ]
     for place, roles in enumerate(SUBSETS):
         usual = scores[place, "as it is"]
         strange = [scores[place, kind] for kind in kinds]
-        cells = [f"{auroc(usual, group):.3f}" for group in (*strange, [value for group in strange for value in group])]
+        groups = [*strange, [value for group in strange for value in group]]
+        cells = [f"{auroc(usual, group):.3f}, {noticed(group, limit):.0%}" for group in groups]
         low, high, top = np.quantile(usual, (0.5, 0.95, 1.0))
-        lines.append(f"| {', '.join(roles)} | {' | '.join(cells)} | {low:.2f}, {high:.2f}, {top:.2f} |")
+        cells += [f"{low:.2f}, {high:.2f}, {top:.2f}", f"{noticed(usual, limit):.0%}"]
+        lines.append(f"| {', '.join(roles)} | {' | '.join(cells)} |")
     lines += ["", "What each kind is stands in the program; a trunk and a limb are drawn, not scanned."]
     return "\n".join(lines) + "\n"
 

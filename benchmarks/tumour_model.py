@@ -10,6 +10,7 @@ tumour count in the tuning: a threshold that finds something in them loses a who
 
 import argparse
 import json
+import pickle
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--base", default="glioma")
     parser.add_argument("--share", type=float, default=0.0, help="of networks over slices, beside what volumes show")
     parser.add_argument("--version", required=True)
+    parser.add_argument("--answers", type=Path, help="where the held-out answers are kept, to look at them")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     source, base, _ = read_manifest(chosen.base)
@@ -68,6 +70,8 @@ def main() -> None:
         combine(runs, chosen.out, imprint, chosen.autoencoder)
     write_manifest(chosen.out, _with_base(chosen.out, source, base, chosen.share))
     answers = list(_answers(chosen))
+    if chosen.answers:
+        chosen.answers.write_bytes(pickle.dumps(answers))
     manifest = tune(read_manifest(str(chosen.out.absolute()))[1], answers)
     restate(chosen.out, manifest)
     for name, figures in manifest.metrics.items():

@@ -25,7 +25,7 @@ from inference.labelling import PREDICTED, label_study
 from inference.manifest import ModelManifest
 from inference.regions import Region, region_mask
 from inference.segmentation import Segmentation
-from inference.uncertainty import doubt_ml, interval_factors
+from inference.uncertainty import doubt_ml, interval_factors, volume_interval
 
 __all__ = ["HeldOutAnswer", "answers_of", "tune"]
 
@@ -43,6 +43,10 @@ SHOWN = 0.05
 AGREEMENT_FLAGGED, AGREEMENT_REFUSED = 0.1, 0.5
 """The tenth of held-out patients whose looks agree least are flagged; what agrees half as well is withheld.
 Both chosen, not measured on patients yet."""
+
+
+LARGE_ML = 5.0
+"""From here on the width of an interval tells something: under it partial volume alone is a third."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,6 +129,8 @@ def tune(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelMani
     chosen = _tuned(judge, manifest, answers)
     kinds = {answer.kind for answer in answers}
     metrics = {f"cross-validated {kind}": _cross_validated(judge, manifest, answers, kind) for kind in sorted(kinds)}
+    held = {f"cross-validated intervals {kind}": _interval_figures(chosen, answers, kind) for kind in sorted(kinds)}
+    metrics |= {name: figures for name, figures in held.items() if figures}
     for kind in sorted(kinds):
         chosen = _with_limits(chosen, kind, [answer for answer in answers if answer.kind == kind])
     return replace(chosen, metrics={**manifest.metrics, **metrics})
@@ -230,19 +236,56 @@ def _cross_validated(
 
 
 def _intervals(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> dict[str, list[float]]:
-    masks = [_masks(manifest, answer) for answer in answers]
-    intervals = {}
+    volumes = _Volumes.of(manifest, answers)
+    factors = {region: volumes.factors(region) for region in PREDICTED}
+    return {str(region): [round(one, 4) for one in pair] for region, pair in factors.items() if pair is not None}
+
+
+def _interval_figures(manifest: ModelManifest, answers: Sequence[HeldOutAnswer], kind: str) -> dict[str, float]:
+    """Return how many intervals hold, and how wide they are, each fold's by the factors of the others."""
+    asked = [answer for answer in answers if answer.kind == kind and answer.doubts_ml]
+    figures: dict[str, float] = {}
     for region in PREDICTED:
-        known = [(answer, mask[region]) for answer, mask in zip(answers, masks, strict=True) if region in mask]
-        found = [_volume(mask, answer) for answer, mask in known]
-        truths = [_volume(answer.reference[region], answer) for answer, _ in known]
-        doubts = [answer.doubts_ml[region] for answer, _ in known]
+        held, widths = list[bool](), list[float]()
+        for fold in sorted({answer.fold for answer in asked}):
+            factors = _Volumes.of(manifest, [one for one in asked if one.fold != fold]).factors(region)
+            if factors is None:
+                continue
+            for found, doubt, truth in _Volumes.of(manifest, [one for one in asked if one.fold == fold]).known(region):
+                low, high = volume_interval(found, doubt, factors)
+                held.append(low <= truth <= high)
+                widths += [(high - low) / 2 / truth] if truth > LARGE_ML else []
+        if held:
+            figures[f"{region} held"] = round(float(np.mean(held)), 4)
+            figures[f"{region} median half width"] = round(float(np.median(widths or [0.0])), 4)
+    return figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Volumes:
+    """By region the volume found, its doubt and the true one, in ml, of each answer for which experts drew it."""
+
+    of_region: Mapping[Region, Sequence[tuple[float, float, float]]]
+
+    @classmethod
+    def of(cls, manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> "_Volumes":
+        told: dict[Region, list[tuple[float, float, float]]] = {}
+        for answer in answers:
+            for region, mask in _masks(manifest, answer).items():
+                truth = _volume(answer.reference[region], answer)
+                told.setdefault(region, []).append((_volume(mask, answer), answer.doubts_ml[region], truth))
+        return cls(of_region=told)
+
+    def known(self, region: Region) -> Sequence[tuple[float, float, float]]:
+        return self.of_region.get(region, ())
+
+    def factors(self, region: Region) -> tuple[float, float] | None:
+        """Return the factors of the intervals; None for too few patients: better none than one that does not hold."""
+        found, doubts, truths = zip(*self.known(region), strict=True) if self.known(region) else ((), (), ())
         try:
-            low, high = interval_factors(found, doubts, truths)
-        except ValueError:  # too few patients: better none than one that does not hold
-            continue
-        intervals[str(region)] = [round(low, 4), round(high, 4)]
-    return intervals
+            return interval_factors(found, doubts, truths)
+        except ValueError:
+            return None
 
 
 def _volume(mask: NDArray[np.bool_], answer: HeldOutAnswer) -> float:

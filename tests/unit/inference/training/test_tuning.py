@@ -85,6 +85,19 @@ def test_intervals_need_enough_patients(manifest: ModelManifest) -> None:
     assert low <= 0 <= high
 
 
+def test_intervals_are_judged_by_those_of_the_other_folds(manifest: ModelManifest) -> None:
+    """In one fold experts drew half of what they drew in the others, which tell nothing of that."""
+    answers = [_answer(number, wt_alone=True) for number in range(60)]
+    assert tune(manifest, answers).metrics["cross-validated intervals slices"] == {
+        "WT held": 1.0,
+        "WT median half width": 0.0,
+    }
+    halves = [replace(one, reference={Region.WT: _box(7)}) if one.fold == 0 else one for one in answers]
+    figures = tune(manifest, halves).metrics["cross-validated intervals slices"]
+    assert figures["WT held"] == pytest.approx(2 / 3, abs=1e-4)
+    assert figures["WT median half width"] > 0.1
+
+
 def test_the_tenth_that_agrees_least_is_flagged(manifest: ModelManifest) -> None:
     tuned = tune(manifest, [_answer(number) for number in range(11)])
     assert tuned.networks[0].agreement_flag == pytest.approx(0.86)
