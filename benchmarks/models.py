@@ -1,9 +1,10 @@
 """Holds the shipped model against experts, each patient answered by the networks that never saw that patient.
 
-Run ``python benchmarks/models.py --lgg DIR --brats DIR`` (about half an hour on two cores); it writes
-``benchmarks/models.md``. The folders hold the cases that the networks were trained on; the splits are made again from
-the seed and checked against the hash that the model states. With ``--plain``, for cases that no training saw, the whole
-model answers.
+Run ``python benchmarks/models.py --lgg DIR --brats DIR --cases DIR`` (about half an hour on two cores); it writes
+``benchmarks/models.md``. The folders hold the cases that the networks were trained on, those of whole heads as
+benchmarks/head_cases.py writes them; the splits are made again from the seed and checked against the hash that the
+model states. ``--compared`` names a folder with those BraTS cases alone by which an earlier model was judged. With
+``--plain``, for cases that no training saw, the whole model answers.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.head_cases import head_sets
 from inference.cases.layouts import open_cases
 from inference.cases.splits import make_split, split_to_json
 from inference.manifest import ModelManifest, read_manifest
@@ -26,8 +28,11 @@ REPORT = Path(__file__).with_suffix(".md")
 WRITTEN = "## What was tried"
 """Heading of the part of the report that no program makes, and that a new run keeps."""
 
-ET_ALLOWANCE = 0.03
+ALLOWANCE = 0.03
 """What two sequences may cost against four."""
+
+BRATS_LEAST = {"WT": 0.865, "TC": 0.817, "ET": 0.722}
+"""What `glioma` 1.1.0 reached by its folds, and 0.02, 0.05, 0.05 more; of LGG F1 and Dice 0.01 more."""
 
 Found = dict[str, dict[str, Any]]
 
@@ -54,12 +59,14 @@ class Bar:
 def _bars(found: Found) -> list[Bar]:
     lgg = [
         Bar(name=f"LGG, WT, pooled {figure}", run="lgg", path=("pooled", "WT", figure), least=least)
-        for figure, least in (("f1", 0.89), ("iou", 0.80), ("precision", 0.88), ("recall", 0.88))
+        for figure, least in (("f1", 0.879), ("iou", 0.80), ("precision", 0.88), ("recall", 0.88))
     ]
-    lgg.append(Bar(name="LGG, WT, mean Dice by patient", run="lgg", path=("mean", "WT", "dice"), least=0.85))
+    lgg.append(Bar(name="LGG, WT, mean Dice by patient", run="lgg", path=("mean", "WT", "dice"), least=0.853))
     brats = [
-        Bar(name=f"BraTS, {region}, mean Dice", run="brats", path=("mean", region, "dice"), least=least)
-        for region, least in (("WT", 0.88), ("TC", 0.80), ("ET", 0.76))
+        Bar(name=f"BraTS, {region}, mean Dice{_of(found, run)}", run=run, path=("mean", region, "dice"), least=least)
+        for run in ("brats", "compared")
+        if run in found
+        for region, least in BRATS_LEAST.items()
     ]
     brats.append(Bar(name="BraTS, WT, median HD95 (mm)", run="brats", path=("median", "WT", "hd95_mm"), most=6.0))
     brats.append(
@@ -70,11 +77,15 @@ def _bars(found: Found) -> list[Bar]:
             name=f"BraTS, FLAIR and T1CE alone, {region}, mean Dice",
             run="two",
             path=("mean", region, "dice"),
-            least=round(found["brats"]["mean"][region]["dice"] - ET_ALLOWANCE, 3),
+            least=round(found["brats"]["mean"][region]["dice"] - ALLOWANCE, 3),
         )
         for region in ("WT", "TC", "ET")
     ]
     return [*lgg, *brats, *two]
+
+
+def _of(found: Found, run: str) -> str:
+    return f" ({found[run]['data']['patients']} patients of both models)" if run == "compared" else ""
 
 
 def main() -> None:
@@ -83,6 +94,8 @@ def main() -> None:
     parser.add_argument("--model", default="glioma", help="a shipped model, or a folder")
     parser.add_argument("--lgg", type=Path, required=True)
     parser.add_argument("--brats", type=Path, required=True)
+    parser.add_argument("--cases", type=Path, help="whole heads, where the networks over volumes learned from them too")
+    parser.add_argument("--compared", type=Path, help="BraTS cases by which an earlier model was judged")
     parser.add_argument("--plain", action="store_true", help="no training saw these cases: no split")
     parser.add_argument("--out", type=Path, default=REPORT)
     chosen = parser.parse_args()
@@ -92,10 +105,12 @@ def main() -> None:
         "brats": ("brats", chosen.brats, ""),
         "two": ("brats", chosen.brats, "flair,t1ce"),
     }
+    if chosen.compared:
+        runs["compared"] = ("brats", chosen.compared, "")
     found = {}
     with tempfile.TemporaryDirectory() as kept:
         for name, (layout, data, sequences) in runs.items():
-            split = None if chosen.plain else _split(layout, data, manifest, Path(kept))
+            split = None if chosen.plain else _split(layout, chosen, manifest, Path(kept))
             found[name] = _evaluated(chosen.model, (layout, data, sequences), split, Path(kept) / f"{name}.json")
     text = _report(manifest, found, plain=chosen.plain) + _kept(chosen.out)
     print(text)
@@ -108,11 +123,12 @@ def _kept(report: Path) -> str:
     return f"\n{WRITTEN}{text.partition(WRITTEN)[2]}" if WRITTEN in text else ""
 
 
-def _split(layout: str, data: Path, manifest: ModelManifest, folder: Path) -> Path:
+def _split(layout: str, chosen: argparse.Namespace, manifest: ModelManifest, folder: Path) -> Path:
     """Return the split that the networks for such cases were trained by, in a file."""
-    kind = "slices" if layout == "lgg" else "volume"
+    kind, data = ("slices", chosen.lgg) if layout == "lgg" else ("volume", chosen.brats)
     facts = next(told for name, told in manifest.metrics["trainings"].items() if name.startswith(kind))
-    split = make_split([open_cases(layout, data)], facts["folds"], facts["seed"])
+    heads = head_sets(chosen.cases) if layout == "brats" and chosen.cases else []
+    split = make_split([open_cases(layout, data), *heads], facts["folds"], facts["seed"])
     if split.sha256 != facts["split_sha256"]:
         sys.exit(f"{data}: its patients are not those that {manifest.name} was trained on (another split comes out)")
     path = folder / f"{layout}-split.json"

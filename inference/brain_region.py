@@ -77,6 +77,11 @@ class BrainFound:
         return self.away_mm <= MARGIN_MM + ROUNDING_MM
 
     @property
+    def within(self) -> Tensor | None:
+        """What is `possible`; None where nothing but a brain was shown, and everything is."""
+        return None if self.stripped else self.possible
+
+    @property
     def tight(self) -> Tensor:
         """What a network for brains alone is shown."""
         return self.mask

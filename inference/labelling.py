@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from conversion.decision import Decision
@@ -12,7 +14,7 @@ from inference.manifest import ModelManifest
 from inference.postprocessing import label_regions
 from inference.regions import Region
 
-__all__ = ["PREDICTED", "label_study"]
+__all__ = ["PREDICTED", "label_study", "whole_tumour"]
 
 PREDICTED = (Region.WT, Region.TC, Region.ET)
 """What networks answer, in this order."""
@@ -38,14 +40,33 @@ def label_study(
     """
     limits = dict(zip(PREDICTED, manifest.thresholds, strict=True))
     masks = {region: values >= limits[region] for region, values in probabilities.items()}
-    wt, decisions = masks[Region.WT], []
-    if brain is not None and not brain.stripped:
-        outside_ml = _volume_ml(wt & ~brain.possible, grid)
-        wt = wt & brain.possible
+    kept, decisions = whole_tumour(masks[Region.WT], manifest, grid, brain)
+    if Region.TC not in masks:
+        return label_regions(kept, None, None), decisions
+    core, specks = _without_specks(Region.TC, masks[Region.TC] | masks[Region.ET], manifest.minimum_core_ml, grid)
+    enhancing = masks[Region.ET] & core
+    enhancing, others = _without_specks(Region.ET, enhancing, manifest.minimum_enhancing_ml, grid)
+    return label_regions(kept, core, enhancing), (*decisions, *specks, *others)
+
+
+def whole_tumour(
+    marked: Tensor, manifest: ModelManifest, grid: Grid, brain: BrainFound | None
+) -> tuple[Tensor, tuple[Decision, ...]]:
+    """Return what of a mask counts as whole tumour, and what was left out with its volume.
+
+    Parameters
+    ----------
+    brain
+        As for `label_study`.
+    """
+    wt, decisions = marked, []
+    if brain is not None and (within := brain.within) is not None:
+        outside_ml = _volume_ml(wt & ~within, grid)
+        wt = wt & within
         if outside_ml:
             reason = f"{outside_ml:.1f} ml that the network marked outside the brain were left out"
             decisions.append(Decision(code="outside_brain", subject="WT", reason=reason))
-        inner = touching(wt, brain.away_mm <= -EDGE_MM)
+        inner = touching(wt, _deepest_mm(brain, grid) <= -EDGE_MM)
         edge_ml = _volume_ml(wt & ~inner, grid)
         wt = inner
         if edge_ml:
@@ -59,12 +80,21 @@ def label_study(
     if islands_ml:
         reason = f"{islands_ml:.1f} ml in small islands were left out"
         decisions.append(Decision(code="islands", subject="WT", reason=reason))
-    if Region.TC not in masks:
-        return label_regions(kept, None, None), tuple(decisions)
-    core, specks = _without_specks(Region.TC, masks[Region.TC] | masks[Region.ET], manifest.minimum_core_ml, grid)
-    enhancing = masks[Region.ET] & core
-    enhancing, others = _without_specks(Region.ET, enhancing, manifest.minimum_enhancing_ml, grid)
-    return label_regions(kept, core, enhancing), (*decisions, *specks, *others)
+    return kept, tuple(decisions)
+
+
+def _deepest_mm(brain: BrainFound, grid: Grid) -> Tensor:
+    """Return how far each voxel lies from the brain's surface where it is deepest, its faces along the slices included.
+
+    The middle of a slice of 6.5 mm under the vertex is less than `EDGE_MM` deep everywhere, what it shows is not.
+    """
+    across = int(np.argmax(grid.spacing_mm))
+    away = brain.away_mm.movedim(across, 0)
+    faces = (away[1:] + away[:-1]) / 2
+    deepest = away.clone()
+    deepest[1:] = torch.minimum(deepest[1:], faces)
+    deepest[:-1] = torch.minimum(deepest[:-1], faces)
+    return deepest.movedim(0, across)
 
 
 def _volume_ml(mask: Tensor, grid: Grid) -> float:

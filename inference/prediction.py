@@ -41,14 +41,14 @@ class Prediction:
     looks
         How many there were; a single one agrees with itself and says nothing about doubt.
     marked
-        How many voxels each of them marks as whole tumour, where it learned to.
+        What each of them marks as whole tumour, where it learned to; bool, shape of the volume.
     """
 
     probabilities: Tensor
     spread: Tensor
     agreement: tuple[float, ...]
     looks: int
-    marked: tuple[int, ...] = ()
+    marked: tuple[Tensor, ...] = ()
 
 
 @torch.inference_mode()
@@ -221,7 +221,7 @@ class _Looks:
             spread=spread,
             agreement=tuple(self._agreement(region, answer[region]) for region in range(len(answer))),
             looks=len(self._masks),
-            marked=tuple(int(mask[0].count_nonzero()) for mask in self._masks if mask[0] is not None),
+            marked=tuple(mask[0] for mask in self._masks if mask[0] is not None),
         )
 
     def _agreement(self, region: int, answer: Tensor) -> float:

@@ -23,7 +23,7 @@ from inference.claimed_contrast import contrast_judgements
 from inference.declarations import declarations
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.image_noise import noise_novelty
-from inference.labelling import PREDICTED, label_study
+from inference.labelling import PREDICTED, label_study, whole_tumour
 from inference.manifest import REGIONS, ModelManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.prediction import Prediction, predict
@@ -136,14 +136,15 @@ class Segmenter:
         native = _onto(study.grid, seen.grid, prediction.probabilities, regions)
         labels, decisions = label_study(native, model.manifest, study.grid, brain)
         nothing_found = not bool(labels.any())
-        agreed = agreements(prediction, regions, seen.grid.voxel_volume_ml, nothing_found=nothing_found)
+        alone = _seen_alone_ml(prediction, seen.grid, model.manifest, study.grid, brain) if nothing_found else None
+        agreed = agreements(prediction, regions, alone)
         quality = Quality(
             input=network.input, looks=prediction.looks, arithmetic=arithmetic_on(model.device), agreement=agreed
         )
         if spacing_known:
             quality = replace(
                 quality,
-                interval_ml=volume_intervals(network, labels, native, study.grid, brain),
+                interval_ml={} if nothing_found else volume_intervals(network, labels, native, study.grid, brain),
                 novelty=self._novelty(study, brain, present, claims, seen),
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )
@@ -154,8 +155,8 @@ class Segmenter:
         return Segmentation(
             label_volume=LabelVolume(grid=study.grid, labels=labels.cpu().numpy()),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
-            probabilities=_halves(native),
-            uncertainty=_halves(_onto(study.grid, seen.grid, prediction.spread, regions)),
+            probabilities=_halves(native, brain),
+            uncertainty=_halves(_onto(study.grid, seen.grid, prediction.spread, regions), brain),
             model=self.model.identity,
             sequences=present,
             decisions=(*declared, *decisions),
@@ -297,7 +298,22 @@ def _predict_in_box(model: ModelBundle, seen: _Input, *, spacing_known: bool) ->
         values[:, *box] = part
         return values
 
-    return replace(found, probabilities=whole(found.probabilities), spread=whole(found.spread))
+    marked = tuple(whole(mask[None])[0] for mask in found.marked)
+    return replace(found, probabilities=whole(found.probabilities), spread=whole(found.spread), marked=marked)
+
+
+def _seen_alone_ml(
+    prediction: Prediction, working: Grid, manifest: ModelManifest, native: Grid, brain: BrainFound | None
+) -> list[float]:
+    """Return what each look alone would call a tumour, by the rules that hold for all together."""
+
+    def kept_ml(marked: Tensor) -> float:
+        if not bool(marked.any()):
+            return 0.0
+        kept = whole_tumour(sampled_mask(marked, working, native), manifest, native, brain)[0]
+        return int(kept.count_nonzero()) * native.voxel_volume_ml
+
+    return [kept_ml(marked) for marked in prediction.marked]
 
 
 def _onto(native: Grid, working: Grid, maps: Tensor, regions: tuple[Region, ...]) -> dict[Region, Tensor]:
@@ -306,8 +322,11 @@ def _onto(native: Grid, working: Grid, maps: Tensor, regions: tuple[Region, ...]
     return dict(zip(regions, found, strict=True))
 
 
-def _halves(maps: Mapping[Region, Tensor]) -> dict[Region, NDArray[np.float16]]:
-    return {region: values.half().cpu().numpy() for region, values in maps.items()}
+def _halves(maps: Mapping[Region, Tensor], brain: BrainFound | None) -> dict[Region, NDArray[np.float16]]:
+    """Return maps for people and tuning: where no finding can be, nothing is probable."""
+    within = None if brain is None else brain.within
+    shown = {region: values if within is None else values * within for region, values in maps.items()}
+    return {region: values.half().cpu().numpy() for region, values in shown.items()}
 
 
 def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:

@@ -26,18 +26,19 @@ NOTHING_ML = 1.0
 
 
 def agreements(
-    prediction: Prediction, regions: Iterable[Region], voxel_volume_ml: float, *, nothing_found: bool
+    prediction: Prediction, regions: Iterable[Region], seen_ml: Sequence[float] | None = None
 ) -> dict[Region, float]:
     """Return how far the looks agree on each region.
 
     Parameters
     ----------
-    nothing_found
-        Whether all together see no tumour; the share of looks that see none either is what counts then.
+    seen_ml
+        Where all together see no tumour, what each look alone would call one; the share of looks that see none either
+        is what counts then. None where a tumour was found.
     """
-    if not nothing_found or not prediction.marked:
+    if not seen_ml:
         return {region: prediction.agreement[PREDICTED.index(region)] for region in regions}
-    share = sum(voxels * voxel_volume_ml < NOTHING_ML for voxels in prediction.marked) / len(prediction.marked)
+    share = sum(volume < NOTHING_ML for volume in seen_ml) / len(seen_ml)
     return dict.fromkeys(regions, share)
 
 
@@ -55,7 +56,7 @@ def volume_intervals(
     brain
         Doubt outside of it does not count; None, or nothing but a brain, counts all.
     """
-    possible = None if brain is None or brain.stripped else brain.possible
+    possible = None if brain is None else brain.within
     intervals = {}
     for region, values in probabilities.items():
         if factors := network.volume_intervals.get(region):

@@ -200,7 +200,7 @@ def prepare(case: CaseReference, source: str, settings: Preparation, cache: Path
 
 
 def _key(case: CaseReference, source: str, settings: Preparation, fingerprint: str) -> str:
-    depends = [VERSION, source, case.case_id, asdict(settings), fingerprint]
+    depends = [VERSION, source, case.case_id, asdict(settings), fingerprint, _brain_network().manifest.weights_sha256]
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 

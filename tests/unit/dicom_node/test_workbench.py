@@ -115,6 +115,17 @@ def test_the_interval_and_the_doubt_of_each_voxel_are_written(tmp_path: Path) ->
     assert 0 <= spread.min() <= spread.max() <= 0.5
 
 
+def test_what_is_no_number_around_a_brain_is_background(tmp_path: Path, settings: Settings) -> None:
+    """NIfTI's own reader makes noughts of it; without that the network would answer what is no number either."""
+    whole = segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: True}), tmp_path / "whole", settings)
+    flair = read_nifti(tmp_path / "FLAIR.nii.gz")
+    bare = np.where(flair.voxels == 0, np.float32(np.nan), flair.voxels)
+    assert np.isnan(bare).any()
+    write_nifti(replace(flair, voxels=bare), tmp_path / "FLAIR.nii.gz")
+    done = segment_nifti({Role.FLAIR: tmp_path / "FLAIR.nii.gz"}, tmp_path / "out", settings)
+    assert done.volumes_ml == whole.volumes_ml
+
+
 def test_a_flair_alone_gives_the_whole_tumour(tmp_path: Path, settings: Settings) -> None:
     done = segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: True}), tmp_path / "out", settings)
     assert {path.name for path in done.files} == FILES

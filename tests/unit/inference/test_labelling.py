@@ -85,3 +85,17 @@ def test_what_lies_along_the_edge_of_the_brain_alone_is_left_out(manifest: Model
     assert (decision.code, decision.subject) == ("brain_edge", "WT")
     assert decision.reason.startswith("0.5 ml along the brain's edge")
     assert label_study({Region.WT: wt}, manifest, GRID, _brain(away, stripped=True))[1] == ()
+
+
+def test_what_fills_a_thick_slice_under_the_vertex_is_no_edge(manifest: ModelManifest) -> None:
+    """Its middle lies 3 mm deep, its lower face 6; what runs down along the side of the brain stays an edge."""
+    grid = Grid(shape=(8, 60, 60), affine=np.diag([6.0, 1.0, 1.0, 1.0]), frame_of_reference_uid="1.2.3")
+    from_top = -3.0 - 6.0 * np.arange(8)[:, None, None]  # the top of the brain is that of the first slice
+    from_side = 20.0 - np.arange(60)[None, None, :]  # and its side lies at column 20
+    away = np.maximum(*np.broadcast_arrays(from_top, from_side, np.zeros(grid.shape))[:2])
+    wt = np.zeros(grid.shape, np.float32)
+    wt[0, 5:30, 30:55] = wt[2:6, 40:55, 18:23] = 1.0
+    labels, decisions = label_study({Region.WT: wt}, manifest, grid, _brain(away))
+    assert np.array_equal(labels[0] > 0, wt[0] > 0)
+    assert not labels[1:].any()
+    assert [decision.code for decision in decisions] == ["brain_edge"]

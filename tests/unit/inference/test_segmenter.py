@@ -257,6 +257,18 @@ def test_specks_below_the_smallest_lesion_are_left_out_and_that_is_said(
     assert [decision.code for decision in segmentation.decisions] == ["islands"] * (2 - lesions)
 
 
+def test_what_is_left_out_of_the_answer_is_nothing_that_a_look_sees(tmp_path: Path) -> None:
+    """Each look marks the 5.6 ml that are an island here; that all together see nothing is no disagreement."""
+    said = {"minimum_lesion_ml": 10.0, "volume_intervals": {"WT": [-1.0, 1.0]}}
+    found = Segmenter(load_model(str(write_detector(tmp_path, **said)), "cpu", threads=1)).segment(_aligned(_axial()))
+    assert not found.label_volume.labels.any()
+    assert [decision.code for decision in found.decisions] == ["islands"]
+    assert found.quality.looks == 2
+    assert set(found.quality.agreement.values()) == {1.0}
+    assert found.quality.interval_ml == {}
+    assert found.flags == ()
+
+
 @pytest.mark.parametrize(
     ("thresholds", "emptied"),
     [([1.1, 0.5, 0.5], set(Region)), ([0.5, 1.1, 0.5], {Region.NCR}), ([0.5, 0.5, 1.1], {Region.ET})],

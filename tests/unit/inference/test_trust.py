@@ -69,13 +69,13 @@ def test_a_model_without_an_autoencoder_judges_no_novelty_but_misses_no_missing_
     assert (flag.code, flag.closes) == ("not_a_brain", True)
 
 
-@pytest.mark.parametrize(("marked", "share"), [((0, 900, 0, 20), 1.0), ((0, 1000, 5000, 0), 0.5)])
-def test_looks_agree_on_nothing_where_they_see_less_than_a_millilitre(marked: tuple[int, ...], share: float) -> None:
+@pytest.mark.parametrize(("seen_ml", "share"), [([0.0, 0.9, 0.0, 0.02], 1.0), ([0.0, 1.0, 5.0, 0.0], 0.5)])
+def test_looks_agree_on_nothing_where_they_see_less_than_a_millilitre(seen_ml: list[float], share: float) -> None:
     nothing = torch.zeros(3, 2, 2, 2)
-    seen = Prediction(probabilities=nothing, spread=nothing, agreement=(0.1, 0.2, 0.3), looks=4, marked=marked)
+    seen = Prediction(probabilities=nothing, spread=nothing, agreement=(0.1, 0.2, 0.3), looks=4)
     regions = (Region.WT, Region.ET)
-    assert agreements(seen, regions, 0.001, nothing_found=True) == {Region.WT: share, Region.ET: share}
-    assert agreements(seen, regions, 0.001, nothing_found=False) == {Region.WT: 0.1, Region.ET: 0.3}
+    assert agreements(seen, regions, seen_ml) == {Region.WT: share, Region.ET: share}
+    assert agreements(seen, regions) == {Region.WT: 0.1, Region.ET: 0.3}
 
 
 def test_who_sees_a_tumour_where_all_together_see_none_is_told(manifest: ModelManifest) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.volume import ImageVolume
 from inference.bias_field import without_bias_field
+from inference.cases import prepared
 from inference.cases.case import AnnotatedCase, CaseReference, CaseSet
 from inference.cases.layouts import open_cases
 from inference.cases.prepared import Preparation, PreparedCase, prepare, prepare_cases
 from inference.errors import UnreadableCase
+from inference.model_bundle import load_brain
 from inference.preprocessing import normalise_intensity
 from inference.regions import Region
 from tests.support.case_sets import SHAPE, brats_labels, tissue, write_brats, write_lgg, write_msd, write_nifti
@@ -114,6 +117,17 @@ def test_nothing_is_made_twice_and_any_change_is_another_file(brats: CaseSet, tm
     write_nifti(tmp_path / "set" / CASE / f"{CASE}_t2.nii.gz", tissue(2, 190))
     assert len({first, *others, path()}) == 4
     assert set(cache.iterdir()) == {first, *others, path()}
+
+
+def test_what_another_network_for_the_brain_cut_is_another_file(
+    brats: CaseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = prepare_cases([brats], NATIVE, tmp_path / "cache").cases
+    shipped = load_brain(torch.device("cpu"))
+    newer = replace(shipped, manifest=replace(shipped.manifest, weights_sha256="0" * 64))
+    monkeypatch.setattr(prepared, "_brain_network", lambda: newer)
+    (second,) = prepare_cases([brats], NATIVE, tmp_path / "cache").cases
+    assert first.path != second.path
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
