@@ -137,20 +137,21 @@ class Segmenter:
         labels, decisions = label_study(native, model.manifest, study.grid, brain)
         nothing_found = not bool(labels.any())
         alone = _seen_alone_ml(prediction, seen.grid, model.manifest, study.grid, brain) if nothing_found else None
-        agreed = agreements(prediction, regions, alone)
         quality = Quality(
-            input=network.input, looks=prediction.looks, arithmetic=arithmetic_on(model.device), agreement=agreed
+            input=network.input,
+            looks=prediction.looks,
+            arithmetic=arithmetic_on(model.device),
+            agreement=agreements(prediction, regions, alone),
         )
         if spacing_known:
             quality = replace(
                 quality,
-                interval_ml={} if nothing_found else volume_intervals(network, labels, native, study.grid, brain),
+                interval_ml=volume_intervals(network, labels, native, study.grid, brain),
                 novelty=self._novelty(study, brain, present, claims, seen),
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )
         declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
-        told = manifest.autoencoder if spacing_known else None
-        missed = spacing_known and enough
+        told, missed = manifest.autoencoder if spacing_known else None, spacing_known and enough
         flags = model_flags(told, network, quality, brain_missed=missed, nothing_found=nothing_found)
         return Segmentation(
             label_volume=LabelVolume(grid=study.grid, labels=labels.cpu().numpy()),

@@ -49,7 +49,7 @@ def volume_intervals(
     grid: Grid,
     brain: BrainFound | None,
 ) -> dict[Region, tuple[float, float]]:
-    """Return the interval of each region that the networks of this input have factors for.
+    """Return the interval of each region that the networks of this input have factors for; none where nothing is found.
 
     Parameters
     ----------
@@ -57,6 +57,8 @@ def volume_intervals(
         Doubt outside of it does not count; None, or nothing but a brain, counts all.
     """
     possible = None if brain is None else brain.within
+    if not bool(labels.any()):  # what would be seen is said then, and a doubt of some ml beside "no tumour" misleads
+        return {}
     intervals = {}
     for region, values in probabilities.items():
         if factors := network.volume_intervals.get(region):
