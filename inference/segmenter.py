@@ -124,19 +124,17 @@ class Segmenter:
         manifest = self.model.manifest
         study = StudyTensors.of(aligned, self.model.device)
         brain = find_brain(self.model.brain, study) if spacing_known else None
-        enough = brain is None and shows_enough(study)
-        model = self._chosen(study.grid, spacing_known=spacing_known, alone=not enough)
+        missed = spacing_known and brain is None and shows_enough(study)
+        model = self._chosen(study.grid, spacing_known=spacing_known, alone=not missed)
         network = model.networks[0].manifest
-        corrected = _without_bias_fields(aligned) if network.n4 else aligned
-        shown = StudyTensors.of(corrected, self.model.device) if network.n4 else study
-        seen = self._input(model, shown, brain, corrected, spacing_known=spacing_known)
+        seen = self._input(model, study, brain, aligned, spacing_known=spacing_known)
         prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
         learned, core_known = _core_known(model.manifest, network, present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(study.grid, seen.grid, prediction.probabilities, regions)
         labels, decisions = label_study(native, model.manifest, study.grid, brain)
         nothing_found = not bool(labels.any())
-        alone = _seen_alone_ml(prediction, seen.grid, model.manifest, study.grid, brain) if nothing_found else None
+        alone = _seen_alone_ml(prediction, seen, model.manifest, study.grid, brain) if nothing_found else None
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
@@ -151,7 +149,7 @@ class Segmenter:
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )
         declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
-        told, missed = manifest.autoencoder if spacing_known else None, spacing_known and enough
+        told = manifest.autoencoder if spacing_known else None
         flags = model_flags(told, network, quality, brain_missed=missed, nothing_found=nothing_found)
         return Segmentation(
             label_volume=LabelVolume(grid=study.grid, labels=labels.cpu().numpy()),
@@ -207,6 +205,9 @@ class Segmenter:
         spacing_known: bool,
     ) -> _Input:
         network = model.networks[0].manifest
+        if network.n4:
+            aligned = _without_bias_fields(aligned)
+            study = StudyTensors.of(aligned, self.model.device)
         volumes = network.input == "volume"
         wanted = volumes and model.manifest.space == "atlas" and brain is not None and not brain.stripped
         axes = atlas_axes(load_atlas(), aligned.volumes[aligned.reference]) if wanted else None
@@ -304,14 +305,14 @@ def _predict_in_box(model: ModelBundle, seen: _Input, *, spacing_known: bool) ->
 
 
 def _seen_alone_ml(
-    prediction: Prediction, working: Grid, manifest: ModelManifest, native: Grid, brain: BrainFound | None
+    prediction: Prediction, seen: _Input, manifest: ModelManifest, native: Grid, brain: BrainFound | None
 ) -> list[float]:
     """Return what each look alone would call a tumour, by the rules that hold for all together."""
 
     def kept_ml(marked: Tensor) -> float:
         if not bool(marked.any()):
             return 0.0
-        kept = whole_tumour(sampled_mask(marked, working, native), manifest, native, brain)[0]
+        kept = whole_tumour(sampled_mask(marked, seen.grid, native), manifest, native, brain)[0]
         return int(kept.count_nonzero()) * native.voxel_volume_ml
 
     return [kept_ml(marked) for marked in prediction.marked]
