@@ -47,7 +47,9 @@ def carved(onto: Window, tumour: Window) -> Window:
     place = tumour.everywhere
     if place is None or not bool((place.bool() & brain).any()):
         return onto
-    share = _soft(place, _whole(1, WIDEST)) * brain
+    # Beyond its own brain there is air, which would come with it as a dark arc.
+    shown = (tumour.images > 0).any(dim=0, keepdim=True)
+    share = _soft(place, _whole(1, WIDEST)) * brain * shown
     images = torch.lerp(onto.images, _fainter(tumour.images, place), share)
     middle = place.shape[1] // 2
     taken = share[:, middle : middle + 1] > 0.5

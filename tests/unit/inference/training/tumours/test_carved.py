@@ -64,6 +64,17 @@ def test_nothing_grows_outside_the_brain() -> None:
     assert not mixed.images[:, :, outside].any()
 
 
+def test_a_tumour_at_the_edge_of_its_own_brain_brings_no_air_with_it() -> None:
+    """The other brain is a little larger there: its own tissue stays where the giver's ends."""
+    giver = _brain(0.8, _ball(30, 6, 10))
+    giver.images[..., :12] = 0
+    onto = _brain(1.0)
+    mixed = carved(onto, giver)
+    brain = onto.images[0, 0] > 0
+    assert float(mixed.images[0, 2][brain[2]].min()) >= 0.8 - 1e-4
+    assert mixed.regions[0, 0, 30, 14] == 1
+
+
 def test_a_tumour_that_lies_nowhere_in_the_brain_changes_nothing() -> None:
     onto = _brain(1.0)
     nowhere = Window(images=onto.images, regions=onto.regions, everywhere=torch.zeros(1, 5, ROWS, COLUMNS))
