@@ -235,23 +235,27 @@ def _cross_validated(
     return {name: round(float(np.mean(group)), 4) for name, group in values.items()}
 
 
+_Told = Mapping[Region, tuple[float, float, float]]
+"""By region the volume found, its doubt and the true one, in ml."""
+
+
 def _intervals(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> dict[str, list[float]]:
-    volumes = _Volumes.of(manifest, answers)
-    factors = {region: volumes.factors(region) for region in PREDICTED}
+    told = [_told(manifest, answer) for answer in answers]
+    factors = {region: _factors(told, region) for region in PREDICTED}
     return {str(region): [round(one, 4) for one in pair] for region, pair in factors.items() if pair is not None}
 
 
 def _interval_figures(manifest: ModelManifest, answers: Sequence[HeldOutAnswer], kind: str) -> dict[str, float]:
     """Return how many intervals hold, and how wide they are, each fold's by the factors of the others."""
-    asked = [answer for answer in answers if answer.kind == kind and answer.doubts_ml]
+    told = [(one.fold, _told(manifest, one)) for one in answers if one.kind == kind and one.doubts_ml]
     figures: dict[str, float] = {}
     for region in PREDICTED:
         held, widths = list[bool](), list[float]()
-        for fold in sorted({answer.fold for answer in asked}):
-            factors = _Volumes.of(manifest, [one for one in asked if one.fold != fold]).factors(region)
+        for fold in sorted({fold for fold, _ in told}):
+            factors = _factors([one for other, one in told if other != fold], region)
             if factors is None:
                 continue
-            for found, doubt, truth in _Volumes.of(manifest, [one for one in asked if one.fold == fold]).known(region):
+            for found, doubt, truth in (one[region] for other, one in told if other == fold and region in one):
                 low, high = volume_interval(found, doubt, factors)
                 held.append(low <= truth <= high)
                 widths += [(high - low) / 2 / truth] if truth > LARGE_ML else []
@@ -261,31 +265,20 @@ def _interval_figures(manifest: ModelManifest, answers: Sequence[HeldOutAnswer],
     return figures
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Volumes:
-    """By region the volume found, its doubt and the true one, in ml, of each answer for which experts drew it."""
+def _told(manifest: ModelManifest, answer: HeldOutAnswer) -> _Told:
+    return {
+        region: (_volume(mask, answer), answer.doubts_ml[region], _volume(answer.reference[region], answer))
+        for region, mask in _masks(manifest, answer).items()
+    }
 
-    of_region: Mapping[Region, Sequence[tuple[float, float, float]]]
 
-    @classmethod
-    def of(cls, manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> "_Volumes":
-        told: dict[Region, list[tuple[float, float, float]]] = {}
-        for answer in answers:
-            for region, mask in _masks(manifest, answer).items():
-                truth = _volume(answer.reference[region], answer)
-                told.setdefault(region, []).append((_volume(mask, answer), answer.doubts_ml[region], truth))
-        return cls(of_region=told)
-
-    def known(self, region: Region) -> Sequence[tuple[float, float, float]]:
-        return self.of_region.get(region, ())
-
-    def factors(self, region: Region) -> tuple[float, float] | None:
-        """Return the factors of the intervals; None for too few patients: better none than one that does not hold."""
-        found, doubts, truths = zip(*self.known(region), strict=True) if self.known(region) else ((), (), ())
-        try:
-            return interval_factors(found, doubts, truths)
-        except ValueError:
-            return None
+def _factors(told: Iterable[_Told], region: Region) -> tuple[float, float] | None:
+    """Return the factors of a region's intervals; None for too few patients: better none than one that fails."""
+    known = [one[region] for one in told if region in one]
+    try:
+        return interval_factors(*zip(*known, strict=True)) if known else None
+    except ValueError:
+        return None
 
 
 def _volume(mask: NDArray[np.bool_], answer: HeldOutAnswer) -> float:
