@@ -30,7 +30,7 @@ from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS
 from viewer_integration.ohif import study_link
 
-pytestmark = [pytest.mark.data, pytest.mark.orthanc, pytest.mark.dcmtk, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.data, pytest.mark.orthanc, pytest.mark.dcmtk, pytest.mark.timeout(900)]
 
 STORESCU = Peer(name="dcmtk", ae_title="STORESCU", host="", port=0, may_send=True, is_destination=False)
 SHIPPED = {"GLIONODE_PROCESSING_MODEL": "glioma", "GLIONODE_PROCESSING_THREADS": "0"}
@@ -65,7 +65,7 @@ def delivered(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         command = ["/usr/bin/storescu", "+sd", "+r", "-aet", "STORESCU", "-aec", "GLIONODE", "127.0.0.1"]
         subprocess.run([*command, str(node.settings.node.dicom_port), str(source)], check=True, timeout=120)
         study_uid = str(pydicom.dcmread(dicom_files(source)[0], stop_before_pixels=True).StudyInstanceUID)
-        study = node.wait_for_state(study_uid, {StudyState.DELIVERED}, 300)
+        study = node.wait_for_state(study_uid, {StudyState.DELIVERED}, 500)
         files = {kind: _download(orthanc, uid, folder / f"{kind}.dcm") for kind, uid, _ in study.results}
         yield Delivered(node, orthanc, source, study, files["SEG"], files["SR"])
 
