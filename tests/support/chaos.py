@@ -36,6 +36,8 @@ __all__ = ["Attack", "Count", "survive"]
 DISK_MIB = 400
 PAUSE_S = 0.5
 ENDED = ("delivered", "rejected", "failed", "cancelled")
+SETTLED_S = 60.0
+"""Twice as long as an incomplete study is waited for here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,11 +255,21 @@ def _orthanc(folder: Path) -> OrthancProcess:
 
 
 def _wait(cluster: Cluster, study_uids: Sequence[str], deadline_s: float) -> None:
-    deadline = time.monotonic() + deadline_s
+    """Wait until every study is delivered, or has ended otherwise for so long that nothing more will come of it.
+
+    A sender that was shut out for half a minute finds its study given up, and what it sends then makes a run of its own.
+    """
+    deadline, ended_at = time.monotonic() + deadline_s, None
     while True:
         found = cluster.studies()
         states = Counter(found[uid].state if uid in found else "unknown" for uid in study_uids)
-        if set(states) <= set(ENDED):
+        if set(states) == {"delivered"}:
+            return
+        if not set(states) <= set(ENDED):
+            ended_at = None
+        elif ended_at is None:
+            ended_at = time.monotonic()
+        elif time.monotonic() - ended_at > SETTLED_S:
             return
         if time.monotonic() > deadline:
             raise cluster.failure(f"after {deadline_s:g} s the studies are {dict(states)}")
