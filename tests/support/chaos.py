@@ -257,7 +257,7 @@ def _orthanc(folder: Path) -> OrthancProcess:
 def _wait(cluster: Cluster, study_uids: Sequence[str], deadline_s: float) -> None:
     """Wait until every study is delivered, or has ended otherwise for so long that nothing more will come of it.
 
-    A sender that was shut out for half a minute finds its study given up, and what it sends then makes a run of its own.
+    A sender that was shut out for half a minute finds its study given up; what it sends then makes a run of its own.
     """
     deadline, ended_at = time.monotonic() + deadline_s, None
     while True:
