@@ -8,12 +8,16 @@ DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresq
 # A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each. The longest file
 # begins first: pytest-xdist would begin with the files of most tests, and one process would wait for the longest at the end.
 ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
-UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit/conversion/test_header_fuzz.py
+# Files are named one by one, since pytest takes those of a folder in the folder's order.
+UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+FUZZ := tests/unit/conversion/test_header_fuzz.py
+UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py')))
 # Nodes wait as much as they work, so two files of their tests run at a time; what draws in a browser, or counts on senders that
 # are slow by themselves, has all for itself.
 ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,pdu_fuzz ohif_overlay panel_browser rules_browser))
 LONGEST := $(addprefix tests/,$(addsuffix .py,acceptance/test_phantoms $(addprefix integration/test_,resume arrivals chaos train) \
   acceptance/test_demo acceptance/test_real_study $(addprefix integration/test_,several_machines models_worker upgrade large_data_sets)))
+OTHERS := $(filter-out $(LONGEST) $(ALONE),$(sort $(wildcard tests/acceptance/test_*.py tests/integration/test_*.py)))
 # What another Python can break is what it brings itself, not the sums of NumPy and SimpleITK: what reckons for long over drawn
 # heads and real volumes runs on the first Python alone. The modules that these files try are loaded, and most of them run, by the others.
 RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_contrast.py inference/test_image_noise.py \
@@ -63,7 +67,7 @@ debian:
 
 check: lint types
 	$(BIN)/lint-imports
-	$(UNIT) tests --ignore tests/integration --ignore tests/acceptance
+	$(UNIT) $(UNIT_FILES) $(wildcard tests/test_*.py)
 	$(MAKE) --no-print-directory integration
 
 # Unit tests of ROOMS that need no torch, without what RECKONS, on every other Python that README names and this machine has (its own
@@ -94,11 +98,10 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(UNIT) tests/unit
+	$(UNIT) $(UNIT_FILES)
 
 integration:
-	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) tests/acceptance tests/integration \
-	  $(addprefix --ignore ,$(ALONE))
+	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
 	$(BIN)/pytest $(ALONE)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).

@@ -20,6 +20,7 @@ from tests.support.header_fuzz import READ, changed_inside, elements_of, leaves
 
 SEED = 14
 PARTS = 20
+"""So that none comes near the limit of time of one test."""
 COUNT = int(os.environ.get("GLIONODE_TEST_HEADERS", "20000")) // PARTS
 
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
+from scipy import ndimage
 
 from conversion.errors import ConversionError, UnusableStudy
 from conversion.recognition.site_rules import SiteRule
@@ -20,6 +21,7 @@ from conversion.volume import Grid, ImageVolume
 from dicom_node.nifti import read_nifti, write_nifti
 from dicom_node.settings import Settings, read_settings
 from dicom_node.workbench import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
+from inference.brain_region import MARGIN_MM
 from inference.errors import UnsuitableInput
 from tests.support.detector_model import write_detector
 from tests.support.moved_volumes import move
@@ -142,6 +144,10 @@ def test_the_brain_of_a_head_is_written_on_the_grid_of_the_reference(tmp_path: P
     assert brain.grid.equals(read_nifti(tmp_path / "flair.nii.gz").grid)
     assert set(np.unique(brain.voxels)) == {0, 1}
     assert 1000 < np.count_nonzero(brain.voxels) * brain.grid.voxel_volume_ml < 2300
+    spacing_mm = brain.grid.spacing_mm
+    far = ndimage.distance_transform_edt(brain.voxels == 0, sampling=spacing_mm) > MARGIN_MM + max(spacing_mm)
+    for name in ("probability_wt", "uncertainty_wt"):
+        assert not read_nifti(tmp_path / "out" / f"{name}.nii.gz").voxels[far].any(), "no finding can be there"
     labels = read_nifti(tmp_path / "out" / "segmentation.nii.gz").voxels
     assert np.count_nonzero(labels[brain.voxels > 0]) >= 0.95 * np.count_nonzero(labels)
 
