@@ -62,12 +62,22 @@ def test_everything_but_torch_is_pinned_with_hashes() -> None:
     assert not any(line.lower().startswith(("pylibjpeg-libjpeg", "panoptica")) for line in pinned)
 
 
-@pytest.mark.parametrize("target", ["python-3.13", "integration"])
-def test_what_make_leaves_out_of_a_run_is_there(target: str) -> None:
-    """Pytest ignores what is not there without a word, so a file of a new name would run again."""
+def _as_make_would_run(target: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS")}
     command = ["make", "--dry-run", target, "FOUND=python"]
-    told = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
-    left_out = re.findall(r"--ignore (\S+)", told)
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_what_make_leaves_out_of_a_run_is_there() -> None:
+    """Pytest ignores what is not there without a word, so a file of a new name would run again."""
+    left_out = re.findall(r"--ignore (\S+)", _as_make_would_run("python-3.13"))
     assert len(left_out) > 5
     assert [path for path in left_out if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(("target", "folders"), [("unit", ["tests/unit"]), ("integration", ["tests/integration", "tests/acceptance"])])
+def test_make_runs_every_file_of_tests_once(target: str, folders: list[str]) -> None:
+    """Make names the files one by one, so one that no name stands for would never run."""
+    named = [word for word in _as_make_would_run(target).split() if word.startswith("tests/")]
+    there = [str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("test_*.py")]
+    assert sorted(named) == sorted(there)
