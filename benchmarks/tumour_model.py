@@ -114,6 +114,8 @@ def _with_base(folder: Path, source: Path, base: ModelManifest, share: float) ->
         intended_use=base.intended_use,
         licence=base.licence,
         networks=(*slices, *manifest.networks),
+        minimum_peak=base.minimum_peak,
+        both_sides_ml=base.both_sides_ml,
         brain=base.brain,
         autoencoder=novelty,
         metrics={"trainings": trainings} | told,

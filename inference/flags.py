@@ -14,6 +14,7 @@ class FlagCode(enum.StrEnum):
     OUT_OF_DISTRIBUTION = "out_of_distribution"  # unlike what the model was trained on
     NOT_A_BRAIN = "not_a_brain"  # no brain in what the images show
     BRAIN_DOUBTFUL = "brain_doubtful"  # two sequences of the study show different brains
+    BOTH_SIDES = "both_sides"  # left out, for both halves of the brain show it alike
     POOR_REGISTRATION = "poor_registration"  # a sequence may not lie where the reference lies
     UNDER_18 = "under_18"  # the model learned from adults
     AGE_UNREADABLE = "age_unreadable"  # whether the patient is an adult cannot be told

@@ -52,6 +52,11 @@ class ModelManifest:
         So are those below this share of the largest component.
     minimum_core_ml, minimum_enhancing_ml
         Connected components of TC below the first are told as edema, of ET below the second as core.
+    minimum_peak
+        Probability that some voxel of a spot of less than `inference.labelling.FAINT_ML` without a core has to reach.
+    both_sides_ml
+        Connected components without a core up to this volume are left out as disease of the white matter where both
+        halves of the brain show them alike (`inference.both_sides`); 0 leaves all.
     autoencoder
         None for a model that cannot tell what is new to it.
     brain
@@ -82,6 +87,8 @@ class ModelManifest:
     minimum_share: float
     minimum_core_ml: float = 0.0
     minimum_enhancing_ml: float = 0.0
+    minimum_peak: float = 0.0
+    both_sides_ml: float = 0.0
     needs: tuple[str, ...] = ()
     autoencoder: AutoencoderManifest | None = None
     brain: BrainManifest | None = None

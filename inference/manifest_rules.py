@@ -154,6 +154,8 @@ MODEL_RULES: Rules = {
     "minimum_lesion_ml": (_is_number, "a number from 0 on"),
     "minimum_core_ml": (_is_number, "a number from 0 on"),
     "minimum_enhancing_ml": (_is_number, "a number from 0 on"),
+    "minimum_peak": (_is_share, "a number from 0 to 1"),
+    "both_sides_ml": (_is_number, "a number from 0 on"),
     "minimum_share": (_is_share, "a number from 0 to 1"),
     "smallest_seen_ml": (_are_volumes, 'a JSON object of numbers from 0 on, by such as "FLAIR thick",'),
     "space": (lambda value: value in {"native", "atlas"}, '"native" or "atlas"'),

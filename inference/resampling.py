@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from conversion.volume import Grid
 
-__all__ = ["binned", "sampled", "sampled_mask"]
+__all__ = ["binned", "moved", "sampled", "sampled_mask"]
 
 _AXES_APART = 1e-6
 """Voxels by which an index may move along another axis over a step, for two grids to run along the same axes."""
@@ -69,6 +69,19 @@ def sampled_mask(mask: Tensor, source: Grid, target: Grid) -> Tensor:
         found = found.index_select(axis, index.clamp(0, found.shape[axis] - 1))
         found = found & inside.reshape([-1 if axis == other else 1 for other in range(3)])
     return found
+
+
+def moved(values: Tensor, grid: Grid, transform: NDArray[np.float64]) -> Tensor:
+    """Return for each voxel what lies where a transform takes it, by linear interpolation; zeros outside.
+
+    Parameters
+    ----------
+    values
+        float32, shape (..., *grid.shape).
+    transform
+        From millimetres to millimetres along LPS, shape (4, 4).
+    """
+    return _turned(values, np.asarray(np.linalg.solve(grid.affine, transform @ grid.affine)), grid, 0.0)
 
 
 def binned(values: Tensor, grid: Grid, factors: tuple[int, int, int]) -> tuple[Tensor, Grid]:

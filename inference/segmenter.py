@@ -18,12 +18,13 @@ from conversion.volume import Grid, LabelVolume
 from inference.arithmetic import arithmetic_on
 from inference.atlas_axes import atlas_axes, load_atlas
 from inference.bias_field import without_bias_field
+from inference.both_sides import BothSides
 from inference.brain_region import BrainFound, find_brain, shows_enough
 from inference.claimed_contrast import contrast_judgements
 from inference.declarations import declarations
 from inference.errors import InferenceReason, UnsuitableInput
 from inference.image_noise import noise_novelty
-from inference.labelling import PREDICTED, label_study, whole_tumour
+from inference.labelling import PREDICTED, LabelRules, label_study, whole_tumour
 from inference.manifest import REGIONS, ModelManifest, NetworkManifest
 from inference.model_bundle import ModelBundle
 from inference.prediction import Prediction, predict
@@ -33,7 +34,7 @@ from inference.resampling import sampled, sampled_mask
 from inference.segmentation import Quality, Segmentation
 from inference.smallest_seen import smallest_seen_ml
 from inference.study_tensors import StudyTensors
-from inference.trust import agreements, brain_flags, model_flags, novelty_of, volume_intervals
+from inference.trust import agreements, brain_flags, decided_flags, model_flags, novelty_of, volume_intervals
 
 __all__ = ["Segmenter"]
 
@@ -132,9 +133,11 @@ class Segmenter:
         learned, core_known = _core_known(model.manifest, network, present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(study.grid, seen.grid, prediction.probabilities, regions)
-        labels, decisions = label_study(native, model.manifest, study.grid, brain)
+        sides = BothSides(study, brain, native[Region.WT]) if spacing_known else None
+        rules = LabelRules(manifest=model.manifest, grid=study.grid, brain=brain, sides=sides)
+        labels, decisions = label_study(native, rules)
         nothing_found = not bool(labels.any())
-        alone = _seen_alone_ml(prediction, seen, model.manifest, study.grid, brain) if nothing_found else None
+        alone = _seen_alone_ml(prediction, seen, native[Region.WT], rules) if nothing_found else None
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
@@ -161,7 +164,7 @@ class Segmenter:
             decisions=(*declared, *decisions),
             quality=quality,
             brain=None if brain is None else brain.mask.cpu().numpy(),
-            flags=(*brain_flags(self.model.brain.manifest, brain), *flags),
+            flags=(*brain_flags(self.model.brain.manifest, brain), *decided_flags(decisions), *flags),
         )
 
     @torch.inference_mode()
@@ -304,16 +307,14 @@ def _predict_in_box(model: ModelBundle, seen: _Input, *, spacing_known: bool) ->
     return replace(found, probabilities=whole(found.probabilities), spread=whole(found.spread), marked=marked)
 
 
-def _seen_alone_ml(
-    prediction: Prediction, seen: _Input, manifest: ModelManifest, native: Grid, brain: BrainFound | None
-) -> list[float]:
+def _seen_alone_ml(prediction: Prediction, seen: _Input, probability: Tensor, rules: LabelRules) -> list[float]:
     """Return what each look alone would call a tumour, by the rules that hold for all together."""
 
     def kept_ml(marked: Tensor) -> float:
         if not bool(marked.any()):
             return 0.0
-        kept = whole_tumour(sampled_mask(marked, seen.grid, native), manifest, native, brain)[0]
-        return int(kept.count_nonzero()) * native.voxel_volume_ml
+        kept = whole_tumour(sampled_mask(marked, seen.grid, rules.grid), probability, rules)[0]
+        return int(kept.count_nonzero()) * rules.grid.voxel_volume_ml
 
     return [kept_ml(marked) for marked in prediction.marked]
 

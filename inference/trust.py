@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
+from conversion.decision import Decision
 from conversion.volume import Grid
 from inference.brain_region import BrainFound
 from inference.flags import Flag, FlagCode
@@ -18,7 +19,7 @@ from inference.regions import Region
 from inference.segmentation import Quality
 from inference.uncertainty import doubt_ml, volume_interval
 
-__all__ = ["agreements", "brain_flags", "model_flags", "novelty_of", "volume_intervals"]
+__all__ = ["agreements", "brain_flags", "decided_flags", "model_flags", "novelty_of", "volume_intervals"]
 
 
 NOTHING_ML = 1.0
@@ -96,6 +97,15 @@ def brain_flags(told: BrainManifest, brain: BrainFound | None) -> tuple[Flag, ..
         "and whether what was found lies inside the brain"
     )
     return (Flag(code=FlagCode.BRAIN_DOUBTFUL, sentence=sentence),)
+
+
+def decided_flags(decisions: Iterable[Decision]) -> tuple[Flag, ...]:
+    """Return what a person should look at among what was left out."""
+    return tuple(
+        Flag(code=FlagCode.BOTH_SIDES, sentence=decision.reason)
+        for decision in decisions
+        if decision.code == FlagCode.BOTH_SIDES
+    )
 
 
 def model_flags(

@@ -40,9 +40,15 @@ _LOADS_TORCH = frozenset(
             f"inference/test_{name}"
             for name in ("arithmetic", "as_monai", "brightness", "claimed_contrast", "components")
         ),
-        *(f"inference/test_{name}" for name in ("image_noise", "postprocessing", "preprocessing", "resampling")),
+        *(
+            f"inference/test_{name}"
+            for name in ("image_noise", "midplane", "postprocessing", "preprocessing", "resampling")
+        ),
         "inference/test_uncertainty",
-        *(f"inference/test_{name}" for name in ("brain_region", "labelling", "manifest", "model_bundle", "networks")),
+        *(
+            f"inference/test_{name}"
+            for name in ("both_sides", "brain_region", "labelling", "manifest", "model_bundle", "networks")
+        ),
         *(
             f"inference/test_{name}"
             for name in ("novelty", "prediction", "registry", "segmenter", "shipped_brain", "trust", "unet")

@@ -75,7 +75,9 @@ def test_what_make_leaves_out_of_a_run_is_there() -> None:
     assert [path for path in left_out if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize(("target", "folders"), [("unit", ["tests/unit"]), ("integration", ["tests/integration", "tests/acceptance"])])
+@pytest.mark.parametrize(
+    ("target", "folders"), [("unit", ["tests/unit"]), ("integration", ["tests/integration", "tests/acceptance"])]
+)
 def test_make_runs_every_file_of_tests_once(target: str, folders: list[str]) -> None:
     """Make names the files one by one, so one that no name stands for would never run."""
     named = [word for word in _as_make_would_run(target).split() if word.startswith("tests/")]

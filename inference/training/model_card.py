@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from inference.integrity import write_checksums
+from inference.labelling import FAINT_ML
 from inference.manifest import ModelManifest, write_manifest
 
 __all__ = ["CARD", "restate", "write_card"]
@@ -36,7 +37,7 @@ Each patient answered by the networks that never saw it, with thresholds and sma
 
 Thresholds {thresholds}. Islands below {minimum_lesion_ml:g} ml or {minimum_share:.0%} of the largest lesion are left
 out; core below {minimum_core_ml:g} ml and enhancing tumour below {minimum_enhancing_ml:g} ml count as what is around.
-{doubt}
+{sides}{doubt}
 """
 
 
@@ -63,6 +64,7 @@ def write_card(folder: Path, manifest: ModelManifest) -> None:
         "thresholds": "; ".join(f"{kind} {', '.join(f'{limit:g}' for limit in limit3)}" for kind, limit3 in limits),
         "doubt": _doubt(manifest),
         "brain": _brain(manifest),
+        "sides": _sides(manifest),
     }
     names = ("name", "version", "intended_use", "licence", "training_data", "minimum_lesion_ml", "minimum_share")
     inner = ("minimum_core_ml", "minimum_enhancing_ml")
@@ -95,6 +97,22 @@ def _brain(manifest: ModelManifest) -> str:
         f"A network of its own finds the brain on cubes of {manifest.brain.spacing_mm:g} mm, whatever the sequence: "
         f"{facts.get('trained_on', 'not said on what it was trained')}; {facts.get('steps', '-')} steps, "
         f"{facts.get('hours', '-')} hours of {facts.get('device', 'one CPU core')}.\n"
+    )
+
+
+def _sides(manifest: ModelManifest) -> str:
+    """Return what else is left out: what is faint, and what both halves of a brain show."""
+    told = ""
+    if manifest.minimum_peak:
+        told = (
+            f"Spots below {FAINT_ML:g} ml without a core are left out where no voxel is tumour with a probability of "
+            f"{manifest.minimum_peak:g}.\n"
+        )
+    if not manifest.both_sides_ml:
+        return told
+    return told + (
+        f"Parts without a core of up to {manifest.both_sides_ml:g} ml that both halves of a brain show alike are taken "
+        "for disease of the white matter and left out, which a flag says.\n"
     )
 
 

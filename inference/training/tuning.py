@@ -21,7 +21,7 @@ from inference.errors import UnreadableCase
 from inference.evaluation.held_out import HeldOutSegmenters
 from inference.evaluation.judging import ask
 from inference.evaluation.overlap import count, overlap
-from inference.labelling import PREDICTED, label_study
+from inference.labelling import PREDICTED, LabelRules, label_study
 from inference.manifest import ModelManifest
 from inference.regions import Region, region_mask
 from inference.segmentation import Segmentation
@@ -217,7 +217,7 @@ def _masks(
     settings = replace(manifest, thresholds=_limits(manifest, answer.kind))
     asked = [region for region in answer.probabilities if not wanted or region in wanted]
     known = {region: torch.from_numpy(answer.probabilities[region]) for region in asked}
-    labels = label_study(known, settings, answer.grid, None)[0].numpy()
+    labels = label_study(known, LabelRules(manifest=settings, grid=answer.grid))[0].numpy()
     return {region: region_mask(labels, region) for region in known}
 
 

@@ -5,18 +5,21 @@ half is one, in all sequences, of the same scanner and with the same artefacts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import ndimage, optimize
+from scipy import ndimage
 
+from conversion.volume import Grid
 from inference.cases.array_file import whole
 from inference.cases.prepared import PreparedCase, PreparedReference, keep_prepared
+from inference.midplane import Midplane, find_midplane
 
-__all__ = ["WHOLE", "Midplane", "find_midplane", "made_whole", "whole_cases"]
+__all__ = ["WHOLE", "made_whole", "whole_cases"]
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change that makes other brains of the same ones."""
 
 WHOLE = " whole"
@@ -28,43 +31,11 @@ COARSE = 3
 SWELLING = 4
 """Voxels of `COARSE` around a tumour in which halves differ; 12 mm: oedema that nobody drew, and what is shifted."""
 
-FURTHEST_DEG, FURTHEST_MM = 12.0, 15.0
-"""A midplane further from the middle of the brain and its axes is none; heads lie within 20 degrees in few scanners,
-and all sets at hand within 8."""
-
-LEAST_LIKENESS = 0.6
-"""Correlation of the halves below which they are no mirror images; those of BraTS have 0.8 to 0.95."""
-
 ACROSS_MM = 2.0
 """A tumour that reaches so far over the midplane grows in both halves; less is what an outline is exact to."""
 
 SEAM_MM = 3.0
 """Width over which one half goes over into the other."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Midplane:
-    """Where the halves of a brain meet, in indices of voxels that are cubes of a millimetre.
-
-    Attributes
-    ----------
-    normal
-        Unit vector along (slice, row, column), to the patient's left.
-    offset
-        Of the plane along it.
-    likeness
-        Correlation of the brain with its mirror image, the tumour aside.
-    """
-
-    normal: NDArray[np.float64]
-    offset: float
-    likeness: float
-
-    def distances(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return how far to the left of the plane each voxel lies."""
-        places = np.ogrid[tuple(slice(0, size) for size in shape)]
-        along = sum(part * step for part, step in zip(places, self.normal, strict=True))
-        return np.asarray(along - self.offset, np.float32)
 
 
 def made_whole(case: PreparedCase) -> PreparedCase | None:
@@ -76,15 +47,15 @@ def made_whole(case: PreparedCase) -> PreparedCase | None:
     tumour = case.regions[0]
     if case.spacing_mm is None or not case.stripped or not case.annotated[0] or not tumour.any():
         return None
-    plane = find_midplane(case)
+    plane = _midplane_of(case)
     if plane is None:
         return None
-    left = plane.distances(tumour.shape)
+    left = plane.left_mm(_cubes(tumour.shape, 1.0), torch.device("cpu")).numpy()
     side = 1.0 if np.count_nonzero(tumour & (left > 0)) * 2 >= np.count_nonzero(tumour) else -1.0
     inside = left * np.float32(side)
     if (tumour & (inside < -ACROSS_MM)).any():
         return None
-    images = _halved(case.images.astype(np.float32), inside, plane)
+    images = _halved(case.images.astype(np.float32), inside, _mirrored(plane, left))
     nothing = np.zeros_like(case.regions)
     return replace(
         case,
@@ -121,48 +92,33 @@ def whole_cases(
     return tuple(found)
 
 
-def find_midplane(case: PreparedCase) -> Midplane | None:
-    """Return the plane about which a brain is most nearly its own mirror image; None where it is nowhere near."""
+def _midplane_of(case: PreparedCase) -> Midplane | None:
+    """Return the midplane of a brain on cubes of a millimetre, along (left, back, up) from its first voxel."""
     coarse = (slice(None, None, COARSE),) * 3
     image = case.images[(np.array(case.present), *coarse)].astype(np.float32).mean(axis=0)
     healthy = ~ndimage.binary_dilation(case.regions[0][coarse], iterations=SWELLING)
-    middle = np.array(ndimage.center_of_mass(image > 0))
-    image = ndimage.gaussian_filter(image, 1.0)
-
-    def unlike(angles_and_shift: NDArray[np.float64]) -> float:
-        normal = _normal(angles_and_shift)
-        offset = float(normal @ middle + angles_and_shift[2])
-        places = _mirrored(image.shape, normal, offset)
-        other = ndimage.map_coordinates(image, places, order=1)
-        both = healthy & (ndimage.map_coordinates(healthy.astype(np.float32), places, order=1) > 0.5)
-        both &= (image > 0) | (other > 0)
-        return -float(np.corrcoef(image[both], other[both])[0, 1]) if both.any() else 1.0
-
-    found = optimize.minimize(unlike, np.zeros(3), method="Powell", options={"xtol": 1e-3, "ftol": 1e-4, "maxfev": 250})
-    angles, shift = found.x[:2], float(found.x[2])
-    if -found.fun < LEAST_LIKENESS or np.abs(angles).max() > FURTHEST_DEG or abs(shift) * COARSE > FURTHEST_MM:
-        return None
-    normal = _normal(found.x)
-    return Midplane(normal=normal, offset=float(normal @ middle + shift) * COARSE, likeness=-float(found.fun))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(image, 1.0))
+    return find_midplane(smooth, torch.from_numpy(healthy), _cubes(image.shape, COARSE))
 
 
-def _normal(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
-    up, back = np.tan(np.radians(degrees[:2]))
-    normal = np.array([up, back, 1.0])
-    return np.asarray(normal / np.linalg.norm(normal))
+def _cubes(shape: tuple[int, ...], size_mm: float) -> Grid:
+    affine = np.eye(4)
+    affine[:3, :3] = np.eye(3)[::-1] * size_mm
+    return Grid(shape=(shape[0], shape[1], shape[2]), affine=affine, frame_of_reference_uid="case")
 
 
-def _mirrored(shape: tuple[int, ...], normal: NDArray[np.float64], offset: float) -> NDArray[np.float32]:
+def _mirrored(plane: Midplane, left_mm: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return where each voxel's mirror image lies, shape (3, slice, row, column)."""
-    places = np.stack(np.meshgrid(*(np.arange(size, dtype=np.float32) for size in shape), indexing="ij"))
-    away = np.tensordot(normal.astype(np.float32), places, 1) - np.float32(offset)
-    return np.asarray(places - 2 * normal.astype(np.float32)[:, None, None, None] * away, np.float32)
+    places = np.stack(np.meshgrid(*(np.arange(size, dtype=np.float32) for size in left_mm.shape), indexing="ij"))
+    return np.asarray(places - 2 * plane.normal[::-1].astype(np.float32)[:, None, None, None] * left_mm, np.float32)
 
 
-def _halved(images: NDArray[np.float32], inside: NDArray[np.float32], plane: Midplane) -> NDArray[np.float32]:
+def _halved(
+    images: NDArray[np.float32], inside: NDArray[np.float32], mirror: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return images whose half with `inside` above 0 is the mirror image of the other one."""
     taken = inside > -SEAM_MM / 2
-    places = _mirrored(inside.shape, plane.normal, plane.offset)[:, taken]
+    places = mirror[:, taken]
     share = np.clip(inside[taken] / SEAM_MM + 0.5, 0, 1)
     # Air stays exactly dark: what is no brain is told from the nearest voxel, not from a mean over the edge.
     brain = ndimage.map_coordinates((images > 0).any(axis=0).astype(np.uint8), places, order=0) > 0

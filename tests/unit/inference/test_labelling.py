@@ -9,12 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from conversion.decision import Decision
+from conversion.sequences import Role
 from conversion.volume import Grid
+from inference.both_sides import BothSides
 from inference.brain_region import BrainFound
+from inference.labelling import LabelRules
 from inference.labelling import label_study as label_tensors
 from inference.manifest import ModelManifest, read_manifest
 from inference.regions import Label, Region
+from inference.study_tensors import StudyTensors
+from inference.trust import decided_flags
 from tests.support.detector_model import write_detector
+from tests.support.leaning_brain import BRAIN_SHAPE, leaning_brain
 
 GRID = Grid(shape=(20, 60, 60), affine=np.eye(4), frame_of_reference_uid="1.2.3")
 
@@ -28,7 +34,7 @@ def label_study(
     probabilities: Mapping[Region, NDArray[np.float32]], manifest: ModelManifest, grid: Grid, brain: BrainFound | None
 ) -> tuple[NDArray[np.uint8], tuple[Decision, ...]]:
     tensors = {region: torch.from_numpy(values) for region, values in probabilities.items()}
-    labels, decisions = label_tensors(tensors, manifest, grid, brain)
+    labels, decisions = label_tensors(tensors, LabelRules(manifest=manifest, grid=grid, brain=brain))
     return labels.numpy(), decisions
 
 
@@ -99,3 +105,48 @@ def test_what_fills_a_thick_slice_under_the_vertex_is_no_edge(manifest: ModelMan
     assert np.array_equal(labels[0] > 0, wt[0] > 0)
     assert not labels[1:].any()
     assert [decision.code for decision in decisions] == ["brain_edge"]
+
+
+def _ball(middle: tuple[int, int, int], radius: int) -> NDArray[np.bool_]:
+    away = sum((axis - place) ** 2 for axis, place in zip(np.ogrid[:20, :60, :60], middle, strict=True))
+    return np.asarray(away <= radius**2)
+
+
+@pytest.mark.parametrize(
+    ("radius", "peak", "core", "kept"),
+    [(6, 0.7, False, False), (6, 0.8, False, True), (6, 0.7, True, True), (9, 0.7, False, True)],
+    ids=["faint", "with a peak", "with a core", "of more than 2 ml"],
+)
+def test_a_small_spot_needs_a_peak(tmp_path: Path, radius: int, peak: float, core: bool, kept: bool) -> None:  # noqa: FBT001
+    manifest = read_manifest(str(write_detector(tmp_path, minimum_peak=0.75)))[1]
+    spot = _ball((10, 30, 30), radius)
+    wt = np.where(spot, 0.6, 0).astype(np.float32)
+    wt[10, 30, 30] = peak
+    tc = np.where(_ball((10, 30, 30), 2) & core, 0.9, 0).astype(np.float32)
+    found = {Region.WT: wt, Region.TC: tc, Region.ET: np.zeros_like(wt)}
+    labels, decisions = label_study(found, manifest, GRID, None)
+    assert np.array_equal(labels > 0, spot & kept)
+    assert [decision.code for decision in decisions] == ([] if kept else ["faint"])
+    without = read_manifest(str(write_detector(tmp_path / "other")))[1]
+    assert (label_study(found, without, GRID, None)[0] > 0).any(), "a model that states no peak wants none"
+
+
+@pytest.mark.parametrize("most_ml", [30.0, 0.0])
+def test_disease_of_both_sides_is_left_out_where_the_model_says_so(tmp_path: Path, most_ml: float) -> None:
+    manifest = read_manifest(str(write_detector(tmp_path, both_sides_ml=most_ml)))[1]
+    image, left = leaning_brain(16.0)
+    both = torch.tensor(left | leaning_brain(-16.0)[1])
+    axes = np.eye(4)
+    axes[:3, :3] = np.eye(3)[::-1]
+    grid = Grid(shape=BRAIN_SHAPE, affine=axes, frame_of_reference_uid="1.2.3")
+    head = {Role.FLAIR: torch.tensor(image, dtype=torch.float32)}
+    sides = BothSides(StudyTensors(reference=Role.FLAIR, grid=grid, volumes=head), None, both.float())
+    rules = LabelRules(manifest=manifest, grid=grid, sides=sides)
+    labels, decisions = label_tensors({Region.WT: both.float()}, rules)
+    assert bool(labels.any()) is (most_ml == 0)
+    assert [decision.code for decision in decisions] == (["both_sides"] if most_ml else [])
+    (flag,) = decided_flags(decisions) or (None,)
+    assert (flag is None) is (most_ml == 0)
+    if flag is not None:
+        assert flag.sentence.startswith(f"{int(both.sum()) / 1000:.1f} ml that both halves of the brain show alike")
+        assert not flag.closes

@@ -9,8 +9,8 @@ from numpy.testing import assert_array_equal
 from scipy import ndimage
 
 from inference.cases.prepared import PreparedCase, keep_prepared
-from inference.training.tumours.made_whole import find_midplane, made_whole, whole_cases
-from tests.support.leaning_brain import BRAIN_SHAPE, MIDDLE, NORMAL, leaning_brain, sides
+from inference.training.tumours.made_whole import made_whole, whole_cases
+from tests.support.leaning_brain import BRAIN_SHAPE, leaning_brain, sides
 
 
 def _case(tumour_at_mm: float = -16.0, *, stripped: bool = True) -> PreparedCase:
@@ -28,13 +28,6 @@ def _case(tumour_at_mm: float = -16.0, *, stripped: bool = True) -> PreparedCase
         spacing_mm=(1.0, 1.0, 1.0),
         stripped=stripped,
     )
-
-
-def test_the_midplane_of_a_leaning_brain_is_found() -> None:
-    plane = find_midplane(_case())
-    assert plane is not None
-    assert np.degrees(np.arccos(abs(plane.normal @ NORMAL))) < 1
-    assert abs(plane.normal @ MIDDLE - plane.offset) < 1
 
 
 def test_the_tumour_is_gone_and_the_healthy_half_is_untouched() -> None:
