@@ -90,7 +90,7 @@ def _kept_runs(source: Path, base: ModelManifest, runs: Sequence[Path], scratch:
         (run / "model").mkdir(parents=True)
         for name in (network.weights, *([base.brain.weights] if base.brain else [])):
             shutil.copyfile(source / name, run / "model" / name)
-        single = replace(network, name="network", agreement_flag=0.0, agreement_gate=0.0, volume_intervals={})
+        single = replace(network, name="network", agreement_flag=0.0, agreement_gate=0.0, interval_factors={})
         write_manifest(run / "model", replace(base, networks=(single,), autoencoder=None, metrics=facts))
         (run / "report.json").write_text(json.dumps(facts), encoding="utf-8")
         yield run

@@ -98,7 +98,7 @@ def tune(
     lines += [
         f"volume interval of {region} over {kind}: {factors} doubts"
         for kind, one in {one.input: one for one in manifest.networks}.items()
-        for region, factors in one.volume_intervals.items()
+        for region, factors in one.interval_factors.items()
     ]
     emit(as_json, {"manifest": asdict(manifest), "sha256": sha256, "folder": str(folder)}, lines)
 

@@ -168,6 +168,11 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(message)
 
 
+_RETIRED = frozenset({"volume_intervals"})
+"""Fields that models of before have and nothing reads: their factors were for another arithmetic, so that such a model
+states no intervals until it is tuned again."""
+
+
 def _arguments(
     kind: type[ModelManifest | NetworkManifest | AutoencoderManifest | BrainManifest], entry: object, what: str
 ) -> dict[str, Any]:
@@ -175,6 +180,7 @@ def _arguments(
     if not isinstance(entry, dict):
         message = f"a {what} is a JSON object"
         raise ValueError(message)  # noqa: TRY004 - one kind of error for every unusable manifest
+    entry = {name: value for name, value in entry.items() if name not in _RETIRED}
     known = {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind)}
     if unknown := sorted(set(entry) - set(known)):
         message = f"unknown field {', '.join(unknown)}; this version knows {', '.join(known)}"

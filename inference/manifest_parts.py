@@ -41,7 +41,7 @@ class NetworkManifest:
         Of the split it was trained by, held out from it; None where nothing was.
     thresholds
         Instead of the model's, for all networks of this input.
-    volume_intervals
+    interval_factors
         For WT, TC, ET by how many doubts an expert's volume lies below and above at most; see `inference.uncertainty`.
         Like the limits below it holds for the whole ensemble of this input.
     agreement_flag, agreement_gate
@@ -72,7 +72,7 @@ class NetworkManifest:
     views: int = 1
     fold: int | None = None
     thresholds: tuple[float, float, float] | None = None
-    volume_intervals: dict[str, list[float]] = field(default_factory=dict)
+    interval_factors: dict[str, list[float]] = field(default_factory=dict)
     agreement_flag: float = 0.0
     agreement_gate: float = 0.0
     brain_alone: bool | None = None

@@ -111,7 +111,7 @@ NETWORK_RULES: Rules = {
     "views": (lambda value: type(value) is int and value in {1, 3}, "1 or 3"),
     "fold": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number from 0 on, or null,"),
     "thresholds": (lambda value: value is None or _is_thresholds(value), "a list of three numbers from 0 on, or null,"),
-    "volume_intervals": (_are_intervals, "a JSON object of two numbers for each of WT, TC, ET"),
+    "interval_factors": (_are_intervals, "a JSON object of two numbers for each of WT, TC, ET"),
     "agreement_flag": (_is_share, "a number from 0 to 1"),
     "agreement_gate": (_is_share, "a number from 0 to 1"),
     "n4": (lambda value: isinstance(value, bool), "true or false"),

@@ -147,7 +147,7 @@ class Segmenter:
         if spacing_known:
             quality = replace(
                 quality,
-                interval_ml=volume_intervals(network, labels, native, study.grid, brain),
+                interval_ml=volume_intervals(network, labels, native, study.grid, brain, quality.agreement[Region.WT]),
                 novelty=self._novelty(study, brain, present, claims, seen),
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )

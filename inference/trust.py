@@ -49,6 +49,7 @@ def volume_intervals(
     probabilities: Mapping[Region, Tensor],
     grid: Grid,
     brain: BrainFound | None,
+    agreement: float,
 ) -> dict[Region, tuple[float, float]]:
     """Return the interval of each region that the networks of this input have factors for; none where nothing is found.
 
@@ -56,16 +57,18 @@ def volume_intervals(
     ----------
     brain
         Doubt outside of it does not count; None, or nothing but a brain, counts all.
+    agreement
+        Of the looks on the whole tumour.
     """
     possible = None if brain is None else brain.within
     if not bool(labels.any()):  # what would be seen is said then, and a doubt of some ml beside "no tumour" misleads
         return {}
     intervals = {}
     for region, values in probabilities.items():
-        if factors := network.volume_intervals.get(region):
+        if factors := network.interval_factors.get(region):
             found = int(region_of(labels, region).count_nonzero()) * grid.voxel_volume_ml
             doubtful = doubt_ml(values, possible, grid.voxel_volume_ml)
-            intervals[region] = volume_interval(found, doubtful, (factors[0], factors[1]))
+            intervals[region] = volume_interval(found, doubtful, agreement, (factors[0], factors[1]))
     return intervals
 
 

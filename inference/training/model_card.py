@@ -128,8 +128,8 @@ def _figure_rows(manifest: ModelManifest) -> list[str]:
 def _doubt(manifest: ModelManifest) -> str:
     parts = []
     for one in {one.input: one for one in manifest.networks}.values():
-        if one.volume_intervals:
-            parts.append(f"Networks over {one.input} state volume intervals for {', '.join(one.volume_intervals)}.")
+        if one.interval_factors:
+            parts.append(f"Networks over {one.input} state volume intervals for {', '.join(one.interval_factors)}.")
         if one.agreement_flag:
             parts.append(
                 f"Their results whose looks agree by a Dice below {one.agreement_flag:g} are flagged, below "

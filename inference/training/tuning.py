@@ -140,7 +140,7 @@ def _with_limits(manifest: ModelManifest, kind: str, answers: Sequence[HeldOutAn
     """Return the manifest with the intervals and the limits of agreement of all networks of one input."""
     flag = float(np.quantile([answer.agreement for answer in answers], AGREEMENT_FLAGGED))
     limits: dict[str, Any] = {
-        "volume_intervals": _intervals(manifest, [answer for answer in answers if answer.doubts_ml]),
+        "interval_factors": _intervals(manifest, [answer for answer in answers if answer.doubts_ml]),
         "agreement_flag": round(flag, 3),
         "agreement_gate": round(flag * AGREEMENT_REFUSED, 3),
     }
@@ -235,8 +235,8 @@ def _cross_validated(
     return {name: round(float(np.mean(group)), 4) for name, group in values.items()}
 
 
-_Told = Mapping[Region, tuple[float, float, float]]
-"""By region the volume found, its doubt and the true one, in ml."""
+_Told = Mapping[Region, tuple[float, float, float, float]]
+"""By region the volume found, its doubt in ml, the looks' agreement, and the true volume."""
 
 
 def _intervals(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> dict[str, list[float]]:
@@ -255,8 +255,10 @@ def _interval_figures(manifest: ModelManifest, answers: Sequence[HeldOutAnswer],
             factors = _factors([one for other, one in told if other != fold], region)
             if factors is None:
                 continue
-            for found, doubt, truth in (one[region] for other, one in told if other == fold and region in one):
-                low, high = volume_interval(found, doubt, factors)
+            for found, doubt, agreement, truth in (
+                one[region] for other, one in told if other == fold and region in one
+            ):
+                low, high = volume_interval(found, doubt, agreement, factors)
                 held.append(low <= truth <= high)
                 widths += [(high - low) / 2 / truth] if truth > LARGE_ML else []
         if held:
@@ -267,8 +269,9 @@ def _interval_figures(manifest: ModelManifest, answers: Sequence[HeldOutAnswer],
 
 def _told(manifest: ModelManifest, answer: HeldOutAnswer) -> _Told:
     return {
-        region: (_volume(mask, answer), answer.doubts_ml[region], _volume(answer.reference[region], answer))
+        region: (_volume(mask, answer), answer.doubts_ml[region], answer.agreement, _volume(known, answer))
         for region, mask in _masks(manifest, answer).items()
+        if (known := answer.reference.get(region)) is not None
     }
 
 

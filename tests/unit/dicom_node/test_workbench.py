@@ -107,7 +107,7 @@ def test_nifti_volumes_give_masks_and_volumes(tmp_path: Path, settings: Settings
 
 def test_the_interval_and_the_doubt_of_each_voxel_are_written(tmp_path: Path) -> None:
     factors = {"WT": [-0.5, 2.0]}
-    model = write_detector(tmp_path / "model", volume_intervals=factors, agreement_flag=1.0)
+    model = write_detector(tmp_path / "model", interval_factors=factors, agreement_flag=1.0)
     told = {"GLIONODE_PROCESSING_MODEL": str(model), "GLIONODE_PROCESSING_THREADS": "1"}
     segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: True}), tmp_path / "out", read_settings(environment=told))
     findings = _findings(tmp_path / "out")

@@ -45,6 +45,16 @@ def test_what_a_manifest_may_leave_out_has_its_default(model: dict[str, Any]) ->
     assert (manifest.space, manifest.needs, manifest.label_map, manifest.metrics) == ("native", (), {}, {})
 
 
+def test_a_model_of_before_states_no_intervals(model: dict[str, Any]) -> None:
+    """Its factors were for another arithmetic; what nobody ever wrote is refused all the same."""
+    network = model["networks"][0]
+    old = {name: value for name, value in network.items() if name != "interval_factors"}
+    manifest = _parse(model | {"networks": [old | {"volume_intervals": {"WT": [-1.5, 2.5]}}]})
+    assert manifest.networks[0].interval_factors == {}
+    with pytest.raises(ValueError, match="unknown field volume_interval;"):
+        _parse(model | {"networks": [old | {"volume_interval": {}}]})
+
+
 def test_the_shipped_manifests_name_every_region_and_their_data() -> None:
     for path in MODELS_FOLDER.glob("*/manifest.json"):
         _, manifest, _ = read_manifest(path.parent.name)

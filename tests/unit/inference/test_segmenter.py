@@ -259,7 +259,7 @@ def test_specks_below_the_smallest_lesion_are_left_out_and_that_is_said(
 
 def test_what_is_left_out_of_the_answer_is_nothing_that_a_look_sees(tmp_path: Path) -> None:
     """Each look marks the 5.6 ml that are an island here; that all together see nothing is no disagreement."""
-    said = {"minimum_lesion_ml": 10.0, "volume_intervals": {"WT": [-1.0, 1.0]}}
+    said = {"minimum_lesion_ml": 10.0, "interval_factors": {"WT": [-1.0, 1.0]}}
     found = Segmenter(load_model(str(write_detector(tmp_path, **said)), "cpu", threads=1)).segment(_aligned(_axial()))
     assert not found.label_volume.labels.any()
     assert [decision.code for decision in found.decisions] == ["islands"]

@@ -14,6 +14,7 @@ from inference.prediction import Prediction
 from inference.regions import Label, Region
 from inference.segmentation import Quality
 from inference.trust import agreements, model_flags, volume_intervals
+from inference.uncertainty import volume_interval
 from tests.support.detector_model import write_detector
 
 TOLD = AutoencoderManifest(
@@ -88,7 +89,7 @@ def test_who_sees_a_tumour_where_all_together_see_none_is_told(manifest: ModelMa
 
 def test_intervals_count_doubt_inside_the_brain_alone(manifest: ModelManifest) -> None:
     grid = Grid(shape=(4, 10, 10), affine=np.diag([5.0, 5.0, 5.0, 1.0]), frame_of_reference_uid="1.2.3")
-    told = replace(manifest.networks[0], volume_intervals={"WT": [-1.0, 1.0]})
+    told = replace(manifest.networks[0], interval_factors={"WT": [-1.0, 1.0]})
     labels = torch.zeros(grid.shape, dtype=torch.uint8)
     labels[:2] = Label.ED
     probabilities = {Region.WT: torch.where(labels > 0, 0.9, 0.1), Region.TC: labels * 0.0}
@@ -98,6 +99,5 @@ def test_intervals_count_doubt_inside_the_brain_alone(manifest: ModelManifest) -
     away = torch.where(inside, -9.0, 9.0)
     brain, bare = (BrainFound(away_mm=away, stripped=stripped, agreement=None) for stripped in (False, True))
     for known, doubt in ((None, 400 * 0.1 * 0.125), (bare, 400 * 0.1 * 0.125), (brain, 200 * 0.1 * 0.125)):
-        found = volume_intervals(told, labels, probabilities, grid, known)
-        half = doubt + 0.05 * volume + 0.1
-        assert found == {Region.WT: (pytest.approx(volume - half), pytest.approx(volume + half))}
+        found = volume_intervals(told, labels, probabilities, grid, known, 0.9)
+        assert found == {Region.WT: pytest.approx(volume_interval(volume, doubt, 0.9, (-1.0, 1.0)))}

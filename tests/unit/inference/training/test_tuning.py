@@ -77,9 +77,9 @@ def test_specks_are_dropped_where_experts_drew_none(manifest: ModelManifest) -> 
 
 
 def test_intervals_need_enough_patients(manifest: ModelManifest) -> None:
-    assert tune(manifest, [_answer(number) for number in range(6)]).networks[0].volume_intervals == {}
+    assert tune(manifest, [_answer(number) for number in range(6)]).networks[0].interval_factors == {}
     tuned = tune(manifest, [_answer(number, wt_alone=True) for number in range(24)])
-    intervals = tuned.networks[0].volume_intervals
+    intervals = tuned.networks[0].interval_factors
     assert list(intervals) == ["WT"]
     low, high = intervals["WT"]
     assert low <= 0 <= high
@@ -111,8 +111,8 @@ def test_limits_belong_to_the_networks_that_answered(manifest: ModelManifest) ->
     answers += [_answer(number, rim=0.57, kind="volume") for number in range(24)]
     tuned = {one.input: one for one in tune(both, answers).networks}
     assert tuned["slices"].agreement_flag > tuned["volume"].agreement_flag > 0
-    assert tuned["slices"].volume_intervals == {}
-    assert set(tuned["volume"].volume_intervals) == {"WT", "TC", "ET"}
+    assert tuned["slices"].interval_factors == {}
+    assert set(tuned["volume"].interval_factors) == {"WT", "TC", "ET"}
     assert tuned["volume"].thresholds is not None
     assert tuned["volume"].thresholds[0] == 0.6
 
