@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from conversion.volume import Grid
 from inference.both_sides import BothSides
 from inference.brain_region import BrainFound
 from inference.components import largest_component, touching, without_islands
-from inference.flags import FlagCode
 from inference.manifest import ModelManifest
 from inference.postprocessing import label_regions
 from inference.regions import Region
@@ -86,59 +85,63 @@ def whole_tumour(
     """
     kept, decisions = marked, []
     for leave_out in (_outside, _edge, _islands, _faint, _disease):
-        left, code, words = leave_out(kept, probability, rules, core)
+        left, why = leave_out(kept, probability, rules, core)
         if volume_ml := _volume_ml(left, rules.grid):
             kept = kept & ~left
-            decisions.append(Decision(code=code, subject="WT", reason=f"{volume_ml:.1f} ml {words}"))
+            decisions.append(replace(why, reason=f"{volume_ml:.1f} ml {why.reason}"))
     return kept, tuple(decisions)
 
 
-_LeftOut = tuple[Tensor, str, str]
-"""What a rule leaves out of a mask, its code, and what is said of so many millilitres."""
+_LeftOut = tuple[Tensor, Decision]
+"""What a rule leaves out of a mask, and what is said of so many millilitres."""
 
 
 def _outside(marked: Tensor, _: Tensor, rules: LabelRules, __: Tensor | None) -> _LeftOut:
-    words = "that the network marked outside the brain were left out"
+    reason = "that the network marked outside the brain were left out"
+    why = Decision(code="outside_brain", subject="WT", reason=reason)
     within = None if rules.brain is None else rules.brain.within
-    return torch.zeros_like(marked) if within is None else marked & ~within, "outside_brain", words
+    return torch.zeros_like(marked) if within is None else marked & ~within, why
 
 
 def _edge(marked: Tensor, _: Tensor, rules: LabelRules, __: Tensor | None) -> _LeftOut:
-    words = (
+    reason = (
         f"along the brain's edge that reach less than {EDGE_MM:g} mm into it were left out: "
         "skull and meninges that a cut leaves look like this"
     )
+    why = Decision(code="brain_edge", subject="WT", reason=reason)
     if rules.brain is None or rules.brain.within is None:
-        return torch.zeros_like(marked), "brain_edge", words
-    return marked & ~touching(marked, _deepest_mm(rules.brain, rules.grid) <= -EDGE_MM), "brain_edge", words
+        return torch.zeros_like(marked), why
+    return marked & ~touching(marked, _deepest_mm(rules.brain, rules.grid) <= -EDGE_MM), why
 
 
 def _islands(marked: Tensor, _: Tensor, rules: LabelRules, __: Tensor | None) -> _LeftOut:
     kept = without_islands(marked, _least_voxels(marked, rules.manifest, rules.grid))
-    return marked & ~kept, "islands", "in small islands were left out"
+    return marked & ~kept, Decision(code="islands", subject="WT", reason="in small islands were left out")
 
 
 def _faint(marked: Tensor, probability: Tensor, rules: LabelRules, core: Tensor | None) -> _LeftOut:
     peak = rules.manifest.minimum_peak
-    words = (
+    reason = (
         f"in spots below {FAINT_ML:g} ml without a core were left out, for no voxel of them is tumour with a "
         f"probability of {peak:g}"
     )
+    why = Decision(code="faint", subject="WT", reason=reason)
     if not peak:
-        return torch.zeros_like(marked), "faint", words
+        return torch.zeros_like(marked), why
     small = marked & ~without_islands(marked, math.ceil(FAINT_ML / rules.grid.voxel_volume_ml))
     sure = probability >= peak
-    return small & ~touching(small, sure if core is None else sure | core), "faint", words
+    return small & ~touching(small, sure if core is None else sure | core), why
 
 
 def _disease(marked: Tensor, _: Tensor, rules: LabelRules, core: Tensor | None) -> _LeftOut:
-    words = (
+    reason = (
         "that both halves of the brain show alike, away from the midline and without a core, were taken for disease of "
         "the white matter and left out: look that no tumour grows in both"
     )
+    why = Decision(code="both_sides", subject="WT", reason=reason)
     if rules.sides is None or not rules.manifest.both_sides_ml:
-        return torch.zeros_like(marked), FlagCode.BOTH_SIDES, words
-    return rules.sides.disease(marked, core, rules.manifest.both_sides_ml), FlagCode.BOTH_SIDES, words
+        return torch.zeros_like(marked), why
+    return rules.sides.disease(marked, core, rules.manifest.both_sides_ml), why
 
 
 def _deepest_mm(brain: BrainFound, grid: Grid) -> Tensor:

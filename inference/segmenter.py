@@ -133,11 +133,9 @@ class Segmenter:
         learned, core_known = _core_known(model.manifest, network, present)
         regions = PREDICTED if core_known else (Region.WT,)
         native = _onto(study.grid, seen.grid, prediction.probabilities, regions)
-        sides = BothSides(study, brain, native[Region.WT]) if spacing_known else None
-        rules = LabelRules(manifest=model.manifest, grid=study.grid, brain=brain, sides=sides)
+        rules = _rules(model.manifest, study, brain, native[Region.WT] if spacing_known else None)
         labels, decisions = label_study(native, rules)
-        nothing_found = not bool(labels.any())
-        alone = _seen_alone_ml(prediction, seen, native[Region.WT], rules) if nothing_found else None
+        alone = None if bool(labels.any()) else _seen_alone_ml(prediction, seen, native[Region.WT], rules)
         quality = Quality(
             input=network.input,
             looks=prediction.looks,
@@ -153,7 +151,7 @@ class Segmenter:
             )
         declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
         told = manifest.autoencoder if spacing_known else None
-        flags = model_flags(told, network, quality, brain_missed=missed, nothing_found=nothing_found)
+        doubts = model_flags(told, network, quality, brain_missed=missed, nothing_found=alone is not None)
         return Segmentation(
             label_volume=LabelVolume(grid=study.grid, labels=labels.cpu().numpy()),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
@@ -164,7 +162,7 @@ class Segmenter:
             decisions=(*declared, *decisions),
             quality=quality,
             brain=None if brain is None else brain.mask.cpu().numpy(),
-            flags=(*brain_flags(self.model.brain.manifest, brain), *decided_flags(decisions), *flags),
+            flags=(*brain_flags(self.model.brain.manifest, brain), *decided_flags(decisions), *doubts),
         )
 
     @torch.inference_mode()
@@ -284,6 +282,14 @@ def _core_known(manifest: ModelManifest, network: NetworkManifest, present: Sequ
     """Return whether all networks of an input learned the core, and whether it can be told of these sequences."""
     learned = all(set(REGIONS) <= set(one.regions) for one in manifest.networks if one.input == network.input)
     return learned, learned and set(manifest.core_needs) <= set(present)
+
+
+def _rules(
+    manifest: ModelManifest, study: StudyTensors, brain: BrainFound | None, probability: Tensor | None
+) -> LabelRules:
+    """Return by what the labels are made; without a probability of the whole tumour halves are not compared."""
+    sides = None if probability is None else BothSides(study, brain, probability)
+    return LabelRules(manifest=manifest, grid=study.grid, brain=brain, sides=sides)
 
 
 def _ours(model: ModelBundle) -> bool:
