@@ -141,8 +141,8 @@ def _page(rows: Sequence[Row], model: str, drawn: float | None) -> Iterator[str]
     dice = float(np.mean([row.et_dice for row in operated])) if operated else 0.0
     yield "# Whole heads\n"
     yield f"`{model}`, each person by the networks for tumours that were trained without them. Made by"
-    yield "`python benchmarks/whole_heads.py`. Thresholds, and what counts as disease of both sides or as faint, were chosen"
-    yield "on them, and the network for the brain learned T1 of some, so strangers will do a little worse.\n"
+    yield "`python benchmarks/whole_heads.py`. Thresholds, and what counts as disease of both sides or as faint,"
+    yield "were chosen on them, and the network for the brain learned T1 of some: strangers will do a little worse.\n"
     yield "| what | value | wanted | met |"
     yield "|---|---|---|---|"
     yield _bar("heads without a tumour in which none is found", len(quiet), len(healthy), len(healthy) - 1)
