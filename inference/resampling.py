@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from conversion.volume import Grid
 
-__all__ = ["binned", "moved", "sampled", "sampled_mask"]
+__all__ = ["binned", "moved", "sampled", "sampled_mask", "working_grid"]
 
 _AXES_APART = 1e-6
 """Voxels by which an index may move along another axis over a step, for two grids to run along the same axes."""
@@ -103,6 +103,17 @@ def binned(values: Tensor, grid: Grid, factors: tuple[int, int, int]) -> tuple[T
     shape = (counts[0], counts[1], counts[2])
     made = Grid(shape=shape, affine=affine, frame_of_reference_uid=grid.frame_of_reference_uid)
     return blocks.mean(dim=(1, 3, 5)), made
+
+
+def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:
+    """Return the stack of axial slices a network looks at, along the axes of the reference.
+
+    Slices keep their native distance where it is larger than the in-plane spacing, so a thick stack is never
+    cut into slices that nobody acquired; a network over volumes gets `cubes` all the same.
+    """
+    axial = reference.permuted(*reference.axial_order())
+    slice_mm = in_plane_mm if cubes else max(float(axial.spacing_mm[0]), in_plane_mm)
+    return axial.resampled((slice_mm, in_plane_mm, in_plane_mm))
 
 
 def _indices(source: Grid, target: Grid) -> NDArray[np.float64]:

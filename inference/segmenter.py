@@ -30,7 +30,7 @@ from inference.model_bundle import ModelBundle
 from inference.prediction import Prediction, predict
 from inference.preprocessing import normalise_intensity, signal_box
 from inference.regions import Region
-from inference.resampling import sampled, sampled_mask
+from inference.resampling import sampled, sampled_mask, working_grid
 from inference.segmentation import Quality, Segmentation
 from inference.smallest_seen import smallest_seen_ml
 from inference.study_tensors import StudyTensors
@@ -336,17 +336,6 @@ def _halves(maps: Mapping[Region, Tensor], brain: BrainFound | None) -> dict[Reg
     within = None if brain is None else brain.within
     shown = {region: values if within is None else values * within for region, values in maps.items()}
     return {region: values.half().cpu().numpy() for region, values in shown.items()}
-
-
-def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:
-    """Return the stack of axial slices a network looks at, along the axes of the reference.
-
-    Slices keep their native distance where it is larger than the in-plane spacing, so a thick stack is never
-    cut into slices that nobody acquired; a network over volumes gets `cubes` all the same.
-    """
-    axial = reference.permuted(*reference.axial_order())
-    slice_mm = in_plane_mm if cubes else max(float(axial.spacing_mm[0]), in_plane_mm)
-    return axial.resampled((slice_mm, in_plane_mm, in_plane_mm))
 
 
 def _slice_step(grid: Grid, *, spacing_known: bool) -> int:

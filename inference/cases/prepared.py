@@ -29,8 +29,7 @@ from inference.errors import UnreadableCase
 from inference.model_bundle import load_brain
 from inference.preprocessing import CHANNELS, normalise_intensity, signal_box
 from inference.regions import Region
-from inference.resampling import sampled, sampled_mask
-from inference.segmenter import working_grid
+from inference.resampling import sampled, sampled_mask, working_grid
 from inference.study_tensors import StudyTensors
 
 __all__ = [

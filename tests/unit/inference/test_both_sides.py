@@ -1,14 +1,20 @@
 """What both halves of a brain show alike is no tumour; what grows in one half, in both across, or enhances is."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
-from conversion.volume import Grid
+from conversion.volume import Grid, ImageVolume
 from inference.both_sides import BothSides
+from inference.model_bundle import load_model
+from inference.segmenter import Segmenter
 from inference.study_tensors import StudyTensors
+from tests.support.detector_model import write_detector
 from tests.support.leaning_brain import BRAIN_SHAPE, leaning_brain, sides
 
 AXES = np.eye(4)
@@ -85,3 +91,20 @@ def test_a_tumour_stays_beside_disease_of_both_sides_and_a_speck_does_not() -> N
 def test_nothing_is_nothing() -> None:
     nothing = torch.zeros(GRID.shape, dtype=torch.bool)
     assert not _sides().disease(nothing, None, LARGEST_ML).any()
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_study_with_nothing_but_such_disease_ends_without_a_tumour_and_says_so(tmp_path: Path, both: bool) -> None:  # noqa: FBT001
+    image = np.where(leaning_brain(-16.0)[0] > 0, 1.0, 0.0)
+    image[:9] = image[50:] = 0.0  # where little of a slice is brain, the detector calls all of that bright
+    lesions = (_ball(16) | _ball(-16)) if both else _ball(16)
+    image[lesions.numpy()] = 6.0
+    head = ImageVolume(grid=GRID, voxels=image.astype(np.float32))
+    aligned = AlignedVolumes(reference=Role.FLAIR, volumes={Role.FLAIR: head}, registrations={}, decisions=())
+    model = load_model(str(write_detector(tmp_path, both_sides_ml=LARGEST_ML)), "cpu", threads=1)
+    found = Segmenter(model).segment(aligned)
+    assert bool(found.label_volume.labels.any()) is not both
+    assert ("both_sides" in [flag.code for flag in found.flags]) is both
+    assert ("both_sides" in [decision.code for decision in found.decisions]) is both
+    if both:
+        assert set(found.quality.agreement.values()) == {1.0}, "no look sees a tumour by the rules of all together"

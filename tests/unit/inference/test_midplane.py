@@ -13,13 +13,12 @@ LYING = np.eye(4)
 LYING[:3, :3] = np.eye(3)[::-1]  # slices run up, rows to the back, columns to the left
 LYING[:3, 3] = (-30.0, 12.5, 400.0)
 
+STEP = 3
+"""A plane is known far better than a voxel."""
+
 
 def _grid(affine: np.ndarray, shape: tuple[int, int, int] = BRAIN_SHAPE) -> Grid:
     return Grid(shape=shape, affine=affine, frame_of_reference_uid="1.2.3")
-
-
-STEP = 3
-"""A plane is known far better than a voxel."""
 
 
 def _brain() -> tuple[torch.Tensor, torch.Tensor, Grid]:

@@ -28,8 +28,9 @@ from inference.manifest import NetworkManifest, read_manifest, write_manifest
 from inference.measurements import measure
 from inference.model_bundle import LoadedNetwork, load_model
 from inference.regions import Label, Region
+from inference.resampling import working_grid
 from inference.segmentation import Segmentation
-from inference.segmenter import Segmenter, _channel, working_grid
+from inference.segmenter import Segmenter, _channel
 from inference.study_tensors import StudyTensors
 from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
