@@ -113,5 +113,5 @@ def running_postgres(*, durable: bool = True) -> Iterator[Postgres]:
         server.start()
         yield server
     finally:
-        server.stop()
+        server.stop(hard=True)  # nobody reads its data again, and an orderly end writes all of it out first
         shutil.rmtree(folder, ignore_errors=True)
