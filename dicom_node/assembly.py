@@ -11,13 +11,13 @@ import structlog
 from sqlalchemy.orm import Session
 
 from conversion.sequences import Role
-from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
 from dicom_node.peers import urgent_ae_titles
 from dicom_node.readiness import Patience, Verdict, judge
 from dicom_node.received_study import StudyReader
 from dicom_node.revisions import stand_as
 from dicom_node.run_queue import requeue
+from dicom_node.runs.run_folder import RunFolder
 from dicom_node.settings import AssemblySettings
 from dicom_node.source_counts import ASK_AGAIN, SourceReader
 from dicom_node.states import Priority, RunState, StudyState
@@ -159,7 +159,7 @@ class Assembly:
             if known is not None:  # the study has gone back to content that was processed before
                 stand_as(session, study, known)
                 return None
-            Artifacts(self._folder, run_id).save_manifest(manifest, verdict.incomplete)
+            RunFolder(self._folder, run_id).save_manifest(manifest, verdict.incomplete)
             session.add(_run(session, study, run_id, digest.hexdigest(), verdict.reason, now))
             study.state, study.current_run = StudyState.QUEUED, run_id
             return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)

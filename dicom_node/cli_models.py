@@ -16,7 +16,7 @@ from dicom_node.settings import read_settings
 if TYPE_CHECKING:
     from dicom_node.database import Database
     from dicom_node.model_roles import ModelChoice
-    from dicom_node.shadow import ShadowResult
+    from dicom_node.runs.shadow_results import ShadowResult
     from inference.registry import Registry, StoredModel
 
 __all__ = ["models"]
@@ -190,7 +190,7 @@ def shadow(name: str, version: str, off: bool, who: str, as_json: bool) -> None:
     if off and name:
         raise click.UsageError("give a model, or --off, not both")
     from dicom_node.model_roles import ModelRole, choose, chosen  # noqa: PLC0415
-    from dicom_node.shadow import mean_dice, shadow_results  # noqa: PLC0415
+    from dicom_node.runs.shadow_results import mean_dice, shadow_results  # noqa: PLC0415
 
     database = _database()
     if off or name:

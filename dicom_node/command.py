@@ -79,6 +79,7 @@ def _foreseen() -> tuple[type[Exception], ...]:
     loaded_later = (
         ("inference.errors", "InferenceError"),
         ("dicom_node.demo.run", "DemoError"),
+        ("dicom_node.failures", "UnreadableStudy"),
         ("dicom_node.operations", "Impossible"),
         ("dicom_node.query", "QueryFailed"),
         ("sqlalchemy.exc", "SQLAlchemyError"),

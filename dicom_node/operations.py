@@ -7,11 +7,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from dicom_node.artifacts import Artifacts
 from dicom_node.closing import finish, follow
 from dicom_node.database import Database
 from dicom_node.peers import destinations
 from dicom_node.run_queue import requeue
+from dicom_node.runs.run_folder import RunFolder
 from dicom_node.settings import Settings
 from dicom_node.states import DeliveryState, Priority, RunState, StudyState
 from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
@@ -179,5 +179,5 @@ def _newest(session: Session, study: StudyRow) -> RunRow:
 
 def _can_go_on(settings: Settings, run: RunRow) -> bool:
     """Tell whether what the steps before left is still there."""
-    artifacts = Artifacts(settings.node.folder, run.run_id)
+    artifacts = RunFolder(settings.node.folder, run.run_id)
     return run.step == "deliver" or artifacts.has_arrays_for(run.step)

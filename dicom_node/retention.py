@@ -10,9 +10,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
 from dicom_node.proof import ANSWER_COUNTS
+from dicom_node.runs.run_folder import RunFolder
 from dicom_node.settings import Settings
 from dicom_node.states import AssociationEnd, DeliveryState, RunState, StudyState
 from dicom_node.tables import (
@@ -133,7 +133,7 @@ class Retention:
         ).all()
         folders = [
             self._folder / "results" / study.study_uid,
-            *(Artifacts(self._folder, r.run_id).folder for r in runs),
+            *(RunFolder(self._folder, r.run_id).folder for r in runs),
         ]
         removed = _remove_all(folders)
         for row in rows:

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from conversion.selection import SeriesSelection
-from dicom_node.artifacts import Artifacts
 from dicom_node.database import Database
 from dicom_node.settings import Settings
 from dicom_node.states import DeliveryState, RunState, StudyState
@@ -22,11 +21,19 @@ _STANDING = (RunState.DELIVERED, RunState.STORED, RunState.UNDELIVERED, RunState
 _OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.UNDELIVERED)
 
 
-def inputs_sha256(selection: SeriesSelection, artifacts: Artifacts, settings: Settings, model_sha256: str) -> str:
-    """Return the hash of everything that a result rests on: chosen images to the byte, settings and model."""
+def inputs_sha256(
+    selection: SeriesSelection, manifest: Sequence[Mapping[str, str]], settings: Settings, model_sha256: str
+) -> str:
+    """Return the hash of everything that a result rests on: chosen images to the byte, settings and model.
+
+    Parameters
+    ----------
+    manifest
+        The instances that the run works on.
+    """
     of_instance = {
         (series_uid, entry["sop_instance_uid"]): entry["sha256"]
-        for entry in artifacts.load_manifest()
+        for entry in manifest
         # Manifests of before the UIDs of series stood in them are of one instance for each UID.
         for series_uid in (entry.get("series_uid", ""), "")
     }

@@ -9,12 +9,15 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import structlog
 
 from dicom_node.failures import Consequence, UnreadableStudy, consequence_of, reason_of
 from dicom_node.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from dicom_node.runs.durable import DurableSteps
 
 __all__ = ["StepOutcome", "StepProcess"]
 
@@ -168,11 +171,11 @@ def _serve() -> None:
 
     configure_logs("step")  # before anything is loaded that may keep stderr as it was
     from dicom_node.database import open_database  # noqa: PLC0415 - torch, by a step that needs it, comes after that
-    from dicom_node.steps import Steps  # noqa: PLC0415
+    from dicom_node.runs.durable import DurableSteps  # noqa: PLC0415
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = read_settings()
-    steps = Steps(settings, open_database(settings.database_url))
+    steps = DurableSteps(settings, open_database(settings.database_url))
     answers.write(b"ready\n")
     for line in sys.stdin.buffer:
         asked = json.loads(line)
@@ -181,9 +184,9 @@ def _serve() -> None:
         answers.write(json.dumps(told).encode() + b"\n")
 
 
-def _perform(steps: object, step: str, run_id: str) -> StepOutcome:
+def _perform(steps: "DurableSteps", step: str, run_id: str) -> StepOutcome:
     try:
-        getattr(steps, step)(run_id)
+        steps.perform(step, run_id)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
         outcome = StepOutcome.of_error(error)
         if outcome.consequence is Consequence.FAIL or isinstance(error, UnreadableStudy):

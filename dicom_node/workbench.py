@@ -19,17 +19,18 @@ from conversion.reading import dicom_files
 from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.stack import stack_slices
-from conversion.study import PatientFacts
 from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.model_roles import model_folder
 from dicom_node.nifti import read_nifti, write_nifti
 from dicom_node.overlay import write_overlay
-from dicom_node.pipeline import find_tumour
+from dicom_node.runs.in_memory import RunInMemory
+from dicom_node.runs.pipeline import find_tumour
+from dicom_node.runs.processing_hash import processing_sha256
+from dicom_node.runs.segment import segment
 from dicom_node.settings import Settings
-from dicom_node.steps import processing_sha256
 from inference.flags import Flag
-from inference.gate import admit, with_flags, withhold
-from inference.measurements import Findings, measure
+from inference.gate import admit
+from inference.measurements import Findings
 from inference.model_bundle import load_model
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
@@ -78,32 +79,27 @@ def segment_dicom(
     paths = dicom_files(folder)
     if not paths:
         raise UnusableStudy(ConversionReason.NO_IMAGES, f"{folder}: no files in this folder")
-    provenance = Provenance(
+    origin = Provenance(
         ready_at=datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), UTC),
         manifest_sha256=_sha256_of(paths),
-        settings_sha256=processing_sha256(settings, rules),
+        settings_sha256=processing_sha256(settings.processing, rules),
         software_version=version("glionode"),
         station=settings.node.ae_title,
     )
-    reference = Role(settings.processing.reference)
-    outcome = find_tumour(paths, reference, _segmenter(settings), provenance, rules, settings.processing.admitted)
-    admit(outcome.findings)
+    model = _segmenter(settings)
+    run = RunInMemory(processing=settings.processing, model=model, paths=paths, origin=origin, site_rules=rules)
+    find_tumour(run)
+    findings = admit(run.findings)
     out.mkdir(parents=True, exist_ok=True)
     objects = []
-    for result in outcome.results.objects:
+    for result in run.results:
         path = out / f"{result.kind}.dcm"
         path.write_bytes(result.content)
         objects.append(path)
     if native:
-        grids = {role: stack_slices(series).grid for role, series in outcome.selection.series.items()}
-        objects += _write_native(outcome.aligned, outcome.segmentation, grids, out)
-    work = _Work(
-        image=outcome.aligned.volumes[outcome.aligned.reference],
-        segmentation=outcome.segmentation,
-        findings=outcome.findings,
-        decisions=outcome.decisions,
-    )
-    return _write(work, out, objects)
+        grids = {role: stack_slices(series).grid for role, series in run.selection().series.items()}
+        objects += _write_native(run.kept.load_aligned(), run.kept.load_segmentation(), grids, out)
+    return _write(_work(run, findings, run.decisions), out, objects)
 
 
 def segment_nifti(
@@ -116,14 +112,12 @@ def segment_nifti(
     if reference is None:
         raise UnusableStudy(ConversionReason.NO_REFERENCE, "give --t1ce or --flair; one of them is needed")
     aligned = already_aligned(volumes, reference) or align(volumes, reference)
-    segmentation = _segmenter(settings).segment(aligned)
-    flagged = with_flags(measure(segmentation), aligned.decisions, PatientFacts())  # NIfTI tells nothing of the patient
-    findings = admit(withhold(flagged, settings.processing.admitted))
+    run = _run_of(aligned, settings)
+    segment(run)
+    findings = admit(run.findings)
     grids = {role: volume.grid for role, volume in volumes.items()} if native else {}
-    more = _write_native(aligned, segmentation, grids, out)
-    decisions = (*aligned.decisions, *segmentation.decisions)
-    image = aligned.volumes[aligned.reference]
-    return _write(_Work(image=image, segmentation=segmentation, findings=findings, decisions=decisions), out, more)
+    more = _write_native(aligned, run.kept.load_segmentation(), grids, out)
+    return _write(_work(run, findings, (*aligned.decisions, *run.decisions)), out, more)
 
 
 def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> WorkbenchResult:
@@ -133,19 +127,20 @@ def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> Work
     green, blue (the layout of the public LGG set). A picture has no spacing, so 1 mm is assumed for the network and
     no volume is stated.
     """
-    aligned = _read_slice(path, role)
-    segmentation = _segmenter(settings).segment(aligned, spacing_known=False)
-    findings = admit(withhold(measure(segmentation), settings.processing.admitted))
+    run = _run_of(_read_slice(path, role), settings, spacing_known=False)
+    segment(run)
+    findings = admit(run.findings)
     reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
-    decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *segmentation.decisions)
-    work = _Work(
-        image=aligned.volumes[aligned.reference],
-        segmentation=segmentation,
-        findings=findings,
-        decisions=decisions,
-        spacing_known=False,
-    )
-    return _write(work, out, [])
+    decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *run.decisions)
+    return _write(_work(run, findings, decisions), out, [])
+
+
+def _run_of(aligned: AlignedVolumes, settings: Settings, *, spacing_known: bool = True) -> RunInMemory:
+    """Return a run of volumes that stand on one grid already; of its patient nothing is known."""
+    model = _segmenter(settings)
+    run = RunInMemory(processing=settings.processing, model=model, spacing_known=spacing_known)
+    run.kept.save_aligned(aligned)
+    return run
 
 
 def _write_native(
@@ -205,6 +200,17 @@ class _Work:
     findings: Findings
     decisions: tuple[Decision, ...]
     spacing_known: bool = True
+
+
+def _work(run: RunInMemory, findings: Findings, decisions: tuple[Decision, ...]) -> _Work:
+    aligned = run.kept.load_aligned()
+    return _Work(
+        image=aligned.volumes[aligned.reference],
+        segmentation=run.kept.load_segmentation(),
+        findings=findings,
+        decisions=decisions,
+        spacing_known=run.spacing_known,
+    )
 
 
 def _write(work: _Work, out: Path, objects: list[Path]) -> WorkbenchResult:

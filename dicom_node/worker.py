@@ -24,10 +24,12 @@ from dicom_node.run_queue import (
     requeue,
     take_over,
 )
+from dicom_node.runs.deliver import deliver
+from dicom_node.runs.lifecycle import Lifecycle
+from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.states import RunState
 from dicom_node.step_process import StepOutcome, StepProcess
-from dicom_node.steps import Steps
 from dicom_node.tables import RunRow, utc_now
 from dicom_node.workers import BEAT_S, SlotLost, WorkerBook, list_workers
 from dicom_node.workflow import Workflow
@@ -45,9 +47,6 @@ DUTY_S = 2.0
 END_S = 20.0
 """At the end its threads are waited for this long; a fetch or a delivery that lasts longer is begun anew later."""
 
-HERE = ("deliver",)
-"""Steps done in the worker itself: they wait for the network, and need neither torch nor memory."""
-
 
 class Worker:
     """One worker process, on one GPU or on the CPU."""
@@ -57,9 +56,8 @@ class Worker:
         self._database = database
         self._book = WorkerBook(database, gpu)
         self._child = StepProcess(settings)
-        steps = Steps(settings, database)
-        self._steps = steps
-        self._workflow = Workflow(settings, steps, self._book.executor, self._perform)
+        self._lifecycle = Lifecycle(settings, database)
+        self._workflow = Workflow(settings, self._lifecycle, self._book.executor, self._perform)
         self._assembly = Assembly(database, settings.node.folder, settings.assembly, settings.node.ae_title)
         self._outbox = Outbox(settings, database, self._book.executor)
         self._retention = Retention(settings, database)
@@ -155,10 +153,10 @@ class Worker:
             self._workflow.forget_ended(utc_now())
 
     def _perform(self, step: str, run_id: str) -> StepOutcome:
-        if step not in HERE:
+        if step != Step.DELIVER:
             return self._child.perform(step, run_id)
         try:
-            getattr(self._steps, step)(run_id)
+            deliver(run_id, self._outbox, self._lifecycle)
         except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
             _log.exception("step_raised", run=run_id, step=step)
             return StepOutcome.of_error(error)

@@ -15,10 +15,11 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, St
 from dicom_node.database import make_engine
 from dicom_node.failures import OUTAGES, Consequence, reason_of
 from dicom_node.run_queue import Start
+from dicom_node.runs.lifecycle import Lifecycle
+from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.states import RunState
 from dicom_node.step_process import StepOutcome
-from dicom_node.steps import STEPS, Steps
 
 __all__ = ["Workflow"]
 
@@ -59,7 +60,7 @@ Perform = Callable[[str, str], StepOutcome]
 """Performs a step, by its name, of a run."""
 
 _stopping = threading.Event()
-_steps: list[Steps] = []
+_lifecycle: list[Lifecycle] = []
 _perform_step: list[Perform] = []
 """Of this process; DBOS finds workflows by module-level name, so they cannot be closed over."""
 
@@ -83,7 +84,7 @@ class Workflow:
         Performs a step, in this process or in another.
     """
 
-    def __init__(self, settings: Settings, steps: Steps, executor: str, perform: Perform) -> None:
+    def __init__(self, settings: Settings, lifecycle: Lifecycle, executor: str, perform: Perform) -> None:
         url = settings.database_url
         if url.startswith("sqlite"):
             # A file of its own, so that bookkeeping of steps and of arrivals do not wait for each other.
@@ -98,7 +99,7 @@ class Workflow:
             enable_otlp=False,
             log_level="CRITICAL",
         )
-        _steps[:], _perform_step[:] = [steps], [perform]
+        _lifecycle[:], _perform_step[:] = [lifecycle], [perform]
 
     def launch(self) -> None:
         """Open the books and resume what an earlier process in this slot left unfinished."""
@@ -109,7 +110,7 @@ class Workflow:
     def start(self, start: Start) -> None:
         """Begin a run in the background; the same start twice is one workflow."""
         with SetWorkflowID(start.workflow_id):
-            DBOS.start_workflow(process_study, start.run_id, start.attempt, start.first or STEPS[0])
+            DBOS.start_workflow(process_study, start.run_id, start.attempt, start.first or Step.SELECT.value)
 
     def start_shadow(self, run_id: str) -> None:
         """Let the shadow model look at a run in the background."""
@@ -148,14 +149,16 @@ class Workflow:
         """Give a reason to every run that was cut off too often to be tried again."""
         for status in DBOS.list_workflows(status=_GIVEN_UP, load_input=True, load_output=False):
             if status.workflow_id.endswith(_SHADOW):
-                _steps[0].end_shadow(status.workflow_id.removesuffix(_SHADOW), "worker_killed", "its worker was killed")
+                _lifecycle[0].end_shadow(
+                    status.workflow_id.removesuffix(_SHADOW), "worker_killed", "its worker was killed"
+                )
                 continue
             run_id, attempt = _named(status.workflow_id)
-            if _steps[0].is_open(run_id, attempt):
+            if _lifecycle[0].is_open(run_id, attempt):
                 reason = (
                     f"its worker was killed {RECOVERY_ATTEMPTS} times while at it; look at memory and the node's log"
                 )
-                _steps[0].finish(run_id, RunState.FAILED, "worker_killed", reason)
+                _lifecycle[0].finish(run_id, RunState.FAILED, "worker_killed", reason)
                 _log.error("given_up", run=run_id)
 
     def forget_ended(self, now: datetime) -> int:
@@ -182,10 +185,10 @@ def _named(workflow: str) -> tuple[str, int]:
 
 
 @DBOS.workflow(name="process_study", max_recovery_attempts=RECOVERY_ATTEMPTS)
-def process_study(run_id: str, attempt: int = 0, first: str = STEPS[0]) -> str:
+def process_study(run_id: str, attempt: int = 0, first: str = Step.SELECT.value) -> str:
     """Take one run through its steps, from the first that is left."""
-    for name in STEPS[STEPS.index(first) :]:
-        outcome = _perform(name, run_id, attempt)
+    for step in list(Step)[Step(first).place :]:
+        outcome = _perform(step.value, run_id, attempt)
         if outcome != _DONE:
             return outcome
     DBOS.run_step(StepOptions(name="shadow_due"), _note_shadow, run_id)
@@ -224,10 +227,10 @@ def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
 
 
 def _try_step(name: str, run_id: str, attempt: int) -> str:
-    steps = _steps[0]
-    if not steps.is_open(run_id, attempt):
+    lifecycle = _lifecycle[0]
+    if not lifecycle.is_open(run_id, attempt):
         return _CLOSED  # killed between closing the run and noting the step, cancelled, or begun anew elsewhere
-    steps.begin(run_id, name)
+    lifecycle.begin(run_id, name)
     outcome = _perform_step[0](name, run_id)
     if outcome.consequence is Consequence.RETRY:
         _log.warning("step_failed", run=run_id, step=name, code=outcome.code)
@@ -235,27 +238,27 @@ def _try_step(name: str, run_id: str, attempt: int) -> str:
     if outcome.consequence is not None:
         _log.warning("step_failed", run=run_id, step=name, code=outcome.code)
         state = RunState.REJECTED if outcome.consequence is Consequence.REJECT else RunState.FAILED
-        if steps.is_open(run_id, attempt):
-            steps.finish(run_id, state, outcome.code, outcome.reason)
+        if lifecycle.is_open(run_id, attempt):
+            lifecycle.finish(run_id, state, outcome.code, outcome.reason)
         return _CLOSED
     _log.info("step_done", run=run_id, step=name)
     return _DONE
 
 
 def _give_up(run_id: str, attempt: int, code: str, reason: str) -> str:
-    if _steps[0].is_open(run_id, attempt):
-        _steps[0].finish(run_id, RunState.FAILED, code, f"{reason} (given up after {STEP_ATTEMPTS} attempts)")
+    if _lifecycle[0].is_open(run_id, attempt):
+        _lifecycle[0].finish(run_id, RunState.FAILED, code, f"{reason} (given up after {STEP_ATTEMPTS} attempts)")
     return _CLOSED
 
 
 def _note_shadow(run_id: str) -> str:
-    _steps[0].note_shadow(run_id)
+    _lifecycle[0].note_shadow(run_id)
     return _DONE
 
 
 def _run_shadow(run_id: str) -> str:
     outcome = _perform_step[0]("shadow", run_id)
-    _steps[0].end_shadow(run_id, outcome.code, outcome.reason)
+    _lifecycle[0].end_shadow(run_id, outcome.code, outcome.reason)
     if outcome.code:
         _log.warning("shadow_failed", run=run_id, code=outcome.code)
         return _CLOSED

@@ -13,10 +13,10 @@ from dicom_node.database import Database, open_database
 from dicom_node.demo.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.peer import Peer
 from dicom_node.peers import put_peer, remove_peer
+from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.states import StudyState
 from dicom_node.status import StudyStatus, read_status
-from dicom_node.steps import STEPS
 from viewer_integration.association import RemoteEntity
 from viewer_integration.ohif import study_link
 
@@ -148,8 +148,8 @@ def _wait_for_result(database: Database, study_uid: str, progress: Callable[[str
                 raise DemoError(message)
             return study
         if study is not None:
-            done = STEPS.index(study.step) if study.step in STEPS else 0
-            progress(study.step or study.state, 0.4 + 0.6 * done / len(STEPS))
+            done = Step(study.step).place if study.step else 0
+            progress(study.step or study.state, 0.4 + 0.6 * done / len(Step))
         time.sleep(POLL_S)
     message = f"no result within {TIMEOUT_S:.0f} s"
     raise DemoError(message)

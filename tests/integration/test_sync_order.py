@@ -251,7 +251,7 @@ def test_a_second_try_trusts_nothing_of_the_first(tmp_path: Path, limit: int, op
 KEEPING = """
 import sys
 from pathlib import Path
-from dicom_node.artifacts import Artifacts
+from dicom_node.runs.artifacts import Artifacts
 
 Artifacts(Path(sys.argv[1]), "run").save_rules([])
 """
@@ -288,7 +288,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from dicom_node.database import open_database
 from dicom_node.settings import read_settings
-from dicom_node.steps import Steps
+from dicom_node.runs.durable import DurableRun
+from dicom_node.runs.segmenters import Segmenters
 from dicom_node.tables import RunRow, StudyRow
 from viewer_integration.result import ResultObject, ResultObjects
 
@@ -303,7 +304,7 @@ with database.session() as session:
 made = ResultObject(
     kind="1.2.826.444", sop_class_uid="1.4", sop_instance_uid="1.2.826.444", series_uid="1.3", content=b"a result"
 )
-Steps(settings, database)._keep_results("run", {"": ResultObjects(objects=(made,), decisions=())})
+DurableRun("run", settings, database, Segmenters(settings)).encoded({"": ResultObjects(objects=(made,), decisions=())})
 """
 """Keeps a result as the step encode does; the file is named by its kind, which here is its UID."""
 

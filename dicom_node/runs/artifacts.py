@@ -5,10 +5,8 @@ it left is on the disk by then.
 """
 
 import io
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import PatientFacts, SeriesUID, Study
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.durable import write_durably
+from dicom_node.runs.run_folder import RunFolder
 from inference.flags import Flag, FlagCode
 from inference.regions import Region
 from inference.segmentation import ModelIdentity, Quality, Segmentation
@@ -29,16 +27,8 @@ from inference.segmentation import ModelIdentity, Quality, Segmentation
 __all__ = ["Artifacts"]
 
 
-class Artifacts:
-    """The files of one run."""
-
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self._folder = folder / "work" / run_id
-
-    @property
-    def folder(self) -> Path:
-        """Where they lie."""
-        return self._folder
+class Artifacts(RunFolder):
+    """The files of one run; what a step leaves on a node, as `dicom_node.runs.run.Kept` asks for it."""
 
     def save_rules(self, rules: Sequence[SiteRule]) -> None:
         """Keep the site rules that recognition was given: a rule changed meanwhile is one for the next run."""
@@ -168,34 +158,6 @@ class Artifacts:
             flags=tuple(Flag(**flag | {"code": FlagCode(flag["code"])}) for flag in kept["flags"]),
         )
 
-    def save_manifest(self, instances: list[dict[str, str]], incomplete: Mapping[SeriesUID, str]) -> None:
-        """Keep the frozen list of instances the run works on, and which series never became whole, in a sentence."""
-        self._save_json("manifest", {"instances": instances, "incomplete": dict(incomplete)})
-
-    def load_incomplete(self) -> dict[SeriesUID, str]:
-        """Return the series that must not be used, because images of them never came, and what is missing."""
-        kept: Mapping[str, str] = self._load_json("manifest").get("incomplete", {})
-        return {SeriesUID(uid): sentence for uid, sentence in kept.items()}
-
-    def load_manifest(self) -> list[dict[str, str]]:
-        """Return the frozen list of instances."""
-        instances: list[dict[str, str]] = self._load_json("manifest")["instances"]
-        return instances
-
-    def has_arrays(self) -> bool:
-        """Tell whether the arrays that a second look needs are still there."""
-        return all((self._folder / f"{name}.npz").exists() for name in ("aligned", "segmentation"))
-
-    def has_arrays_for(self, step: str) -> bool:
-        """Tell whether the arrays that a step reads are there."""
-        needed = {"align": ("volumes",), "segment": ("aligned",), "encode": ("segmentation",)}.get(step, ())
-        return all((self._folder / f"{name}.npz").exists() for name in needed)
-
-    def clear_arrays(self) -> None:
-        """Remove what only the steps needed; the small JSON files stay as evidence."""
-        for name in ("volumes", "aligned", "segmentation"):
-            (self._folder / f"{name}.npz").unlink(missing_ok=True)
-
     def _save_volumes(self, name: str, volumes: Mapping[Role, ImageVolume]) -> None:
         arrays: dict[str, Any] = {}
         for role, volume in volumes.items():
@@ -218,16 +180,6 @@ class Artifacts:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         self._write(f"{name}.npz", buffer.getvalue())
-
-    def _save_json(self, name: str, content: Mapping[str, Any]) -> None:
-        self._write(f"{name}.json", json.dumps(content, indent=1).encode())
-
-    def _load_json(self, name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_bytes())
-        return content
-
-    def _write(self, name: str, content: bytes) -> None:
-        write_durably(self._folder / name, content)
 
 
 def _quality(kept: Mapping[str, Any]) -> Quality:

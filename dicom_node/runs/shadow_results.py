@@ -1,24 +1,16 @@
-"""The shadow: what another model finds in a study that production has dealt with, kept beside it and never sent."""
+"""What shadows found, in the database: one row for a run and a model."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from dicom_node.database import Database
-from dicom_node.durable import write_durably
 from dicom_node.model_roles import ModelChoice
-from dicom_node.nifti import write_nifti
 from dicom_node.tables import RunRow, ShadowRow, StudyRow
-from inference.evaluation.overlap import count, overlap
-from inference.measurements import measure
-from inference.segmentation import Segmentation
 
-__all__ = ["ShadowResult", "begin_shadow", "compare", "fail_shadow", "keep_shadow", "mean_dice", "shadow_results"]
+__all__ = ["ShadowResult", "begin_shadow", "end_shadow", "fail_shadow", "mean_dice", "shadow_results"]
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -51,57 +43,18 @@ class ShadowResult:
     path: str
 
 
-def compare(production: Segmentation, shadow: Segmentation) -> dict[str, dict[str, float]]:
-    """Return, for each region that both tell apart, Dice and volumes in ml; two empty regions agree."""
-    delivered, found = measure(production), measure(shadow)
-    figures = {}
-    for region in (known for known in production.regions if known in shadow.regions):
-        dice = overlap(count(shadow.mask_of(region), production.mask_of(region))).dice
-        volume_ml, production_ml = found.of(region).volume_ml, delivered.of(region).volume_ml
-        figures[str(region)] = {
-            "dice": round(dice, 4),
-            "volume_ml": round(volume_ml, 3),
-            "production_ml": round(production_ml, 3),
-            "difference_ml": round(volume_ml - production_ml, 3),
-        }
-    return figures
-
-
 def begin_shadow(database: Database, run_id: str, choice: ModelChoice) -> None:
     """Note that the shadow has started, so that one that dies leaves a trace."""
     facts = {"name": choice.name, "version": choice.version, "state": RUNNING, "code": "", "reason": ""}
     _note(database, run_id, choice.sha256, **facts)
 
 
-def keep_shadow(database: Database, folder: Path, run_id: str, production: Segmentation, shadow: Segmentation) -> None:
-    """Store labels, findings and figures; done twice, it stores the same."""
-    with database.session() as session:
-        study_uid = session.get_one(RunRow, run_id).study_uid
-    relative = Path("results", study_uid, run_id, "shadow", shadow.model.sha256[:16])
-    figures = compare(production, shadow)
-    findings = {
-        "model": asdict(shadow.model),
-        "production": asdict(production.model),
-        "sequences": shadow.sequences,
-        "volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in measure(shadow).regions},
-        "regions": figures,
-        "quality": asdict(shadow.quality),
-        "flags": [asdict(flag) for flag in shadow.flags],
-        "decisions": [asdict(decision) for decision in shadow.decisions],
-    }
-    with TemporaryDirectory() as scratch:
-        write_nifti(shadow.label_volume, Path(scratch, "labels.nii.gz"))
-        write_durably(folder / relative / "labels.nii.gz", Path(scratch, "labels.nii.gz").read_bytes())
-    write_durably(folder / relative / "findings.json", json.dumps(findings, indent=1).encode())
-    _note(
-        database,
-        run_id,
-        shadow.model.sha256,
-        production_sha256=production.model.sha256,
-        state=DONE,
-        regions=figures,
-        path=str(relative / "labels.nii.gz"),
-    )
+def end_shadow(
+    database: Database, run_id: str, sha256: str, production_sha256: str, regions: Mapping[str, Any], path: str
+) -> None:
+    """Note what the shadow found; done twice, it is noted once."""
+    facts = {"production_sha256": production_sha256, "state": DONE, "regions": regions, "path": path}
+    _note(database, run_id, sha256, **facts)
 
 
 def fail_shadow(database: Database, run_id: str, code: str, reason: str) -> None:
