@@ -24,9 +24,9 @@ import pydicom
 from pydicom.uid import generate_uid
 
 from conversion.reading import dicom_files
-from dicom_node.peer import Peer
+from dicom_node.database.states import StudyState
+from dicom_node.peers.peer import Peer
 from dicom_node.runs.step import Step
-from dicom_node.states import StudyState
 from tests.support.node import POLL_S, SENDER, Node, orthanc_destination, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
 from tests.support.waiting import ANSWER_S

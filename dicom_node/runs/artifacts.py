@@ -19,7 +19,7 @@ from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import PatientFacts, SeriesUID, Study
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.runs.run_folder import RunFolder
+from dicom_node.studies.run_folder import RunFolder
 from inference.flags import Flag, FlagCode
 from inference.regions import Region
 from inference.segmentation import ModelIdentity, Quality, Segmentation

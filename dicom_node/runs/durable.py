@@ -20,23 +20,23 @@ from conversion.recognition.recognise import Recognition
 from conversion.recognition.site_rules import SiteRule
 from conversion.selection import SeriesSelection
 from conversion.study import SeriesUID, Study
-from dicom_node.database import Database
-from dicom_node.durable import write_durably
-from dicom_node.model_roles import ModelRole, production_model
-from dicom_node.peers import destinations, sources
-from dicom_node.query import QueryFailed, demographics_of
-from dicom_node.readable import read_run
-from dicom_node.recognised import record_recognitions
-from dicom_node.revisions import begin_revision, inputs_sha256, predecessor_of
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
+from dicom_node.models.roles import ModelRole, production_model
+from dicom_node.peers.query import QueryFailed, demographics_of
+from dicom_node.peers.registry import destinations, sources
+from dicom_node.rules.site_rules import site_rules
 from dicom_node.runs.artifacts import Artifacts
 from dicom_node.runs.pipeline import STEPS
+from dicom_node.runs.reading import read_run
+from dicom_node.runs.recognised import record_recognitions
 from dicom_node.runs.segmenters import Segmenters
 from dicom_node.runs.shadow import look_again
 from dicom_node.runs.step import Step
 from dicom_node.settings import ProcessingSettings, Settings
-from dicom_node.site_rules import site_rules
-from dicom_node.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
-from dicom_node.versions import version_decisions
+from dicom_node.storage.durable import write_durably
+from dicom_node.studies.instance_versions import version_decisions
+from dicom_node.studies.revisions import begin_revision, inputs_sha256, predecessor_of
 from inference.flags import Flag
 from inference.measurements import Findings
 from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile

@@ -14,7 +14,7 @@ from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import PatientFacts, SeriesUID, Study
 from conversion.volume import ImageVolume
-from dicom_node.readable import read_run
+from dicom_node.runs.reading import read_run
 from dicom_node.runs.step import Step
 from dicom_node.settings import ProcessingSettings
 from inference.flags import Flag

@@ -1,13 +1,13 @@
 """Where a run stands in the database: begun, closed, and what is tidied away then."""
 
-from dicom_node.closing import finish, follow
-from dicom_node.database import Database
-from dicom_node.model_roles import ModelRole, chosen
-from dicom_node.runs.run_folder import RunFolder
+from dicom_node.database.engine import Database
+from dicom_node.database.standing import finish, follow
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import RunRow
+from dicom_node.models.roles import ModelRole, chosen
 from dicom_node.runs.shadow_results import fail_shadow
 from dicom_node.settings import Settings
-from dicom_node.states import RunState
-from dicom_node.tables import RunRow
+from dicom_node.studies.run_folder import RunFolder
 
 __all__ = ["Lifecycle"]
 

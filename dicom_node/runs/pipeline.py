@@ -1,8 +1,8 @@
 """The main job on one screen: what is done with every study, from its files to the objects of its result.
 
-A node executes the list in durable steps (`dicom_node.runs.durable`, begun by `dicom_node.workflow`) and delivers what
-came of it; `glionode segment` executes it in memory (`dicom_node.runs.in_memory`). Both are the same list of the same
-functions, each in the file of its name, so that no rule stands in one of them only.
+A node executes the list in durable steps (`durable.py`, begun by `workflow.py`) and delivers what came of it; `glionode
+segment` executes it in memory (`in_memory.py`). Both are the same list of the same functions, each in the file of its
+name, so that no rule stands in one of them only.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dicom_node.model_roles import ModelRole
+from dicom_node.models.roles import ModelRole
 from dicom_node.settings import Settings
 from inference.errors import InferenceReason, UnusableModel
 from inference.registry import Registry, StoredModel

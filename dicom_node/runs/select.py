@@ -2,7 +2,7 @@
 
 from conversion.selection import best_of_each_role, select_series
 from conversion.sequences import Role
-from dicom_node.readable import cores, recognise_run
+from dicom_node.runs.reading import cores, recognise_run
 from dicom_node.runs.run import Run
 from dicom_node.runs.step import Step
 

@@ -5,15 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dicom_node.database import Database
-from dicom_node.durable import write_durably
-from dicom_node.model_roles import ModelRole, as_chosen, chosen
-from dicom_node.nifti import write_nifti
+from conversion.nifti import write_nifti
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import RunRow
+from dicom_node.models.roles import ModelRole, as_chosen, chosen
 from dicom_node.runs.artifacts import Artifacts
 from dicom_node.runs.segmenters import Segmenters
 from dicom_node.runs.shadow_results import begin_shadow, end_shadow, fail_shadow
 from dicom_node.settings import Settings
-from dicom_node.tables import RunRow
+from dicom_node.storage.durable import write_durably
 from inference.errors import InferenceReason
 from inference.evaluation.overlap import count, overlap
 from inference.measurements import measure

@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicom_node.database import Database
-from dicom_node.model_roles import ModelChoice
-from dicom_node.tables import RunRow, ShadowRow, StudyRow
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import RunRow, ShadowRow, StudyRow
+from dicom_node.models.roles import ModelChoice
 
 __all__ = ["ShadowResult", "begin_shadow", "end_shadow", "fail_shadow", "mean_dice", "shadow_results"]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from dicom_node.assembly import Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.runs.run_folder import RunFolder
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.listener import Listener
 from dicom_node.settings import AssemblySettings, Settings, read_settings
+from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.run_folder import RunFolder
 from tests.support.archive import Archive, running_archive
 from tests.support.arrivals import Arrival, Event, make_arrival, needed_uids
 from tests.support.clock import SimulatedClock

@@ -8,14 +8,14 @@ import pytest
 from pydicom.dataset import Dataset
 
 from conversion.reading import read_series, read_study
-from dicom_node.assembly import NOT_JUDGED, Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.inbox import Inbox
-from dicom_node.operations import replay
-from dicom_node.runs.run_folder import RunFolder
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.tables import ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.reception.inbox import Inbox
+from dicom_node.runs.operations import replay
 from dicom_node.settings import AssemblySettings, read_settings
-from dicom_node.states import RunState, StudyState
-from dicom_node.tables import ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.studies.assembly import NOT_JUDGED, Assembly
+from dicom_node.studies.run_folder import RunFolder
 from tests.support.raw_values import with_second_study_uid
 from tests.support.small_study import make_small_study, uid_of
 

@@ -11,19 +11,19 @@ import sqlalchemy as sa
 
 from conversion.decision import Decision
 from conversion.recognition.site_rules import SiteRule
-from dicom_node.assembly import Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.model_roles import model_folder
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import StudyState
+from dicom_node.database.tables import DecisionRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.models.roles import model_folder
+from dicom_node.rules.site_rules import import_rules
 from dicom_node.runs.durable import DurableRun, DurableSteps
 from dicom_node.runs.in_memory import RunInMemory
 from dicom_node.runs.pipeline import STEPS, find_tumour
-from dicom_node.runs.run_folder import RunFolder
 from dicom_node.runs.segmenters import Segmenters
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings, read_settings
-from dicom_node.site_rules import import_rules
-from dicom_node.states import StudyState
-from dicom_node.tables import DecisionRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.run_folder import RunFolder
 from inference.model_bundle import load_model
 from inference.segmenter import Segmenter
 from tests.support.detector_model import write_detector

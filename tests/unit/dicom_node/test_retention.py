@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.assembly import NOT_JUDGED
-from dicom_node.database import Database
-from dicom_node.retention import Cleaned, Retention
-from dicom_node.runs.run_folder import RunFolder
+from dicom_node.database.engine import Database
+from dicom_node.database.states import DeliveryState, RunState, StudyState
+from dicom_node.database.tables import CommitmentRow, DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.runs.retention import Cleaned, Retention
 from dicom_node.settings import read_settings
-from dicom_node.states import DeliveryState, RunState, StudyState
-from dicom_node.tables import CommitmentRow, DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.studies.assembly import NOT_JUDGED
+from dicom_node.studies.run_folder import RunFolder
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=40)

@@ -14,16 +14,16 @@ from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.study import PatientFacts
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.database import Database, open_database
-from dicom_node.model_roles import ModelChoice, ModelRole, choose, go_back
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import ResultRow, RunRow, StudyRow
+from dicom_node.models.roles import ModelChoice, ModelRole, choose, go_back
 from dicom_node.runs.artifacts import Artifacts
 from dicom_node.runs.durable import SHADOW, DurableSteps
 from dicom_node.runs.lifecycle import Lifecycle
 from dicom_node.runs.shadow import compare, keep_shadow
 from dicom_node.runs.shadow_results import begin_shadow, fail_shadow, mean_dice, shadow_results
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import RunState
-from dicom_node.tables import ResultRow, RunRow, StudyRow
 from inference.errors import InferenceReason, UnusableModel
 from inference.foreign.addition import add_model
 from inference.regions import Label, Region

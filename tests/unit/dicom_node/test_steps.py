@@ -12,20 +12,20 @@ import sqlalchemy as sa
 from pydicom import dcmread
 
 from conversion.errors import UnusableStudy
-from dicom_node import workflow
-from dicom_node.assembly import Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.outbox import Outbox
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.tables import DeliveryRow, PeerRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.delivery.outbox import Outbox
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.runs import workflow
 from dicom_node.runs.deliver import deliver
 from dicom_node.runs.durable import DurableSteps
 from dicom_node.runs.lifecycle import Lifecycle
 from dicom_node.runs.pipeline import STEPS
-from dicom_node.runs.run_folder import RunFolder
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import RunState, StudyState
-from dicom_node.tables import DeliveryRow, PeerRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.run_folder import RunFolder
 from tests.support.detector_model import write_detector
 from tests.support.held_study import hold_small_study
 from tests.support.pacs import running_pacs
