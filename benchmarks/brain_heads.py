@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from conversion.nifti import read_nifti
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
-from dicom_node.nifti import read_nifti
 from inference.cases.brats import open_brats
 from inference.training.heads.label_map import LabelMap, closed_brain
 from inference.training.heads.lesion_shapes import TumourShape

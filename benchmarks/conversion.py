@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.convert import convert_folder
+from dicom_node.workbench.convert_folder import convert_folder
 
 __all__ = ["Comparison", "Row", "compare", "compare_all"]
 

@@ -27,8 +27,8 @@ from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.stack import stack_slices
 from conversion.study import Series, Study
-from dicom_node.readiness import Arrivals, Patience, judge
-from dicom_node.stored_study import headers_only
+from dicom_node.studies.readiness import Arrivals, Patience, judge
+from dicom_node.studies.stored_study import headers_only
 from tests.support.dicom_series import axis_aligned, mr_slices
 from tests.support.enhanced_series import enhanced_instance
 from tests.support.header_fuzz import HeaderFuzz, elements_of

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from conversion.alignment import align
+from conversion.nifti import read_nifti, write_nifti
 from conversion.sequences import Role
 from conversion.volume import LabelVolume
-from dicom_node.nifti import read_nifti, write_nifti
 from inference.cases.brats import TRAINING_SET, open_brats
 from inference.cases.case import CaseSet
 

@@ -24,9 +24,9 @@ import pydicom
 from pydicom.uid import generate_uid
 
 from conversion.reading import dicom_files
-from dicom_node.peer import Peer
-from dicom_node.states import StudyState
-from dicom_node.steps import STEPS
+from dicom_node.database.states import StudyState
+from dicom_node.peers.peer import Peer
+from dicom_node.runs.step import Step
 from tests.support.node import POLL_S, SENDER, Node, orthanc_destination, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
 from tests.support.waiting import ANSWER_S
@@ -115,7 +115,7 @@ def _wait_for(node: Node, orthanc: Orthanc, study: Path) -> Waited:
     if results is None or held != {uid for _, uid, _ in results.results}:
         sys.exit("Orthanc does not hold the objects that were delivered")
     deadline = time.monotonic() + LOGGED_S  # the books say so a moment before the log
-    while not any(one["event"] == "step_done" and one["step"] == STEPS[-1] for one in node.events()[known:]):
+    while not any(one["event"] == "step_done" and one["step"] == Step.DELIVER for one in node.events()[known:]):
         if time.monotonic() > deadline:
             sys.exit("the log does not say that the objects were delivered")
         time.sleep(POLL_S)
@@ -127,7 +127,7 @@ def _parts(node: Node, known: int, last: datetime) -> Iterator[tuple[str, float]
     events = node.events()[known:]
     done = {str(one["step"]): one for one in events if one["event"] == "step_done"}
     ready = next(one for one in events if one["event"] == "study_ready")
-    for what, event in (("the study is known to be whole", ready), *((step, done[step]) for step in STEPS)):
+    for what, event in (("the study is known to be whole", ready), *((step, done[step]) for step in Step)):
         end = datetime.fromisoformat(event["timestamp"])
         yield what, (end - last).total_seconds()
         last = end

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dicom_node.database import Database, open_database
-from dicom_node.run_queue import claim_next
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.tables import RunRow, StudyRow, utc_now
+from dicom_node.runs.child_process import StepOutcome
+from dicom_node.runs.lifecycle import Lifecycle
+from dicom_node.runs.worker import Worker
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import RunState, StudyState
-from dicom_node.status import read_status
-from dicom_node.step_process import StepOutcome
-from dicom_node.steps import Steps
-from dicom_node.tables import RunRow, StudyRow, utc_now
-from dicom_node.worker import Worker
+from dicom_node.studies.run_queue import claim_next
+from dicom_node.studies.status import read_status
 from tests.support.postgres import running_postgres
 
 TABLE = Path(__file__).with_suffix(".md")
@@ -47,7 +47,7 @@ class _WaitingWorker(Worker):
         if step == "segment":
             time.sleep(self.wait_s)
         if step == "deliver":
-            Steps(self._settings, self._database).finish(run_id, RunState.DELIVERED)
+            Lifecycle(self._settings, self._database).finish(run_id, RunState.DELIVERED)
         return StepOutcome()
 
 

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from benchmarks.brain_pictures import write_pictures
 from benchmarks.head_cases import head_sets
 from conversion.alignment import align, labels_on
+from conversion.nifti import read_nifti
 from conversion.reading import dicom_files, read_series, read_study, read_volumes
 from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.volume import ImageVolume, LabelVolume
-from dicom_node.nifti import read_nifti
 from inference.cases.case import AnnotatedCase
 from inference.cases.splits import split_from_json
 from inference.evaluation.held_out import HeldOutSegmenters

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import structlog
 
-from dicom_node.database import Database, open_database
+from dicom_node.database.engine import Database, open_database
 from dicom_node.logs import configure_logs
-from dicom_node.private import keep_private
 from dicom_node.settings import Settings
+from dicom_node.storage.private_folder import keep_private
 
 __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
 
@@ -40,7 +40,7 @@ RESTART_S = 1.0
 def run_listener(settings: Settings) -> None:
     """Serve DICOM until told to stop."""
     configure_logs("listen")  # before anything is loaded that may keep stderr as it was; so in the others
-    from dicom_node.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
+    from dicom_node.reception.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
 
     keep_private(settings.node.folder)
     listener = Listener(settings, open_database(settings.database_url))
@@ -62,7 +62,7 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # for the child too, before anything loads CUDA
     configure_logs("work")
-    from dicom_node.worker import Worker  # noqa: PLC0415
+    from dicom_node.runs.worker import Worker  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
@@ -72,7 +72,7 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
 def run_web(settings: Settings) -> None:
     """Serve the panel and the viewer, each on its own port, until told to stop."""
     configure_logs("web")
-    from dicom_node.holdings import Holdings  # noqa: PLC0415
+    from dicom_node.studies.holdings import Holdings  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
     from dicom_node.web.http_server import http_server  # noqa: PLC0415
     from dicom_node.web.ohif_bundle import ohif_folder  # noqa: PLC0415
@@ -105,8 +105,8 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
         Called once, when the database is ready and before the roles start.
     """
     configure_logs("serve", speaks=True)
-    from dicom_node.peers import seed_peers  # noqa: PLC0415
-    from dicom_node.site_rules import seed_rules  # noqa: PLC0415
+    from dicom_node.peers.registry import seed_peers  # noqa: PLC0415
+    from dicom_node.rules.site_rules import seed_rules  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from dicom_node.cli import cli
+from dicom_node.cli.main import cli
 from dicom_node.settings import read_settings
 
 ROOT = Path(__file__).parents[1]

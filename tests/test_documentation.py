@@ -10,7 +10,7 @@ import click
 import pytest
 
 from conversion.errors import ConversionReason
-from dicom_node.cli import cli
+from dicom_node.cli.main import cli
 from inference.errors import InferenceReason
 from viewer_integration.errors import ResultReason
 

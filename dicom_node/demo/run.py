@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_node.database import Database, open_database
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import StudyState
 from dicom_node.demo.phantom import DEMO_PLAN, make_phantom, write_study
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer, remove_peer
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer, remove_peer
+from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
-from dicom_node.states import StudyState
-from dicom_node.status import StudyStatus, read_status
-from dicom_node.steps import STEPS
+from dicom_node.studies.status import StudyStatus, read_status
 from viewer_integration.association import RemoteEntity
 from viewer_integration.ohif import study_link
 
@@ -107,7 +107,7 @@ def _log_file(settings: Settings) -> int:
 
 
 def _wait_for_node(settings: Settings) -> RemoteEntity:
-    from dicom_node.echo import EchoOutcome, echo  # noqa: PLC0415 - only here is the node called
+    from dicom_node.peers.echo import EchoOutcome, echo  # noqa: PLC0415 - only here is the node called
 
     node = Peer(
         name="node",
@@ -148,8 +148,8 @@ def _wait_for_result(database: Database, study_uid: str, progress: Callable[[str
                 raise DemoError(message)
             return study
         if study is not None:
-            done = STEPS.index(study.step) if study.step in STEPS else 0
-            progress(study.step or study.state, 0.4 + 0.6 * done / len(STEPS))
+            done = Step(study.step).place if study.step else 0
+            progress(study.step or study.state, 0.4 + 0.6 * done / len(Step))
         time.sleep(POLL_S)
     message = f"no result within {TIMEOUT_S:.0f} s"
     raise DemoError(message)

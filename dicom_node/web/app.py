@@ -14,11 +14,11 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from dicom_node.database import Database
-from dicom_node.peer import PeerError, UnknownPeer
-from dicom_node.peers import list_peers
+from dicom_node.database.engine import Database
+from dicom_node.peers.peer import PeerError, UnknownPeer
+from dicom_node.peers.registry import list_peers
+from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
-from dicom_node.site_rules import RuleError, UnknownRule
 from dicom_node.web.auth import login_routes, refusal
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.routes_api import api_routes

@@ -13,8 +13,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Red
 from fastapi.templating import Jinja2Templates
 from starlette.concurrency import run_in_threadpool
 
-from dicom_node.database import Database
-from dicom_node.tables import LoginTokenRow, utc_now
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import LoginTokenRow, utc_now
 from dicom_node.web.origins import origin_host
 
 __all__ = ["login_routes", "new_login_link", "refusal"]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from conversion.encoding import SettledDataset
 from conversion.values import identifier, text
-from dicom_node.holdings import HeldInstance, HeldSeries, HeldStudy, Holdings
+from dicom_node.studies.holdings import HeldInstance, HeldSeries, HeldStudy, Holdings
 from viewer_integration.big_endian import little_endian_file, was_big_endian
 from viewer_integration.dicom_json import dicom_json
 from viewer_integration.dicomweb import (

@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from dicom_node.database import Database
-from dicom_node.echo import EchoOutcome, echo
-from dicom_node.peer import Peer
-from dicom_node.peers import add_peer, get_peer, list_peers, remove_peer, set_enabled
+from dicom_node.database.engine import Database
+from dicom_node.peers.echo import EchoOutcome, echo
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import add_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.settings import Settings
 
 __all__ = ["api_routes"]

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
-from dicom_node.database import Database
-from dicom_node.entries import EntryError
-from dicom_node.fetch_requests import ask_for, newest_requests
-from dicom_node.maintenance import set_maintenance
-from dicom_node.operations import Impossible, cancel, prioritise, replay
-from dicom_node.peers import sources
+from dicom_node.database.engine import Database
+from dicom_node.database.maintenance import set_maintenance
+from dicom_node.database.states import Priority
+from dicom_node.entry_errors import EntryError
+from dicom_node.peers.registry import sources
+from dicom_node.retrieval.fetch_requests import ask_for, newest_requests
+from dicom_node.runs.operations import Impossible, cancel, prioritise, replay
 from dicom_node.settings import Settings
-from dicom_node.states import Priority
 
 __all__ = ["operation_routes"]
 

@@ -7,10 +7,10 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel
 
-from dicom_node.database import Database
-from dicom_node.echo import echo
-from dicom_node.peer import CHOICES, Peer, PeerError
-from dicom_node.peers import add_peer, get_peer, list_peers, remove_peer, set_enabled
+from dicom_node.database.engine import Database
+from dicom_node.peers.echo import echo
+from dicom_node.peers.peer import CHOICES, Peer, PeerError
+from dicom_node.peers.registry import add_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.settings import Settings
 
 __all__ = ["peer_routes"]

@@ -8,10 +8,8 @@ from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel
 
 from conversion.sequences import Role
-from dicom_node.database import Database
-from dicom_node.rule_trial import try_rules
-from dicom_node.settings import Settings
-from dicom_node.site_rules import (
+from dicom_node.database.engine import Database
+from dicom_node.rules.site_rules import (
     KINDS,
     RuleError,
     add_rule,
@@ -22,6 +20,8 @@ from dicom_node.site_rules import (
     remove_rule,
     site_rules,
 )
+from dicom_node.settings import Settings
+from dicom_node.studies.rule_trial import try_rules
 
 __all__ = ["NOT_USED", "USED", "RuleForm", "new_rule_routes", "rule_routes"]
 

@@ -5,14 +5,14 @@ from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
-from dicom_node.database import Database
-from dicom_node.maintenance import in_maintenance
+from dicom_node.database.engine import Database
+from dicom_node.database.maintenance import in_maintenance
+from dicom_node.database.worker_slots import list_workers
+from dicom_node.rules.site_rules import free_name, site_rules
 from dicom_node.settings import Settings
-from dicom_node.site_rules import free_name, site_rules
-from dicom_node.status import read_status, read_study_status
+from dicom_node.studies.status import read_status, read_study_status
 from dicom_node.web.routes_rules import NOT_USED, USED, RuleForm
 from dicom_node.web.study_page import StudyShown, show_study
-from dicom_node.workers import list_workers
 from viewer_integration.ohif import study_link
 
 __all__ = ["study_routes"]

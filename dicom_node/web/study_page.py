@@ -12,11 +12,11 @@ from conversion.errors import ConversionError
 from conversion.recognition.recognise import recognise
 from conversion.recognition.site_rules import SiteRule
 from conversion.study import Series, Study
-from dicom_node.database import Database
-from dicom_node.recognised import Recognised, recognised_as, recognised_in_newest_run
-from dicom_node.site_rules import patterns_of, site_rules
-from dicom_node.status import StudyStatus
-from dicom_node.stored_study import headers_only, stored_study
+from dicom_node.database.engine import Database
+from dicom_node.rules.site_rules import patterns_of, site_rules
+from dicom_node.runs.recognised import Recognised, recognised_as, recognised_in_newest_run
+from dicom_node.studies.status import StudyStatus
+from dicom_node.studies.stored_study import headers_only, stored_study
 
 __all__ = ["SeriesShown", "StudyShown", "show_study"]
 

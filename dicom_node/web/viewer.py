@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dicom_node.holdings import Holdings
+from dicom_node.studies.holdings import Holdings
 from dicom_node.web.dicomweb_origin import DicomwebOrigin
 from dicom_node.web.dicomweb_upstream import DicomwebUpstream
 from dicom_node.web.guard import BROKEN, Guard

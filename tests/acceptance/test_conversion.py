@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.conversion import FOLDERS, REFUSED, Row, compare_all
-from dicom_node.convert import convert_folder
+from dicom_node.workbench.convert_folder import convert_folder
 
 pytestmark = [
     pytest.mark.data,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.peers import put_peer
+from dicom_node.peers.registry import put_peer
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, show_slice, take_screenshot
 from tests.support.node import SENDER, Node

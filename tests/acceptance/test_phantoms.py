@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from conversion.reading import dicom_files
-from conversion.sequences import Role
 from dicom_node.demo.phantom import TEST_PLANS, PhantomPlan, make_phantom, write_study
-from dicom_node.pipeline import find_tumour
+from dicom_node.runs.in_memory import RunInMemory
+from dicom_node.runs.pipeline import find_tumour
+from dicom_node.settings import read_settings
 from inference.model_bundle import load_model
 from inference.regions import REGION_LABELS, Region
 from inference.segmenter import Segmenter
@@ -40,19 +41,24 @@ def test_phantom_is_recognised_and_its_tumour_found(
 ) -> None:
     phantom = make_phantom(plan)
     write_study(phantom, tmp_path)
-    outcome = find_tumour(dicom_files(tmp_path), Role.T1CE, segmenter, PROVENANCE)
+    paths = dicom_files(tmp_path)
+    run = RunInMemory(
+        processing=read_settings(environment={}).processing, model=segmenter, paths=paths, origin=PROVENANCE
+    )
+    find_tumour(run)
+    segmentation = run.kept.load_segmentation()
     numbers = {series.role: series.number for series in plan.series}
-    assert {str(role): series.number for role, series in outcome.selection.series.items()} == numbers
+    assert {str(role): series.number for role, series in run.selection().series.items()} == numbers
 
-    grid = outcome.segmentation.label_volume.grid
+    grid = segmentation.label_volume.grid
     truth = phantom.labels_at(grid.affine, grid.shape)
-    found = outcome.segmentation.label_volume.labels
+    found = segmentation.label_volume.labels
     dice = {}
     for region in (Region.WT, Region.TC, Region.ET):
         true_mask, mask = np.isin(truth, list(REGION_LABELS[region])), np.isin(found, list(REGION_LABELS[region]))
         dice[region] = 2 * float((true_mask & mask).sum()) / float(true_mask.sum() + mask.sum())
         record_property(f"dice {region}", round(dice[region], 3))
-        volumes = (outcome.findings.of(region).volume_ml, phantom.true_volume_ml[region])
+        volumes = (run.findings.of(region).volume_ml, phantom.true_volume_ml[region])
         record_property(f"volume {region} ml (found, implanted)", tuple(round(volume, 2) for volume in volumes))
         report = f"{region}: Dice {dice[region]:.3f}, {volumes[0]:.1f} ml found, {volumes[1]:.1f} ml implanted"
         sys.stdout.write(f"phantom {plan.seed} {report}\n")

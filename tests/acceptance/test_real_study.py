@@ -19,9 +19,9 @@ from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.study import Series
-from dicom_node.peer import Peer
-from dicom_node.states import StudyState
-from dicom_node.status import StudyStatus
+from dicom_node.database.states import StudyState
+from dicom_node.peers.peer import Peer
+from dicom_node.studies.status import StudyStatus
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, report_text, segment_labels, show_slice
 from tests.support.node import SENDER, Node, orthanc_destination, running_node

@@ -12,13 +12,13 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from dicom_node.artifacts import Artifacts
-from dicom_node.assembly import Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.listener import Listener
 from dicom_node.settings import AssemblySettings, Settings, read_settings
+from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.run_folder import RunFolder
 from tests.support.archive import Archive, running_archive
 from tests.support.arrivals import Arrival, Event, make_arrival, needed_uids
 from tests.support.clock import SimulatedClock
@@ -58,7 +58,7 @@ class _World:
         while self._tick * TICK_S < at_s:
             now_s = self._tick * TICK_S
             for ready in self._assembly.ready_studies(self._clock.at(now_s)):
-                manifest = Artifacts(self._folder, ready.run_id).load_manifest()
+                manifest = RunFolder(self._folder, ready.run_id).load_manifest()
                 uids = {entry["sop_instance_uid"] for entry in manifest}
                 study = Path(manifest[0]["path"]).parts[1]
                 runs[study].started.append((now_s, uids))

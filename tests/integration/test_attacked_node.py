@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from benchmarks.fuzz_headers import header_fuzz
 from conversion.values import text
-from dicom_node.tables import InstanceRow
+from dicom_node.database.tables import InstanceRow
 from tests.support.attacked_listener import is_held, speak_all
 from tests.support.dicom_series import STUDY, uid_of
 from tests.support.header_fuzz import file_of

@@ -16,12 +16,12 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-from dicom_node.database import Database, open_database
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import StudyState
+from dicom_node.database.tables import InstanceRow, RefusalRow, StudyRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
 from dicom_node.settings import read_settings
-from dicom_node.states import StudyState
-from dicom_node.tables import InstanceRow, RefusalRow, StudyRow
 from tests.support.canary import AE_TITLE, CANARIES, TEXT, leaks, mark
 from tests.support.faults import Faults
 from tests.support.held_study import hold_small_study

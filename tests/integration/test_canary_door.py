@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom.dimse_primitives import C_FIND, C_STORE, N_EVENT_REPORT
 
-from dicom_node.maintenance import set_maintenance
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer, remove_peer
+from dicom_node.database.maintenance import set_maintenance
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer, remove_peer
 from tests.support.canary import AE_TITLE, TEXT, UID, leaks, mark
 from tests.support.pacs import VERIFICATION, Instance, association, echo, instance_of, store
 from tests.support.raw_line import raw_line

@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.fetch_requests import ask_for
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.states import FetchState, RunState
-from dicom_node.tables import DeliveryRow, FetchRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.database.states import FetchState, RunState
+from dicom_node.database.tables import DeliveryRow, FetchRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.retrieval.fetch_requests import ask_for
 from tests.support.canary import CANARIES, TEXT, leaks, mark
 from tests.support.held_study import hold_small_study
 from tests.support.odd_scp import OddScp, odd_scp

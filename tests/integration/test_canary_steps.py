@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dicom_node.database import open_database
-from dicom_node.failures import Consequence
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import RunRow, StudyRow, utc_now
+from dicom_node.runs.consequences import Consequence
 from dicom_node.settings import read_settings
-from dicom_node.tables import RunRow, StudyRow, utc_now
 from tests.support.canary import TEXT, leaks
 from tests.support.faults import Faults
 
@@ -27,7 +27,7 @@ from dicom_node.logs import configure_logs
 
 configure_logs("work")
 from dicom_node.settings import read_settings
-from dicom_node.step_process import StepProcess
+from dicom_node.runs.child_process import StepProcess
 
 process = StepProcess(read_settings())
 for run in sys.stdin:

@@ -8,8 +8,8 @@ import httpx
 import pydicom
 import pytest
 
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
 from tests.support.node import SENDER, Node, running_node
 from tests.support.orthanc import Orthanc, free_port, running_orthanc
 from tests.support.pacs import instance_of, store

@@ -25,12 +25,19 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_node.database import Database, open_database
-from dicom_node.doctor import Check, diagnose
-from dicom_node.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
-from dicom_node.peer import Peer
-from dicom_node.peers import accepted_calling_ae_titles, add_peer, destinations, list_peers, put_peer, remove_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import (
+    accepted_calling_ae_titles,
+    add_peer,
+    destinations,
+    list_peers,
+    put_peer,
+    remove_peer,
+)
 from dicom_node.settings import Settings, config_folder, read_settings
+from dicom_node.setup.doctor import Check, diagnose
+from dicom_node.setup.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
 from tests.support.orthanc import free_port
 
 _DEADLINE_S = 60.0

@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.fetch_requests import ask_for, newest_requests
-from dicom_node.operations import replay, resend
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer, remove_peer
-from dicom_node.states import FetchState
+from dicom_node.database.states import FetchState
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer, remove_peer
+from dicom_node.retrieval.fetch_requests import ask_for, newest_requests
+from dicom_node.runs.operations import replay, resend
 from tests.support.node import Node, destination, running_node
 from tests.support.pacs import instance_of, running_pacs, store
 from tests.support.small_study import make_small_study

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database import Database, open_database
-from dicom_node.fetch import Fetcher
-from dicom_node.listener import Listener
-from dicom_node.outbox import Outbox
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.query import QueryFailed, demographics_of, instances_of_study
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.delivery.outbox import Outbox
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed, demographics_of, instances_of_study
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.listener import Listener
+from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import InstanceRow
 from tests.support.orthanc import Orthanc, free_port, running_orthanc
 from tests.support.small_study import make_small_study
 

@@ -13,14 +13,14 @@ from pydicom import dcmread
 from benchmarks.fuzz_headers import header_fuzz
 from conversion.errors import ConversionError
 from conversion.values import text
-from dicom_node.assembly import Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.identity import InboxRefusal
-from dicom_node.inbox import Inbox
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import utc_now
+from dicom_node.reception.identity import InboxRefusal
+from dicom_node.reception.inbox import Inbox
+from dicom_node.runs.durable import DurableSteps
 from dicom_node.settings import Settings, read_settings
-from dicom_node.status import read_status
-from dicom_node.steps import Steps
-from dicom_node.tables import utc_now
+from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.status import read_status
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from tests.support.detector_model import write_detector
@@ -86,10 +86,10 @@ def test_no_header_stops_the_node(database: Database, settings: Settings) -> Non
     for hour in range(1, 6):
         ready += assembly.ready_studies(utc_now() + timedelta(hours=hour))
     assert len(ready) > VARIANTS // 2
-    steps, selected = Steps(settings, database), set()
+    steps, selected = DurableSteps(settings, database), set()
     for each in ready:
         try:
-            steps.select(each.run_id)
+            steps.perform("select", each.run_id)
             selected.add(each.study_key)
         except ConversionError:
             continue

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dicom_node.database import Database, open_database
-from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import InstanceRow, RefusalRow
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.incoming import GATHERED_BYTES
 from dicom_node.settings import read_settings
-from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.listener_process import listening
 from tests.support.node import SENDER
 from tests.support.pacs import echo

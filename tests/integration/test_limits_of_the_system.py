@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database import Database, open_database
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.peers.registry import put_peer
 from dicom_node.settings import read_settings
-from dicom_node.tables import InstanceRow
 from tests.support.node import SENDER
 from tests.support.pacs import Line, instance_of
 from tests.support.small_study import make_small_study

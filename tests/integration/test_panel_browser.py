@@ -9,9 +9,9 @@ from playwright.sync_api import Page, expect
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_node.database import Database, open_database
-from dicom_node.peer import Peer
-from dicom_node.peers import list_peers
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import list_peers
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link

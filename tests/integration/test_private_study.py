@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.peers import put_peer
+from dicom_node.peers.registry import put_peer
 from tests.support.node import SENDER, Node
 from tests.support.pacs import instance_of, store
 from tests.support.small_study import make_small_study

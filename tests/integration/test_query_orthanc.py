@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.peer import Peer
-from dicom_node.query import QueryFailed, instances_of_study
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed, instances_of_study
 from tests.support.orthanc import running_orthanc
 from tests.support.small_study import make_small_study
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.peers import put_peer
+from dicom_node.peers.registry import put_peer
 from tests.support.node import SENDER, Node, destination, running_node
 from tests.support.pacs import Pacs, instance_of, instance_of_file, running_pacs, store
 from tests.support.small_study import make_small_study

@@ -7,7 +7,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from dicom_node.peer import Peer
+from dicom_node.peers.peer import Peer
 from tests.support.archive import running_archive
 from tests.support.node import SENDER, Node, destination, running_node
 from tests.support.pacs import Pacs, instance_of, running_pacs, store

@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from conversion.recognition.site_rules import SiteRule
-from dicom_node.database import open_database
+from dicom_node.database.engine import open_database
+from dicom_node.rules.site_rules import site_rules
 from dicom_node.settings import read_settings
-from dicom_node.site_rules import site_rules
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from tests.support.browser import chromium

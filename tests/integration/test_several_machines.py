@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.states import RunState
-from dicom_node.tables import RunRow
-from dicom_node.workers import list_workers
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import RunRow
+from dicom_node.database.worker_slots import list_workers
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.node import SENDER, destination
 from tests.support.pacs import Pacs, instance_of, running_pacs, store

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from dicom_node.database import open_database
-from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import open_database
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.incoming import GATHERED_BYTES
 from dicom_node.settings import Settings, read_settings
 from tests.support.node import SENDER
 from tests.support.pacs import instance_of, store
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.strace
 
 LISTENER = """
 import sys
-import dicom_node.journal
-from dicom_node.database import open_database
-from dicom_node.listener import Listener
+import dicom_node.reception.journal
+from dicom_node.database.engine import open_database
+from dicom_node.reception.listener import Listener
 from dicom_node.logs import configure_logs
 from dicom_node.settings import read_settings
 
-dicom_node.journal.ADOPT_S = 0.2
+dicom_node.reception.journal.ADOPT_S = 0.2
 configure_logs("listen", speaks=True)
 settings = read_settings()
 listener = Listener(settings, open_database(settings.database_url))
@@ -204,9 +204,9 @@ FILING = """
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from dicom_node.arrivals import Arrival
-from dicom_node.database import open_database
-from dicom_node.inbox import Inbox
+from dicom_node.reception.arrival import Arrival
+from dicom_node.database.engine import open_database
+from dicom_node.reception.inbox import Inbox
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 inbox = Inbox(open_database(f"sqlite:///{folder / 'glionode.sqlite'}"), folder)
@@ -251,7 +251,7 @@ def test_a_second_try_trusts_nothing_of_the_first(tmp_path: Path, limit: int, op
 KEEPING = """
 import sys
 from pathlib import Path
-from dicom_node.artifacts import Artifacts
+from dicom_node.runs.artifacts import Artifacts
 
 Artifacts(Path(sys.argv[1]), "run").save_rules([])
 """
@@ -269,8 +269,8 @@ def test_what_a_step_leaves_for_the_next_is_whole_and_stays(tmp_path: Path) -> N
 FETCHING = """
 import io, sys
 from pathlib import Path
-from dicom_node.database import open_database
-from dicom_node.inbox import Inbox
+from dicom_node.database.engine import open_database
+from dicom_node.reception.inbox import Inbox
 from tests.support.small_study import make_small_study
 
 folder, buffer = Path(sys.argv[1]), io.BytesIO()
@@ -286,10 +286,11 @@ RESULTS = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from dicom_node.database import open_database
+from dicom_node.database.engine import open_database
 from dicom_node.settings import read_settings
-from dicom_node.steps import Steps
-from dicom_node.tables import RunRow, StudyRow
+from dicom_node.runs.durable import DurableRun
+from dicom_node.runs.segmenters import Segmenters
+from dicom_node.database.tables import RunRow, StudyRow
 from viewer_integration.result import ResultObject, ResultObjects
 
 settings = read_settings(environment={"GLIONODE_NODE_FOLDER": sys.argv[1]})
@@ -303,7 +304,7 @@ with database.session() as session:
 made = ResultObject(
     kind="1.2.826.444", sop_class_uid="1.4", sop_instance_uid="1.2.826.444", series_uid="1.3", content=b"a result"
 )
-Steps(settings, database)._keep_results("run", {"": ResultObjects(objects=(made,), decisions=())})
+DurableRun("run", settings, database, Segmenters(settings)).encoded({"": ResultObjects(objects=(made,), decisions=())})
 """
 """Keeps a result as the step encode does; the file is named by its kind, which here is its UID."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.workflow import WORKFLOW_VERSION
+from dicom_node.runs.workflow import WORKFLOW_VERSION
 from tests.support.node import SENDER, Node, destination, running_node
 from tests.support.pacs import running_pacs
 

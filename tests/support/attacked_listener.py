@@ -11,11 +11,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dicom_node.database import open_database
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
 from dicom_node.settings import read_settings
-from dicom_node.tables import InstanceRow
 from tests.support.listener_process import listening
 from tests.support.pacs import echo, instance_of, store
 from tests.support.pdu_fuzz import acknowledged, make_attack, speak

@@ -20,10 +20,10 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import split_dataset
 
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.states import RunState
-from dicom_node.tables import DeliveryRow, ResultRow, RunRow
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.node import SENDER
 from tests.support.orthanc import Orthanc, OrthancProcess, free_port

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dicom_node.database import Database, open_database
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
 from dicom_node.settings import Settings, read_settings
-from dicom_node.status import StudyStatus, read_status
+from dicom_node.studies.status import StudyStatus, read_status
 from tests.support.detector_model import write_detector
 from tests.support.node import SENDER
 from tests.support.orthanc import free_port

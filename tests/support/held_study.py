@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.database import Database
-from dicom_node.states import RunState, StudyState
-from dicom_node.tables import RunRow, StudyRow, utc_now
+from dicom_node.database.engine import Database
+from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.tables import RunRow, StudyRow, utc_now
 from tests.support.small_study import ROLES, make_small_study
 from tests.support.viewer_study import instance_row
 

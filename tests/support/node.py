@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 
-from dicom_node.database import Database, open_database
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
 from dicom_node.settings import Settings, read_settings
-from dicom_node.status import NodeStatus, StudyStatus, read_status
+from dicom_node.studies.status import NodeStatus, StudyStatus, read_status
 from tests.support.detector_model import write_detector
 from tests.support.orthanc import Orthanc, free_port
 from tests.support.pacs import Pacs, echo

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
-from dicom_node.store_command import C_STORE, read_command, response
+from dicom_node.reception.acceptor.dimse_commands import C_STORE, read_command, response
 from viewer_integration.association import RemoteEntity
 
 __all__ = ["USER_ITEMS", "OddScp", "item", "odd_scp"]

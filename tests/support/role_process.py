@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dicom_node.database import Database, open_database
+from dicom_node.database.engine import Database, open_database
 from dicom_node.settings import Settings, read_settings
 
 __all__ = ["RoleProcess", "role_process"]

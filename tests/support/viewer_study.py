@@ -12,9 +12,9 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from dicom_node.database import Database
-from dicom_node.states import RunState
-from dicom_node.tables import InstanceRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.database.engine import Database
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow, utc_now
 
 ROWS, COLUMNS, SLICES = 58, 64, 12
 UNALIGNED_COLUMNS = 62  # 58 x 62 is no multiple of 8: the frames of a BINARY SEG then begin inside bytes

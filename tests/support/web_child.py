@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from dicom_node.database import Database, open_database
+from dicom_node.database.engine import Database, open_database
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.auth import new_login_link
 from tests.support.orthanc import free_port

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from conversion.alignment import align, labels_on, resample
+from conversion.nifti import read_nifti, write_canonical_nifti, write_nifti
 from conversion.reading import dicom_files, read_series, read_study
 from conversion.sequences import Role
 from conversion.simpleitk_bridge import from_simpleitk, grid_from_simpleitk, labels_from_simpleitk, to_simpleitk
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.nifti import read_nifti, write_canonical_nifti, write_nifti
 from tests.support.dicom_series import mr_slices, write_slices
 from tests.support.strategies import SIGNED_PERMUTATIONS, grids, tilted
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.database import Database, open_database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.listener import Listener
 from dicom_node.settings import read_settings
 from tests.support.postgres import Postgres
 from tests.support.waiting import wait_until

@@ -16,7 +16,7 @@ from conversion.selection import SeriesSelection
 from conversion.sequences import Role
 from conversion.study import Acquisition, PatientFacts, Series, SeriesUID, Study, StudyUID
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.artifacts import Artifacts
+from dicom_node.runs.artifacts import Artifacts
 from inference.flags import Flag, FlagCode
 from inference.regions import Region
 from inference.segmentation import ModelIdentity, Quality, Segmentation

@@ -8,14 +8,14 @@ import pytest
 from pydicom.dataset import Dataset
 
 from conversion.reading import read_series, read_study
-from dicom_node.artifacts import Artifacts
-from dicom_node.assembly import NOT_JUDGED, Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.inbox import Inbox
-from dicom_node.operations import replay
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.tables import ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.reception.inbox import Inbox
+from dicom_node.runs.operations import replay
 from dicom_node.settings import AssemblySettings, read_settings
-from dicom_node.states import RunState, StudyState
-from dicom_node.tables import ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.studies.assembly import NOT_JUDGED, Assembly
+from dicom_node.studies.run_folder import RunFolder
 from tests.support.raw_values import with_second_study_uid
 from tests.support.small_study import make_small_study, uid_of
 
@@ -96,7 +96,7 @@ def test_two_acquisitions_between_each_other_miss_nothing_and_are_not_waited_for
             images[k].AcquisitionNumber, ds.AcquisitionNumber, ds.AcquisitionTime = 4, 5, "104000"
     _receive(database, tmp_path, *images, *second)
     (run_id,) = _after_quiet(database, assembly)
-    study = read_study([tmp_path / entry["path"] for entry in Artifacts(tmp_path, run_id).load_manifest()])
+    study = read_study([tmp_path / entry["path"] for entry in RunFolder(tmp_path, run_id).load_manifest()])
     assert [len(series.images) for series in study.series] == [len(images)] * 2
     assert [read_series(series).grid.shape for series in study.series] == [(10, 48, 40)] * 2
     firsts = [read_series(series).grid.affine[2, 3] for series in study.series]
@@ -124,7 +124,7 @@ def test_the_manifest_is_what_the_inbox_holds(
 ) -> None:
     _receive(database, tmp_path, *images)
     (run_id,) = _after_quiet(database, assembly)
-    manifest = Artifacts(tmp_path, run_id).load_manifest()
+    manifest = RunFolder(tmp_path, run_id).load_manifest()
     assert {entry["sop_instance_uid"] for entry in manifest} == {ds.SOPInstanceUID for ds in images}
     assert all((tmp_path / entry["path"]).is_file() for entry in manifest)
     assert len({entry["patient_key"] for entry in manifest}) == 1
@@ -154,8 +154,8 @@ def test_a_late_instance_makes_another_run(
     (second,) = _after_quiet(database, assembly)
     assert second != first
     assert (_revision(database, first), _revision(database, second)) == (1, 2)
-    assert len(Artifacts(tmp_path, first).load_manifest()) == len(images) - 1
-    assert len(Artifacts(tmp_path, second).load_manifest()) == len(images)
+    assert len(RunFolder(tmp_path, first).load_manifest()) == len(images) - 1
+    assert len(RunFolder(tmp_path, second).load_manifest()) == len(images)
     assert _study(database, images).current_run == second
 
 
@@ -168,10 +168,10 @@ def test_a_corrected_instance_makes_another_run_on_the_newest_version(
     _receive(database, tmp_path, images[0])
     (second,) = _after_quiet(database, assembly)
     assert second != first
-    manifest = Artifacts(tmp_path, second).load_manifest()
+    manifest = RunFolder(tmp_path, second).load_manifest()
     assert len(manifest) == len(images)
     assert (
-        len({entry["sha256"] for entry in Artifacts(tmp_path, first).load_manifest()} - {e["sha256"] for e in manifest})
+        len({entry["sha256"] for entry in RunFolder(tmp_path, first).load_manifest()} - {e["sha256"] for e in manifest})
         == 1
     )
 
@@ -254,7 +254,7 @@ def test_an_image_that_names_two_studies_ends_no_judging_and_makes_a_run(
     content = with_second_study_uid(buffer.getvalue())
     Inbox(database, tmp_path).receive(content, content, "SENDER", str(images[0].SOPInstanceUID))
     (run_id,) = _after_quiet(database, assembly)
-    assert len(Artifacts(tmp_path, run_id).load_manifest()) == len(images)
+    assert len(RunFolder(tmp_path, run_id).load_manifest()) == len(images)
 
 
 def test_one_study_that_cannot_be_judged_does_not_hold_up_the_others(

@@ -7,9 +7,9 @@ from pathlib import Path
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
-from dicom_node.database import Database
-from dicom_node.states import StudyState
-from dicom_node.tables import StudyRow
+from dicom_node.database.engine import Database
+from dicom_node.database.states import StudyState
+from dicom_node.database.tables import StudyRow
 from tests.support.held_study import hold_small_study
 from tests.support.small_study import make_small_study
 from tests.support.viewer_study import instance_row
@@ -23,10 +23,10 @@ PROGRAM = """
 import resource, sys
 from datetime import timedelta
 from pathlib import Path
-from dicom_node.assembly import Assembly
-from dicom_node.database import open_database
+from dicom_node.studies.assembly import Assembly
+from dicom_node.database.engine import open_database
 from dicom_node.settings import AssemblySettings
-from dicom_node.tables import utc_now
+from dicom_node.database.tables import utc_now
 
 folder = Path(sys.argv[1])
 database = open_database(f"sqlite:///{folder / 'node.sqlite'}")

@@ -6,8 +6,8 @@ import struct
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database import Database
-from dicom_node.tables import RefusalRow
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import RefusalRow
 from tests.support.pacs import echo
 from tests.support.raw_line import ABORT, ACCEPT
 from tests.support.raw_request import (

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
-from dicom_node.association_request import BLANK_TITLE, BadRequest, mend_request
+from dicom_node.reception.acceptor.association_request import BLANK_TITLE, BadRequest, mend_request
 from tests.support.pdu_fuzz import spoilt
 from tests.support.raw_request import EXPLICIT, MR, associate_request, context_item, item, user_item
 

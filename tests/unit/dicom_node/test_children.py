@@ -9,8 +9,8 @@ import pytest
 
 import dicom_node
 from dicom_node.app import _start as start_role
+from dicom_node.runs.child_process import StepProcess
 from dicom_node.settings import read_settings
-from dicom_node.step_process import StepProcess
 
 ROOMS = Path(dicom_node.__file__).parents[1]
 EVIL = "import pathlib\npathlib.Path({mark!r}).touch()\nraise SystemExit(3)\n"

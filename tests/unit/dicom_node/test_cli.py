@@ -13,10 +13,10 @@ from typing import Any
 import click
 import pytest
 
-from dicom_node.cli import cli
-from dicom_node.database import open_database
-from dicom_node.status import read_status
-from dicom_node.tables import RefusalRow, StudyRow
+from dicom_node.cli.main import cli
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import RefusalRow, StudyRow
+from dicom_node.studies.status import read_status
 from tests.support.pacs import running_pacs
 from tests.support.small_study import make_small_study
 from tests.support.web_source import serving_web

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from dicom_node.cli_evaluate import evaluate
+from dicom_node.cli.evaluate import evaluate
 from inference.cases.layouts import LAYOUTS
 from tests.support.annotated_study import annotated_study, write_instances
 from tests.support.detector_model import SHIFT_ROWS, write_detector

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from dicom_node.cli import cli
-from dicom_node.database import open_database
+from dicom_node.cli.main import cli
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import RunRow, ShadowRow, StudyRow
 from dicom_node.settings import read_settings
-from dicom_node.tables import RunRow, ShadowRow, StudyRow
 from inference.manifest import read_manifest
 from tests.support.detector_model import write_detector
 from tests.support.monai_bundle import write_bundle

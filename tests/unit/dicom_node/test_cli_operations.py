@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dicom_node.cli import cli
-from dicom_node.database import Database
-from dicom_node.maintenance import in_maintenance
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.states import Priority, RunState
-from dicom_node.tables import InstanceRow, RunRow
-from dicom_node.workers import WorkerBook
+from dicom_node.cli.main import cli
+from dicom_node.database.engine import Database
+from dicom_node.database.maintenance import in_maintenance
+from dicom_node.database.states import Priority, RunState
+from dicom_node.database.tables import InstanceRow, RunRow
+from dicom_node.database.worker_slots import WorkerBook
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
 from tests.support.archive import running_archive
 from tests.support.held_study import hold_run
 from tests.support.small_study import make_small_study

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
-from dicom_node.cli_rules import rules
-from dicom_node.database import open_database
+from dicom_node.cli.rules import rules
+from dicom_node.database.engine import open_database
 from tests.support.held_study import hold_small_study
 
 AFTER = {

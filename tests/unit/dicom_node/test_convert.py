@@ -15,11 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
 from conversion.errors import UnusableStudy
+from conversion.nifti import read_nifti, write_nifti
 from conversion.reading import dicom_files, read_series, read_study
 from conversion.recognition.site_rules import SiteRule
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.convert import Conversion, Progress, convert_folder
-from dicom_node.nifti import read_nifti, write_nifti
+from dicom_node.workbench.convert_folder import Conversion, Progress, convert_folder
 from tests.support.small_study import COLUMNS, ROLES, ROWS, SLICE_MM, SLICES, SPACING_MM, make_small_study, uid_of
 
 

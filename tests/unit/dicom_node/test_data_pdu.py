@@ -3,7 +3,7 @@
 import pytest
 from pynetdicom.pdu import P_DATA_TF
 
-from dicom_node.data_pdu import DataPdu, data_pdu
+from dicom_node.reception.acceptor.data_pdu import DataPdu, data_pdu
 
 HEAD_BYTES = 6
 

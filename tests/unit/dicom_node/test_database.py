@@ -11,10 +11,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-import dicom_node.migrations
-from dicom_node.database import Database, make_engine, open_database
-from dicom_node.states import RunState, StudyState
-from dicom_node.tables import Base, DecisionRow, InstanceRow, SecretRow, StudyRow, utc_now
+import dicom_node.database.migrations
+from dicom_node.database.engine import Database, make_engine, open_database
+from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.tables import Base, DecisionRow, InstanceRow, SecretRow, StudyRow, utc_now
 
 _FIRST_REVISION = (
     (
@@ -49,7 +49,7 @@ def test_the_migrations_give_the_tables_of_the_models(database: Database) -> Non
 
 def test_the_migrations_can_be_undone(database: Database) -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(dicom_node.migrations.__path__[0])))
+    config.set_main_option("script_location", str(Path(dicom_node.database.migrations.__path__[0])))
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
@@ -120,7 +120,7 @@ def test_every_state_of_a_run_that_speaks_for_its_study_is_a_state_of_the_study(
 def test_books_of_the_first_revision_are_brought_forward_and_back(database: Database) -> None:
     """A decision written before evidence was kept stays as it was, with none."""
     config = Config()
-    config.set_main_option("script_location", str(Path(dicom_node.migrations.__path__[0])))
+    config.set_main_option("script_location", str(Path(dicom_node.database.migrations.__path__[0])))
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")

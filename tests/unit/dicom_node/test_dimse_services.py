@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom.dimse_primitives import C_STORE
 
-from dicom_node.database import Database
-from dicom_node.tables import InstanceRow, RefusalRow
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow, RefusalRow
 from tests.support.pacs import association, instance_of, store
 from tests.support.raw_line import COMMAND, CONTEXT, LAST, RELEASE_RESPONSE, RawLine, command_of, data_of, raw_line
 from tests.support.small_study import make_small_study

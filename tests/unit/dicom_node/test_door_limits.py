@@ -12,15 +12,15 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-from dicom_node.connections import ADDRESSES
-from dicom_node.database import Database, open_database
-from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.line import MAXIMUM_PDU_BYTES
-from dicom_node.messages import COMMAND_BYTES
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import InstanceRow, RefusalRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.acceptor.connections import ADDRESSES
+from dicom_node.reception.acceptor.line import MAXIMUM_PDU_BYTES
+from dicom_node.reception.acceptor.messages import COMMAND_BYTES
+from dicom_node.reception.incoming import GATHERED_BYTES
 from dicom_node.settings import read_settings
-from dicom_node.tables import InstanceRow, RefusalRow
 from tests.support.listener_process import listening
 from tests.support.pacs import echo
 from tests.support.raw_line import (
@@ -364,7 +364,9 @@ def test_an_abort_ends_an_association_whoever_it_says_it_is_from(
     start: Start, monkeypatch: pytest.MonkeyPatch, source_and_reason: bytes
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("dicom_node.upper_layer._log.error", lambda event, **_values: said.append(event))
+    monkeypatch.setattr(
+        "dicom_node.reception.acceptor.upper_layer._log.error", lambda event, **_values: said.append(event)
+    )
     port = start()
     with raw_line(port) as line:
         line.socket.sendall(struct.pack(">BBIH", ABORT, 0, 4, 0) + source_and_reason)
@@ -376,7 +378,9 @@ def test_what_comes_after_an_answered_request_may_be_wrong(
     start: Start, database: Database, monkeypatch: pytest.MonkeyPatch, image: Dataset
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("dicom_node.upper_layer._log.error", lambda event, **_values: said.append(event))
+    monkeypatch.setattr(
+        "dicom_node.reception.acceptor.upper_layer._log.error", lambda event, **_values: said.append(event)
+    )
     port = start()
     with raw_line(port) as line:
         whole = [(CONTEXT, COMMAND | LAST, command_of(image, 1)), (CONTEXT, LAST, data_of(image))]

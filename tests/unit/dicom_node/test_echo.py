@@ -9,8 +9,8 @@ import pytest
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
-from dicom_node.echo import EchoOutcome, echo
-from dicom_node.peer import Peer
+from dicom_node.peers.echo import EchoOutcome, echo
+from dicom_node.peers.peer import Peer
 
 CALLER = "GLIONODE"
 

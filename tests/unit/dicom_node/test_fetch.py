@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database import Database
-from dicom_node.fetch import Fetcher
-from dicom_node.peer import Peer
-from dicom_node.query import QueryFailed
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow, StudyRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed
+from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import InstanceRow, StudyRow
 from tests.support.archive import Archive, running_archive
 from tests.support.small_study import make_small_study
 

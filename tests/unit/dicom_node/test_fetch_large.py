@@ -16,14 +16,15 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, MRImageStorage
 
-from dicom_node import disk, spool, stored_data_sets, wado
-from dicom_node.database import Database, open_database
-from dicom_node.fetch import Fetcher
-from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.peer import Peer
-from dicom_node.query import QueryFailed
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed
+from dicom_node.reception.incoming import GATHERED_BYTES
+from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import InstanceRow
+from dicom_node.storage import disk_space as disk
+from dicom_node.storage import spool, stored_data_sets, wado
 from tests.support.small_study import make_small_study
 from tests.support.strange_scp import StrangeScp, running_strange_scp
 from tests.support.web_source import BOUNDARY, WebSource, file_of, multipart, serving_web
@@ -37,9 +38,9 @@ _PEAK = "int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM'))
 
 FETCH = f"""
 import sys
-from dicom_node.database import open_database
-from dicom_node.fetch import Fetcher
-from dicom_node.peer import Peer
+from dicom_node.database.engine import open_database
+from dicom_node.retrieval.fetch import Fetcher
+from dicom_node.peers.peer import Peer
 from dicom_node.settings import read_settings
 folder, study, root, port = sys.argv[1:]
 settings = read_settings(environment={{"GLIONODE_NODE_FOLDER": folder}})

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database import Database
-from dicom_node.fetch_requests import MOST_ATTEMPTS, ask_for, fetch_next
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database
+from dicom_node.database.states import FetchState
+from dicom_node.database.tables import FetchRow, WorkerRow
+from dicom_node.database.worker_slots import DEAD_AFTER, WorkerBook
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.retrieval.fetch_requests import MOST_ATTEMPTS, ask_for, fetch_next
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import FetchState
-from dicom_node.tables import FetchRow, WorkerRow
-from dicom_node.workers import DEAD_AFTER, WorkerBook
 from tests.support.small_study import SLICES, make_small_study
 from tests.support.web_source import WebSource, file_of, multipart, serving_web
 

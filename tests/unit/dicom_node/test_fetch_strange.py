@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
 
-from dicom_node import fetch, intake
-from dicom_node.database import Database
-from dicom_node.fetch import Fetcher
-from dicom_node.inbox import Inbox
-from dicom_node.peer import Peer
-from dicom_node.query import QueryFailed
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed
+from dicom_node.reception.inbox import Inbox
+from dicom_node.retrieval import fetch, intake
+from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import InstanceRow
 from tests.support.small_study import SLICES, make_small_study
 from tests.support.strange_scp import StrangeScp, identifier, running_strange_scp
 from tests.support.web_source import file_of

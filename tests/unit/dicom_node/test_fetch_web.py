@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_node import identity, intake, wado
-from dicom_node.database import Database
-from dicom_node.fetch import Fetcher
-from dicom_node.peer import Peer
-from dicom_node.query import QueryFailed
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed
+from dicom_node.peers.web_source import WebLimits
+from dicom_node.reception import identity, intake, wado
+from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
-from dicom_node.tables import InstanceRow
-from dicom_node.web_source import WebLimits
 from tests.support.small_study import SLICES, make_small_study
 from tests.support.web_source import BOUNDARY, WebSource, file_of, multipart, serving_web
 

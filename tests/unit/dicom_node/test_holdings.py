@@ -22,10 +22,10 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from dicom_node.byte_cache import ByteCache
-from dicom_node.database import Database
-from dicom_node.holdings import _IN_MEMORY, Holdings, _read_header, _read_whole
-from dicom_node.tables import InstanceRow
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.storage.byte_cache import ByteCache
+from dicom_node.studies.holdings import _IN_MEMORY, Holdings, _read_header, _read_whole
 from tests.support.dicom_series import axis_aligned
 from tests.support.enhanced_series import enhanced_instance
 from tests.support.mislabelled import mislabel
@@ -227,8 +227,8 @@ def _file(folder: Path, name: str, elements: int) -> Path:
 READ_ALL = """
 import sys
 from pathlib import Path
-from dicom_node import holdings
-from dicom_node.database import open_database
+from dicom_node.studies import holdings
+from dicom_node.database.engine import open_database
 way, folder, share = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 def peak_kib():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1])

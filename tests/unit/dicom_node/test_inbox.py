@@ -11,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-from dicom_node.arrivals import Arrival
-from dicom_node.database import Database, open_database
-from dicom_node.durable import write_durably
-from dicom_node.identity import InboxRefusal
-from dicom_node.inbox import Inbox, ReceivedInstance
-from dicom_node.keys import KeyedHash
-from dicom_node.tables import InstanceRow, StudyRow
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.keyed_hashes import KeyedHash
+from dicom_node.database.tables import InstanceRow, StudyRow
+from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.identity import InboxRefusal
+from dicom_node.reception.inbox import Inbox, ReceivedInstance
+from dicom_node.storage.durable import write_durably
 from tests.support.raw_values import put_raw, reread
 from tests.support.small_study import make_small_study
 

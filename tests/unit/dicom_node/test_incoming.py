@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.incoming import GATHERED_BYTES, SMALL_BYTES, Incoming
-from dicom_node.spool import Spool
+from dicom_node.reception.incoming import GATHERED_BYTES, SMALL_BYTES, Incoming
+from dicom_node.reception.spool import Spool
 
 MIXED = [1, SMALL_BYTES, 2, 3, SMALL_BYTES - 1, SMALL_BYTES + 1, 0, 5]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.arrivals import Arrival
-from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.journal import ADOPT_S, SEGMENT_BYTES, Journal, JournalFull
-from dicom_node.segment import Record, Segment, encode
+from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.incoming import GATHERED_BYTES
+from dicom_node.reception.journal import ADOPT_S, SEGMENT_BYTES, Journal, JournalFull
+from dicom_node.reception.journal_segment import Record, Segment, encode
 from tests.support.system_calls import under_strace
 
 SMALL = 64 * 1024
@@ -89,7 +89,7 @@ import sys, os, signal
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from pathlib import Path
 from tests.unit.dicom_node.test_journal import _arrival
-from dicom_node.journal import Journal
+from dicom_node.reception.journal import Journal
 
 def refuse(arrivals):
     raise OSError(28, "no room")
@@ -248,7 +248,7 @@ def test_senders_at_once_lose_nothing(tmp_path: Path) -> None:
 
 def test_what_is_filed_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that is cleaned away later must not rise from a journal after a crash."""
-    monkeypatch.setattr("dicom_node.journal.ADOPT_S", 0.05)
+    monkeypatch.setattr("dicom_node.reception.journal.ADOPT_S", 0.05)
     files = _Files()
     journal = Journal(tmp_path, files)
     journal.append(_arrival(1))
@@ -293,7 +293,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 def test_what_could_not_be_adopted_is_adopted_when_the_database_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicom_node.journal.ADOPT_S", 0.05)
+    monkeypatch.setattr("dicom_node.reception.journal.ADOPT_S", 0.05)
     files = _Files()
     files.refusal = sa.exc.OperationalError("INSERT", {}, Exception("the server closed the connection"))
     _leave(tmp_path, range(3))
@@ -375,7 +375,7 @@ import os, sys, threading, time
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from pathlib import Path
 from tests.unit.dicom_node.test_journal import _arrival
-from dicom_node.journal import Journal
+from dicom_node.reception.journal import Journal
 
 def refuse(arrivals):
     raise OSError(28, "no room")

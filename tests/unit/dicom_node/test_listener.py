@@ -27,14 +27,14 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from dicom_node.database import Database, open_database
-from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
-from dicom_node.maintenance import set_maintenance
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer, set_enabled
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.maintenance import set_maintenance
+from dicom_node.database.states import AssociationEnd, StudyState
+from dicom_node.database.tables import AssociationRow, InstanceRow, RefusalRow, StudyRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer, set_enabled
+from dicom_node.reception.listener import ACCEPTED_TRANSFER_SYNTAXES, Listener
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import AssociationEnd, StudyState
-from dicom_node.tables import AssociationRow, InstanceRow, RefusalRow, StudyRow
 from tests.support.pacs import Line, association, echo, instance_of, store
 from tests.support.small_study import make_small_study, uid_of
 

@@ -30,10 +30,10 @@ from pynetdicom import AE
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 from conversion.reading import dicom_files, read_series, read_study
-from dicom_node.database import Database
-from dicom_node.identity import MAXIMUM_INFLATED_BYTES
-from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES
-from dicom_node.tables import InstanceRow, RefusalRow
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow, RefusalRow
+from dicom_node.reception.identity import MAXIMUM_INFLATED_BYTES
+from dicom_node.reception.listener import ACCEPTED_TRANSFER_SYNTAXES
 from tests.support.dicom_series import axis_aligned, mr_slices
 from tests.support.pacs import OpenSockets, echo, instance_of, instance_of_file, store
 from tests.support.transfer_syntaxes import LOSSLESS, LOSSY, write_series

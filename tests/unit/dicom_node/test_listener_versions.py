@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-import dicom_node.journal
-from dicom_node.database import Database
-from dicom_node.incoming import GATHERED_BYTES
-from dicom_node.tables import InstanceRow
+import dicom_node.reception.journal
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.reception.incoming import GATHERED_BYTES
 from tests.support.pacs import Instance, instance_of, store
 from tests.support.small_study import make_small_study
 
@@ -18,7 +18,7 @@ from tests.support.small_study import make_small_study
 @pytest.fixture
 def port(start: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> int:
     """Run a listener that is behind with filing: it files only what somebody waits for."""
-    monkeypatch.setattr(dicom_node.journal, "GATHER_S", 600.0)
+    monkeypatch.setattr(dicom_node.reception.journal, "GATHER_S", 600.0)
     return start()
 
 

@@ -147,7 +147,7 @@ def test_a_command_that_meets_a_defect_of_a_library_does_not_quote_what_a_file_h
     program = """
 import click
 from pathlib import Path
-from dicom_node.command import one_line_errors
+from dicom_node.cli.conventions import one_line_errors
 
 @click.command()
 @one_line_errors

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.database import Database, open_database
-from dicom_node.model_roles import (
+from dicom_node.database.engine import Database, open_database
+from dicom_node.models.roles import (
     ModelChoice,
     ModelRole,
     choose,

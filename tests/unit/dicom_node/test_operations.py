@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.artifacts import Artifacts
-from dicom_node.database import Database
-from dicom_node.maintenance import in_maintenance, set_maintenance
-from dicom_node.operations import Impossible, cancel, prioritise, replay
-from dicom_node.run_queue import Start, claim_next
+from dicom_node.database.engine import Database
+from dicom_node.database.maintenance import in_maintenance, set_maintenance
+from dicom_node.database.states import Priority, RunState, StudyState
+from dicom_node.database.tables import RunRow, StudyRow
+from dicom_node.runs.operations import Impossible, cancel, prioritise, replay
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import Priority, RunState, StudyState
-from dicom_node.tables import RunRow, StudyRow
+from dicom_node.studies.run_folder import RunFolder
+from dicom_node.studies.run_queue import Start, claim_next
 
 STARTED = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
@@ -78,7 +78,7 @@ def test_a_replay_begins_at_the_step_that_failed_where_its_input_is_there(
 ) -> None:
     study = _study(books, state=RunState.FAILED, step=step)
     if kept:
-        folder = Artifacts(settings.node.folder, "one").folder
+        folder = RunFolder(settings.node.folder, "one").folder
         folder.mkdir(parents=True)
         (folder / f"{kept}.npz").touch()
     assert replay(books, settings, study) == begins

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from dicom_node.database import Database
-from dicom_node.operations import Impossible, resend
-from dicom_node.outbox import FIRST_PAUSE_S, LONGEST_PAUSE_S, Outbox, pause_after
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer, remove_peer, set_enabled
-from dicom_node.run_queue import give_back_rounds
+from dicom_node.database.engine import Database
+from dicom_node.database.states import DeliveryState, RunState, StudyState
+from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.delivery.outbox import FIRST_PAUSE_S, LONGEST_PAUSE_S, Outbox, pause_after
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer, remove_peer, set_enabled
+from dicom_node.runs.operations import Impossible, resend
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import DeliveryState, RunState, StudyState
-from dicom_node.status import read_status, status_lines
-from dicom_node.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.studies.run_queue import give_back_rounds
+from dicom_node.studies.status import read_status, status_lines
 from tests.support.archive import Archive, running_archive
 from tests.support.orthanc import free_port
 from tests.support.small_study import make_small_study

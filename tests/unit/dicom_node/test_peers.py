@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_node.database import Database, open_database
-from dicom_node.peer import Peer, PeerError
-from dicom_node.peers import (
+from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.peer import Peer, PeerError
+from dicom_node.peers.registry import (
     accepted_calling_ae_titles,
     add_peer,
     destinations,

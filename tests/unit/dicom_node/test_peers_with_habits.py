@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicom_node.database import Database
-from dicom_node.echo import EchoOutcome, echo
-from dicom_node.fetch import Fetcher
-from dicom_node.peer import Peer
-from dicom_node.query import demographics_of, studies_of_patient
-from dicom_node.query_answers import QueryFailed
+from dicom_node.database.engine import Database
+from dicom_node.peers.echo import EchoOutcome, echo
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import demographics_of, studies_of_patient
+from dicom_node.peers.query_answers import QueryFailed
+from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import read_settings
 from tests.support.odd_scp import USER_ITEMS, OddScp, item, odd_scp
 

@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from conversion.data_set_form import EXPLICIT, IMPLICIT, Form, form_of
-from dicom_node.plain_header import read_plainly
+from dicom_node.reception.plain_header import read_plainly
 from tests.support.small_study import make_small_study
 
 WANTED = tuple(Tag(name) for name in ("SpecificCharacterSet", "SOPInstanceUID", "PatientID", "SeriesInstanceUID"))

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 
-from dicom_node.database import Database
-from dicom_node.states import AssociationEnd
-from dicom_node.tables import AssociationRow, InstanceRow
+from dicom_node.database.engine import Database
+from dicom_node.database.states import AssociationEnd
+from dicom_node.database.tables import AssociationRow, InstanceRow
 from tests.support.pacs import echo
 from tests.support.raw_line import (
     ABORT,

@@ -15,14 +15,14 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModelInstance,
 )
 
-from dicom_node.database import Database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.proof import Prover, SentObject
-from dicom_node.query import ObjectPlace
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import CommitmentRow, RefusalRow
+from dicom_node.delivery.proof import Prover, SentObject
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import ObjectPlace
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception.listener import Listener
 from dicom_node.settings import read_settings
-from dicom_node.tables import CommitmentRow, RefusalRow
 from tests.support.pacs import OpenSockets, instance_of, store
 from tests.support.raw_values import put_raw
 from tests.support.small_study import make_small_study
@@ -200,7 +200,7 @@ def _slow_committer(asked: list[Dataset]) -> Iterator[Peer]:
 def test_an_answer_that_comes_when_nobody_waits_any_more_counts_once(
     database: Database, listener: Listener, monkeypatch: pytest.MonkeyPatch, proof: str
 ) -> None:
-    monkeypatch.setattr("dicom_node.proof.ANSWER_S", 0.0)
+    monkeypatch.setattr("dicom_node.delivery.proof.ANSWER_S", 0.0)
     asked: list[Dataset] = []
     prover = Prover(database, "GLIONODE")
     with _slow_committer(asked) as slow:
@@ -218,7 +218,7 @@ def test_an_answer_that_comes_when_nobody_waits_any_more_counts_once(
 def test_where_nothing_but_commitment_will_do_it_is_asked_for_after_a_silence_too(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicom_node.proof.ANSWER_S", 0.0)
+    monkeypatch.setattr("dicom_node.delivery.proof.ANSWER_S", 0.0)
     asked: list[Dataset] = []
     prover = Prover(database, "GLIONODE")
     with _slow_committer(asked) as peer:

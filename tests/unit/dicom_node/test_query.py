@@ -6,8 +6,8 @@ from copy import deepcopy
 
 import pytest
 
-from dicom_node.peer import Peer
-from dicom_node.query import QueryFailed, instances_of_study
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed, instances_of_study
 from tests.support.archive import Archive, running_archive
 from tests.support.small_study import SLICES, make_small_study
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 import pydicom.config
 import pytest
 
-from dicom_node import query
-from dicom_node.peer import Peer
-from dicom_node.query import QueryFailed, demographics_of, instances_of_study, studies_of_patient
+from dicom_node.peers import query
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import QueryFailed, demographics_of, instances_of_study, studies_of_patient
 from tests.support.strange_scp import StrangeScp, identifier, running_strange_scp
 from tests.support.web_source import WebSource, serving_web
 

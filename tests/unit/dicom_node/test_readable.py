@@ -8,8 +8,8 @@ import pytest
 from conversion.errors import ConversionReason, UnreadableSeries, UnusableStudy
 from conversion.study import Series
 from conversion.volume import ImageVolume
-from dicom_node.failures import Consequence, UnreadableStudy, consequence_of, reason_of
-from dicom_node.readable import read_run, recognise_run
+from dicom_node.runs.consequences import Consequence, UnreadableStudy, consequence_of, reason_of
+from dicom_node.runs.reading import read_run, recognise_run
 from tests.support.small_study import make_small_study
 
 

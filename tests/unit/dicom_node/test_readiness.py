@@ -8,8 +8,8 @@ import pytest
 from conversion.completeness import SeriesProgress
 from conversion.sequences import Role
 from conversion.study import SeriesUID
-from dicom_node.readiness import Arrivals, Patience, Verdict, judge
-from dicom_node.source_counts import SourceCounts
+from dicom_node.studies.readiness import Arrivals, Patience, Verdict, judge
+from dicom_node.studies.source_counts import SourceCounts
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 PATIENCE = Patience(quiet=timedelta(seconds=60))

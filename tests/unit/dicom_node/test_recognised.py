@@ -8,9 +8,9 @@ import pytest
 from conversion.decision import Evidence
 from conversion.recognition.recognise import Recognition
 from conversion.study import Acquisition, Series, SeriesUID
-from dicom_node.database import Database, open_database
-from dicom_node.recognised import recognised_as, recognised_in_newest_run, record_recognitions
-from dicom_node.tables import RunRow, StudyRow, utc_now
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import RunRow, StudyRow, utc_now
+from dicom_node.runs.recognised import recognised_as, recognised_in_newest_run, record_recognitions
 
 TIMING = Evidence(source="timing", kind="T1", weight=6.0, says="TR 500 ms, TE 10 ms: short repetition, short echo")
 

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from dicom_node import refusals
-from dicom_node.database import Database, open_database
-from dicom_node.listener import Listener
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
-from dicom_node.refusals import MANY_NAMES, NAMES_FOR_EACH_ADDRESS, ROWS, note_refusal
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import RefusalRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.reception import refusals
+from dicom_node.reception.listener import Listener
+from dicom_node.reception.refusals import MANY_NAMES, NAMES_FOR_EACH_ADDRESS, ROWS, note_refusal
 from dicom_node.settings import read_settings
-from dicom_node.tables import RefusalRow
 from tests.support.raw_request import answer_to, associate_request
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

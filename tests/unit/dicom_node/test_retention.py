@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.artifacts import Artifacts
-from dicom_node.assembly import NOT_JUDGED
-from dicom_node.database import Database
-from dicom_node.retention import Cleaned, Retention
+from dicom_node.database.engine import Database
+from dicom_node.database.states import DeliveryState, RunState, StudyState
+from dicom_node.database.tables import CommitmentRow, DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.runs.retention import Cleaned, Retention
 from dicom_node.settings import read_settings
-from dicom_node.states import DeliveryState, RunState, StudyState
-from dicom_node.tables import CommitmentRow, DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.studies.assembly import NOT_JUDGED
+from dicom_node.studies.run_folder import RunFolder
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=40)
@@ -36,7 +36,7 @@ def _hold(
     files = {
         "pixels": folder / "inbox" / f"1.{name}" / "a.dcm",
         "result": folder / "results" / f"1.{name}" / name / "SR.dcm",
-        "work": Artifacts(folder, name).folder / "manifest.json",
+        "work": RunFolder(folder, name).folder / "manifest.json",
     }
     for path in files.values():
         path.parent.mkdir(parents=True, exist_ok=True)

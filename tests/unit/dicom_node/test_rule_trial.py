@@ -10,10 +10,10 @@ from conversion.errors import ConversionReason, UnreadableSeries
 from conversion.recognition.site_rules import SiteRule
 from conversion.study import Series
 from conversion.volume import ImageVolume
-from dicom_node.database import Database
-from dicom_node.rule_trial import KindChange, Trial, try_rules
-from dicom_node.site_rules import import_rules, site_rules
-from dicom_node.tables import utc_now
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import utc_now
+from dicom_node.rules.site_rules import import_rules, site_rules
+from dicom_node.studies.rule_trial import KindChange, Trial, try_rules
 from tests.support.held_study import hold_small_study
 
 FLAIR_IS_T2 = SiteRule(name="A", kind="T2", description="flair*")

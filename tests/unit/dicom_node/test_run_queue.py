@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database import Database
-from dicom_node.run_queue import (
+from dicom_node.database.engine import Database
+from dicom_node.database.states import Priority, RunState, StudyState
+from dicom_node.database.tables import LeaseRow, RunRow, StudyRow, WorkerRow
+from dicom_node.database.worker_slots import DEAD_AFTER, SlotLost, WorkerBook, list_workers
+from dicom_node.studies.run_queue import (
     TAKE_OVERS,
     Start,
     claim_next,
@@ -20,9 +23,6 @@ from dicom_node.run_queue import (
     requeue,
     take_over,
 )
-from dicom_node.states import Priority, RunState, StudyState
-from dicom_node.tables import LeaseRow, RunRow, StudyRow, WorkerRow
-from dicom_node.workers import DEAD_AFTER, SlotLost, WorkerBook, list_workers
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 DEAD_PID = 2**22 + 1  # beyond the largest that Linux gives
@@ -195,7 +195,8 @@ def test_a_queue_of_ten_thousand_is_read_by_its_index(books: Database) -> None:
 
 def test_a_process_that_was_killed_leaves_its_slot_to_the_next(books: Database) -> None:
     program = (
-        "import sys; from dicom_node.database import open_database; from dicom_node.workers import WorkerBook; "
+        "import sys; from dicom_node.database.engine import open_database; "
+        "from dicom_node.database.worker_slots import WorkerBook; "
         "print(WorkerBook(open_database(sys.argv[1])).executor, flush=True); sys.stdin.read()"
     )
     url = books.engine.url.render_as_string(hide_password=False)

@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_node.send import Sending, parse_address, send_folder
+from dicom_node.peers.send import Sending, parse_address, send_folder
 from tests.support.pacs import Pacs, running_pacs
 from tests.support.small_study import make_small_study
 from viewer_integration.association import RemoteEntity

@@ -14,14 +14,16 @@ from conversion.alignment import AlignedVolumes
 from conversion.sequences import Role
 from conversion.study import PatientFacts
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.artifacts import Artifacts
-from dicom_node.database import Database, open_database
-from dicom_node.model_roles import ModelChoice, ModelRole, choose, go_back
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import ResultRow, RunRow, StudyRow
+from dicom_node.models.roles import ModelChoice, ModelRole, choose, go_back
+from dicom_node.runs.artifacts import Artifacts
+from dicom_node.runs.durable import SHADOW, DurableSteps
+from dicom_node.runs.lifecycle import Lifecycle
+from dicom_node.runs.shadow import compare, keep_shadow
+from dicom_node.runs.shadow_results import begin_shadow, fail_shadow, mean_dice, shadow_results
 from dicom_node.settings import Settings, read_settings
-from dicom_node.shadow import begin_shadow, compare, fail_shadow, keep_shadow, mean_dice, shadow_results
-from dicom_node.states import RunState
-from dicom_node.steps import Steps
-from dicom_node.tables import ResultRow, RunRow, StudyRow
 from inference.errors import InferenceReason, UnusableModel
 from inference.foreign.addition import add_model
 from inference.regions import Label, Region
@@ -147,30 +149,30 @@ def _shadow_of(settings: Settings, tmp_path: Path, database: Database) -> Stored
 def test_the_step_runs_the_shadow_on_the_runs_arrays_and_then_lets_them_go(
     database: Database, settings: Settings, tmp_path: Path, finished: Artifacts
 ) -> None:
-    model, steps = _shadow_of(settings, tmp_path, database), Steps(settings, database)
-    steps.shadow(RUN)
+    model, steps = _shadow_of(settings, tmp_path, database), DurableSteps(settings, database)
+    steps.perform(SHADOW, RUN)
     (first,) = shadow_results(database)
     assert (first.state, first.sha256) == ("done", model.sha256)
     assert first.regions["WT"]["volume_ml"] > 0.5
-    steps.shadow(RUN)
+    steps.perform(SHADOW, RUN)
     (again,) = shadow_results(database)
     assert (again.regions, again.path) == (first.regions, first.path)
-    steps.end_shadow(RUN)
+    Lifecycle(settings, database).end_shadow(RUN)
     assert not finished.has_arrays()
-    steps.shadow(RUN)  # nothing is left to look at
+    steps.perform(SHADOW, RUN)  # nothing is left to look at
     assert len(shadow_results(database)) == 1
 
 
 def test_where_production_withheld_the_shadow_says_that_it_did_not_look(
     database: Database, settings: Settings, tmp_path: Path, finished: Artifacts
 ) -> None:
-    steps = Steps(settings, database)
+    steps, lifecycle = DurableSteps(settings, database), Lifecycle(settings, database)
     _shadow_of(settings, tmp_path, database)
     with database.session() as session:
         session.get_one(RunRow, RUN).summary = {"withheld": "the result is withheld: too young (under_18)"}
-    steps.finish(RUN, RunState.UNDELIVERED, "undelivered", "PACS does not answer")
+    lifecycle.finish(RUN, RunState.UNDELIVERED, "undelivered", "PACS does not answer")
     assert not finished.has_arrays(), "what nobody will look at is not kept"
-    steps.shadow(RUN)
+    steps.perform(SHADOW, RUN)
     (told,) = shadow_results(database)
     assert (told.state, told.code, told.regions) == ("failed", "withheld", {})
 
@@ -178,14 +180,14 @@ def test_where_production_withheld_the_shadow_says_that_it_did_not_look(
 def test_without_a_shadow_the_arrays_go_at_once(
     database: Database, settings: Settings, tmp_path: Path, finished: Artifacts
 ) -> None:
-    steps = Steps(settings, database)
+    steps, lifecycle = DurableSteps(settings, database), Lifecycle(settings, database)
     _shadow_of(settings, tmp_path, database)
-    steps.finish(RUN, RunState.DELIVERED)
+    lifecycle.finish(RUN, RunState.DELIVERED)
     assert finished.has_arrays()
     choose(database, ModelRole.SHADOW, None, "Ada")
-    steps.finish(RUN, RunState.DELIVERED)
+    lifecycle.finish(RUN, RunState.DELIVERED)
     assert not finished.has_arrays()
-    steps.shadow(RUN)
+    steps.perform(SHADOW, RUN)
     assert shadow_results(database) == ()
 
 
@@ -194,19 +196,19 @@ def test_a_promotion_acts_on_the_next_study_and_a_changed_byte_stops_it(
 ) -> None:
     other = add_model(Registry(settings.node.folder), write_detector(tmp_path / "other", name="other"))
     by_setting = write_detector(tmp_path / "setting", name="setting")
-    steps = Steps(replace(settings, processing=replace(settings.processing, model=str(by_setting))), database)
+    steps = DurableSteps(replace(settings, processing=replace(settings.processing, model=str(by_setting))), database)
     used = []
     for model in (None, other, None):
         if model is not None:
             choose(database, ModelRole.PRODUCTION, model, "Ada")
         elif used:
             go_back(database, ModelRole.PRODUCTION, "Ada", lambda _: None)
-        steps.segment(RUN)
+        steps.perform("segment", RUN)
         used.append(finished.load_segmentation().model.name)
     assert used == ["setting", "other", "setting"]
     weights = other.folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     choose(database, ModelRole.PRODUCTION, other, "Ada")
     with pytest.raises(UnusableModel, match=r"weights\.safetensors") as caught:
-        steps.segment(RUN)
+        steps.perform("segment", RUN)
     assert caught.value.reason is InferenceReason.MODEL_CHANGED

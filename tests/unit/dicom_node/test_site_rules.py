@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from conversion.recognition.site_rules import SiteRule
 from conversion.study import Acquisition, Series, SeriesUID
-from dicom_node.database import Database
-from dicom_node.settings import config_folder
-from dicom_node.site_rules import (
+from dicom_node.database.engine import Database
+from dicom_node.rules.site_rules import (
     PATTERNS,
     RuleError,
     UnknownRule,
@@ -27,6 +26,7 @@ from dicom_node.site_rules import (
     seed_rules,
     site_rules,
 )
+from dicom_node.settings import config_folder
 
 AFTER = SiteRule(name="After contrast", kind="T1CE", description="*km*", manufacturer="philips*")
 DARK = SiteRule(name="Dark fluid", kind="FLAIR", protocol="t2_tirm*")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.spool import Spool, remove_abandoned
+from dicom_node.reception.spool import Spool, remove_abandoned
 
 WRITER = """
 import sys
 from pathlib import Path
-from dicom_node.spool import Spool
+from dicom_node.reception.spool import Spool
 
 spool = Spool(Path(sys.argv[1]), b"head")
 spool.write(memoryview(b"some"))
@@ -26,7 +26,7 @@ sys.stdin.read()
 GROWTH = """
 import sys
 from pathlib import Path
-from dicom_node.spool import Spool
+from dicom_node.reception.spool import Spool
 
 def peak_kib():
     status = Path("/proc/self/status").read_text()

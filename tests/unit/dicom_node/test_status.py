@@ -6,9 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from dicom_node.database import Database
-from dicom_node.status import REFUSALS_SHOWN, read_status, status_lines
-from dicom_node.tables import DecisionRow, DeliveryRow, InstanceRow, RefusalRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import (
+    DecisionRow,
+    DeliveryRow,
+    InstanceRow,
+    RefusalRow,
+    ResultRow,
+    RunRow,
+    StudyRow,
+    utc_now,
+)
+from dicom_node.studies.status import REFUSALS_SHOWN, read_status, status_lines
 
 
 def _instance(number: int, *, current: bool) -> InstanceRow:

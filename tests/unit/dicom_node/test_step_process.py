@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.database import open_database
-from dicom_node.failures import Consequence
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import RunRow, StudyRow, utc_now
+from dicom_node.runs.child_process import StepProcess
+from dicom_node.runs.consequences import Consequence
 from dicom_node.settings import Settings, read_settings
-from dicom_node.step_process import StepProcess
-from dicom_node.tables import RunRow, StudyRow, utc_now
 
 pytestmark = pytest.mark.torch
 

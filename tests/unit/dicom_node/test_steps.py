@@ -12,17 +12,20 @@ import sqlalchemy as sa
 from pydicom import dcmread
 
 from conversion.errors import UnusableStudy
-from dicom_node import workflow
-from dicom_node.artifacts import Artifacts
-from dicom_node.assembly import Assembly
-from dicom_node.database import Database, open_database
-from dicom_node.outbox import Outbox
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.tables import DeliveryRow, PeerRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.delivery.outbox import Outbox
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.runs import workflow
+from dicom_node.runs.deliver import deliver
+from dicom_node.runs.durable import DurableSteps
+from dicom_node.runs.lifecycle import Lifecycle
+from dicom_node.runs.pipeline import STEPS
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import RunState, StudyState
-from dicom_node.steps import Steps
-from dicom_node.tables import DeliveryRow, PeerRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.run_folder import RunFolder
 from tests.support.detector_model import write_detector
 from tests.support.held_study import hold_small_study
 from tests.support.pacs import running_pacs
@@ -66,12 +69,15 @@ def _admitting(settings: Settings, codes: str) -> Settings:
     return replace(settings, processing=replace(settings.processing, admit=codes))
 
 
-def _up_to(steps: Steps, run_id: str, last: str) -> None:
-    for name in ("select", "convert", "align", "segment", "encode"):
-        steps.begin(run_id, name)
-        getattr(steps, name)(run_id)
+def _up_to(settings: Settings, database: Database, run_id: str, last: str) -> DurableSteps:
+    """Perform the steps to the last one that is named; return who performs more of them."""
+    steps = DurableSteps(settings, database)
+    for name in STEPS:
+        Lifecycle(settings, database).begin(run_id, name)
+        steps.perform(name, run_id)
         if name == last:
-            return
+            break
+    return steps
 
 
 def _kinds(database: Database) -> dict[str, str]:
@@ -81,22 +87,22 @@ def _kinds(database: Database) -> dict[str, str]:
 
 def test_a_gate_that_was_closed_meanwhile_is_one_for_the_next_run(database: Database, settings: Settings) -> None:
     run_id = _run_of_a_child(database, settings)
-    _up_to(Steps(_admitting(settings, "under_18"), database), run_id, "encode")
+    _up_to(_admitting(settings, "under_18"), database, run_id, "encode")
     before = _kinds(database)
     assert set(before) == {"SEG", "SR"}
-    Steps(settings, database).encode(run_id)
+    DurableSteps(settings, database).perform("encode", run_id)
     assert _kinds(database) == before, "the same object, as the gate stood when the tumour was found"
 
 
 def test_what_an_earlier_try_wrote_and_this_one_does_not_is_never_sent(database: Database, settings: Settings) -> None:
     run_id = _run_of_a_child(database, settings)
-    _up_to(Steps(_admitting(settings, "under_18"), database), run_id, "encode")
+    _up_to(_admitting(settings, "under_18"), database, run_id, "encode")
     before = _kinds(database)
     with database.session() as session:
         session.add(DeliveryRow(run_id=run_id, sop_instance_uid=before["SEG"], destination="PACS"))
-    steps = Steps(settings, database)
-    steps.segment(run_id)
-    steps.encode(run_id)
+    steps = DurableSteps(settings, database)
+    steps.perform("segment", run_id)
+    steps.perform("encode", run_id)
     after = _kinds(database)
     assert set(after) == {"SR"}
     assert after["SR"] != before["SR"]
@@ -110,15 +116,15 @@ def test_what_an_earlier_try_wrote_and_this_one_does_not_is_never_sent(database:
 def test_a_withheld_result_that_no_destination_takes_still_says_that_it_is_withheld(
     database: Database, settings: Settings
 ) -> None:
-    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
-    _up_to(steps, run_id, "encode")
+    run_id = _run_of_a_child(database, settings)
+    _up_to(settings, database, run_id, "encode")
     with running_pacs() as pacs:
         pacs.answer = 0xA700
         with database.session() as session:
             peer = PeerRow(name="PACS", ae_title="PACS", host="127.0.0.1", port=pacs.port)
             peer.may_send, peer.is_destination = False, True
             session.add(peer)
-        steps.deliver(run_id)
+        deliver(run_id, Outbox(settings, database), Lifecycle(settings, database))
     with database.session() as session:
         run = session.get_one(RunRow, run_id)
         assert run.state == RunState.UNDELIVERED
@@ -130,11 +136,11 @@ def test_a_step_that_closed_its_run_is_not_done_again(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after the run was closed and before that was noted: the arrays are gone, and nothing is left to do."""
-    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
-    _up_to(steps, run_id, "align")
-    steps.finish(run_id, RunState.REJECTED, "sequences_missing", "for a reason")
-    assert not Artifacts(settings.node.folder, run_id).has_arrays()
-    monkeypatch.setattr(workflow, "_steps", [steps])
+    run_id, lifecycle = _run_of_a_child(database, settings), Lifecycle(settings, database)
+    _up_to(settings, database, run_id, "align")
+    lifecycle.finish(run_id, RunState.REJECTED, "sequences_missing", "for a reason")
+    assert not RunFolder(settings.node.folder, run_id).has_arrays()
+    monkeypatch.setattr(workflow, "_lifecycle", [lifecycle])
     assert workflow._run_step("segment", run_id) == "closed"
     with database.session() as session:
         run = session.get_one(RunRow, run_id)
@@ -142,14 +148,14 @@ def test_a_step_that_closed_its_run_is_not_done_again(
 
 
 def test_a_run_that_has_come_further_is_not_what_workers_die_of(database: Database, settings: Settings) -> None:
-    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
+    run_id, lifecycle = _run_of_a_child(database, settings), Lifecycle(settings, database)
     with database.session() as session:
         run = session.get_one(RunRow, run_id)
         run.step, run.takeovers = "select", 9
-    steps.begin(run_id, "select")
+    lifecycle.begin(run_id, "select")
     with database.session() as session:
         assert session.get_one(RunRow, run_id).takeovers == 9
-    steps.begin(run_id, "convert")
+    lifecycle.begin(run_id, "convert")
     with database.session() as session:
         assert session.get_one(RunRow, run_id).takeovers == 0
 
@@ -162,18 +168,18 @@ def test_images_that_name_another_study_inside_are_refused(
     for path in sorted(settings.node.folder.glob("inbox/*/*.dcm"))[:renamed]:
         path.write_bytes(with_second_study_uid(path.read_bytes()))
     with pytest.raises(UnusableStudy, match="belong to 2 studies" if renamed else "name another study inside"):
-        Steps(settings, database).select(run_id)
+        DurableSteps(settings, database).perform("select", run_id)
 
 
 def test_what_headers_do_not_allow_is_refused_before_the_networks_run(database: Database, settings: Settings) -> None:
-    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
+    run_id = _run_of_a_child(database, settings)
     first, second, *_ = sorted(settings.node.folder.glob("inbox/*/*.dcm"))
     ds = dcmread(second)
     ds.SOPInstanceUID = dcmread(first).SOPInstanceUID
     ds.save_as(second)
-    _up_to(steps, run_id, "select")
+    steps = _up_to(settings, database, run_id, "select")
     with pytest.raises(UnusableSource, match="10 images of the reference series have 9 SOP Instance UIDs"):
-        steps.convert(run_id)
+        steps.perform("convert", run_id)
 
 
 def test_what_a_destination_wants_is_rehearsed(
@@ -188,14 +194,14 @@ def test_what_a_destination_wants_is_rehearsed(
         return real(**given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(hd.seg, "Segmentation", without_label_maps)
-    run_id, steps = _run_of_a_child(database, settings), Steps(settings, database)
-    _up_to(steps, run_id, "convert")
+    run_id = _run_of_a_child(database, settings)
+    steps = _up_to(settings, database, run_id, "convert")
     put_peer(
         database,
         Peer(name="PACS", ae_title="PACS", host="127.0.0.1", port=104, is_destination=True, seg_form="labelmap"),
     )
     with pytest.raises(UnusableSource, match="allow no valid result"):
-        steps.convert(run_id)
+        steps.perform("convert", run_id)
 
 
 def test_a_worker_in_another_time_zone_makes_the_same_objects(
@@ -206,7 +212,7 @@ def test_a_worker_in_another_time_zone_makes_the_same_objects(
         for zone in ("Asia/Tokyo", "America/New_York"):
             monkeypatch.setenv("TZ", zone)
             time.tzset()
-            _up_to(Steps(settings, database), run_id, "encode")
+            _up_to(settings, database, run_id, "encode")
             with database.session() as session:
                 made.append({row.sop_instance_uid: row.sha256 for row in session.scalars(sa.select(ResultRow))})
     finally:

@@ -12,8 +12,8 @@ from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
-from dicom_node.store_command import C_STORE as STORE
-from dicom_node.store_command import Command, StoreCommand, file_header, read_command, response
+from dicom_node.reception.acceptor.dimse_commands import C_STORE as STORE
+from dicom_node.reception.acceptor.dimse_commands import Command, StoreCommand, file_header, read_command, response
 
 uids = st.from_regex(r"1\.(0|[1-9][0-9]{0,9})(\.(0|[1-9][0-9]{0,9})){1,4}", fullmatch=True)
 numbers = st.integers(0, 0xFFFF)

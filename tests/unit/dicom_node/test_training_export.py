@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from conversion.sequences import Role
-from dicom_node.cli_export import export
-from dicom_node.database import Database, open_database
-from dicom_node.keys import KeyedHash
-from dicom_node.states import StudyState
-from dicom_node.tables import InstanceRow, ResultRow, StudyRow
-from dicom_node.training_export import TrainingExport, export_training_set
+from dicom_node.cli.export import export
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.keyed_hashes import KeyedHash
+from dicom_node.database.states import StudyState
+from dicom_node.database.tables import InstanceRow, ResultRow, StudyRow
+from dicom_node.workbench.training_export import TrainingExport, export_training_set
 from inference.cases.layouts import open_cases
 from inference.regions import Region
 from tests.support.foreign_seg import ForeignSegment, foreign_seg

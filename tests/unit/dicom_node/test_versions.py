@@ -11,11 +11,11 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from conversion.decision import Decision
-from dicom_node.database import Database
-from dicom_node.holdings import Holdings
-from dicom_node.inbox import Inbox
-from dicom_node.stored_study import current_instances, stored_study
-from dicom_node.versions import version_decisions
+from dicom_node.database.engine import Database
+from dicom_node.reception.inbox import Inbox
+from dicom_node.studies.holdings import Holdings
+from dicom_node.studies.instance_versions import version_decisions
+from dicom_node.studies.stored_study import current_instances, stored_study
 from tests.support.mislabelled import mislabel
 from tests.support.small_study import make_small_study
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from pydicom import Dataset, dcmread
 
-from dicom_node.database import Database, open_database
-from dicom_node.holdings import Holdings
+from dicom_node.database.engine import Database, open_database
+from dicom_node.studies.holdings import Holdings
 from dicom_node.web.viewer import viewer_app
 from tests.support.viewer_port import served
 from tests.support.viewer_study import UNALIGNED_COLUMNS, ViewerStudy, hold, make_study

@@ -26,10 +26,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.database import open_database
-from dicom_node.holdings import Holdings
-from dicom_node.listener import ACCEPTED_TRANSFER_SYNTAXES
-from dicom_node.tables import StudyRow
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import StudyRow
+from dicom_node.reception.listener import ACCEPTED_TRANSFER_SYNTAXES
+from dicom_node.studies.holdings import Holdings
 from dicom_node.web.viewer import viewer_app
 from tests.support.mislabelled import mislabel
 from tests.support.transfer_syntaxes import LOSSY, write_series

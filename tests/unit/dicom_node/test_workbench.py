@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from conversion.errors import ConversionError, UnusableStudy
+from conversion.nifti import read_nifti, write_nifti
 from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
-from dicom_node.nifti import read_nifti, write_nifti
 from dicom_node.settings import Settings, read_settings
-from dicom_node.workbench import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
+from dicom_node.workbench.segment_files import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
 from inference.brain_region import MARGIN_MM
 from inference.errors import UnsuitableInput
 from tests.support.detector_model import write_detector

@@ -6,13 +6,13 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from dicom_node.database import open_database
-from dicom_node.run_queue import Start
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import utc_now
+from dicom_node.runs.child_process import StepOutcome
+from dicom_node.runs.lifecycle import Lifecycle
+from dicom_node.runs.workflow import ENDED_KEPT, Workflow
 from dicom_node.settings import read_settings
-from dicom_node.step_process import StepOutcome
-from dicom_node.steps import Steps
-from dicom_node.tables import utc_now
-from dicom_node.workflow import ENDED_KEPT, Workflow
+from dicom_node.studies.run_queue import Start
 
 DEADLINE_S = 30.0
 
@@ -27,7 +27,7 @@ def _kept(folder: Path) -> dict[str, int]:
 def test_what_ended_long_ago_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
     settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
     database = open_database(settings.database_url)
-    workflow = Workflow(settings, Steps(settings, database), "executor", lambda _step, _run: StepOutcome())
+    workflow = Workflow(settings, Lifecycle(settings, database), "executor", lambda _step, _run: StepOutcome())
     workflow.launch()
     try:
         for run in ("one", "two"):

@@ -9,14 +9,14 @@ from psycopg import OperationalError
 from psycopg.errors import CannotConnectNow, CrashShutdown, LockNotAvailable
 
 from conversion.errors import ConversionError, ConversionReason, UnusableStudy
-from dicom_node import workflow
-from dicom_node.database import Database
-from dicom_node.failures import OUTAGES, Consequence, consequence_of, reason_of
+from dicom_node.database.engine import Database
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import RunRow, StudyRow, utc_now
+from dicom_node.runs import workflow
+from dicom_node.runs.child_process import StepOutcome
+from dicom_node.runs.consequences import OUTAGES, Consequence, consequence_of, reason_of
+from dicom_node.runs.lifecycle import Lifecycle
 from dicom_node.settings import read_settings
-from dicom_node.states import RunState
-from dicom_node.step_process import StepOutcome
-from dicom_node.steps import Steps
-from dicom_node.tables import RunRow, StudyRow, utc_now
 from inference.errors import InferenceError, InferenceReason, UnusableModel
 from viewer_integration.errors import ProofFailed, ResultError, ResultReason
 
@@ -108,7 +108,7 @@ def test_an_outage_is_waited_for_longer_than_any_fault_of_a_study(
     monkeypatch.setattr(workflow, "_stopping", threading.Event())  # another workflow of this process may have ended
     monkeypatch.setattr(workflow, "_perform_step", [lambda _name, _run: outcomes.pop(0)])
     settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
-    monkeypatch.setattr(workflow, "_steps", [Steps(settings, database)])
+    monkeypatch.setattr(workflow, "_lifecycle", [Lifecycle(settings, database)])
     with database.session() as session:
         session.add(StudyRow(study_uid="1.2", key="k"))
         session.flush()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conversion.sequences import Role
-from dicom_node.pipeline import find_tumour
+from dicom_node.runs.in_memory import RunInMemory
+from dicom_node.runs.pipeline import find_tumour
+from dicom_node.settings import read_settings
 from tests.support.dicom_series import axis_aligned, write_slices
 from tests.support.hand_made_run import PROVENANCE, make_run
 from tests.support.small_study import make_small_study
@@ -62,4 +63,8 @@ def test_a_study_is_refused_before_the_networks_run(tmp_path: Path) -> None:
     paths = write_slices(tmp_path, images)
     no_networks = cast("Any", None)  # asking them for anything would be another error
     with pytest.raises(UnusableSource, match="SOP Instance UIDs"):
-        find_tumour(paths, Role.FLAIR, no_networks, PROVENANCE)
+        find_tumour(
+            RunInMemory(
+                processing=read_settings(environment={}).processing, model=no_networks, paths=paths, origin=PROVENANCE
+            )
+        )

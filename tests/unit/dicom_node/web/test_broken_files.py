@@ -6,7 +6,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.tables import StudyRow
+from dicom_node.database.tables import StudyRow
 from tests.support.broken_files import BROKEN_TAILS, write_broken
 from tests.support.viewer_study import ViewerStudy, hold, make_study
 from tests.support.web_child import WebChild, web_child

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from conversion.recognition.site_rules import SiteRule
-from dicom_node.database import open_database
-from dicom_node.holdings import Holdings
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import open_database
+from dicom_node.database.tables import StudyRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.rules.site_rules import add_rule
 from dicom_node.settings import read_settings
-from dicom_node.site_rules import add_rule
-from dicom_node.tables import StudyRow
+from dicom_node.studies.holdings import Holdings
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from dicom_node.web.viewer import viewer_app

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from dicom_node.database import open_database
-from dicom_node.holdings import Holdings
+from dicom_node.database.engine import open_database
 from dicom_node.settings import read_settings
+from dicom_node.studies.holdings import Holdings
 from dicom_node.web.app import panel_app
 from dicom_node.web.guard import MOST_BODY_BYTES, Guard
 from dicom_node.web.http_server import MOST_CONNECTIONS, Deadlines, http_server

@@ -6,17 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dicom_node.database import Database
-from dicom_node.fetch_requests import fetch_next
-from dicom_node.maintenance import in_maintenance
-from dicom_node.peer import Peer
-from dicom_node.peers import put_peer
+from dicom_node.database.engine import Database
+from dicom_node.database.maintenance import in_maintenance
+from dicom_node.database.states import Priority, RunState
+from dicom_node.database.tables import InstanceRow, RunRow, StudyRow
+from dicom_node.database.worker_slots import WorkerBook
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.retrieval.fetch_requests import fetch_next
 from dicom_node.settings import Settings, read_settings
-from dicom_node.states import Priority, RunState
-from dicom_node.tables import InstanceRow, RunRow, StudyRow
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
-from dicom_node.workers import WorkerBook
 from tests.support.archive import running_archive
 from tests.support.held_study import hold_run
 from tests.support.small_study import make_small_study

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicom_node.database import Database
-from dicom_node.peer import Peer
-from dicom_node.peers import accepted_calling_ae_titles, add_peer, list_peers
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import LoginTokenRow, RefusalRow, RunRow, StudyRow, utc_now
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import accepted_calling_ae_titles, add_peer, list_peers
 from dicom_node.settings import read_settings
-from dicom_node.tables import LoginTokenRow, RefusalRow, RunRow, StudyRow, utc_now
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from tests.support.viewer_port import served

@@ -13,11 +13,11 @@ from conversion.decision import Evidence
 from conversion.reading import dicom_files, read_study
 from conversion.recognition.recognise import Recognition
 from conversion.recognition.site_rules import SiteRule
-from dicom_node.database import Database
-from dicom_node.recognised import record_recognitions
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import DecisionRow, RunRow, StudyRow, utc_now
+from dicom_node.rules.site_rules import import_rules, parse_rules, site_rules
+from dicom_node.runs.recognised import record_recognitions
 from dicom_node.settings import read_settings
-from dicom_node.site_rules import import_rules, parse_rules, site_rules
-from dicom_node.tables import DecisionRow, RunRow, StudyRow, utc_now
 from dicom_node.web.app import panel_app
 from dicom_node.web.auth import new_login_link
 from tests.support.held_study import hold_small_study

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.command import LAYOUTS as OFFERED
+from dicom_node.cli.conventions import LAYOUTS as OFFERED
 from inference.cases.layouts import LAYOUTS, open_cases
 from inference.errors import InferenceReason, UnreadableCase
 from tests.support.case_sets import write_brats, write_lgg, write_msd

@@ -1,0 +1,1 @@
+"""The command `glionode`: one file for each group of its subcommands."""

@@ -1,0 +1,123 @@
+"""`glionode models combine` and `tune`: from finished trainings to one model that can be added and promoted."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dicom_node.cli.conventions import NOTICE, emit, example, json_option, one_line_errors, sets_options
+from dicom_node.settings import read_settings
+
+if TYPE_CHECKING:
+    from inference.cases.case import CaseReference
+    from inference.training.tuning import HeldOutAnswer
+
+__all__ = ["combine", "tune"]
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.command(epilog=example("glionode models combine ./run0 ./run1 ./run2 --name our-model --out ./our-model"))
+@click.argument("runs", nargs=-1, required=True, type=_FOLDER)
+@click.option("--autoencoder", type=_FOLDER, help="A training of an autoencoder, to notice what is new to the model.")
+@click.option("--name", required=True, help="Of the model.")
+@click.option("--model-version", "version", default="1", show_default=True, help="Of the model.")
+@click.option("--trained-on", default="", metavar="TEXT", help="The cases and their sources, for the card.")
+@click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Terms of the weights.")
+@click.option(
+    "--slices-on-volumes",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of networks for slices in what is said of volumes.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The model folder; must not exist yet.")
+@json_option
+@one_line_errors
+def combine(
+    runs: tuple[Path, ...],
+    autoencoder: Path | None,
+    out: Path,
+    as_json: bool,  # noqa: FBT001
+    **imprint: Any,  # noqa: ANN401 - what click makes of the options
+) -> None:
+    """Make one model of several trainings: the folds of a cross-validation, over slices, over volumes, or both."""
+    from inference.manifest import read_manifest  # noqa: PLC0415 - seconds, for torch
+    from inference.training.combination import Imprint  # noqa: PLC0415
+    from inference.training.combination import combine as put_together  # noqa: PLC0415
+
+    put_together(runs, out, Imprint(**imprint), autoencoder)
+    _, manifest, sha256 = read_manifest(str(out.absolute()))
+    lines = [NOTICE, f"wrote {out}", f"manifest SHA-256 {sha256}"]
+    lines += [f"network {one.name}: {one.input}, fold {one.fold} held out" for one in manifest.networks]
+    lines += [f"next: glionode models tune {out} --dataset ... --data ... --split ...; then glionode models add {out}"]
+    emit(as_json, {"manifest": asdict(manifest), "sha256": sha256, "folder": str(out)}, lines)
+
+
+@click.command(epilog=example("glionode models tune ./our-model --dataset brats --data DIR --split ./run0/split.json"))
+@click.argument("folder", type=_FOLDER)
+@sets_options
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="By which the networks for such cases were trained.",
+)
+@json_option
+@one_line_errors
+def tune(
+    folder: Path,
+    datasets: tuple[str, ...],
+    folders: tuple[Path, ...],
+    splits: tuple[Path, ...],
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Choose thresholds, smallest parts, volume intervals and limits on patients that were held out.
+
+    Each patient is answered by the networks that did not see it. The manifest in FOLDER is written anew, so the model
+    gets another identity.
+    """
+    if not len(datasets) == len(folders) == len(splits):
+        raise click.UsageError("give --dataset, --data and --split once each for every set")
+    from inference.manifest import read_manifest, write_manifest  # noqa: PLC0415 - seconds, for torch
+    from inference.training.model_card import write_card  # noqa: PLC0415
+    from inference.training.tuning import tune as chosen  # noqa: PLC0415
+
+    answers = [answer for one in zip(datasets, folders, splits, strict=True) for answer in _answers(folder, *one)]
+    manifest = chosen(read_manifest(str(folder.absolute()))[1], answers)
+    sha256 = write_manifest(folder, manifest)
+    write_card(folder, manifest)
+    lines = [NOTICE, f"tuned {folder} on {len(answers)} held-out patients", f"manifest SHA-256 {sha256}"]
+    lines += [f"network {one.name}: thresholds {one.thresholds or manifest.thresholds}" for one in manifest.networks]
+    lines += [f"{name}: {values}" for name, values in manifest.metrics.items() if name.startswith("cross-validated")]
+    lines += [
+        f"volume interval of {region} over {kind}: {factors} doubts"
+        for kind, one in {one.input: one for one in manifest.networks}.items()
+        for region, factors in one.interval_factors.items()
+    ]
+    emit(as_json, {"manifest": asdict(manifest), "sha256": sha256, "folder": str(folder)}, lines)
+
+
+def _answers(folder: Path, dataset: str, data: Path, split: Path) -> "list[HeldOutAnswer]":
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from dicom_node.workbench.training_export import SEGMENT_CODES  # noqa: PLC0415
+    from inference.cases.layouts import open_cases  # noqa: PLC0415
+    from inference.cases.splits import split_from_json  # noqa: PLC0415
+    from inference.evaluation.held_out import HeldOutSegmenters  # noqa: PLC0415
+    from inference.model_bundle import load_model  # noqa: PLC0415
+    from inference.training.tuning import answers_of  # noqa: PLC0415
+
+    def bar(cases: "Sequence[CaseReference]") -> "Iterable[CaseReference]":
+        return tqdm(cases, desc=dataset, unit="case", disable=None, file=sys.stderr)
+
+    processing = read_settings().processing
+    cases = open_cases(dataset, data, codes=SEGMENT_CODES)
+    model = load_model(str(folder.absolute()), processing.device, processing.threads)
+    segmenters = HeldOutSegmenters(model, split_from_json(split.read_text("utf-8"), cases.cases))
+    return list(answers_of(segmenters, cases, progress=bar))

@@ -1,0 +1,111 @@
+"""`glionode segment`: what is given is told apart here, and worked on in `dicom_node.workbench.segment_files`."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dicom_node.cli.conventions import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
+from dicom_node.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from conversion.sequences import Role
+    from dicom_node.workbench.segment_files import WorkbenchResult
+
+__all__ = ["segment"]
+
+
+@click.command(
+    epilog=example("glionode segment ./study ./out   or   glionode segment --flair f.nii.gz --t1ce c.nii.gz ./out")
+)
+@click.argument("paths", metavar="[INPUT] OUT", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--t1", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1.")
+@click.option("--t1ce", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1 after contrast.")
+@click.option("--t2", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T2.")
+@click.option("--flair", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, FLAIR.")
+@click.option("--sequence", default="FLAIR", show_default=True, help="What a grey image slice shows.")
+@click.option("--model", default="", help="Name of a model at hand, or a folder; by default what the setting names.")
+@rules_option
+@click.option("--native", is_flag=True, help="Also write the labels on every sequence's own grid.")
+@json_option
+@one_line_errors
+def segment(
+    paths: tuple[Path, ...],
+    sequence: str,
+    model: str,
+    rules: Path | None,
+    native: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+    **volumes: Path | None,
+) -> None:
+    """Segment a DICOM folder, NIfTI volumes or one image slice into OUT."""
+    from conversion.sequences import Role  # noqa: PLC0415
+
+    given = {Role(name.upper()): path for name, path in volumes.items() if path is not None}
+    if len(paths) != (1 if given else 2):
+        raise click.UsageError("give INPUT and OUT; or, with --t1, --t1ce, --t2, --flair, OUT alone")
+    if sequence.upper() not in list(Role):
+        raise click.UsageError(f"--sequence {sequence!r}: use one of {', '.join(Role)}")
+    if not given and not paths[0].exists():
+        raise click.UsageError(f"{paths[0]}: there is no such file or folder")
+    if not given and paths[0].name.endswith((".nii", ".nii.gz")):
+        given = {Role(sequence.upper()): paths[0]}
+    settings = _settings(model)
+    if given:
+        done = _volumes(given, paths[-1], rules, settings, native=native)
+    elif paths[0].is_dir():
+        done = _folder(paths[0], paths[-1], rules, settings, native=native)
+    else:
+        done = _picture(paths[0], Role(sequence.upper()), paths[-1], rules, settings, native=native)
+    content = {
+        "sequences": done.sequences,
+        "volumes_ml": dict(done.volumes_ml),
+        "no_tumour": done.no_tumour,
+        "flags": [{"code": flag.code, "sentence": flag.sentence} for flag in done.flags],
+        "files": [str(path) for path in done.files],
+        "decisions": [asdict(decision) for decision in done.decisions],
+    }
+    lines = [NOTICE, f"sequences: {', '.join(done.sequences)}"]
+    lines += [f"{region:4}{'no spacing' if ml is None else f'{ml:8.2f} ml'}" for region, ml in done.volumes_ml.items()]
+    lines += [done.no_tumour] if done.no_tumour else []
+    lines += [f"! {flag.sentence} ({flag.code})" for flag in done.flags]
+    lines += [f"wrote {path}" for path in done.files]
+    emit(as_json, content, lines)
+
+
+def _settings(model: str) -> Settings:
+    settings = read_settings()
+    return replace(settings, processing=replace(settings.processing, model=model)) if model else settings
+
+
+def _volumes(
+    given: "dict[Role, Path]", out: Path, rules: Path | None, settings: Settings, *, native: bool
+) -> "WorkbenchResult":
+    _refuse_rules(rules)
+    from dicom_node.workbench.segment_files import segment_nifti  # noqa: PLC0415 - seconds, for torch
+
+    return segment_nifti(given, out, settings, native=native)
+
+
+def _folder(folder: Path, out: Path, rules: Path | None, settings: Settings, *, native: bool) -> "WorkbenchResult":
+    known = given_rules(rules)
+    from dicom_node.workbench.segment_files import segment_dicom  # noqa: PLC0415 - seconds, for torch
+
+    return segment_dicom(folder, out, settings, rules=known, native=native)
+
+
+def _picture(
+    path: Path, role: "Role", out: Path, rules: Path | None, settings: Settings, *, native: bool
+) -> "WorkbenchResult":
+    _refuse_rules(rules)
+    if native:
+        raise click.UsageError("--native: one picture has no other grid than its own")
+    from dicom_node.workbench.segment_files import segment_slice  # noqa: PLC0415 - seconds, for torch
+
+    return segment_slice(path, role, out, settings)
+
+
+def _refuse_rules(rules: Path | None) -> None:
+    if rules:
+        raise click.UsageError("--rules: site rules look at DICOM headers, and INPUT has none")

@@ -1,0 +1,26 @@
+"""The switch that drains the node: nothing new is let in, no further run begins, what is at work is finished."""
+
+import structlog
+
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import SwitchRow, utc_now
+
+__all__ = ["in_maintenance", "set_maintenance"]
+
+_log = structlog.get_logger()
+
+_MAINTENANCE = "maintenance"
+
+
+def in_maintenance(database: Database) -> bool:
+    """Tell whether the node drains: new associations are turned away and no further run is begun."""
+    with database.session() as session:
+        row = session.get(SwitchRow, _MAINTENANCE)
+        return row is not None and row.value == "on"
+
+
+def set_maintenance(database: Database, who: str, *, on: bool) -> None:
+    """Begin or end maintenance, for every process of the node."""
+    with database.session() as session:
+        session.merge(SwitchRow(name=_MAINTENANCE, value="on" if on else "off", who=who, at=utc_now()))
+    _log.info("maintenance", on=on, who=who)

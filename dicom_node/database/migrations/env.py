@@ -1,0 +1,11 @@
+"""Run migrations on the connection that `dicom_node.database.engine` hands over."""
+
+from alembic import context
+
+from dicom_node.database.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=Base.metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()

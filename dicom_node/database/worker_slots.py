@@ -1,0 +1,132 @@
+"""Workers and their heartbeats: who works where, who has died, and who has a duty that one at a time has."""
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import LeaseRow, WorkerRow
+
+__all__ = ["BEAT_S", "DEAD_AFTER", "SlotLost", "WorkerBook", "WorkerStatus", "list_workers"]
+
+BEAT_S = 2.0
+DEAD_AFTER = timedelta(seconds=15)
+"""Seven heartbeats: a worker that a busy machine holds up for less is not taken for dead."""
+
+LEASE = timedelta(seconds=10)
+
+
+class SlotLost(Exception):  # noqa: N818 - named for what happened
+    """Another process has this worker's slot: it was silent for so long that it counted as dead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerStatus:
+    """One worker as the books have it."""
+
+    executor: str
+    gpu: str
+    alive: bool
+    last_beat: str
+
+
+class WorkerBook:
+    """One worker's place in the books.
+
+    Parameters
+    ----------
+    gpu
+        The GPU that it works on, as ``CUDA_VISIBLE_DEVICES`` names it; empty for none or all.
+    """
+
+    def __init__(self, database: Database, gpu: str = "") -> None:
+        self._database = database
+        self._host, self._pid, self._token = socket.gethostname()[:60], os.getpid(), secrets.token_hex(16)
+        self.executor = database.transact(lambda session: self._claim_slot(session, gpu))
+
+    def beat(self) -> None:
+        """Say that this worker lives.
+
+        Raises
+        ------
+        SlotLost
+            When another process has the slot.
+        """
+        with self._database.session() as session:
+            row = session.get_one(WorkerRow, self.executor, with_for_update=True)
+            if row.token != self._token:
+                raise SlotLost(self.executor)
+            row.beat_at = self._database.now(session)
+
+    def end(self) -> None:
+        """Say that this worker goes, so that its slot is free at once."""
+        with self._database.session() as session:
+            row = session.get_one(WorkerRow, self.executor, with_for_update=True)
+            if row.token == self._token:
+                row.ended = True
+
+    def has_lease(self, name: str) -> bool:
+        """Take or keep a duty; tell whether this worker has it now."""
+        return self._database.transact(lambda session: self._take_lease(session, name))
+
+    def _take_lease(self, session: Session, name: str) -> bool:
+        now = self._database.now(session)
+        row = session.get(LeaseRow, name, with_for_update=True)
+        if row is None:
+            session.add(LeaseRow(name=name, holder=self.executor, until=now + LEASE))
+            return True
+        if row.holder != self.executor and row.until > now:
+            return False
+        row.holder, row.until = self.executor, now + LEASE
+        return True
+
+    def dead_executors(self, session: Session) -> Sequence[str]:
+        """Return the slots that nobody works in any more."""
+        alive_since = self._database.now(session) - DEAD_AFTER
+        rows = session.scalars(sa.select(WorkerRow).where(WorkerRow.executor != self.executor)).all()
+        return [row.executor for row in rows if row.ended or row.beat_at < alive_since or self._is_gone(row)]
+
+    def _claim_slot(self, session: Session, gpu: str) -> str:
+        """Take the first slot on this host that nobody works in: stable, so that a restart finds its own work."""
+        now = self._database.now(session)
+        name, slot = f"gpu{gpu}-" if gpu else "", 0
+        while True:
+            executor = f"{self._host}/{name}{slot}"
+            row = session.get(WorkerRow, executor, with_for_update=True)
+            if row is None:
+                row = WorkerRow(executor=executor, host=self._host, gpu=gpu)
+                session.add(row)
+                break
+            if row.ended or row.beat_at < now - DEAD_AFTER or self._is_gone(row):
+                break
+            slot += 1
+        row.pid, row.token, row.started_at, row.beat_at, row.ended = self._pid, self._token, now, now, False
+        session.flush()
+        return executor
+
+    def _is_gone(self, row: WorkerRow) -> bool:
+        """Tell whether a worker of this host has died, without waiting for its silence."""
+        return row.host == self._host and not Path("/proc", str(row.pid)).exists()
+
+
+def list_workers(database: Database) -> list[WorkerStatus]:
+    """Return every worker that has not gone, with whether it still gives signs of life."""
+    with database.session() as session:
+        alive_since = database.now(session) - DEAD_AFTER
+        rows = session.scalars(sa.select(WorkerRow).where(~WorkerRow.ended).order_by(WorkerRow.executor)).all()
+        return [
+            WorkerStatus(
+                executor=row.executor,
+                gpu=row.gpu,
+                alive=row.beat_at >= alive_since,
+                last_beat=row.beat_at.isoformat(timespec="seconds"),
+            )
+            for row in rows
+        ]

@@ -1,0 +1,1 @@
+"""Results on their way to their destinations, until each has proved that it has them."""

@@ -1,0 +1,176 @@
+"""Proof that a destination holds what it accepted: its storage commitment, else what it answers to a query."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import sqlalchemy as sa
+import structlog
+from pydicom.uid import generate_uid
+
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import CommitmentRow, utc_now
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import ObjectPlace, QueryFailed, held_of
+from viewer_integration.commitment import CommitmentAnswer, request_commitment
+
+__all__ = ["ANSWER_COUNTS", "Proof", "Prover", "SentObject", "note_commitment"]
+
+ANSWER_S = 10.0
+"""How long a commitment is waited for; Orthanc's comes within a second. After that the destination is queried."""
+
+ANSWER_COUNTS = timedelta(days=7)
+"""How late an answer still counts: some archives commit themselves overnight, or when the weekend is over."""
+
+LOOK_S = 0.05
+LEFT_ALONE_S = 60.0
+"""Where a query will do, one that offers no commitment, or was silent, is not asked for it at every object."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What was found out.
+
+    Attributes
+    ----------
+    kind
+        ``commitment`` or ``query``; ``none`` where a destination can be asked by neither.
+    proven
+        SOP Instance UIDs that it holds for certain.
+    missing
+        Those that it says it does not hold, with the reason.
+    """
+
+    kind: str
+    proven: frozenset[str] = frozenset()
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentObject:
+    """An object that a destination accepted."""
+
+    sop_class_uid: str
+    place: ObjectPlace
+
+
+def note_commitment(database: Database, answer: CommitmentAnswer) -> bool:
+    """Note an answer, whichever process it came to; tell whether it was asked for."""
+    with database.session() as session:
+        row = session.get(CommitmentRow, answer.transaction_uid)
+        if row is None:
+            return False
+        if row.answered_at is not None:
+            return True  # a report that is sent again says nothing new, and what was used of it is used
+        row.answered_at, row.committed, row.failed = utc_now(), list(answer.committed), dict(answer.failed)
+        return True
+
+
+class Prover:
+    """Asks destinations."""
+
+    def __init__(self, database: Database, calling_ae: str) -> None:
+        self._database = database
+        self._calling_ae = calling_ae
+        self._silent_until: dict[str, float] = {}
+
+    def held(self, peer: Peer, objects: Sequence[ObjectPlace]) -> frozenset[str]:
+        """Return which objects a destination shows that it holds, or said so late; none where it cannot be asked."""
+        late = self._late(peer, frozenset(place.sop_instance_uid for place in objects), use=False)
+        try:
+            return late | held_of(peer, self._calling_ae, [one for one in objects if one.sop_instance_uid not in late])
+        except QueryFailed as failure:
+            _log.info("destination_not_asked", peer=peer.name, reason=str(failure))
+            return late
+
+    def prove(self, peer: Peer, objects: Sequence[SentObject]) -> Proof:
+        """Find out whether a destination holds what it accepted."""
+        if peer.proof == "none" or not objects:
+            return Proof(kind="none")
+        asked = self._ask(peer, objects)
+        if asked is not None:
+            return asked
+        if peer.proof == "commitment":
+            sentence = "it has not answered the request for storage commitment"
+            return Proof(kind="commitment", missing={one.place.sop_instance_uid: sentence for one in objects})
+        return self._query(peer, [one.place for one in objects])
+
+    def _ask(self, peer: Peer, objects: Sequence[SentObject]) -> Proof | None:
+        """Return what a destination says to commitment, now or to an earlier request; None where it says nothing."""
+        if peer.proof == "query":
+            return None
+        late = self._late(peer, frozenset(one.place.sop_instance_uid for one in objects), use=True)
+        open_ones = [one for one in objects if one.place.sop_instance_uid not in late]
+        is_left_alone = peer.proof != "commitment" and time.monotonic() < self._silent_until.get(peer.name, 0.0)
+        answer = None
+        if open_ones and peer.host and not is_left_alone:
+            answer = self._commitment(peer, open_ones)
+        if answer is not None:
+            return Proof(kind="commitment", proven=late | set(answer.committed), missing=answer.failed)
+        return Proof(kind="commitment", proven=late) if late else None
+
+    def _late(self, peer: Peer, uids: frozenset[str], *, use: bool) -> frozenset[str]:
+        """Return what a destination committed itself to after nobody waited any more; what is used counts once.
+
+        An object that is sent again on purpose, because an archive lost it, is not proven by what was said before.
+        """
+        if peer.proof not in ("auto", "commitment"):
+            return frozenset()
+        since = utc_now() - ANSWER_COUNTS
+        answered = sa.select(CommitmentRow).where(
+            CommitmentRow.destination == peer.name,
+            CommitmentRow.answered_at.is_not(None),
+            CommitmentRow.asked_at >= since,
+        )
+        found: set[str] = set()
+        with self._database.session() as session:
+            for row in session.scalars(answered):
+                counted = uids.intersection(row.committed)
+                found |= counted
+                if use and counted:
+                    row.committed = [uid for uid in row.committed if uid not in counted]
+        return frozenset(found)
+
+    def _query(self, peer: Peer, places: Sequence[ObjectPlace]) -> Proof:
+        try:
+            held = held_of(peer, self._calling_ae, places)
+        except QueryFailed as failure:
+            _log.info("destination_not_asked", peer=peer.name, reason=str(failure))
+            return Proof(kind="none")
+        absent = {place.sop_instance_uid for place in places} - held
+        return Proof(kind="query", proven=held, missing=dict.fromkeys(absent, "it does not show it yet"))
+
+    def _commitment(self, peer: Peer, objects: Sequence[SentObject]) -> CommitmentAnswer | None:
+        """Ask, and wait for the answer over this association or at any listener of the node."""
+        transaction_uid = str(generate_uid(prefix=None))
+        with self._database.session() as session:
+            session.add(CommitmentRow(transaction_uid=transaction_uid, destination=peer.name))
+        wanted = [(one.sop_class_uid, one.place.sop_instance_uid) for one in objects]
+
+        def answered(answer: CommitmentAnswer) -> None:
+            note_commitment(self._database, answer)
+
+        refusal = request_commitment(peer.remote, self._calling_ae, wanted, transaction_uid, answered)
+        if refusal:
+            self._silent_until[peer.name] = time.monotonic() + LEFT_ALONE_S
+            _log.info("no_commitment", peer=peer.name, reason=refusal)
+            return None
+        deadline = time.monotonic() + ANSWER_S
+        while time.monotonic() < deadline:
+            if (answer := self._answer(transaction_uid)) is not None:
+                return answer
+            time.sleep(LOOK_S)
+        self._silent_until[peer.name] = time.monotonic() + LEFT_ALONE_S
+        return None
+
+    def _answer(self, transaction_uid: str) -> CommitmentAnswer | None:
+        """Return the answer to a request, once."""
+        with self._database.session() as session:
+            row = session.get_one(CommitmentRow, transaction_uid)
+            if row.answered_at is None:
+                return None
+            committed, row.committed = tuple(row.committed), []
+            return CommitmentAnswer(transaction_uid=transaction_uid, committed=committed, failed=row.failed)

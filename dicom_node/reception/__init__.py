@@ -1,0 +1,1 @@
+"""What arrives: received, durable before the sender is thanked, and filed."""

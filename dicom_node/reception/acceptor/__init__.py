@@ -1,0 +1,1 @@
+"""The acceptor of associations: all that touches pynetdicom's private names."""

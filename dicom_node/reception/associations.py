@@ -1,0 +1,94 @@
+"""The associations that bring images, in the books: their end tells whether the sender had more to say."""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from weakref import WeakKeyDictionary, WeakSet
+
+import sqlalchemy as sa
+from pydicom.uid import UID
+from pynetdicom.association import Association
+from sqlalchemy.orm import Session
+
+from dicom_node.database.engine import Database
+from dicom_node.database.states import AssociationEnd, StudyState
+from dicom_node.database.tables import AssociationRow, InstanceRow, StudyRow, utc_now
+
+__all__ = ["VERIFICATION", "AssociationBook"]
+
+VERIFICATION = UID("1.2.840.10008.1.1")
+
+
+class AssociationBook:
+    """What one listener process notes of its associations."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+        self._name = f"{socket.gethostname()[:50]}/{os.getpid()}"
+        self._open: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
+        self._ended: WeakSet[Association] = WeakSet()
+
+    def close_left_open(self) -> None:
+        """Mark what listeners on this host left open when they were killed."""
+        with self._database.session() as session:
+            rows = session.scalars(sa.select(AssociationRow).where(AssociationRow.end == AssociationEnd.OPEN)).all()
+            for row in rows:
+                host, _, pid = row.listener.rpartition("/")
+                ours = row.listener == self._name  # a process that has just started has no association yet
+                if ours or (host == self._name.rpartition("/")[0] and not Path("/proc", pid).exists()):
+                    self._close(session, row, AssociationEnd.LOST)
+
+    def id_of(self, assoc: Association) -> str:
+        """Return the id of an association, which is noted at its first image."""
+        known = self._open.get(assoc)
+        if known is not None:
+            return known
+        row = self._row(assoc)
+        with self._database.session() as session:
+            session.add(row)
+        self._open[assoc] = row.association_id
+        return row.association_id
+
+    def end(self, assoc: Association, end: AssociationEnd) -> None:
+        """Note how an association ended, once, and have the studies that it brought judged.
+
+        One that broke off before its first image is noted too: its sender has something that did not come through.
+        """
+        association_id = self._open.pop(assoc, None)
+        if assoc in self._ended or (association_id is None and not _broke_off(assoc, end)):
+            return
+        self._ended.add(assoc)
+        with self._database.session() as session:
+            if association_id is None:
+                row = self._row(assoc)
+                session.add(row)
+            else:
+                row = session.get_one(AssociationRow, association_id)
+            self._close(session, row, end)
+
+    def _row(self, assoc: Association) -> AssociationRow:
+        return AssociationRow(
+            association_id=secrets.token_hex(16),
+            listener=self._name,
+            calling_ae=assoc.requestor.ae_title.strip()[:16],
+            opened_at=self._clock(),
+        )
+
+    def _close(self, session: Session, row: AssociationRow, end: AssociationEnd) -> None:
+        row.end, row.ended_at = end, self._clock()
+        brought = sa.select(InstanceRow.study_uid).where(InstanceRow.association_id == row.association_id)
+        session.execute(
+            sa.update(StudyRow)
+            .where(StudyRow.study_uid.in_(brought), StudyRow.state == StudyState.RECEIVING)
+            .values(look_at=row.ended_at)
+        )
+
+
+def _broke_off(assoc: Association, end: AssociationEnd) -> bool:
+    """Tell whether an association that was there to store something did not end as agreed."""
+    stores = any(context.abstract_syntax != VERIFICATION for context in assoc.accepted_contexts)
+    return end is AssociationEnd.ABORTED and stores

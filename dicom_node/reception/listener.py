@@ -1,0 +1,342 @@
+"""The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+import sqlalchemy as sa
+import structlog
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dsutils import decode
+from pynetdicom.pdu_primitives import A_RELEASE
+from pynetdicom.presentation import AllStoragePresentationContexts
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dicom_node.database.engine import Database
+from dicom_node.database.maintenance import in_maintenance
+from dicom_node.database.states import AssociationEnd
+from dicom_node.database.tables import RefusalRow, utc_now
+from dicom_node.delivery.proof import note_commitment
+from dicom_node.peers.registry import accepted_calling_ae_titles, may_send
+from dicom_node.reception.acceptor.association_request import Rejection
+from dicom_node.reception.acceptor.connections import Connections
+from dicom_node.reception.acceptor.dimse_commands import CANNOT_UNDERSTAND, StoreCommand, file_header
+from dicom_node.reception.acceptor.line import MAXIMUM_PDU_BYTES
+from dicom_node.reception.acceptor.messages import Services
+from dicom_node.reception.acceptor.prompt_association import PromptRequestHandler, SupportedContexts
+from dicom_node.reception.acceptor.shared_port import SharedPortServer
+from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.associations import VERIFICATION, AssociationBook
+from dicom_node.reception.identity import InboxRefusal
+from dicom_node.reception.inbox import Inbox
+from dicom_node.reception.incoming import Incoming
+from dicom_node.reception.journal import Journal
+from dicom_node.reception.refusals import note_refusal
+from dicom_node.reception.spool import Spool, remove_abandoned
+from dicom_node.settings import Settings
+from dicom_node.storage.disk_space import Disk
+from viewer_integration.association import send_at_once
+from viewer_integration.commitment import read_answer
+
+__all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]
+
+_log = structlog.get_logger()
+
+ACCEPTED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEGLosslessSV1,
+    JPEGLossless,
+    RLELossless,
+    ExplicitVRBigEndian,
+    JPEG2000,
+    HTJ2K,
+    JPEGLSNearLossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+)
+"""Where a peer offers several in one presentation context, the first of these that it offers is taken.
+
+Plain before compressed, and what may lose something last: a sender that can encode is never asked to lose anything.
+Lossy syntaxes are taken all the same, because an archive that holds an image in one has no other of it. A result that
+rests on such images says so (`viewer_integration.source_header`), and pixels that no decoder reads are refused with a
+reason when they are read.
+"""
+
+SUCCESS = 0x0000
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_MISMATCH = 0xA900
+NOT_AUTHORISED = 0x0124
+NO_SUCH_INSTANCE = 0x0112
+"""Status codes of the Storage Service Class (PS3.4 B.2.3) and of N-EVENT-REPORT (PS3.7 10.1.1)."""
+
+STOP_S = 0.05
+"""How soon the listener notices that it shall stop."""
+
+PROCESSING_FAILURE = 0x0110
+"""Of N-EVENT-REPORT (PS3.7 10.1.1)."""
+
+MISMATCHES = ("uid_mismatch", "sop_class_mismatch", "sop_class_missing")
+
+BUSY = {"result": 0x02, "source": 0x03, "diagnostic": 0x01}
+FULL = {"result": 0x02, "source": 0x03, "diagnostic": 0x02}
+CALLING_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x03}
+CALLED_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x07}
+"""Rejected for now, by the presentation service provider: congestion, limit exceeded; for good, by the service user:
+calling, called AE title not recognised (PS3.8 9.3.4)."""
+
+
+class Listener:
+    """Accepts associations of configured peers and puts what they send into the inbox."""
+
+    def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._inbox = Inbox(database, settings.node.folder, clock)
+        self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
+        self._told: WeakSet[Association] = WeakSet()
+        self._senders: WeakKeyDictionary[Association, bool] = WeakKeyDictionary()
+        self._associations = AssociationBook(database, clock)
+        self._connections = Connections(
+            waiting_for_each=settings.listener.waiting_connections, seats=settings.listener.maximum_associations
+        )
+        self._entity = _application_entity(settings)
+        self._journal: Journal | None = None
+        self._server: ThreadedAssociationServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port listened on, also when the settings asked for any free one."""
+        if self._server is None:
+            message = "the listener has not been started"
+            raise RuntimeError(message)
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Open the port and serve in threads of its own."""
+        handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, send_at_once),
+            (evt.EVT_ACSE_RECV, self._on_release_asked),
+            (evt.EVT_RELEASED, lambda event: self._on_end(event.assoc, released=True)),
+            (evt.EVT_ABORTED, lambda event: self._on_end(event.assoc, released=False)),
+        ]
+        self._associations.close_left_open()
+        if left := remove_abandoned(self._settings.node.folder / "inbox"):
+            _log.warning("unfinished_removed", files=left)
+        self._journal = Journal(self._settings.node.folder / "journal", self._inbox.file)
+        address = (self._settings.node.bind, self._settings.node.dicom_port)
+        services = Services(
+            on_store=self._on_store,
+            make_spool=self._make_spool,
+            on_report=self._on_report,
+            on_end=self._on_end,
+            refuse=self._refuse,
+            data_set_bytes=self._settings.limits.data_set_bytes,
+        )
+        handler = functools.partial(
+            PromptRequestHandler, admit=self._admit, services=services, connections=self._connections
+        )
+        server = self._entity.make_server(
+            address, evt_handlers=handlers, server_class=SharedPortServer, request_handler=handler
+        )
+        server.contexts = SupportedContexts(server.contexts)
+        threading.Thread(target=server.serve_forever, args=(STOP_S,), daemon=True).start()
+        self._server = server
+        _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)
+
+    def stop(self) -> None:
+        """Close the port and end open associations."""
+        self._entity.shutdown()  # aborts what is open
+        if self._server is not None:
+            self._server.shutdown()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _admit(self, assoc: Association) -> Rejection | None:
+        """Say why an association is rejected, if it is; the peers are read anew, so that a change acts on the next."""
+        try:
+            rejection = self._rejection(assoc)
+        except sa.exc.SQLAlchemyError:
+            rejection = Rejection(
+                code="not_admitted", reason="the peers could not be read; the sender tries again", **BUSY
+            )
+        if rejection is None and not self._connections.sit(assoc):
+            limit = self._settings.listener.maximum_associations
+            reason = f"more than {limit} associations at once; the sender tries again"
+            rejection = Rejection(code="association_limit", reason=reason, **FULL)
+        if rejection is not None:
+            self._refuse(assoc, rejection.code, rejection.reason)
+        return rejection
+
+    def _rejection(self, assoc: Association) -> Rejection | None:
+        calling = assoc.requestor.ae_title.strip()
+        called = str(getattr(assoc.requestor.primitive, "called_ae_title", "")).strip()
+        if in_maintenance(self._database):
+            reason = "the node is in maintenance and takes nothing; the sender tries again (`glionode maintenance off`)"
+            return Rejection(code="maintenance", reason=reason, **BUSY)
+        if called != self._settings.node.ae_title:
+            reason = f"called AE title {called!r} is not this node's ({self._settings.node.ae_title!r})"
+            return Rejection(code="called_ae_title", reason=reason, **CALLED_UNKNOWN)
+        if not self._settings.node.any_calling_ae and calling not in accepted_calling_ae_titles(self._database):
+            reason = f"calling AE title {calling!r} is not an enabled peer that may send; add it on the AE titles page"
+            return Rejection(code="calling_ae_title", reason=reason, **CALLING_UNKNOWN)
+        return None
+
+    def _make_spool(self, command: StoreCommand, transfer_syntax_uid: str) -> Spool:
+        header = file_header(command, transfer_syntax_uid)
+        return self._inbox.spool(header, self._disk.shortage)
+
+    def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, came: Incoming) -> int:
+        try:
+            return self._store(assoc, command, transfer_syntax_uid, came)
+        except InboxRefusal as refusal:
+            self._refuse(assoc, refusal.code, str(refusal))
+            return DATA_SET_MISMATCH if refusal.code in MISMATCHES else CANNOT_UNDERSTAND
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the sender must hear it and keep its image
+            self._refuse(assoc, "not_stored", f"could not be stored ({type(error).__name__}); the sender keeps it")
+            return OUT_OF_RESOURCES
+
+    def _store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, came: Incoming) -> int:
+        calling = assoc.requestor.ae_title.strip()
+        if not self._settings.node.any_calling_ae and not self._may_send(assoc, calling):
+            only = f"calling AE title {calling!r} is let in for storage commitment alone"
+            self._refuse_once(assoc, "calling_ae_title", f"{only}; let it send on the AE titles page")
+            return NOT_AUTHORISED
+        if (shortage := self._disk.shortage()) is not None:
+            self._refuse_once(assoc, "disk_full", shortage)
+            return OUT_OF_RESOURCES
+        said = {
+            "calling_ae": calling,
+            "sop_instance_uid": command.sop_instance_uid,
+            "association_id": self._associations.id_of(assoc),
+            "transfer_syntax_uid": transfer_syntax_uid,
+        }
+        if (spool := came.spool) is not None:
+            arrival = self._inbox.identify_spooled(spool, **said)
+        else:
+            header = file_header(command, transfer_syntax_uid)
+            content = came.behind(header)
+            arrival = self._inbox.identify(content, memoryview(content)[len(header) :], **said)
+        _check_class(arrival, command)
+        if spool is not None:
+            self._inbox.place(spool, arrival)
+        self._keep(arrival)
+        return SUCCESS
+
+    def _may_send(self, assoc: Association, calling: str) -> bool:
+        """Tell, once for each association, whether images are taken from its sender."""
+        if assoc not in self._senders:
+            self._senders[assoc] = may_send(self._database, calling)
+        return self._senders[assoc]
+
+    def _on_report(self, assoc: Association, transfer_syntax_uid: UID, data_set: bytes) -> int:
+        """Note the answer to a request for storage commitment, which may be another process's."""
+        syntax = transfer_syntax_uid
+        try:
+            answer = read_answer(decode(BytesIO(data_set), syntax.is_implicit_VR, syntax.is_little_endian))
+            is_known = note_commitment(self._database, answer)
+        except sa.exc.SQLAlchemyError:
+            self._refuse(assoc, "not_stored", "an answer about storage commitment could not be noted")
+            return PROCESSING_FAILURE
+        except Exception:  # noqa: BLE001 - whatever a data set that came over the network makes pydicom raise
+            self._refuse(assoc, "unreadable_data_set", "an answer about storage commitment cannot be read")
+            return PROCESSING_FAILURE
+        if is_known:
+            _log.info("commitment", committed=len(answer.committed), failed=len(answer.failed))
+            return SUCCESS
+        self._refuse(assoc, "unknown_commitment", "an answer about storage commitment that nobody asked for")
+        return NO_SUCH_INSTANCE
+
+    def _refuse_once(self, assoc: Association, code: str, reason: str) -> None:
+        """Note what holds for every image of an association once, instead of a thousand times."""
+        if assoc not in self._told:
+            self._told.add(assoc)
+            self._refuse(assoc, code, reason)
+
+    def _keep(self, arrival: Arrival) -> None:
+        """Make an instance durable, in the order in which they come: of its versions the last noted is current."""
+        if self._journal is None:
+            self._inbox.file([arrival])
+        else:
+            self._journal.append(arrival)
+
+    def _on_release_asked(self, event: evt.Event) -> None:
+        """Answer a request for release when all that came over the association is in the books."""
+        if isinstance(getattr(event, "primitive", None), A_RELEASE) and self._journal is not None:
+            self._journal.drain()
+
+    def _on_end(self, assoc: Association, *, released: bool) -> None:
+        """Note the end, before the peer sees it where that can be, and at the latest when the connection is gone."""
+        if self._journal is not None:
+            self._journal.drain()
+        self._associations.end(assoc, AssociationEnd.RELEASED if released else AssociationEnd.ABORTED)
+
+    def _refuse(self, assoc: Association, code: str, reason: str) -> None:
+        calling_ae, address = assoc.requestor.ae_title.strip()[:16], str(assoc.requestor.address)[:64]
+        peer = ""
+        try:
+            refusal = RefusalRow(calling_ae=calling_ae, address=address, code=code, reason=reason)
+            with self._database.session() as session:
+                peer = note_refusal(session, refusal, self._clock())
+        except sa.exc.SQLAlchemyError as error:  # the sender must hear it all the same
+            _log.error("refusal_not_noted", code=code, error=type(error).__name__)
+        # Not by its AE title: a stranger may call itself anything, also by a patient's name. The books have it.
+        _log.warning("refused", code=code, peer=peer, address=address)
+
+
+def _check_class(arrival: Arrival, command: StoreCommand) -> None:
+    if not arrival.sop_class_uid:
+        reason = "the data set has no SOPClassUID, so what it is cannot be told; the sender keeps it"
+        raise InboxRefusal("sop_class_missing", reason)
+    if arrival.sop_class_uid != command.sop_class_uid:
+        reason = "the data set is of another SOP class than the request and its presentation context"
+        raise InboxRefusal("sop_class_mismatch", reason)
+
+
+def _application_entity(settings: Settings) -> AE:
+    entity = AE(ae_title=settings.node.ae_title)
+    # Whom it admits, and how many, the listener says itself (`_admit`).
+    entity.require_called_aet, entity.require_calling_aet = False, []
+    entity.maximum_associations = sys.maxsize
+    entity.acse_timeout = settings.listener.association_timeout_s
+    entity.dimse_timeout = settings.listener.dimse_timeout_s
+    entity.network_timeout = settings.listener.network_timeout_s
+    entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
+    entity.add_supported_context(VERIFICATION)
+    # Destinations answer as SCP over an association that they open, so they ask for that role (PS3.4 J.3.3).
+    entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
+    for context in AllStoragePresentationContexts:
+        entity.add_supported_context(str(context.abstract_syntax), list(ACCEPTED_TRANSFER_SYNTAXES))
+    return entity

@@ -1,0 +1,328 @@
+"""The node fetches studies: by WADO-RS, C-GET or C-MOVE, with priors of the same patient if wanted."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EnhancedMRImageStorage,
+    EnhancedSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+from pynetdicom import build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.query import PENDING, StudyFound, demographics_of, studies_of_patient
+from dicom_node.peers.query_answers import QueryFailed, is_uid
+from dicom_node.peers.web_source import WebLimits
+from dicom_node.reception.acceptor.dimse_commands import CANNOT_UNDERSTAND
+from dicom_node.reception.inbox import Inbox
+from dicom_node.reception.intake import Fetched, Intake, NoRoom
+from dicom_node.retrieval.stored_data_sets import StoredDataSets
+from dicom_node.retrieval.wado import fetch_by_web
+from dicom_node.settings import Settings
+from dicom_node.storage.disk_space import Disk
+from viewer_integration.association import ContextRequest, limit_data_sets, open_association
+
+__all__ = ["Fetched", "Fetcher"]
+
+_log = structlog.get_logger()
+
+FETCHED_CLASSES = (
+    MRImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    SegmentationStorage,
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    SecondaryCaptureImageStorage,
+)
+"""What a study of interest holds; a C-GET has to name each kind before it comes."""
+
+_Answers = Iterator[tuple[Dataset, Dataset | None]]
+
+Progress = Callable[[int], None]
+"""Told how many instances have come."""
+
+NO_ROOM = 0xA700
+"""Status of a C-STORE that is refused because resources are out (PS3.4 B.2.3)."""
+
+GET_S = 4 * 3600.0
+"""Until a C-GET or C-MOVE is through; a source that sends on and on is cut off."""
+
+FILED_S = 30.0
+"""A listener that has answered files within a second; one that is busy takes longer."""
+
+LOOK_S = 0.1
+
+AFTER_ABORT_S = 0.5
+
+
+class Fetcher:
+    """Fetches from one source into the node's own inbox.
+
+    Parameters
+    ----------
+    progress
+        Told how many instances of a study have come.
+    web_limits
+        How long a source may take by WADO-RS.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        source: Peer,
+        progress: Progress = lambda _: None,
+        web_limits: WebLimits = WebLimits(),  # noqa: B008 - frozen
+    ) -> None:
+        self._calling_ae, self._folder = settings.node.ae_title, settings.node.folder
+        self._database = database
+        self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
+        self._largest_bytes = settings.limits.data_set_bytes
+        self._source, self._progress, self._web_limits = source, progress, web_limits
+
+    def fetch(self, study_uid: str, priors: int = 0) -> list[Fetched]:
+        """Fetch a study and the newest MR studies of its patient from earlier days.
+
+        The patient is whom the source takes the study for now, so that a correction or a merge there counts. A prior
+        that cannot be fetched is told of; the study and the other priors are there.
+
+        Raises
+        ------
+        QueryFailed
+            When the source cannot be asked, does not know the study, or sends nothing of it.
+        """
+        if not is_uid(study_uid):
+            raise QueryFailed("a Study Instance UID is numbers with dots between them, such as 1.2.840.113619.2.1")
+        earlier = self._priors(study_uid)[:priors] if priors else []
+        return [self._one(study_uid), *(self._prior(study.study_uid) for study in earlier)]
+
+    def _priors(self, study_uid: str) -> list[StudyFound]:
+        """Return what is of an earlier day: another scan of the same day is part of the same examination."""
+        patient_id = demographics_of(self._source, self._calling_ae, study_uid).get("PatientID", "")
+        if not patient_id:
+            raise QueryFailed(f"{self._source.name} does not know the study or its patient")
+        found = {study.study_uid: study for study in studies_of_patient(self._source, self._calling_ae, patient_id)}
+        date = found[study_uid].date if study_uid in found else ""
+        if not date:
+            sentence = (
+                "does not say of which day the study is, so what is earlier cannot be told: fetch it without priors"
+            )
+            raise QueryFailed(f"{self._source.name} {sentence}")
+        earlier = [study for study in found.values() if study.has_mr and study.date and study.date < date]
+        return sorted(earlier, key=lambda study: study.date, reverse=True)
+
+    def _prior(self, study_uid: str) -> Fetched:
+        try:
+            return self._one(study_uid)
+        except QueryFailed as failure:
+            return Fetched(study_uid=study_uid, by="", instances=0, problems=(str(failure),), complete=False)
+
+    def _one(self, study_uid: str) -> Fetched:
+        if self._source.dicomweb_url:
+            done = fetch_by_web(self._source, self._intake(study_uid), self._web_limits)
+        else:
+            done = self._by_get(study_uid) or self._by_move(study_uid)
+        if not done.instances:
+            why = "; ".join(done.problems) or "does it hold it?"
+            raise QueryFailed(f"{self._source.name} sent nothing of the study; {why}")
+        _log.info("fetched", by=done.by, instances=done.instances, failed=done.failed, complete=done.complete)
+        return done
+
+    def _intake(self, study_uid: str) -> Intake:
+        return Intake(
+            inbox=Inbox(self._database, self._folder),
+            disk=self._disk,
+            calling_ae=self._source.ae_title,
+            study_uid=study_uid,
+            progress=self._progress,
+        )
+
+    def _by_get(self, study_uid: str) -> Fetched | None:
+        """Fetch over the association that asks; None where the source does not offer that."""
+        intake, deadline = self._intake(study_uid), time.monotonic() + GET_S
+        model = StudyRootQueryRetrieveInformationModelGet
+        syntaxes = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+        contexts = [(one, syntax) for one in (model, *FETCHED_CLASSES) for syntax in syntaxes]
+        roles = [build_role(one, scp_role=True) for one in FETCHED_CLASSES]
+        with self._associated(contexts, ext_neg=roles) as assoc:
+            if not any(context.abstract_syntax == model for context in assoc.accepted_contexts):
+                return None
+            storing = _Storing(assoc, intake, deadline, self._largest_bytes)
+            try:
+                said = self._await(assoc, lambda: assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
+            finally:
+                storing.came.discard()
+        lost = max(0, (said.completed or 0) - intake.came)
+        broken_off = storing.stopped or said.problem or (_lost(lost) if lost else "")
+        if (storing.stopped or said.problem) and not intake.came:
+            raise QueryFailed(broken_off)
+        return intake.result("C-GET", max(0, said.failed - intake.refused) + lost, broken_off)
+
+    def _by_move(self, study_uid: str) -> Fetched:
+        """Have the source send to this node's listener, which it has to know by its AE title."""
+        model, deadline = StudyRootQueryRetrieveInformationModelMove, time.monotonic() + GET_S
+        contexts = [(model, syntax) for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)]
+        with self._associated(contexts) as assoc:
+            if not assoc.accepted_contexts:
+                raise QueryFailed(f"{self._source.remote.where} offers neither C-GET nor C-MOVE")
+            ask = lambda: assoc.send_c_move(_study(study_uid), self._calling_ae, model)  # noqa: E731
+            said = self._await(assoc, ask, "C-MOVE", deadline)
+        here = self._arrived(study_uid, said.completed)
+        lost = max(0, (said.completed or 0) - here)
+        problem = said.problem or (_lost(lost) if lost else "")
+        if problem and not here:
+            raise QueryFailed(problem)
+        return Fetched(
+            study_uid=study_uid,
+            by="C-MOVE",
+            instances=here,
+            failed=said.failed + lost,
+            problems=(f"incomplete: {problem}",) if problem else (),
+            complete=not problem,
+        )
+
+    def _arrived(self, study_uid: str, expected: int | None) -> int:
+        """Return how many of what the source says it sent are in the books; the listener files them soon.
+
+        Parameters
+        ----------
+        expected
+            None where the source gives no number: then all that is there counts.
+        """
+        instance = sa.select(InstanceRow.series_uid, InstanceRow.sop_instance_uid).distinct()
+        held = sa.select(sa.func.count()).select_from(instance.where(InstanceRow.study_uid == study_uid).subquery())
+        deadline = time.monotonic() + FILED_S
+        while True:
+            with self._database.session() as session:
+                count = session.scalar(held) or 0
+            if count >= (1 if expected is None else expected) or time.monotonic() > deadline:
+                return count if expected is None else min(count, expected)
+            time.sleep(LOOK_S)
+
+    @contextmanager
+    def _associated(self, contexts: Sequence[ContextRequest], **options: Any) -> Iterator[Association]:  # noqa: ANN401
+        assoc, refusal = open_association(self._source.remote, self._calling_ae, contexts, **options)
+        if refusal:
+            raise QueryFailed(refusal)
+        try:
+            yield assoc
+        finally:
+            if assoc.is_established:
+                assoc.release()
+
+    def _await(self, assoc: Association, ask: Callable[[], _Answers], name: str, deadline: float) -> "_Said":
+        """Ask, and wait for the final answer."""
+        code: int | None = None
+        completed: int | None = None
+        failed = 0
+        try:
+            for status, _ in ask():
+                code = _number(status, "Status")
+                completed = _number(status, "NumberOfCompletedSuboperations") or completed
+                failed = _number(status, "NumberOfFailedSuboperations") or 0
+                if code not in PENDING or time.monotonic() > deadline:
+                    break
+        except (RuntimeError, ValueError):
+            code = None  # the association was closed before the question
+        if code in (0x0000, 0xB000):
+            return _Said(completed=completed, failed=failed)
+        said = "gave no answer" if code is None else f"answered 0x{code:04X}"
+        if code in PENDING:
+            said = "did not come to an end with its answer"
+            assoc.abort()
+        return _Said(completed=completed, failed=failed, problem=f"{self._source.remote.where} {said} to the {name}")
+
+
+class _Storing:
+    """Takes what a source stores while it is asked by C-GET.
+
+    Attributes
+    ----------
+    stopped
+        Why nothing more is taken, if so.
+    """
+
+    def __init__(self, assoc: Association, intake: Intake, deadline: float, largest_bytes: int) -> None:
+        self._intake, self._deadline, self._largest_bytes, self.stopped = intake, deadline, largest_bytes, ""
+        self.came = StoredDataSets(assoc, intake.make_spool)
+        limit_data_sets(assoc, largest_bytes, self._stop_at_size)
+        assoc.bind(evt.EVT_C_STORE, self._on_store)
+
+    def _on_store(self, event: evt.Event) -> int:
+        try:
+            if time.monotonic() > self._deadline:
+                raise NoRoom(f"it was not through after {GET_S / 3600:g} h")  # noqa: TRY301
+            taken = self._take(event)
+        except NoRoom as refusal:
+            self.stopped = str(refusal)
+            event.assoc.abort()
+            event.assoc.dimse_timeout = AFTER_ABORT_S  # else pynetdicom waits for an answer as long as for any
+            return NO_ROOM
+        return 0x0000 if taken else CANNOT_UNDERSTAND  # the source counts it among what failed
+
+    def _take(self, event: evt.Event) -> bool:
+        request: Any = event.request
+        try:
+            header, data_set = self.came.take(request.DataSet.getvalue())
+        except KeyError:
+            self._intake.refuse("without a name", "unreadable_data_set")
+            return False
+        with self._intake.writing(data_set):
+            return self._intake.data_set(
+                data_set,
+                header,
+                sop_instance_uid=str(request.AffectedSOPInstanceUID),
+                sop_class_uid=str(request.AffectedSOPClassUID),
+                transfer_syntax_uid=str(event.context.transfer_syntax),
+            )
+
+    def _stop_at_size(self) -> None:
+        limit_gib = self._largest_bytes / 2**30
+        self.stopped = f"it sends a data set that is larger than {limit_gib:g} GiB (limits.data_set_gib)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What a source says of its sub-operations; whether that is so is another matter."""
+
+    completed: int | None
+    failed: int
+    problem: str = ""
+
+
+def _lost(count: int) -> str:
+    return f"the source counts {count} more than came here"
+
+
+def _number(status: Dataset, keyword: str) -> int | None:
+    value = status.get(keyword)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _study(study_uid: str) -> Dataset:
+    ds = Dataset()
+    ds.QueryRetrieveLevel, ds.StudyInstanceUID = "STUDY", study_uid
+    return ds

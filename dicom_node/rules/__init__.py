@@ -1,0 +1,1 @@
+"""The site's own rules about its series."""

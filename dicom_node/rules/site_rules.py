@@ -1,0 +1,302 @@
+"""The site's own rules about its series: kept in the books, read and written as TOML."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session
+
+from conversion.recognition.site_rules import SiteRule
+from conversion.sequences import PRIORS, REFORMAT, Role
+from conversion.study import Series
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import SiteRuleRow
+from dicom_node.entry_errors import EntryError, EntryProblem
+
+__all__ = [
+    "KINDS",
+    "OTHER",
+    "PATTERNS",
+    "RuleError",
+    "UnknownRule",
+    "add_rule",
+    "export_rules",
+    "free_name",
+    "import_rules",
+    "make_rule",
+    "merged_rules",
+    "move_rule",
+    "parse_rules",
+    "patterns_of",
+    "remove_rule",
+    "seed_rules",
+    "site_rules",
+]
+
+PATTERNS = ("manufacturer", "station", "description", "protocol", "technique")
+"""The attributes of a series that a rule can look at."""
+
+OTHER = "other"
+"""Kind of a series that is none of the others: only that it is not used is said."""
+
+KINDS = tuple(dict.fromkeys((*map(str, Role), *PRIORS, REFORMAT, OTHER)))
+"""What a rule can say a series is, the roles first; a closed list, so that a slip of the pen is no new kind."""
+
+LONGEST_NAME, LONGEST_PATTERN = 64, 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_log = structlog.get_logger()
+
+
+class RuleError(EntryError):
+    """A rule that cannot be used."""
+
+
+class UnknownRule(RuleError):  # noqa: N818 - named by what happened
+    """No rule has that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(EntryProblem(field="name", sentence=f"No site rule is called {name!r}."))
+
+
+def make_rule(entered: Mapping[str, str]) -> SiteRule:
+    """Return the rule that was meant by what a person entered; surrounding spaces are removed.
+
+    Parameters
+    ----------
+    entered
+        Text by field of `SiteRule`; a missing pattern matches everything.
+
+    Raises
+    ------
+    RuleError
+        With every field that cannot be used.
+    """
+    rule = {field.name: entered.get(field.name, "").strip() for field in fields(SiteRule)}
+    rule["kind"] = next((kind for kind in KINDS if kind.lower() == rule["kind"].lower()), rule["kind"])
+    problems = [problem for key, text in rule.items() if (problem := _problem(key, text)) is not None]
+    if not any(rule[key] for key in PATTERNS):
+        sentence = "A rule needs at least one pattern, else it would fit every series."
+        problems.append(EntryProblem(field="description", sentence=sentence))
+    if problems:
+        raise RuleError(*problems)
+    return SiteRule(**rule)
+
+
+def _problem(field: str, text: str) -> EntryProblem | None:
+    if _CONTROL.search(text):
+        return EntryProblem(field=field, sentence=f"The {field} may hold no line breaks or control characters.")
+    if field == "name" and not 1 <= len(text) <= LONGEST_NAME:
+        return EntryProblem(field=field, sentence=f"A rule needs a name of 1 to {LONGEST_NAME} characters.")
+    if field == "kind" and text not in KINDS:
+        return EntryProblem(field=field, sentence=f"A kind is one of {', '.join(KINDS)}.")
+    if len(text) > LONGEST_PATTERN:
+        return EntryProblem(field=field, sentence=f"The {field} may have {LONGEST_PATTERN} characters at most.")
+    return None
+
+
+def patterns_of(series: Series) -> dict[str, str]:
+    """Return patterns that fit a series literally, for a person to loosen; what would be a wildcard is bracketed."""
+    return {key: re.sub(r"([*?\[])", r"[\1]", getattr(series.acquisition, key).strip()) for key in PATTERNS}
+
+
+def free_name(rules: Sequence[SiteRule]) -> str:
+    """Return a name that no rule has: ``Rule 1``, ``Rule 2``, ..."""
+    taken = {rule.name for rule in rules}
+    return next(name for number in range(1, len(rules) + 2) if (name := f"Rule {number}") not in taken)
+
+
+def site_rules(database: Database) -> tuple[SiteRule, ...]:
+    """Return every rule, the one that is asked first in front."""
+    with database.session() as session:
+        return tuple(_rule(row) for row in _rows(session))
+
+
+def add_rule(database: Database, rule: SiteRule) -> None:
+    """Add a rule in front of the others: the newest correction is the strongest.
+
+    Raises
+    ------
+    RuleError
+        When a rule has that name already.
+    """
+
+    def added(rules: list[SiteRule]) -> list[SiteRule]:
+        if any(each.name == rule.name for each in rules):
+            sentence = f"A site rule is called {rule.name!r} already: choose another name."
+            raise RuleError(EntryProblem(field="name", sentence=sentence))
+        return [rule, *rules]
+
+    _change(database, added)
+    _log.info("site_rule_added", kind=rule.kind)  # no more of it: names and patterns are free text
+
+
+def remove_rule(database: Database, name: str) -> None:
+    """Remove a rule.
+
+    Raises
+    ------
+    UnknownRule
+        When no rule has that name.
+    """
+
+    def without(rules: list[SiteRule]) -> list[SiteRule]:
+        gone = _named(rules, name)
+        return [rule for rule in rules if rule is not gone]
+
+    _change(database, without)
+    _log.info("site_rule_removed")
+
+
+def move_rule(database: Database, name: str, place: int) -> None:
+    """Move a rule to a place, counted from 1; the first rule that fits a series decides.
+
+    Raises
+    ------
+    UnknownRule
+        When no rule has that name.
+    """
+
+    def moved(rules: list[SiteRule]) -> list[SiteRule]:
+        rule = _named(rules, name)
+        others = [each for each in rules if each is not rule]
+        others.insert(min(max(place, 1), len(rules)) - 1, rule)
+        return others
+
+    _change(database, moved)
+    _log.info("site_rule_moved")
+
+
+def import_rules(database: Database, rules: Sequence[SiteRule], *, replace: bool = False) -> None:
+    """Put rules in front of the others, in their order; a rule of the same name is replaced.
+
+    Parameters
+    ----------
+    replace
+        Remove all other rules.
+    """
+    _change(database, lambda kept: list(merged_rules(rules, () if replace else kept)))
+    _log.info("site_rules_imported", rules=len(rules))
+
+
+def merged_rules(new: Sequence[SiteRule], present: Sequence[SiteRule]) -> tuple[SiteRule, ...]:
+    """Return the rules as they would be with new ones in front, which replace those of the same name."""
+    names = {rule.name for rule in new}
+    return (*new, *(rule for rule in present if rule.name not in names))
+
+
+def export_rules(rules: Sequence[SiteRule]) -> str:
+    """Return rules as TOML that `parse_rules` reads."""
+    return "\n".join(_toml(rule) for rule in rules)
+
+
+def parse_rules(text: str, origin: str) -> tuple[SiteRule, ...]:
+    """Read the ``[[rule]]`` tables of a TOML document; ``[[peer]]`` tables may stand beside them.
+
+    Parameters
+    ----------
+    origin
+        How the document is called in errors.
+
+    Raises
+    ------
+    RuleError
+        For an unreadable document, an unknown key, or a rule that cannot be used.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _file_error(f"{origin}: {error}.") from error
+    unknown = [key for key in document if key not in ("rule", "peer")]
+    tables = document.get("rule", [])
+    if unknown or not isinstance(tables, list):
+        raise _file_error(f"{origin}: only [[rule]] tables are read here, not {', '.join(unknown) or 'this form'}.")
+    rules = tuple(_read_table(table, f"{origin}, rule {number}") for number, table in enumerate(tables, start=1))
+    if len({rule.name for rule in rules}) != len(rules):
+        raise _file_error(f"{origin}: two rules have the same name.")
+    return rules
+
+
+def seed_rules(database: Database, path: Path) -> int:
+    """Fill an empty table from a site file; do nothing when there are rules already.
+
+    Returns
+    -------
+    int
+        How many rules were added.
+
+    Raises
+    ------
+    RuleError
+        As `parse_rules`, or for a file that cannot be read.
+    """
+    try:
+        rules = parse_rules(path.read_text(encoding="utf-8"), f"Site file {path}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _file_error(f"Site file {path}: {error}.") from error
+    if not rules or site_rules(database):
+        return 0
+    import_rules(database, rules)
+    return len(rules)
+
+
+def _rows(session: Session) -> Sequence[SiteRuleRow]:
+    return session.scalars(sa.select(SiteRuleRow).order_by(SiteRuleRow.place, SiteRuleRow.name)).all()
+
+
+def _change(database: Database, change: Callable[[list[SiteRule]], list[SiteRule]]) -> None:
+    """Replace the rules in one transaction, so that their places are always 1, 2, 3, ..."""
+    with database.session() as session:
+        rules = change([_rule(row) for row in _rows(session)])
+        session.execute(sa.delete(SiteRuleRow))
+        for place, rule in enumerate(rules, start=1):
+            values = {field.name: getattr(rule, field.name) for field in fields(SiteRule)}
+            session.add(SiteRuleRow(place=place, **values))
+
+
+def _named(rules: Sequence[SiteRule], name: str) -> SiteRule:
+    found = next((rule for rule in rules if rule.name == name), None)
+    if found is None:
+        raise UnknownRule(name)
+    return found
+
+
+def _rule(row: SiteRuleRow) -> SiteRule:
+    return SiteRule(**{field.name: getattr(row, field.name) for field in fields(SiteRule)})
+
+
+def _toml(rule: SiteRule) -> str:
+    values = {field.name: getattr(rule, field.name) for field in fields(SiteRule)}
+    lines = [f"{key} = {_toml_text(text)}" for key, text in values.items() if text]
+    return "\n".join(("[[rule]]", *lines)) + "\n"
+
+
+def _toml_text(text: str) -> str:
+    """Return a TOML basic string: JSON's form, but TOML knows no surrogate pairs and no raw DELETE."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _read_table(table: Any, origin: str) -> SiteRule:  # noqa: ANN401 - whatever TOML holds at that place
+    if not isinstance(table, dict):
+        raise _file_error(f"{origin}: a table is needed.")
+    known = [field.name for field in fields(SiteRule)]
+    for key, value in table.items():
+        if key not in known:
+            raise _file_error(f"{origin}: unknown key {key!r}; known: {', '.join(known)}.")
+        if not isinstance(value, str):
+            raise _file_error(f"{origin}: {key} = {value!r}, but a text in quotes is needed.")
+    try:
+        return make_rule(table)
+    except RuleError as error:
+        told = (EntryProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
+        raise RuleError(*told) from error
+
+
+def _file_error(sentence: str) -> RuleError:
+    return RuleError(EntryProblem(field="file", sentence=sentence))

@@ -1,0 +1,229 @@
+"""A run on a node: every step leaves its work on the disk and what it says in the database, and can be done twice.
+
+Done twice, a step gives the same; a node that was killed repeats the one that was cut off.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from conversion.decision import Decision
+from conversion.errors import ConversionReason, UnusableStudy
+from conversion.reading import SourceImages
+from conversion.recognition.recognise import Recognition
+from conversion.recognition.site_rules import SiteRule
+from conversion.selection import SeriesSelection
+from conversion.study import SeriesUID, Study
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
+from dicom_node.models.roles import ModelRole, production_model
+from dicom_node.peers.query import QueryFailed, demographics_of
+from dicom_node.peers.registry import destinations, sources
+from dicom_node.rules.site_rules import site_rules
+from dicom_node.runs.artifacts import Artifacts
+from dicom_node.runs.pipeline import STEPS
+from dicom_node.runs.reading import read_run
+from dicom_node.runs.recognised import record_recognitions
+from dicom_node.runs.segmenters import Segmenters
+from dicom_node.runs.shadow import look_again
+from dicom_node.runs.step import Step
+from dicom_node.settings import ProcessingSettings, Settings
+from dicom_node.storage.durable import write_durably
+from dicom_node.studies.instance_versions import version_decisions
+from dicom_node.studies.revisions import begin_revision, inputs_sha256, predecessor_of
+from inference.flags import Flag
+from inference.measurements import Findings
+from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
+from viewer_integration.provenance import Provenance
+from viewer_integration.result import ResultObjects
+from viewer_integration.source_header import with_demographics
+
+if TYPE_CHECKING:
+    from inference.segmenter import Segmenter
+
+__all__ = ["SHADOW", "DurableRun", "DurableSteps"]
+
+SHADOW = "shadow"
+"""What is asked for like a step, when production has dealt with a study."""
+
+
+class DurableSteps:
+    """Performs steps of any run of one database and one folder."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._segmenters = Segmenters(settings)
+
+    def perform(self, step: str, run_id: str) -> None:
+        """Perform one step of the list, or the shadow's look."""
+        if step == SHADOW:
+            look_again(run_id, self._settings, self._database, self._segmenters)
+        else:
+            STEPS[Step(step)](DurableRun(run_id, self._settings, self._database, self._segmenters))
+
+
+class DurableRun:
+    """A run of the database, as `dicom_node.runs.run.Run` asks for it."""
+
+    spacing_known = True
+
+    def __init__(self, run_id: str, settings: Settings, database: Database, segmenters: Segmenters) -> None:
+        self._run_id, self._settings, self._database, self._segmenters = run_id, settings, database, segmenters
+        self._folder = settings.node.folder
+        self.kept = Artifacts(self._folder, run_id)
+
+    @property
+    def processing(self) -> ProcessingSettings:
+        """The settings that decide about a result."""
+        return self._settings.processing
+
+    def study(self) -> Study:
+        """Read the headers of the images that the run works on.
+
+        Raises
+        ------
+        UnusableStudy
+            When they name another study inside, or more than one.
+        """
+        study = read_run([self._folder / entry["path"] for entry in self.kept.load_manifest()])
+        if study.study_uid != self._row().study_uid:  # results would be filed under the other study
+            sentence = "the images name another study inside than the one they were received as; correct that"
+            raise UnusableStudy(ConversionReason.NO_IMAGES, sentence)
+        return study
+
+    def rules(self) -> Sequence[SiteRule]:
+        """Return the site's rules as they are now."""
+        return site_rules(self._database)
+
+    def incomplete(self) -> Mapping[SeriesUID, str]:
+        """Return the series of which images never came, and what is missing."""
+        return self.kept.load_incomplete()
+
+    def came_again(self) -> Sequence[Decision]:
+        """Return what is to be said of images that came in several versions."""
+        return version_decisions(self._database, self._folder, self._row().study_uid)
+
+    def selection(self) -> SeriesSelection:
+        """Return the kept selection, over headers read anew."""
+        return self.kept.load_selection(self.study())
+
+    def profiles(self) -> Mapping[str, ResultProfile]:
+        """Return what destinations want, by its key; the default where there is none."""
+        return {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
+
+    def segmenter(self) -> "Segmenter":
+        """Return the model whose results are sent."""
+        return self._segmenters.of(ModelRole.PRODUCTION, production_model(self._database, self._settings))
+
+    def corrected(self, source: SourceImages) -> tuple[SourceImages, Sequence[Decision], str]:
+        """Return headers with the patient as the PACS has it now, what that changed, and a hash of it."""
+        study_uid = self._row().study_uid
+        for peer in sources(self._database):
+            try:
+                now = demographics_of(peer, self._settings.node.ae_title, study_uid)
+            except QueryFailed:
+                continue  # results carry what the images say, as they do where no PACS can be asked
+            if now:
+                corrected, decisions = with_demographics(source, now)
+                told = json.dumps(now, sort_keys=True).encode()
+                return corrected, decisions, hashlib.sha256(told).hexdigest() if decisions else ""
+        return source, (), ""
+
+    def provenance(self, profile: ResultProfile, settings_sha256: str, patient_sha256: str) -> Provenance:
+        """Return what the objects for a profile carry besides findings."""
+        row = self._row()
+        return Provenance(
+            ready_at=row.ready_at,
+            manifest_sha256=row.manifest_sha256,
+            settings_sha256=settings_sha256,
+            software_version=version("glionode"),
+            station=self._settings.node.ae_title,
+            predecessor=predecessor_of(self._database, self._run_id, profile.key),
+            profile=profile,
+            patient_sha256=patient_sha256,
+        )
+
+    def recognised(self, recognitions: Sequence[Recognition]) -> None:
+        """Keep what the series were taken for."""
+        record_recognitions(self._database, self._run_id, recognitions)
+
+    def decided(self, step: Step, decisions: Iterable[Decision], flags: Iterable[Flag] = ()) -> None:
+        """Replace the step's decisions, so that a repeated step does not double them."""
+        first = step.place * 10_000
+        of_step = DecisionRow.ordinal.between(first, first + 9_999)
+        told = [Decision(code=flag.code, subject="result", reason=flag.sentence) for flag in flags]
+        with self._database.session() as session:
+            session.execute(sa.delete(DecisionRow).where(DecisionRow.run_id == self._run_id, of_step))
+            for ordinal, decision in enumerate([*decisions, *told], start=first):
+                session.add(DecisionRow(run_id=self._run_id, ordinal=ordinal, **asdict(decision)))
+
+    def chose(self, selection: SeriesSelection) -> None:
+        """Note which series are used; where an earlier revision used the same with the same model, the run ends."""
+        model = production_model(self._database, self._settings)
+        inputs = inputs_sha256(selection, self.kept.load_manifest(), self._settings, model.sha256)
+        if begin_revision(self._database, self._run_id, inputs):
+            roles = {role: series.name for role, series in selection.series.items()}
+            self._summarise({"sequences": roles, "reference": selection.reference})
+
+    def found(self, findings: Findings) -> None:
+        """Note what was found, for pages and status."""
+        self._summarise(_summary(findings))
+
+    def encoded(self, made: Mapping[str, ResultObjects]) -> None:
+        """Keep the objects of each profile, and drop what an earlier try of the step wrote and this one did not."""
+        study_uid = self._row().study_uid
+        self._forget_others({one.sop_instance_uid for results in made.values() for one in results.objects})
+        for profile, result in ((profile, one) for profile, results in made.items() for one in results.objects):
+            relative = Path("results", study_uid, self._run_id, profile, f"{result.kind}.dcm")
+            write_durably(self._folder / relative, result.content)
+            row = ResultRow(
+                sop_instance_uid=result.sop_instance_uid,
+                run_id=self._run_id,
+                study_uid=study_uid,
+                series_uid=result.series_uid,
+                sop_class_uid=result.sop_class_uid,
+                kind=result.kind,
+                profile=profile,
+                path=str(relative),
+                sha256=hashlib.sha256(result.content).hexdigest(),
+            )
+            with self._database.session() as session:
+                session.merge(row)
+
+    def _forget_others(self, sop_instance_uids: Collection[str]) -> None:
+        """Drop all results of the run but these: others must never be sent."""
+        with self._database.session() as session:
+            rows = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == self._run_id)).all()
+            for row in (one for one in rows if one.sop_instance_uid not in sop_instance_uids):
+                (self._folder / row.path).unlink(missing_ok=True)
+                session.execute(sa.delete(DeliveryRow).where(DeliveryRow.sop_instance_uid == row.sop_instance_uid))
+                session.delete(row)
+
+    def _row(self) -> RunRow:
+        with self._database.session() as session:
+            return session.get_one(RunRow, self._run_id)
+
+    def _summarise(self, facts: Mapping[str, Any]) -> None:
+        with self._database.session() as session:
+            run = session.get_one(RunRow, self._run_id)
+            run.summary = {**run.summary, **facts}
+
+
+def _summary(findings: Findings) -> dict[str, Any]:
+    return {
+        "volumes_ml": {finding.region: round(finding.volume_ml, 3) for finding in findings.regions},
+        "intervals_ml": {
+            finding.region: [round(end, 3) for end in finding.interval_ml]
+            for finding in findings.regions
+            if finding.interval_ml is not None
+        },
+        "flags": [flag.code for flag in findings.flags],
+        "withheld": findings.withheld,
+        "no_tumour": findings.no_tumour,
+    }

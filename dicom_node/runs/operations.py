@@ -1,0 +1,183 @@
+"""What people do to a study: put it first, cancel or replay its run, send its results again."""
+
+import enum
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session
+
+from dicom_node.database.engine import Database
+from dicom_node.database.standing import finish, follow
+from dicom_node.database.states import DeliveryState, Priority, RunState, StudyState
+from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.peers.registry import destinations
+from dicom_node.settings import Settings
+from dicom_node.studies.run_folder import RunFolder
+from dicom_node.studies.run_queue import requeue
+
+__all__ = ["Impossible", "cancel", "prioritise", "replay", "resend"]
+
+_log = structlog.get_logger()
+
+_AT_WORK = (RunState.QUEUED, RunState.RUNNING)
+
+
+class Problem(enum.StrEnum):
+    """Why something cannot be done to a study."""
+
+    UNKNOWN = "unknown"
+    NO_RUN = "no_run"
+    NOT_AT_WORK = "not_at_work"
+    AT_WORK = "at_work"
+    NO_RESULTS = "no_results"
+
+
+class Impossible(Exception):  # noqa: N818 - named for what happened
+    """Something that cannot be done to a study as it stands."""
+
+    def __init__(self, problem: Problem, sentence: str) -> None:
+        super().__init__(sentence)
+        self.problem = problem
+
+
+def prioritise(database: Database, study: str, priority: Priority) -> None:
+    """Put a study's runs before or behind others, also one that waits already.
+
+    Parameters
+    ----------
+    study
+        Its UID, or the key that pages and logs name it by.
+
+    Raises
+    ------
+    Impossible
+        When there is no such study.
+    """
+    with database.session() as session:
+        row = _found(session, study)
+        row.priority = priority
+        queued = sa.update(RunRow).where(RunRow.study_uid == row.study_uid, RunRow.state == RunState.QUEUED)
+        session.execute(queued.values(priority=priority))
+    _log.info("prioritised", study=row.key, priority=priority.name)
+
+
+def cancel(database: Database, study: str) -> None:
+    """Stop a study's run: one that waits at once, one that is at work before its next step.
+
+    Raises
+    ------
+    Impossible
+        When no run of it waits or works.
+    """
+    with database.session() as session:
+        row = _found(session, study)
+        run = _newest(session, row)
+        if run.state not in _AT_WORK:
+            raise Impossible(Problem.NOT_AT_WORK, f"its newest run is {run.state}: there is nothing to cancel")
+        finish(session, run, RunState.CANCELLED, "cancelled", "cancelled by hand")
+    _log.info("cancelled", study=row.key)
+
+
+def replay(database: Database, settings: Settings, study: str, *, from_start: bool = False) -> str:
+    """Put a study's newest run into the queue again, from the step that failed; return that step.
+
+    A study that could not be judged is judged again: ``assemble``.
+
+    Parameters
+    ----------
+    from_start
+        Begin with recognition, so that site rules, the model and settings as they are now count. A run whose steps
+        have been cleaned away begins there in any case.
+
+    Raises
+    ------
+    Impossible
+        When there is no run, or it waits or works.
+    """
+    with database.session() as session:
+        row = _found(session, study)
+        if row.state == StudyState.FAILED and not row.current_run:  # it could not be judged, so no run was made
+            row.state, row.reason, row.look_at = StudyState.RECEIVING, "", utc_now()
+            _log.info("replayed", study=row.key, step="assemble")
+            return "assemble"
+        run = _newest(session, row)
+        if run.state in _AT_WORK:
+            raise Impossible(Problem.AT_WORK, f"its newest run is {run.state}; cancel it first")
+        if from_start or not _can_go_on(settings, run):
+            run.step = ""
+        run.takeovers = 0
+        requeue(session, run)
+        step = run.step or "select"
+    _log.info("replayed", study=row.key, step=step)
+    return step
+
+
+def resend(database: Database, study: str, destination: str = "") -> int:
+    """Have a study's results brought to its destinations again; return how many objects that concerns.
+
+    Each destination is asked first, and gets only what it does not hold; one that was added since gets everything.
+
+    Parameters
+    ----------
+    destination
+        Name of the peer; empty for all.
+
+    Raises
+    ------
+    Impossible
+        When there are no results, they have been cleaned away, or were not made in the form that is wanted.
+    """
+    peers = [peer for peer in destinations(database) if destination in ("", peer.name)]
+    if not peers:
+        raise Impossible(Problem.UNKNOWN, f"no enabled destination is called {destination!r}; see the AE titles page")
+    with database.session() as session:
+        run = _newest(session, _found(session, study))
+        if run.state in _AT_WORK:
+            raise Impossible(
+                Problem.AT_WORK, f"its newest run is {run.state}: its results are sent when they are ready"
+            )
+        results = session.scalars(
+            sa.select(ResultRow).where(ResultRow.run_id == run.run_id, ResultRow.path != "")
+        ).all()
+        made = {result.profile for result in results}
+        unmade = sorted(peer.name for peer in peers if peer.profile.key not in made)
+        if not results or unmade:
+            what = f"were not made as {', '.join(unmade)} wants them" if results else "are not there (any more)"
+            raise Impossible(Problem.NO_RESULTS, f"its results {what}; `glionode replay --from-start` makes them anew")
+        concerned = _send_again(session, run, results, {peer.name: peer.profile.key for peer in peers})
+        run.state, run.deliver_at, run.rounds = RunState.UNDELIVERED, utc_now(), 0
+        follow(session, run)
+    _log.info("resent", objects=concerned)
+    return concerned
+
+
+def _send_again(session: Session, run: RunRow, results: Sequence[ResultRow], wanted: Mapping[str, str]) -> int:
+    """Put what was delivered back among what waits; what is there is found out by asking, not by trust."""
+    rows = session.scalars(
+        sa.select(DeliveryRow).where(DeliveryRow.run_id == run.run_id, DeliveryRow.destination.in_(wanted))
+    ).all()
+    for row in rows:
+        row.state, row.status, row.proof, row.reason = DeliveryState.WAITING, None, "", "to be sent again"
+    return sum(result.profile == profile for result in results for profile in wanted.values())
+
+
+def _found(session: Session, study: str) -> StudyRow:
+    row = session.get(StudyRow, study) or session.scalar(sa.select(StudyRow).where(StudyRow.key == study))
+    if row is None:
+        raise Impossible(Problem.UNKNOWN, "no study of this node has that UID or key; `glionode status` lists them")
+    return row
+
+
+def _newest(session: Session, study: StudyRow) -> RunRow:
+    run = session.get(RunRow, study.current_run, with_for_update=True) if study.current_run else None
+    if run is None:
+        sentence = f"the study is {study.state} and has no run yet; `glionode status` says what it waits for"
+        raise Impossible(Problem.NO_RUN, sentence)
+    return run
+
+
+def _can_go_on(settings: Settings, run: RunRow) -> bool:
+    """Tell whether what the steps before left is still there."""
+    artifacts = RunFolder(settings.node.folder, run.run_id)
+    return run.step == "deliver" or artifacts.has_arrays_for(run.step)

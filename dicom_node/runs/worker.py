@@ -1,0 +1,189 @@
+"""What a worker does all the time: judge studies, begin runs, send again, and take over from workers that died."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import sqlalchemy as sa
+import structlog
+
+from dicom_node.database.engine import Database
+from dicom_node.database.maintenance import in_maintenance
+from dicom_node.database.states import RunState
+from dicom_node.database.tables import RunRow, utc_now
+from dicom_node.database.worker_slots import BEAT_S, SlotLost, WorkerBook, list_workers
+from dicom_node.delivery.outbox import Outbox
+from dicom_node.retrieval.fetch_requests import fetch_next
+from dicom_node.runs.child_process import StepOutcome, StepProcess
+from dicom_node.runs.deliver import deliver
+from dicom_node.runs.lifecycle import Lifecycle
+from dicom_node.runs.retention import Retention
+from dicom_node.runs.step import Step
+from dicom_node.runs.workflow import Workflow
+from dicom_node.settings import Settings
+from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.run_queue import (
+    claim_next,
+    claim_shadow,
+    give_back_rounds,
+    has_work,
+    own_starts,
+    put_back,
+    requeue,
+    take_over,
+)
+
+__all__ = ["Worker"]
+
+_log = structlog.get_logger()
+
+POLL_S = 0.25
+"""How often the worker looks for studies that are due: a study that is whole starts within a second."""
+
+DUTY_S = 2.0
+"""How often it looks for work of the dead, and whether cleaning is due."""
+
+END_S = 20.0
+"""At the end its threads are waited for this long; a fetch or a delivery that lasts longer is begun anew later."""
+
+
+class Worker:
+    """One worker process, on one GPU or on the CPU."""
+
+    def __init__(self, settings: Settings, database: Database, gpu: str = "") -> None:
+        self._settings = settings
+        self._database = database
+        self._book = WorkerBook(database, gpu)
+        self._child = StepProcess(settings)
+        self._lifecycle = Lifecycle(settings, database)
+        self._workflow = Workflow(settings, self._lifecycle, self._book.executor, self._perform)
+        self._assembly = Assembly(database, settings.node.folder, settings.assembly, settings.node.ae_title)
+        self._outbox = Outbox(settings, database, self._book.executor)
+        self._retention = Retention(settings, database)
+        self._stop = threading.Event()
+        self._next_duty = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop."""
+        self._stop = stop
+        loops = (self._beat, self._judge, self._send, self._fetch)
+        threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
+        for thread in threads:
+            thread.start()
+        self._workflow.launch()
+        self._resume()
+        _log.info("working", executor=self._book.executor)
+        while not stop.wait(POLL_S):
+            self._alone("begin", self._begin)
+            if time.monotonic() >= self._next_duty:
+                self._do_duties()
+                self._next_duty = time.monotonic() + DUTY_S
+        self._outbox.stop()
+        self._child.stop()
+        self._workflow.stop()
+        ends = time.monotonic() + END_S
+        for thread in threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+        self._outbox.join(max(0.0, ends - time.monotonic()))
+        self._book.end()
+
+    def _alone(self, duty: str, do: Callable[[], object]) -> None:
+        """Do one duty so that whatever it meets ends neither the worker nor its other duties."""
+        try:
+            do()
+        except (sa.exc.DBAPIError, OSError) as error:  # no database or no room: looked for again at the next round
+            _log.warning("round_failed", duty=duty, error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - the worker's loop: a defect in one duty must not end the others
+            _log.exception("round_defect", duty=duty)
+            self._stop.wait(DUTY_S)  # else a lasting defect fills the log
+
+    def _begin(self) -> None:
+        if not in_maintenance(self._database):
+            self._begin_next()
+
+    def _resume(self) -> None:
+        """Begin what this slot had when it was last heard of, and what an earlier version of the workflow left."""
+        alive = {worker.executor for worker in list_workers(self._database) if worker.alive}
+        older = self._workflow.left_by_earlier_versions(alive - {self._book.executor})
+        with self._database.session() as session:
+            give_back_rounds(session, [self._book.executor])
+            for run_id in older:
+                run = session.get(RunRow, run_id, with_for_update=True)
+                if run is not None and run.state in (RunState.QUEUED, RunState.RUNNING):
+                    _log.info("begun_anew", run=run_id, step=run.step)
+                    requeue(session, run)
+        for start in own_starts(self._database, self._book.executor):
+            self._workflow.start(start)
+
+    def _begin_next(self) -> None:
+        if has_work(self._database, self._book.executor) or not self._workflow.is_idle():
+            return
+        start = claim_next(self._database, self._book.executor)
+        if start is not None:
+            self._workflow.start(start)
+        elif (run_id := claim_shadow(self._database)) is not None:
+            self._workflow.start_shadow(run_id)
+
+    def _do_duties(self) -> None:
+        self._alone("close_given_up", self._workflow.close_given_up)
+        self._alone("put_back", self._put_back)
+        self._alone("take_over", self._take_over)
+        self._alone("clean", self._clean)
+
+    def _put_back(self) -> None:
+        if self._workflow.is_idle():  # what this worker has at work by the books, its workflow has given up on
+            with self._database.session() as session:
+                for start in put_back(session, [self._book.executor]):
+                    _log.warning("put_back", run=start.run_id, step=start.first)
+
+    def _take_over(self) -> None:
+        if not self._book.has_lease("takeover"):
+            return
+        with self._database.session() as session:
+            over = take_over(session, self._book.dead_executors(session))
+        for start in over:
+            _log.warning("taken_over", run=start.run_id, step=start.first)
+        self._workflow.abandon(over)
+
+    def _clean(self) -> None:
+        if not self._book.has_lease("takeover"):
+            return
+        if self._retention.clean_when_due(utc_now()) is not None:
+            self._workflow.forget_ended(utc_now())
+
+    def _perform(self, step: str, run_id: str) -> StepOutcome:
+        if step != Step.DELIVER:
+            return self._child.perform(step, run_id)
+        try:
+            deliver(run_id, self._outbox, self._lifecycle)
+        except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
+            _log.exception("step_raised", run=run_id, step=step)
+            return StepOutcome.of_error(error)
+        return StepOutcome()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                self._book.beat()
+            except SlotLost:
+                _log.critical("slot_lost", executor=self._book.executor)
+                os._exit(1)  # the slot's work is another's by now; this process is started again in another slot
+            except Exception as error:  # noqa: BLE001 - a database that is down must not end the heartbeat
+                _log.warning("no_heartbeat", error=type(error).__name__)
+
+    def _judge(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self._alone("judge", self._judge_due)
+
+    def _judge_due(self) -> None:
+        for ready in self._assembly.ready_studies(utc_now()):
+            _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+
+    def _send(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self._alone("deliver", lambda: self._outbox.send_due(utc_now()))
+
+    def _fetch(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self._alone("fetch", lambda: fetch_next(self._settings, self._database, self._book.executor))

@@ -1,0 +1,1 @@
+"""Getting a node to work beside what a hospital has."""

@@ -1,0 +1,1 @@
+"""Studies: what is held of each, when it is ready, and where it stands."""

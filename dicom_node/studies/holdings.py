@@ -1,0 +1,242 @@
+"""What the node holds and may be looked at: received instances, and the newest results of each study."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.errors import InvalidDicomError
+from sqlalchemy.orm import Session
+
+from conversion.encoding import SettledDataset, read_instance
+from dicom_node.database.engine import Database
+from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.storage.byte_cache import ByteCache
+from viewer_integration.big_endian import turn_little_endian
+
+__all__ = ["HeldInstance", "HeldSeries", "HeldStudy", "Holdings"]
+
+_PAGE = 50  # studies that one look into the database fetches; SQLite lets no one write meanwhile
+_DEFERRED_BYTES = 1024  # a larger value, pixel data above all, stays on disk
+_HEADER_BYTES = 256 * 2**20
+_WHOLE_BYTES = 256 * 2**20  # a reader asks for the frames of one instance one by one
+_IN_MEMORY = 55
+"""Times what an element takes in a file is what it takes once it was looked at, by `tracemalloc` on Python 3.11: 55
+with functional groups, 20 with plain elements, at most 165 in items with nothing in them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldInstance:
+    """One instance on disk."""
+
+    study_key: str
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldSeries:
+    """One series: how many instances it has, of which kinds, and one of those that most are."""
+
+    series_uid: str
+    sop_class_uids: tuple[str, ...]
+    count: int
+    sample: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldStudy:
+    """One study with at least one series; `key` names it in logs."""
+
+    study_uid: str
+    key: str
+    series: tuple[HeldSeries, ...]
+
+
+class Holdings:
+    """Reads the books for what is there, and the files for what they say.
+
+    Parameters
+    ----------
+    database
+        The node's books.
+    folder
+        The node's folder, to which the paths in the books are relative.
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+
+    def studies(self, study_uids: Collection[str] = ()) -> Iterator[HeldStudy]:
+        """Yield studies, the last received first; the database is asked page by page.
+
+        Parameters
+        ----------
+        study_uids
+            Only these; empty for all.
+        """
+        page = 0
+        while found := self._page(study_uids, page):
+            yield from (study for study in found if study.series)
+            page += 1
+
+    def _page(self, study_uids: Collection[str], page: int) -> list[HeldStudy]:
+        chosen = sa.select(StudyRow.study_uid, StudyRow.key)
+        if study_uids:
+            chosen = chosen.where(StudyRow.study_uid.in_(study_uids))
+        order = (StudyRow.last_received_at.desc(), StudyRow.study_uid)
+        with self._database.session() as session:
+            rows = session.execute(chosen.order_by(*order).offset(page * _PAGE).limit(_PAGE)).all()
+            return [self._study(session, row.study_uid, row.key) for row in rows]
+
+    def _study(self, session: Session, study_uid: str, key: str) -> HeldStudy:
+        held = _held(study_uid).subquery()
+        rows = session.execute(
+            sa.select(
+                held.c.series_uid,
+                held.c.sop_class_uid,
+                sa.func.count().label("count"),
+                sa.func.min(held.c.path).label("path"),
+            ).group_by(held.c.series_uid, held.c.sop_class_uid)
+        ).all()
+        by_series: dict[str, list[Any]] = {}
+        for row in rows:
+            by_series.setdefault(row.series_uid, []).append(row)
+        series = tuple(
+            HeldSeries(
+                series_uid=uid,
+                sop_class_uids=tuple(sorted(row.sop_class_uid for row in kinds)),
+                count=sum(row.count for row in kinds),
+                # One of what most of them are, lest a picture among images stands for the series.
+                sample=self._folder / max(kinds, key=lambda row: (row.count, row.sop_class_uid)).path,
+            )
+            for uid, kinds in sorted(by_series.items())
+        )
+        return HeldStudy(study_uid=study_uid, key=key, series=series)
+
+    def instances(
+        self, study_uid: str, series_uid: str | None = None, sop_instance_uid: str | None = None
+    ) -> list[HeldInstance]:
+        """Return the instances of a study, of one of its series, or the one that is named; empty if not held."""
+        held = _held(study_uid).subquery()
+        chosen = sa.select(held, StudyRow.key).select_from(held).join(StudyRow, StudyRow.study_uid == study_uid)
+        if series_uid is not None:
+            chosen = chosen.where(held.c.series_uid == series_uid)
+        if sop_instance_uid is not None:
+            chosen = chosen.where(held.c.sop_instance_uid == sop_instance_uid)
+        with self._database.session() as session:
+            rows = session.execute(chosen.order_by(held.c.series_uid, held.c.path)).all()
+        return [
+            HeldInstance(
+                study_key=row.key,
+                study_uid=study_uid,
+                series_uid=row.series_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                path=self._folder / row.path,
+            )
+            for row in rows
+        ]
+
+    def header(self, path: Path) -> SettledDataset:
+        """Return an instance's header with large values left on disk; it is shared, so it must not be changed.
+
+        It is read as it is encoded, whatever it says of that; what is stored in big endian is given as if it were
+        explicit VR little endian.
+
+        Raises
+        ------
+        OSError
+            When the file is not there.
+        InvalidDicomError
+            When it is not DICOM, or contradicts itself.
+        """
+        return _headers.get((path, path.stat().st_mtime_ns), lambda: _read_header(path))
+
+    def whole(self, path: Path) -> SettledDataset:
+        """Return an instance with its pixel data; it is shared, so it must not be changed.
+
+        It is read as it is encoded, whatever it says of that; what is stored in big endian is given as if it were
+        explicit VR little endian.
+
+        Raises
+        ------
+        OSError
+            When the file is not there.
+        InvalidDicomError
+            When it is not DICOM, or contradicts itself.
+        """
+        return _wholes.get((path, path.stat().st_mtime_ns), lambda: _read_whole(path))
+
+
+def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
+    """Select what is held of a study.
+
+    An object of the node that a PACS sent back to it is not shown twice, and an outdated one not at all.
+    """
+    newest = (
+        sa.select(RunRow.run_id)
+        .join(ResultRow, ResultRow.run_id == RunRow.run_id)
+        .where(RunRow.study_uid == study_uid)
+        .order_by(RunRow.revision.desc(), RunRow.ready_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    own = sa.select(ResultRow.sop_instance_uid).where(ResultRow.study_uid == study_uid)
+    received = sa.select(
+        InstanceRow.series_uid, InstanceRow.sop_instance_uid, InstanceRow.sop_class_uid, InstanceRow.path
+    ).where(
+        InstanceRow.study_uid == study_uid,
+        InstanceRow.current.is_(True),
+        InstanceRow.sop_instance_uid.not_in(own),
+    )
+    results = sa.select(
+        ResultRow.series_uid, ResultRow.sop_instance_uid, ResultRow.sop_class_uid, ResultRow.path
+    ).where(ResultRow.run_id == newest)
+    return sa.union_all(received, results)
+
+
+def _read_header(path: Path) -> tuple[SettledDataset, int]:
+    ds = _in_little_endian(path, defer_bytes=_DEFERRED_BYTES)
+    size = path.stat().st_size
+    return ds, _IN_MEMORY * max(size - _left_on_disk(ds, size), _DEFERRED_BYTES)
+
+
+def _left_on_disk(ds: SettledDataset, size: int) -> int:
+    """Return the bytes of values that nobody reads from a header; a sequence is read as soon as it is looked at."""
+    raw: list[object] = [ds.get_item(tag, keep_deferred=True) for tag in ds.keys()]  # noqa: SIM118 - no values read
+    left = [one for one in raw if isinstance(one, RawDataElement) and one.value is None and not _is_sequence(one)]
+    return sum(min(one.length, size - one.value_tell) for one in left)
+
+
+def _is_sequence(element: RawDataElement) -> bool:
+    """Tell whether a value will be read as a sequence, also one whose VR the file does not say (PS3.5 7.1.3, 6.2.2)."""
+    if element.VR in (None, "UN") and dictionary_has_tag(element.tag):
+        return dictionary_VR(element.tag) == "SQ"
+    return element.VR == "SQ"
+
+
+def _read_whole(path: Path) -> tuple[SettledDataset, int]:
+    return _in_little_endian(path), path.stat().st_size
+
+
+_headers: ByteCache[SettledDataset] = ByteCache(_HEADER_BYTES)
+_wholes: ByteCache[SettledDataset] = ByteCache(_WHOLE_BYTES)
+
+
+def _in_little_endian(path: Path, defer_bytes: int | None = None) -> SettledDataset:
+    try:
+        ds = read_instance(path, defer_bytes=defer_bytes)
+        turn_little_endian(ds)
+    except (OSError, InvalidDicomError):
+        raise
+    except Exception as error:
+        # pydicom raises many kinds for a broken file, and whoever looks at other studies must not meet any of them.
+        message = f"cannot be read ({type(error).__name__})"
+        raise InvalidDicomError(message) from error
+    return ds

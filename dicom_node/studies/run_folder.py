@@ -1,0 +1,61 @@
+"""The folder of one run, ``<folder>/work/<run>``: its list of images, and which arrays lie there."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from conversion.study import SeriesUID
+from dicom_node.storage.durable import write_durably
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """What of a run's files can be told without reading a voxel."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._folder = folder / "work" / run_id
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self._folder
+
+    def save_manifest(self, instances: list[dict[str, str]], incomplete: Mapping[SeriesUID, str]) -> None:
+        """Keep the frozen list of instances the run works on, and which series never became whole, in a sentence."""
+        self._save_json("manifest", {"instances": instances, "incomplete": dict(incomplete)})
+
+    def load_incomplete(self) -> dict[SeriesUID, str]:
+        """Return the series that must not be used, because images of them never came, and what is missing."""
+        kept: Mapping[str, str] = self._load_json("manifest").get("incomplete", {})
+        return {SeriesUID(uid): sentence for uid, sentence in kept.items()}
+
+    def load_manifest(self) -> list[dict[str, str]]:
+        """Return the frozen list of instances."""
+        instances: list[dict[str, str]] = self._load_json("manifest")["instances"]
+        return instances
+
+    def has_arrays(self) -> bool:
+        """Tell whether the arrays that a second look needs are still there."""
+        return all((self._folder / f"{name}.npz").exists() for name in ("aligned", "segmentation"))
+
+    def has_arrays_for(self, step: str) -> bool:
+        """Tell whether the arrays that a step reads are there."""
+        needed = {"align": ("volumes",), "segment": ("aligned",), "encode": ("segmentation",)}.get(step, ())
+        return all((self._folder / f"{name}.npz").exists() for name in needed)
+
+    def clear_arrays(self) -> None:
+        """Remove what only the steps needed; the small JSON files stay as evidence."""
+        for name in ("volumes", "aligned", "segmentation"):
+            (self._folder / f"{name}.npz").unlink(missing_ok=True)
+
+    def _save_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self._write(f"{name}.json", json.dumps(content, indent=1).encode())
+
+    def _load_json(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_bytes())
+        return content
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_durably(self._folder / name, content)

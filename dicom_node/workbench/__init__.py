@@ -1,0 +1,1 @@
+"""Files in, files out: what needs no running node."""

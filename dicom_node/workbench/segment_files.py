@@ -1,0 +1,264 @@
+"""`glionode segment`: a DICOM folder, NIfTI volumes or one image slice in; masks, picture and findings out."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from conversion.alignment import AlignedVolumes, align, already_aligned, labels_on
+from conversion.decision import Decision
+from conversion.errors import ConversionReason, UnusableStudy
+from conversion.nifti import read_nifti, write_nifti
+from conversion.reading import dicom_files
+from conversion.recognition.site_rules import SiteRule
+from conversion.sequences import Role
+from conversion.stack import stack_slices
+from conversion.volume import Grid, ImageVolume, LabelVolume
+from dicom_node.models.roles import model_folder
+from dicom_node.runs.in_memory import RunInMemory
+from dicom_node.runs.pipeline import find_tumour
+from dicom_node.runs.processing_hash import processing_sha256
+from dicom_node.runs.segment import segment
+from dicom_node.settings import Settings
+from dicom_node.workbench.overlay import write_overlay
+from inference.flags import Flag
+from inference.gate import admit
+from inference.measurements import Findings
+from inference.model_bundle import load_model
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
+from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance
+
+__all__ = ["WorkbenchResult", "segment_dicom", "segment_nifti", "segment_slice"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkbenchResult:
+    """What was written and found.
+
+    Attributes
+    ----------
+    volumes_ml
+        By region, or None where the input has no spacing.
+    no_tumour
+        A sentence that no tumour was found; empty where one was.
+    """
+
+    files: tuple[Path, ...]
+    sequences: tuple[str, ...]
+    volumes_ml: Mapping[str, float | None]
+    no_tumour: str
+    flags: tuple[Flag, ...]
+    decisions: tuple[Decision, ...]
+
+
+def segment_dicom(
+    folder: Path, out: Path, settings: Settings, *, rules: Sequence[SiteRule] = (), native: bool = False
+) -> WorkbenchResult:
+    """Segment one DICOM study and write SEG and SR beside the masks.
+
+    Parameters
+    ----------
+    rules
+        Rules of a site about its series.
+    native
+        Whether the labels are also written on every sequence's own grid.
+
+    Raises
+    ------
+    ConversionError, InferenceError, ResultError
+        With the sentence that says why there is no result.
+    """
+    paths = dicom_files(folder)
+    if not paths:
+        raise UnusableStudy(ConversionReason.NO_IMAGES, f"{folder}: no files in this folder")
+    origin = Provenance(
+        ready_at=datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), UTC),
+        manifest_sha256=_sha256_of(paths),
+        settings_sha256=processing_sha256(settings.processing, rules),
+        software_version=version("glionode"),
+        station=settings.node.ae_title,
+    )
+    model = _segmenter(settings)
+    run = RunInMemory(processing=settings.processing, model=model, paths=paths, origin=origin, site_rules=rules)
+    find_tumour(run)
+    findings = admit(run.findings)
+    out.mkdir(parents=True, exist_ok=True)
+    objects = []
+    for result in run.results:
+        path = out / f"{result.kind}.dcm"
+        path.write_bytes(result.content)
+        objects.append(path)
+    if native:
+        grids = {role: stack_slices(series).grid for role, series in run.selection().series.items()}
+        objects += _write_native(run.kept.load_aligned(), run.kept.load_segmentation(), grids, out)
+    return _write(_work(run, findings, run.decisions), out, objects)
+
+
+def segment_nifti(
+    paths: Mapping[Role, Path], out: Path, settings: Settings, *, native: bool = False
+) -> WorkbenchResult:
+    """Segment NIfTI volumes of one person; volumes that share a grid are taken as registered already."""
+    volumes = {role: read_nifti(path) for role, path in paths.items()}
+    preferred = (Role(settings.processing.reference), Role.T1CE, Role.FLAIR)
+    reference = next((role for role in preferred if role in volumes), None)
+    if reference is None:
+        raise UnusableStudy(ConversionReason.NO_REFERENCE, "give --t1ce or --flair; one of them is needed")
+    aligned = already_aligned(volumes, reference) or align(volumes, reference)
+    run = _run_of(aligned, settings)
+    segment(run)
+    findings = admit(run.findings)
+    grids = {role: volume.grid for role, volume in volumes.items()} if native else {}
+    more = _write_native(aligned, run.kept.load_segmentation(), grids, out)
+    return _write(_work(run, findings, (*aligned.decisions, *run.decisions)), out, more)
+
+
+def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> WorkbenchResult:
+    """Segment one axial slice from a PNG, JPEG or TIFF file.
+
+    A grey image is the sequence `role`; a colour image with differing channels is T1, FLAIR, T1 after contrast in red,
+    green, blue (the layout of the public LGG set). A picture has no spacing, so 1 mm is assumed for the network and
+    no volume is stated.
+    """
+    run = _run_of(_read_slice(path, role), settings, spacing_known=False)
+    segment(run)
+    findings = admit(run.findings)
+    reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
+    decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *run.decisions)
+    return _write(_work(run, findings, decisions), out, [])
+
+
+def _run_of(aligned: AlignedVolumes, settings: Settings, *, spacing_known: bool = True) -> RunInMemory:
+    """Return a run of volumes that stand on one grid already; of its patient nothing is known."""
+    model = _segmenter(settings)
+    run = RunInMemory(processing=settings.processing, model=model, spacing_known=spacing_known)
+    run.kept.save_aligned(aligned)
+    return run
+
+
+def _write_native(
+    aligned: AlignedVolumes, segmentation: Segmentation, grids: Mapping[Role, Grid], out: Path
+) -> list[Path]:
+    """Write the labels on the own grid of every sequence that was used, where its scanner put them."""
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for role in aligned.volumes.keys() & grids.keys():
+        move = aligned.registrations.get(role)
+        labels = labels_on(segmentation.label_volume, grids[role], move.matrix if move else None)
+        files.append(out / f"segmentation_on_{role.lower()}.nii.gz")
+        write_nifti(labels, files[-1])
+    return sorted(files)
+
+
+def _sha256_of(paths: Sequence[Path]) -> str:
+    """Return one hash over the content of all files, in any order of theirs the same."""
+    each = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    return hashlib.sha256("\n".join(each).encode()).hexdigest()
+
+
+def _segmenter(settings: Settings) -> Segmenter:
+    processing = settings.processing
+    return Segmenter(load_model(model_folder(settings), processing.device, processing.threads))
+
+
+def _read_slice(path: Path, role: Role) -> AlignedVolumes:
+    try:
+        pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
+    except RuntimeError as error:
+        sentence = f"{path.name}: not a readable PNG, JPEG or TIFF image"
+        raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence) from error
+    colour = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
+    if not colour and pixels.ndim != 2:
+        sentence = f"{path.name}: a single two-dimensional image is needed"
+        raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence)
+    if colour and not np.array_equal(pixels[..., 0], pixels[..., 1]):
+        channels = {Role.T1: pixels[..., 0], Role.FLAIR: pixels[..., 1], Role.T1CE: pixels[..., 2]}
+        channels = {r: c for r, c in channels.items() if r is Role.FLAIR or not np.array_equal(c, pixels[..., 1])}
+    else:
+        channels = {role: pixels[..., 0] if colour else pixels}
+    rows, columns = next(iter(channels.values())).shape
+    axial = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float64)
+    grid = Grid(shape=(1, rows, columns), affine=axial, frame_of_reference_uid="picture")
+    volumes = {r: ImageVolume(grid=grid, voxels=c[np.newaxis]) for r, c in channels.items()}
+    reference = Role.T1CE if Role.T1CE in volumes else next(iter(volumes))
+    return AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Work:
+    """What there is to write, whatever was given."""
+
+    image: ImageVolume
+    segmentation: Segmentation
+    findings: Findings
+    decisions: tuple[Decision, ...]
+    spacing_known: bool = True
+
+
+def _work(run: RunInMemory, findings: Findings, decisions: tuple[Decision, ...]) -> _Work:
+    aligned = run.kept.load_aligned()
+    return _Work(
+        image=aligned.volumes[aligned.reference],
+        segmentation=run.kept.load_segmentation(),
+        findings=findings,
+        decisions=decisions,
+        spacing_known=run.spacing_known,
+    )
+
+
+def _write(work: _Work, out: Path, objects: list[Path]) -> WorkbenchResult:
+    out.mkdir(parents=True, exist_ok=True)
+    labels = work.segmentation.label_volume
+    files = [*objects, out / "segmentation.nii.gz", out / "overlay.png", out / "findings.json"]
+    write_nifti(labels, out / "segmentation.nii.gz")
+    if work.segmentation.brain is not None:
+        files.append(out / "brain.nii.gz")
+        write_nifti(LabelVolume(grid=labels.grid, labels=work.segmentation.brain.astype(np.uint8)), files[-1])
+    for kind, maps in (
+        ("probability", work.segmentation.probabilities),
+        ("uncertainty", work.segmentation.uncertainty),
+    ):
+        for region, values in maps.items():
+            files.append(out / f"{kind}_{region.lower()}.nii.gz")
+            write_nifti(ImageVolume(grid=labels.grid, voxels=values.astype(np.float32)), files[-1])
+    write_overlay(work.image, labels, out / "overlay.png")
+    content = _findings_json(work)
+    (out / "findings.json").write_text(json.dumps(content, indent=1))
+    return WorkbenchResult(
+        files=tuple(files),
+        sequences=work.segmentation.sequences,
+        flags=work.findings.flags,
+        volumes_ml={region: values["volume_ml"] for region, values in content["regions"].items()},
+        no_tumour=work.findings.no_tumour,
+        decisions=work.decisions,
+    )
+
+
+def _findings_json(work: _Work) -> dict[str, Any]:
+    known = work.spacing_known
+    return {
+        "notice": RESEARCH_USE_ONLY,
+        "model": asdict(work.segmentation.model),
+        "sequences": work.segmentation.sequences,
+        "regions": {
+            finding.region: {
+                "voxels": finding.voxels,
+                "volume_ml": round(finding.volume_ml, 3) if known else None,
+                "interval_ml": [round(end, 3) for end in finding.interval_ml] if finding.interval_ml else None,
+                "centroid_lps_mm": finding.centroid_mm if known else None,
+            }
+            for finding in work.findings.regions
+        },
+        "result": "no tumour found" if work.findings.no_tumour else "tumour found",
+        "no_tumour": work.findings.no_tumour,
+        "quality": asdict(work.segmentation.quality),
+        "flags": [{"code": flag.code, "sentence": flag.sentence} for flag in work.findings.flags],
+        "decisions": [asdict(decision) for decision in work.decisions],
+    }
