@@ -1,5 +1,6 @@
 """What a wheel carries, and that nobody else's packages answer to our generic names."""
 
+import ast
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("conversion", "inference", "viewer_integration", "dicom_node")
@@ -83,3 +86,24 @@ def test_make_runs_every_file_of_tests_once(target: str, folders: list[str]) -> 
     named = [word for word in _as_make_would_run(target).split() if word.startswith("tests/")]
     there = [str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("test_*.py")]
     assert sorted(named) == sorted(there)
+
+
+def test_every_library_that_a_room_imports_is_declared() -> None:
+    """What comes along with another library goes with it, too."""
+    requires = [Requirement(text) for text in distribution("glionode").requires or []]
+    declared = {canonicalize_name(one.name) for one in requires if "test" not in str(one.marker)}
+    imported = {name for room in ROOMS for path in (ROOT / room).rglob("*.py") for name in _imported_by(path)}
+    owners = packages_distributions()
+    foreign = sorted(imported - set(sys.stdlib_module_names) - set(ROOMS))
+    lacking = {
+        name for name in foreign if not {canonicalize_name(owner) for owner in owners.get(name, [name])} & declared
+    }
+    assert lacking == set()
+    assert len(foreign) > 20
+
+
+def _imported_by(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    relative = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in plain | relative}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from inference.evaluation.axes import INK, MINUS, WORDS
 from inference.evaluation.classification import report_text
 from inference.evaluation.figures import OVERLAP, Measure
 from inference.evaluation.intervals import REPLICATES, Estimate
 from inference.evaluation.lesions import LEAST_LESION_MM3
+from inference.evaluation.palette import INK, MINUS, WORDS
 from inference.evaluation.plots import dice_plot, difference_plot, reliability_plot, volume_plot
 from inference.evaluation.result import CaseResult, Evaluation, Shown
 from inference.evaluation.surface import NO_SURFACE_MM, SURFACE_TOLERANCE_MM

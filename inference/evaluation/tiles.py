@@ -8,7 +8,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from inference.evaluation.axes import WORDS
+from inference.evaluation.palette import WORDS
 from inference.evaluation.picture import CasePicture
 from inference.regions import Region
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 from conversion.sequences import Role
 from inference.cases.case import SkippedCase
-from inference.evaluation.axes import round_ticks
 from inference.evaluation.evaluation import evaluate
 from inference.evaluation.report import report_html
 from inference.evaluation.tiles import outline
@@ -127,14 +126,14 @@ def test_an_outline_runs_along_the_pixels() -> None:
     assert outline(np.zeros((2, 2), bool)) == ""
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        (0.0, 1.0, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
-        (-3.0, 3.2, ["\N{MINUS SIGN}2", "0", "2"]),
-        (0.0, 212.0, ["0", "50", "100", "150", "200"]),
-        (4.0, 4.0, ["4"]),
-    ],
-)
-def test_ticks_are_round(low: float, high: float, words: list[str]) -> None:
-    assert [word for _, word in round_ticks(low, high)] == words
+def test_points_say_which_case_they_are(html: str) -> None:
+    tips = re.findall(r"<title>([^<]+)</title>", html)
+    assert sum(tip.startswith("a: 1.000") for tip in tips) == 3
+    assert any(tip.startswith("b&lt;i&gt;: experts ") and tip.endswith(" ml") for tip in tips)
+    assert any(re.fullmatch(r"mean 0\.\d{3}", tip) for tip in tips)
+    assert all(label in html for label in ("Dice of each case by region", "model minus experts (ml) by mean of both"))
+
+
+def test_the_same_evaluation_gives_the_same_page() -> None:
+    found = evaluate(BrightSegmenter(), case_set(annotated("a"), annotated("b", moved=2)))
+    assert report_html(found, data="x", made_by="y") == report_html(found, data="x", made_by="y")

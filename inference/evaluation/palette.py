@@ -1,0 +1,18 @@
+"""How regions are called and coloured wherever an evaluation shows them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from inference.regions import Region
+
+__all__ = ["INK", "MINUS", "WORDS"]
+
+MINUS = "\N{MINUS SIGN}"
+
+WORDS: Mapping[Region, str] = MappingProxyType(
+    {Region.WT: "Whole tumour", Region.TC: "Tumour core", Region.ET: "Enhancing tumour"}
+)
+
+INK: Mapping[Region, str] = MappingProxyType({Region.WT: "#0072b2", Region.TC: "#d55e00", Region.ET: "#b0558a"})
+"""Colours of the regions: blue, vermilion and purple of Okabe and Ito's set for every kind of colour vision, the
+last darkened for white paper."""
