@@ -2,31 +2,39 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from tqdm import tqdm
 
+from conversion.sequences import Role
 from dicom_node.cli.conventions import LAYOUTS, NOTICE, example, one_line_errors, printable
+from dicom_node.models.roles import model_folder
 from dicom_node.settings import read_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from conversion.sequences import Role
-    from inference.cases.case import CaseReference, CaseSet
-    from inference.evaluation.intervals import Estimate
-    from inference.evaluation.result import CaseResult, Evaluation
-    from inference.manifest import ModelManifest
-    from inference.segmenter import Segmenter
-
-    Chooser = Callable[[CaseReference], Segmenter]
+from dicom_node.workbench.training_export import SEGMENT_CODES
+from inference.cases.case import CaseReference, CaseSet
+from inference.cases.layouts import open_cases
+from inference.cases.splits import split_from_json
+from inference.errors import InferenceReason, UnsuitableInput
+from inference.evaluation.document import evaluation_json
+from inference.evaluation.evaluation import evaluate as run
+from inference.evaluation.figures import Measure
+from inference.evaluation.held_out import HeldOutSegmenters
+from inference.evaluation.intervals import Estimate
+from inference.evaluation.report import report_html
+from inference.evaluation.result import CaseResult, Evaluation
+from inference.manifest import ModelManifest
+from inference.model_bundle import load_model
+from inference.segmenter import Segmenter
 
 __all__ = ["evaluate"]
+
+Chooser = Callable[[CaseReference], Segmenter]
 
 PAGE = "index.html"
 """Name of the report in its folder."""
@@ -80,13 +88,9 @@ def evaluate(
     found = _run(segmenter, _chosen(cases, chosen["only"], chosen["cases"]), wanted)
     written = []
     if document is not None:
-        from inference.evaluation.document import evaluation_json  # noqa: PLC0415 - seconds, for torch
-
         document.write_text(evaluation_json(found), encoding="utf-8")
         written.append(document)
     if report is not None:
-        from inference.evaluation.report import report_html  # noqa: PLC0415
-
         page = report_html(found, data=data.resolve().name, made_by=f"GlioNode {version('glionode')}")
         (report / PAGE).write_text(page, encoding="utf-8")
         written.append(report / PAGE)
@@ -94,9 +98,7 @@ def evaluate(
     click.echo("\n".join(map(printable, [NOTICE, *lines, *_remarks(found)])))
 
 
-def _roles(text: str) -> "tuple[Role, ...]":
-    from conversion.sequences import Role  # noqa: PLC0415 - commands load only what they need
-
+def _roles(text: str) -> tuple[Role, ...]:
     names = [name.strip().upper() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in list(Role)]:
         known = ", ".join(role.lower() for role in Role)
@@ -112,12 +114,7 @@ def _make_room(document: Path | None, report: Path | None) -> None:
             raise PermissionError(f"{folder}: cannot be written to")
 
 
-def _open(dataset: str, data: Path) -> "CaseSet":
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from dicom_node.workbench.training_export import SEGMENT_CODES  # noqa: PLC0415
-    from inference.cases.layouts import open_cases  # noqa: PLC0415 - seconds, for SimpleITK
-
+def _open(dataset: str, data: Path) -> CaseSet:
     return open_cases(
         dataset,
         data,
@@ -126,7 +123,7 @@ def _open(dataset: str, data: Path) -> "CaseSet":
     )
 
 
-def _chosen(cases: "CaseSet", only: Sequence[str], first: int | None) -> "CaseSet":
+def _chosen(cases: CaseSet, only: Sequence[str], first: int | None) -> CaseSet:
     known = {case.case_id for case in cases.cases}
     if strange := [name for name in only if name not in known]:
         raise click.UsageError(f"--only {strange[0]}: no such case among {len(known)}, such as {min(known)}")
@@ -138,10 +135,6 @@ def _segmenter(
     model: str | None, split: Path | None, cases: "CaseSet", wanted: "tuple[Role, ...]"
 ) -> "tuple[Chooser, CaseSet]":
     """Return what segments each case, and the cases it may be held against."""
-    from dicom_node.models.roles import model_folder  # noqa: PLC0415
-    from inference.model_bundle import load_model  # noqa: PLC0415 - seconds, for torch
-    from inference.segmenter import Segmenter  # noqa: PLC0415
-
     settings = read_settings()
     folder = model_folder(settings, model or "")
     bundle = load_model(folder, settings.processing.device, settings.processing.threads)
@@ -149,17 +142,12 @@ def _segmenter(
     if split is None:
         segmenter = Segmenter(bundle)
         return lambda _: segmenter, cases
-    from inference.cases.splits import split_from_json  # noqa: PLC0415
-    from inference.evaluation.held_out import HeldOutSegmenters  # noqa: PLC0415
-
     segmenters = HeldOutSegmenters(bundle, split_from_json(split.read_text("utf-8"), cases.cases))
     return segmenters.for_case, segmenters.held_out(cases)
 
 
-def _refuse_useless(manifest: "ModelManifest", wanted: "tuple[Role, ...]") -> None:
+def _refuse_useless(manifest: ModelManifest, wanted: tuple[Role, ...]) -> None:
     """Find out before the first case is read that the model cannot work with so little."""
-    from inference.errors import InferenceReason, UnsuitableInput  # noqa: PLC0415
-
     given = {str(role) for role in wanted or manifest.channels}
     lacking = sorted(set(manifest.needs) - given)
     if lacking or not given & set(manifest.one_of):
@@ -168,22 +156,18 @@ def _refuse_useless(manifest: "ModelManifest", wanted: "tuple[Role, ...]") -> No
         raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
 
 
-def _run(choose: "Chooser", cases: "CaseSet", wanted: "tuple[Role, ...]") -> "Evaluation":
-    from inference.evaluation.evaluation import evaluate as run  # noqa: PLC0415 - seconds, for torch
-
+def _run(choose: Chooser, cases: CaseSet, wanted: tuple[Role, ...]) -> Evaluation:
     with _bar(len(cases.cases)) as tell:
         return run(choose, cases, wanted, tell)
 
 
 @contextmanager
-def _bar(total: int) -> "Iterator[Any]":
+def _bar(total: int) -> Iterator[Any]:
     """Show how many cases are done and their mean Dice so far, of the largest region."""
-    from tqdm import tqdm  # noqa: PLC0415
-
     dice: list[float] = []
     with tqdm(total=total, desc="evaluate", unit="case", disable=None, file=sys.stderr) as bar:
 
-        def tell(case: "CaseResult") -> None:
+        def tell(case: CaseResult) -> None:
             if case.dice is not None:
                 dice.append(case.dice)
                 bar.set_postfix_str(f"mean Dice {sum(dice) / len(dice):.3f}", refresh=False)
@@ -192,9 +176,7 @@ def _bar(total: int) -> "Iterator[Any]":
         yield tell
 
 
-def _table(found: "Evaluation") -> list[str]:
-    from inference.evaluation.figures import Measure  # noqa: PLC0415
-
+def _table(found: Evaluation) -> list[str]:
     head = ("", "cases", "mean Dice (95 %)", "pooled Dice", "precision", "recall", "median HD95 mm", "concordance")
     rows: list[tuple[str, ...]] = [head]
     for region, summary in found.regions.items():
@@ -216,17 +198,17 @@ def _table(found: "Evaluation") -> list[str]:
     return [first + given, *("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)]
 
 
-def _plain(found: "Estimate | None", digits: int = 3) -> str:
+def _plain(found: Estimate | None, digits: int = 3) -> str:
     return "-" if found is None else f"{found.value:.{digits}f}"
 
 
-def _with_interval(found: "Estimate | None") -> str:
+def _with_interval(found: Estimate | None) -> str:
     if found is None or found.low is None or found.high is None:
         return _plain(found)
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
-def _remarks(found: "Evaluation") -> list[str]:
+def _remarks(found: Evaluation) -> list[str]:
     """Say what did not go as asked, case by case."""
     lines = [
         f"{case.case_id}: {'no answer' if case.regions else 'not read'}: {case.problem}"

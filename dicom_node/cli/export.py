@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from dicom_node.cli.conventions import NOTICE, complain, emit, example, json_option, one_line_errors
+from dicom_node.database.engine import open_database
+from dicom_node.rules.site_rules import site_rules
 from dicom_node.settings import read_settings
+from dicom_node.workbench.training_export import export_training_set
 
 __all__ = ["export"]
 
@@ -27,11 +31,6 @@ __all__ = ["export"]
 @one_line_errors
 def export(out: Path, as_json: bool) -> None:  # noqa: FBT001 - the --json flag
     """Make a training set from stored studies whose SEG a person drew or corrected."""
-    from tqdm import tqdm  # noqa: PLC0415 - commands load only what they need
-
-    from dicom_node.database.engine import open_database  # noqa: PLC0415
-    from dicom_node.rules.site_rules import site_rules  # noqa: PLC0415
-    from dicom_node.workbench.training_export import export_training_set  # noqa: PLC0415
 
     def progress(studies: Sequence[Any]) -> Iterable[Any]:
         return tqdm(studies, unit="study", disable=None, file=sys.stderr)

@@ -4,16 +4,25 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from tqdm import tqdm
 
 from dicom_node.cli.conventions import NOTICE, emit, example, json_option, one_line_errors, sets_options
 from dicom_node.settings import read_settings
-
-if TYPE_CHECKING:
-    from inference.cases.case import CaseReference
-    from inference.training.tuning import HeldOutAnswer
+from dicom_node.workbench.training_export import SEGMENT_CODES
+from inference.cases.case import CaseReference
+from inference.cases.layouts import open_cases
+from inference.cases.splits import split_from_json
+from inference.evaluation.held_out import HeldOutSegmenters
+from inference.manifest import read_manifest, write_manifest
+from inference.model_bundle import load_model
+from inference.training.combination import Imprint
+from inference.training.combination import combine as put_together
+from inference.training.model_card import write_card
+from inference.training.tuning import HeldOutAnswer, answers_of
+from inference.training.tuning import tune as chosen
 
 __all__ = ["combine", "tune"]
 
@@ -45,10 +54,6 @@ def combine(
     **imprint: Any,  # noqa: ANN401 - what click makes of the options
 ) -> None:
     """Make one model of several trainings: the folds of a cross-validation, over slices, over volumes, or both."""
-    from inference.manifest import read_manifest  # noqa: PLC0415 - seconds, for torch
-    from inference.training.combination import Imprint  # noqa: PLC0415
-    from inference.training.combination import combine as put_together  # noqa: PLC0415
-
     put_together(runs, out, Imprint(**imprint), autoencoder)
     _, manifest, sha256 = read_manifest(str(out.absolute()))
     lines = [NOTICE, f"wrote {out}", f"manifest SHA-256 {sha256}"]
@@ -84,10 +89,6 @@ def tune(
     """
     if not len(datasets) == len(folders) == len(splits):
         raise click.UsageError("give --dataset, --data and --split once each for every set")
-    from inference.manifest import read_manifest, write_manifest  # noqa: PLC0415 - seconds, for torch
-    from inference.training.model_card import write_card  # noqa: PLC0415
-    from inference.training.tuning import tune as chosen  # noqa: PLC0415
-
     answers = [answer for one in zip(datasets, folders, splits, strict=True) for answer in _answers(folder, *one)]
     manifest = chosen(read_manifest(str(folder.absolute()))[1], answers)
     sha256 = write_manifest(folder, manifest)
@@ -103,17 +104,8 @@ def tune(
     emit(as_json, {"manifest": asdict(manifest), "sha256": sha256, "folder": str(folder)}, lines)
 
 
-def _answers(folder: Path, dataset: str, data: Path, split: Path) -> "list[HeldOutAnswer]":
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from dicom_node.workbench.training_export import SEGMENT_CODES  # noqa: PLC0415
-    from inference.cases.layouts import open_cases  # noqa: PLC0415
-    from inference.cases.splits import split_from_json  # noqa: PLC0415
-    from inference.evaluation.held_out import HeldOutSegmenters  # noqa: PLC0415
-    from inference.model_bundle import load_model  # noqa: PLC0415
-    from inference.training.tuning import answers_of  # noqa: PLC0415
-
-    def bar(cases: "Sequence[CaseReference]") -> "Iterable[CaseReference]":
+def _answers(folder: Path, dataset: str, data: Path, split: Path) -> list[HeldOutAnswer]:
+    def bar(cases: Sequence[CaseReference]) -> Iterable[CaseReference]:
         return tqdm(cases, desc=dataset, unit="case", disable=None, file=sys.stderr)
 
     processing = read_settings().processing

@@ -5,19 +5,27 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dicom_node.cli.conventions import emit, example, json_option, one_line_errors
-from dicom_node.cli.model_making import combine, tune
+from dicom_node.cli.lazy import LazyGroup, Subcommand
+from dicom_node.database.engine import Database, open_database
+from dicom_node.models.roles import (
+    ModelChoice,
+    ModelRole,
+    as_chosen,
+    choose,
+    chosen,
+    go_back,
+    history,
+    production_model,
+)
+from dicom_node.runs.shadow_results import ShadowResult, mean_dice, shadow_results
 from dicom_node.settings import read_settings
-
-if TYPE_CHECKING:
-    from dicom_node.database.engine import Database
-    from dicom_node.models.roles import ModelChoice
-    from dicom_node.runs.shadow_results import ShadowResult
-    from inference.registry import Registry, StoredModel
+from inference.errors import UnusableModel
+from inference.registry import Registry, StoredModel
 
 __all__ = ["models"]
 
@@ -27,7 +35,19 @@ _RECENT = 20
 by_option = click.option("--by", "who", default="", help="Who decides; by default the account that runs this.")
 
 
-@click.group(epilog=example("glionode models list"))
+_MAKING = {
+    "combine": Subcommand(
+        "model_making:combine",
+        "Make one model of several trainings: the folds of a cross-validation, over slices, over volumes, or both.",
+    ),
+    "tune": Subcommand(
+        "model_making:tune",
+        "Choose thresholds, smallest parts, volume intervals and limits on patients that were held out.",
+    ),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_MAKING, epilog=example("glionode models list"))
 def models() -> None:
     """Show, add, check and promote the models the node can run."""
 
@@ -37,9 +57,6 @@ def models() -> None:
 @one_line_errors
 def list_models(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
     """List the shipped models and those added to this node, and which is in use."""
-    from dicom_node.models.roles import ModelRole, chosen  # noqa: PLC0415 - commands load only what they need
-    from inference.errors import UnusableModel  # noqa: PLC0415
-
     database, registry = _database(), _registry()
     listing = registry.listing()
     try:
@@ -95,8 +112,6 @@ def show_model(name: str, version: str, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def verify(name: str, version: str, as_json: bool) -> None:  # noqa: FBT001
     """Hash every file of a model again; of all models without NAME."""
-    from dicom_node.models.roles import ModelRole, chosen  # noqa: PLC0415
-
     registry, database = _registry(), _database()
     choices = [choice for role in ModelRole if (choice := chosen(database, role))]
     listing = registry.listing()
@@ -128,7 +143,7 @@ def add(source: Path, channels: str, outputs: str, as_json: bool, **told: Any) -
     Nothing in it is executed: weights are read as tensors alone, and pickles are refused. Adding changes nothing in
     production; `glionode models promote` does.
     """
-    from inference.foreign.addition import add_model  # noqa: PLC0415
+    from inference.foreign.addition import add_model  # noqa: PLC0415 - seconds, for torch, which the others do without
     from inference.foreign.intake import ForeignFacts  # noqa: PLC0415
 
     facts = ForeignFacts(channels=_comma_list(channels), outputs=_comma_list(outputs), **told)
@@ -153,8 +168,6 @@ def add(source: Path, channels: str, outputs: str, as_json: bool, **told: Any) -
 @one_line_errors
 def promote(name: str, version: str, who: str, as_json: bool) -> None:  # noqa: FBT001
     """Make a model the node's: it counts from the next run on, without a restart."""
-    from dicom_node.models.roles import ModelRole, choose  # noqa: PLC0415
-
     database, model = _database(), _usable(name, version)
     choose(database, ModelRole.PRODUCTION, model, _who(who))
     _show_production(database, as_json=as_json)
@@ -166,11 +179,9 @@ def promote(name: str, version: str, who: str, as_json: bool) -> None:  # noqa: 
 @one_line_errors
 def rollback(who: str, as_json: bool) -> None:  # noqa: FBT001
     """Go back to the model before the last promotion; once more, to the one before that."""
-    from dicom_node.models.roles import ModelRole, as_chosen, go_back  # noqa: PLC0415
-
     settings, registry = read_settings(), _registry()
 
-    def check(choice: "ModelChoice") -> None:
+    def check(choice: ModelChoice) -> None:
         registry.verify(as_chosen(settings, choice) if choice.name else registry.resolve(settings.processing.model))
 
     database = _database()
@@ -189,9 +200,6 @@ def shadow(name: str, version: str, off: bool, who: str, as_json: bool) -> None:
     """Let a model run after production on each study, its results kept and never sent; or show what it found."""
     if off and name:
         raise click.UsageError("give a model, or --off, not both")
-    from dicom_node.models.roles import ModelRole, choose, chosen  # noqa: PLC0415
-    from dicom_node.runs.shadow_results import mean_dice, shadow_results  # noqa: PLC0415
-
     database = _database()
     if off or name:
         choose(database, ModelRole.SHADOW, _usable(name, version) if name else None, _who(who))
@@ -210,7 +218,7 @@ def shadow(name: str, version: str, off: bool, who: str, as_json: bool) -> None:
     emit(as_json, content, lines)
 
 
-def _shadow_lines(results: "tuple[ShadowResult, ...]") -> list[str]:
+def _shadow_lines(results: tuple[ShadowResult, ...]) -> list[str]:
     lines = []
     for result in results:
         figures = "  ".join(
@@ -221,9 +229,7 @@ def _shadow_lines(results: "tuple[ShadowResult, ...]") -> list[str]:
     return lines
 
 
-def _show_production(database: "Database", *, as_json: bool) -> None:
-    from dicom_node.models.roles import ModelRole, chosen, history  # noqa: PLC0415
-
+def _show_production(database: Database, *, as_json: bool) -> None:
     choice = chosen(database, ModelRole.PRODUCTION)
     past = [asdict(one) for one in history(database, ModelRole.PRODUCTION)]
     setting = read_settings().processing.model
@@ -233,20 +239,18 @@ def _show_production(database: "Database", *, as_json: bool) -> None:
     emit(as_json, {"production": asdict(choice) if choice else None, "setting": setting, "history": past}, lines)
 
 
-def _usable(name: str, version: str) -> "StoredModel":
+def _usable(name: str, version: str) -> StoredModel:
     """Return a model after its files were hashed and its networks built."""
-    from inference.model_bundle import load_model  # noqa: PLC0415
-
     registry = _registry()
     model = registry.find(name, version)
     registry.verify(model)
+    from inference.model_bundle import load_model  # noqa: PLC0415 - as above
+
     load_model(str(model.folder), "cpu")
     return model
 
 
-def _problem(registry: "Registry", model: "StoredModel", choices: "Sequence[ModelChoice]") -> str:
-    from inference.errors import UnusableModel  # noqa: PLC0415
-
+def _problem(registry: Registry, model: StoredModel, choices: Sequence[ModelChoice]) -> str:
     try:
         registry.verify(model)
     except UnusableModel as error:
@@ -257,9 +261,7 @@ def _problem(registry: "Registry", model: "StoredModel", choices: "Sequence[Mode
     return ""
 
 
-def _in_use(database: "Database") -> tuple[tuple[str, str, str], str]:
-    from dicom_node.models.roles import production_model  # noqa: PLC0415
-
+def _in_use(database: Database) -> tuple[tuple[str, str, str], str]:
     return _identity(production_model(database, read_settings())), ""
 
 
@@ -281,17 +283,9 @@ def _who(told: str) -> str:
         return f"uid {os.getuid()}"
 
 
-def _registry() -> "Registry":
-    from inference.registry import Registry  # noqa: PLC0415
-
+def _registry() -> Registry:
     return Registry(read_settings().node.folder)
 
 
-def _database() -> "Database":
-    from dicom_node.database.engine import open_database  # noqa: PLC0415
-
+def _database() -> Database:
     return open_database(read_settings().database_url)
-
-
-models.add_command(combine)
-models.add_command(tune)

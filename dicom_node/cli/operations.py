@@ -6,8 +6,18 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from dicom_node.cli.conventions import complain, emit, example, json_option, one_line_errors
+from dicom_node.database.engine import open_database
+from dicom_node.database.maintenance import set_maintenance
+from dicom_node.database.states import Priority
+from dicom_node.database.tables import utc_now
+from dicom_node.database.worker_slots import list_workers
+from dicom_node.peers.registry import get_peer
+from dicom_node.retrieval.fetch import Fetcher
+from dicom_node.runs import operations
+from dicom_node.runs.retention import Retention
 from dicom_node.settings import read_settings
 
 __all__ = ["cancel", "clean", "fetch", "maintenance", "prioritise", "replay", "resend", "workers"]
@@ -16,8 +26,6 @@ _study = click.argument("study")
 
 
 def _database() -> Any:  # noqa: ANN401 - Database, without loading it for --help
-    from dicom_node.database.engine import open_database  # noqa: PLC0415
-
     return open_database(read_settings().database_url)
 
 
@@ -28,11 +36,8 @@ def _database() -> Any:  # noqa: ANN401 - Database, without loading it for --hel
 @one_line_errors
 def prioritise(study: str, routine: bool, as_json: bool) -> None:  # noqa: FBT001
     """Put a study before all others (STAT); STUDY is its UID or key."""
-    from dicom_node.database.states import Priority  # noqa: PLC0415
-    from dicom_node.runs.operations import prioritise as run  # noqa: PLC0415
-
     priority = Priority.ROUTINE if routine else Priority.STAT
-    run(_database(), study, priority)
+    operations.prioritise(_database(), study, priority)
     emit(as_json, {"study": study, "priority": priority.name}, [f"{study}: {priority.name}"])
 
 
@@ -42,9 +47,7 @@ def prioritise(study: str, routine: bool, as_json: bool) -> None:  # noqa: FBT00
 @one_line_errors
 def cancel(study: str, as_json: bool) -> None:  # noqa: FBT001
     """Stop a study's run, at once while it waits, else before its next step."""
-    from dicom_node.runs.operations import cancel as run  # noqa: PLC0415
-
-    run(_database(), study)
+    operations.cancel(_database(), study)
     emit(as_json, {"study": study, "state": "cancelled"}, [f"{study}: cancelled; `glionode replay` runs it again"])
 
 
@@ -55,9 +58,7 @@ def cancel(study: str, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def replay(study: str, from_start: bool, as_json: bool) -> None:  # noqa: FBT001
     """Run a study again, from the step that failed."""
-    from dicom_node.runs.operations import replay as run  # noqa: PLC0415
-
-    step = run(_database(), read_settings(), study, from_start=from_start)
+    step = operations.replay(_database(), read_settings(), study, from_start=from_start)
     emit(as_json, {"study": study, "step": step}, [f"{study}: queued, from the step {step}"])
 
 
@@ -68,9 +69,7 @@ def replay(study: str, from_start: bool, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def resend(study: str, destination: str, as_json: bool) -> None:  # noqa: FBT001
     """Bring a study's results to its destinations again: each gets what it does not hold."""
-    from dicom_node.runs.operations import resend as run  # noqa: PLC0415
-
-    count = run(_database(), study, destination)
+    count = operations.resend(_database(), study, destination)
     emit(as_json, {"study": study, "objects": count}, [f"{study}: {count} objects, sent where they are missing"])
 
 
@@ -82,11 +81,6 @@ def resend(study: str, destination: str, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def fetch(study: str, source: str, priors: int, as_json: bool) -> None:  # noqa: FBT001
     """Fetch a study by its UID from a peer: WADO-RS, C-GET or C-MOVE, whichever it offers."""
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from dicom_node.peers.registry import get_peer  # noqa: PLC0415
-    from dicom_node.retrieval.fetch import Fetcher  # noqa: PLC0415
-
     database = _database()
     with tqdm(unit="instance", disable=None, file=sys.stderr) as bar:
 
@@ -108,8 +102,6 @@ def fetch(study: str, source: str, priors: int, as_json: bool) -> None:  # noqa:
 @one_line_errors
 def maintenance(state: str, as_json: bool) -> None:  # noqa: FBT001
     """Drain the node: senders are asked to come back later, runs at work end, no further one begins."""
-    from dicom_node.database.maintenance import set_maintenance  # noqa: PLC0415
-
     set_maintenance(_database(), getpass.getuser(), on=state == "on")
     emit(as_json, {"maintenance": state == "on"}, [f"maintenance {state}"])
 
@@ -119,9 +111,6 @@ def maintenance(state: str, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def clean(as_json: bool) -> None:  # noqa: FBT001
     """Remove what the retention policy no longer keeps, now instead of within the hour."""
-    from dicom_node.database.tables import utc_now  # noqa: PLC0415
-    from dicom_node.runs.retention import Retention  # noqa: PLC0415
-
     done = asdict(Retention(read_settings(), _database()).clean(utc_now()))
     emit(as_json, done, [f"studies cleaned: {', '.join(f'{kind} {number}' for kind, number in done.items())}"])
 
@@ -131,8 +120,6 @@ def clean(as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def workers(as_json: bool) -> None:  # noqa: FBT001
     """Show every worker and whether it still gives signs of life."""
-    from dicom_node.database.worker_slots import list_workers  # noqa: PLC0415
-
     found = list_workers(_database())
     lines = [f"{one.executor}  {'alive' if one.alive else 'SILENT'}  last heard of {one.last_beat}" for one in found]
     emit(as_json, {"workers": [asdict(one) for one in found]}, lines or ["no worker runs: start `glionode work`"])

@@ -3,16 +3,28 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from conversion.reading import read_series
 from dicom_node.cli.conventions import emit, example, json_option, one_line_errors
+from dicom_node.database.engine import Database, open_database
+from dicom_node.rules.site_rules import (
+    PATTERNS,
+    add_rule,
+    export_rules,
+    import_rules,
+    make_rule,
+    merged_rules,
+    move_rule,
+    parse_rules,
+    remove_rule,
+    site_rules,
+)
 from dicom_node.settings import read_settings
-
-if TYPE_CHECKING:
-    from dicom_node.database.engine import Database
-    from dicom_node.studies.rule_trial import Trial
+from dicom_node.studies.rule_trial import Trial, try_rules
+from dicom_node.studies.stored_study import headers_only
 
 __all__ = ["rules"]
 
@@ -51,8 +63,6 @@ def list_rules(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
 @one_line_errors
 def add(as_json: bool, **entered: str) -> None:  # noqa: FBT001
     """Add a rule in front of the others; `glionode rules test` tells beforehand what it would change."""
-    from dicom_node.rules.site_rules import add_rule, make_rule  # noqa: PLC0415 - commands load only what they need
-
     database = _database()
     add_rule(database, make_rule(entered))
     _show(database, as_json=as_json)
@@ -64,8 +74,6 @@ def add(as_json: bool, **entered: str) -> None:  # noqa: FBT001
 @one_line_errors
 def remove(name: str, as_json: bool) -> None:  # noqa: FBT001
     """Remove a rule."""
-    from dicom_node.rules.site_rules import remove_rule  # noqa: PLC0415
-
     database = _database()
     remove_rule(database, name)
     _show(database, as_json=as_json)
@@ -78,8 +86,6 @@ def remove(name: str, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def move(name: str, place: int, as_json: bool) -> None:  # noqa: FBT001
     """Move a rule to a place; 1 is asked first."""
-    from dicom_node.rules.site_rules import move_rule  # noqa: PLC0415
-
     database = _database()
     move_rule(database, name, place)
     _show(database, as_json=as_json)
@@ -94,11 +100,6 @@ def move(name: str, place: int, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def test(as_json: bool, path: Path | None, pixels: bool, studies: int, **entered: str) -> None:  # noqa: FBT001
     """Tell which series of the stored studies would change their kind, by a new rule or by a file of rules."""
-    from conversion.reading import read_series  # noqa: PLC0415
-    from dicom_node.rules.site_rules import make_rule, merged_rules, parse_rules, site_rules  # noqa: PLC0415
-    from dicom_node.studies.rule_trial import try_rules  # noqa: PLC0415
-    from dicom_node.studies.stored_study import headers_only  # noqa: PLC0415
-
     if path is not None and any(entered.values()):
         raise click.UsageError("give one rule by its options, or --file, not both")
     new = parse_rules(path.read_text("utf-8"), path.name) if path else (make_rule({"name": "tested", **entered}),)
@@ -118,8 +119,6 @@ def test(as_json: bool, path: Path | None, pixels: bool, studies: int, **entered
 @one_line_errors
 def import_(path: Path, replace: bool, as_json: bool) -> None:  # noqa: FBT001
     """Read the [[rule]] tables of a TOML file in front of the other rules; rules of the same name are replaced."""
-    from dicom_node.rules.site_rules import import_rules, parse_rules  # noqa: PLC0415
-
     database = _database()
     import_rules(database, parse_rules(path.read_text("utf-8"), path.name), replace=replace)
     _show(database, as_json=as_json)
@@ -130,21 +129,15 @@ def import_(path: Path, replace: bool, as_json: bool) -> None:  # noqa: FBT001
 @one_line_errors
 def export(as_json: bool) -> None:  # noqa: FBT001
     """Print every rule as TOML."""
-    from dicom_node.rules.site_rules import export_rules, site_rules  # noqa: PLC0415
-
     found = site_rules(_database())
     emit(as_json, {"rules": [asdict(rule) for rule in found]}, export_rules(found).splitlines())
 
 
-def _database() -> "Database":
-    from dicom_node.database.engine import open_database  # noqa: PLC0415
-
+def _database() -> Database:
     return open_database(read_settings().database_url)
 
 
-def _show(database: "Database", *, as_json: bool) -> None:
-    from dicom_node.rules.site_rules import PATTERNS, site_rules  # noqa: PLC0415
-
+def _show(database: Database, *, as_json: bool) -> None:
     found = site_rules(database)
     lines = []
     for place, rule in enumerate(found, start=1):
@@ -154,7 +147,7 @@ def _show(database: "Database", *, as_json: bool) -> None:
     emit(as_json, {"rules": [asdict(rule) for rule in found]}, lines or ["no site rules; the built-in ones decide"])
 
 
-def _trial_lines(trial: "Trial", by: str) -> list[str]:
+def _trial_lines(trial: Trial, by: str) -> list[str]:
     lines = [f"{c.study_key} {c.series}: {c.before} -> {c.after}  {c.description!r}" for c in trial.changes]
     lines.append(
         f"{len(trial.changes)} series would change, of {trial.fitting} that fit, by {by}; {trial.studies} studies "

@@ -2,16 +2,13 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from conversion.sequences import Role
 from dicom_node.cli.conventions import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
 from dicom_node.settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from conversion.sequences import Role
-    from dicom_node.workbench.segment_files import WorkbenchResult
+from dicom_node.workbench.segment_files import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
 
 __all__ = ["segment"]
 
@@ -40,8 +37,6 @@ def segment(
     **volumes: Path | None,
 ) -> None:
     """Segment a DICOM folder, NIfTI volumes or one image slice into OUT."""
-    from conversion.sequences import Role  # noqa: PLC0415
-
     given = {Role(name.upper()): path for name, path in volumes.items() if path is not None}
     if len(paths) != (1 if given else 2):
         raise click.UsageError("give INPUT and OUT; or, with --t1, --t1ce, --t2, --flair, OUT alone")
@@ -80,18 +75,14 @@ def _settings(model: str) -> Settings:
 
 
 def _volumes(
-    given: "dict[Role, Path]", out: Path, rules: Path | None, settings: Settings, *, native: bool
+    given: dict[Role, Path], out: Path, rules: Path | None, settings: Settings, *, native: bool
 ) -> "WorkbenchResult":
     _refuse_rules(rules)
-    from dicom_node.workbench.segment_files import segment_nifti  # noqa: PLC0415 - seconds, for torch
-
     return segment_nifti(given, out, settings, native=native)
 
 
-def _folder(folder: Path, out: Path, rules: Path | None, settings: Settings, *, native: bool) -> "WorkbenchResult":
+def _folder(folder: Path, out: Path, rules: Path | None, settings: Settings, *, native: bool) -> WorkbenchResult:
     known = given_rules(rules)
-    from dicom_node.workbench.segment_files import segment_dicom  # noqa: PLC0415 - seconds, for torch
-
     return segment_dicom(folder, out, settings, rules=known, native=native)
 
 
@@ -101,8 +92,6 @@ def _picture(
     _refuse_rules(rules)
     if native:
         raise click.UsageError("--native: one picture has no other grid than its own")
-    from dicom_node.workbench.segment_files import segment_slice  # noqa: PLC0415 - seconds, for torch
-
     return segment_slice(path, role, out, settings)
 
 

@@ -3,19 +3,30 @@
 import json
 import sys
 import tomllib
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import torch
+from tqdm import tqdm
 
 from dicom_node.cli.conventions import NOTICE, emit, example, json_option, one_line_errors, sets_options
-
-if TYPE_CHECKING:
-    from inference.cases.prepared import PreparedSet
-    from inference.cases.splits import Split
-    from inference.training.loop import Progress
-    from inference.training.plan import TrainingPlan
-    from inference.training.run import RunReport, TrainingTask
+from dicom_node.workbench.training_export import SEGMENT_CODES
+from inference.cases.layouts import open_cases
+from inference.cases.prepared import PreparedSet, prepare_cases
+from inference.cases.splits import Split, make_split, split_from_json
+from inference.model_bundle import load_model
+from inference.training.ablation import ablate, ablation_table
+from inference.training.loop import Progress
+from inference.training.plan import TrainingPlan
+from inference.training.presets import plan_for, preparation_for
+from inference.training.processes import joined
+from inference.training.run import RunReport, TrainingTask, run_training
+from inference.training.search import search
+from inference.training.starting import check_start
+from inference.training.tracking import tracked
+from inference.training.tumours.made_whole import whole_cases
 
 __all__ = ["train"]
 
@@ -82,8 +93,6 @@ def train(as_json: bool, datasets: tuple[str, ...], folders: tuple[Path, ...], *
         raise click.UsageError("give --dataset and --data once each for every set")
     _refuse_what_does_not_go_together(options)
     plan = _plan(options)
-    from inference.training.processes import joined  # noqa: PLC0415 - seconds, for torch
-
     with joined(options["device"]) as (number, processes):
         quiet = number > 0
         if processes > 1 and options["trials"]:
@@ -108,10 +117,8 @@ def _refuse_what_does_not_go_together(options: dict[str, Any]) -> None:
             raise click.UsageError("--variant: an autoencoder has none")
 
 
-def _plan(options: dict[str, Any]) -> "TrainingPlan":
+def _plan(options: dict[str, Any]) -> TrainingPlan:
     """Return the preset, changed by the file and then by the options."""
-    from inference.training.presets import plan_for  # noqa: PLC0415
-
     changes: dict[str, Any] = tomllib.loads(options["plan"].read_text("utf-8")) if options["plan"] else {}
     named = {key: options[key] for key in ("steps", "seed", "patience", "validate_every")}
     changes |= {key: value for key, value in named.items() if value is not None}
@@ -128,24 +135,12 @@ def _plan(options: dict[str, Any]) -> "TrainingPlan":
         raise click.UsageError(sentence) from error
     if options["start"] is None:
         return plan
-    from dataclasses import replace  # noqa: PLC0415
-
-    from inference.training.starting import check_start  # noqa: PLC0415
-
     return replace(plan, start_sha256=check_start(options["start"], plan.network, options["fold"]))
 
 
 def _task(
     datasets: tuple[str, ...], folders: tuple[Path, ...], plan: "TrainingPlan", options: dict[str, Any], *, quiet: bool
 ) -> "TrainingTask":
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from dicom_node.workbench.training_export import SEGMENT_CODES  # noqa: PLC0415
-    from inference.cases.layouts import open_cases  # noqa: PLC0415
-    from inference.cases.prepared import prepare_cases  # noqa: PLC0415
-    from inference.training.presets import preparation_for  # noqa: PLC0415
-    from inference.training.run import TrainingTask  # noqa: PLC0415
-
     pairs = zip(datasets, folders, strict=True)
     sets = [open_cases(layout, folder, codes=SEGMENT_CODES) for layout, folder in pairs]
     out: Path = options["out"]
@@ -172,13 +167,7 @@ def _task(
     )
 
 
-def _with_whole_brains(prepared: "PreparedSet", *, quiet: bool) -> "PreparedSet":
-    from dataclasses import replace  # noqa: PLC0415
-
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from inference.training.tumours.made_whole import whole_cases  # noqa: PLC0415
-
+def _with_whole_brains(prepared: PreparedSet, *, quiet: bool) -> PreparedSet:
     whole = whole_cases(
         prepared.cases,
         lambda items: tqdm(items, desc="making whole", unit="case", disable=quiet or None, file=sys.stderr),
@@ -186,9 +175,7 @@ def _with_whole_brains(prepared: "PreparedSet", *, quiet: bool) -> "PreparedSet"
     return replace(prepared, cases=(*prepared.cases, *whole))
 
 
-def _split(sets: list[Any], options: dict[str, Any], seed: int) -> "Split":
-    from inference.cases.splits import make_split, split_from_json  # noqa: PLC0415
-
+def _split(sets: list[Any], options: dict[str, Any], seed: int) -> Split:
     if options["split"]:
         split = split_from_json(options["split"].read_text("utf-8"), [case for one in sets for case in one.cases])
         if not 0 <= options["fold"] < len(split.folds):
@@ -198,12 +185,10 @@ def _split(sets: list[Any], options: dict[str, Any], seed: int) -> "Split":
 
 
 def _device(wanted: str) -> str:
-    import torch  # noqa: PLC0415
-
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
-def _tell_skipped(prepared: "PreparedSet", split: "Split", out: Path, *, quiet: bool) -> None:
+def _tell_skipped(prepared: PreparedSet, split: Split, out: Path, *, quiet: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if quiet:
         return
@@ -216,28 +201,17 @@ def _tell_skipped(prepared: "PreparedSet", split: "Split", out: Path, *, quiet: 
         click.echo(f"{len(skipped)} skipped; {out / 'skipped.json'} says why", err=True)
 
 
-def _searched(task: "TrainingTask", trials: int, *, quiet: bool) -> "TrainingTask":
-    from dataclasses import replace  # noqa: PLC0415
-
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from inference.training.search import search  # noqa: PLC0415
-
+def _searched(task: TrainingTask, trials: int, *, quiet: bool) -> TrainingTask:
     with tqdm(disable=quiet or None, file=sys.stderr, unit="step") as bar:
 
-        def watch(number: int, progress: "Progress") -> None:
+        def watch(number: int, progress: Progress) -> None:
             bar.set_description(f"trial {number + 1} of {trials}: loss {progress.loss:.3f}, Dice {_dice(progress)}")
             bar.update()
 
         return replace(task, plan=search(replace(task, out=task.out / "search"), trials, watch))
 
 
-def _trained(task: "TrainingTask", options: dict[str, Any], *, quiet: bool) -> "RunReport":
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from inference.training.run import run_training  # noqa: PLC0415
-    from inference.training.tracking import tracked  # noqa: PLC0415
-
+def _trained(task: TrainingTask, options: dict[str, Any], *, quiet: bool) -> RunReport:
     folder = task.out / "tensorboard" if options["tensorboard"] and not quiet else None
     uri = "" if quiet else options["mlflow"]
     with (
@@ -245,7 +219,7 @@ def _trained(task: "TrainingTask", options: dict[str, Any], *, quiet: bool) -> "
         tracked(task.plan, tensorboard=folder, mlflow=uri) as track,
     ):
 
-        def watch(progress: "Progress") -> None:
+        def watch(progress: Progress) -> None:
             track(progress)
             bar.set_description(f"loss {progress.loss:.3f}, Dice {_dice(progress)}")
             bar.update(progress.step - bar.n)
@@ -253,18 +227,11 @@ def _trained(task: "TrainingTask", options: dict[str, Any], *, quiet: bool) -> "
         return run_training(task, watch)
 
 
-def _dice(progress: "Progress") -> str:
+def _dice(progress: Progress) -> str:
     return "-" if progress.dice is None else f"{progress.dice:.3f}"
 
 
-def _ablated(task: "TrainingTask", *, quiet: bool) -> list[dict[str, Any]]:
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from inference.model_bundle import load_model  # noqa: PLC0415
-    from inference.training.ablation import ablate, ablation_table  # noqa: PLC0415
-
+def _ablated(task: TrainingTask, *, quiet: bool) -> list[dict[str, Any]]:
     network: Any = load_model(str(task.out / "model"), task.device).networks[0].module
     held = task.split.held_out(task.fold)
     cases = [case.read() for case in task.cases.cases if case.patient in held]
@@ -276,7 +243,7 @@ def _ablated(task: "TrainingTask", *, quiet: bool) -> list[dict[str, Any]]:
     return content
 
 
-def _tell(report: "RunReport", rows: list[dict[str, Any]], *, as_json: bool) -> None:
+def _tell(report: RunReport, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     content = {
         "model": str(report.model),
         "steps": report.steps,

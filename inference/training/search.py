@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-
-import optuna
-from optuna.trial import Trial, TrialState
+from typing import TYPE_CHECKING
 
 from inference.training.loop import Progress
 from inference.training.plan import TrainingPlan
 from inference.training.run import TrainingTask, run_training
+from inference.training.tracking import missing_extra
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 __all__ = ["search"]
 
@@ -34,7 +36,17 @@ def search(task: TrainingTask, trials: int, watch: Callable[[int, Progress], Non
         In all.
     watch
         Called with the number of the trial after each of its steps.
+
+    Raises
+    ------
+    UnusableModel
+        When Optuna is not installed.
     """
+    try:
+        import optuna  # noqa: PLC0415 - optional
+        from optuna.trial import TrialState  # noqa: PLC0415
+    except ImportError as error:
+        raise missing_extra("optuna") from error
     task.out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -51,7 +63,9 @@ def search(task: TrainingTask, trials: int, watch: Callable[[int, Progress], Non
     return _changed(task.plan, **best)
 
 
-def _try(task: TrainingTask, trial: Trial, watch: Callable[[int, Progress], None]) -> float:
+def _try(task: TrainingTask, trial: "Trial", watch: Callable[[int, Progress], None]) -> float:
+    from optuna import TrialPruned  # noqa: PLC0415 - there, since a trial is
+
     plan = _changed(
         task.plan,
         learning_rate=trial.suggest_float("learning_rate", 2e-4, 5e-3, log=True),
@@ -68,7 +82,7 @@ def _try(task: TrainingTask, trial: Trial, watch: Callable[[int, Progress], None
         if progress.step % every == 0 and progress.dice is not None:
             trial.report(progress.dice, progress.step)
             if trial.should_prune():
-                raise optuna.TrialPruned
+                raise TrialPruned
 
     report = run_training(replace(task, plan=plan, out=Path(task.out, f"trial-{trial.number}")), follow)
     return sum(report.mean.values()) / len(report.mean)

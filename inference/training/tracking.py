@@ -11,7 +11,7 @@ from inference.errors import InferenceReason, UnusableModel
 from inference.training.loop import Progress
 from inference.training.plan import TrainingPlan
 
-__all__ = ["tracked"]
+__all__ = ["missing_extra", "tracked"]
 
 Tracker = Callable[[Progress], None]
 
@@ -55,7 +55,8 @@ def _curves(progress: Progress) -> Mapping[str, float]:
     return points if progress.dice is None else points | {"dice": progress.dice}
 
 
-def _missing(package: str) -> UnusableModel:
+def missing_extra(package: str) -> UnusableModel:
+    """Return the error that a library of the extra is not there."""
     sentence = f"{package} is not installed; install glionode[training]"
     return UnusableModel(InferenceReason.MODEL_MISSING, sentence)
 
@@ -65,7 +66,7 @@ def _tensorboard(folder: Path) -> Iterator[Tracker]:
     try:
         from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise _missing("tensorboard") from error
+        raise missing_extra("tensorboard") from error
     writer = SummaryWriter(str(folder))
 
     def write(progress: Progress) -> None:
@@ -85,7 +86,7 @@ def _mlflow(uri: str, plan: TrainingPlan) -> Iterator[Tracker]:
     try:
         import mlflow  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise _missing("mlflow-skinny") from error
+        raise missing_extra("mlflow-skinny") from error
     mlflow.set_tracking_uri(uri)
     with mlflow.start_run(run_name=plan.sha256[:8]):
         mlflow.log_params({name: _short(value) for name, value in asdict(plan).items()})

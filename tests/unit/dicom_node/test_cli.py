@@ -13,7 +13,9 @@ from typing import Any
 import click
 import pytest
 
+from dicom_node.cli.lazy import LazyGroup
 from dicom_node.cli.main import cli
+from dicom_node.cli.models import models
 from dicom_node.database.engine import open_database
 from dicom_node.database.tables import RefusalRow, StudyRow
 from dicom_node.studies.status import read_status
@@ -23,7 +25,15 @@ from tests.support.web_source import serving_web
 
 
 def _commands(group: click.Group, *above: str) -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        try:
+            command = group.get_command(context, name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":  # a Python without it has the other commands
+                raise
+            continue
+        assert command is not None
         yield " ".join((*above, name)), command
         if isinstance(command, click.Group):
             yield from _commands(command, *above, name)
@@ -79,6 +89,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert command.help
 
 
+@pytest.mark.torch
 def test_the_commands_that_answer_with_json_are_those_that_answer(tmp_path: Path) -> None:
     serving = {"serve", "listen", "work", "web", "models", "rules"}
     to_a_file = {"evaluate"}  # its --json names the file
@@ -189,6 +200,19 @@ def test_convert_writes_and_lists_its_files(tmp_path: Path, study: Path) -> None
     _assert_one_line(_run(tmp_path, "convert", tmp_path / "empty", tmp_path / "out"), "no readable DICOM image")
 
 
+@pytest.mark.parametrize("argument", ["--help", "models --help", "status --help", "serve --help"])
+def test_help_loads_no_command_that_it_does_not_tell_about(argument: str) -> None:
+    code = (
+        "import sys\nfrom dicom_node.cli.main import main\n"
+        f"sys.argv = ['glionode', *{argument.split()!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "sys.exit(', '.join({'torch', 'SimpleITK', 'highdicom'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Example: glionode" in done.stdout or "Commands:" in done.stdout
+
+
 @pytest.mark.torch
 def test_segment_tells_regions_and_files(tmp_path: Path, study: Path) -> None:
     from tests.support.detector_model import write_detector  # noqa: PLC0415 - it loads torch; the other tests do not
@@ -276,3 +300,13 @@ def test_a_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:
     assert [check["ok"] for check in json.loads(document.read_text())["checks"]] == [False]
     expected = f"Basic {base64.b64encode(b'user:sesame').decode()}"
     assert {headers.get("Authorization") for _, headers in orthanc.asked} == {expected}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("group", [cli, models], ids=lambda group: str(group.name))
+def test_what_a_group_says_of_a_command_is_what_the_command_says(group: LazyGroup) -> None:
+    for name, known in group.lazy.items():
+        command = known.load()
+        assert command.name == name
+        assert known.summary == (command.help or "").partition("\n")[0]
+        assert group.get_command(click.Context(group), name) is command

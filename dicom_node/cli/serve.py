@@ -1,0 +1,55 @@
+"""`glionode serve`, `listen`, `work` and `web`: the roles of the node, together or apart."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dicom_node.app import run_listener, run_web, run_worker
+from dicom_node.app import serve as run
+from dicom_node.cli.conventions import NOTICE, example, one_line_errors
+from dicom_node.settings import read_settings
+from dicom_node.web.auth import new_login_link
+
+__all__ = ["listen", "serve", "web", "work"]
+
+
+@click.command(epilog=example("glionode serve --site site.toml"))
+@click.option("--site", type=click.Path(path_type=Path, exists=True), help="Peers to begin with (first start only).")
+@one_line_errors
+def serve(site: Path | None) -> None:
+    """Run listener, worker and web together on the embedded defaults."""
+    settings = read_settings()
+
+    def announce(database: Any) -> None:  # noqa: ANN401 - Database, without loading it for --help
+        panel = f"http://{settings.web.bind}:{settings.web.port}"
+        click.echo(f"GlioNode. {NOTICE}")
+        click.echo(f"DICOM   {settings.node.ae_title}@{settings.node.bind}:{settings.node.dicom_port}")
+        click.echo(f"Panel   {new_login_link(database, panel)}  (valid once, 15 minutes)")
+        click.echo(f"Viewer  http://{settings.viewer.bind}:{settings.viewer.port}/")
+        sys.stdout.flush()
+
+    run(settings, site, announce)
+
+
+@click.command(epilog=example("glionode listen"))
+@one_line_errors
+def listen() -> None:
+    """Run the DICOM listener alone; several may share one port."""
+    run_listener(read_settings())
+
+
+@click.command(epilog=example("glionode work --gpu 0"))
+@click.option("--gpu", default="", help="Number of the GPU to work on; one worker for each.")
+@one_line_errors
+def work(gpu: str) -> None:
+    """Run a worker alone; several share one database and one folder."""
+    run_worker(read_settings(), gpu)
+
+
+@click.command(epilog=example("glionode web"))
+@one_line_errors
+def web() -> None:
+    """Run panel and viewer alone."""
+    run_web(read_settings())
