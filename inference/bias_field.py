@@ -5,7 +5,7 @@ import SimpleITK as sitk
 
 from conversion.simpleitk_bridge import from_simpleitk, to_simpleitk
 from conversion.volume import ImageVolume
-from inference.cases.stored_case import unreadable
+from inference.errors import InferenceReason, UnreadableCase
 from inference.preprocessing import tissue_level
 
 __all__ = ["without_bias_field"]
@@ -30,7 +30,8 @@ def without_bias_field(volume: ImageVolume) -> ImageVolume:
         When the volume has too few voxels along an axis, or no tissue to estimate the field in.
     """
     if min(volume.grid.shape) < LEAST_SLICES:
-        raise unreadable(f"a bias field cannot be estimated over fewer than {LEAST_SLICES} slices; leave N4 out")
+        sentence = f"a bias field cannot be estimated over fewer than {LEAST_SLICES} slices; leave N4 out"
+        raise UnreadableCase(InferenceReason.UNREADABLE_CASE, sentence)
     image = to_simpleitk(ImageVolume(grid=volume.grid, voxels=np.maximum(volume.voxels, 0.0)))
     tissue = tissue_level(volume.voxels)
     factors = [
@@ -46,5 +47,6 @@ def without_bias_field(volume: ImageVolume) -> ImageVolume:
         method.Execute(small, sitk.Cast(small > tissue, sitk.sitkUInt8))
         field = sitk.Exp(method.GetLogBiasFieldAsImage(image))
     except RuntimeError as error:
-        raise unreadable("a bias field cannot be estimated, for the volume shows too little; leave N4 out") from error
+        sentence = "a bias field cannot be estimated, for the volume shows too little; leave N4 out"
+        raise UnreadableCase(InferenceReason.UNREADABLE_CASE, sentence) from error
     return from_simpleitk(sitk.Cast(image / sitk.Cast(field, sitk.sitkFloat32), sitk.sitkFloat32), volume.grid)

@@ -10,11 +10,11 @@ from safetensors.torch import load
 from inference.autoencoder import HeadAutoencoder
 from inference.brain_network import BrainNetwork
 from inference.errors import InferenceReason, UnusableModel
-from inference.foreign.network import check_size, plain_arguments
-from inference.foreign.onnx_model import ONNX, load_onnx
+from inference.foreign_network import check_size, plain_arguments
 from inference.integrity import check_checksums, read_weights
 from inference.manifest import MODELS_FOLDER, ModelManifest, NetworkManifest, read_manifest
 from inference.networks import Network, build_network
+from inference.onnx_network import ONNX, load_onnx
 from inference.segmentation import ModelIdentity
 from inference.shipped_brain import SHIPPED
 from inference.unet import TumourUNet

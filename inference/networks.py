@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from inference.foreign.network import FOREIGN, ForeignNetwork, build_monai, check_size, plain_arguments
+from inference.foreign_network import FOREIGN, ForeignNetwork, build_monai, check_size, plain_arguments
 from inference.unet import TumourUNet
 
 __all__ = ["Network", "build_network"]
@@ -27,7 +27,7 @@ def build_network(architecture: str, settings: Mapping[str, Any]) -> Network:
     Returns
     -------
     Network
-        Maps images to logits as `inference.unet` and `inference.foreign.network` say.
+        Maps images to logits as `inference.unet` and `inference.foreign_network` say.
 
     Raises
     ------

@@ -10,8 +10,7 @@ from typing import Any
 
 from inference.foreign.incoming import read_regular, refused, why_not
 from inference.foreign.monai_bundle import BundleFacts, convert_weights, is_monai_bundle, read_bundle
-from inference.foreign.network import ForeignNetwork
-from inference.foreign.onnx_model import ONNX, onnx_shape
+from inference.foreign_network import ForeignNetwork
 from inference.manifest import (
     MANIFEST,
     REGIONS,
@@ -20,6 +19,7 @@ from inference.manifest import (
     parse_manifest,
     write_manifest,
 )
+from inference.onnx_network import ONNX, onnx_shape
 from inference.preprocessing import CHANNELS
 from inference.shipped_brain import give_brain
 
@@ -42,7 +42,7 @@ class ForeignFacts:
     channels, outputs
         Sequences and regions in the network's order; for ONNX by default T1, T1CE, T2, FLAIR and WT, TC, ET.
     axes
-        As in `inference.foreign.network.ForeignNetwork`.
+        As in `inference.foreign_network.ForeignNetwork`.
     answers
         ``logits`` or ``probabilities``.
     normalise

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from inference.foreign.incoming import LARGEST_FILE, read_json, read_regular, refused
-from inference.foreign.network import MONAI_TARGETS, plain_arguments
+from inference.foreign_network import MONAI_TARGETS, plain_arguments
 from inference.manifest import REGIONS
 
 __all__ = ["BundleFacts", "convert_weights", "is_monai_bundle", "read_bundle"]
@@ -53,7 +53,7 @@ class BundleFacts:
     Attributes
     ----------
     architecture, arguments
-        The network, in the names of `inference.foreign.network`.
+        The network, in the names of `inference.foreign_network`.
     channels, outputs
         In the network's order.
     """
@@ -127,7 +127,7 @@ def read_bundle(source: Path) -> BundleFacts:
 
 
 def convert_weights(source: Path) -> bytes:
-    """Return the bundle's weights as safetensors, named as `inference.foreign.network.ForeignNetwork` names them.
+    """Return the bundle's weights as safetensors, named as `inference.foreign_network.ForeignNetwork` names them.
 
     Raises
     ------

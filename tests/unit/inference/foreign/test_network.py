@@ -7,7 +7,7 @@ import torch
 from monai.transforms.intensity.array import NormalizeIntensity
 from torch import Tensor, nn
 
-from inference.foreign.network import FOREIGN, ForeignNetwork, build_monai, plain_arguments
+from inference.foreign_network import FOREIGN, ForeignNetwork, build_monai, plain_arguments
 from tests.support.monai_bundle import ARGUMENTS, make_segresnet
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InferenceReason, UnusableModel
-from inference.foreign.network import ForeignNetwork
-from inference.manifest import REGIONS
+from inference.foreign_network import ForeignNetwork
+from inference.manifest_rules import REGIONS
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.manifest import REGIONS
+from inference.manifest_rules import REGIONS
 
 __all__ = ["FOREIGN", "MONAI_TARGETS", "ForeignNetwork", "build_monai", "check_size", "plain_arguments"]
 
