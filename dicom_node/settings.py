@@ -3,10 +3,21 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 __all__ = [
     "AssemblySettings",
@@ -37,11 +48,22 @@ ROLES = ("T1", "T1CE", "T2", "FLAIR")
 MEMORY_SHARE = 0.8
 
 
+PREFIX = "GLIONODE_"
+
+OTHER_VARIABLES = re.compile(
+    r"CONFIG|(DICOMWEB|ORTHANC|TEST|FUZZ)_\w+|ARRIVALS|WITHOUT_TORCH|UPDATE_SCREENSHOT"
+    r"|SERVICE_\w+|PORT(_\w+)?"  # what Kubernetes sets for a service of this name
+)
+"""Variables that begin as settings do and are none."""
+
+_NOTHING_ELSE = ConfigDict(extra="forbid")
+
+
 class SettingsError(ValueError):
     """A settings file or variable that cannot be used; the message says which key and what would work."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class NodeSettings:
     """Identity, address and folder of the node."""
 
@@ -58,14 +80,14 @@ class NodeSettings:
             raise SettingsError(message)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class DatabaseSettings:
     """Where the node keeps its books."""
 
     url: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class ListenerSettings:
     """Limits of the DICOM listener."""
 
@@ -90,7 +112,7 @@ class ListenerSettings:
                 raise SettingsError(message)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class AssemblySettings:
     """When a study counts as complete."""
 
@@ -109,7 +131,7 @@ class AssemblySettings:
             raise SettingsError(message)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class ProcessingSettings:
     """What changes a result; its hash is part of every result's UID."""
 
@@ -134,7 +156,7 @@ class ProcessingSettings:
             raise SettingsError(message)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class LimitsSettings:
     """What a step and the disk are allowed."""
 
@@ -155,7 +177,7 @@ class LimitsSettings:
         return round(self.step_memory_gib * 2**30) if self.step_memory_gib else round(machine * MEMORY_SHARE)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class RetentionSettings:
     """How long what is done with is kept, in days; 0 keeps it for ever."""
 
@@ -164,7 +186,7 @@ class RetentionSettings:
     history_days: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class WebSettings:
     """Address of the panel."""
 
@@ -172,7 +194,7 @@ class WebSettings:
     port: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class ViewerSettings:
     """Address of OHIF and the folder it was unpacked to."""
 
@@ -181,7 +203,7 @@ class ViewerSettings:
     folder: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class Settings:
     """All sections; see ``config/default.toml`` for the meaning of each key."""
 
@@ -220,25 +242,61 @@ def read_settings(site_file: Path | None = None, environment: Mapping[str, str] 
     Raises
     ------
     SettingsError
-        For an unreadable file, an unknown section or key, or a value of the wrong type.
+        For an unreadable file, an unknown section, key or variable, or a value of the wrong type.
     """
     variables = os.environ if environment is None else environment
-    merged = _read_toml(config_folder() / "default.toml")
     named = variables.get("GLIONODE_CONFIG")
     path = site_file or (Path(named) if named else None)
+    defaults = _read_toml(config_folder() / "default.toml")
     if path is not None:
-        _override(merged, _read_toml(path), str(path))
-    sections = get_type_hints(Settings)
-    for section, keys in merged.items():
-        for key in keys:
-            name = f"GLIONODE_{section}_{key}".upper()
-            if name in variables:
-                keys[key] = _parse(variables[name], keys[key], name)
-    built = {name: _section(cls, merged[name], name) for name, cls in sections.items()}
-    return Settings(**built)
+        _check_names(defaults, _read_toml(path), str(path))
+    _check_variables(defaults, variables)
+
+    class Sources(_Sections):
+        @classmethod
+        def settings_customise_sources(  # type: ignore[override]  # of what the library offers none is taken
+            cls, settings_cls: type[BaseSettings], **_sources: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            files = [path] if path is not None else []
+            read = [TomlConfigSettingsSource(settings_cls, one) for one in (*files, config_folder() / "default.toml")]
+            return _Variables(settings_cls, variables), *read
+
+    try:
+        sections = Sources()  # type: ignore[call-arg]  # its sources give them
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, variables)) from error
+    return Settings(**{name: getattr(sections, name) for name in Sources.model_fields})
 
 
-def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
+class _Sections(BaseSettings):
+    """The sections as the library reads them: a variable is GLIONODE_<SECTION>_<KEY>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, extra="forbid", frozen=True
+    )
+    node: NodeSettings
+    database: DatabaseSettings
+    listener: ListenerSettings
+    assembly: AssemblySettings
+    processing: ProcessingSettings
+    limits: LimitsSettings
+    retention: RetentionSettings
+    web: WebSettings
+    viewer: ViewerSettings
+
+
+class _Variables(EnvSettingsSource):
+    """Variables that were given, in place of the process's own."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
+        self._given = {name.lower(): text for name, text in variables.items()}
+        super().__init__(settings_cls)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._given
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -249,45 +307,41 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
         raise SettingsError(message) from error
 
 
-def _override(merged: dict[str, dict[str, Any]], site: dict[str, dict[str, Any]], origin: str) -> None:
+def _check_names(known: Mapping[str, Mapping[str, Any]], site: Mapping[str, Any], origin: str) -> None:
     for section, keys in site.items():
-        if section not in merged or not isinstance(keys, dict):
-            message = f"{origin}: unknown section [{section}]; known: {', '.join(merged)}"
+        if section not in known or not isinstance(keys, dict):
+            message = f"{origin}: unknown section [{section}]; {_nearest(section, known)}"
             raise SettingsError(message)
-        for key, value in keys.items():
-            if key not in merged[section]:
-                message = f"{origin}: unknown key {section}.{key}; known: {', '.join(merged[section])}"
+        for key in keys:
+            if key not in known[section]:
+                message = f"{origin}: unknown key {section}.{key}; {_nearest(key, known[section])}"
                 raise SettingsError(message)
-            merged[section][key] = value
 
 
-def _parse(text: str, default: object, name: str) -> object:
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            message = f"{name}={text!r}: use true or false"
+def _check_variables(known: Mapping[str, Mapping[str, Any]], variables: Iterable[str]) -> None:
+    names = [f"{PREFIX}{section}_{key}".upper() for section, keys in known.items() for key in keys]
+    for name in variables:
+        if name.startswith(PREFIX) and name not in names and not OTHER_VARIABLES.fullmatch(name.removeprefix(PREFIX)):
+            message = f"unknown variable {name}; {_nearest(name, names)}"
             raise SettingsError(message)
-        return text.lower() == "true"
-    try:
-        return type(default)(text)  # type: ignore[call-arg]
-    except ValueError as error:
-        message = f"{name}={text!r}: a {type(default).__name__} is needed"
-        raise SettingsError(message) from error
 
 
-def _section(cls: type, values: Mapping[str, Any], section: str) -> Any:  # noqa: ANN401 - any of the classes above
-    hints = get_type_hints(cls)
-    converted = {}
-    for field in fields(cls):
-        value, wanted = values[field.name], hints[field.name]
-        if wanted is Path and isinstance(value, str):
-            value = Path(value)
-        elif wanted is float and type(value) is int:
-            value = float(value)
-        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            message = f"{section}.{field.name} = {value!r}: a {wanted.__name__} is needed"
-            raise SettingsError(message)
-        converted[field.name] = value
-    return cls(**converted)
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Return what was probably meant, or all that is known."""
+    found = get_close_matches(name, list(known), n=1)
+    return f"did you mean {found[0]}?" if found else f"known: {', '.join(known)}"
+
+
+def _sentence(error: ValidationError, variables: Mapping[str, str]) -> str:
+    """Return the first thing that is wrong, by the name of the key or of the variable that says so."""
+    first = error.errors(include_url=False)[0]
+    if isinstance(own := first.get("ctx", {}).get("error"), SettingsError):
+        return str(own)
+    key, message = ".".join(str(part) for part in first["loc"]), first["msg"][:1].lower() + first["msg"][1:]
+    variable = f"{PREFIX}{key.replace('.', '_')}".upper()
+    if variable in variables:
+        return f"{variable}={variables[variable]!r}: {message}"
+    return f"{key} = {first['input']!r}: {message}"
 
 
 def masked_settings(settings: Settings) -> dict[str, dict[str, Any]]:

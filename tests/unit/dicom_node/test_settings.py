@@ -84,8 +84,10 @@ def test_the_file_that_is_given_wins_over_the_one_that_a_variable_names(tmp_path
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[nodes]\nport = 1\n", r"unknown section \[nodes\]; known: node, "),
-        ("[node]\nport = 1\n", r"unknown key node\.port; known: folder, "),
+        ("[nodes]\nport = 1\n", r"unknown section \[nodes\]; did you mean node\?"),
+        ("[printer]\nport = 1\n", r"unknown section \[printer\]; known: node, "),
+        ("[node]\ndicomport = 1\n", r"unknown key node\.dicomport; did you mean dicom_port\?"),
+        ("[node]\nx = 1\n", r"unknown key node\.x; known: folder, "),
         ('ae_title = "X"\n', r"unknown section \[ae_title\]"),
         ("[node\n", "site.toml: "),
         ('[node]\nae_title = ""\n', r"node\.ae_title"),
@@ -149,3 +151,35 @@ def test_settings_do_not_change() -> None:
 def test_a_node_needs_a_listener() -> None:
     with pytest.raises(SettingsError, match=r"listener\.processes 0: at least 1"):
         read_settings(environment={"GLIONODE_LISTENER_PROCESSES": "0"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GLIONODE_NODE_DICOMPORT", "GLIONODE_NODE_DICOM_PORT"),
+        ("GLIONODE_LIMITS_FREE_DISK_GB", "GLIONODE_LIMITS_FREE_DISK_GIB"),
+        ("GLIONODE_PROCESING_MODEL", "GLIONODE_PROCESSING_MODEL"),
+    ],
+)
+def test_a_variable_that_nobody_knows_is_an_error_with_the_nearest_name(name: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown variable {name}; did you mean {meant}\\?"):
+        read_settings(environment={name: "1"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GLIONODE_DICOMWEB_AUTHORIZATION_PACS",
+        "GLIONODE_ORTHANC_PASSWORD",
+        "GLIONODE_PORT_8040_TCP_ADDR",  # of Kubernetes, where a service has this name
+        "GLIONODE_SERVICE_HOST",
+    ],
+)
+def test_variables_that_are_no_settings_are_left_alone(name: str) -> None:
+    assert read_settings(environment={name: "tcp://10.0.0.1:8040"}) == read_settings(environment={})
+
+
+def test_what_a_file_says_in_words_is_no_number(tmp_path: Path) -> None:
+    site = _write(tmp_path, '[web]\nport = "many"\n')
+    with pytest.raises(SettingsError, match=r"web\.port = 'many': input should be a valid integer"):
+        read_settings(site, environment={})
