@@ -1,6 +1,7 @@
 """The house's own rules, held by tests."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,21 @@ def test_the_other_rooms_load_without_torch() -> None:
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == RUN_MODELS
+
+
+MANY = 10
+"""A folder with more files than this has a page that says in which order to read them."""
+
+
+@pytest.mark.parametrize(
+    "room",
+    sorted({path.parent for path in SOURCES if "migrations" not in path.parts}),
+    ids=lambda room: str(room.relative_to(ROOT)),
+)
+def test_a_large_room_has_a_page_that_names_each_of_its_files(room: Path) -> None:
+    files = {path.name for path in room.glob("*.py")} - {"__init__.py", "__main__.py"}
+    page = room / "README.md"
+    if len(files) > MANY:
+        assert page.exists(), room
+    if page.exists():
+        assert set(re.findall(r"^\| `(\w+\.py)` \|", page.read_text("utf-8"), flags=re.MULTILINE)) == files

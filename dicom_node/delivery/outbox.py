@@ -24,8 +24,8 @@ from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import ObjectPlace
 from dicom_node.peers.registry import destinations
 from dicom_node.settings import Settings
-from viewer_integration.delivery import DeliveryReceipt, send_files
-from viewer_integration.stow import store_over_web
+from viewer_integration.transport.delivery import DeliveryReceipt, send_files
+from viewer_integration.transport.stow import store_over_web
 
 __all__ = ["Outbox", "pause_after"]
 

@@ -13,7 +13,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.tables import CommitmentRow, utc_now
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import ObjectPlace, QueryFailed, held_of
-from viewer_integration.commitment import CommitmentAnswer, request_commitment
+from viewer_integration.transport.commitment import CommitmentAnswer, request_commitment
 
 __all__ = ["ANSWER_COUNTS", "Proof", "Prover", "SentObject", "note_commitment"]
 

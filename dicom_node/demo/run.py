@@ -17,8 +17,8 @@ from dicom_node.peers.registry import put_peer, remove_peer
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.studies.status import StudyStatus, read_status
-from viewer_integration.association import RemoteEntity
 from viewer_integration.ohif import study_link
+from viewer_integration.transport.association import RemoteEntity
 
 __all__ = ["DemoError", "DemoResult", "run_demo"]
 

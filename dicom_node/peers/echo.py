@@ -10,7 +10,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.peers.peer import Peer
-from viewer_integration.requestor import guard_requests, let_go
+from viewer_integration.transport.requestor import guard_requests, let_go
 
 __all__ = ["EchoOutcome", "EchoResult", "echo"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dicom_node.entry_errors import EntryError, EntryProblem
-from viewer_integration.association import RemoteEntity
 from viewer_integration.profile import ResultProfile, SegForm
+from viewer_integration.transport.association import RemoteEntity
 
 __all__ = ["CHOICES", "Peer", "PeerError", "UnknownPeer"]
 

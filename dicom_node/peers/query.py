@@ -16,7 +16,7 @@ from conversion.values import date
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query_answers import MOST_ANSWERS, Answer, QueryFailed, json_answer
 from dicom_node.peers.web_source import json_answers
-from viewer_integration.association import open_association
+from viewer_integration.transport.association import open_association
 
 __all__ = [
     "DEMOGRAPHICS",

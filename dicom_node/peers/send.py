@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conversion.reading import dicom_files
-from viewer_integration.association import RemoteEntity
-from viewer_integration.delivery import DeliveryReceipt, send_files
+from viewer_integration.transport.association import RemoteEntity
+from viewer_integration.transport.delivery import DeliveryReceipt, send_files
 
 __all__ = ["Sending", "parse_address", "send_folder"]
 

@@ -61,8 +61,8 @@ from dicom_node.reception.refusals import note_refusal
 from dicom_node.reception.spool import Spool, remove_abandoned
 from dicom_node.settings import Settings
 from dicom_node.storage.disk_space import Disk
-from viewer_integration.association import send_at_once
-from viewer_integration.commitment import read_answer
+from viewer_integration.transport.association import send_at_once
+from viewer_integration.transport.commitment import read_answer
 
 __all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]
 

@@ -41,7 +41,7 @@ from dicom_node.retrieval.stored_data_sets import StoredDataSets
 from dicom_node.retrieval.wado import fetch_by_web
 from dicom_node.settings import Settings
 from dicom_node.storage.disk_space import Disk
-from viewer_integration.association import ContextRequest, limit_data_sets, open_association
+from viewer_integration.transport.association import ContextRequest, limit_data_sets, open_association
 
 __all__ = ["Fetched", "Fetcher"]
 

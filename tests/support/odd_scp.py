@@ -11,7 +11,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
 from dicom_node.reception.acceptor.dimse_commands import C_STORE, read_command, response
-from viewer_integration.association import RemoteEntity
+from viewer_integration.transport.association import RemoteEntity
 
 __all__ = ["USER_ITEMS", "OddScp", "item", "odd_scp"]
 

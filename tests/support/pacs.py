@@ -18,7 +18,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode, split_dataset
 from pynetdicom.presentation import AllStoragePresentationContexts
 
-from viewer_integration.association import guard_answers
+from viewer_integration.transport.association import guard_answers
 
 VERIFICATION = "1.2.840.10008.1.1"
 TIMEOUT_S = 30.0

@@ -37,8 +37,8 @@ from dicom_node.reception.listener import ACCEPTED_TRANSFER_SYNTAXES
 from tests.support.dicom_series import axis_aligned, mr_slices
 from tests.support.pacs import OpenSockets, echo, instance_of, instance_of_file, store
 from tests.support.transfer_syntaxes import LOSSLESS, LOSSY, write_series
-from viewer_integration.association import RemoteEntity
-from viewer_integration.delivery import send_files
+from viewer_integration.transport.association import RemoteEntity
+from viewer_integration.transport.delivery import send_files
 
 OLD_UID = "1.2.840.000113.07.04.2.0019"
 """As archives of the nineties hold them: numbers with leading zeros, which PS3.5 9.1 forbids."""

@@ -26,7 +26,7 @@ from dicom_node.settings import read_settings
 from tests.support.pacs import OpenSockets, instance_of, store
 from tests.support.raw_values import put_raw
 from tests.support.small_study import make_small_study
-from viewer_integration.commitment import read_answer
+from viewer_integration.transport.commitment import read_answer
 
 OBJECTS = tuple(
     SentObject(

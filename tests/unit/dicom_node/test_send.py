@@ -10,8 +10,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_node.peers.send import Sending, parse_address, send_folder
 from tests.support.pacs import Pacs, running_pacs
 from tests.support.small_study import make_small_study
-from viewer_integration.association import RemoteEntity
-from viewer_integration.delivery import DeliveryReceipt
+from viewer_integration.transport.association import RemoteEntity
+from viewer_integration.transport.delivery import DeliveryReceipt
 
 
 def _write_study(folder: Path, name: str = "send") -> list[Path]:

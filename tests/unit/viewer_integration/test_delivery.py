@@ -27,8 +27,8 @@ from pynetdicom.events import Event
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
 from tests.support.hand_made_run import make_run
 from tests.support.mislabelled import mislabel
-from viewer_integration.association import RemoteEntity
-from viewer_integration.delivery import DeliveryReceipt, send_files
+from viewer_integration.transport.association import RemoteEntity
+from viewer_integration.transport.delivery import DeliveryReceipt, send_files
 
 SEG_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 SR_STORAGE = "1.2.840.10008.5.1.4.1.1.88.34"

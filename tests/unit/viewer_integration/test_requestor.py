@@ -24,9 +24,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from tests.support.odd_scp import USER_ITEMS, OddScp, item, odd_scp
 from tests.support.small_study import make_small_study
-from viewer_integration import association
-from viewer_integration.association import ContextRequest, RemoteEntity, open_association
-from viewer_integration.delivery import send_files
+from viewer_integration.transport import association
+from viewer_integration.transport.association import ContextRequest, RemoteEntity, open_association
+from viewer_integration.transport.delivery import send_files
 
 FIND, GET, MOVE = (
     StudyRootQueryRetrieveInformationModelFind,

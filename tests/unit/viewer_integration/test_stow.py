@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
-from viewer_integration.delivery import DeliveryReceipt
-from viewer_integration.stow import store_over_web
+from viewer_integration.transport.delivery import DeliveryReceipt
+from viewer_integration.transport.stow import store_over_web
 
 
 class _Web:

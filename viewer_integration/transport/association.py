@@ -9,8 +9,14 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
-from viewer_integration.acceptance import ACCEPTED
-from viewer_integration.requestor import LARGEST_PDU_BYTES, guard_answers, guard_requests, let_go, limit_data_sets
+from viewer_integration.transport.acceptance import ACCEPTED
+from viewer_integration.transport.requestor import (
+    LARGEST_PDU_BYTES,
+    guard_answers,
+    guard_requests,
+    let_go,
+    limit_data_sets,
+)
 
 __all__ = [
     "ContextRequest",

@@ -18,8 +18,8 @@ from pynetdicom.association import Association
 
 from conversion.encoding import read_instance
 from conversion.errors import UnsettledEncoding
-from viewer_integration.association import ContextRequest, RemoteEntity, open_association
 from viewer_integration.big_endian import little_endian_file, turn_little_endian, was_big_endian
+from viewer_integration.transport.association import ContextRequest, RemoteEntity, open_association
 
 __all__ = ["DeliveryReceipt", "send_files"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from pydicom.filereader import read_file_meta_info
 
-from viewer_integration.delivery import DeliveryReceipt
+from viewer_integration.transport.delivery import DeliveryReceipt
 
 __all__ = ["store_over_web"]
 

@@ -2,7 +2,7 @@
 
 As it comes, a request for which the association has ended a moment before raises RuntimeError, one whose thread has
 ended with it waits for ever, and an acceptance that is not to the letter ends without a word. Here a line that fails
-is no answer, which is a value; a peer's habits are read over (`viewer_integration.acceptance`).
+is no answer, which is a value; a peer's habits are read over (`viewer_integration.transport.acceptance`).
 """
 
 # ruff: noqa: SLF001 - what is exchanged here pynetdicom offers no other way to; its version is pinned, and
@@ -23,7 +23,7 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 from pynetdicom.transport import AssociationSocket
 
-from viewer_integration.acceptance import ACCEPTED, as_pynetdicom_reads_it
+from viewer_integration.transport.acceptance import ACCEPTED, as_pynetdicom_reads_it
 
 __all__ = ["LARGEST_PDU_BYTES", "guard_answers", "guard_requests", "let_go", "limit_data_sets"]
 

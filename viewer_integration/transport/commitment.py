@@ -14,7 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from conversion.attributes import Attributes
 from conversion.values import identifier, items
-from viewer_integration.association import RemoteEntity, open_association
+from viewer_integration.transport.association import RemoteEntity, open_association
 
 __all__ = ["CommitmentAnswer", "read_answer", "request_commitment"]
 
