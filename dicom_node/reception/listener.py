@@ -1,6 +1,5 @@
 """The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
 
-import functools
 import sys
 import threading
 from collections.abc import Callable
@@ -49,8 +48,7 @@ from dicom_node.reception.acceptor.connections import Connections
 from dicom_node.reception.acceptor.dimse_commands import CANNOT_UNDERSTAND, StoreCommand, file_header
 from dicom_node.reception.acceptor.line import MAXIMUM_PDU_BYTES
 from dicom_node.reception.acceptor.messages import Services
-from dicom_node.reception.acceptor.prompt_association import PromptRequestHandler, SupportedContexts
-from dicom_node.reception.acceptor.shared_port import SharedPortServer
+from dicom_node.reception.acceptor.server import make_server
 from dicom_node.reception.arrival import Arrival
 from dicom_node.reception.associations import VERIFICATION, AssociationBook
 from dicom_node.reception.identity import InboxRefusal
@@ -165,13 +163,9 @@ class Listener:
             refuse=self._refuse,
             data_set_bytes=self._settings.limits.data_set_bytes,
         )
-        handler = functools.partial(
-            PromptRequestHandler, admit=self._admit, services=services, connections=self._connections
+        server = make_server(
+            self._entity, address, handlers, admit=self._admit, services=services, connections=self._connections
         )
-        server = self._entity.make_server(
-            address, evt_handlers=handlers, server_class=SharedPortServer, request_handler=handler
-        )
-        server.contexts = SupportedContexts(server.contexts)
         threading.Thread(target=server.serve_forever, args=(STOP_S,), daemon=True).start()
         self._server = server
         _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)

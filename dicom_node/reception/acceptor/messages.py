@@ -34,7 +34,7 @@ from dicom_node.reception.associations import VERIFICATION
 from dicom_node.reception.incoming import Incoming
 from dicom_node.reception.spool import Spool
 
-__all__ = ["MakeSpool", "Messages", "OnEnd", "OnReport", "OnStore", "Refuse", "Services"]
+__all__ = ["MakeSpool", "Messages", "OnEnd", "OnReport", "OnStore", "Refuse", "Services", "too_large"]
 
 OnStore = Callable[[Association, StoreCommand, str, Incoming], int]
 """Stores a data set that came over an association in a transfer syntax; returns the status."""
@@ -78,6 +78,11 @@ class Services:
     on_end: OnEnd
     refuse: Refuse
     data_set_bytes: int
+
+
+def too_large(limit_bytes: int, what: str = "limits.data_set_gib") -> str:
+    """Return why a data set that is larger than a limit was not taken."""
+    return f"a data set is larger than {limit_bytes / 2**30:g} GiB ({what}); it was not taken"
 
 
 class _OutOfOrder(Exception):  # noqa: N818 - named for what happened
@@ -197,8 +202,7 @@ class Messages(DIMSEServiceProvider):
 
     def _too_large(self, command: Command) -> int:
         what = "limits.data_set_gib" if command.field == C_STORE else "what an answer may have"
-        reason = f"a data set is larger than {self._largest(command) / 2**30:g} GiB ({what}); it was not taken"
-        self._services.refuse(self.assoc, "data_set_too_large", reason)
+        self._services.refuse(self.assoc, "data_set_too_large", too_large(self._largest(command), what))
         return OUT_OF_RESOURCES
 
     def _status(self, command: Command, context: Any, data_set: Incoming) -> int:  # noqa: ANN401 - pynetdicom's context

@@ -13,7 +13,6 @@ pydicom (`messages`), and what a stranger may send, and how slowly, is limited (
 
 import copy
 import threading
-from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
@@ -24,18 +23,15 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler
 
-from dicom_node.reception.acceptor.association_request import Rejection
+from dicom_node.reception.acceptor.admission import Admit
 from dicom_node.reception.acceptor.connections import Connections
 from dicom_node.reception.acceptor.line import Line
 from dicom_node.reception.acceptor.messages import Messages, Services
 from dicom_node.reception.acceptor.upper_layer import Checkpoint, UpperLayer
 
-__all__ = ["Admit", "PromptRequestHandler", "SupportedContexts"]
+__all__ = ["PromptRequestHandler", "SupportedContexts"]
 
 _log = structlog.get_logger()
-
-Admit = Callable[[Association], Rejection | None]
-"""Says why a request for association that was understood is rejected all the same; None where it is not."""
 
 GRACE_S = 5.0
 """How much later than here pynetdicom's own timers for a request for association run out: they tell nobody."""
