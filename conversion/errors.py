@@ -41,7 +41,6 @@ class ConversionReason(enum.StrEnum):
     MISSING_POSITION = "missing_position"
     MISSING_SPACING = "missing_spacing"
     UNEVEN_SPACING = "uneven_spacing"
-    TOO_FEW_SLICES = "too_few_slices"
     MIXED_VALUES = "mixed_values"
     COLOUR_IMAGE = "colour_image"
     REGISTRATION_FAILED = "registration_failed"

@@ -1,7 +1,6 @@
 """When a study is ready, its instances are frozen into the manifest of a run; until then it is said what is awaited."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -84,12 +83,6 @@ class Assembly:
             due = sa.select(StudyRow.study_uid).where(StudyRow.state == StudyState.RECEIVING, StudyRow.look_at <= now)
             uids = session.scalars(due.order_by(StudyRow.look_at).limit(JUDGED_AT_ONCE)).all()
         return [ready for uid in uids if self._claim(uid, now) and (ready := self._judge_alone(uid, now)) is not None]
-
-    def queued_runs(self) -> Sequence[str]:
-        """Return the ids of all runs that wait for a worker, oldest first."""
-        with self._database.session() as session:
-            query = sa.select(RunRow.run_id).where(RunRow.state == RunState.QUEUED).order_by(RunRow.ready_at)
-            return session.scalars(query).all()
 
     def _claim(self, study_uid: str, now: datetime) -> bool:
         claimed = (
