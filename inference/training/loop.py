@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from inference.arithmetic import kinds_for
+from inference.arithmetic import kinds_for_learning
 from inference.autoencoder import HeadAutoencoder
 from inference.cases.prepared import PreparedCase
 from inference.errors import InferenceReason, UnusableModel
@@ -170,6 +170,8 @@ class _Training:
         torch.backends.cudnn.benchmark = True  # samples are all of one size
         self.network, self.plan, self.identity = network, plan, work.identity
         self.device = next(network.parameters()).device
+        volumes = any(isinstance(part, nn.Conv3d) for part in network.modules())
+        self.kinds = kinds_for_learning(self.device, volumes=volumes)
         self.average, self.best = deepcopy(network).eval(), deepcopy(network).eval()
         weights, rate, decay = network.parameters(), plan.learning_rate, plan.weight_decay
         self.optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
@@ -212,7 +214,7 @@ class _Training:
         self.network.train()
         batches = [tuple(part.to(self.device) for part in next(self.batches)) for _ in range(self.plan.accumulate)]
         statistics = [buffer.clone() for buffer in self.network.buffers()]
-        for kind in kinds_for(self.device):
+        for kind in self.kinds:
             total, norm = self._gradients(batches, kind)
             if math.isfinite(norm):
                 break

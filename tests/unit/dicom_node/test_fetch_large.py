@@ -20,11 +20,12 @@ from dicom_node.database.engine import Database, open_database
 from dicom_node.database.tables import InstanceRow
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import QueryFailed
+from dicom_node.reception import spool
 from dicom_node.reception.incoming import GATHERED_BYTES
+from dicom_node.retrieval import stored_data_sets, wado
 from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
 from dicom_node.storage import disk_space as disk
-from dicom_node.storage import spool, stored_data_sets, wado
 from tests.support.small_study import make_small_study
 from tests.support.strange_scp import StrangeScp, running_strange_scp
 from tests.support.web_source import BOUNDARY, WebSource, file_of, multipart, serving_web

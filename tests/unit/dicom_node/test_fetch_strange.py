@@ -13,8 +13,9 @@ from dicom_node.database.engine import Database
 from dicom_node.database.tables import InstanceRow
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import QueryFailed
+from dicom_node.reception import intake
 from dicom_node.reception.inbox import Inbox
-from dicom_node.retrieval import fetch, intake
+from dicom_node.retrieval import fetch
 from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
 from tests.support.small_study import SLICES, make_small_study

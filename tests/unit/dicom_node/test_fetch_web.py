@@ -17,7 +17,8 @@ from dicom_node.database.tables import InstanceRow
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import QueryFailed
 from dicom_node.peers.web_source import WebLimits
-from dicom_node.reception import identity, intake, wado
+from dicom_node.reception import identity, intake
+from dicom_node.retrieval import wado
 from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings, read_settings
 from tests.support.small_study import SLICES, make_small_study

@@ -73,7 +73,7 @@ def test_what_was_noted_before_it_was_counted_goes_on(database: Database) -> Non
 def test_a_node_of_before_keeps_what_it_had_noted(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'before.sqlite'}"
     engine, config = sa.create_engine(url), Config()
-    config.set_main_option("script_location", "dicom_node:migrations")
+    config.set_main_option("script_location", "dicom_node.database:migrations")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0007")

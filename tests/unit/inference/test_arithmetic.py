@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference.arithmetic import answer_of, arithmetic_on, kinds_for
+from inference.arithmetic import answer_of, arithmetic_on, kinds_for, kinds_for_learning
 
 CPU = torch.device("cpu")
 
@@ -39,6 +39,23 @@ def test_a_processor_without_the_instructions_does_not_imitate_bfloat16(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
     assert kinds_for(CPU) == kinds
     assert arithmetic_on(CPU) == f"{'bfloat16' if len(kinds) == 2 else 'float32'} on cpu"
+
+
+@pytest.mark.parametrize(
+    ("instructions", "of_slices", "of_volumes"),
+    [
+        ({"avx2": True}, 1, 1),
+        ({"avx512_bf16": True}, 2, 1),  # gradients of volumes differ from run to run there
+        ({"avx512_bf16": True, "amx_bf16": True}, 2, 2),
+    ],
+)
+def test_a_training_reckons_in_what_gives_the_same_weights_twice(
+    monkeypatch: pytest.MonkeyPatch, instructions: dict[str, bool], of_slices: int, of_volumes: int
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert len(kinds_for_learning(CPU, volumes=False)) == of_slices
+    assert len(kinds_for_learning(CPU, volumes=True)) == of_volumes
+    assert kinds_for_learning(CPU, volumes=True)[-1] is torch.float32
 
 
 def test_what_bfloat16_cannot_answer_is_answered_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
