@@ -48,7 +48,7 @@ def main() -> int:
         running_postgres() if several else nullcontext() as server,
     ):
         count = survive(attack, Path(folder), server, tell)
-    tell(f"kills: {dict(count.kills)}; objects sent again, each noted in the books: {count.sent_again}")
+    tell(f"kills: {dict(count.kills)}; objects sent again, each noted in the database: {count.sent_again}")
     sys.stdout.write(f"{count.sentence}\n")
     return 0 if not count.lost and not count.duplicated and count.delivered == attack.studies else 1
 

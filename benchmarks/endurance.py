@@ -137,7 +137,7 @@ def _write(
         f"One listener; made by `python -m benchmarks.endurance`. {associations:,} associations, half of them aborted,",
         f"broken off or silent until they are given up, in {seconds:.0f} s, seen {SETTLE_S:g} s later; then",
         f"{instances:,} instances of 8 kB each. Sockets: the one that is listened on. Files: the journal, and what the",
-        "pool of connections to the books keeps open.",
+        "pool of connections to the database keeps open.",
         "",
         "| | threads | sockets | files | memory (MiB) | instances a second |",
         "|---|---|---|---|---|---|",

@@ -165,7 +165,7 @@ def waits(folder: Path, repeats: int = 100) -> dict[str, float]:
         "overwriting a file that lies there": overwrite,
         "a new file": new_file,
         "its folder": new_entry,
-        "a commit of the books (SQLite)": commit,
+        "a commit of the database (SQLite)": commit,
     }
     overwrite(0)
     costs = {}

@@ -114,7 +114,7 @@ def _wait_for(node: Node, orthanc: Orthanc, study: Path) -> Waited:
     results = node.study(study_uid)
     if results is None or held != {uid for _, uid, _ in results.results}:
         sys.exit("Orthanc does not hold the objects that were delivered")
-    deadline = time.monotonic() + LOGGED_S  # the books say so a moment before the log
+    deadline = time.monotonic() + LOGGED_S  # the database says so a moment before the log
     while not any(one["event"] == "step_done" and one["step"] == Step.DELIVER for one in node.events()[known:]):
         if time.monotonic() > deadline:
             sys.exit("the log does not say that the objects were delivered")

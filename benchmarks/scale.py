@@ -1,6 +1,6 @@
 """How the node scales: studies an hour with 1, 2 and 4 workers, and how long a queue of 10,000 keeps people waiting.
 
-Real workers on a real PostgreSQL, with the loop, the books and the durable workflow as delivered; their steps do
+Real workers on a real PostgreSQL, with the loop, the database and the durable workflow as delivered; their steps do
 nothing but wait, so that two cores can stand in for many. Writes ``benchmarks/scale.md``.
 """
 

@@ -82,7 +82,7 @@ class NodeSettings:
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class DatabaseSettings:
-    """Where the node keeps its books."""
+    """Where the node keeps its database."""
 
     url: str
 

@@ -1,4 +1,4 @@
-"""The node's books: sessions on SQLite or PostgreSQL, with the tables brought to the newest migration."""
+"""The node's database: sessions on SQLite or PostgreSQL, with the tables brought to the newest migration."""
 
 import sqlite3
 import time

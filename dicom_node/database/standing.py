@@ -1,4 +1,4 @@
-"""The end of a run in the books, and what its study stands at then."""
+"""The end of a run in the database, and what its study stands at then."""
 
 from sqlalchemy.orm import Session
 

@@ -1,4 +1,4 @@
-"""The tables of the node's books."""
+"""The tables of the node's database."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -29,7 +29,7 @@ class SlotLost(Exception):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStatus:
-    """One worker as the books have it."""
+    """One worker as the database has it."""
 
     executor: str
     gpu: str
@@ -38,7 +38,7 @@ class WorkerStatus:
 
 
 class WorkerBook:
-    """One worker's place in the books.
+    """One worker's place in the database.
 
     Parameters
     ----------

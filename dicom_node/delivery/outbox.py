@@ -37,10 +37,10 @@ LONGEST_PAUSE_S = 900.0
 
 CLAIM = timedelta(minutes=30)
 """A run with a delivery in a lane is looked at after this long again; a worker that dies gives it back at once
-(`run_queue`), and one that has let twice as much pass by the books has lost it."""
+(`run_queue`), and one that has let twice as much pass by the database has lost it."""
 
 LOOK_S = 2.0
-"""How often the end of a delivery is noted again where the books cannot be reached."""
+"""How often the end of a delivery is noted again where the database cannot be reached."""
 
 
 def pause_after(rounds: int) -> timedelta:
@@ -142,7 +142,7 @@ class Outbox:
         self._prove(run_id, peer)
 
     def _end(self, run_id: str, broken: str = "") -> None:
-        """Close a run or have it tried again later, as soon as the books can be reached."""
+        """Close a run or have it tried again later, as soon as the database can be reached."""
         while True:
             try:
                 return self._finish(run_id, (RunState.UNDELIVERED,), broken)

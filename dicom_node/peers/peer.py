@@ -121,7 +121,7 @@ class Peer:
     def web_headers(self) -> dict[str, str]:
         """What its DICOMweb services want to see of authorisation.
 
-        It comes from the environment, so that no secret lies in the books: for the AE title ``MY-PACS`` the variable
+        It comes from the environment, so that no secret lies in the database: for the AE title ``MY-PACS`` the variable
         ``GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS`` holds the whole header, such as ``Bearer ...`` or ``Basic ...``, and
         ``GLIONODE_DICOMWEB_ORIGIN_MY_PACS`` the scheme, host and port that may see it: who may enter an address on the
         panel must not be able to have a secret sent to it.

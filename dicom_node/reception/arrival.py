@@ -1,4 +1,4 @@
-"""Instances at the door, and how they come into the books: many with a handful of statements."""
+"""Instances at the door, and how they come into the database: many with a handful of statements."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Arrival:
     sha256
         Of the data set's bytes as received; tells versions apart.
     is_replayed
-        Whether it was read from a journal that an ended listener had left, and may be in the books already.
+        Whether it was read from a journal that an ended listener had left, and may be in the database already.
     """
 
     sop_instance_uid: str

@@ -1,4 +1,4 @@
-"""The associations that bring images, in the books: their end tells whether the sender had more to say."""
+"""The associations that bring images, in the database: their end tells whether the sender had more to say."""
 
 import os
 import secrets

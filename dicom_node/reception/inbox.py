@@ -1,4 +1,4 @@
-"""The inbox: received bytes on disk as they came, with a row in the books for each version of each instance."""
+"""The inbox: received bytes on disk as they came, with a row in the database for each version of each instance."""
 
 import hashlib
 import io
@@ -77,7 +77,7 @@ class Inbox:
         sop_instance_uid
             The UID that the request named.
         association_id
-            Of the row in the books for the association that it came over, if it came over one.
+            Of the row in the database for the association that it came over, if it came over one.
         transfer_syntax_uid
             Of the data set, where that is known without the file meta information.
 

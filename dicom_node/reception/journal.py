@@ -1,6 +1,6 @@
 """The listener's journal: what was received is durable after one write to one file, and is filed a moment later.
 
-A file of its own for each instance costs three waits for the disk (file, folder, books), 10 ms in all where this was
+A file of its own for each instance costs three waits for the disk (file, folder, database), 10 ms in all where this was
 measured; overwriting a file that lies there in full costs one of 2 ms, and senders at the same time share it. From the
 journal a thread files instances into the inbox, many with one wait. After a crash the next listener files what is left.
 What was too large to be gathered lies in the inbox when it comes here; its record, without content, keeps the order.
@@ -185,7 +185,7 @@ class Journal:
             return self._active.takes(size) or self._other.unfiled == 0
 
         if not self._change.wait_for(is_there, self._patience_s):
-            message = "the journal is full: nothing could be filed into the inbox or the books for a while"
+            message = "the journal is full: nothing could be filed into the inbox or the database for a while"
             raise JournalFull(message)
         if not self._active.takes(size):
             self._begin(self._other)

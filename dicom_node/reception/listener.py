@@ -287,7 +287,7 @@ class Listener:
             self._journal.append(arrival)
 
     def _on_release_asked(self, event: evt.Event) -> None:
-        """Answer a request for release when all that came over the association is in the books."""
+        """Answer a request for release when all that came over the association is in the database."""
         if isinstance(getattr(event, "primitive", None), A_RELEASE) and self._journal is not None:
             self._journal.drain()
 
@@ -306,7 +306,7 @@ class Listener:
                 peer = note_refusal(session, refusal, self._clock())
         except sa.exc.SQLAlchemyError as error:  # the sender must hear it all the same
             _log.error("refusal_not_noted", code=code, error=type(error).__name__)
-        # Not by its AE title: a stranger may call itself anything, also by a patient's name. The books have it.
+        # Not by its AE title: a stranger may call itself anything, also by a patient's name. The database has it.
         _log.warning("refused", code=code, peer=peer, address=address)
 
 

@@ -1,4 +1,4 @@
-"""What was refused at the door, in the books: one row for each caller and reason code, with how often and since when.
+"""What was refused at the door, in the database: one row for each caller and reason code, how often and since when.
 
 Who knocks costs nothing, and may call itself anything: a stranger that tries a thousand names fills a few rows, and
 what was refused to a known peer stays to be seen.

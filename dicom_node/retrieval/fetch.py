@@ -205,7 +205,7 @@ class Fetcher:
         )
 
     def _arrived(self, study_uid: str, expected: int | None) -> int:
-        """Return how many of what the source says it sent are in the books; the listener files them soon.
+        """Return how many of what the source says it sent are in the database; the listener files them soon.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The site's own rules about its series: kept in the books, read and written as TOML."""
+"""The site's own rules about its series: kept in the database, read and written as TOML."""
 
 import json
 import re

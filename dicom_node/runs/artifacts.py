@@ -1,7 +1,7 @@
 """What one step of a run leaves for the next: files below ``<folder>/work/<run>``, whole or absent.
 
-Arrays never go through the queue. A step that the workflow's books call done is not repeated after a power cut, so what
-it left is on the disk by then.
+Arrays never go through the queue. A step that the workflow's database calls done is not repeated after a power cut, so
+what it left is on the disk by then.
 """
 
 import io

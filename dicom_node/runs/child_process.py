@@ -24,7 +24,7 @@ __all__ = ["StepOutcome", "StepProcess"]
 _log = structlog.get_logger()
 
 START_S = 120.0
-"""To load what the steps need and open the books, on a busy machine."""
+"""To load what the steps need and open the database, on a busy machine."""
 
 LOOK_S = 0.2
 

@@ -1,4 +1,4 @@
-"""What a run took each series of its study for: kept in the books, so that a person can see it and correct it."""
+"""What a run took each series of its study for: kept in the database, so that a person can see it and correct it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

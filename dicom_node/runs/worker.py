@@ -132,7 +132,7 @@ class Worker:
         self._alone("clean", self._clean)
 
     def _put_back(self) -> None:
-        if self._workflow.is_idle():  # what this worker has at work by the books, its workflow has given up on
+        if self._workflow.is_idle():  # what this worker has at work by the database, its workflow has given up on
             with self._database.session() as session:
                 for start in put_back(session, [self._book.executor]):
                     _log.warning("put_back", run=start.run_id, step=start.first)

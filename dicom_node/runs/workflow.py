@@ -44,7 +44,7 @@ SHADOW_ATTEMPTS = 1
 """A shadow that kills its worker is tried once more and then left aside: production is held up by it."""
 
 ENDED_KEPT = timedelta(days=7)
-"""What DBOS keeps of ended work serves to find faults; the history of a study stands in the node's own books."""
+"""What DBOS keeps of ended work serves to find faults; the history of a study stands in the node's own database."""
 
 FORGOTTEN_AT_ONCE = 1000
 """By each hourly cleaning, in one short transaction: more than seven workers end in an hour at 27 s a study."""
@@ -102,7 +102,7 @@ class Workflow:
         _lifecycle[:], _perform_step[:] = [lifecycle], [perform]
 
     def launch(self) -> None:
-        """Open the books and resume what an earlier process in this slot left unfinished."""
+        """Open the database and resume what an earlier process in this slot left unfinished."""
         _stopping.clear()
         DBOS(config=self._config)
         DBOS.launch()

@@ -44,7 +44,7 @@ def diagnose(settings: Settings, database: Database, peer: Peer | None = None) -
     settings
         Effective settings.
     database
-        The node's books.
+        The node's database.
     peer
         One more application entity to call, known to the node or not.
     """

@@ -66,7 +66,7 @@ def connect_orthanc(target: OrthancTarget, settings: Settings, database: Databas
     settings
         Effective settings of the node, which should be running (the echo from Orthanc needs it).
     database
-        The node's books; Orthanc becomes a peer there, sender and destination.
+        The node's database; Orthanc becomes a peer there, sender and destination.
 
     Returns
     -------

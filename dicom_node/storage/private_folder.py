@@ -1,4 +1,4 @@
-"""The node's folder is its user's alone: patients' images lie there, and the books name them."""
+"""The node's folder is its user's alone: patients' images lie there, and the database names them."""
 
 import contextlib
 import os

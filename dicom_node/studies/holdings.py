@@ -59,14 +59,14 @@ class HeldStudy:
 
 
 class Holdings:
-    """Reads the books for what is there, and the files for what they say.
+    """Reads the database for what is there, and the files for what they say.
 
     Parameters
     ----------
     database
-        The node's books.
+        The node's database.
     folder
-        The node's folder, to which the paths in the books are relative.
+        The node's folder, to which the paths in the database are relative.
     """
 
     def __init__(self, database: Database, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The queue of runs, in the books: which comes next, what becomes of a dead worker's, and what people do to it."""
+"""The queue of runs, in the database: which comes next, what becomes of a dead worker's, and what people do to it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def claim_shadow(database: Database) -> str | None:
 
 
 def own_starts(database: Database, executor: str) -> list[Start]:
-    """Return the runs that a worker had when it was last heard of, so that none is lost between two books."""
+    """Return the runs that a worker had when it was last heard of, so that none is lost between two rows."""
     with database.session() as session:
         rows = session.scalars(_running_at([executor])).all()
         return [_start(run) for run in rows]

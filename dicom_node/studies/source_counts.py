@@ -60,7 +60,7 @@ class SourceCounts:
         return self.asked_at if self.grew_at is None else self.asked_at + ASK_GROWING
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the books keep it."""
+        """Return it as the database keeps it."""
         return {
             "peer": self.peer,
             "asked_at": self.asked_at.isoformat(),
@@ -71,7 +71,7 @@ class SourceCounts:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "SourceCounts | None":
-        """Return what the books keep, None where nobody was asked yet."""
+        """Return what the database keeps, None where nobody was asked yet."""
         if not kept:
             return None
         return cls(

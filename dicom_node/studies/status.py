@@ -1,4 +1,4 @@
-"""What stands in the books: every study with its state, reason, decisions and deliveries, and what was refused."""
+"""What stands in the database: every study with its state, reason, decisions and deliveries, and what was refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,12 +66,12 @@ class RefusalStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeStatus:
-    """The books at one moment, newest first.
+    """The database at one moment, newest first.
 
     Attributes
     ----------
     more_studies, more_refusals
-        How many older ones are in the books beside those here.
+        How many older ones are in the database beside those here.
     """
 
     studies: tuple[StudyStatus, ...]
@@ -193,7 +193,7 @@ def _by_run(session: Session, table: Any, run_ids: Sequence[str], order: Any) ->
 
 
 def status_lines(status: NodeStatus) -> list[str]:
-    """Return the books as text for a terminal."""
+    """Return the database as text for a terminal."""
     lines = []
     for study in status.studies:
         lines.append(f"{study.study_uid}  {study.state}  {study.instances} instances  revision {study.revision}")

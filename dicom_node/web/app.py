@@ -48,7 +48,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     settings
         Effective settings of the node.
     database
-        The node's books.
+        The node's database.
     """
     app = FastAPI(title="GlioNode", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     pages = Jinja2Templates(_HERE / "templates")

@@ -96,7 +96,7 @@ def _too_large(scope: Scope) -> Response | None:
 
 
 def _with_nul() -> Response:
-    """Refuse what PostgreSQL cannot look up: a text with NUL is in no book."""
+    """Refuse what PostgreSQL cannot look up: a text with NUL is in no row."""
     return PlainTextResponse("This request holds a NUL character.\n", 400)
 
 

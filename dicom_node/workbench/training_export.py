@@ -109,7 +109,7 @@ def export_training_set(
     Parameters
     ----------
     folder
-        The node's folder, to which the paths in the books are relative.
+        The node's folder, to which the paths in the database are relative.
     out
         Folder of the set, new or empty: sets are never mixed.
     rules

@@ -195,7 +195,7 @@ class Messages(DIMSEServiceProvider):
             self.dul.send_pdu(answer)
 
     def _refuse_once(self, code: str, reason: str) -> None:
-        """Note what costs a sender nothing to repeat once for an association: the books are slower than it."""
+        """Note what costs a sender nothing to repeat once for an association: the database is slower than it."""
         if code not in self._told:
             self._told.add(code)
             self._services.refuse(self.assoc, code, reason)

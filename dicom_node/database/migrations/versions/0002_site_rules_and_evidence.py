@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply this revision; decisions that stand in the books already have no evidence and name no series."""
+    """Apply this revision; decisions that stand in the database already have no evidence and name no series."""
     op.create_table(
         "site_rule",
         sa.Column("name", sa.String(length=64), nullable=False),
