@@ -107,13 +107,15 @@ def _refusal(role: Role, reference: Role, failure: RegistrationFailed) -> Decisi
 
 
 def _account(role: Role, reference: Role, found: Registration) -> list[Decision]:
-    """Say how a sequence was moved, how well it fits, and what is doubtful about it."""
-    moved = f"moved by {found.move_mm:.1f} mm and {found.rotation_deg:.1f}° onto {reference}"
-    metric = f"mutual information {-found.metric_before:.3f} before, {-found.metric_after:.3f} after"
-    fit = f"{found.sharpness:.0%} of it lost 4 mm away, {found.overlap:.0%} of the reference covered"
-    back = f"there and back within {found.inverse_consistency_mm:.1f} mm"
+    """Say how a sequence was transformed, how well it fits, and what is doubtful about it."""
+    how = f"a translation of {found.move_mm:.1f} mm and a rotation of {found.rotation_deg:.1f}°"
+    covered = f"{found.overlap:.0%} of the reference is covered"
+    back = f"transforming it back returns within {found.inverse_consistency_mm:.1f} mm"
+    metric = f"mutual information rose from {-found.metric_before:.3f} to {-found.metric_after:.3f}"
+    sharp = f"4 mm away {found.sharpness:.0%} of it is lost"
     again = "; found at the second attempt" if found.attempts > 1 else ""
-    decisions = [Decision(code="registered", subject=str(role), reason=f"{moved}; {metric}; {fit}; {back}{again}")]
+    told = f"registered to {reference} by {how}; {covered}; {back}; {metric}; {sharp}{again}"
+    decisions = [Decision(code="registered", subject=str(role), reason=told)]
     if unsure := doubts(found):
         reason = f"{role} on {reference} needs a look: {'; '.join(unsure)}"
         decisions.append(Decision(code="registration_doubtful", subject=str(role), reason=reason))

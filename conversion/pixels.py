@@ -134,7 +134,7 @@ def _settled(file: BinaryIO, largest_bytes: int = MAXIMUM_INFLATED_BYTES) -> Set
 def _check_meaning(instance: SettledInstance) -> None:
     told = Attributes(instance.dataset)
     if is_coloured(told):
-        sentence = "a coloured image is a picture and no measurement; its series is not read"
+        sentence = "a colour image measures nothing; its series is not read"
         raise UnreadableSeries(ConversionReason.COLOUR_IMAGE, sentence)
     places, frames = len(told.items("PerFrameFunctionalGroupsSequence")), pixel_format(instance.dataset).frames
     if places not in (0, frames):

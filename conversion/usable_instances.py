@@ -124,7 +124,7 @@ def _why_picture(ds: Dataset) -> str:
             f"have {unknown} as PhotometricInterpretation, which is none, so whether their lowest value is black is "
             "unknown; kept and not used"
         )
-    return "are coloured: pictures, and no measurement; kept and not used"
+    return "are colour images, which measure nothing; kept and not used"
 
 
 def _place(ds: Dataset) -> Vector | None:

@@ -150,8 +150,9 @@ def model_flags(
         closes = quality.novelty >= told.gate
         flags.append(Flag(code=FlagCode.OUT_OF_DISTRIBUTION, sentence=sentence, closes=closes))
     if quality.looks > 1 and agreement < network.agreement_flag:
-        sentence = f"the model's {quality.looks} looks agree by a Dice of {agreement:.2f} only on the whole tumour"
+        answers = f"the model's {quality.looks} answers (networks, each along several directions)"
+        sentence = f"where the tumour ends is uncertain: {answers} agree by a Dice of only {agreement:.2f} on it"
         if nothing_found:
-            sentence = f"{1 - agreement:.0%} of the model's {quality.looks} looks see a tumour, all together see none"
+            sentence = f"{1 - agreement:.0%} of {answers} show a tumour, all together show none"
         flags.append(Flag(code=FlagCode.LOW_AGREEMENT, sentence=sentence, closes=agreement < network.agreement_gate))
     return tuple(flags)

@@ -106,7 +106,7 @@ def doubts(found: Registration) -> tuple[str, ...]:
     """Return what a person should look at before relying on a registration; nothing when it is sound."""
     unusual = []
     if found.shared_frame and found.move_mm > UNUSUAL_MOVE_MM:
-        unusual.append(f"a move of {found.move_mm:.0f} mm is more than a head can make in a coil")
+        unusual.append(f"a translation of {found.move_mm:.0f} mm is more than a head can make in a coil")
     if found.rotation_deg > UNUSUAL_TURN_DEG:
         unusual.append(f"a turn of {found.rotation_deg:.0f}° is more than a head can make in a coil")
     return (*misfits(found), *_gaps(found, DOUBTFUL_OVERLAP), *unusual)

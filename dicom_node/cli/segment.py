@@ -91,7 +91,7 @@ def _picture(
 ) -> "WorkbenchResult":
     _refuse_rules(rules)
     if native:
-        raise click.UsageError("--native: one picture has no other grid than its own")
+        raise click.UsageError("--native: an image slice has no grid but its own")
     return segment_slice(path, role, out, settings)
 
 

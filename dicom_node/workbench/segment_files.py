@@ -130,7 +130,7 @@ def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> Work
     run = _run_of(_read_slice(path, role), settings, spacing_known=False)
     segment(run)
     findings = admit(run.findings)
-    reason = "a picture has no spacing: 1 mm was assumed for the network, and no volume is stated"
+    reason = "an image slice states no spacing: the network assumed 1 mm, and no volume is given"
     decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *run.decisions)
     return _write(_work(run, findings, decisions), out, [])
 

@@ -121,8 +121,11 @@ def test_align_brings_every_sequence_onto_the_reference_and_says_how(head: Image
     assert np.corrcoef(aligned.volumes[Role.FLAIR].voxels[inside], head.voxels[inside])[0, 1] > 0.9
     (decision,) = aligned.decisions
     assert (decision.code, decision.subject) == ("registered", "FLAIR")
-    assert f"moved by {found.move_mm:.1f} mm and {found.rotation_deg:.1f}° onto T1CE" in decision.reason
-    assert f"{found.sharpness:.0%} of it lost 4 mm away" in decision.reason
+    assert (
+        f"registered to T1CE by a translation of {found.move_mm:.1f} mm and a rotation of {found.rotation_deg:.1f}°"
+        in decision.reason
+    )
+    assert f"4 mm away {found.sharpness:.0%} of it is lost" in decision.reason
     assert aligned.refused == ()
 
 

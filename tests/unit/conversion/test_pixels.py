@@ -251,7 +251,7 @@ def _colour_of_one(ds: Dataset, _k: int) -> None:
 @pytest.mark.parametrize("change", [_palette, _colours, _grey_of_three, _colour_of_one])
 def test_a_picture_is_named_and_gets_no_role(tmp_path: Path, change: Callable[[Dataset, int], None]) -> None:
     paths = _series(tmp_path, change)
-    with pytest.raises(UnusableStudy, match=r"6 instance.* coloured") as caught:
+    with pytest.raises(UnusableStudy, match=r"6 instance.* colour images") as caught:
         read_study(paths)
     assert caught.value.reason is ConversionReason.NO_MR
 

@@ -298,7 +298,7 @@ def test_coloured_pixels_are_no_mr_slice(tmp_path: Path) -> None:
     ds.HighBit = 7
     ds.PixelData = bytes(ds.Rows * ds.Columns * 3)
     ds.save_as(paths[0])
-    with pytest.raises(UnreadableSeries, match="coloured") as caught:
+    with pytest.raises(UnreadableSeries, match="colour image") as caught:
         read_series(_only(read_study(paths)))
     assert caught.value.reason is ConversionReason.COLOUR_IMAGE
 

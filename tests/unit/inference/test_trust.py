@@ -83,7 +83,9 @@ def test_who_sees_a_tumour_where_all_together_see_none_is_told(manifest: ModelMa
     network = manifest.networks[0]
     (flag,) = model_flags(manifest.autoencoder, network, _quality(0.5), brain_missed=False, nothing_found=True)
     assert (flag.code, flag.closes) == ("low_agreement", False)
-    assert flag.sentence == "50% of the model's 6 looks see a tumour, all together see none"
+    assert flag.sentence == (
+        "50% of the model's 6 answers (networks, each along several directions) show a tumour, all together show none"
+    )
     assert model_flags(manifest.autoencoder, network, _quality(1.0), brain_missed=False, nothing_found=True) == ()
 
 

@@ -61,7 +61,7 @@ def test_every_reason_carries_its_figures() -> None:
         "it covers 5% of the reference's tissue (less than 10%)",
     )
     assert doubts(poor)[-2:] == (
-        "a move of 80 mm is more than a head can make in a coil",
+        "a translation of 80 mm is more than a head can make in a coil",
         "a turn of 70° is more than a head can make in a coil",
     )
     assert blurred(0.5) == ""

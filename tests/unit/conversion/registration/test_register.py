@@ -119,7 +119,7 @@ def test_a_head_far_outside_the_coil_is_brought_together_and_declared(fixed: Ima
     found = register(fixed, shifted_grid(fixed, far))
     assert errors_mm(found.matrix, far, tissue_mm(fixed)).max() < 0.5
     assert found.metric_before == 0.0
-    assert doubts(found) == ("a move of 1559 mm is more than a head can make in a coil",)
+    assert doubts(found) == ("a translation of 1559 mm is more than a head can make in a coil",)
 
 
 def test_an_affine_registration_finds_a_stretch(fixed: ImageVolume) -> None:
