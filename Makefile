@@ -24,11 +24,13 @@ RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_con
   $(addprefix conversion/recognition/,test_difference.py test_enhancement.py test_time_course.py test_tissue_contrast.py) \
   $(addprefix conversion/registration/,test_pyramid.py test_real_volumes.py test_register.py test_search.py) \
   conversion/test_dynamic_study.py dicom_node/test_convert.py dicom_node/test_phantom.py)
-# On the newest Python the rooms whose own code uses what Python brings: processes, threads, sockets, SQLite, logs, time.
-# On a Python between the first and the newest, only what leans most on it.
+# On the newest Python what leans on what Python brings: processes, threads, sockets, SQLite, logs, time. On a Python between
+# the first and the newest, only what leans most on it.
 NEWEST := $(lastword $(PYTHONS))
 BETWEEN := $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,database workflow workflow_failures run_queue step_process children \
   logs journal listener stopping outbox retention settings))
+NEWER := $(BETWEEN) $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,acceptor_contract assembly cli fetch fetch_web inbox \
+  incoming operations peers private proof query send spool status versions)) tests/unit/dicom_node/web tests/unit/viewer_integration
 SHELL := /bin/bash
 
 .PHONY: setup viewer demo run test check pythons lint types unit integration chaos debian lock clean
@@ -80,7 +82,7 @@ pythons: setup debian
 	  if [ -z "$$found" ]; then echo "Python $$version is not on this machine: not tested"; continue; fi; \
 	  $(MAKE) --no-print-directory python-$$version FOUND="$$found" || exit 1; done
 
-python-%: ROOMS = $(if $(filter $*,$(NEWEST)),$(addprefix tests/unit/,dicom_node viewer_integration),$(BETWEEN))
+python-%: ROOMS = $(if $(filter $*,$(NEWEST)),$(NEWER),$(BETWEEN))
 python-%: requirements.lock pyproject.toml
 	@echo "Python $*:"
 	$(FOUND) -m venv $(VENV)-$*

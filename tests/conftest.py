@@ -27,8 +27,8 @@ _NO_TORCH = "needs torch, which this Python is tested without"
 _LOADS_TORCH = frozenset(
     _TESTS / "unit" / f"{path}.py"
     for path in (
-        *(f"dicom_node/test_{name}" for name in ("cli_evaluate", "cli_models", "model_roles", "shadow", "steps")),
-        "dicom_node/test_workbench",
+        *(f"dicom_node/test_{name}" for name in ("cli_evaluate", "cli_models", "model_roles", "pipeline")),
+        *(f"dicom_node/test_{name}" for name in ("shadow", "steps", "workbench")),
         "inference/cases/test_prepared",
         *(
             f"inference/evaluation/test_{name}"

@@ -88,6 +88,8 @@ RAW_READS = {
     # demographics that were read already
     "dicom_node/retrieval/fetch.py": {"PatientID"},
     "dicom_node/peers/query.py": {"PatientBirthDate", "PatientSex"},
+    # of a request that pynetdicom has read
+    "dicom_node/reception/acceptor/stock_association.py": {"MessageID"},
     # the demonstration's own study
     "dicom_node/demo/run.py": {"SeriesInstanceUID"},
     # headers that `source_header` wrote anew, value by value

@@ -102,12 +102,14 @@ def test_the_commands_that_answer_with_json_are_those_that_answer(tmp_path: Path
     [
         ["no-such-command"],
         ["send", ".", "--to", "nowhere"],
-        ["segment", "only-one"],
-        ["segment", "absent", "out"],
-        ["segment", ".", "out", "--sequence", "CT"],
-        ["segment", "pyproject.toml", "out", "--native"],
-        ["segment", "pyproject.toml", "out", "--rules", "pyproject.toml"],
-        ["segment", "out", "--flair", "pyproject.toml", "--rules", "pyproject.toml"],
+        pytest.param(["segment", "only-one"], marks=pytest.mark.torch),
+        pytest.param(["segment", "absent", "out"], marks=pytest.mark.torch),
+        pytest.param(["segment", ".", "out", "--sequence", "CT"], marks=pytest.mark.torch),
+        pytest.param(["segment", "pyproject.toml", "out", "--native"], marks=pytest.mark.torch),
+        pytest.param(["segment", "pyproject.toml", "out", "--rules", "pyproject.toml"], marks=pytest.mark.torch),
+        pytest.param(
+            ["segment", "o", "--flair", "pyproject.toml", "--rules", "pyproject.toml"], marks=pytest.mark.torch
+        ),
         ["status", "--xml"],
     ],
     ids=" ".join,

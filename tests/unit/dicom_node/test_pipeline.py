@@ -31,6 +31,8 @@ from tests.support.held_study import hold_small_study
 from viewer_integration.profile import DEFAULT_PROFILE
 from viewer_integration.provenance import Provenance
 
+pytestmark = pytest.mark.torch
+
 FIELDS = [field.name for field in fields(Decision)]
 RULE = SiteRule(name="nothing", kind="T2", description="a sequence that nobody sends")
 
