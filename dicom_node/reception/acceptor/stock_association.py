@@ -41,10 +41,9 @@ def stock_handlers(admit: Admit, services: Services, connections: Connections) -
         return _store(event, services)
 
     def report(event: evt.Event) -> tuple[int, None]:
+        told = cast("N_EVENT_REPORT", event.request).EventInformation
         syntax = UID(event.context.transfer_syntax)
-        return services.on_report(
-            event.assoc, syntax, cast("BytesIO", cast("N_EVENT_REPORT", event.request).EventInformation).getvalue()
-        ), None
+        return services.on_report(event.assoc, syntax, b"" if told is None else told.getvalue()), None
 
     def end(event: evt.Event) -> None:
         connections.leave(event.assoc)

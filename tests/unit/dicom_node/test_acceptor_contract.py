@@ -9,7 +9,12 @@ import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless
+from pynetdicom import AE, build_role
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
 from pynetdicom.transport import RequestHandler
 
 from dicom_node.database.engine import Database
@@ -18,7 +23,7 @@ from dicom_node.database.states import AssociationEnd
 from dicom_node.database.tables import AssociationRow, InstanceRow, RefusalRow
 from dicom_node.reception.acceptor import server
 from dicom_node.reception.acceptor.prompt_association import PromptRequestHandler
-from tests.support.pacs import association, echo, instance_of, store
+from tests.support.pacs import Line, OpenSockets, association, echo, instance_of, store
 from tests.support.small_study import make_small_study
 from tests.support.waiting import wait_until
 
@@ -141,6 +146,38 @@ def test_a_request_that_names_another_instance_is_refused(port: int, database: D
     assert _refusal(database).code == "uid_mismatch"
 
 
+def test_a_data_set_of_another_class_than_its_request_is_refused(
+    port: int, database: Database, images: list[Dataset]
+) -> None:
+    assert store([replace(instance_of(images[0]), sop_class_uid=CTImageStorage)], port) == [0xA900]
+    assert _refusal(database).code == "sop_class_mismatch"
+    assert _stored(database) == []
+
+
+def test_an_answer_about_commitment_reaches_the_node(port: int, database: Database) -> None:
+    answer = Dataset()
+    answer.TransactionUID, answer.ReferencedSOPSequence = "1.2.3", []
+    entity, sockets = AE(ae_title="SENDER"), OpenSockets()
+    entity.add_requested_context(StorageCommitmentPushModel)
+    role = build_role(StorageCommitmentPushModel, scp_role=True)
+    assoc = entity.associate("127.0.0.1", port, ae_title="GLIONODE", ext_neg=[role], evt_handlers=[sockets.handler])
+    try:
+        assert assoc.is_established
+        model, instance = StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+        status, _ = assoc.send_n_event_report(answer, 1, model, instance)
+        assert status.Status == 0x0112
+    finally:
+        assoc.release()
+        sockets.close()
+    assert _refusal(database).code == "unknown_commitment"
+
+
 def test_the_end_of_an_association_is_noted(port: int, database: Database, images: list[Dataset]) -> None:
-    store([instance_of(images[0])], port)
-    wait_until(lambda: _ends(database) == [AssociationEnd.RELEASED])
+    assert store([instance_of(images[0])], port) == [0x0000]
+    wait_until(lambda: AssociationEnd.OPEN not in _ends(database))
+    assert _ends(database) == [AssociationEnd.RELEASED]
+    line = Line(port, [instance_of(images[1])])
+    assert line.send(instance_of(images[1])) == 0x0000
+    line.close(abort=True)
+    wait_until(lambda: AssociationEnd.OPEN not in _ends(database))
+    assert sorted(_ends(database)) == [AssociationEnd.ABORTED, AssociationEnd.RELEASED]
