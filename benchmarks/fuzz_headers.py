@@ -27,7 +27,7 @@ from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.stack import stack_slices
 from conversion.study import Series, Study
-from dicom_node.studies.readiness import Arrivals, Patience, judge
+from dicom_node.studies.readiness import Patience, StudyTransfer, judge
 from dicom_node.studies.stored_study import headers_only
 from tests.support.dicom_series import axis_aligned, mr_slices
 from tests.support.enhanced_series import enhanced_instance
@@ -103,8 +103,8 @@ def _ask_for(ds: Dataset) -> None:
 def _look_at(study: Study, read: Mapping[Path, Dataset]) -> str:
     recognitions = recognise(study, headers_only)
     progress = series_progress(recognitions)
-    arrivals = Arrivals(first_at=NOW, last_at=NOW, open_associations=0, released=None)
-    judge(progress, frozenset(Role), arrivals, None, Patience(quiet=timedelta(seconds=1)), NOW + timedelta(hours=1))
+    transfer = StudyTransfer(first_at=NOW, last_at=NOW, open_associations=0, released=None)
+    judge(progress, frozenset(Role), transfer, None, Patience(quiet=timedelta(seconds=1)), NOW + timedelta(hours=1))
     ended = [_as_source(series, read) for series in study.series]
     try:
         select_series(study, recognitions)

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from dicom_node.entry_errors import EntryError, EntryProblem
+from dicom_node.invalid_entry import FieldProblem, InvalidEntryError
 from viewer_integration.profile import ResultProfile, SegForm
 from viewer_integration.transport.association import RemoteEntity
 
@@ -29,7 +29,7 @@ CHOICES = {
 """What can be chosen of a destination."""
 
 
-class PeerError(EntryError):
+class PeerError(InvalidEntryError):
     """A peer that cannot be used."""
 
 
@@ -37,7 +37,7 @@ class UnknownPeer(PeerError):  # noqa: N818 - named by what happened
     """No peer has that name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(EntryProblem(field="name", sentence=f"No peer is called {name!r}."))
+        super().__init__(FieldProblem(field="name", sentence=f"No peer is called {name!r}."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,64 +155,64 @@ class Peer:
         if problems:
             raise PeerError(*problems)
 
-    def _identity_problems(self) -> list[EntryProblem]:
+    def _identity_problems(self) -> list[FieldProblem]:
         found = []
         if not _NAME.fullmatch(self.name):
             sentence = (
                 "A name has 1 to 64 letters, digits, spaces, dots, hyphens or underscores and begins with a letter "
                 "or a digit."
             )
-            found.append(EntryProblem(field="name", sentence=sentence))
+            found.append(FieldProblem(field="name", sentence=sentence))
         title = self.ae_title
         if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
             sentence = "An AE title has 1 to 16 printable ASCII characters and no backslash."
-            found.append(EntryProblem(field="ae_title", sentence=sentence))
+            found.append(FieldProblem(field="ae_title", sentence=sentence))
         return found
 
-    def _address_problems(self) -> list[EntryProblem]:
+    def _address_problems(self) -> list[FieldProblem]:
         found = [*self._service_problems()]
         if self.host and not _HOST.fullmatch(self.host):
             sentence = "A host is a name such as pacs.example.org or an address such as 192.0.2.10, without spaces."
-            found.append(EntryProblem(field="host", sentence=sentence))
+            found.append(FieldProblem(field="host", sentence=sentence))
         if self.port and not self.host and not any(problem.field == "host" for problem in found):
-            found.append(EntryProblem(field="host", sentence="A port alone is of no use: give the host too."))
+            found.append(FieldProblem(field="host", sentence="A port alone is of no use: give the host too."))
         if not self.host and not 0 <= self.port <= _HIGHEST_PORT:
-            found.append(EntryProblem(field="port", sentence="A port is a number from 1 to 65535."))
+            found.append(FieldProblem(field="port", sentence="A port is a number from 1 to 65535."))
         if self.host and not 1 <= self.port <= _HIGHEST_PORT:
             sentence = "A host needs its port, a number from 1 to 65535 (104 and 11112 are usual)."
-            found.append(EntryProblem(field="port", sentence=sentence))
+            found.append(FieldProblem(field="port", sentence=sentence))
         return found
 
-    def _service_problems(self) -> list[EntryProblem]:
+    def _service_problems(self) -> list[FieldProblem]:
         """Return what is missing for what the peer is there for."""
         found = []
         by_web = self.send_by == "stow-rs"
         if self.is_destination and by_web and not self.dicomweb_url:
             sentence = "A destination by STOW-RS needs its DICOMweb address."
-            found.append(EntryProblem(field="dicomweb_url", sentence=sentence))
+            found.append(FieldProblem(field="dicomweb_url", sentence=sentence))
         if self.is_destination and not by_web and not self.host:
-            found.append(EntryProblem(field="host", sentence="A destination needs a host to send to."))
+            found.append(FieldProblem(field="host", sentence="A destination needs a host to send to."))
         elif self.is_source and not self.host and not self.dicomweb_url:
             sentence = "A peer that is asked what it holds needs a host to ask at, or a DICOMweb address."
-            found.append(EntryProblem(field="host", sentence=sentence))
+            found.append(FieldProblem(field="host", sentence=sentence))
         if self.dicomweb_url and not _DICOMWEB.fullmatch(self.dicomweb_url):
             sentence = "A DICOMweb address begins with http:// or https:// and holds no user, password or query."
-            found.append(EntryProblem(field="dicomweb_url", sentence=sentence))
+            found.append(FieldProblem(field="dicomweb_url", sentence=sentence))
         return found
 
-    def _profile_problems(self) -> list[EntryProblem]:
+    def _profile_problems(self) -> list[FieldProblem]:
         found = []
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
                 sentence = f"{getattr(self, field)!r} is not known here: use {' or '.join(allowed)}."
-                found.append(EntryProblem(field=field, sentence=sentence))
+                found.append(FieldProblem(field=field, sentence=sentence))
         if not self.kinds or self.kinds - {"SEG", "SR"}:
             sentence = "The objects are some of SEG and SR, by comma."
-            found.append(EntryProblem(field="objects", sentence=sentence))
+            found.append(FieldProblem(field="objects", sentence=sentence))
         for field in ("seg_series", "sr_series"):
             if not 1 <= getattr(self, field) <= _HIGHEST_SERIES:
                 sentence = f"A series number is from 1 to {_HIGHEST_SERIES}."
-                found.append(EntryProblem(field=field, sentence=sentence))
+                found.append(FieldProblem(field=field, sentence=sentence))
         return found
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import PeerRow
-from dicom_node.entry_errors import EntryProblem
+from dicom_node.invalid_entry import FieldProblem
 from dicom_node.peers.peer import Peer, PeerError, UnknownPeer
 
 __all__ = [
@@ -98,7 +98,7 @@ def add_peer(database: Database, peer: Peer) -> None:
     with database.session() as session:
         if session.get(PeerRow, peer.name) is not None:
             sentence = f"A peer is called {peer.name!r} already: choose another name."
-            raise PeerError(EntryProblem(field="name", sentence=sentence))
+            raise PeerError(FieldProblem(field="name", sentence=sentence))
         session.add(_row(peer))
     _log.info("peer_added", peer=peer.name)
 
@@ -191,34 +191,34 @@ def _read_site(path: Path) -> list[Peer]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PeerError(EntryProblem(field="file", sentence=f"Site file {path}: {error}.")) from error
+        raise PeerError(FieldProblem(field="file", sentence=f"Site file {path}: {error}.")) from error
     tables = document.get("peer", [])
     unknown = [key for key in document if key not in ("peer", "rule")]  # rules: dicom_node.rules.site_rules
     if unknown or not isinstance(tables, list):
         sentence = f"Site file {path}: only [[peer]] tables are known here, not {', '.join(unknown) or 'this form'}."
-        raise PeerError(EntryProblem(field="file", sentence=sentence))
+        raise PeerError(FieldProblem(field="file", sentence=sentence))
     found = [_read_table(table, f"Site file {path}, peer {number}") for number, table in enumerate(tables, start=1)]
     if len({peer.name for peer in found}) != len(found):
-        raise PeerError(EntryProblem(field="name", sentence=f"Site file {path}: two peers have the same name."))
+        raise PeerError(FieldProblem(field="name", sentence=f"Site file {path}: two peers have the same name."))
     return found
 
 
 def _read_table(table: Any, origin: str) -> Peer:  # noqa: ANN401 - whatever TOML holds at that place
     kinds: dict[str, Any] = {field.name: field.type for field in fields(Peer)}
     if not isinstance(table, dict):
-        raise PeerError(EntryProblem(field="file", sentence=f"{origin}: a table is needed."))
+        raise PeerError(FieldProblem(field="file", sentence=f"{origin}: a table is needed."))
     for key, value in table.items():
         if key not in kinds:
             sentence = f"{origin}: unknown key {key!r}; known: {', '.join(kinds)}."
-            raise PeerError(EntryProblem(field=key, sentence=sentence))
+            raise PeerError(FieldProblem(field=key, sentence=sentence))
         if type(value) is not kinds[key]:
             sentence = f"{origin}: {key} = {value!r}, but a {kinds[key].__name__} is needed."
-            raise PeerError(EntryProblem(field=key, sentence=sentence))
+            raise PeerError(FieldProblem(field=key, sentence=sentence))
     missing = [key for key in ("name", "ae_title") if key not in table]
     if missing:
-        raise PeerError(EntryProblem(field=missing[0], sentence=f"{origin}: {' and '.join(missing)} must be given."))
+        raise PeerError(FieldProblem(field=missing[0], sentence=f"{origin}: {' and '.join(missing)} must be given."))
     try:
         return Peer(**table)
     except PeerError as error:
-        told = (EntryProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
+        told = (FieldProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
         raise PeerError(*told) from error

@@ -11,14 +11,14 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.arrived_instance import ArrivedInstance
 from dicom_node.storage.durable import write_durably
 
 __all__ = ["BATCH", "File", "Filer"]
 
 BATCH = 256
 
-File = Callable[[Sequence[Arrival]], None]
+File = Callable[[Sequence[ArrivedInstance]], None]
 """Files arrivals, all or none; raises where it cannot, and is called again."""
 
 _OF_ONE_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP)
@@ -44,7 +44,7 @@ class Filer:
     def __init__(self, file: File, aside: Path, folder: Path) -> None:
         self._file, self._aside, self._folder = file, aside, folder
 
-    def file(self, arrivals: Sequence[Arrival]) -> int:
+    def file(self, arrivals: Sequence[ArrivedInstance]) -> int:
         """File in order, as many at once as a batch has; return of how many nothing more has to be done."""
         done = 0
         while done < len(arrivals):
@@ -66,7 +66,7 @@ class Filer:
         write_durably(self._aside / f"{name}.dcm", content)
         _log.error("set_aside", file=f"{name}.dcm", error=error)
 
-    def _file_some(self, batch: Sequence[Arrival]) -> int:
+    def _file_some(self, batch: Sequence[ArrivedInstance]) -> int:
         """File a batch; where it fails as a whole, singly, so that one bad instance does not hold up the others."""
         if self._filed_now(batch):
             return len(batch)
@@ -75,7 +75,7 @@ class Filer:
                 return number
         return len(batch)
 
-    def _filed_now(self, arrivals: Sequence[Arrival]) -> bool:
+    def _filed_now(self, arrivals: Sequence[ArrivedInstance]) -> bool:
         try:
             self._file(arrivals)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up what comes behind it
@@ -85,7 +85,7 @@ class Filer:
             return False
         return True
 
-    def _is_set_aside(self, arrival: Arrival, error: Exception) -> bool:
+    def _is_set_aside(self, arrival: ArrivedInstance, error: Exception) -> bool:
         place = self._folder / arrival.path
         try:
             self.set_aside(place if arrival.is_in_place else arrival.content, arrival.sha256, type(error).__name__)

@@ -19,7 +19,7 @@ from conversion.values import text
 from dicom_node.database.engine import Database
 from dicom_node.database.keyed_hashes import KeyedHash
 from dicom_node.database.tables import InstanceRow, utc_now
-from dicom_node.reception.arrival import Arrival, note_arrivals
+from dicom_node.reception.arrived_instance import ArrivedInstance, note_arrivals
 from dicom_node.reception.identity import check_identity, read_file_identity, read_identity
 from dicom_node.reception.spool import Spool
 from dicom_node.storage.durable import synced_together, write_durably, write_new
@@ -65,7 +65,7 @@ class Inbox:
         sop_instance_uid: str,
         association_id: str = "",
         transfer_syntax_uid: str = "",
-    ) -> Arrival:
+    ) -> ArrivedInstance:
         """Read what an instance is; nothing is stored yet.
 
         Parameters
@@ -108,7 +108,7 @@ class Inbox:
 
     def identify_spooled(
         self, spool: Spool, calling_ae: str, sop_instance_uid: str, association_id: str, transfer_syntax_uid: str
-    ) -> Arrival:
+    ) -> ArrivedInstance:
         """Read what an instance is whose data set is in a file; otherwise as `identify`. It is to be placed next."""
         with spool.open() as stream:
             ds = read_identity(stream, spool.size, transfer_syntax_uid)
@@ -122,7 +122,7 @@ class Inbox:
             content=b"",
         )
 
-    def place(self, spool: Spool, arrival: Arrival) -> None:
+    def place(self, spool: Spool, arrival: ArrivedInstance) -> None:
         """Give a data set that is in a file its place, durably.
 
         Raises
@@ -132,9 +132,9 @@ class Inbox:
         """
         spool.place(self._folder / arrival.path)
 
-    def _arrival(self, ds: Dataset, *, sop_instance_uid: str, **facts: Any) -> Arrival:  # noqa: ANN401 - Arrival's own
+    def _arrival(self, ds: Dataset, *, sop_instance_uid: str, **facts: Any) -> ArrivedInstance:  # noqa: ANN401 - ArrivedInstance's own
         study_uid, series_uid = check_identity(ds, sop_instance_uid)
-        return Arrival(
+        return ArrivedInstance(
             sop_instance_uid=sop_instance_uid,
             study_uid=study_uid,
             series_uid=series_uid,
@@ -150,7 +150,7 @@ class Inbox:
         """Store one instance durably: when this returns, file and row survive a power cut; otherwise as `identify`."""
         return self.keep(self.identify(content, data_set, calling_ae, sop_instance_uid, association_id))
 
-    def keep(self, arrival: Arrival, spool: Spool | None = None) -> ReceivedInstance:
+    def keep(self, arrival: ArrivedInstance, spool: Spool | None = None) -> ReceivedInstance:
         """Store what was identified, as `receive` does.
 
         Parameters
@@ -175,7 +175,7 @@ class Inbox:
             is_changed=changed,
         )
 
-    def file(self, arrivals: Sequence[Arrival]) -> None:
+    def file(self, arrivals: Sequence[ArrivedInstance]) -> None:
         """Store instances that a journal holds already: their files first, synced together, then their rows.
 
         A row therefore never stands for a file that a power cut could take. Nor does the row of an earlier try, whose
@@ -190,7 +190,7 @@ class Inbox:
                     self._write(arrival)
         self._database.transact(lambda session: note_arrivals(session, arrivals, self._key))
 
-    def _safe(self, arrivals: Sequence[Arrival]) -> set[Path]:
+    def _safe(self, arrivals: Sequence[ArrivedInstance]) -> set[Path]:
         """Return where those lie that lie there as they should, and that a row stands for."""
         lying = {one.path: one.content for one in arrivals if os.access(self._folder_name + str(one.path), os.F_OK)}
         if not lying:
@@ -200,7 +200,7 @@ class Inbox:
         noted = self._database.transact(lambda session: {Path(path) for path in session.scalars(rows)})
         return {path for path in noted & lying.keys() if (self._folder / path).read_bytes() == lying[path]}
 
-    def _write(self, arrival: Arrival) -> None:
+    def _write(self, arrival: ArrivedInstance) -> None:
         path = self._folder_name + str(arrival.path)  # not as a Path: that took as long as the write
         folder = path[: path.rindex("/")]
         temporary = f"{folder}/.{secrets.token_hex(8)}.part"
@@ -215,7 +215,7 @@ class Inbox:
             Path(temporary).unlink(missing_ok=True)
             raise
 
-    def _is_held(self, session: Session, arrival: Arrival) -> bool:
+    def _is_held(self, session: Session, arrival: ArrivedInstance) -> bool:
         """Tell whether these bytes are the current version; an older version that comes again becomes current again."""
         found = sa.select(InstanceRow.current).where(
             InstanceRow.sop_instance_uid == arrival.sop_instance_uid,

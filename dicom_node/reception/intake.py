@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.arrived_instance import ArrivedInstance
 from dicom_node.reception.identity import InboxRefusal
 from dicom_node.reception.inbox import Inbox
 from dicom_node.reception.incoming import Incoming
@@ -177,7 +177,9 @@ class Intake:
         self._progress(self.came)
         return True
 
-    def _identified(self, came: Incoming, header: bytes, sop_instance_uid: str, transfer_syntax_uid: str) -> Arrival:
+    def _identified(
+        self, came: Incoming, header: bytes, sop_instance_uid: str, transfer_syntax_uid: str
+    ) -> ArrivedInstance:
         said = {"sop_instance_uid": sop_instance_uid, "transfer_syntax_uid": transfer_syntax_uid, "association_id": ""}
         if (spool := came.spool) is not None:
             return self._inbox.identify_spooled(spool, self._calling_ae, **said)

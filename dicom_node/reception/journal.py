@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.arrived_instance import ArrivedInstance
 from dicom_node.reception.filing import BATCH, File, Filer
 from dicom_node.reception.journal_segment import Record, Segment, decode, encode
 from dicom_node.storage.durable import make_folder
@@ -62,7 +62,7 @@ class Journal:
         self._filer = Filer(file, folder / "set_aside", folder.parent)
         self._change = threading.Condition()
         self._sync = threading.Lock()
-        self._waiting: list[tuple[Segment, Arrival]] = []
+        self._waiting: list[tuple[Segment, ArrivedInstance]] = []
         self._appended = self._filed = self._drainers = 0
         self._closing = False
         self.adopt()
@@ -72,7 +72,7 @@ class Journal:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def append(self, arrival: Arrival) -> None:
+    def append(self, arrival: ArrivedInstance) -> None:
         """Make an arrival durable.
 
         Raises
@@ -230,7 +230,7 @@ class Journal:
         """Tell whether somebody waits for what is there to be filed, or it is a batch already."""
         return bool(self._drainers or self._closing or len(self._waiting) >= BATCH or not self._waiting)
 
-    def _strike_off(self, done: list[tuple[Segment, Arrival]]) -> None:
+    def _strike_off(self, done: list[tuple[Segment, ArrivedInstance]]) -> None:
         with self._change:
             del self._waiting[: len(done)]
             self._filed += len(done)

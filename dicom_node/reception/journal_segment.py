@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.reception.arrival import FACTS, Arrival
+from dicom_node.reception.arrived_instance import FACTS, ArrivedInstance
 from dicom_node.storage.durable import sync_folder
 
 __all__ = ["Record", "Segment", "decode", "encode"]
@@ -159,14 +159,14 @@ class Segment:
             os.close(self._fd)
 
 
-def encode(arrival: Arrival) -> Record:
+def encode(arrival: ArrivedInstance) -> Record:
     """Return an arrival as it is written."""
     facts = {name: getattr(arrival, name) for name in FACTS}
     told = json.dumps(facts | {"received_at": arrival.received_at.isoformat()}).encode()
     return Record(told, arrival.content, zlib.crc32(arrival.content, zlib.crc32(told)))
 
 
-def decode(record: Record) -> Arrival:
+def decode(record: Record) -> ArrivedInstance:
     """Return what was written.
 
     Raises
@@ -176,7 +176,7 @@ def decode(record: Record) -> Arrival:
     """
     facts = json.loads(record.facts)
     facts["received_at"] = datetime.fromisoformat(facts["received_at"])
-    return Arrival(**facts, content=record.content, is_replayed=True)
+    return ArrivedInstance(**facts, content=record.content, is_replayed=True)
 
 
 def _write_all(fd: int, parts: list[memoryview], offset: int) -> int:

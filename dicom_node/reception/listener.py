@@ -49,7 +49,7 @@ from dicom_node.reception.acceptor.dimse_commands import CANNOT_UNDERSTAND, Stor
 from dicom_node.reception.acceptor.line import MAXIMUM_PDU_BYTES
 from dicom_node.reception.acceptor.messages import Services
 from dicom_node.reception.acceptor.server import make_server
-from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.arrived_instance import ArrivedInstance
 from dicom_node.reception.associations import VERIFICATION, AssociationBook
 from dicom_node.reception.identity import InboxRefusal
 from dicom_node.reception.inbox import Inbox
@@ -279,7 +279,7 @@ class Listener:
             self._told.add(assoc)
             self._refuse(assoc, code, reason)
 
-    def _keep(self, arrival: Arrival) -> None:
+    def _keep(self, arrival: ArrivedInstance) -> None:
         """Make an instance durable, in the order in which they come: of its versions the last noted is current."""
         if self._journal is None:
             self._inbox.file([arrival])
@@ -310,7 +310,7 @@ class Listener:
         _log.warning("refused", code=code, peer=peer, address=address)
 
 
-def _check_class(arrival: Arrival, command: StoreCommand) -> None:
+def _check_class(arrival: ArrivedInstance, command: StoreCommand) -> None:
     if not arrival.sop_class_uid:
         reason = "the data set has no SOPClassUID, so what it is cannot be told; the sender keeps it"
         raise InboxRefusal("sop_class_missing", reason)

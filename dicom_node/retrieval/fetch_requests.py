@@ -11,7 +11,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.states import FetchState
 from dicom_node.database.tables import FetchRow
 from dicom_node.database.worker_slots import list_workers
-from dicom_node.entry_errors import EntryError, EntryProblem
+from dicom_node.invalid_entry import FieldProblem, InvalidEntryError
 from dicom_node.peers.query_answers import QueryFailed, is_uid
 from dicom_node.peers.registry import get_peer
 from dicom_node.reception.intake import Fetched
@@ -29,7 +29,7 @@ MOST_ATTEMPTS = 3
 _log = structlog.get_logger()
 
 
-class FetchRefused(EntryError):  # noqa: N818 - named for what happened
+class FetchRefused(InvalidEntryError):  # noqa: N818 - named for what happened
     """A request that cannot be fulfilled as it was entered."""
 
 
@@ -44,9 +44,9 @@ def ask_for(database: Database, study_uid: str, source: str, priors: int) -> Non
     problems = []
     if not is_uid(study_uid):
         sentence = "A Study Instance UID is numbers with dots between them, such as 1.2.840.113619.2.1."
-        problems.append(EntryProblem(field="study_uid", sentence=sentence))
+        problems.append(FieldProblem(field="study_uid", sentence=sentence))
     if not 0 <= priors <= MOST_PRIORS:
-        problems.append(EntryProblem(field="priors", sentence=f"Priors are from 0 to {MOST_PRIORS}."))
+        problems.append(FieldProblem(field="priors", sentence=f"Priors are from 0 to {MOST_PRIORS}."))
     if problems:
         raise FetchRefused(*problems)
     get_peer(database, source)
@@ -78,7 +78,7 @@ def fetch_next(settings: Settings, database: Database, executor: str) -> bool:
         done = Fetcher(settings, database, get_peer(database, claim.source)).fetch(claim.study_uid, claim.priors)
         state = FetchState.DONE if all(one.complete for one in done) else FetchState.FAILED
         reason = _what_came(done)
-    except (QueryFailed, EntryError) as error:
+    except (QueryFailed, InvalidEntryError) as error:
         state, reason = FetchState.FAILED, str(error)
     except Exception as error:  # noqa: BLE001 - part of the worker's loop: whatever happened, the page says so
         _log.exception("fetch_defect")

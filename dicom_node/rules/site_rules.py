@@ -17,7 +17,7 @@ from conversion.sequences import PRIORS, REFORMAT, Role
 from conversion.study import Series
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import SiteRuleRow
-from dicom_node.entry_errors import EntryError, EntryProblem
+from dicom_node.invalid_entry import FieldProblem, InvalidEntryError
 
 __all__ = [
     "KINDS",
@@ -54,7 +54,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _log = structlog.get_logger()
 
 
-class RuleError(EntryError):
+class RuleError(InvalidEntryError):
     """A rule that cannot be used."""
 
 
@@ -62,7 +62,7 @@ class UnknownRule(RuleError):  # noqa: N818 - named by what happened
     """No rule has that name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(EntryProblem(field="name", sentence=f"No site rule is called {name!r}."))
+        super().__init__(FieldProblem(field="name", sentence=f"No site rule is called {name!r}."))
 
 
 def make_rule(entered: Mapping[str, str]) -> SiteRule:
@@ -83,21 +83,21 @@ def make_rule(entered: Mapping[str, str]) -> SiteRule:
     problems = [problem for key, text in rule.items() if (problem := _problem(key, text)) is not None]
     if not any(rule[key] for key in PATTERNS):
         sentence = "A rule needs at least one pattern, else it would fit every series."
-        problems.append(EntryProblem(field="description", sentence=sentence))
+        problems.append(FieldProblem(field="description", sentence=sentence))
     if problems:
         raise RuleError(*problems)
     return SiteRule(**rule)
 
 
-def _problem(field: str, text: str) -> EntryProblem | None:
+def _problem(field: str, text: str) -> FieldProblem | None:
     if _CONTROL.search(text):
-        return EntryProblem(field=field, sentence=f"The {field} may hold no line breaks or control characters.")
+        return FieldProblem(field=field, sentence=f"The {field} may hold no line breaks or control characters.")
     if field == "name" and not 1 <= len(text) <= LONGEST_NAME:
-        return EntryProblem(field=field, sentence=f"A rule needs a name of 1 to {LONGEST_NAME} characters.")
+        return FieldProblem(field=field, sentence=f"A rule needs a name of 1 to {LONGEST_NAME} characters.")
     if field == "kind" and text not in KINDS:
-        return EntryProblem(field=field, sentence=f"A kind is one of {', '.join(KINDS)}.")
+        return FieldProblem(field=field, sentence=f"A kind is one of {', '.join(KINDS)}.")
     if len(text) > LONGEST_PATTERN:
-        return EntryProblem(field=field, sentence=f"The {field} may have {LONGEST_PATTERN} characters at most.")
+        return FieldProblem(field=field, sentence=f"The {field} may have {LONGEST_PATTERN} characters at most.")
     return None
 
 
@@ -130,7 +130,7 @@ def add_rule(database: Database, rule: SiteRule) -> None:
     def added(rules: list[SiteRule]) -> list[SiteRule]:
         if any(each.name == rule.name for each in rules):
             sentence = f"A site rule is called {rule.name!r} already: choose another name."
-            raise RuleError(EntryProblem(field="name", sentence=sentence))
+            raise RuleError(FieldProblem(field="name", sentence=sentence))
         return [rule, *rules]
 
     _change(database, added)
@@ -294,9 +294,9 @@ def _read_table(table: Any, origin: str) -> SiteRule:  # noqa: ANN401 - whatever
     try:
         return make_rule(table)
     except RuleError as error:
-        told = (EntryProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
+        told = (FieldProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
         raise RuleError(*told) from error
 
 
 def _file_error(sentence: str) -> RuleError:
-    return RuleError(EntryProblem(field="file", sentence=sentence))
+    return RuleError(FieldProblem(field="file", sentence=sentence))

@@ -114,11 +114,11 @@ class Assembly:
 
     def _judge(self, study_uid: str, now: datetime) -> StudyReady | None:
         seen = self._reader.read(study_uid, now)
-        verdict = judge(seen.series, self._wanted, seen.arrivals, seen.source, self._patience, now)
+        verdict = judge(seen.series, self._wanted, seen.transfer, seen.source, self._patience, now)
         if not verdict.ready:
             self._wait(study_uid, verdict, now, asked=seen.source is not None)
             return None
-        ready = self._freeze(study_uid, seen.arrivals.last_at, verdict, now)
+        ready = self._freeze(study_uid, seen.transfer.last_at, verdict, now)
         if ready is not None:
             self._reader.forget(study_uid)
         return ready

@@ -14,7 +14,7 @@ from conversion.sequences import Role
 from conversion.study import SeriesUID
 from dicom_node.studies.source_counts import SourceCounts
 
-__all__ = ["Arrivals", "Patience", "Verdict", "judge"]
+__all__ = ["Patience", "StudyTransfer", "Verdict", "judge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Patience:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrivals:
+class StudyTransfer:
     """When and how a study came.
 
     Attributes
@@ -102,7 +102,7 @@ class Verdict:
 def judge(
     series: Sequence[SeriesProgress],
     wanted: frozenset[Role],
-    arrivals: Arrivals,
+    transfer: StudyTransfer,
     source: SourceCounts | None,
     patience: Patience,
     now: datetime,
@@ -118,10 +118,10 @@ def judge(
     """
     whole = {one.series_uid: why for one in series if (why := _whole_because(one, source, patience, now))}
     lacking = _lacking(series, wanted)
-    if series and not lacking and len(whole) == len(series) and arrivals.patients == 1:
+    if series and not lacking and len(whole) == len(series) and transfer.patients == 1:
         reasons = dict.fromkeys(whole.values())
         return Verdict(ready=True, reason=f"every wanted sequence is whole: {'; '.join(reasons)}")
-    case = _Case(series=series, whole=whole, lacking=lacking, arrivals=arrivals, source=source)
+    case = _Case(series=series, whole=whole, lacking=lacking, transfer=transfer, source=source)
     return _by_silence(case, patience, now)
 
 
@@ -149,8 +149,8 @@ def _awaited(case: "_Case") -> tuple[str, ...]:
     """Say what is waited for, as an administrator wants to read it."""
     found = [case.sentence(one) for one in case.series if one.series_uid not in case.whole]
     found += [f"{role}: nothing has come yet" for role in sorted(case.lacking)]
-    if case.arrivals.patients > 1:
-        found.append(f"the images name {case.arrivals.patients} patients: the rest of a correction")
+    if case.transfer.patients > 1:
+        found.append(f"the images name {case.transfer.patients} patients: the rest of a correction")
     return tuple(found)
 
 
@@ -161,7 +161,7 @@ class _Case:
     series: Sequence[SeriesProgress]
     whole: Mapping[SeriesUID, str]
     lacking: frozenset[Role]
-    arrivals: Arrivals
+    transfer: StudyTransfer
     source: SourceCounts | None
 
     @property
@@ -177,12 +177,12 @@ class _Case:
 
     def patience(self, patience: Patience) -> timedelta:
         """Return how long silence has to last."""
-        if self.missing or self.arrivals.patients > 1:
+        if self.missing or self.transfer.patients > 1:
             return patience.incomplete
-        if self.arrivals.released is False:
+        if self.transfer.released is False:
             return patience.aborted
         doubtful = any(one.doubt for one in self.series if one.series_uid not in self.whole)
-        if self.arrivals.released and not self.arrivals.open_associations and not doubtful:
+        if self.transfer.released and not self.transfer.open_associations and not doubtful:
             return patience.released
         return patience.quiet
 
@@ -191,12 +191,12 @@ class _Case:
 
 
 def _by_silence(case: _Case, patience: Patience, now: datetime) -> Verdict:
-    arrivals, wait = case.arrivals, case.patience(patience)
-    bound = max(arrivals.first_at + patience.examination, arrivals.last_at + patience.quiet)
-    deadline = min(arrivals.last_at + wait, bound)
+    transfer, wait = case.transfer, case.patience(patience)
+    bound = max(transfer.first_at + patience.examination, transfer.last_at + patience.quiet)
+    deadline = min(transfer.last_at + wait, bound)
     if now < deadline:
         return Verdict(ready=False, awaited=_awaited(case), look_at=deadline)
-    reason = f"nothing arrived for {(deadline - arrivals.last_at).total_seconds():g} s"
+    reason = f"nothing arrived for {(deadline - transfer.last_at).total_seconds():g} s"
     if wait == patience.released:
         reason += " after the association was released"
     elif case.missing:

@@ -18,7 +18,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.states import AssociationEnd
 from dicom_node.database.tables import AssociationRow, InstanceRow, StudyRow
 from dicom_node.rules.site_rules import site_rules
-from dicom_node.studies.readiness import Arrivals
+from dicom_node.studies.readiness import StudyTransfer
 from dicom_node.studies.source_counts import SourceCounts, SourceReader
 from dicom_node.studies.stored_study import current_instances, headers_only
 
@@ -35,7 +35,7 @@ class ReceivedStudy:
     """What has come of a study at one moment."""
 
     series: tuple[SeriesProgress, ...]
-    arrivals: Arrivals
+    transfer: StudyTransfer
     source: SourceCounts | None
 
 
@@ -66,7 +66,7 @@ class StudyReader:
         series = self._progress_or_none(study, instances)
         return ReceivedStudy(
             series=series,
-            arrivals=_arrivals(study, instances, associations),
+            transfer=_transfer(study, instances, associations),
             source=self._ask(study, series, instances, now),
         )
 
@@ -124,9 +124,11 @@ class StudyReader:
         return counts
 
 
-def _arrivals(study: StudyRow, instances: Sequence[InstanceRow], associations: Sequence[AssociationRow]) -> Arrivals:
+def _transfer(
+    study: StudyRow, instances: Sequence[InstanceRow], associations: Sequence[AssociationRow]
+) -> StudyTransfer:
     ended = sorted((row for row in associations if row.ended_at is not None), key=lambda row: str(row.ended_at))
-    return Arrivals(
+    return StudyTransfer(
         first_at=study.first_received_at,
         last_at=study.last_received_at,
         open_associations=sum(row.end == AssociationEnd.OPEN for row in associations),

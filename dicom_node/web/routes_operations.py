@@ -10,7 +10,7 @@ from fastapi.templating import Jinja2Templates
 from dicom_node.database.engine import Database
 from dicom_node.database.maintenance import set_maintenance
 from dicom_node.database.states import Priority
-from dicom_node.entry_errors import EntryError
+from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.peers.registry import sources
 from dicom_node.retrieval.fetch_requests import ask_for, newest_requests
 from dicom_node.runs.operations import Impossible, cancel, prioritise, replay
@@ -54,7 +54,7 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
     ) -> Response:
         try:
             ask_for(database, study_uid.strip(), source, _number(priors.strip()))
-        except EntryError as error:
+        except InvalidEntryError as error:
             problems = [problem.sentence for problem in error.problems]
             return _fetch_page(request, database, pages, status_code=422, problems=problems)
         return RedirectResponse("/fetch", status_code=303)

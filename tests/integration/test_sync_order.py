@@ -204,14 +204,14 @@ FILING = """
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.arrived_instance import ArrivedInstance
 from dicom_node.database.engine import open_database
 from dicom_node.reception.inbox import Inbox
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 inbox = Inbox(open_database(f"sqlite:///{folder / 'glionode.sqlite'}"), folder)
 arrivals = [
-    Arrival(
+    ArrivedInstance(
         sop_instance_uid=f"1.2.826.{number}", study_uid="1.2", series_uid="1.3", sop_class_uid="1.4",
         transfer_syntax_uid="1.5", patient_key="p", sha256=f"{number:064x}", calling_ae="A", association_id="",
         received_at=datetime(2026, 1, 5, 8, tzinfo=UTC), content=bytes(size),

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.keyed_hashes import KeyedHash
 from dicom_node.database.tables import InstanceRow, StudyRow
-from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.arrived_instance import ArrivedInstance
 from dicom_node.reception.identity import InboxRefusal
 from dicom_node.reception.inbox import Inbox, ReceivedInstance
 from dicom_node.storage.durable import write_durably
@@ -171,7 +171,7 @@ def test_a_folder_that_was_cleaned_away_is_made_again(database: Database, tmp_pa
     assert [path.read_bytes() for path in (tmp_path / "inbox").rglob("*") if path.is_file()] == [second.content]
 
 
-def _arrival(database: Database, folder: Path, ds: Dataset) -> Arrival:
+def _arrival(database: Database, folder: Path, ds: Dataset) -> ArrivedInstance:
     content = _file_of(ds)
     return Inbox(database, folder).identify(content, content, "SENDER", str(ds.SOPInstanceUID))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.reception.arrival import Arrival
+from dicom_node.reception.arrived_instance import ArrivedInstance
 from dicom_node.reception.incoming import GATHERED_BYTES
 from dicom_node.reception.journal import ADOPT_S, SEGMENT_BYTES, Journal, JournalFull
 from dicom_node.reception.journal_segment import Record, Segment, encode
@@ -24,8 +24,8 @@ from tests.support.system_calls import under_strace
 SMALL = 64 * 1024
 
 
-def _arrival(number: int, size: int = 1000) -> Arrival:
-    return Arrival(
+def _arrival(number: int, size: int = 1000) -> ArrivedInstance:
+    return ArrivedInstance(
         sop_instance_uid=f"1.2.{number}",
         study_uid="1.2",
         series_uid="1.3",
@@ -40,7 +40,7 @@ def _arrival(number: int, size: int = 1000) -> Arrival:
     )
 
 
-def _in_place(number: int) -> Arrival:
+def _in_place(number: int) -> ArrivedInstance:
     return replace(_arrival(number), content=b"")
 
 
@@ -48,11 +48,11 @@ class _Files:
     """Takes what is filed, or refuses while told to."""
 
     def __init__(self) -> None:
-        self.filed: list[Arrival] = []
+        self.filed: list[ArrivedInstance] = []
         self.refusal: Exception | None = None
-        self.refuses: Callable[[Arrival], bool] = lambda _: True
+        self.refuses: Callable[[ArrivedInstance], bool] = lambda _: True
 
-    def __call__(self, arrivals: Sequence[Arrival]) -> None:
+    def __call__(self, arrivals: Sequence[ArrivedInstance]) -> None:
         if self.refusal is not None and any(self.refuses(arrival) for arrival in arrivals):
             raise self.refusal
         self.filed += arrivals

@@ -8,7 +8,7 @@ import pytest
 from conversion.completeness import SeriesProgress
 from conversion.sequences import Role
 from conversion.study import SeriesUID
-from dicom_node.studies.readiness import Arrivals, Patience, Verdict, judge
+from dicom_node.studies.readiness import Patience, StudyTransfer, Verdict, judge
 from dicom_node.studies.source_counts import SourceCounts
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -33,11 +33,11 @@ def _judge(
     after_s: float,
     source: SourceCounts | None = None,
     wanted: frozenset[Role] = WANTED,
-    **arrivals: object,
+    **transfer: object,
 ) -> Verdict:
     """Judge at a time after the last arrival, which was ten minutes after the first."""
     last = START + timedelta(minutes=10)
-    came = Arrivals(**({"first_at": START, "last_at": last} | arrivals))  # type: ignore[arg-type]
+    came = StudyTransfer(**({"first_at": START, "last_at": last} | transfer))  # type: ignore[arg-type]
     return judge(series, wanted, came, source, PATIENCE, last + timedelta(seconds=after_s))
 
 
@@ -103,7 +103,7 @@ def test_two_t1_that_headers_do_not_tell_apart_stand_for_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrivals", "seconds", "reason"),
+    ("transfer", "seconds", "reason"),
     [
         ({}, 60, "nothing arrived for 60 s"),
         ({"released": True}, 40, "nothing arrived for 40 s after the association was released"),
@@ -112,12 +112,12 @@ def test_two_t1_that_headers_do_not_tell_apart_stand_for_both() -> None:
     ],
 )
 def test_without_counts_silence_decides_and_how_long_depends_on_the_association(
-    arrivals: dict[str, object], seconds: float, reason: str
+    transfer: dict[str, object], seconds: float, reason: str
 ) -> None:
-    assert not _judge(SILENT, seconds - 0.1, **arrivals).ready
-    verdict = _judge(SILENT, seconds, **arrivals)
+    assert not _judge(SILENT, seconds - 0.1, **transfer).ready
+    verdict = _judge(SILENT, seconds, **transfer)
     assert (verdict.ready, verdict.reason) == (True, reason)
-    assert _judge(SILENT, 0, **arrivals).look_at == START + timedelta(minutes=10, seconds=seconds)
+    assert _judge(SILENT, 0, **transfer).look_at == START + timedelta(minutes=10, seconds=seconds)
 
 
 def test_a_doubt_makes_a_released_association_no_evidence() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from dicom_node.database.states import StudyState
 from dicom_node.database.tables import InstanceRow, ResultRow, StudyRow
 
-__all__ = ["FACTS", "Arrival", "note_arrivals"]
+__all__ = ["FACTS", "ArrivedInstance", "note_arrivals"]
 
 
 Instance = tuple[str, str, str]
@@ -21,7 +21,7 @@ Instance = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrival:
+class ArrivedInstance:
     """One instance at the door: what it is, by its header, and its bytes.
 
     Attributes
@@ -96,7 +96,7 @@ Versions = dict[Instance, dict[str, bool]]
 """Of each instance every version by its hash, and whether it is the current one."""
 
 
-def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[str], str]) -> set[Instance]:
+def note_arrivals(session: Session, arrivals: Sequence[ArrivedInstance], key: Callable[[str], str]) -> set[Instance]:
     """Make each arrival the current version of its instance, and open its study again; what is held changes nothing.
 
     Parameters
@@ -113,7 +113,7 @@ def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[
     """
     arrivals = _without_noted(session, arrivals)
     versions = _versions(session, {arrival.sop_instance_uid for arrival in arrivals})
-    changed, new, again = set(), list[Arrival](), list[Arrival]()
+    changed, new, again = set(), list[ArrivedInstance](), list[ArrivedInstance]()
     for arrival in arrivals:
         known = versions.setdefault(arrival.instance, {})
         if known.get(arrival.sha256):
@@ -131,7 +131,7 @@ def note_arrivals(session: Session, arrivals: Sequence[Arrival], key: Callable[[
     return changed
 
 
-def _without_noted(session: Session, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+def _without_noted(session: Session, arrivals: Sequence[ArrivedInstance]) -> Sequence[ArrivedInstance]:
     """Leave out what a crashed listener had noted before: a later version may have come since, by whatever way."""
     uids = {arrival.sop_instance_uid for arrival in arrivals if arrival.is_replayed}
     if not uids:
@@ -139,7 +139,7 @@ def _without_noted(session: Session, arrivals: Sequence[Arrival]) -> Sequence[Ar
     rows = session.scalars(sa.select(InstanceRow).where(InstanceRow.sop_instance_uid.in_(uids)))
     noted = {(row.sop_instance_uid, row.study_uid, row.series_uid, row.sha256): row.received_at for row in rows}
 
-    def is_noted(arrival: Arrival) -> bool:
+    def is_noted(arrival: ArrivedInstance) -> bool:
         last = noted.get((*arrival.instance, arrival.sha256))
         return arrival.is_replayed and last is not None and last >= arrival.received_at
 
@@ -155,14 +155,14 @@ def _versions(session: Session, sop_instance_uids: Iterable[str]) -> Versions:
     return found
 
 
-def _open_studies(session: Session, arrivals: Sequence[Arrival], key: Callable[[str], str]) -> None:
+def _open_studies(session: Session, arrivals: Sequence[ArrivedInstance], key: Callable[[str], str]) -> None:
     """Open the studies again that something new has come of, other than the node's own results sent back by a PACS.
 
     New studies are opened whatever came of them.
     """
     uids = {arrival.sop_instance_uid for arrival in arrivals}
     own = set(session.scalars(_OWN, {"uids": list(uids)}))
-    studies: dict[str, list[Arrival]] = {}
+    studies: dict[str, list[ArrivedInstance]] = {}
     for arrival in arrivals:
         studies.setdefault(arrival.study_uid, []).append(arrival)
     known = set(session.scalars(_KNOWN, {"uids": list(studies)}))
@@ -180,7 +180,7 @@ def _open_studies(session: Session, arrivals: Sequence[Arrival], key: Callable[[
         session.execute(_OPENED, opened)
 
 
-def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:
+def _insert(session: Session, arrivals: Sequence[ArrivedInstance]) -> None:
     """Add rows; of several versions of one instance the last is current, as `_make_current` says."""
     if arrivals:
         last = {arrival.instance: arrival.sha256 for arrival in arrivals}
@@ -195,8 +195,8 @@ def _insert(session: Session, arrivals: Sequence[Arrival]) -> None:
 def _make_current(
     session: Session,
     changed: Iterable[Instance],
-    newest: dict[Instance, Arrival],
-    again: Sequence[Arrival],
+    newest: dict[Instance, ArrivedInstance],
+    again: Sequence[ArrivedInstance],
 ) -> None:
     for instance in changed:
         of_it = _of(instance)

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
-__all__ = ["EntryError", "EntryProblem"]
+__all__ = ["FieldProblem", "InvalidEntryError"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntryProblem:
+class FieldProblem:
     """What is wrong with one field, as one sentence for the person who entered it."""
 
     field: str
     sentence: str
 
 
-class EntryError(ValueError):
+class InvalidEntryError(ValueError):
     """An entry that cannot be used.
 
     Parameters
@@ -22,6 +22,6 @@ class EntryError(ValueError):
         One for each field that has to change; the text of the error is all their sentences.
     """
 
-    def __init__(self, *problems: EntryProblem) -> None:
+    def __init__(self, *problems: FieldProblem) -> None:
         super().__init__(" ".join(problem.sentence for problem in problems))
         self.problems = problems
