@@ -33,7 +33,7 @@ NEWER := $(BETWEEN) $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,acce
   incoming operations peers private proof query send spool status versions)) tests/unit/dicom_node/web tests/unit/viewer_integration
 SHELL := /bin/bash
 
-.PHONY: setup viewer demo run test check pythons lint types unit integration chaos debian lock clean
+.PHONY: setup viewer demo run test check pythons pythons-setup lint types unit integration chaos debian lock clean
 
 setup: $(VENV)/.done
 
@@ -55,7 +55,10 @@ demo: setup viewer
 run: setup viewer
 	$(BIN)/glionode serve
 
-test: setup viewer debian check pythons
+# What waits for downloads is done beside what computes on one core.
+test: setup
+	$(MAKE) --no-print-directory -j 4 --output-sync=target viewer debian types pythons-setup
+	$(MAKE) --no-print-directory check pythons
 
 # Set up what the integration and browser tests talk to.
 debian:
@@ -75,20 +78,34 @@ check: lint types
 # Unit tests of ROOMS that need no torch, without what RECKONS, on every other Python that README names and this machine has (its own
 # or pyenv's); `make pythons ROOMS=tests/unit` runs those of all rooms on each.
 pythons: setup debian
-	@for version in $(PYTHONS); do \
-	  if $(BIN)/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')"; then continue; fi; \
-	  found=""; for python in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
-	    if "$$python" -c 'import ensurepip' 2>/dev/null; then found="$$python"; break; fi; done; \
-	  if [ -z "$$found" ]; then echo "Python $$version is not on this machine: not tested"; continue; fi; \
-	  $(MAKE) --no-print-directory python-$$version FOUND="$$found" || exit 1; done
+	@$(call for_each_python,tests-on)
 
-python-%: ROOMS = $(if $(filter $*,$(NEWEST)),$(NEWER),$(BETWEEN))
-python-%: requirements.lock pyproject.toml
+pythons-setup: setup
+	@$(call for_each_python,venv-of)
+
+# Make the target $(1)-VERSION for every other Python that is found.
+define for_each_python
+for version in $(PYTHONS); do \
+  if $(BIN)/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')"; then continue; fi; \
+  found=""; for python in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
+    if "$$python" -c 'import ensurepip' 2>/dev/null; then found="$$python"; break; fi; done; \
+  if [ -z "$$found" ]; then echo "Python $$version is not on this machine: not tested"; continue; fi; \
+  $(MAKE) --no-print-directory $(1)-$$version FOUND="$$found" || exit 1; done
+endef
+
+.PRECIOUS: $(VENV)-%/.done
+venv-of-%: $(VENV)-%/.done ;
+
+$(VENV)-%/.done: requirements.lock pyproject.toml
 	@echo "Python $*:"
 	$(FOUND) -m venv $(VENV)-$*
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
 	-$(VENV)-$*/bin/python -W ignore -m compileall -qq -j 0 $(VENV)-$*/lib >/dev/null
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+tests-on-%: ROOMS = $(if $(filter $*,$(NEWEST)),$(NEWER),$(BETWEEN))
+tests-on-%: $(VENV)-%/.done
 	GLIONODE_WITHOUT_TORCH=1 GLIONODE_TEST_HEADERS=1600 $(ONE_CORE) $(VENV)-$*/bin/pytest -n auto --dist loadfile \
 	  $(ROOMS) tests/test_architecture.py::test_the_other_rooms_load_without_torch $(addprefix --ignore ,$(RECKONS))
 

@@ -1,10 +1,10 @@
-"""How well and how fast the shipped network finds the brain in heads that it never saw.
+"""Measures how well and how fast the shipped network finds the brain in heads that it was not trained on.
 
     python benchmarks/brain.py --heads DIR [--masks DIR] [--brats DIR] [--pictures DIR]
 
-Writes ``benchmarks/brain.md``. HEADS is what ``unpack_heads.py`` wrote. MASKS holds what another network called brain,
-``<name>.npy`` on a head's axial order, to be measured beside. Pictures of every real head go to a folder of
-your own: they show patients.
+Writes ``benchmarks/brain.md``. HEADS is the folder that ``unpack_heads.py`` wrote. MASKS contains the brain masks of
+another network for comparison, ``<name>.npy`` in a head's axial order. Pictures of every real head are written to a
+folder of your choice: they show patients.
 """
 
 import argparse
@@ -45,7 +45,7 @@ TABLE = Path(__file__).with_suffix(".md")
 CPU = torch.device("cpu")
 SEED = 20261130
 SAMPLES = 48
-"""Synthesised images of the label maps that were kept apart."""
+"""Number of synthetic images of the held-out label maps."""
 
 COMMON = Recipe(
     brainless=0.0,
@@ -54,13 +54,15 @@ COMMON = Recipe(
     degradation=DegradationLimits(curved=0.0, ghosted=0.0, noise=0.04, shading=0.25),
     coverage=CoverageChances(partial=0.0, defaced=0.0, stripped=0.0),
 )
-"""Whole heads as the node mostly gets them, in slices to 7.5 mm, with tumours, cavities and opened skulls as ever."""
+"""Whole heads as the node mostly receives them, in slices of up to 7.5 mm, with the usual tumours, cavities and opened
+skulls."""
 
 INSIDE, FAR_MM, FAR_SHARE = 0.985, 6.0, 0.08
-"""Wanted of the elderly: how much of the labelled brain is found, and of what is found lies so far outside its hull."""
+"""Targets for the elderly: the least share of the labelled brain that is found, and the largest share of the result
+that is this far outside its hull."""
 
-BY_HAND = "## Looked at"
-"""What stands below this heading was written by a person, and is kept."""
+BY_HAND = "## Visual check"
+"""The text below this heading is written by a person, and is kept."""
 
 LOAD_SHAPE = (160, 256, 256)
 REPEATS = 5
@@ -72,13 +74,13 @@ class Row:
 
     what: str
     value: str
-    wanted: str = "-"
+    target: str = "-"
     met: bool | None = None
 
     def __str__(self) -> str:
         """Return the row of a table."""
         met = {None: "-", True: "yes", False: "**no**"}[self.met]
-        return f"| {self.what} | {self.value} | {self.wanted} | {met} |"
+        return f"| {self.what} | {self.value} | {self.target} | {met} |"
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     chosen = parser.parse_args()
     network = load_brain(CPU)
-    rows = list(_speed(network))  # before anything else takes memory
+    rows = list(_speed(network))  # before anything else uses memory
     rows += [*_label_maps(network, chosen.heads), *_elderly(network, chosen.heads, chosen.masks)]
     rows += _bodies(network)
     if chosen.brats:
@@ -116,12 +118,12 @@ def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 
 def _label_maps(network: BrainNetwork, folder: Path) -> Iterator[Row]:
-    """Ask about images of label maps that were kept apart: like common sequences, and of every contrast and fault."""
+    """Measure on images of held-out label maps: with common contrasts, and with any contrast and fault."""
     held = read_heads(HeadFolders(heads=folder), held_out=True)
     for name, recipe in (
-        ("label maps kept apart, as T1, T1CE, T2 or FLAIR", COMMON),
-        ("label maps kept apart, any contrast and fault", Recipe(brainless=0.0, real=0.0)),
-        ("elderly heads kept apart, changed alike", Recipe(brainless=0.0, real=1.0)),
+        ("held-out label maps, contrast of T1, T1CE, T2 or FLAIR", COMMON),
+        ("held-out label maps, any contrast and fault", Recipe(brainless=0.0, real=0.0)),
+        ("held-out elderly heads, changed in the same way", Recipe(brainless=0.0, real=1.0)),
     ):
         sampler = HeadSampler(held, recipe, SEED)
         dice, distance = [], []
@@ -130,16 +132,16 @@ def _label_maps(network: BrainNetwork, folder: Path) -> Iterator[Row]:
             found = _found(network, view.image, (recipe.grid.spacing_mm,) * 3)
             mask = np.zeros(view.brain.shape, bool)
             if found is not None:
-                mask = np.asarray(found.away_mm <= 0)  # as it was taught
+                mask = np.asarray(found.away_mm <= 0)  # the outline that it was trained on
             dice.append(_dice(mask, view.brain))
             distance.append(hd95(mask, view.brain, np.full(3, recipe.grid.spacing_mm)))
             _say(f"{name} {number}: Dice {dice[-1]:.3f}, HD95 {distance[-1]:.1f} mm")
         low, middle = np.percentile(dice, (5, 50))
         value = f"{np.mean(dice):.3f} (median {middle:.3f}, 5th percentile {low:.3f})"
-        yield Row(what=f"{name}: mean Dice", value=value, wanted="at least 0.97", met=bool(np.mean(dice) >= 0.97))
+        yield Row(what=f"{name}: mean Dice", value=value, target="at least 0.97", met=bool(np.mean(dice) >= 0.97))
         middle, high = np.percentile(distance, (50, 95))
         value = f"{middle:.1f} (95th percentile {high:.1f})"
-        yield Row(what=f"{name}: median HD95 (mm)", value=value, wanted="at most 3", met=bool(middle <= 3))
+        yield Row(what=f"{name}: median HD95 (mm)", value=value, target="at most 3", met=bool(middle <= 3))
 
 
 def _elderly(network: BrainNetwork, folder: Path, masks: Path | None) -> Iterator[Row]:
@@ -158,9 +160,9 @@ def _elderly(network: BrainNetwork, folder: Path, masks: Path | None) -> Iterato
             inside = np.count_nonzero(mask & labelled) / np.count_nonzero(labelled)
             outside = np.count_nonzero(mask & far) / max(1, np.count_nonzero(mask))
             yield Row(
-                what=f"{name}{who}: brain found, far outside",
+                what=f"{name}{who}: share of the brain found, share of the result far outside",
                 value=f"{inside:.1%}, {outside:.1%}",
-                wanted=f"at least {INSIDE:.1%}, at most {FAR_SHARE:.0%}",
+                target=f"at least {INSIDE:.1%}, at most {FAR_SHARE:.0%}",
                 met=bool(inside >= INSIDE and outside <= FAR_SHARE),
             )
 
@@ -174,12 +176,12 @@ def _stripped(network: BrainNetwork, folder: Path) -> Iterator[Row]:
             found = find_brain(network, StudyTensors.of(alone, CPU))
             total += 1
             known += found is not None and found.stripped
-    what = "skull-stripped volumes (BraTS), known as such and left as they are"
-    yield Row(what=what, value=f"{known} of {total}", wanted="all", met=known == total)
+    what = "skull-stripped volumes (BraTS), recognised as such and left unchanged"
+    yield Row(what=what, value=f"{known} of {total}", target="all", met=known == total)
 
 
 def _speed(network: BrainNetwork) -> Iterator[Row]:
-    """Time a study of two sequences, 256 x 256 x 160 at 1 mm, beside MONAI's sliding window of the same network."""
+    """Time a study of two sequences, 256 x 256 x 160 at 1 mm, against MONAI's sliding window with the same network."""
     slices, rows, columns = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in LOAD_SHAPE), indexing="ij")
     radius = np.sqrt(slices**2 / 0.8 + rows**2 / 0.7 + columns**2 / 0.5)
     head = np.where(radius < 1, 400 + 200 * np.sin(20 * radius), 0).astype(np.float32)
@@ -192,7 +194,7 @@ def _speed(network: BrainNetwork) -> Iterator[Row]:
     find_brain(network, StudyTensors.of(study, CPU))
     taken_kib = _peak_kib() - before_kib
     whole, windows = [], []
-    cubes = brain_on_cubes(network, torch.tensor(head), volume.grid)[1]  # of the shape that counts for the time
+    cubes = brain_on_cubes(network, torch.tensor(head), volume.grid)[1]  # only its shape matters for the time
     for _ in range(REPEATS):
         begun = time.perf_counter()
         find_brain(network, StudyTensors.of(study, CPU))
@@ -203,12 +205,10 @@ def _speed(network: BrainNetwork) -> Iterator[Row]:
                 sliding_window_inference(cubes[None, None], (96, 96, 96), 1, network.module, overlap=0.25)
         windows.append(time.perf_counter() - begun)
     seconds, reference = float(np.median(whole)), float(np.median(windows))
-    value = (
-        f"{seconds:.2f}; {reference:.2f} by MONAI's sliding windows of the network alone ({reference / seconds:.1f} x)"
-    )
-    yield Row(what="a study of two sequences, all of it (s)", value=value, wanted="at most 1.5", met=seconds <= 1.5)
-    value = f"{taken_kib / 2**20:.2f} on top of {before_kib / 2**20:.2f} for torch, MONAI and the images"
-    yield Row(what="memory of a study (GiB)", value=value, wanted="at most 1", met=taken_kib <= 2**20)
+    value = f"{seconds:.2f}; network alone with MONAI's sliding window {reference:.2f} ({reference / seconds:.1f} x)"
+    yield Row(what="complete study of two sequences (s)", value=value, target="at most 1.5", met=seconds <= 1.5)
+    value = f"{taken_kib / 2**20:.2f} in addition to {before_kib / 2**20:.2f} for torch, MONAI and the images"
+    yield Row(what="memory of this study (GiB)", value=value, target="at most 1", met=taken_kib <= 2**20)
 
 
 def _peak_kib() -> int:
@@ -216,14 +216,14 @@ def _peak_kib() -> int:
 
 
 def _bodies(network: BrainNetwork) -> Iterator[Row]:
-    """Ask about noise, bottles, limbs and trunks."""
+    """Count in how many images of noise, bottles, limbs and trunks no brain is found."""
     recipe = Recipe()
     none = 0
     for number in range(SAMPLES):
         body = drawn_body(np.random.default_rng([SEED, number]), recipe.grid, recipe.bodies)
         none += _found(network, body, (recipe.grid.spacing_mm,) * 3) is None
     value = f"{none} of {SAMPLES}"
-    yield Row(what="noise and bodies without a brain, of which none is found", value=value)
+    yield Row(what="images of noise and bodies in which no brain is found", value=value)
 
 
 def _real_heads(
@@ -242,18 +242,19 @@ def _page(rows: Sequence[Row]) -> str:
         [
             "# Finding the brain",
             "",
-            "The shipped network on heads that it never saw: label maps 05, 10, 15, 20, elderly 02, 10, 17, 23.",
-            "Made by `python benchmarks/brain.py`; how it was trained: `benchmarks/brain_learning.py`.",
+            "The shipped network on heads that it was not trained on: label maps 05, 10, 15, 20,",
+            "elderly 02, 10, 17, 23. Made by `python benchmarks/brain.py`. For its training see",
+            "`benchmarks/brain_learning.py`.",
             "",
-            "| what | value | wanted | met |",
+            "| measurement | value | target | met |",
             "|---|---|---|---|",
             *map(str, rows),
             "",
-            "Brain is tissue and ventricles with the fluid of furrows up to 10 mm wide (closed by 5 mm).",
-            "All synthesised images have slices to 7.5 mm, tumours, cavities and opened skulls; those of any contrast",
-            "and fault also partial fields of view, ghosts, strong shading and noise, and half of them contrasts that",
-            "no sequence has. Their Dice is that of the network's own outline; of real heads the brain that is written",
-            "counts, which is 1 mm wider.",
+            "Brain means tissue and ventricles with the fluid in sulci up to 10 mm wide (closed by 5 mm).",
+            "All synthetic images have slices of up to 7.5 mm, tumours, cavities and opened skulls. Those with any",
+            "contrast and fault also have partial fields of view, ghosts, strong shading and noise, and half of them",
+            "have a contrast that no sequence has. Their Dice is that of the network's own outline. For real heads,",
+            "the brain that is written is measured, which is 1 mm wider.",
             "",
             BY_HAND + (TABLE.read_text("utf-8").partition(BY_HAND)[2] if TABLE.exists() else "\n"),
         ]

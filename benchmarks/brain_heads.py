@@ -1,4 +1,4 @@
-"""Reads the shared heads (unpacked) and BraTS cases as what brains are learned from, and keeps some persons apart."""
+"""Reads the shared heads (unpacked) and BraTS cases to train the brain network on, and holds some persons out."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,32 +24,32 @@ HELD_OUT = (
     *("elderly_02", "elderly_10", "elderly_17", "elderly_23"),
     "ms_04",
 )
-"""Never learned from. Label maps of the 20 are of as many persons; an elderly's T1 and FLAIR, and the studies of an MS
-patient, are kept apart together."""
+"""Never trained on. The 20 label maps are of 20 persons. T1 and FLAIR of an elderly person, and the studies of an MS
+patient, are held out together."""
 
 BRATS_EVERY = 5
-"""A skull-stripped head every network of the kind gets right; a few are enough to show what one is."""
+"""Every network of this kind gets skull-stripped heads right, so a few examples are enough."""
 
 BRATS_ROLES = ((Role.T1, Role.FLAIR), (Role.T1CE, Role.T2))
-"""In turns, so that each sequence comes equally often."""
+"""Used in turns, so that each sequence is equally frequent."""
 
 Spacing = tuple[float, float, float]
-Said = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFolders:
-    """Where the data lie.
+    """The folders of the data.
 
     Attributes
     ----------
     heads
-        What ``unpack_heads.py`` wrote.
+        The folder that ``unpack_heads.py`` wrote.
     brats
-        What ``unpack_brats.py`` wrote; None for none of it.
+        The folder that ``unpack_brats.py`` wrote. None to use no BraTS cases.
     masks
-        ``<name>.nii.gz`` on a head's own grid, or ``<name>.npy`` on its axial order, for heads without labels: what a
-        reference network called brain. None for none of these heads.
+        Brain masks of a reference network for heads without labels: ``<name>.nii.gz`` on a head's own grid, or
+        ``<name>.npy`` in its axial order. None to use none of these heads.
     """
 
     heads: Path
@@ -58,12 +58,12 @@ class HeadFolders:
 
 
 def is_held_out(name: str) -> bool:
-    """Tell whether a head is one of those that are never learned from."""
+    """Tell whether a head is one of those that are never trained on."""
     return name.startswith(HELD_OUT)
 
 
-def read_heads(folders: HeadFolders, *, held_out: bool, say: Said = lambda _: None) -> Heads:
-    """Return the heads to learn from, or those that are kept apart (no BraTS case is)."""
+def read_heads(folders: HeadFolders, *, held_out: bool, say: Say = lambda _: None) -> Heads:
+    """Return the heads to train on, or the held-out ones (no BraTS case is held out)."""
     maps = []
     for path in sorted(folders.heads.glob("labelmap_*.nii.gz")):
         name = _stem(path)
@@ -93,7 +93,7 @@ def _real(folders: HeadFolders, *, held_out: bool) -> Iterator[RealHead]:
 
 
 def _brain(folders: HeadFolders, name: str) -> NDArray[np.bool_] | None:
-    """Return the brain of a head in axial order, by its labels or by a mask that lies ready; None without either."""
+    """Return the brain of a head in axial order, from its labels or from a stored mask. None without either."""
     labelled = folders.heads / f"{name}_structures.nii.gz"
     if labelled.exists():
         structures, spacing_mm = axial_file(labelled)

@@ -1,10 +1,10 @@
-"""Learns to find the brain in heads of any contrast, from label maps and real heads (as SynthStrip, Hoopes 2022).
+"""Trains the brain network for any contrast on label maps and real heads (as SynthStrip, Hoopes 2022).
 
     python benchmarks/brain_learning.py --heads DIR --out DIR [--brats DIR] [--masks DIR] [--steps 6000] [--start FILE]
 
-A training that was stopped goes on from its last checkpoint when it is started with the same arguments. OUT gets
-brain.safetensors and brain.json; the mean Dice over heads that were kept apart is printed at the end. Data and what is
-kept apart: benchmarks/brain_heads.py.
+A training that was stopped resumes from its last checkpoint when it is started with the same arguments. It writes
+brain.safetensors and brain.json to OUT, and prints the mean Dice over held-out heads at the end. For the data and the
+held-out heads see benchmarks/brain_heads.py.
 """
 
 import argparse
@@ -27,16 +27,16 @@ from inference.unet import TumourUNet
 
 SEED = 20261129
 MEASURED = 40
-"""Samples that are looked at from each kind of head that was kept apart."""
+"""Number of samples from each kind of held-out head on which Dice is measured."""
 
-TOLD_EVERY = 25
+PRINT_EVERY = 25
 
 THRESHOLD = 0.25
-"""Chosen on elderly 04, 06 and 07, which are learned from: with 0.5 more of the brain's edge is missed."""
+"""Chosen on elderly 04, 06 and 07, which are trained on. With 0.5, more of the brain's edge is missed."""
 
 AGREEMENT_FLAG = 0.92
-"""Of 18 elderly and MS heads the brains of two sequences agree by 0.957 at least, those of a drawn head of which a
-third is missing by 0.923."""
+"""In 18 elderly and MS heads, the brains of two sequences agree with a Dice of 0.957 or more. In a synthetic head of
+which a third is missing, the Dice is 0.923."""
 
 TRAINED_ON = (
     "images synthesised from 16 label maps of SynthSeg's training set (Billot 2023), 9 T1 of whole heads of NiChart's "
@@ -46,7 +46,7 @@ TRAINED_ON = (
 
 
 def main() -> None:
-    """Read, learn, measure."""
+    """Read the data, train and measure."""
     chosen = _arguments()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
@@ -54,15 +54,15 @@ def main() -> None:
     heads = read_heads(folders, held_out=False, say=_say)
     _say(f"{len(heads.maps)} label maps, {len(heads.real)} real images, {len(heads.shapes)} shapes of tumours")
     sampler = HeadSampler(heads, Recipe(), chosen.seed)
-    begins = hashlib.sha256(chosen.start.read_bytes()).hexdigest() if chosen.start else ""
-    changes = {"batch_size": chosen.batch_size, "checkpoint_every": chosen.checkpoint_every, "start_sha256": begins}
+    start = hashlib.sha256(chosen.start.read_bytes()).hexdigest() if chosen.start else ""
+    changes = {"batch_size": chosen.batch_size, "checkpoint_every": chosen.checkpoint_every, "start_sha256": start}
     plan = brain_plan(sampler, chosen.steps, **changes, **({"learning_rate": chosen.rate} if chosen.rate else {}))
     how = {"device": chosen.device, "loaders": chosen.loaders, "start": chosen.start, "watch": _watch}
     trained = train_brain(sampler, plan, chosen.out, **how)
     if chosen.into:
         hours = sum(progress.step_s for progress in trained.history) / 3600
         facts = {"trained_on": TRAINED_ON, "hours": round(hours, 2), "device": device_name(chosen.device)}
-        facts |= {"held_out": list(HELD_OUT), "begun_with": begins}
+        facts |= {"held_out": list(HELD_OUT), "begun_with": start}
         limits = {"threshold": chosen.threshold, "agreement_flag": chosen.agreement_flag}
         _say(f"manifest SHA-256 {place_brain(chosen.out, chosen.into, **limits, facts=facts)}")
     if isinstance(trained.network, TumourUNet):
@@ -71,27 +71,27 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--heads", type=Path, required=True, help="unpacked heads")
+    parser.add_argument("--heads", type=Path, required=True, help="folder of the unpacked heads")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--brats", type=Path, help="unpacked BraTS cases")
-    parser.add_argument("--masks", type=Path, help="brains of heads without labels")
-    parser.add_argument("--into", type=Path, help="folder of a model that shall have the network")
-    parser.add_argument("--threshold", type=float, default=THRESHOLD, help="that the model states")
-    parser.add_argument("--agreement-flag", type=float, default=AGREEMENT_FLAG, help="that the model states")
+    parser.add_argument("--brats", type=Path, help="folder of the unpacked BraTS cases")
+    parser.add_argument("--masks", type=Path, help="folder of brain masks for heads without labels")
+    parser.add_argument("--into", type=Path, help="folder of the model that receives the network")
+    parser.add_argument("--threshold", type=float, default=THRESHOLD, help="value for the model's manifest")
+    parser.add_argument("--agreement-flag", type=float, default=AGREEMENT_FLAG, help="value for the model's manifest")
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--start", type=Path, help="weights to begin with")
-    parser.add_argument("--rate", type=float, default=0.0, help="peak of the learning rate; 0 takes the usual one")
+    parser.add_argument("--start", type=Path, help="file of the weights to start from")
+    parser.add_argument("--rate", type=float, default=0.0, help="peak of the learning rate; 0 uses the default")
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--checkpoint-every", type=int, default=100, help="steps")
-    parser.add_argument("--loaders", type=int, default=1, help="processes that make samples")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it to torch")
+    parser.add_argument("--checkpoint-every", type=int, default=100, help="number of steps")
+    parser.add_argument("--loaders", type=int, default=1, help="number of processes that make samples")
+    parser.add_argument("--threads", type=int, default=0, help="number of torch's threads; 0 leaves it to torch")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=SEED)
     return parser.parse_args()
 
 
 def _measure(network: TumourUNet, folders: HeadFolders, seed: int) -> None:
-    """Print the Dice coefficients of what was kept apart, synthesised and real."""
+    """Print the Dice coefficients on held-out heads, synthetic and real."""
     held = read_heads(folders, held_out=True)
     kinds = {"label maps": replace(held, real=()), "real heads": replace(held, maps=())}
     for kind, heads in kinds.items():
@@ -101,10 +101,10 @@ def _measure(network: TumourUNet, folders: HeadFolders, seed: int) -> None:
 
 
 def _watch(progress: Progress) -> None:
-    if progress.step % TOLD_EVERY == 0 or progress.step == progress.steps:
+    if progress.step % PRINT_EVERY == 0 or progress.step == progress.steps:
         _say(
             f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, rate {progress.rate:.2g}, "
-            f"{progress.step_s:.2f} s a step"
+            f"{progress.step_s:.2f} s per step"
         )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of heads with the brain outlined, to be looked at and kept out of any repository: they show patients."""
+"""Pictures of heads with an outline of the brain. Keep them out of any repository: they show patients."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,18 +12,18 @@ __all__ = ["write_pictures"]
 
 PIXEL_MM = 1.0
 HEIGHTS = (0.2, 0.35, 0.5, 0.65, 0.8)
-"""Of the axial cuts, as shares of the stack."""
+"""Positions of the axial slices, as shares of the stack."""
 
 Head = tuple[str, NDArray[np.float32], Sequence[float], NDArray[np.bool_]]
 
 
 def write_pictures(heads: Iterable[Head], folder: Path) -> None:
-    """Write a PNG for each head: five axial cuts, a sagittal and a coronal one, the brain's edge in red.
+    """Write a PNG for each head: five axial slices, a sagittal and a coronal one, with the brain's edge in red.
 
     Parameters
     ----------
     heads
-        Name, voxels (slice, row, column) running up, to the back and to the left, their spacing, and the brain.
+        Name, voxels (slice, row, column) with axes running up, to the back and to the left, spacing, and brain mask.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, image, spacing_mm, brain in heads:

@@ -1,9 +1,9 @@
-"""Holds `glionode convert` against dcm2niix 1.0.20260724 and against reference NIfTI files, voxel by voxel.
+"""Compares `glionode convert` with dcm2niix 1.0.20260724 and with reference NIfTI files, voxel by voxel.
 
     python -m benchmarks.conversion            # writes benchmarks/conversion.md
 
-Both programs convert the same folders; their files are compared in patient space: each voxel of ours must lie on a
-voxel of theirs and have its value. Data: the folder named by GLIONODE_TEST_DATA (default ../shared/data).
+Both programs convert the same folders. Their files are compared in patient space: each of our voxels must coincide with
+one of theirs and have the same value. Data: the folder named by GLIONODE_TEST_DATA (default ../shared/data).
 """
 
 import json
@@ -24,10 +24,10 @@ from dicom_node.workbench.convert_folder import convert_folder
 __all__ = ["Comparison", "Row", "compare", "compare_all"]
 
 POSITION_MM = 0.001
-"""How far a voxel may lie from the other program's."""
+"""Largest distance of a voxel from that of the other program."""
 
 VALUE_SHARE = 2.5e-7
-"""How far a value may be off, as a share of the largest: two roundings to single precision (2 * 2**-23)."""
+"""Largest difference of a value, as a share of the largest value: two roundings to single precision (2 * 2**-23)."""
 
 FOLDERS = (
     "philips-1.5T-tumour", "brainix", "vendors/compressed_j2k/001", "vendors/ge/001", "vendors/ge/001_implicit",
@@ -36,44 +36,48 @@ FOLDERS = (
     "vendors/philips_enhanced/001_implicit", "vendors/siemens_enhanced/001", "vendors/refuse/slicecount/001",
     "vendors/refuse/sliceorientation/001",
 )  # fmt: skip
-"""Every folder of the data with MR images; the others of refuse/ hold CT and make the list of what is left out."""
+"""Every folder of the data with MR images. The other folders in refuse/ contain CT and make up the list of what is left
+out."""
 
 REFUSED = tuple(f"vendors/refuse/{name}" for name in ("gantrytilting/001", "notavolume/001", "sliceincrement/001"))
 
 HEAD = f"""# Conversion against dcm2niix
 
-Made by `python -m benchmarks.conversion`: every MR series of the test data converted by `glionode convert` and by
-dcm2niix 1.0.20260724 (`-p y -m n`), and compared in patient space. *Position* is the largest distance between a voxel
-of ours and the one of theirs, in mm (bar: {POSITION_MM}); *value* the largest difference as a share of the series'
-largest value (bar: {VALUE_SHARE:g}, two roundings to single precision); the last two columns hold our file against the
-reference that came with the data, where there is one.
+Made by `python -m benchmarks.conversion`, which converts every MR series of the test data with `glionode convert` and
+with dcm2niix 1.0.20260724 (`-p y -m n`) and compares the results in patient space.
+
+- *Position*: the largest distance between a voxel of ours and the matching voxel of theirs, in mm
+  (limit: {POSITION_MM}).
+- *Value*: the largest difference as a share of the series' largest value
+  (limit: {VALUE_SHARE:g}, two roundings to single precision).
+- The last two columns compare our file with the reference that came with the data, if there is one.
 """
 
 NOTES = """
 A reference marked *display values* was made without Philips' private scale slope (2005,100E): its values are ours
-divided by the one factor given there. dcm2niix applies the scale slope as we do.
+divided by the factor given there. dcm2niix applies the scale slope as we do.
 
 ## Vendors
 
 | vendor | classic | enhanced multi-frame |
 |---|---|---|
 | Philips | compared above | compared above, explicit and implicit VR |
-| Siemens | from documented tags, not tried on real data; mosaics are refused with that reason | XA, compared above |
-| GE | compared above | from the standard's functional groups, not tried on real data |
-| Canon, United Imaging, Fujifilm, others | from the standard's attributes, not tried on real data | as for GE |
+| Siemens | by documented tags, not tested on real data; mosaics are refused with that reason | XA, compared above |
+| GE | compared above | by the standard's functional groups, not tested on real data |
+| Canon, United Imaging, Fujifilm, others | by the standard's attributes, not tested on real data | as for GE |
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One of our volumes against one of another program's.
+    """The comparison of one of our volumes with one of another program.
 
     Attributes
     ----------
     position_mm, value_share
-        Largest difference in place and in value; infinite where the grids do not fit.
+        Largest difference in position and in value. Infinite if the grids do not match.
     factor
-        Ours divided by theirs where one factor makes the values equal, else 1.
+        Our values divided by theirs, if one factor makes them equal. Otherwise 1.
     """
 
     position_mm: float
@@ -82,7 +86,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Tell whether place and value agree within the bars."""
+        """Whether position and value agree within the limits."""
         return self.position_mm <= POSITION_MM and self.value_share <= VALUE_SHARE
 
 
@@ -93,7 +97,7 @@ class Row:
     Attributes
     ----------
     transforms_mm
-        Largest difference of sform and qform in our file.
+        Largest difference between sform and qform in our file.
     """
 
     folder: str
@@ -135,7 +139,7 @@ def _difference(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple
 
 
 def compare_all(data: Path, work: Path) -> Iterator[Row]:
-    """Convert every folder by both programs below `work` and compare each of our volumes."""
+    """Convert every folder with both programs into `work`, and compare each of our volumes."""
     for name in FOLDERS:
         folder, ours, theirs = data / "dicom" / name, work / "ours" / name, work / "dcm2niix" / name
         theirs.mkdir(parents=True)
@@ -153,14 +157,14 @@ def compare_all(data: Path, work: Path) -> Iterator[Row]:
 
 
 def _run_dcm2niix(folder: Path, out: Path) -> None:
-    """Convert by the peer: Philips' precise values, nothing merged that differs."""
+    """Convert with dcm2niix: precise Philips values, and no merging of different series."""
     program = Path(sys.executable).with_name("dcm2niix")
     options = ["-p", "y", "-m", "n", "-z", "n", "-b", "n", "-f", "%s_%t", "-o", str(out)]
     subprocess.run([str(program), *options, str(folder)], check=True, capture_output=True)  # noqa: S603
 
 
 def _best(ours: Path, candidates: list[Path]) -> Comparison | None:
-    """Compare with the file that fits best: a series may give several, and the other program names them its way."""
+    """Compare with the best-matching file: a series may give several, and the other program uses its own names."""
     compared = [compare(ours, path) for path in candidates]
     return min(compared, key=lambda c: (not c.equal, c.position_mm > POSITION_MM, c.value_share), default=None)
 
@@ -177,7 +181,7 @@ def _cells(comparison: Comparison | None) -> str:
 
 
 def _left_out(data: Path, work: Path) -> Iterator[str]:
-    """Name every series and file that was not converted, also of the folders that hold no MR."""
+    """Yield every series and file that was not converted, also in the folders without MR."""
     for name in REFUSED:
         convert_folder(data / "dicom" / name, work / "ours" / name)
     for path in sorted((work / "ours").rglob("left_out.json")):
@@ -186,7 +190,7 @@ def _left_out(data: Path, work: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Write the table."""
+    """Convert, compare and write the table."""
     data = Path(os.environ.get("GLIONODE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     with tempfile.TemporaryDirectory() as work:
         rows = list(compare_all(data, Path(work)))

@@ -1,7 +1,7 @@
-"""What 10,000 associations and 100,000 instances leave behind in a listener: sockets, threads, memory, latency.
+"""Measures the resources of a listener after 10,000 associations and 100,000 instances: sockets, threads, memory, rate.
 
-Half of the associations are aborted, break off or fall silent; the others echo. The instances come in rounds, so that
-growth would show. Writes its part of ``benchmarks/ingest.md``.
+Half of the associations are aborted, broken off or fall silent. The others send a C-ECHO. The instances are sent in
+rounds, so that growth would show. Writes its part of ``benchmarks/ingest.md``.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.support.cluster import running_cluster
 from tests.support.node import SENDER
 from tests.support.pacs import VERIFICATION, association
 
-HEADING = "## What is left behind"
+HEADING = "## Resources after sustained load"
 SETTLE_S = 20.0
 CALLERS = 32
 IDLE_LIMIT_S = 5
@@ -32,7 +32,7 @@ SMALL = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """What a process holds."""
+    """The resources that a process holds."""
 
     memory_mib: float
     threads: int
@@ -41,28 +41,30 @@ class Footprint:
 
     @classmethod
     def of(cls, pid: int) -> "Footprint":
-        """Look at a process."""
+        """Return the resources that a process holds now."""
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-        told = {line.partition(":")[0]: line.split()[1] for line in lines if line.count(":") and len(line.split()) > 1}
+        status = {
+            line.partition(":")[0]: line.split()[1] for line in lines if line.count(":") and len(line.split()) > 1
+        }
         open_now = []
         for one in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # closed meanwhile
                 open_now.append(str(one.readlink()))
         sockets = sum(name.startswith("socket:") for name in open_now)
         return cls(
-            memory_mib=int(told["VmRSS"]) / 1024,
-            threads=int(told["Threads"]),
+            memory_mib=int(status["VmRSS"]) / 1024,
+            threads=int(status["Threads"]),
             sockets=sockets,
             files=len(open_now) - sockets,
         )
 
 
 def associate(port: int, number: int) -> None:
-    """Open one association, or less than one, and leave it as some senders do."""
-    if number % 8 == 0:  # a load balancer's health check: a connection without a word
+    """Open an association, or only a connection, and end it as some senders do."""
+    if number % 8 == 0:  # a load balancer's health check: a connection without any data
         with socket.create_connection(("127.0.0.1", port), timeout=30):
             return
-    if number % 8 == 1:  # a line that goes dead in the middle of a request, until the listener gives it up
+    if number % 8 == 1:  # a connection that stops in the middle of a request, until the listener closes it
         with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
             line.sendall(bytes([1, 0, 0, 0, 1, 0]))
             while line.recv(1024):
@@ -71,7 +73,7 @@ def associate(port: int, number: int) -> None:
     with contextlib.suppress(ConnectionRefusedError), association([(VERIFICATION, "1.2.840.10008.1.2")], port) as assoc:
         if number % 8 == 2:
             assoc.abort()
-        elif number % 8 == 3:  # silent, until the listener gives it up
+        elif number % 8 == 3:  # silent, until the listener closes it
             while assoc.is_established:
                 time.sleep(0.1)
         else:
@@ -79,24 +81,24 @@ def associate(port: int, number: int) -> None:
 
 
 def rounds_of_instances(server: Server, pid: int, rounds: int, each: int, place: Path) -> list[tuple[float, Footprint]]:
-    """Send round after round; return the rate of each and what the listener held after it."""
-    seen = []
+    """Send the rounds one after the other. Return the rate of each, and the listener's resources after it."""
+    measured = []
     for number in range(rounds):
         groups = make_files(place / str(number), 4, each // 4, SMALL)
         seconds = send(groups, server)
         shutil.rmtree(place / str(number))
-        seen.append((each / seconds, Footprint.of(pid)))
-        sys.stderr.write(f"round {number + 1}: {seen[-1][0]:.0f} a second, {seen[-1][1]}\n")
-    return seen
+        measured.append((each / seconds, Footprint.of(pid)))
+        sys.stderr.write(f"round {number + 1}: {measured[-1][0]:.0f} per second, {measured[-1][1]}\n")
+    return measured
 
 
 def main() -> None:
-    """Measure, and write."""
+    """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--associations", type=int, default=10_000)
     parser.add_argument("--instances", type=int, default=100_000)
-    asked = parser.parse_args()
-    order = list(range(asked.associations))
+    arguments = parser.parse_args()
+    order = list(range(arguments.associations))
     random.Random(0).shuffle(order)  # noqa: S311 - the same order every time
     with tempfile.TemporaryDirectory(prefix="glionode-endurance-") as folder:
         url = f"sqlite:///{folder}/node/glionode.sqlite"
@@ -116,9 +118,9 @@ def main() -> None:
             after = Footprint.of(pid)
             sys.stderr.write(f"{before}\n{after}\n")
             server = Server(name="node", ae_title="GLIONODE", port=port)
-            rounds = max(4, asked.instances // 5000)
-            seen = rounds_of_instances(server, pid, rounds, asked.instances // rounds, Path(folder, "files"))
-    _write(before, after, seconds, asked.associations, seen, asked.instances)
+            rounds = max(4, arguments.instances // 5000)
+            measured = rounds_of_instances(server, pid, rounds, arguments.instances // rounds, Path(folder, "files"))
+    _write(before, after, seconds, arguments.associations, measured, arguments.instances)
 
 
 def _write(
@@ -126,20 +128,20 @@ def _write(
     after: Footprint,
     seconds: float,
     associations: int,
-    seen: list[tuple[float, Footprint]],
+    measured: list[tuple[float, Footprint]],
     instances: int,
 ) -> None:
-    third = max(1, len(seen) // 3)
-    early, late = seen[:third], seen[-third:]
+    third = max(1, len(measured) // 3)
+    early, late = measured[:third], measured[-third:]
     lines = [
         HEADING,
         "",
-        f"One listener; made by `python -m benchmarks.endurance`. {associations:,} associations, half of them aborted,",
-        f"broken off or silent until they are given up, in {seconds:.0f} s, seen {SETTLE_S:g} s later; then",
-        f"{instances:,} instances of 8 kB each. Sockets: the one that is listened on. Files: the journal, and what the",
-        "pool of connections to the database keeps open.",
+        f"One listener. Made by `python -m benchmarks.endurance`. First {associations:,} associations in",
+        f"{seconds:.0f} s: half of them are aborted, broken off or silent until the listener closes them.",
+        f"The resources are read {SETTLE_S:g} s later. Then {instances:,} instances of 8 kB each. Sockets: the",
+        "listening socket. Files: the journal, and the files that the pool of database connections keeps open.",
         "",
-        "| | threads | sockets | files | memory (MiB) | instances a second |",
+        "| | threads | sockets | files | memory (MiB) | instances per second |",
         "|---|---|---|---|---|---|",
         f"| before | {before.threads} | {before.sockets} | {before.files} | {before.memory_mib:.0f} | |",
         f"| after the associations | {after.threads} | {after.sockets} | {after.files} | {after.memory_mib:.0f} | |",
@@ -151,9 +153,10 @@ def _write(
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _row(name: str, seen: list[tuple[float, Footprint]]) -> str:
-    most = [max(getattr(one, what) for _, one in seen) for what in ("threads", "sockets", "files")]
-    memory, rate = statistics.median(one.memory_mib for _, one in seen), statistics.median(rate for rate, _ in seen)
+def _row(name: str, measured: list[tuple[float, Footprint]]) -> str:
+    most = [max(getattr(one, what) for _, one in measured) for what in ("threads", "sockets", "files")]
+    memory = statistics.median(one.memory_mib for _, one in measured)
+    rate = statistics.median(rate for rate, _ in measured)
     return f"| {name} | {' | '.join(map(str, most))} | {memory:.0f} | {rate:.0f} |"
 
 

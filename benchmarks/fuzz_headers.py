@@ -1,7 +1,8 @@
-"""Reads headers as nobody should write them: reading, recognition, selection, judging, queries, and values of results.
+"""Fuzzes headers: reading, recognition, selection, readiness, queries, and header values of results.
 
-``python -m benchmarks.fuzz_headers --count 200000 --seed 7`` takes as long as it takes; it ends with 1 at the
-first header that raises what its room does not foresee, and names its number: ``--first`` and ``--count 1`` repeat it.
+Run ``python -m benchmarks.fuzz_headers --count 200000 --seed 7``. There is no time limit. It ends with exit code 1 at
+the first header that raises an unexpected exception, and prints its number. ``--first`` with that number and
+``--count 1`` repeat it.
 """
 
 import argparse
@@ -44,7 +45,7 @@ _SUMMARY = StudySummary(modalities=("MR",), sop_classes=("1.2",), series=1, inst
 
 
 class Unforeseen(Exception):  # noqa: N818 - named for what happened
-    """A header raised what nobody foresaw; the message names the variant."""
+    """A header raised an unexpected exception. The message contains the number of the variant."""
 
 
 def header_fuzz(seed: int, folders: tuple[Path, ...] = ()) -> HeaderFuzz:
@@ -53,7 +54,7 @@ def header_fuzz(seed: int, folders: tuple[Path, ...] = ()) -> HeaderFuzz:
     Parameters
     ----------
     folders
-        Of real series, of which the first images are taken.
+        Folders of real series. Their first three images are used.
     """
     voxels = np.zeros((3, 8, 10), np.uint16)
     classic = mr_slices(voxels, axis_aligned("axial"))
@@ -66,17 +67,17 @@ def header_fuzz(seed: int, folders: tuple[Path, ...] = ()) -> HeaderFuzz:
 
 
 def look_at(files: list[bytes], *, asked: bool = True) -> str:
-    """Do all with a variant that is done without pixels; return how it ended, by the reason of its room.
+    """Process a variant as the node does, but without pixels. Return the outcome: the reasons of errors, or ``whole``.
 
     Parameters
     ----------
     asked
-        Whether the viewer asks for it, too, which takes a third of the time.
+        Whether to answer the viewer's queries as well, which takes a third of the time.
 
     Raises
     ------
     Exception
-        Whatever no room foresees.
+        Any exception that the packages do not expect.
     """
     contents = {Path(f"{number}.dcm"): content for number, content in enumerate(files)}
     read: dict[Path, Dataset] = {}
@@ -89,13 +90,13 @@ def look_at(files: list[bytes], *, asked: bool = True) -> str:
         studies = read_studies(contents, read=header)
     except ConversionError as error:
         return str(error.reason)
-    if read and asked:  # anew, as the viewer reads it: looking at an element with pydicom leaves nothing of its bytes
+    if read and asked:  # read anew, as the viewer does: pydicom drops the raw bytes of an element once it is accessed
         _ask_for(dcmread(io.BytesIO(contents[next(iter(read))]), stop_before_pixels=True))
     return " ".join(_look_at(study, read) for study in studies)
 
 
 def _ask_for(ds: Dataset) -> None:
-    """Answer queries for a header as the viewer makes them."""
+    """Answer the viewer's queries for a header."""
     json.dumps(dicom_json(ds, "http://node/bulk"), allow_nan=False)
     json.dumps(dicom_json(study_answer(ds, _SUMMARY, "http://node", Query()), ""), allow_nan=False)
 
@@ -114,7 +115,7 @@ def _look_at(study: Study, read: Mapping[Path, Dataset]) -> str:
 
 
 def _as_source(series: Series, read: Mapping[Path, Dataset]) -> str:
-    """Make of a series what results take over from it."""
+    """Read from a series the values that results copy."""
     try:
         images = stack_slices(series).images
         instances = tuple(read[path] for path in dict.fromkeys(image.path for image in images))
@@ -126,17 +127,17 @@ def _as_source(series: Series, read: Mapping[Path, Dataset]) -> str:
 
 
 def look_at_all(fuzz: HeaderFuzz, first: int, count: int, *, asked_every: int = 1) -> Counter[str]:
-    """Look at variants by their numbers; return how many ended how.
+    """Process variants by their numbers. Return the count of each outcome.
 
     Parameters
     ----------
     asked_every
-        Of so many variants the viewer asks for one.
+        The viewer's queries are answered for one in this many variants.
 
     Raises
     ------
     Unforeseen
-        At the first that raised what no room foresees.
+        At the first variant that raised an unexpected exception.
     """
     ended: Counter[str] = Counter()
     for number in range(first, first + count):
@@ -148,7 +149,7 @@ def look_at_all(fuzz: HeaderFuzz, first: int, count: int, *, asked_every: int = 
 
 
 def main() -> None:
-    """Look at variants, and print how they ended."""
+    """Process variants, and print their outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--first", type=int, default=0)

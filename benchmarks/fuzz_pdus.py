@@ -1,4 +1,4 @@
-"""Attack a listener with associations as no sender writes them, while a study is sent to it; see what is left.
+"""Attacks a listener with malformed associations while a study is sent to it, and reports the resources left behind.
 
 python -m benchmarks.fuzz_pdus --count 100000 --seed 7
 """
@@ -13,20 +13,20 @@ from tests.support.attacked_listener import attack
 
 
 def main() -> int:
-    """Attack, and say what came of it."""
+    """Attack the listener, and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=20261128)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
 
-    def tell(sentence: str) -> None:
+    def report(sentence: str) -> None:
         sys.stdout.write(f"{sentence}\n")
         sys.stdout.flush()
 
     with tempfile.TemporaryDirectory(prefix="glionode-fuzz-") as folder:
-        outcome = attack(Path(folder), asked.count, asked.seed, tell)
+        outcome = attack(Path(folder), arguments.count, arguments.seed, report)
     for name, value in asdict(outcome).items():
-        tell(f"{name}: {value}")
+        report(f"{name}: {value}")
     is_clean = not outcome.false_thanks and not outcome.noise and set(outcome.study_statuses) == {0}
     return 0 if is_clean and outcome.study_held and max(outcome.leaked.values()) <= 0 else 1
 

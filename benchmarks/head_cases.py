@@ -1,10 +1,10 @@
-"""Makes training cases of the shared whole heads: elderly and MS persons without a tumour, operated glioblastomas.
+"""Makes training cases from the shared whole heads: elderly and MS persons without a tumour, operated glioblastomas.
 
     python benchmarks/head_cases.py --heads DIR --out DIR
 
-DIR of the heads is what unpack_heads.py wrote. OUT gets the folders elderly, ms and operated in BraTS' layout, each
-case registered onto one grid as the node does it: without a tumour all regions are known to be empty, of the operated
-heads enhancing tumour alone is known.
+``--heads`` is the folder that unpack_heads.py wrote. The folders elderly, ms and operated are written to OUT in BraTS'
+layout. The sequences of each case are registered onto one grid, as in the node. In persons without a tumour all regions
+are known to be empty. In the operated heads only enhancing tumour is annotated.
 """
 
 import argparse
@@ -33,14 +33,14 @@ ENHANCING = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One sort of heads.
+    """One kind of heads.
 
     Attributes
     ----------
     prefix
-        What the names of its files begin with.
+        Prefix of its file names.
     annotated
-        Regions that are known.
+        Regions that are annotated.
     """
 
     prefix: str
@@ -55,7 +55,7 @@ KINDS = {
 
 
 def head_sets(folder: Path) -> list[CaseSet]:
-    """Return the cases that `main` wrote, a set for each kind; a person's studies are one patient."""
+    """Return the cases that `main` wrote, one set per kind. All studies of a person belong to one patient."""
     sets = []
     for kind in KINDS:
         found = open_brats(folder / kind)
@@ -65,7 +65,7 @@ def head_sets(folder: Path) -> list[CaseSet]:
 
 
 def main() -> None:
-    """Register and write."""
+    """Register the heads and write the cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _cases(heads: Path, kind: Kind) -> Iterator[tuple[str, dict[str, Path]]]:
-    """Yield the name of each case and its files by sequence; ``mask`` is what experts drew."""
+    """Yield the name of each case and its files by sequence. ``mask`` is the expert's annotation."""
     images = [path for path in sorted(heads.glob(f"{kind.prefix}_*.nii.gz")) if _sequence(path) in ROLES]
     for case in sorted({_case(path) for path in images}):
         files = {_sequence(path): path for path in images if _case(path) == case}

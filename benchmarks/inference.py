@@ -1,8 +1,8 @@
-"""Measures the speed of segmenting a study of four 240 x 240 x 155 volumes, against MONAI's plain sliding window.
+"""Measures the time to segment a study of four 240 x 240 x 155 volumes, against MONAI's plain sliding window.
 
-Run ``python benchmarks/inference.py`` (about five minutes on two cores); it writes ``benchmarks/inference.md``. Each
-way runs in a process of its own, so that its peak of memory is its own, and all in one run, so that they compare. With
-a GPU the same is measured there, with the share of what its matrix units can do.
+Run ``python benchmarks/inference.py`` (about five minutes on two cores). It writes ``benchmarks/inference.md``. Each
+method runs in a separate process, to measure its peak memory, and all in one run, so that they are comparable. With a
+GPU the same is measured there, with the share of the peak rate of its matrix units.
 """
 
 import argparse
@@ -34,10 +34,10 @@ from inference.segmenter import Segmenter
 REPORT = Path(__file__).with_suffix(".md")
 SHAPE = (155, 240, 240)
 BRAIN_MM = (140, 172, 140)
-"""Slices, rows, columns of the ellipsoid that stands in for a brain: the mean of the BraTS training cases."""
+"""Slices, rows, columns of the ellipsoid that represents a brain: the mean of the BraTS training cases."""
 
 PLANE, BLOCK, OVERLAP, BATCH = (160, 160), (112, 128, 112), 0.25, 4
-"""Of the sliding window: the windows that networks were trained with and MONAI's usual overlap."""
+"""For the sliding window: the window sizes that the networks were trained with, and MONAI's usual overlap."""
 
 REPEATS = 3
 ELSEWHERE = "## On other machines"
@@ -45,7 +45,7 @@ ELSEWHERE = "## On other machines"
 
 
 def main() -> None:
-    """Measure every way in a child process and write the table."""
+    """Measure every method in a child process, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="glioma", help="a shipped model, or a folder")
     parser.add_argument("--threads", type=int, default=2)
@@ -56,14 +56,14 @@ def main() -> None:
         torch.set_num_threads(chosen.threads)
         print(json.dumps(_WAYS[chosen.way](chosen.model, chosen.device, chosen.threads)))
         return
-    told = {way: _child(way, chosen) for way in _WAYS}
-    text = _report(told, chosen) + _kept()
+    results = {way: _child(way, chosen) for way in _WAYS}
+    text = _report(results, chosen) + _kept()
     print(text)
     REPORT.write_text(text, encoding="utf-8")
 
 
 def _kept() -> str:
-    """Return what an earlier report says of another machine, from its heading on."""
+    """Return the section about other machines in an earlier report, from its heading on."""
     text = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
     return f"\n{ELSEWHERE}{text.partition(ELSEWHERE)[2]}" if ELSEWHERE in text else ""
 
@@ -96,9 +96,9 @@ def study() -> AlignedVolumes:
 
 
 def _segmenting(model: str, device: str, threads: int) -> dict[str, Any]:
-    """Return the time of the whole step: resampling, normalisation, networks, labels, doubt, novelty."""
+    """Return the time of the complete step: resampling, normalisation, networks, labels, doubt, novelty."""
     segmenter, given = Segmenter(load_model(model, device, threads)), study()
-    return _timed(lambda: segmenter.segment(given)) | {"looks": segmenter.segment(given).quality.looks}
+    return _timed(lambda: segmenter.segment(given)) | {"predictions": segmenter.segment(given).quality.looks}
 
 
 def _networks(model: str, device: str, threads: int) -> dict[str, Any]:
@@ -107,12 +107,12 @@ def _networks(model: str, device: str, threads: int) -> dict[str, Any]:
 
     bundle = load_model(model, device, threads).for_input("volume")
     channels = _brain_box(device)
-    told = _timed(lambda: predict(bundle, channels, VIEW_STEP))
-    return told | {"flops": _flops(bundle, channels), "peak": _peak_flops(device)}
+    timed = _timed(lambda: predict(bundle, channels, VIEW_STEP))
+    return timed | {"flops": _flops(bundle, channels), "peak": _peak_flops(device)}
 
 
 def _everywhere(model: str, device: str, threads: int) -> dict[str, Any]:
-    """Return the time of the networks when each looks at the whole brain, not the first alone."""
+    """Return the time of the networks if all of them run on the whole brain, not only the first."""
     from inference.prediction import predict  # noqa: PLC0415
 
     bundle, channels = load_model(model, device, threads).for_input("volume"), _brain_box(device)
@@ -120,7 +120,7 @@ def _everywhere(model: str, device: str, threads: int) -> dict[str, Any]:
 
 
 def _plain(model: str, device: str, threads: int) -> dict[str, Any]:
-    """Return the time of the same weights in float32 by MONAI's sliding window over whole planes."""
+    """Return the time of the same weights in float32 with MONAI's sliding window over complete planes."""
     bundle = load_model(model, device, threads).for_input("volume")
     channels = _channels(device)
     return _timed(lambda: [_slid(network, channels) for network in bundle.networks], repeats=1)
@@ -138,7 +138,7 @@ def _fused(model: str, device: str, threads: int) -> dict[str, Any]:
 
 
 def _compiled(model: str, device: str, threads: int) -> dict[str, Any]:
-    """Return the time of the networks compiled by torch, and how long that takes first."""
+    """Return the time of the networks compiled by torch, and the time of compiling them."""
     from inference.prediction import predict  # noqa: PLC0415
 
     bundle = load_model(model, device, threads).for_input("volume")
@@ -162,7 +162,7 @@ _WAYS: dict[str, Callable[[str, str, int], dict[str, Any]]] = {
 
 
 def _timed(work: Callable[[], object], repeats: int = REPEATS) -> dict[str, Any]:
-    work()  # once for allocators and caches
+    work()  # warm-up of allocators and caches
     times = []
     for _ in range(repeats):
         _synchronise()
@@ -192,7 +192,7 @@ def _brain_box(device: str) -> torch.Tensor:
 
 @torch.inference_mode()
 def _slid(network: LoadedNetwork, channels: torch.Tensor) -> torch.Tensor:
-    """Return the answer in blocks; of networks for slices the mean along all axes, neighbours as channels."""
+    """Return the prediction in blocks. For slice networks, the mean over all axes, with neighbours as channels."""
     context, module = network.manifest.context, network.module
     if module.dimensions == 3:
         return torch.as_tensor(sliding_window_inference(channels[None], BLOCK, 1, module, overlap=OVERLAP))
@@ -200,8 +200,8 @@ def _slid(network: LoadedNetwork, channels: torch.Tensor) -> torch.Tensor:
     total = torch.zeros(3, *channels.shape[1:])
 
     def window(flat: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = module(flat.unflatten(1, (len(channels), len(offsets))))[:, :, 0].sigmoid()
-        return answer
+        probability: torch.Tensor = module(flat.unflatten(1, (len(channels), len(offsets))))[:, :, 0].sigmoid()
+        return probability
 
     for axes in VIEW_AXES[: network.manifest.views]:
         order = [0, *(axis + 1 for axis in axes)]
@@ -232,7 +232,7 @@ def _flops(bundle: ModelBundle, channels: torch.Tensor) -> int:
 
 
 def _peak_flops(device: str) -> float:
-    """Return the floating point operations a second of a large bfloat16 product of matrices."""
+    """Return the floating point operations per second of a large bfloat16 matrix product."""
     size = 8192 if device.startswith("cuda") else 2048
     one = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     for _ in range(2):
@@ -245,16 +245,16 @@ def _peak_flops(device: str) -> float:
     return 5 * 2 * size**3 / (time.perf_counter() - began)
 
 
-def _report(told: dict[str, dict[str, Any]], chosen: argparse.Namespace) -> str:
+def _report(results: dict[str, dict[str, Any]], chosen: argparse.Namespace) -> str:
     where = torch.cuda.get_device_name() if chosen.device.startswith("cuda") else f"{chosen.threads} CPU cores"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     names = {
-        "segment": "`Segmenter.segment`, the whole step",
+        "segment": "`Segmenter.segment`, the complete step",
         "networks": "its networks alone (bfloat16, channels last, the brain's box, then the tumour's box)",
-        "everywhere": "networks, no second stage in the tumour's box",
+        "everywhere": "networks without the second stage in the tumour's box",
         "plain": "MONAI's sliding window, float32, same weights",
-        "fused": "networks, norms folded into convolutions",
-        "compiled": "networks, torch.compile",
+        "fused": "networks with norms folded into the convolutions",
+        "compiled": "networks with torch.compile",
     }
     lines = [
         "# Inference",
@@ -262,30 +262,27 @@ def _report(told: dict[str, dict[str, Any]], chosen: argparse.Namespace) -> str:
         f"Four volumes of {SHAPE[2]} x {SHAPE[1]} x {SHAPE[0]}, model `{Path(chosen.model).name}`, {where},",
         f"{versions};",
         "made by `python benchmarks/inference.py`. Each row ran in",
-        "a process of its own, all in one run; median of three after a first one (MONAI's: one).",
+        "a separate process, all in one run. Median of three after a warm-up (MONAI's: one).",
         "",
-        "| way | seconds | peak memory (GiB) | against MONAI's |",
+        "| method | seconds | peak memory (GiB) | compared with MONAI's |",
         "|---|---|---|---|",
     ]
-    plain = told["plain"].get("seconds")
+    plain = results["plain"].get("seconds")
     for way, name in names.items():
-        found = told[way]
+        found = results[way]
         if "problem" in found:
             lines.append(f"| {name} | - | - | did not run: {found['problem']} |")
             continue
         ratio = f"{plain / found['seconds']:.1f} times as fast" if plain else "-"
         note = f" (after {found['first_s']:.0f} s of compiling)" if "first_s" in found else ""
         lines.append(f"| {name} | {found['seconds']:.1f}{note} | {found['peak_gib']:.2f} | {ratio} |")
-    if "flops" in told["networks"]:
-        work = told["networks"]
+    if "flops" in results["networks"]:
+        work = results["networks"]
         rate = work["flops"] / work["seconds"]
-        share = (
-            f"{rate / 1e9:.0f} GFLOP a second, {rate / work['peak']:.0%} of what a large bfloat16 product of matrices"
-        )
-        looks = (
-            f"The networks look {told['segment'].get('looks', '?')} times: {work['flops'] / 1e12:.2f} TFLOP, {share}"
-        )
-        lines += ["", f"{looks} reaches here ({work['peak'] / 1e9:.0f})."]
+        share = f"{rate / 1e9:.0f} GFLOP/s, {rate / work['peak']:.0%} of what a large bfloat16 matrix product"
+        count = results["segment"].get("predictions", "?")
+        sentence = f"The networks make {count} predictions: {work['flops'] / 1e12:.2f} TFLOP at {share}"
+        lines += ["", f"{sentence} reaches here ({work['peak'] / 1e9:.0f} GFLOP/s)."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""How fast instances are received: by the node (durable), by Orthanc, and by DCMTK's storescp, which syncs nothing.
+"""Measures how fast the node (durable), Orthanc and DCMTK's storescp, which syncs nothing, receive instances.
 
-One sender for all, DCMTK's storescu with TCP_NODELAY=1, over 1, 4 and 16 associations at once, in one run on one disk.
-Writes ``benchmarks/ingest.md``.
+The sender is always DCMTK's storescu with TCP_NODELAY=1, over 1, 4 and 16 simultaneous associations, in one run on one
+disk. Writes ``benchmarks/ingest.md``.
 """
 
 import argparse
@@ -34,19 +34,19 @@ TABLE = Path(__file__).with_suffix(".md")
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """Something that receives."""
+    """A storage SCP."""
 
     name: str
     ae_title: str
     port: int
 
 
-# What opens a server whose files lie below a folder.
+# A function that starts a server with its files below a folder.
 Open = Callable[[Path], contextlib.AbstractContextManager[Server]]
 
 
 def make_files(folder: Path, groups: int, each: int, side: int = SIDE) -> list[Path]:
-    """Write groups of square MR images; each group is a series of a study of its own."""
+    """Write groups of square MR images. Each group is one series in a separate study."""
     like = make_small_study("ingest", roles=["FLAIR"])[0]
     pixels = np.random.default_rng(0).integers(0, 4096, (side, side), np.uint16).tobytes()
     like.Rows, like.Columns, like.PixelData = side, side, pixels
@@ -65,21 +65,21 @@ def make_files(folder: Path, groups: int, each: int, side: int = SIDE) -> list[P
 
 
 def send(groups: Sequence[Path], server: Server) -> float:
-    """Send each group over an association of its own, all at once; return the seconds."""
+    """Send all groups at once, each over a separate association. Return the duration in seconds."""
     begun = time.perf_counter()
     command = ["/usr/bin/storescu", "+sd", "-aet", "SENDER", "-aec", server.ae_title, "127.0.0.1", str(server.port)]
     environment = os.environ | {"TCP_NODELAY": "1"}
     senders = [subprocess.Popen([*command, str(group)], env=environment) for group in groups]  # noqa: S603
     failed = sum(sender.wait() != 0 for sender in senders)
     if failed:
-        message = f"{failed} of {len(groups)} senders failed at {server.name}"
+        message = f"{failed} of {len(groups)} senders could not send to {server.name}"
         raise RuntimeError(message)
     return time.perf_counter() - begun
 
 
 @contextlib.contextmanager
 def storescp(folder: Path) -> Iterator[Server]:
-    """Run DCMTK's storescp, a process for each association."""
+    """Run DCMTK's storescp with one process per association."""
     folder.mkdir(parents=True)
     port = free_port()
     command = ["/usr/bin/storescp", "--fork", "-aet", "STORESCP", "-od", str(folder), "-uf", str(port)]
@@ -96,7 +96,7 @@ def storescp(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def node(folder: Path, listeners: int) -> Iterator[Server]:
-    """Run listeners of the node on one port, and nothing else of it."""
+    """Run only the node's listeners, all on one port."""
     url = f"sqlite:///{folder / 'node' / 'glionode.sqlite'}"
     more = {"GLIONODE_LISTENER_MAXIMUM_ASSOCIATIONS": "100"}
     names = [f"listen-{number}" for number in range(listeners)]
@@ -106,20 +106,20 @@ def node(folder: Path, listeners: int) -> Iterator[Server]:
 
 
 def measure(open_server: Open, instances: int, place: Path) -> tuple[str, list[float]]:
-    """Return a server's name and its rates in instances a second, by number of associations."""
+    """Return a server's name and its rates in instances per second, by number of associations."""
     rates = []
     with open_server(place / "server") as server:
         for number in ASSOCIATIONS:
             groups = make_files(place / f"files {number}", number, instances // number)
             rates.append(instances // number * number / send(groups, server))
             shutil.rmtree(place / f"files {number}")
-            sys.stderr.write(f"{server.name}, {number} associations: {rates[-1]:.0f} a second\n")
+            sys.stderr.write(f"{server.name}, {number} associations: {rates[-1]:.0f} per second\n")
         return server.name, rates
 
 
 @contextlib.contextmanager
 def orthanc(folder: Path, *, at_once: bool = False) -> Iterator[Server]:
-    """Run Orthanc with its defaults, or with TCP_NODELAY=1, which DCMTK in it obeys."""
+    """Run Orthanc with its defaults, or with TCP_NODELAY=1, which its copy of DCMTK respects."""
     kept = os.environ.pop("TCP_NODELAY", None)
     if at_once:
         os.environ["TCP_NODELAY"] = "1"
@@ -134,16 +134,16 @@ def orthanc(folder: Path, *, at_once: bool = False) -> Iterator[Server]:
 
 
 def waits(folder: Path, repeats: int = 100) -> dict[str, float]:
-    """Return what one wait for the disk costs in ms, for each kind that receiving can need."""
-    content, lying = os.urandom(SIDE * SIDE * 2), folder / "lying"
-    lying.write_bytes(bytes(len(content)))
-    books = sqlite3.connect(folder / "books.sqlite", isolation_level=None)
-    books.execute("PRAGMA journal_mode=WAL")
-    books.execute("PRAGMA synchronous=FULL")
-    books.execute("CREATE TABLE kept (text TEXT)")
+    """Return the cost of one sync to the disk in ms, for each kind of sync that receiving can need."""
+    content, existing = os.urandom(SIDE * SIDE * 2), folder / "existing"
+    existing.write_bytes(bytes(len(content)))
+    database = sqlite3.connect(folder / "database.sqlite", isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE kept (text TEXT)")
 
     def overwrite(_number: int) -> None:
-        with lying.open("r+b", buffering=0) as file:
+        with existing.open("r+b", buffering=0) as file:
             file.write(content)
             os.fdatasync(file.fileno())
 
@@ -159,10 +159,10 @@ def waits(folder: Path, repeats: int = 100) -> dict[str, float]:
         os.close(descriptor)
 
     def commit(_number: int) -> None:
-        books.execute("INSERT INTO kept VALUES (?)", ("x" * 300,))
+        database.execute("INSERT INTO kept VALUES (?)", ("x" * 300,))
 
     kinds = {
-        "overwriting a file that lies there": overwrite,
+        "overwriting an existing file": overwrite,
         "a new file": new_file,
         "its folder": new_entry,
         "a commit of the database (SQLite)": commit,
@@ -174,7 +174,7 @@ def waits(folder: Path, repeats: int = 100) -> dict[str, float]:
         for number in range(repeats):
             work(number)
         costs[name] = 1000 * (time.perf_counter() - begun) / repeats
-    books.close()
+    database.close()
     return costs
 
 
@@ -186,9 +186,9 @@ def table(rates: dict[str, list[float]], size_kb: float, costs: dict[str, float]
     lines = [
         "# Ingest",
         "",
-        f"Instances a second, of {size_kb:.0f} kB each, from DCMTK's storescu with TCP_NODELAY=1, in one run on one",
-        f"disk and {os.cpu_count()} CPU cores; made by `python -m benchmarks.ingest`. In brackets: times Orthanc's",
-        "rate, and the share of storescp's.",
+        f"Instances per second ({size_kb:.0f} kB each), sent by DCMTK's storescu with TCP_NODELAY=1, in one run on",
+        f"one disk and {os.cpu_count()} CPU cores. Made by `python -m benchmarks.ingest`. In brackets: the rate as a",
+        "multiple of that of Orthanc with its defaults, and as a share of storescp's.",
         "",
         f"| receiver | {head} |",
         "|---|" + "---|" * len(ASSOCIATIONS),
@@ -198,8 +198,8 @@ def table(rates: dict[str, list[float]], size_kb: float, costs: dict[str, float]
             f"{v:.0f} ({v / o:.1f}, {v / s:.2f})" for v, o, s in zip(values, orthanc_rates, storescp_rates, strict=True)
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    told = "; ".join(f"{name} {cost:.1f} ms" for name, cost in costs.items())
-    lines += ["", f"One wait for the disk, in the same run: {told}."]
+    syncs = "; ".join(f"{name} {cost:.1f} ms" for name, cost in costs.items())
+    lines += ["", f"One sync to the disk, in the same run: {syncs}."]
     return "\n".join(lines) + "\n"
 
 
@@ -207,14 +207,14 @@ def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instances", type=int, default=480)
-    parser.add_argument("--folder", type=Path, help="On the disk to measure; by default the temporary folder.")
-    asked = parser.parse_args()
+    parser.add_argument("--folder", type=Path, help="Folder on the disk to measure; by default the temporary folder.")
+    arguments = parser.parse_args()
     servers: list[Open] = [orthanc, functools.partial(orthanc, at_once=True), storescp]
     servers += [functools.partial(node, listeners=listeners) for listeners in (1, 2)]
     rates: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(dir=asked.folder, prefix="glionode-ingest-") as folder:
+    with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="glionode-ingest-") as folder:
         for number, one in enumerate(servers):
-            name, values = measure(one, asked.instances, Path(folder, str(number)))
+            name, values = measure(one, arguments.instances, Path(folder, str(number)))
             rates[name] = values
         Path(folder, "waits").mkdir()
         costs = waits(Path(folder, "waits"))

@@ -1,8 +1,8 @@
-"""How long a radiologist waits: from the last image of a real study to its objects in Orthanc, step by step.
+"""Measures how long a radiologist waits, from the last image of a real study to its objects in Orthanc, step by step.
 
-``python -m benchmarks.latency --study DIR`` with nothing else running; it writes ``benchmarks/latency.md``. A node with
-the shipped model and a real Orthanc run for it; the study is sent by storescu, first as it is and then under other
-UIDs, when the process of the steps runs already. Beside it stands a reference load of the same run, so that figures of
+Run ``python -m benchmarks.latency --study DIR`` with nothing else running. It writes ``benchmarks/latency.md``. It
+starts a node with the shipped model and a real Orthanc. storescu sends the study, first as it is and then with other
+UIDs, when the worker process is already running. A reference load is measured in the same run, so that figures of
 different machines can be compared.
 """
 
@@ -33,31 +33,31 @@ from tests.support.waiting import ANSWER_S
 
 TABLE = Path(__file__).with_suffix(".md")
 BAR_S = 25.0
-"""On two idle cores, from the last image to the objects."""
+"""Target on two idle cores, from the last image to the objects."""
 
 LIMIT_S, LOGGED_S = 1200.0, 30.0
 SHIPPED = {"GLIONODE_PROCESSING_MODEL": "glioma", "GLIONODE_PROCESSING_THREADS": "0"}
 STORESCU = Peer(name="dcmtk", ae_title="STORESCU", may_send=True, is_destination=False)
 SIZE, PRODUCTS = 2048, 20
-"""Of the reference load: products of square matrices in single precision, on all cores."""
+"""The reference load: products of square matrices in single precision, on all cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waited:
-    """Seconds of one study, by what took them; their sum is the time from the last image to the objects."""
+    """Seconds of one study by step. Their sum is the time from the last image to the objects."""
 
     parts: dict[str, float]
 
     @property
     def total_s(self) -> float:
-        """From the last image to the objects."""
+        """Time from the last image to the objects."""
         return sum(self.parts.values())
 
 
 def main() -> None:
-    """Send the study twice and write the table."""
+    """Send the study twice, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="a folder of DICOM files of one study")
+    parser.add_argument("--study", type=Path, required=True, help="folder with the DICOM files of one study")
     study = parser.parse_args().study
     before_s = reference_s()
     with tempfile.TemporaryDirectory() as kept:
@@ -74,9 +74,9 @@ def main() -> None:
 
 
 def reference_s() -> float:
-    """Return how long the reference load takes."""
+    """Return the duration of the reference load."""
     one = np.random.default_rng(1).standard_normal((SIZE, SIZE), np.float32)
-    one @ one  # threads are started
+    one @ one  # starts the threads
     begun = time.perf_counter()
     for _ in range(PRODUCTS):
         one @ one
@@ -84,13 +84,13 @@ def reference_s() -> float:
 
 
 def _introduce(node: Node, orthanc: Orthanc) -> None:
-    """Tell Orthanc where the node is, as a site does: it answers a storage commitment there."""
+    """Register the node in Orthanc, as a site does: Orthanc sends the result of a storage commitment there."""
     place = ["GLIONODE", "127.0.0.1", node.settings.node.dicom_port]
     httpx.put(f"{orthanc.url}/modalities/GLIONODE", json=place, timeout=ANSWER_S).raise_for_status()
 
 
 def _under_other_uids(study: Path, folder: Path) -> Path:
-    """Write the study once more as another one."""
+    """Write a copy of the study with other UIDs."""
     folder.mkdir()
     for number, path in enumerate(dicom_files(study)):
         ds = pydicom.dcmread(path)
@@ -103,7 +103,7 @@ def _under_other_uids(study: Path, folder: Path) -> Path:
 
 
 def _wait_for(node: Node, orthanc: Orthanc, study: Path) -> Waited:
-    """Send a study and wait until Orthanc holds its objects."""
+    """Send a study, and wait until Orthanc has its objects."""
     known = len(node.events())
     command = ["/usr/bin/storescu", "+sd", "+r", "-aet", "STORESCU", "-aec", "GLIONODE", "127.0.0.1"]
     subprocess.run([*command, str(node.settings.node.dicom_port), str(study)], check=True)  # noqa: S603 - DCMTK
@@ -113,21 +113,21 @@ def _wait_for(node: Node, orthanc: Orthanc, study: Path) -> Waited:
     held = {str(tags["SOPInstanceUID"]) for tags in orthanc.instances(study_uid)}
     results = node.study(study_uid)
     if results is None or held != {uid for _, uid, _ in results.results}:
-        sys.exit("Orthanc does not hold the objects that were delivered")
-    deadline = time.monotonic() + LOGGED_S  # the database says so a moment before the log
+        sys.exit("Orthanc does not have the objects that were delivered")
+    deadline = time.monotonic() + LOGGED_S  # the state in the database changes a moment before the log line
     while not any(one["event"] == "step_done" and one["step"] == Step.DELIVER for one in node.events()[known:]):
         if time.monotonic() > deadline:
-            sys.exit("the log does not say that the objects were delivered")
+            sys.exit("the log contains no line about the delivery of the objects")
         time.sleep(POLL_S)
     return Waited(parts=dict(_parts(node, known, last)))
 
 
 def _parts(node: Node, known: int, last: datetime) -> Iterator[tuple[str, float]]:
-    """Yield what happened after the last image, and how long each took."""
+    """Yield each step after the last image, and its duration."""
     events = node.events()[known:]
     done = {str(one["step"]): one for one in events if one["event"] == "step_done"}
     ready = next(one for one in events if one["event"] == "study_ready")
-    for what, event in (("the study is known to be whole", ready), *((step, done[step]) for step in Step)):
+    for what, event in (("the study is recognised as complete", ready), *((step, done[step]) for step in Step)):
         end = datetime.fromisoformat(event["timestamp"])
         yield what, (end - last).total_seconds()
         last = end
@@ -137,21 +137,21 @@ def _report(study: Path, waited: list[Waited], reference: float) -> Iterator[str
     yield "# Latency"
     yield ""
     count, rate = len(dicom_files(study)), 2e-9 * PRODUCTS * SIZE**3 / reference
-    yield f"From the last image of `{study.name}` ({count} images) to its SEG and SR in Orthanc,"
-    yield f"{os.cpu_count()} CPU cores, Python {platform.python_version()}; made by `python -m benchmarks.latency`."
+    yield f"Time from the last image of `{study.name}` ({count} images) to its SEG and SR in Orthanc,"
+    yield f"{os.cpu_count()} CPU cores, Python {platform.python_version()}. Made by `python -m benchmarks.latency`."
     yield f"The reference load of the same run, {PRODUCTS} products of {SIZE} x {SIZE} matrices, took {reference:.2f} s"
-    yield f"({rate:.0f} GFLOP a second)."
+    yield f"({rate:.0f} GFLOP/s)."
     yield ""
-    yield "| part | the first study after a start (s) | a further one (s) | in reference loads |"
+    yield "| step | first study after a start (s) | next study (s) | next study in reference loads |"
     yield "|---|---|---|---|"
     for what in waited[0].parts:
         first, further = (one.parts[what] for one in waited)
         yield f"| {what} | {first:.1f} | {further:.1f} | {further / reference:.1f} |"
     first, further = (one.total_s for one in waited)
-    yield f"| **all** | {first:.1f} | {further:.1f} | {further / reference:.1f} |"
+    yield f"| **total** | {first:.1f} | {further:.1f} | {further / reference:.1f} |"
     yield ""
     met = "met" if further <= BAR_S else "**missed**"
-    yield f"Wanted: at most {BAR_S:g} s on two idle cores: {met}."
+    yield f"Target: at most {BAR_S:g} s on two idle cores: {met}."
 
 
 if __name__ == "__main__":

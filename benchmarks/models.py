@@ -1,10 +1,10 @@
-"""Holds the shipped model against experts, each patient answered by the networks that never saw that patient.
+"""Compares the shipped model with experts, for each patient by the networks that were not trained on that patient.
 
-Run ``python benchmarks/models.py --lgg DIR --brats DIR --cases DIR`` (about half an hour on two cores); it writes
-``benchmarks/models.md``. The folders hold the cases that the networks were trained on, those of whole heads as
-benchmarks/head_cases.py writes them; the splits are made again from the seed and checked against the hash that the
-model states. ``--compared`` names a folder with those BraTS cases alone by which an earlier model was judged. With
-``--plain``, for cases that no training saw, the whole model answers.
+Run ``python benchmarks/models.py --lgg DIR --brats DIR --cases DIR`` (about half an hour on two cores). It writes
+``benchmarks/models.md``. The folders contain the cases that the networks were trained on, the whole heads as written by
+benchmarks/head_cases.py. The splits are made again from the seed and checked against the hash in the manifest.
+``--compared`` names a folder with only those BraTS cases on which an earlier model was evaluated. With ``--plain``, for
+cases that were in no training, the complete model makes the predictions.
 """
 
 import argparse
@@ -26,20 +26,20 @@ from inference.manifest import ModelManifest, read_manifest
 
 REPORT = Path(__file__).with_suffix(".md")
 WRITTEN = "## What was tried"
-"""Heading of the part of the report that no program makes, and that a new run keeps."""
+"""Heading of the part of the report that is written by hand, and that a new run keeps."""
 
 ALLOWANCE = 0.03
-"""What two sequences may cost against four."""
+"""Largest loss of Dice with two sequences instead of four."""
 
 BRATS_LEAST = {"WT": 0.865, "TC": 0.817, "ET": 0.722}
-"""What `glioma` 1.1.0 reached by its folds, and 0.02, 0.05, 0.05 more; of LGG F1 and Dice 0.01 more."""
+"""The cross-validated figures of `glioma` 1.1.0, plus 0.02, 0.05 and 0.05. For LGG, F1 and Dice plus 0.01."""
 
 Found = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One figure of one evaluation, and what it has to reach."""
+    """One figure of one evaluation, and its target."""
 
     name: str
     run: str
@@ -48,12 +48,12 @@ class Bar:
     most: float | None = None
 
     def row(self, found: Found) -> str:
-        """Return the line of the table."""
+        """Return the row of the table."""
         value, ends = _at(found[self.run], self.path), _at(found[self.run], ("intervals", *self.path), missing=None)
-        wanted = f"at least {self.least:.2f}" if self.least is not None else f"at most {self.most:g}"
+        target = f"at least {self.least:.2f}" if self.least is not None else f"at most {self.most:g}"
         met = value >= self.least if self.least is not None else value <= (self.most or 0)
         interval = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "-"
-        return f"| {self.name} | {value:.3f} | {interval} | {wanted} | {'yes' if met else '**no**'} |"
+        return f"| {self.name} | {value:.3f} | {interval} | {target} | {'yes' if met else '**no**'} |"
 
 
 def _bars(found: Found) -> list[Bar]:
@@ -74,7 +74,7 @@ def _bars(found: Found) -> list[Bar]:
     )
     two = [
         Bar(
-            name=f"BraTS, FLAIR and T1CE alone, {region}, mean Dice",
+            name=f"BraTS, FLAIR and T1CE only, {region}, mean Dice",
             run="two",
             path=("mean", region, "dice"),
             least=round(found["brats"]["mean"][region]["dice"] - ALLOWANCE, 3),
@@ -89,14 +89,14 @@ def _of(found: Found, run: str) -> str:
 
 
 def main() -> None:
-    """Evaluate and write the table."""
+    """Evaluate, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="glioma", help="a shipped model, or a folder")
     parser.add_argument("--lgg", type=Path, required=True)
     parser.add_argument("--brats", type=Path, required=True)
-    parser.add_argument("--cases", type=Path, help="whole heads, where the networks over volumes learned from them too")
-    parser.add_argument("--compared", type=Path, help="BraTS cases by which an earlier model was judged")
-    parser.add_argument("--plain", action="store_true", help="no training saw these cases: no split")
+    parser.add_argument("--cases", type=Path, help="whole heads, if the networks over volumes were trained on them too")
+    parser.add_argument("--compared", type=Path, help="BraTS cases on which an earlier model was evaluated")
+    parser.add_argument("--plain", action="store_true", help="the cases were in no training: use no split")
     parser.add_argument("--out", type=Path, default=REPORT)
     chosen = parser.parse_args()
     manifest = read_manifest(chosen.model)[1]
@@ -118,19 +118,19 @@ def main() -> None:
 
 
 def _kept(report: Path) -> str:
-    """Return what people wrote at the end of an earlier report, from its heading on."""
+    """Return the part at the end of an earlier report that was written by hand, from its heading on."""
     text = report.read_text(encoding="utf-8") if report.exists() else ""
     return f"\n{WRITTEN}{text.partition(WRITTEN)[2]}" if WRITTEN in text else ""
 
 
 def _split(layout: str, chosen: argparse.Namespace, manifest: ModelManifest, folder: Path) -> Path:
-    """Return the split that the networks for such cases were trained by, in a file."""
+    """Write the split with which the networks for these cases were trained, and return its path."""
     kind, data = ("slices", chosen.lgg) if layout == "lgg" else ("volume", chosen.brats)
-    facts = next(told for name, told in manifest.metrics["trainings"].items() if name.startswith(kind))
+    facts = next(training for name, training in manifest.metrics["trainings"].items() if name.startswith(kind))
     heads = head_sets(chosen.cases) if layout == "brats" and chosen.cases else []
     split = make_split([open_cases(layout, data), *heads], facts["folds"], facts["seed"])
     if split.sha256 != facts["split_sha256"]:
-        sys.exit(f"{data}: its patients are not those that {manifest.name} was trained on (another split comes out)")
+        sys.exit(f"{data}: {manifest.name} was not trained on these patients (the SHA-256 of the split differs)")
     path = folder / f"{layout}-split.json"
     path.write_text(split_to_json(split), encoding="utf-8")
     return path
@@ -156,7 +156,11 @@ def _at(content: Any, path: Sequence[str], **default: Any) -> Any:  # noqa: ANN4
 
 
 def _report(manifest: ModelManifest, found: Found, *, plain: bool) -> str:
-    how = "the whole model on cases that no training saw" if plain else "each patient by the networks that never saw it"
+    how = (
+        "the complete model on cases that were in no training"
+        if plain
+        else "each patient by the networks that were not trained on them"
+    )
     held = {name: found["brats"]["volume"][name] for name in ("WT", "TC", "ET")}
     intervals = ", ".join(f"{name} {one['intervals_held']} of {one['intervals']}" for name, one in held.items())
     counts = f"{found['lgg']['data']['patients']} patients of LGG, {found['brats']['data']['patients']} of BraTS"
@@ -164,22 +168,22 @@ def _report(manifest: ModelManifest, found: Found, *, plain: bool) -> str:
         "# Models",
         "",
         f"`{manifest.name}` {manifest.version}, {how}: {counts}. Made by",
-        "`python benchmarks/models.py`; intervals are 95 % bootstrap intervals over patients.",
+        "`python benchmarks/models.py`. Intervals are 95 % bootstrap intervals over patients.",
         "",
-        "| figure | value | interval | wanted | met |",
+        "| figure | value | interval | target | met |",
         "|---|---|---|---|---|",
         *(bar.row(found) for bar in _bars(found)),
         "",
-        f"Volume intervals (90 %) that held the experts' volume: {intervals}.",
+        f"Volume intervals (90 %) that contain the experts' volume: {intervals}.",
         "",
-        "| network | trained on | steps | hours | of | held-out mean Dice, one look, threshold 0.5 |",
+        "| network | trained on | steps | hours | hardware | held-out mean Dice, no mirrored views, threshold 0.5 |",
         "|---|---|---|---|---|---|",
     ]
-    for name, told in manifest.metrics.get("trainings", {}).items():
-        cases = ", ".join(f"{count} {source}" for source, count in told["cases"].items())
-        dice = ", ".join(f"{key} {value:.3f}" for key, value in told["held_out_mean_dice"].items())
-        device = told.get("device", "one CPU core")
-        lines.append(f"| {name} | {cases} | {told['steps']} | {told['hours']:.2f} | {device} | {dice} |")
+    for name, facts in manifest.metrics.get("trainings", {}).items():
+        cases = ", ".join(f"{count} {source}" for source, count in facts["cases"].items())
+        dice = ", ".join(f"{key} {value:.3f}" for key, value in facts["held_out_mean_dice"].items())
+        device = facts.get("device", "one CPU core")
+        lines.append(f"| {name} | {cases} | {facts['steps']} | {facts['hours']:.2f} | {device} | {dice} |")
     return "\n".join(lines) + "\n"
 
 

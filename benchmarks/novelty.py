@@ -1,8 +1,8 @@
-"""Measures how well a model notices what it was not made for: wrong contrasts, half heads, noise, other body parts.
+"""Measures how well a model detects studies it was not made for: wrong contrasts, half heads, noise, other body parts.
 
-Run ``python benchmarks/novelty.py --data DIR --split SPLIT`` (half an hour on one core); it writes
-``benchmarks/novelty.md``. DIR holds BraTS cases, SPLIT is the split of the autoencoder's training; only patients that
-were held out count.
+Run ``python benchmarks/novelty.py --data DIR --split SPLIT`` (half an hour on one core). It writes
+``benchmarks/novelty.md``. DIR contains BraTS cases. SPLIT is the split of the autoencoder's training. Only held-out
+patients are used.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="glioma", help="a shipped model, or a folder")
-    parser.add_argument("--data", type=Path, required=True, help="BraTS cases")
+    parser.add_argument("--data", type=Path, required=True, help="folder of BraTS cases")
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--fold", type=int, default=0)
     chosen = parser.parse_args()
@@ -53,8 +53,9 @@ def main() -> None:
             for kind, study in _studies(volumes, roles, np.random.default_rng(number)):
                 scores.setdefault((place, kind), []).append(_score(segmenter, study))
         print(f"{number + 1} of {len(held)} patients", file=sys.stderr, flush=True)
-    told = segmenter.model.manifest.autoencoder
-    text = _report(scores, chosen.model, len(held), told.flag if told is not None else float("inf"))
+    autoencoder = segmenter.model.manifest.autoencoder
+    limit = autoencoder.flag if autoencoder is not None else float("inf")
+    text = _report(scores, chosen.model, len(held), limit)
     print(text)
     REPORT.write_text(text, encoding="utf-8")
 
@@ -62,13 +63,13 @@ def main() -> None:
 def _score(segmenter: Segmenter, study: AlignedVolumes) -> float:
     try:
         found = segmenter.novelty(study)
-    except UnsuitableInput:  # nothing is seen at all
+    except UnsuitableInput:  # the images are empty
         return float("inf")
     return 0.0 if found is None else found
 
 
 def _studies(volumes: AlignedVolumes, roles: tuple[Role, ...], rng: np.random.Generator) -> Iterator[Kind]:
-    """Yield the study as it is and as thick slices, and everything it could be mistaken for."""
+    """Yield the study unchanged and in thick slices, and the unusual studies made from it."""
     given = {role: volumes.volumes[role].voxels for role in roles}
     yield "as it is", _with(volumes, given)
     yield "as it is", _with(volumes, {role: _thick(voxels) for role, voxels in given.items()})
@@ -105,7 +106,7 @@ def _with(volumes: AlignedVolumes, voxels: dict[Role, NDArray[np.floating]]) -> 
 
 
 def _thick(voxels: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Average slices over 5 mm, as a thick acquisition on a fine grid."""
+    """Average slices over 5 mm, like a thick acquisition on a fine grid."""
     whole = len(voxels) // THICK_VOXELS * THICK_VOXELS
     means = voxels[:whole].reshape(-1, THICK_VOXELS, *voxels.shape[1:]).mean(axis=1)
     places = (np.arange(len(voxels)) - (THICK_VOXELS - 1) / 2) / THICK_VOXELS
@@ -127,7 +128,7 @@ def _coordinates(shape: tuple[int, ...]) -> list[NDArray[np.float64]]:
 
 
 def _trunk(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a slab of a trunk: fat around organs of different brightness, a spine."""
+    """Return a slab of a synthetic trunk: fat around organs of different brightness, and a spine."""
     _, y, x = _coordinates(shape)
     wide, deep = rng.uniform(95, 115), rng.uniform(70, 90)
     radius = np.broadcast_to((y / deep) ** 2 + (x / wide) ** 2, shape)
@@ -141,7 +142,7 @@ def _trunk(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float
 
 
 def _limb(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a thigh or a knee: muscle, fat, a bone with bright marrow."""
+    """Return a synthetic thigh or knee: muscle, fat, and a bone with bright marrow."""
     _, y, x = _coordinates(shape)
     radius = np.broadcast_to(np.hypot(y, x * rng.uniform(0.9, 1.1)), shape)
     size = rng.uniform(55, 75)
@@ -153,13 +154,13 @@ def _limb(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float6
 
 
 def auroc(usual: list[float], strange: list[float]) -> float:
-    """Return how often a strange study scores higher than a usual one; ties count half."""
+    """Return how often an unusual study scores higher than a usual one. Ties count half."""
     first, second = np.array(usual)[:, None], np.array(strange)[None, :]
     return float(np.mean((second > first) + 0.5 * (second == first)))
 
 
 def noticed(scores: list[float], limit: float) -> float:
-    """Return which share is flagged or withheld: what is too new, and what shows no brain."""
+    """Return the share that is flagged or withheld because its novelty is too high or it shows no brain."""
     return float(np.mean(np.array(scores) >= limit))
 
 
@@ -168,10 +169,11 @@ def _report(scores: dict[tuple[int, str], list[float]], model: str, patients: in
     lines = [
         "# Novelty",
         "",
-        f"{patients} BraTS patients that the autoencoder of `{Path(model).name}` never saw, each as it is and as 5 mm",
-        "slices, against what the model was not made for. AUROC: how often the strange study scores higher than the",
-        f"usual one. Behind it: which share is flagged or withheld at the shipped limit, {limit:g}; what further flags",
-        "notice (looks that differ, a poor registration) is not counted. Made by `python benchmarks/novelty.py`.",
+        f"{patients} BraTS patients on which the autoencoder of `{Path(model).name}` was not trained, each unchanged",
+        "and in 5 mm slices, against studies that the model was not made for. AUROC: how often the unusual study",
+        "scores higher than the usual one. After it: the share that is flagged or withheld at the shipped limit,",
+        f"{limit:g}. Other flags (predictions that differ, a poor registration) are not counted.",
+        "Made by `python benchmarks/novelty.py`.",
         "",
         f"| sequences given | {' | '.join(kinds)} | all | usual: median, 95th percentile, highest | usual, flagged |",
         f"|---|{'---|' * (len(kinds) + 3)}",
@@ -184,7 +186,7 @@ def _report(scores: dict[tuple[int, str], list[float]], model: str, patients: in
         low, high, top = np.quantile(usual, (0.5, 0.95, 1.0))
         cells += [f"{low:.2f}, {high:.2f}, {top:.2f}", f"{noticed(usual, limit):.0%}"]
         lines.append(f"| {', '.join(roles)} | {' | '.join(cells)} |")
-    lines += ["", "What each kind is stands in the program; a trunk and a limb are drawn, not scanned."]
+    lines += ["", "The program defines each kind. The trunk and the limb are synthetic, not scanned."]
     return "\n".join(lines) + "\n"
 
 

@@ -20,13 +20,13 @@ from conversion.volume import Grid, ImageVolume
 __all__ = ["Case", "brats", "data_folder", "dicom", "lgg", "native", "nifti_volume", "vendors"]
 
 LGG_PIXEL_MM = 0.94
-"""Not recorded: 240 mm field of view over 256 pixels is assumed ..."""
+"""Not recorded: a field of view of 240 mm over 256 pixels is assumed."""
 
 LGG_HEIGHT_MM = 140.0
-"""... and that the slices cover this height, 1.5 to 6.5 mm apart."""
+"""Not recorded: the slices are assumed to cover this height, 1.5 to 6.5 mm apart."""
 
 MISSING_DIFFERENCE = 1.5
-"""A channel that differs from FLAIR by less grey levels on average was missing and filled with it."""
+"""A channel that differs from FLAIR by fewer grey levels on average was missing and filled with FLAIR."""
 
 PHILIPS = {
     303: "ADC",
@@ -44,7 +44,7 @@ BRAINIX = {301: "T2", 401: "FLAIR", 601: "T1"}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One patient's volumes by name; the true sequence is the name's first word."""
+    """One patient's volumes by name. The first word of the name is the true sequence."""
 
     source: str
     patient: str
@@ -101,12 +101,12 @@ def brats(folder: Path, names: tuple[str, ...] = ()) -> Iterator[Case]:
 
 
 def _lps(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn a NIfTI affine over (x, y, z) to ours over (slice, row, column)."""
+    """Convert a NIfTI affine over (x, y, z) to ours over (slice, row, column)."""
     return np.asarray((np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)[:, [2, 1, 0, 3]])
 
 
 def nifti_volume(path: Path) -> ImageVolume:
-    """Return a NIfTI file as a volume; of several volumes the first."""
+    """Return a NIfTI file as a volume. Of several volumes, return the first."""
     image = nibabel.load(path)
     voxels = np.asarray(image.dataobj)
     voxels = voxels[..., 0] if voxels.ndim == 4 else voxels
@@ -114,7 +114,7 @@ def nifti_volume(path: Path) -> ImageVolume:
 
 
 def native(folder: Path) -> Iterator[Case]:
-    """Yield the patient whose four sequences lie on their own grids, skull-stripped."""
+    """Yield the patient whose four skull-stripped sequences are on their original grids."""
     place = folder / "native" / "TCGA-DU-7294"
     files = {"T1": "t1", "T1CE": "t1c", "T2": "t2", "FLAIR": "fla"}
     volumes = {sequence: nifti_volume(place / f"{stem}.nii.gz") for sequence, stem in files.items()}
@@ -122,7 +122,7 @@ def native(folder: Path) -> Iterator[Case]:
 
 
 def dicom(folder: Path) -> Iterator[Case]:
-    """Yield the two real studies as scanners sent them; the localizer makes no volume and is left out."""
+    """Yield the two real studies as scanners sent them. The localizer is no volume and is left out."""
     for patient, truth in (("philips-1.5T-tumour", PHILIPS), ("brainix", BRAINIX)):
         study = read_study(dicom_files(folder / "dicom" / patient))
         chosen = [series for series in study.series if series.number in truth]
@@ -131,7 +131,7 @@ def dicom(folder: Path) -> Iterator[Case]:
 
 
 def vendors(folder: Path) -> Iterator[Case]:
-    """Yield the small test volumes of several vendors: noise of 2 to 8 slices, no brain in any."""
+    """Yield the small test volumes of several vendors: noise in 2 to 8 slices, without a brain."""
     place = folder / "dicom" / "vendors"
     paths = sorted(place.rglob("*_ground_truth.nii.gz"))
     names = [f"noise {path.relative_to(place)}".removesuffix("_ground_truth.nii.gz") for path in paths]

@@ -1,4 +1,4 @@
-"""Learns the classes of `conversion.recognition.tissue_contrast` from measured slabs, whole or changed at random."""
+"""Trains the classes of `conversion.recognition.tissue_contrast` on measured slabs, unchanged or changed at random."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ from conversion.recognition.tissue_features import Measurements
 __all__ = ["changed", "learn", "learn_enhancement", "store"]
 
 SHRINKAGE = 0.05
-"""Share of the covariance's mean variance mixed in (Ledoit and Wolf 2004); 0.02 to 0.2 make little difference."""
+"""Weight of the mean variance in the covariance (Ledoit and Wolf 2004). Values from 0.02 to 0.2 differ little."""
 
 FREEDOM = 60.0
-"""Degrees of freedom of the tails; fewer make every answer less sure, more let a stranger be called with confidence."""
+"""Degrees of freedom of the tails. Fewer make every result less confident. More give confident results for outliers."""
 
 
 def changed(slabs: HeadSlabs, random: np.random.Generator) -> HeadSlabs:
-    """Return the slabs as another scanner, another protocol or another mask might have shown them."""
+    """Return the slabs as another scanner, protocol or brain mask might give them."""
     if random.random() < 0.5 and slabs.surroundings is Surroundings.SKULL:
         slabs = replace(slabs, values=slabs.values * slabs.brain, surroundings=Surroundings.MASKED)
     slabs = replace(slabs, brain=_moved_rim(slabs, float(random.uniform(-3, 3))))
@@ -48,7 +48,7 @@ def _moved_rim(slabs: HeadSlabs, outwards_mm: float) -> NDArray[np.bool_]:
 
 
 def _fewer(slabs: HeadSlabs, random: np.random.Generator) -> HeadSlabs:
-    """Keep a run of slabs, at least five."""
+    """Keep a random run of at least five slabs."""
     count = len(slabs.values)
     keep = int(random.integers(min(5, count), count + 1))
     start = int(random.integers(0, count - keep + 1))
@@ -57,7 +57,7 @@ def _fewer(slabs: HeadSlabs, random: np.random.Generator) -> HeadSlabs:
 
 
 def _shading(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float64]:
-    """Return a slow field of at most a factor of 1.5 either way, as surface coils make."""
+    """Return a smooth field with a factor of at most 1.5 either way, as surface coils cause it."""
     rows, columns = (np.linspace(-1, 1, n) for n in shape[1:])
     slope = random.uniform(-0.2, 0.2, 4)
     field = slope[0] * rows[:, None] + slope[1] * columns + slope[2] * rows[:, None] ** 2 + slope[3] * columns**2
@@ -67,7 +67,7 @@ def _shading(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.
 def learn(
     samples: Sequence[Measurements], weightings: Sequence[str], shrinkage: float = SHRINKAGE, freedom: float = FREEDOM
 ) -> ContrastModel:
-    """Return the classes that describe the samples."""
+    """Return the classes fitted to the samples."""
     names = tuple(samples[0])
     values = np.array([[sample[name] for name in names] for sample in samples])
     labels = np.array(weightings)
@@ -83,7 +83,7 @@ def learn(
 
 
 def store(model: ContrastModel, path: Path) -> None:
-    """Write a model as the product reads it."""
+    """Write a model in the format that the product reads."""
     np.savez_compressed(
         path,
         names=np.array(model.names),
@@ -103,7 +103,7 @@ def learn_enhancement(
     Parameters
     ----------
     evidence
-        Shape (pair, value). Every pair stands for its swapped self as well, so that no second class is needed.
+        Shape (pair, value). Every pair also represents its swapped version, so no second class is needed.
     """
     scales = np.sqrt((evidence**2).mean(0))
     values = np.clip(evidence / scales, -CUT, CUT)

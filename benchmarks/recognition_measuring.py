@@ -1,4 +1,4 @@
-"""Measures the shared data and judges every volume and pair by parameters that its patient had no part in."""
+"""Measures the shared data, and classifies every volume and pair with parameters trained on other patients."""
 
 import sys
 import zlib
@@ -35,7 +35,7 @@ MODEL = Path(__file__).parents[1] / "conversion" / "recognition" / "tissue_contr
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One volume, measured as it is and changed at random; `why` says why it is not judged."""
+    """One volume, measured unchanged and changed at random. `why` is the reason if it is not classified."""
 
     source: str
     patient: str
@@ -47,13 +47,13 @@ class Sample:
 
     @property
     def truth(self) -> str:
-        """The weighting: T1 before and after contrast agent are one."""
+        """The weighting. T1 before and after contrast agent have the same."""
         return "T1" if self.sequence == "T1CE" else self.sequence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two T1-weighted volumes of a patient, the second after contrast agent (or both alike)."""
+    """Two T1-weighted volumes of a patient: the second is after contrast agent, or both are of the same kind."""
 
     source: str
     patient: str
@@ -85,7 +85,7 @@ def sample(case: Case, name: str, volume: ImageVolume) -> Sample:
 
 
 def compared(case: Case) -> Iterator[Pair]:
-    """Compare every T1 with every T1 after contrast agent, and those of a kind with each other."""
+    """Compare every T1 with every T1 after contrast agent, and two of the same kind with each other."""
     before = [name for name in case.volumes if name.split()[0] == "T1"]
     after = [name for name in case.volumes if name.split()[0] == "T1CE"]
     couples = [(a, b, False) for a in before for b in after]
@@ -108,14 +108,14 @@ def measured(folder: Path) -> tuple[list[Sample], list[Pair]]:
 
 
 def learned(samples: Sequence[Sample]) -> ContrastModel:
-    """Learn from the samples, each as it is and changed."""
+    """Return a model trained on the samples, unchanged and changed."""
     known = [s for s in samples if s.measurements is not None]
     rows = [(m, s.truth) for s in known for m in (s.measurements, *s.changes) if m is not None]
     return learn([m for m, _ in rows], [t for _, t in rows])
 
 
 def judged(model: ContrastModel, measurements: Measurements | None) -> NDArray[np.float64] | None:
-    """Return probabilities over WEIGHTINGS as the product does, None for an abstention."""
+    """Return probabilities over WEIGHTINGS as the product does, or None for an abstention."""
     if measurements is None:
         return None
     shares, why_not = judge(measurements, model)
@@ -123,14 +123,14 @@ def judged(model: ContrastModel, measurements: Measurements | None) -> NDArray[n
 
 
 def folds(patients: list[str]) -> dict[str, int]:
-    """Deal patients into folds, seeded."""
+    """Assign patients to folds at random, with a fixed seed."""
     names = sorted(set(patients))
     order = np.random.default_rng(SEED).permutation(len(names))
     return {name: int(k) % FOLDS for name, k in zip(names, order, strict=True)}
 
 
 def held_out(samples: Sequence[Sample]) -> dict[int, list[NDArray[np.float64] | None]]:
-    """Return for each learnable sample (by its id) what a model without its patient says: as it is, then changed."""
+    """Return for each training sample (by id) the results of a model without its patient: unchanged, then changed."""
     usable = [s for s in samples if s.source in LEARNED]
     fold = folds([s.patient for s in usable])
     result = {}
@@ -143,7 +143,7 @@ def held_out(samples: Sequence[Sample]) -> dict[int, list[NDArray[np.float64] | 
 
 
 def ordered(couples: Sequence[Pair]) -> dict[int, float]:
-    """Return for each pair (by its id) the probability that the second is after contrast, held out where learned."""
+    """Return for each pair (by id) the probability that the second is after contrast, held out in training sets."""
     usable = [p for p in couples if p.source in LEARNED and p.values is not None]
     fold = folds([p.patient for p in usable])
     result = {id(p): 0.5 for p in couples}
@@ -160,7 +160,7 @@ def _after(pair: Pair, scales: NDArray[np.float64], weights: NDArray[np.float64]
 
 
 def learn_all(samples: Sequence[Sample], couples: Sequence[Pair]) -> None:
-    """Write the parameters learned from all patients of the learned sets; print those that stand in code."""
+    """Train on all patients of the training sets. Write the model, and print the parameters that are in the code."""
     store(learned([s for s in samples if s.source in LEARNED]), MODEL)
     shipped_model.cache_clear()
     values = [p.values for p in couples if p.source in LEARNED and p.values is not None]

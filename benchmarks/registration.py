@@ -1,8 +1,8 @@
-"""Measures the registration: known moves, reference transforms, the gate, alternatives, time and memory.
+"""Measures the registration: known transforms, reference transforms, the gate, alternatives, time and memory.
 
-Run ``python benchmarks/registration.py`` (an hour and a half on one core) or with ``--quick`` (minutes); it writes
+Run ``python benchmarks/registration.py`` (an hour and a half on one core) or with ``--quick`` (minutes). It writes
 ``benchmarks/registration.md``. With ``--kept FILE`` every outcome is appended to a file at once, and a run that was
-stopped goes on from there. The data are found by ``GLIONODE_TEST_DATA``, by default ``../shared/data``.
+stopped resumes from there. The data are in the folder ``GLIONODE_TEST_DATA``, by default ``../shared/data``.
 """
 
 import argparse
@@ -40,12 +40,12 @@ Row = tuple[str, ...]
 
 
 def main() -> None:
-    """Measure and write the report, or in a child process one figure."""
+    """Measure and write the report, or measure one figure in a child process."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="every eighth patient only; writes no report")
+    parser.add_argument("--quick", action="store_true", help="use every eighth patient only, and write no report")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--every", type=int, default=1, help="take every n-th patient")
-    parser.add_argument("--kept", type=Path, help="file of outcomes, one JSON line each")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th patient")
+    parser.add_argument("--kept", type=Path, help="file for outcomes, one JSON line each")
     parser.add_argument("--memory", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     folder = data_folder()
@@ -72,7 +72,7 @@ def _tried(fixed: ImageVolume, moving: ImageVolume) -> Registration | None:
 
 
 class Kept:
-    """Outcomes by what they are of; in a file, where one is given, so that they outlive the process."""
+    """Outcomes by key. They are stored in a file, if one is given, so that they survive the process."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -80,7 +80,7 @@ class Kept:
         self._known: dict[str, Any] = dict(json.loads(line) for line in lines)
 
     def outcome(self, key: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """Return what is kept under a key, else do the work and keep what it gives."""
+        """Return the outcome stored under a key. If there is none, do the work and store its outcome."""
         if key not in self._known:
             self._known[key] = work()
             if self._path:
@@ -90,7 +90,7 @@ class Kept:
 
 
 def _accuracy(folder: Path, every: int, seed: int, kept: Kept) -> tuple[list[Row], list[Row]]:
-    """Return the errors by group, and what the gate said of them."""
+    """Return the errors by group, and the verdicts of the gate."""
     errors: dict[str, list[NDArray[np.float64]]] = {}
     verdicts: dict[str, list[str]] = {}
     slices: dict[str, float] = {}
@@ -107,16 +107,16 @@ def _accuracy(folder: Path, every: int, seed: int, kept: Kept) -> tuple[list[Row
         medians = [float(np.median(error)) for error in values]
         figures = (np.median(every_point), np.percentile(every_point, 95), max(medians))
         rows.append((group, str(len(values)), f"{slices[group]:.1f}", *(f"{figure:.2f}" for figure in figures)))
-    return rows, [(f"right: {group}", *_counts(said)) for group, said in verdicts.items()]
+    return rows, [(f"right: {group}", *_counts(given)) for group, given in verdicts.items()]
 
 
 def _known(pair: Pair) -> tuple[str, list[float]]:
-    """Return the verdict on a pair whose move is known, and its error at every point; none where it was refused."""
+    """Return the verdict on a pair with a known transform, and the error at every point, or no errors if refused."""
     found = _tried(pair.fixed, pair.moving)
     if found is None or pair.move is None:
         return _verdict(found), []
-    still = np.eye(4) if pair.unmoved is None else register(pair.fixed, pair.unmoved).matrix
-    error = errors_mm(found.matrix, pair.move @ still, tissue_mm(pair.fixed))
+    unmoved = np.eye(4) if pair.unmoved is None else register(pair.fixed, pair.unmoved).matrix
+    error = errors_mm(found.matrix, pair.move @ unmoved, tissue_mm(pair.fixed))
     return _verdict(found), [round(float(value), 4) for value in error]
 
 
@@ -126,17 +126,17 @@ def _verdict(found: Registration | None) -> str:
     return "declared" if doubts(found) else "passed"
 
 
-def _counts(said: list[str]) -> Row:
-    return (str(len(said)), *(str(said.count(verdict)) for verdict in ("passed", "declared", "refused")))
+def _counts(verdicts: list[str]) -> Row:
+    return (str(len(verdicts)), *(str(verdicts.count(verdict)) for verdict in ("passed", "declared", "refused")))
 
 
 def _gate(folder: Path, every: int, seed: int, kept: Kept) -> list[Row]:
-    said: dict[str, list[str]] = {}
+    verdicts: dict[str, list[str]] = {}
     for number, pair in enumerate(wrong_pairs(folder, every, seed)):
         label, verdict = kept.outcome(f"gate {number} {pair.name}", lambda pair=pair: _judged(pair))
-        said.setdefault(label, []).append(verdict)
+        verdicts.setdefault(label, []).append(verdict)
         print(f"{label}: {pair.name}: {verdict}", flush=True)
-    return [(group, *_counts(verdicts)) for group, verdicts in said.items()]
+    return [(group, *_counts(given)) for group, given in verdicts.items()]
 
 
 def _judged(pair: Pair) -> tuple[str, str]:
@@ -145,17 +145,17 @@ def _judged(pair: Pair) -> tuple[str, str]:
 
 
 def _label(pair: Pair, found: Registration | None) -> str:
-    """Return the row of a pair: cut volumes count as right or wrong by where they ended, in what is left of them."""
+    """Return the row of a pair. Cropped volumes are right or wrong by their error within the part that is left."""
     if pair.move is None:
         return f"wrong: {pair.group}"
     if found is None:
-        return f"cut: {pair.group}, place unknown"
+        return f"cropped: {pair.group}, position unknown"
     back = np.linalg.inv(pair.moving.grid.affine) @ pair.move
     points = tissue_mm(pair.fixed, 20_000)
     index = points @ back[:3, :3].T + back[:3, 3]
     inside = np.all((index > -0.5) & (index < np.array(pair.moving.grid.shape) - 0.5), axis=1)
     error = float(np.median(errors_mm(found.matrix, pair.move, points[inside])))
-    return f"cut: {pair.group}, {'within' if error <= 2.0 else 'beyond'} 2 mm"
+    return f"cropped: {pair.group}, {'within' if error <= 2.0 else 'beyond'} 2 mm"
 
 
 def _reference(pair: Pair) -> Row:
@@ -186,7 +186,7 @@ def _four(folder: Path) -> dict[Role, ImageVolume]:
 
 
 def _study_of_four(path: Path) -> dict[str, float]:
-    """Align four large volumes in this process, that never held anything else, and return its figures."""
+    """Align four large volumes in this otherwise empty process, and return its time and memory."""
     with np.load(path) as kept:
         volumes = {
             role: ImageVolume(
@@ -203,7 +203,7 @@ def _study_of_four(path: Path) -> dict[str, float]:
 
 
 def _peak_gib() -> float:
-    """Return the most memory this program held; that of getrusage is its starter's where that held more."""
+    """Return the peak memory of this program. getrusage would give that of the parent process if it was larger."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
 
@@ -217,27 +217,27 @@ def _cost(folder: Path) -> list[Row]:
         took, used = _seconds(lambda role=role: register(fixed, volumes[role]), 5)
         rows.append((f"T1CE and {role}", f"{took:.1f} s", f"{used:.1f} s", f"{took / unit:.0f}"))
     study = _apart(volumes)
-    name = "a study of four, aligned and resampled"
+    name = "a study of four volumes, registered and resampled"
     rows.append((name, f"{study['s']:.1f} s", f"{study['cpu_s']:.1f} s", f"{study['s'] / unit:.0f}"))
     peak = f"{study['peak_gib']:.2f} GiB ({study['before_gib']:.2f} GiB with the four volumes alone)"
     return [*rows, ("peak memory of its process", peak, "", "")]
 
 
 def _apart(volumes: dict[Role, ImageVolume]) -> dict[str, float]:
-    """Align a study in a process of its own."""
+    """Align a study in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
-        path, said = Path(folder) / "four.npz", Path(folder) / "said.json"
+        path, figures = Path(folder) / "four.npz", Path(folder) / "figures.json"
         kept = {str(role): volume.voxels for role, volume in volumes.items()}
         np.savez(path, **kept, **{f"{role} affine": volume.grid.affine for role, volume in volumes.items()})
-        command = ["/bin/sh", "-c", f'exec "{sys.executable}" "{__file__}" --memory "{path}" > "{said}"']
+        command = ["/bin/sh", "-c", f'exec "{sys.executable}" "{__file__}" --memory "{path}" > "{figures}"']
         if os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)[1]:
-            message = "the study of four could not be aligned in a process of its own"
+            message = "the study of four volumes could not be aligned in a separate process"
             raise RuntimeError(message)
-        return dict(json.loads(said.read_text()))
+        return dict(json.loads(figures.read_text()))
 
 
 def _seconds(work: Callable[[], object], times: int) -> tuple[float, float]:
-    """Return the shortest of several runs, on the clock and of the processor: other work on the machine only adds."""
+    """Return the shortest elapsed time and CPU time of several runs: other work on the machine only adds to them."""
     took, used = [], []
     for _ in range(times):
         began, spent = time.perf_counter(), time.process_time()
@@ -255,24 +255,26 @@ def _table(head: Row, rows: Iterable[Row]) -> str:
 def _report(accuracy: list[Row], references: list[Row], gate: list[Row], others: list[Row], cost: list[Row]) -> str:
     parts = [
         "# Registration\n\nMade by `python benchmarks/registration.py`; every figure comes from it.",
-        "## Known moves\n\nRandom moves of up to ± 20° about each axis and ± 25 mm along each, of real volumes: "
-        "skull-stripped patients (BraTS) scanned again on a tilted grid with axes in any order, and real series "
-        "(whole heads of two scanners at 6 mm, a stripped brain at 2.5 to 5 mm) whose grid was moved. Both volumes "
-        "have 4 % Rician noise and their own shading (about 30 %). Target registration error over the tissue, mm; two "
-        "sequences are measured against the same pair registered without the move. Worst: the largest median of a "
-        "pair.\n\n" + _table(("pairs", "number", "thickest slice", "median", "95th percentile", "worst"), accuracy),
-        "## Reference transforms\n\nTCGA-DU-7294 on its native grids against the rigid transforms of ANTs (T1 to each) "
-        "over the brain, in mm.\n\n" + _table(("sequence", "median", "95th percentile", "largest"), references),
-        "## The gate\n\nPassed: used without remark. Declared: used, with a decision that says what is doubtful. "
+        "## Known transforms\n\nRandom rotations of up to ± 20° about each axis and translations of up to ± 25 mm "
+        "along each, applied to real volumes: skull-stripped patients (BraTS) resampled on a tilted grid with axes in "
+        "any order, and real series (whole heads of two scanners at 6 mm, a skull-stripped brain at 2.5 to 5 mm) whose "
+        "grid was transformed. Both volumes have 4 % Rician noise and independent shading (about 30 %). The figures "
+        "are target registration errors over the tissue, in mm. Two sequences are measured against the same pair "
+        "registered without the transform. Worst: the largest median of a pair.\n\n"
+        + _table(("pairs", "number", "thickest slice", "median", "95th percentile", "worst"), accuracy),
+        "## Reference transforms\n\nTCGA-DU-7294 on its native grids, against the rigid transforms of ANTs (T1 to each "
+        "sequence), over the brain, in mm.\n\n"
+        + _table(("sequence", "median", "95th percentile", "largest"), references),
+        "## The gate\n\nPassed: used without remark. Declared: used, with a decision that states what is doubtful. "
         "Refused: left out, with a decision.\n\n"
         + _table(("pairs", "number", "passed", "declared", "refused"), sorted(gate)),
         "## Alternatives\n\nMedian target registration error in mm of T1CE to T1CE (one sequence) and T1CE to FLAIR "
-        "(two), started 4 mm and 4° beside the truth; two sequences against the data set's own alignment, which is no "
-        "better than some tenths of a millimetre.\n\n"
-        + _table(("setting", "one, 1 mm", "one, 5 mm", "two, 1 mm", "two, 5 mm", "worst", "s a pair"), others),
-        f"## Time and memory\n\nVolumes of 256 by 256 by 160 on this machine ({os.cpu_count()} cores); the ratio is to "
-        "one linear resampling of such a volume. One registration uses one core.\n\n"
-        + _table(("work", "clock", "processor", "ratio"), cost),
+        "(two), started 4 mm and 4° away from the truth. Two sequences are measured against the data set's own "
+        "alignment, which is no better than some tenths of a millimetre.\n\n"
+        + _table(("setting", "one, 1 mm", "one, 5 mm", "two, 1 mm", "two, 5 mm", "worst", "s per pair"), others),
+        f"## Time and memory\n\nVolumes of 256 by 256 by 160 on this machine ({os.cpu_count()} cores). The ratio is "
+        "relative to one linear resampling of such a volume. One registration uses one core.\n\n"
+        + _table(("work", "elapsed time", "CPU time", "ratio"), cost),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -1,4 +1,4 @@
-"""Other ways to register, from the same start and on the same volumes, so that each choice has its number."""
+"""Compares alternative registration settings from the same start on the same volumes, to measure each choice."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ POINTS = (16_000, 50_000)
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """One set of choices; the defaults are the product's."""
+    """One set of choices. The defaults are those of the product."""
 
     name: str
     metric: str = "mutual information"
@@ -41,7 +41,7 @@ class Alternative:
 
 
 def alternatives() -> list[Alternative]:
-    """Return the product's choice first, then one change at a time."""
+    """Return the settings of the product first, then one change at a time."""
     return [
         Alternative(name="as shipped: gradient descent, then Powell's search"),
         Alternative(name="no flattening", flattening_mm=100.0),
@@ -63,9 +63,9 @@ def alternatives() -> list[Alternative]:
 def compare(
     folder: Path, every: int, seed: int, outcome: Callable[[str, Callable[[], Any]], Any]
 ) -> list[tuple[str, ...]]:
-    """Return rows: name, median error in mm of one and two sequences at 1 mm and 5 mm slices, worst, seconds a pair.
+    """Return rows: name, median error in mm of one and two sequences at 1 mm and 5 mm slices, worst, seconds per pair.
 
-    Every run starts 4 mm and 4° beside the truth, so that this compares the last steps and not the search.
+    Every run starts 4 mm and 4° away from the truth, so this compares the last steps and not the search.
     """
     cases = list(patients(folder, every))
     rows = []
@@ -98,7 +98,7 @@ def _one_case(
 ) -> list[tuple[str, float, float]]:
     fixed, points = degraded(volumes["T1CE"], rng), tissue_mm(volumes["T1CE"])
     truth, aside = random_move(rng, points.mean(axis=0)), move((4, -4, 4), (4, 4, -4), points.mean(axis=0))
-    said = []
+    results = []
     for spacing, thick in ((FINE_MM, "1"), (THICK_MM, "5")):
         for count, sequence in (("1", "T1CE"), ("2", "FLAIR")):
             if count == "2" and choice.metric == "correlation":
@@ -110,8 +110,8 @@ def _one_case(
                 error = float(np.median(errors_mm(found, truth, points)))
             except RuntimeError:  # the optimiser left the volume
                 error = np.inf
-            said.append((f"{count} {thick}", error, time.perf_counter() - began))
-    return said
+            results.append((f"{count} {thick}", error, time.perf_counter() - began))
+    return results
 
 
 def _registered(
@@ -140,15 +140,16 @@ def _descend(
     level: int,
     steps: tuple[float, float],
 ) -> None:
-    seen: Level = fixed.levels[level].boxed() if choice.masked else fixed.levels[level]
+    fixed_level: Level = fixed.levels[level].boxed() if choice.masked else fixed.levels[level]
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetNumberOfWorkUnits(1)
     _metric(method, choice.metric)
-    inside = np.count_nonzero(sitk.GetArrayViewFromImage(seen.mask)) if choice.masked else seen.mask.GetNumberOfPixels()
+    mask = fixed_level.mask
+    inside = np.count_nonzero(sitk.GetArrayViewFromImage(mask)) if choice.masked else mask.GetNumberOfPixels()
     share = min(1.0, choice.points[level - 1] / inside)
     if choice.masked:
-        method.SetMetricFixedMask(seen.mask)
+        method.SetMetricFixedMask(mask)
     if share < 1:
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(share, mutual_information.DESCENT_SEED)
@@ -156,7 +157,7 @@ def _descend(
     _optimiser(method, choice.optimiser, steps)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(seen.image, moving.levels[level].image)
+    method.Execute(fixed_level.image, moving.levels[level].image)
 
 
 def _metric(method: sitk.ImageRegistrationMethod, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Pairs of volumes whose move is known, and pairs that no move brings together, from the shared data sets."""
+"""Pairs of volumes from the shared data sets: some with a known transform, some that no transform can register."""
 
 import json
 from collections.abc import Iterator
@@ -32,18 +32,18 @@ STRUCTURAL = ("T2 401", "T1 502", "FLAIR 701", "T1 901", "T1CE 1103", "T1CE 1201
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two volumes and what is known of them.
+    """A pair of volumes with its known transform.
 
     Attributes
     ----------
     group
         Row of the table.
     move
-        Shape (4, 4), LPS mm of the fixed to the moving volume: the known move; None when none is right.
+        The known transform, shape (4, 4), from the fixed to the moving volume in LPS mm. None if none is right.
     unmoved
-        The moving volume without the move, when its own place is known by registration only (two sequences).
+        The moving volume without the transform, if its own position is known by registration only (two sequences).
     slice_mm
-        Thickest slice of either.
+        Thickest slice of either volume.
     """
 
     group: str
@@ -56,14 +56,14 @@ class Pair:
 
 
 def patients(folder: Path, every: int, ahead: int = 0) -> Iterator[Case]:
-    """Yield every n-th patient of the stripped set, or the one so many ahead of each; one at a time, they are large."""
+    """Yield every n-th patient of the skull-stripped set, or the patient `ahead` places after each, one at a time."""
     names = list(json.loads((folder / "brats" / "cases.json").read_text()))
     for number in range(0, len(names), every):
         yield from brats(folder, (names[(number + ahead) % len(names)],))
 
 
 def known_moves(folder: Path, every: int, seed: int) -> Iterator[Pair]:
-    """Yield the skull-stripped patients, moved: one and two sequences, 1 mm and 5 mm slices."""
+    """Yield the skull-stripped patients with known transforms: one and two sequences, 1 mm and 5 mm slices."""
     for number, case in enumerate(patients(folder, every)):
         rng = np.random.default_rng((seed, number))
         first, second = (SEQUENCES[k] for k in rng.choice(4, 2, replace=False))
@@ -92,7 +92,7 @@ def _heads(folder: Path) -> dict[str, dict[str, ImageVolume]]:
 
 
 def whole_heads(folder: Path, every: int, seed: int) -> Iterator[Pair]:
-    """Yield pairs of real series on their own grids; moves are exact, of the grid alone."""
+    """Yield pairs of real series on their own grids. The transforms are exact, since only the grid is transformed."""
     number = 0
     for patient, volumes in _heads(folder).items():
         for first in volumes:
@@ -115,7 +115,7 @@ def whole_heads(folder: Path, every: int, seed: int) -> Iterator[Pair]:
 
 
 def wrong_pairs(folder: Path, every: int, seed: int) -> Iterator[Pair]:
-    """Yield pairs that no registration may pass unremarked, and cut volumes, where some are right."""
+    """Yield pairs that the gate must not pass without remark, and cropped volumes, of which some are right."""
     both = zip(patients(folder, every), patients(folder, every, ahead=7), strict=True)
     for number, (case, stranger) in enumerate(both):
         rng = np.random.default_rng((seed, number, 1))
@@ -165,7 +165,7 @@ def _wrong_heads(folder: Path, every: int) -> Iterator[Pair]:
 
 
 def native_references(folder: Path) -> Iterator[Pair]:
-    """Yield the patient with reference transforms by ANTs; these take points of T1 to points of the other sequence."""
+    """Yield the patient with reference transforms by ANTs, which map points of T1 to points of the other sequence."""
     place = folder / "native" / "TCGA-DU-7294" / "transforms"
     (case,) = native(folder)
     for sequence, stem in (("T1CE", "t1c"), ("T2", "t2"), ("FLAIR", "fla")):

@@ -1,7 +1,7 @@
-"""How the node scales: studies an hour with 1, 2 and 4 workers, and how long a queue of 10,000 keeps people waiting.
+"""Measures how the node scales: studies per hour with 1, 2 and 4 workers, and response times with a queue of 10,000.
 
-Real workers on a real PostgreSQL, with the loop, the database and the durable workflow as delivered; their steps do
-nothing but wait, so that two cores can stand in for many. Writes ``benchmarks/scale.md``.
+Real workers run on a real PostgreSQL, with the loop, the database and the durable workflow as delivered. Their steps
+only wait, so that two cores can simulate many. Writes ``benchmarks/scale.md``.
 """
 
 import argparse
@@ -35,7 +35,7 @@ STUDIES_EACH = 12
 QUEUE = 10_000
 STUDIES_A_DAY = 1_000_000
 STUDY_SECONDS = 27.3
-"""Of one real study on two CPU cores, from its files to SEG and SR; see `_cost`."""
+"""Time of one real study on two CPU cores, from its files to SEG and SR; see `_cost`."""
 
 
 class _WaitingWorker(Worker):
@@ -65,7 +65,7 @@ def _settings(url: str, folder: str) -> Settings:
 
 
 def fill(database: Database, count: int) -> None:
-    """Queue as many studies."""
+    """Put this number of studies into the queue."""
     now = utc_now()
     studies, runs = [], []
     for number in range(count):
@@ -80,7 +80,7 @@ def fill(database: Database, count: int) -> None:
 
 
 def studies_an_hour(url: str, workers: int, wait_s: float) -> float:
-    """Let workers do their studies, and return their common rate, from the first that ended to the last."""
+    """Let workers process their studies, and return their total rate from the first finished study to the last."""
     database = open_database(url)
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -98,7 +98,7 @@ def studies_an_hour(url: str, workers: int, wait_s: float) -> float:
         for process in processes:
             process.join()
     database.engine.dispose()
-    settled = ended[workers:]  # the first of each worker may have begun within a round of looking
+    settled = ended[workers:]  # the first study of each worker may have started at any time within a polling interval
     return 3600.0 * len(settled) / (settled[-1] - ended[workers - 1])
 
 
@@ -114,7 +114,7 @@ def _ended(database: Database) -> list[float]:
 
 
 def milliseconds(work: Callable[[], object], repeats: int = 21) -> float:
-    """Return the median time of something, in ms."""
+    """Return the median duration of the work, in ms."""
     taken = []
     for _ in range(repeats):
         begun = time.perf_counter()
@@ -124,7 +124,7 @@ def milliseconds(work: Callable[[], object], repeats: int = 21) -> float:
 
 
 def queue_times(url: str) -> tuple[float, float]:
-    """Return how long listing and claiming take beside a long queue, in ms."""
+    """Return how long listing and claiming take with a long queue, in ms."""
     database = open_database(url)
     fill(database, QUEUE)
     listing = milliseconds(lambda: read_status(database))
@@ -139,16 +139,16 @@ def page(rates: dict[int, float], wait_s: float, times: dict[str, tuple[float, f
     lines = [
         "# Scale",
         "",
-        f"Real workers on one PostgreSQL; their step `segment` waits {wait_s:g} s and nothing else takes time. Made by",
-        f"`python -m benchmarks.scale` on {os.cpu_count()} CPU cores.",
+        f"Real workers on one PostgreSQL. Their step `segment` waits {wait_s:g} s, and the other steps take no time.",
+        f"Made by `python -m benchmarks.scale` on {os.cpu_count()} CPU cores.",
         "",
-        "| workers | studies an hour | of linear |",
+        "| workers | studies per hour | relative to linear scaling |",
         "|---|---|---|",
         *(f"| {number} | {rate:.0f} | {rate / one / number:.2f} |" for number, rate in rates.items()),
         "",
-        f"Beside a queue of {QUEUE:,} studies (medians of 21):",
+        f"With a queue of {QUEUE:,} studies (medians of 21):",
         "",
-        "| books | the panel's list of 100 (ms) | claiming the next (ms) |",
+        "| database | the panel's list of 100 studies (ms) | claiming the next study (ms) |",
         "|---|---|---|",
         *(f"| {name} | {listing:.1f} | {claiming:.1f} |" for name, (listing, claiming) in times.items()),
         "",
@@ -161,16 +161,16 @@ def _cost() -> list[str]:
         "## What a load costs",
         "",
         f"One real study of 287 images (`philips-1.5T-tumour`) takes {STUDY_SECONDS:g} s of two CPU cores from its",
-        "files to SEG and SR (`glionode segment`, model loading included). By arithmetic, not by measurement, with",
-        "workers that scale as above, 50 MB and 200 instances a study:",
+        "files to SEG and SR (`glionode segment`, model loading included). The table is calculated, not measured, with",
+        "workers that scale as above, 50 MB and 200 instances per study:",
         "",
-        "| studies a day | pairs of cores busy all day | received a day | instances a second |",
+        "| studies per day | pairs of cores busy all day | received per day | instances per second |",
         "|---|---|---|---|",
         *(_load(day) for day in (100, 1_000, 10_000, 100_000, STUDIES_A_DAY)),
         "",
-        f"A million studies a day are {STUDIES_A_DAY / 86400:.1f} a second. What one listener process receives stands",
-        "in `ingest.md`; the shared folder and the network to the PACS are the limits then, so such a load is split by",
-        "hospital or by modality over nodes of their own, each with its PostgreSQL.",
+        f"A million studies per day are {STUDIES_A_DAY / 86400:.1f} per second. For the rate of one listener process",
+        "see `ingest.md`. At such a load the shared folder and the network to the PACS are the limits, so it is split",
+        "by hospital or by modality over separate nodes, each with its PostgreSQL.",
     ]
 
 
@@ -180,20 +180,20 @@ def _load(day: int) -> str:
 
 
 def main() -> None:
-    """Measure, and write the page."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wait", type=float, default=2.0, help="Seconds that the waiting step takes.")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     rates = {}
     with running_postgres() as server, tempfile.TemporaryDirectory() as folder:
         times = {
-            "SQLite": queue_times(f"sqlite:///{folder}/books.sqlite"),
+            "SQLite": queue_times(f"sqlite:///{folder}/database.sqlite"),
             "PostgreSQL": queue_times(server.new_database()),
         }
         for number in WORKERS:
-            rates[number] = studies_an_hour(server.new_database(), number, asked.wait)
-            sys.stderr.write(f"{number} workers: {rates[number]:.0f} studies an hour\n")
-    TABLE.write_text(page(rates, asked.wait, times), encoding="utf-8")
+            rates[number] = studies_an_hour(server.new_database(), number, arguments.wait)
+            sys.stderr.write(f"{number} workers: {rates[number]:.0f} studies per hour\n")
+    TABLE.write_text(page(rates, arguments.wait, times), encoding="utf-8")
     sys.stdout.write(TABLE.read_text(encoding="utf-8"))
 
 

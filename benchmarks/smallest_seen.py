@@ -1,10 +1,10 @@
-"""How small a tumour may be that a model still finds, by contrast and slice thickness.
+"""Measures the smallest tumours that a model finds, by contrast and slice thickness.
 
     python benchmarks/smallest_seen.py --model DIR --brats DIR --cache DIR --split FILE [--each N] [--into]
 
-Tumours of held-out patients are shrunk to given volumes and set into brains that were made whole, of patients held out
-from the same networks. Found is a tumour of which any voxel is marked. With --into the manifest of the model states the
-smallest volume from which nine in ten are found.
+Tumours of held-out patients are scaled to given volumes and implanted into tumour-free brains of patients who were held
+out from the same networks. A tumour is found if any of its voxels is marked. With --into, the smallest volume from
+which nine in ten are found is written into the model's manifest.
 """
 
 import argparse
@@ -44,12 +44,12 @@ SEED = 20261129
 VOLUMES_ML = (0.3, 0.5, 1.0, 2.0, 5.0)
 SETS = (("T1", "T1CE", "T2", "FLAIR"), ("T1", "FLAIR"), ("T1CE",))
 THICK_SLICES = 5
-"""Slices of a millimetre that are one in a thick stack."""
+"""Number of 1 mm slices that are averaged into one thick slice."""
 
 WANTED = 0.9
 MOST_SHRUNK = 0.25
 MOST_GROWN = 1.5
-"""Shares of its diameter that a tumour is not shrunk below, for its rim would be under a voxel, or grown above."""
+"""Limits of the scaling of a tumour's diameter. Below the lower limit its rim would be thinner than a voxel."""
 
 MARGIN = 4
 SOFT_MM = 1.0
@@ -62,7 +62,7 @@ class Implanted:
     Attributes
     ----------
     images
-        Shape (channel, slice, row, column), cubes of a millimetre.
+        Shape (channel, slice, row, column), voxels of 1 mm.
     tumour
         Shape (slice, row, column).
     """
@@ -72,14 +72,14 @@ class Implanted:
 
 
 def main() -> None:
-    """Implant, ask, count."""
+    """Implant tumours, segment them, and count those that are found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--brats", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True, help="where prepared cases are kept")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for prepared cases")
     parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--each", type=int, default=20, help="tumours of every size")
-    parser.add_argument("--into", action="store_true", help="write what was found into the model's manifest")
+    parser.add_argument("--each", type=int, default=20, help="number of tumours of each size")
+    parser.add_argument("--into", action="store_true", help="write the smallest volumes into the model's manifest")
     chosen = parser.parse_args()
     split = split_from_json(chosen.split.read_text("utf-8"), [])
     segmenters = HeldOutSegmenters(load_model(str(chosen.model.absolute()), "auto", 2), split)
@@ -91,14 +91,14 @@ def main() -> None:
     for number in tqdm(range(chosen.each)):
         onto = whole[number % len(whole)]
         fold = segmenters.fold_of(onto.patient)
-        givers = [one for one in cases if segmenters.fold_of(one.patient) == fold and one.patient != onto.patient]
+        donors = [one for one in cases if segmenters.fold_of(one.patient) == fold and one.patient != onto.patient]
         for volume_ml in VOLUMES_ML:
-            fitting = [one for one in givers if _shrinks(voxels.get(one.case_id, 0), volume_ml)]
+            fitting = [one for one in donors if _can_be_scaled(voxels.get(one.case_id, 0), volume_ml)]
             if not fitting:
                 continue
             made = implant(rng, onto.read(), fitting[int(rng.integers(len(fitting)))].read(), volume_ml)
-            for kind, seen in _answers(segmenters.for_case(onto), made):  # type: ignore[arg-type]
-                found.setdefault((kind, volume_ml), []).append(seen)
+            for kind, is_found in _answers(segmenters.for_case(onto), made):  # type: ignore[arg-type]
+                found.setdefault((kind, volume_ml), []).append(is_found)
     smallest = {kind: ml for kind in dict.fromkeys(kind for kind, _ in found) if (ml := _smallest(found, kind))}
     TABLE.write_text("\n".join(_page(found, smallest, chosen.model)), encoding="utf-8")
     if chosen.into:
@@ -107,27 +107,27 @@ def main() -> None:
 
 
 def _sizes(cases: Sequence[PreparedReference]) -> dict[str, int]:
-    """Return how many voxels the tumours of those with all sequences have."""
+    """Return the number of tumour voxels of each case that has all sequences."""
     read = ((one.case_id, one.read()) for one in tqdm(cases))
     return {name: int(np.count_nonzero(case.regions[0])) for name, case in read if all(case.present)}
 
 
-def _shrinks(voxels: int, volume_ml: float) -> bool:
-    """Tell whether a tumour may be brought to a volume without becoming another kind of thing."""
+def _can_be_scaled(voxels: int, volume_ml: float) -> bool:
+    """Tell whether a tumour can be scaled to a volume without changing its character."""
     return bool(voxels) and MOST_SHRUNK <= np.cbrt(volume_ml * 1000 / voxels) <= MOST_GROWN
 
 
-def implant(rng: np.random.Generator, brain: PreparedCase, giver: PreparedCase, volume_ml: float) -> Implanted:
-    """Return a brain with another's tumour, brought to a given volume."""
-    tumour = giver.regions[0]
+def implant(rng: np.random.Generator, brain: PreparedCase, donor: PreparedCase, volume_ml: float) -> Implanted:
+    """Return a brain with another patient's tumour, scaled to a given volume."""
+    tumour = donor.regions[0]
     box = box_around(torch.tensor(tumour), MARGIN)
     if box is None:
-        raise ValueError("a case without a tumour has none to give")
+        raise ValueError("the donor case has no tumour")
     factor = float(np.cbrt(volume_ml * 1000 / np.count_nonzero(tumour)))
-    blur = max(0.0, 0.4 / factor - 0.4)  # what voxels that grow in proportion to the tumour would average
+    blur = max(0.0, 0.4 / factor - 0.4)  # the average over voxels that are enlarged relative to the tumour
     small = [
         ndimage.zoom(ndimage.gaussian_filter(channel[box].astype(np.float32), blur), factor, order=1)
-        for channel in giver.images
+        for channel in donor.images
     ]
     mask = ndimage.zoom(tumour[box].astype(np.float32), factor, order=1)
     inside = (brain.images > 0).any(axis=0)
@@ -147,7 +147,7 @@ def implant(rng: np.random.Generator, brain: PreparedCase, giver: PreparedCase, 
 
 
 def _answers(segmenter: Segmenter, made: Implanted) -> Iterator[tuple[str, bool]]:
-    """Yield for each set of sequences and each thickness whether the tumour is found."""
+    """Yield for each set of sequences and each slice thickness whether the tumour is found."""
     for sequences in SETS:
         for slices in (1, THICK_SLICES):
             thick = _thick(made, slices)
@@ -179,7 +179,7 @@ def _thick(made: Implanted, slices: int) -> Implanted:
 
 
 def _smallest(found: dict[tuple[str, float], list[bool]], kind: str) -> float | None:
-    """Return the smallest volume from which on nine in ten are found; None where not even of the largest."""
+    """Return the smallest volume from which on nine in ten are found, or None if fewer of the largest are found."""
     smallest = None
     for volume_ml in sorted(VOLUMES_ML, reverse=True):
         if np.mean(found.get((kind, volume_ml), [False])) < WANTED:
@@ -190,9 +190,9 @@ def _smallest(found: dict[tuple[str, float], list[bool]], kind: str) -> float | 
 
 def _page(found: dict[tuple[str, float], list[bool]], smallest: dict[str, float], model: Path) -> Iterator[str]:
     manifest = read_manifest(str(model.absolute()))[1]
-    yield "# The smallest tumour that is seen\n"
-    yield f"`{manifest.name} {manifest.version}`: implanted tumours of which anything is marked, by networks that saw"
-    yield "neither the tumour nor the brain. Made by `python benchmarks/smallest_seen.py`.\n"
+    yield "# The smallest tumours that are found\n"
+    yield f"`{manifest.name} {manifest.version}`: implanted tumours of which any voxel is marked, by networks that were"
+    yield "trained on neither the tumour nor the brain. Made by `python benchmarks/smallest_seen.py`.\n"
     yield "| images | " + " | ".join(f"{volume:g} ml" for volume in VOLUMES_ML) + " | nine in ten from |"
     yield "|---" * (len(VOLUMES_ML) + 2) + "|"
     for kind in dict.fromkeys(kind for kind, _ in found):

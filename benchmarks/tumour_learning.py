@@ -1,11 +1,11 @@
-"""Trains one fold of the networks over volumes, or of the autoencoder: gliomas, and as many brains without one.
+"""Trains one fold of the networks over volumes, or of the autoencoder, on gliomas and as many brains without one.
 
     python benchmarks/tumour_learning.py --brats DIR --cases DIR --cache DIR --out DIR --fold K
         [--network views] [--steps 4000]
 
-DIR of the cases is what benchmarks/head_cases.py wrote. A training that was stopped goes on from its last checkpoint
-when it is started with the same arguments. OUT gets what `glionode train` writes; `glionode models combine` makes one
-model of the folds.
+``--cases`` is the folder that benchmarks/head_cases.py wrote. A training that was stopped resumes from its last
+checkpoint when it is started with the same arguments. It writes the files of `glionode train` to OUT. Combine the folds
+into one model with `glionode models combine`.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from inference.training.starting import check_start
 from inference.training.tumours.made_whole import whole_cases
 
 FOLDS, SEED = 5, 20261129
-TOLD_EVERY = 25
+PRINT_EVERY = 25
 GOING_ON = 0.8
-"""Of the learning rate, where a training begins with weights that have learned already."""
+"""Factor of the learning rate for a training that starts from trained weights."""
 
 SHARES = {"brats": 0.4, "brats whole": 0.26, "elderly": 0.13, "ms": 0.11, "operated": 0.1}
-"""Half of the samples are of brains without a tumour of their own; by the preset, half of these get another's."""
+"""Half of the samples are of brains without a tumour. By the preset, half of these receive another patient's tumour."""
 
 SHARES_GOING_ON = {"brats": 0.5, "brats whole": 0.2, "elderly": 0.12, "ms": 0.08, "operated": 0.1}
-"""Of networks that know brains without a tumour already. Chosen, not searched; what came of it: models.md."""
+"""For networks that were trained on brains without a tumour already. Chosen, not searched. Results are in models.md."""
 
 
 def tumour_plan(network: str, steps: int, *, going_on: bool = False, **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
@@ -49,7 +49,7 @@ def tumour_plan(network: str, steps: int, *, going_on: bool = False, **changes: 
 
 
 def main() -> None:
-    """Prepare, learn, score what was held out."""
+    """Prepare the cases, train, and score the held-out ones."""
     chosen = _arguments()
     torch.set_num_threads(chosen.threads)
     sets = [open_cases("brats", chosen.brats), *head_sets(chosen.cases)]
@@ -57,8 +57,8 @@ def main() -> None:
     going_on, every = chosen.start is not None, chosen.checkpoint_every
     plan = tumour_plan(chosen.network, chosen.steps, going_on=going_on, checkpoint_every=every)
     if chosen.start:
-        begins = check_start(chosen.start, plan.network, chosen.fold)
-        plan = replace(plan, start_sha256=begins, learning_rate=plan.learning_rate * GOING_ON)
+        start_sha256 = check_start(chosen.start, plan.network, chosen.fold)
+        plan = replace(plan, start_sha256=start_sha256, learning_rate=plan.learning_rate * GOING_ON)
     prepared = prepare_cases(sets, preparation_for(plan), chosen.cache, tqdm)
     whole = whole_cases([case for case in prepared.cases if case.source == "brats"], tqdm)
     cases = PreparedSet(cases=(*prepared.cases, *whole), skipped=prepared.skipped)
@@ -80,25 +80,25 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--brats", type=Path, required=True, help="unpacked BraTS cases")
-    parser.add_argument("--cases", type=Path, required=True, help="what head_cases.py wrote")
-    parser.add_argument("--cache", type=Path, required=True, help="where prepared cases are kept")
+    parser.add_argument("--brats", type=Path, required=True, help="folder of the unpacked BraTS cases")
+    parser.add_argument("--cases", type=Path, required=True, help="folder that head_cases.py wrote")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for prepared cases")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--network", default=VIEWS, choices=[VIEWS, AUTOENCODER])
     parser.add_argument("--start", type=Path, help="model folder of an earlier training of this fold")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--checkpoint-every", type=int, default=200, help="steps")
-    parser.add_argument("--loaders", type=int, default=0, help="processes that make samples")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--checkpoint-every", type=int, default=200, help="number of steps")
+    parser.add_argument("--loaders", type=int, default=0, help="number of processes that make samples")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch's threads")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args()
 
 
 def _watch(progress: Progress) -> None:
-    if progress.step % TOLD_EVERY == 0 or progress.step == progress.steps:
+    if progress.step % PRINT_EVERY == 0 or progress.step == progress.steps:
         print(
-            f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, {progress.step_s:.2f} s a step",
+            f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, {progress.step_s:.2f} s per step",
             file=sys.stderr,
             flush=True,
         )

@@ -1,11 +1,11 @@
-"""Makes a model of what benchmarks/tumour_learning.py trained, and tunes it on the patients that were held out.
+"""Combines the networks that benchmarks/tumour_learning.py trained into a model, and tunes it on held-out patients.
 
     python benchmarks/tumour_model.py --run DIR --run DIR ... [--autoencoder DIR] --brats DIR --cases DIR --out DIR
         [--base glioma] [--share 0.3] --version X.Y.Z
 
-Networks over slices, the network for the brain and the terms are those of the base model, and so are its networks over
-volumes of the same split whose folds no run holds out, and its autoencoder where none is given. Persons without a
-tumour count in the tuning: a threshold that finds something in them loses a whole Dice.
+The networks over slices, the brain network and the licence terms are taken from the base model. So are its networks
+over volumes of the same split whose folds no run holds out, and its autoencoder if none is given. Persons without a
+tumour are included in the tuning: with a threshold that finds something in them, their Dice is 0 instead of 1.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from inference.training.model_card import restate
 from inference.training.tuning import HeldOutAnswer, answers_of, tune
 
 NEEDED_ON_VOLUMES = ("FLAIR",)
-"""All 86 patients of LGG have it; in training it was hidden from three in a hundred."""
+"""All 86 patients of LGG have FLAIR. In training it was left out in 3 % of the samples."""
 
 TRAINED_ON = (
     "LGG-MRI (Buda et al. 2019), 86 patients; BraTS 2013 to 2021 (Menze 2015, Bakas 2017 and 2018, Baid 2021), 59 "
@@ -44,16 +44,16 @@ TRAINED_ON = (
 
 
 def main() -> None:
-    """Combine, add what is kept of the base, tune, write."""
+    """Combine the runs, add the parts of the base model, tune and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, action="append", required=True, help="what a training wrote, one a fold")
-    parser.add_argument("--autoencoder", type=Path, help="what a training of the autoencoder wrote")
+    parser.add_argument("--run", type=Path, action="append", required=True, help="folder of a training, one per fold")
+    parser.add_argument("--autoencoder", type=Path, help="folder of a training of the autoencoder")
     parser.add_argument("--brats", type=Path, required=True)
-    parser.add_argument("--cases", type=Path, required=True, help="what head_cases.py wrote")
+    parser.add_argument("--cases", type=Path, required=True, help="folder that head_cases.py wrote")
     parser.add_argument("--base", default="glioma")
-    parser.add_argument("--share", type=float, default=0.0, help="of networks over slices, beside what volumes show")
+    parser.add_argument("--share", type=float, default=0.0, help="weight of the slice networks in volumes")
     parser.add_argument("--version", required=True)
-    parser.add_argument("--answers", type=Path, help="where the held-out answers are kept, to look at them")
+    parser.add_argument("--answers", type=Path, help="file for the held-out predictions, to look at them")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     source, base, _ = read_manifest(chosen.base)
@@ -80,11 +80,11 @@ def main() -> None:
 
 
 def _kept_runs(source: Path, base: ModelManifest, runs: Sequence[Path], scratch: Path) -> Iterator[Path]:
-    """Yield the base's networks over volumes as what their trainings wrote, but those whose fold a run holds out."""
-    told = [json.loads((run / "report.json").read_text("utf-8")) for run in runs]
+    """Yield run folders for the base model's networks over volumes, except those whose fold a run holds out."""
+    reports = [json.loads((run / "report.json").read_text("utf-8")) for run in runs]
     for network in (one for one in base.networks if one.input == "volume"):
         facts = base.metrics["trainings"][network.name]
-        if facts["split_sha256"] != told[0]["split_sha256"] or facts["fold"] in [one["fold"] for one in told]:
+        if facts["split_sha256"] != reports[0]["split_sha256"] or facts["fold"] in [one["fold"] for one in reports]:
             continue
         run = scratch / network.name
         (run / "model").mkdir(parents=True)
@@ -97,10 +97,10 @@ def _kept_runs(source: Path, base: ModelManifest, runs: Sequence[Path], scratch:
 
 
 def _with_base(folder: Path, source: Path, base: ModelManifest, share: float) -> ModelManifest:
-    """Copy the networks over slices, for the brain and for novelty, and return the manifest with them."""
+    """Copy the networks over slices, the brain network and the autoencoder, and return the manifest with them."""
     manifest = read_manifest(str(folder.absolute()))[1]
-    said = {"share_on_volumes": share, "needed_on_volumes": NEEDED_ON_VOLUMES}
-    slices = [replace(one, **said) for one in base.networks if one.input == "slices"]
+    changes = {"share_on_volumes": share, "needed_on_volumes": NEEDED_ON_VOLUMES}
+    slices = [replace(one, **changes) for one in base.networks if one.input == "slices"]
     novelty = manifest.autoencoder or base.autoencoder
     others = [one.weights for one in (base.brain, novelty) if one is not None]
     for name in [*(one.weights for one in slices), *others]:
@@ -108,7 +108,7 @@ def _with_base(folder: Path, source: Path, base: ModelManifest, share: float) ->
             continue
         shutil.copyfile(source / name, folder / name)
     trainings = {one.name: base.metrics["trainings"][one.name] for one in slices} | manifest.metrics["trainings"]
-    told = {name: base.metrics[name] for name in ("cross-validated slices", "brain") if name in base.metrics}
+    kept = {name: base.metrics[name] for name in ("cross-validated slices", "brain") if name in base.metrics}
     return replace(
         manifest,
         intended_use=base.intended_use,
@@ -118,7 +118,7 @@ def _with_base(folder: Path, source: Path, base: ModelManifest, share: float) ->
         both_sides_ml=base.both_sides_ml,
         brain=base.brain,
         autoencoder=novelty,
-        metrics={"trainings": trainings} | told,
+        metrics={"trainings": trainings} | kept,
     )
 
 
@@ -126,7 +126,7 @@ def _answers(chosen: argparse.Namespace) -> Iterator[HeldOutAnswer]:
     split = split_from_json((chosen.run[0] / "split.json").read_text("utf-8"), [])
     segmenters = HeldOutSegmenters(load_model(str(chosen.out.absolute()), "auto", 2), split)
     for one in (open_cases("brats", chosen.brats), *head_sets(chosen.cases)):
-        if one.source != "operated":  # of them neither the whole tumour nor its core is known
+        if one.source != "operated":  # neither the whole tumour nor its core is annotated in them
             yield from answers_of(segmenters, _held(one, segmenters), progress=tqdm)
 
 

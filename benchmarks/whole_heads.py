@@ -1,11 +1,11 @@
-"""What a model says of whole heads: persons without a tumour, operated glioblastomas, a tumour in thick slices.
+"""Measures a model on whole heads: persons without a tumour, operated glioblastomas, a tumour in thick slices.
 
     python benchmarks/whole_heads.py --model DIR --cases DIR --split FILE [--drawn DIR] [--pictures DIR] [--out FILE]
 
-Each person is answered by the networks for tumours that were trained without them, the brain found as in the node. DIR
-of the cases is what benchmarks/head_cases.py wrote, FILE the split.json of the trainings, DIR of what is drawn a DICOM
-study that no training saw, with an expert's outline beside it (ROI.nii.gz). Pictures of every head go to a folder of
-your own: they show patients.
+Each person is segmented by the tumour networks that were not trained on them. The brain is found as in the node.
+``--cases`` is the folder that benchmarks/head_cases.py wrote. ``--split`` is the split.json of the trainings.
+``--drawn`` is a DICOM study that was in no training, with an expert's outline (ROI.nii.gz) in its folder. Pictures of
+every head are written to a folder of your choice: they show patients.
 """
 
 import argparse
@@ -52,9 +52,9 @@ class Row:
     Attributes
     ----------
     found_ml
-        Whole tumour.
+        Volume of the whole tumour.
     et_dice
-        Of enhancing tumour, where an expert drew it.
+        Dice of enhancing tumour, if an expert drew it.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class Row:
 
 
 def main() -> None:
-    """Ask about every head that is held out, and write the table."""
+    """Segment every held-out head, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="glioma", help="a shipped model, or a folder")
     parser.add_argument("--cases", type=Path, required=True)
@@ -124,7 +124,7 @@ def _row(kind: str, case: AnnotatedCase, found: Segmentation, seconds: float) ->
 
 
 def _drawn_dice(segmenter: Segmenter, folder: Path) -> float:
-    """Return the Dice of the whole tumour with an expert's outline, on the grid of the reference."""
+    """Return the Dice of the whole tumour and an expert's outline, on the grid of the reference."""
     study = read_study(path for path in dicom_files(folder) if path.name != OUTLINE)
     selection = select_series(study, recognise(study, read_series))
     found = segmenter.segment(align(read_volumes(selection), selection.reference))
@@ -140,17 +140,18 @@ def _page(rows: Sequence[Row], model: str, drawn: float | None) -> Iterator[str]
     operated = [row for row in rows if row.et_dice is not None]
     dice = float(np.mean([row.et_dice for row in operated])) if operated else 0.0
     yield "# Whole heads\n"
-    yield f"`{model}`, each person by the networks for tumours that were trained without them. Made by"
-    yield "`python benchmarks/whole_heads.py`. Thresholds, and what counts as disease of both sides or as faint,"
-    yield "were chosen on them, and the network for the brain learned T1 of some: strangers will do a little worse.\n"
-    yield "| what | value | wanted | met |"
+    yield f"`{model}`, each person by the tumour networks that were not trained on them. Made by"
+    yield "`python benchmarks/whole_heads.py`. The thresholds and the limits for disease on both sides and for faint"
+    yield "spots were chosen on these heads, and the brain network was trained on T1 of some of them. Results on other"
+    yield "heads will be a little worse.\n"
+    yield "| measurement | value | target | met |"
     yield "|---|---|---|---|"
     yield _bar("heads without a tumour in which none is found", len(quiet), len(healthy), len(healthy) - 1)
     kept = [row for row in operated if not row.withheld]
-    yield _bar("operated heads whose result is not withheld", len(kept), len(operated), len(operated) - 1)
+    yield _bar("operated heads with a result that is not withheld", len(kept), len(operated), len(operated) - 1)
     yield _dice_bar("operated heads, ET, mean Dice", dice, LEAST_ET_DICE)
     if drawn is not None:
-        yield _dice_bar("slices of 6 mm without contrast agent, WT against an outline", drawn, LEAST_DRAWN_DICE)
+        yield _dice_bar("slices of 6 mm without contrast agent, WT against an outline, Dice", drawn, LEAST_DRAWN_DICE)
     yield "\n| study | found (ml) | ET Dice | agreement | flags | withheld |"
     yield "|---|---|---|---|---|---|"
     yield from map(str, rows)
@@ -168,7 +169,7 @@ def _dice_bar(what: str, dice: float, least: float) -> str:
 def _heads(
     case: AnnotatedCase, found: Segmentation
 ) -> Iterator[tuple[str, NDArray[np.float32], Sequence[float], NDArray[np.bool_]]]:
-    """Yield what `write_pictures` takes: the sequences with the outline of what was found."""
+    """Yield the sequences with the outline of the tumour, as `write_pictures` takes them."""
     grid = case.volumes.grid
     axes, flips = grid.axial_order()
     turned = tuple(slice(None, None, -1 if flip else 1) for flip in flips)

@@ -1,4 +1,4 @@
-"""All sequences of a study on one grid, the native grid of the reference series; and the way back."""
+"""Aligns all sequences of a study to one grid, the native grid of the reference series; and resamples labels back."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +24,14 @@ REFUSED = "registration_refused"
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedVolumes:
-    """The sequences of a study, every one on the reference's grid.
+    """The sequences of a study, each on the grid of the reference.
 
     Attributes
     ----------
     volumes
-        By role; the reference's own voxels are untouched. A sequence whose registration was refused is not here.
+        By role. The voxels of the reference are unchanged. A sequence whose registration was refused is not included.
     registrations
-        How each other sequence was moved.
+        The registration of each other sequence to the reference.
     """
 
     reference: Role
@@ -46,7 +46,7 @@ class AlignedVolumes:
 
     @property
     def refused(self) -> tuple[Role, ...]:
-        """The sequences that were given and are missing, because they could not be brought into one space."""
+        """The sequences that are left out because they could not be registered to the reference."""
         return tuple(Role(decision.subject) for decision in self.decisions if decision.code == REFUSED)
 
 
@@ -60,19 +60,19 @@ def align(
 ) -> AlignedVolumes:
     """Register every sequence to the reference and resample it onto the reference's grid.
 
-    A sequence that cannot be registered is left out with a decision: a missing sequence is declared and coped with
-    further on, a misplaced one is not.
+    A sequence that cannot be registered is left out with a decision. The steps that follow can handle a sequence that
+    is declared missing, but not a misplaced one.
 
     Parameters
     ----------
     volumes
         By role, each on its own native grid.
     threads
-        Registrations at a time; the result is the same for every number.
+        Number of registrations at a time; it does not change the result.
     affine
-        Whether moves may also stretch and shear.
+        Whether a transform may also scale and shear.
     time_limit_s
-        For each registration.
+        Limit for each registration.
     """
     fixed = volumes[reference]
     moving = {role: volume for role, volume in volumes.items() if role is not reference}
@@ -84,15 +84,15 @@ def align(
             return failure
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        found = dict(zip(moving, pool.map(attempt, moving.values()), strict=True))
+        results = dict(zip(moving, pool.map(attempt, moving.values()), strict=True))
     aligned, registrations, decisions = {reference: fixed}, {}, []
-    for role, result in found.items():
+    for role, result in results.items():
         if isinstance(result, RegistrationFailed):
             decisions.append(_refusal(role, reference, result))
         else:
             registrations[role] = result
             aligned[role] = resample(moving[role], fixed.grid, result.matrix)
-            decisions += _account(role, reference, result)
+            decisions += _described(role, reference, result)
     return AlignedVolumes(
         reference=reference,
         volumes=MappingProxyType(aligned),
@@ -102,30 +102,32 @@ def align(
 
 
 def _refusal(role: Role, reference: Role, failure: RegistrationFailed) -> Decision:
-    reason = f"not brought onto {reference}: {failure}; the sequence is left out and counts as missing"
+    reason = f"not registered to {reference}, so the sequence is left out and counts as missing ({failure})"
     return Decision(code=REFUSED, subject=str(role), reason=reason)
 
 
-def _account(role: Role, reference: Role, found: Registration) -> list[Decision]:
-    """Say how a sequence was transformed, how well it fits, and what is doubtful about it."""
+def _described(role: Role, reference: Role, found: Registration) -> list[Decision]:
+    """Return how a sequence was transformed, how well it fits, and what is doubtful about it."""
     how = f"a translation of {found.move_mm:.1f} mm and a rotation of {found.rotation_deg:.1f}°"
-    covered = f"{found.overlap:.0%} of the reference is covered"
-    back = f"transforming it back returns within {found.inverse_consistency_mm:.1f} mm"
-    metric = f"mutual information rose from {-found.metric_before:.3f} to {-found.metric_after:.3f}"
-    sharp = f"4 mm away {found.sharpness:.0%} of it is lost"
-    again = "; found at the second attempt" if found.attempts > 1 else ""
-    told = f"registered to {reference} by {how}; {covered}; {back}; {metric}; {sharp}{again}"
-    decisions = [Decision(code="registered", subject=str(role), reason=told)]
+    figures = (
+        f"{found.overlap:.0%} of the reference is covered",
+        f"inverse consistency within {found.inverse_consistency_mm:.1f} mm",
+        f"mutual information {-found.metric_before:.3f} before, {-found.metric_after:.3f} after registration",
+        f"an offset of 4 mm loses {found.sharpness:.0%} of it",
+        *(("second attempt",) if found.attempts > 1 else ()),
+    )
+    reason = f"registered to {reference} by {how} ({'; '.join(figures)})"
+    decisions = [Decision(code="registered", subject=str(role), reason=reason)]
     if unsure := doubts(found):
-        reason = f"{role} on {reference} needs a look: {'; '.join(unsure)}"
+        reason = f"check the alignment of {role} with {reference}: {'; '.join(unsure)}"
         decisions.append(Decision(code="registration_doubtful", subject=str(role), reason=reason))
     return decisions
 
 
 def already_aligned(volumes: Mapping[Role, ImageVolume], reference: Role) -> AlignedVolumes | None:
-    """Return the volumes as they are when they share one grid, as research data sets do; else None.
+    """Return the volumes unchanged if they share one grid, as in research data sets; otherwise None.
 
-    That they lie in one space as well is checked, and said where the anatomy does not confirm it.
+    Also checks that their anatomy agrees, and records a decision where it does not.
     """
     fixed = volumes[reference]
     if not all(volume.grid.equals(fixed.grid) for volume in volumes.values()):
@@ -134,7 +136,7 @@ def already_aligned(volumes: Mapping[Role, ImageVolume], reference: Role) -> Ali
     decisions = [Decision(code="already_aligned", subject="study", reason=reason)]
     for role, volume in volumes.items():
         if role is not reference and (unsure := confirm(fixed, volume)):
-            reason = f"{role} shares the grid of {reference}, but the anatomy does not confirm it: {unsure}"
+            reason = f"{role} has the same grid as {reference}, but may not be aligned with it: {unsure}"
             decisions.append(Decision(code="alignment_doubtful", subject=str(role), reason=reason))
     return AlignedVolumes(
         reference=reference, volumes=MappingProxyType(dict(volumes)), registrations={}, decisions=tuple(decisions)
@@ -142,40 +144,40 @@ def already_aligned(volumes: Mapping[Role, ImageVolume], reference: Role) -> Ali
 
 
 def resample(volume: ImageVolume, grid: Grid, matrix: NDArray[np.float64] | None = None) -> ImageVolume:
-    """Sample intensities on another grid by linear interpolation; outside the volume, 0.
+    """Sample intensities on another grid by linear interpolation; outside the volume they are 0.
 
-    Cubic B-splines would lose a fifth less detail (there and back, 0.22 instead of 0.27 standard deviations), but take
-    nine times as long, ring beyond the range of the voxels and around a stripped skull, and need four slices.
+    Cubic B-splines would lose a fifth less detail (there and back, 0.22 instead of 0.27 standard deviations). But they
+    take nine times as long, ring beyond the range of the voxels and around a stripped skull, and need four slices.
 
     Parameters
     ----------
     grid
         Where samples are taken.
     matrix
-        Shape (4, 4), LPS mm of `grid` to LPS mm of `volume`, as `Registration.matrix` is from the reference to a
-        sequence; by default they are the same.
+        Shape (4, 4), LPS mm of `grid` to LPS mm of `volume`; for example `Registration.matrix`, which maps the
+        reference to a sequence. By default both are in the same space.
     """
     if not isinstance(volume, ImageVolume):
-        raise TypeError("intensities are needed; labels are brought onto another grid by labels_on")
+        raise TypeError("resample needs intensities; use labels_on for labels")
     if matrix is None and _same(volume.grid, grid) and volume.voxels.dtype == np.float32:
-        return ImageVolume(grid=grid, voxels=volume.voxels)  # as research sets come: sampled again they are the same
+        return ImageVolume(grid=grid, voxels=volume.voxels)  # usual in research sets; resampling would not change them
     transform = _transform(np.eye(4) if matrix is None else matrix)
     sampled = sitk.Resample(to_simpleitk(volume), _empty(grid), transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     return from_simpleitk(sampled, grid)
 
 
 def labels_on(labels: LabelVolume, grid: Grid, matrix: NDArray[np.float64] | None = None) -> LabelVolume:
-    """Bring labels onto another grid by nearest neighbour, for example back to the grid a sequence was acquired on.
+    """Resample labels onto another grid by nearest neighbour, for example back to the grid a sequence was acquired on.
 
     Parameters
     ----------
     labels
-        On the reference's grid, or any other in its space.
+        On the grid of the reference, or any other grid in its space.
     grid
-        The grid that is asked for.
+        The grid to resample onto.
     matrix
         Shape (4, 4), LPS mm of `labels` to LPS mm of `grid`: the `Registration.matrix` of the sequence that `grid`
-        belongs to; by default they are the same.
+        belongs to. By default both are in the same space.
 
     Raises
     ------
@@ -183,14 +185,14 @@ def labels_on(labels: LabelVolume, grid: Grid, matrix: NDArray[np.float64] | Non
         When given intensities.
     """
     if not isinstance(labels, LabelVolume):
-        raise TypeError("labels are needed; intensities are brought onto another grid by resample")
+        raise TypeError("labels_on needs labels; use resample for intensities")
     transform = _transform(np.eye(4) if matrix is None else np.asarray(np.linalg.inv(matrix)))
     sampled = sitk.Resample(to_simpleitk(labels), _empty(grid), transform, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
     return labels_from_simpleitk(sampled, grid)
 
 
 def _same(first: Grid, second: Grid) -> bool:
-    """Tell whether two grids are the same to the last digit."""
+    """Return whether two grids are identical to the last digit."""
     frames = first.frame_of_reference_uid == second.frame_of_reference_uid
     return frames and first.shape == second.shape and np.array_equal(first.affine, second.affine)
 

@@ -1,4 +1,4 @@
-"""What a compressed image says of itself in its first bytes: the codec, and the size, before anything decodes it."""
+"""Reads the codec and the size from the first bytes of a compressed image, before anything decodes it."""
 
 import struct
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _FAMILIES = (
     {HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K},
     {RLELossless},
 )
-"""Transfer syntaxes that one decoder reads alike, whichever of them is stated."""
+"""Transfer syntaxes that one decoder reads in the same way, whichever of them is stated."""
 
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 """JPEG markers without a length (ISO/IEC 10918-1, table B.1)."""
@@ -45,7 +45,7 @@ class Codestream:
     Attributes
     ----------
     rows, columns, samples, bits
-        As its own header states them; 0 where the codec has no such header (RLE).
+        As stated in the compressed image's own header; 0 if the codec has no such header (RLE).
     """
 
     transfer_syntax: UID
@@ -56,22 +56,22 @@ class Codestream:
 
 
 def same_codec(first: UID, second: UID) -> bool:
-    """Tell whether one decoder reads what is in either transfer syntax."""
+    """Return whether one decoder reads both transfer syntaxes."""
     return any(first in family and second in family for family in _FAMILIES)
 
 
 def codestream_of(head: bytes) -> Codestream | None:
-    """Return what the first bytes of a compressed frame say; None for what is no codec of PS3.5 known here.
+    """Return the codec and size from the first bytes of a compressed frame; None if no known codec of PS3.5.
 
     Parameters
     ----------
     head
-        A few kB are enough, unless comments or profiles come first.
+        The first bytes. A few kB are enough, unless comments or colour profiles precede the size.
     """
     try:
         if head[:2] == b"\xff\xd8":
             return _jpeg(head)
-        start = head.find(b"\xff\x4f\xff\x51")  # behind the boxes of a JP2 file, which some writers put around it
+        start = head.find(b"\xff\x4f\xff\x51")  # after the boxes of a JP2 file, in which some writers wrap it
         if start >= 0:
             return _jpeg2000(head[start:])
         return _rle(head)
@@ -81,7 +81,7 @@ def codestream_of(head: bytes) -> Codestream | None:
 
 def _jpeg(head: bytes) -> Codestream | None:
     """Read the frame header and the first scan header (ISO/IEC 10918-1 B.2; ISO/IEC 14495-1 C.2)."""
-    at, frame, found = 2, 0, (0, 0, 0, 0)
+    at, frame, stated = 2, 0, (0, 0, 0, 0)
     while True:
         while head[at + 1] == 0xFF:
             at += 1
@@ -93,12 +93,12 @@ def _jpeg(head: bytes) -> Codestream | None:
             continue
         (length,) = struct.unpack_from(">H", head, at + 2)
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            frame, found = marker, struct.unpack_from(">BHHB", head, at + 4)
+            frame, stated = marker, struct.unpack_from(">BHHB", head, at + 4)
         if marker == 0xDA:
             first_parameter = head[at + 5 + 2 * head[at + 4]]  # predictor of lossless JPEG, NEAR of JPEG-LS
             break
         at += 2 + length
-    bits, rows, columns, samples = found
+    bits, rows, columns, samples = stated
     syntax = {
         0xC0: JPEGBaseline8Bit,
         0xC1: JPEGBaseline8Bit if bits <= 8 else JPEGExtended12Bit,
@@ -130,7 +130,7 @@ def _jpeg2000(head: bytes) -> Codestream:
 
 
 def _rle(head: bytes) -> Codestream | None:
-    """Recognise the RLE header, 16 numbers: how many segments, and where each begins (PS3.5 G.5)."""
+    """Recognise the RLE header: 16 numbers, the count of segments and where each begins (PS3.5 G.5)."""
     count, *offsets = struct.unpack_from("<16I", head)
     used = offsets[:count]
     plain = 1 <= count <= 15 and used[0] == 64 and not any(offsets[count:])

@@ -1,4 +1,4 @@
-"""How much of each series has come, by headers alone: what is whole, what lacks images, what nothing tells of."""
+"""Determines from headers alone how much of each series was received: what is complete, and what lacks images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ __all__ = ["SeriesProgress", "series_progress"]
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesProgress:
-    """How far one DICOM series with images of a role has come.
+    """How much of one DICOM series with images of a role was received.
 
     Attributes
     ----------
     name
-        How it is called in sentences: its series number and what it seems to be.
+        Its name in messages: its probable role and its series number.
     roles
-        The roles it may have by its headers; two where T1 before and after contrast cannot be told apart.
+        The roles it may have by its headers; two if T1 before and after contrast cannot be distinguished.
     sure
-        Whether the headers leave no doubt that it has its role.
+        Whether the headers determine its role without doubt.
     sop_instance_uids
-        Of the instances that have come.
+        Of the instances that were received.
     stated
-        How many there are by the series' own headers; 0 where they are silent.
+        How many instances there are by the series' own headers; 0 if they do not state it.
     gap
-        What is missing between the images that have come, in words; empty where they stand without a gap.
+        What is missing between the received images, in words; empty if there is no gap.
     flaw
-        What further images would not mend, such as a sheared stack.
+        What further images would not repair, such as a sheared stack.
     doubt
-        A hint that images may be missing which archives with numbers of their own give as well.
+        A hint that images may be missing. Archives that renumber images cause the same hint.
     """
 
     series_uid: SeriesUID
@@ -51,29 +51,29 @@ class SeriesProgress:
 
     @property
     def held(self) -> int:
-        """How many instances have come."""
+        """How many instances were received."""
         return len(self.sop_instance_uids)
 
     @property
     def whole_as_stated(self) -> bool:
-        """Tell whether the headers' own number has come, without a gap."""
+        """Return whether as many instances were received as the headers state, without a gap."""
         return self.held == self.stated and not self.gap
 
     @property
     def awaits(self) -> str:
-        """What is known to be missing, in words; empty where nothing is."""
+        """What is known to be missing, in words; empty if nothing is."""
         if self.stated > self.held:
             return f"{self.name}: {self.held} of {self.stated} slices"
         return f"{self.name}: {self.gap}" if self.gap else ""
 
 
 def series_progress(recognitions: Iterable[Recognition]) -> tuple[SeriesProgress, ...]:
-    """Judge every series that may have a role.
+    """Return the progress of every series that may have a role.
 
     Parameters
     ----------
     recognitions
-        Of a study's volumes, by headers alone or by pixels too. Reformats are left out: they follow from what they cut.
+        Of a study's volumes, by headers alone or by pixels too. Reformats are left out: they depend on their source.
     """
     by_series: dict[SeriesUID, list[Recognition]] = {}
     for recognition in recognitions:
@@ -86,10 +86,10 @@ def _progress(group: Sequence[Recognition]) -> SeriesProgress:
     series = [recognition.series for recognition in group]
     roles = frozenset(role for recognition in group for role in _roles(recognition))
     gaps, flaws = zip(*(_gap_and_flaw(one) for one in series), strict=True)
-    called = " or ".join(sorted(roles))
+    probable = " or ".join(sorted(roles))
     return SeriesProgress(
         series_uid=series[0].series_uid,
-        name=f"{called} (series {series[0].number})",
+        name=f"{probable} (series {series[0].number})",
         roles=roles,
         sure=any(recognition.role is not None for recognition in group),
         sop_instance_uids=frozenset(image.sop_instance_uid for one in series for image in one.images),
@@ -119,7 +119,7 @@ def _gap_and_flaw(series: Series) -> tuple[str, str]:
 
 
 def _missing(series: Series) -> str:
-    """Return how many slices are missing between the first and the last, by the distances of those that came."""
+    """Return how many slices are missing between the first and the last, by the distances of the received ones."""
     first = series.images[0]
     normal = np.cross(first.row_direction or (0, 0, 0), first.column_direction or (0, 0, 0))
     places = [np.dot(place[0].position_mm or (0, 0, 0), normal) for place in positions_of(series.images)]
@@ -129,7 +129,7 @@ def _missing(series: Series) -> str:
 
 
 def _numbers_left_out(series: Sequence[Series]) -> str:
-    """Return whether every second image, or the like, may still come: even distances alone would not show that."""
+    """Return which image numbers are missing: if every second image is, the distances are even and do not show it."""
     numbers = {image.instance_number for one in series for image in one.images}
     expected = max(numbers) - min(numbers) + 1
     return f"{len(numbers)} of the image numbers {min(numbers)} to {max(numbers)}" if len(numbers) < expected else ""

@@ -1,4 +1,4 @@
-"""How a data set is written down: explicit or implicit VR, which order of bytes; told by its first elements."""
+"""Determines how a data set is written (explicit or implicit VR, byte order) from its first elements."""
 
 import struct
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ __all__ = [
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
 ELEMENTS = 8
-"""How many elements are held against a form: by accident hardly two fit another one."""
+"""How many elements are checked against a form: hardly two fit a wrong form by chance."""
 
 FIRST_GROUP = 0x0008
-"""A data set names its SOP class in this group, and elements ascend."""
+"""The first group of a data set: it contains the SOP class, and elements are in ascending order."""
 
 _VRS = {str(vr).encode() for vr in VR if len(str(vr)) == 2}
 _LONG = {str(vr).encode() for vr in EXPLICIT_VR_LENGTH_32}
@@ -35,14 +35,14 @@ _ITEM_OR_END = (0xFFFEE000, 0xFFFEE0DD)
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """A way to write a data set down."""
+    """A way to write a data set."""
 
     implicit_vr: bool
     little_endian: bool = True
 
     @property
     def transfer_syntax(self) -> UID:
-        """The transfer syntax of what is neither compressed nor deflated in this form."""
+        """The transfer syntax of this form without compression or deflation."""
         if self.implicit_vr:
             return ImplicitVRLittleEndian
         return ExplicitVRLittleEndian if self.little_endian else ExplicitVRBigEndian
@@ -55,7 +55,7 @@ _FORMS = (EXPLICIT, IMPLICIT, Form(implicit_vr=False, little_endian=False))
 
 @dataclass(frozen=True, kw_only=True)
 class ElementHead:
-    """What stands before an element's value; `vr` is empty in implicit VR."""
+    """The fields that precede an element's value; `vr` is empty in implicit VR."""
 
     tag: int
     vr: bytes
@@ -64,7 +64,7 @@ class ElementHead:
 
 
 def element_at(stream: BinaryIO, form: Form, at: int) -> ElementHead | None:
-    """Read the head of an element; None at the end of the stream, or where no element of this form can begin."""
+    """Read the head of an element; None at the end of the stream, or if no element of this form can begin there."""
     order = "<" if form.little_endian else ">"
     stream.seek(at)
     head = stream.read(12)
@@ -86,26 +86,27 @@ def element_at(stream: BinaryIO, form: Form, at: int) -> ElementHead | None:
 
 
 def form_of(stream: BinaryIO, size: int, stated: Form | None) -> Form | None:
-    """Tell the form of the data set that begins where a stream stands; None for what is in none.
+    """Return the form of the data set at the current position of a stream; None if no form fits.
 
     Parameters
     ----------
     size
         Of the stream, in bytes.
     stated
-        The form that the file claims: it stands where the first elements do not speak against it.
+        The form that the file states; it is used unless the first elements contradict it.
     """
     at = stream.tell()
-    candidates = sorted(_FORMS, key=lambda form: form != stated)  # stable: else explicit VR, which shows itself, first
+    # The sort is stable: unless another form is stated, explicit VR comes first, which identifies itself.
+    candidates = sorted(_FORMS, key=lambda form: form != stated)
     found = next((form for form in candidates if _fits(stream, form, at, size)), None)
     if found is None and stated is not None and _begins(stream, stated, at):
-        found = stated  # out of order, or cut short; but no other form fits either
+        found = stated  # out of order or truncated, but no other form fits either
     stream.seek(at)
     return found
 
 
 def _fits(stream: BinaryIO, form: Form, at: int, size: int) -> bool:
-    """Tell whether elements follow each other as they do in this form: ascending, and none beyond the end."""
+    """Return whether elements follow each other as in this form: ascending, and none beyond the end."""
     last = -1
     for count in range(ELEMENTS):
         head = element_at(stream, form, at)

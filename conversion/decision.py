@@ -1,4 +1,4 @@
-"""A decision: one thing that was left out, preferred or assumed, with its reason and the evidence it rests on."""
+"""A decision: one thing that was left out, preferred or assumed, with its reason and its evidence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ __all__ = ["Decision", "Evidence"]
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One observation that speaks for or against a kind of series.
+    """One observation that supports or contradicts a kind of series.
 
     Attributes
     ----------
     source
-        What was looked at: ``timing``, ``image type``, ``sequence``, ``contrast agent``, ``description``,
+        What was examined: ``timing``, ``image type``, ``sequence``, ``contrast agent``, ``description``,
         ``acquisition time``, ``geometry``, ``pixels``, ``enhancement``, ``site rule``.
     kind
-        The kind it speaks for, for example ``FLAIR``; ``T1`` means T1-weighted, with or without contrast agent, and
-        ``T1CE`` that an agent was given.
+        The kind it supports, for example ``FLAIR``. ``T1`` means T1-weighted, with or without contrast agent;
+        ``T1CE`` means that contrast agent was given.
     weight
-        Natural log-odds; negative where it speaks against.
+        Natural log-odds; negative if the observation contradicts the kind.
     says
-        The observation for a person, without patient data.
+        The observation in words, without patient data.
     """
 
     source: str
@@ -42,11 +42,11 @@ class Decision:
     subject
         What it is about, without patient data, for example ``series 701``.
     reason
-        One sentence for a person.
+        One sentence for the reader.
     series_uid
         The DICOM series it concerns; empty where it concerns none or several.
     evidence
-        What a decision about the kind of a series rests on, the weightiest first.
+        The evidence for a decision about the kind of a series, the strongest first.
     """
 
     code: str
@@ -57,6 +57,6 @@ class Decision:
 
     @classmethod
     def restored(cls, kept: Mapping[str, Any]) -> Self:
-        """Return a decision from what `dataclasses.asdict` made of it, also after a way through JSON."""
+        """Restore a decision from the output of `dataclasses.asdict`, also after a round trip through JSON."""
         evidence = tuple(Evidence(**item) for item in kept.get("evidence", ()))
         return cls(**(dict(kept) | {"evidence": evidence}))

@@ -1,9 +1,9 @@
-"""How a DICOM file is really encoded, settled from everything that is there, and the file read accordingly.
+"""Determines how a DICOM file is really encoded, from everything that is in it, and reads it accordingly.
 
-A file says in its file meta information how its data set is encoded; exporters and archives write that wrongly, or
-not at all. What the bytes show goes before what is stated: the first elements tell explicit from implicit VR, the
-order of bytes and what is deflated, the Pixel Data element tells native from encapsulated, and a compressed frame's
-own header tells its codec. What fits no encoding is refused by name.
+The file meta information of a file states how its data set is encoded. Exporters and archives state that wrongly, or
+not at all, so the bytes take precedence over the statement. The first elements show explicit or implicit VR, the byte
+order and whether the data set is deflated. The Pixel Data element shows whether pixels are native or encapsulated. The
+header of a compressed frame shows its codec. What fits no encoding is refused with a reason.
 """
 
 import io
@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 MAXIMUM_INFLATED_BYTES = 2**30
-"""A deflated data set grows up to a thousandfold in memory; enhanced MR of a whole head stays under 0.3 GiB."""
+"""A deflated data set can grow a thousandfold in memory; enhanced MR of a whole head needs less than 0.3 GiB."""
 
 _HEADERS_BYTES = 2**24
-"""What is kept of a deflated data set for its headers: the functional groups of 10,000 frames and more."""
+"""How much of a deflated data set is kept for its headers: the functional groups of 10,000 frames and more."""
 
 _PIECE_BYTES = 2**20
 _HEAD_BYTES = 2**16
-"""Of a compressed frame: what precedes the size of an image, comments and colour profiles, seldom takes more."""
+"""Of a compressed frame: comments and colour profiles, which precede the size of the image, seldom take more."""
 
 _PREFIX_AT = 128
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
@@ -55,13 +55,13 @@ class Encoding:
     Attributes
     ----------
     transfer_syntax
-        The true one.
+        The true transfer syntax.
     stated
-        What the file meta information says; empty where it says nothing.
+        The transfer syntax in the file meta information; empty if there is none.
     form
-        Of the data set. Compressed pixels in implicit VR, which no transfer syntax allows, are read nevertheless.
+        Form of the data set. Compressed pixels in implicit VR, which no transfer syntax allows, are still read.
     contradiction
-        In words, how what is stated and what is there differ; empty where they agree.
+        In words, how the statement and the content differ; empty if they agree.
     """
 
     transfer_syntax: UID
@@ -72,7 +72,7 @@ class Encoding:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelElement:
-    """Where the pixel data of an instance lie.
+    """Where the pixel data of an instance are stored.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class PixelElement:
     value_at
         Offset of the value in the instance's stream.
     length
-        In bytes; None where it is undefined.
+        In bytes; None if it is undefined.
     """
 
     keyword: str
@@ -93,26 +93,26 @@ class PixelElement:
 
 
 class SettledDataset(FileDataset):
-    """A data set that was read as it is encoded; its `file_meta` names the true transfer syntax."""
+    """A data set that was read as it is really encoded; its `file_meta` contains the true transfer syntax."""
 
     encoding: Encoding
     native_bytes: int | None = None
-    """Length of pixel data that are not compressed; None where there are none, or where they are compressed."""
+    """Length of uncompressed pixel data; None if there are none, or if they are compressed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SettledInstance:
-    """One instance, read as it is encoded.
+    """One instance, read as it is really encoded.
 
     Attributes
     ----------
     pixels
-        None where it has none.
+        None if the instance has none.
     stream
-        What `pixels` points into: the file, or what was inflated of it, of which only the beginning is kept for
-        headers alone.
+        What `pixels` points into: the file, or its inflated content. If only headers are read, only the beginning of
+        the inflated content is kept.
     size
-        Of the stream if it were whole, in bytes.
+        Size of the complete stream, in bytes.
     """
 
     dataset: SettledDataset
@@ -122,28 +122,28 @@ class SettledInstance:
 
 
 def read_instance(path: Path, *, pixels: bool = True, defer_bytes: int | None = None) -> SettledDataset:
-    """Read a file as it is encoded, whatever it says of that; its `file_meta` then names the true transfer syntax.
+    """Read a file as it is really encoded, whatever it states; its `file_meta` then contains the true transfer syntax.
 
     Parameters
     ----------
     pixels
-        Whether pixel data, and what follows them, are read.
+        Whether to read the pixel data and what follows them.
     defer_bytes
-        Values longer than this stay on disk until they are asked for.
+        Values longer than this stay on disk until they are accessed.
 
     Raises
     ------
     InvalidDicomError
-        When it is no DICOM file.
+        When it is not a DICOM file.
     UnsettledEncoding
-        When what it holds fits no encoding, or contradicts itself.
+        When its content fits no encoding, or contradicts itself.
     """
     with path.open("rb") as file:
         return settle(file, pixels=pixels, defer_bytes=defer_bytes).dataset
 
 
 def settle(file: BinaryIO, *, pixels: bool = False, defer_bytes: int | None = None) -> SettledInstance:
-    """Settle how an open file is encoded, and read it; otherwise as `read_instance`."""
+    """Determine how an open file is encoded, and read it; otherwise as `read_instance`."""
     preamble, meta = _file_meta(file)
     stated = UID(str(meta.get("TransferSyntaxUID") or "").strip())
     kept = MAXIMUM_INFLATED_BYTES if pixels else _HEADERS_BYTES
@@ -154,7 +154,7 @@ def settle(file: BinaryIO, *, pixels: bool = False, defer_bytes: int | None = No
         form.little_endian,
         stop_when=lambda tag, _vr, _length: tag in _PIXELS,
         defer_size=defer_bytes,
-        at_top_level=False,  # or pydicom would guess anew whether it is implicit
+        at_top_level=False,  # else pydicom would guess again whether it is implicit
     )
     element = _pixel_element(stream, form, stream.tell())
     syntax = _true_syntax(stream, element, form, stated, deflated=deflated)
@@ -177,15 +177,15 @@ def settle(file: BinaryIO, *, pixels: bool = False, defer_bytes: int | None = No
 
 
 def _file_meta(file: BinaryIO) -> tuple[bytes | None, FileMetaDataset]:
-    """Read preamble and file meta information where they are; the file then stands at the data set (PS3.10 7.1)."""
+    """Read preamble and file meta information if present; the file is then positioned at the data set (PS3.10 7.1)."""
     preamble = file.read(_PREFIX_AT)
     if file.read(4) != b"DICM":
         preamble = b""
         file.seek(0)
     meta = FileMetaDataset()
-    for group in (_FILE_META, _COMMAND):  # a command set before the data set is left by some network archives
+    for group in (_FILE_META, _COMMAND):  # some network archives leave a command set before the data set
         start = file.tell()
-        for form in (EXPLICIT, IMPLICIT):  # old exporters write even this in implicit VR
+        for form in (EXPLICIT, IMPLICIT):  # old exporters write even the file meta information in implicit VR
             head = element_at(file, form, start)
             file.seek(start)
             if head is not None and head.tag >> 16 == group and head.length != UNDEFINED_LENGTH:
@@ -202,14 +202,14 @@ def _file_meta(file: BinaryIO) -> tuple[bytes | None, FileMetaDataset]:
 
 
 def _data_set(file: BinaryIO, stated: UID, kept: int, *, certain: bool) -> tuple[BinaryIO, int, Form, bool]:
-    """Return a stream that stands at the data set, its size, the data set's form, and whether it was deflated.
+    """Return a stream positioned at the data set, its size, the form of the data set, and whether it was deflated.
 
     Parameters
     ----------
     kept
-        Bytes at most that are held of what is deflated.
+        Maximum number of inflated bytes to keep.
     certain
-        Whether the file is a DICOM file beyond doubt, by its prefix or file meta information.
+        Whether the prefix or the file meta information prove that it is a DICOM file.
     """
     start = file.tell()
     size = file.seek(0, io.SEEK_END)
@@ -228,8 +228,10 @@ def _data_set(file: BinaryIO, stated: UID, kept: int, *, certain: bool) -> tuple
         raise InvalidDicomError(message)
     if size == start:
         return file, size, EXPLICIT, False  # pydicom reads a file without data set as an empty one
-    says = f"is stated to be in {known.name}, but fits that as little as" if known else "fits none of"
-    raise _unsettled(f"its data set {says} implicit or explicit VR, little or big endian, or deflated")
+    contrary = f" (stated: {known.name})" if known else ""
+    raise _unsettled(
+        f"its data set fits neither implicit nor explicit VR (of either byte order), nor is it deflated{contrary}"
+    )
 
 
 def _stated_form(syntax: UID | None) -> Form | None:
@@ -239,7 +241,7 @@ def _stated_form(syntax: UID | None) -> Form | None:
 
 
 def _inflated(file: BinaryIO, start: int, kept: int) -> tuple[BinaryIO, int] | None:
-    """Return a deflated data set (PS3.5 A.5) and its size, or None for what is none; also with zlib's own header."""
+    """Return a deflated data set (PS3.5 A.5) and its size, or None if it is none; also with a zlib header."""
     for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
         file.seek(start)
         inflater, inflated, size = zlib.decompressobj(bits), io.BytesIO(), 0
@@ -257,7 +259,7 @@ def _inflated(file: BinaryIO, start: int, kept: int) -> tuple[BinaryIO, int] | N
             inflated.name = getattr(file, "name", None)
             return inflated, size
         if size:
-            raise _unsettled("its deflated data set was cut short")
+            raise _unsettled("its deflated data set is truncated")
     return None
 
 
@@ -278,28 +280,28 @@ def _true_syntax(stream: BinaryIO, element: PixelElement | None, form: Form, sta
     plain = DeflatedExplicitVRLittleEndian if deflated else form.transfer_syntax
     encapsulated = stated in AllTransferSyntaxes and stated.is_encapsulated and not deflated
     if element is None:
-        return stated if encapsulated else plain  # nothing is compressed, and nothing speaks against it
+        return stated if encapsulated else plain  # there are no pixels that could contradict it
     at = stream.tell()
     stream.seek(element.value_at)
     head = stream.read(_HEAD_BYTES)
     stream.seek(at)
     if element.length is not None and not (encapsulated and head.startswith(_ITEM)):
         if stated and stated not in AllTransferSyntaxes:
-            raise _unsettled(f"it is stated to be in {stated}, which is no transfer syntax of DICOM")
+            raise _unsettled(f"its stated transfer syntax {stated} is not a DICOM transfer syntax")
         return plain
     if not head.startswith(_ITEM) or element.keyword != "PixelData":
-        raise _unsettled("its pixel data have no length and are not encapsulated either, so where they end is unknown")
+        raise _unsettled("its pixel data have no length and are not encapsulated, so their end is unknown")
     found = codestream_of(_first_frame(head))
     if encapsulated and (found is None or same_codec(found.transfer_syntax, stated)):
         return stated
     if found is None:
-        says = f"it is stated to be in {stated.name}" if stated else "it does not say how it is encoded"
-        raise _unsettled(f"{says}, but its pixel data are compressed, in a way that they do not tell either")
+        statement = f"stated: {stated.name}" if stated else "no transfer syntax stated"
+        raise _unsettled(f"its pixel data are compressed with an unknown codec ({statement})")
     return found.transfer_syntax
 
 
 def _first_frame(head: bytes) -> bytes:
-    """Return the beginning of the first fragment, which follows the item of the offset table (PS3.5 A.4)."""
+    """Return the beginning of the first fragment, which follows the offset table item (PS3.5 A.4)."""
     table = int.from_bytes(head[4:8], "little")
     return head[8 + table + 8 :]
 
@@ -308,9 +310,9 @@ def _contradiction(stated: UID, syntax: UID, form: Form) -> str:
     compressed_implicit = syntax.is_encapsulated and form.implicit_vr
     if stated == syntax and not compressed_implicit:
         return ""
-    says = f"says {stated.name or stated}" if stated else "does not name a transfer syntax"
-    written = f"{syntax.name} within implicit VR" if compressed_implicit else syntax.name
-    return f"the file meta information {says}, but it is {written}, as which it is read"
+    statement = stated.name or stated if stated else "no transfer syntax"
+    actual = f"{syntax.name} within implicit VR" if compressed_implicit else syntax.name
+    return f"read as {actual}, although the file meta information states {statement}"
 
 
 def _unsettled(sentence: str) -> UnsettledEncoding:

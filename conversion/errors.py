@@ -1,15 +1,15 @@
-"""What can go wrong between DICOM files and aligned volumes.
+"""The errors between DICOM files and aligned volumes.
 
 ::
 
     ConversionError
     ├── UnusableStudy          no MR, no series that could carry a result, or images of several patients
-    ├── UnsettledEncoding      what a file says of its encoding and what is in it cannot be brought together
-    ├── UnreadableSeries       headers or pixels of a chosen series cannot be read
-    ├── BrokenGeometry         slices missing, doubled, sheared, of mixed shape or mixed values
-    └── RegistrationFailed     two volumes could not be brought together
+    ├── UnsettledEncoding      the stated encoding of a file contradicts its content
+    ├── UnreadableSeries       headers or pixels of a selected series cannot be read
+    ├── BrokenGeometry         slices missing, duplicate, sheared, of mixed shape or mixed values
+    └── RegistrationFailed     two volumes could not be registered
 
-Each carries a stable `reason` and a sentence without patient data.
+Each error has a stable `reason` and a sentence without patient data.
 """
 
 import enum
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class ConversionReason(enum.StrEnum):
-    """Stable codes of everything this room refuses."""
+    """Stable codes of everything this package refuses."""
 
     NO_IMAGES = "no_images"
     NO_MR = "no_mr"
@@ -47,7 +47,7 @@ class ConversionReason(enum.StrEnum):
 
 
 class ConversionError(Exception):
-    """Base of this room's errors.
+    """Base of this package's errors.
 
     Attributes
     ----------
@@ -61,11 +61,11 @@ class ConversionError(Exception):
 
 
 class UnusableStudy(ConversionError):  # noqa: N818 - named for what happened
-    """The study holds nothing that could carry a result."""
+    """The study contains nothing that could carry a result."""
 
 
 class UnsettledEncoding(ConversionError):  # noqa: N818
-    """What a file says of its encoding and what is in it cannot be brought together."""
+    """The stated encoding of a file contradicts its content, and the contradiction cannot be resolved."""
 
 
 class UnreadableSeries(ConversionError):  # noqa: N818
@@ -73,8 +73,8 @@ class UnreadableSeries(ConversionError):  # noqa: N818
 
 
 class BrokenGeometry(ConversionError):  # noqa: N818
-    """The slices of a series do not make a volume."""
+    """The slices of a series do not form a volume."""
 
 
 class RegistrationFailed(ConversionError):  # noqa: N818
-    """Two volumes could not be brought into one space."""
+    """Two volumes could not be registered."""

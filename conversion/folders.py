@@ -9,21 +9,21 @@ __all__ = ["dicom_files", "folders_below"]
 
 def dicom_files(folder: Path) -> list[Path]:
     """Return every file below `folder`, sorted; DICOM files have no reliable suffix."""
-    found = (path for _, names in folders_below(folder) for path in names)
-    return sorted(path for path in found if path.is_file() and path.name != "DICOMDIR")
+    paths = (path for _, names in folders_below(folder) for path in names)
+    return sorted(path for path in paths if path.is_file() and path.name != "DICOMDIR")
 
 
 def folders_below(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Yield a folder and every one below it with what lies in it, files and folders, sorted.
+    """Yield a folder and every folder below it, each with its files and folders, sorted.
 
-    Links are followed, as people put sets together from links; each folder is entered once, so a circle ends.
+    Follows links, since people assemble data sets from links. Enters each folder once, so circular links end.
     """
-    seen: set[str] = set()
+    visited: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen:
+        if real in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         folders.sort()
         yield Path(place), sorted(Path(place, name) for name in (*folders, *names))

@@ -1,4 +1,4 @@
-"""From a DICOM dataset, classic or enhanced, to the headers of its images and of its acquisition."""
+"""Turns a DICOM dataset, classic or enhanced, into the headers of its images and of its acquisition."""
 
 import math
 from collections import Counter
@@ -29,49 +29,51 @@ _COMPONENTS = {
     "P": "phase", "PHASE": "phase", "PHASE MAP": "phase", "VELOCITY MAP": "phase",
     "R": "real", "REAL": "real", "I": "imaginary", "IMAGINARY": "imaginary",
 }  # fmt: skip
-"""Values of ImageType and ComplexImageComponent; Philips writes M_FFE and M as third and fourth, Siemens M or P."""
+"""Values of ImageType and ComplexImageComponent. Philips writes M_FFE and M as third and fourth, Siemens M or P."""
 
 _SINGLE_NUMBERS = (
     "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoTrainLength", "SliceThickness", "TriggerTime",
     "RescaleSlope", "RescaleIntercept", "InstanceNumber",
 )  # fmt: skip
-"""Attributes with one number that decide what an image is; what stands there and is none is said."""
+"""Attributes with one number that determine what an image is; a value that is not a number is reported."""
 
 _NO_AGENT = ("", "no", "none", "n/a", "without")
 """What scanners write into ContrastBolusAgent when none was given."""
 
 
 def image_headers(path: Path, ds: Dataset) -> list[ImageHeader]:
-    """Return the header of each image of an instance: one, or one for each frame."""
+    """Return the headers of the images of an instance: one, or one for each frame."""
     frames = list(Attributes.of_frames(ds))
     if not frames:
         image = _image(path, ds, None, derivation_of(ds))
         frames_of_pixels = pixel_format(ds).frames
         if frames_of_pixels == 1:
             return [image]
-        # Frames without functional groups have no place of their own, so none is taken for all.
-        said = f"ImagePositionPatient for one of {frames_of_pixels} frames (NumberOfFrames)"
-        return [replace(image, position_mm=None, unreadable=(*image.unreadable, said))]
-    return [_image(path, ds, k, derivation_of(ds, k, told), told) for k, told in enumerate(frames)]
+        # Frames without functional groups have no positions of their own, and one position cannot serve for all.
+        flaw = f"ImagePositionPatient for one of {frames_of_pixels} frames (NumberOfFrames)"
+        return [replace(image, position_mm=None, unreadable=(*image.unreadable, flaw))]
+    return [_image(path, ds, k, derivation_of(ds, k, attributes), attributes) for k, attributes in enumerate(frames)]
 
 
 def unreadable_values(images: Sequence[ImageHeader]) -> str:
-    """Return a sentence on the numbers of a series that stand in its files and cannot be read; empty without any."""
+    """Return a sentence on the numbers in the headers of a series that cannot be read; empty if there are none."""
     first: dict[str, str] = {}
-    counts = Counter(said.partition(" ")[0] for image in images for said in image.unreadable)
-    for said in (said for image in images for said in image.unreadable):
-        first.setdefault(said.partition(" ")[0], said)
+    counts = Counter(value.partition(" ")[0] for image in images for value in image.unreadable)
+    for value in (value for image in images for value in image.unreadable):
+        first.setdefault(value.partition(" ")[0], value)
     found = [f"{first[keyword]} ({count} image{'s' * (count > 1)})" for keyword, count in counts.items()]
-    return f"stands in the headers and tells nothing: {', '.join(found)}" if found else ""
+    return f"header values cannot be read: {', '.join(found)}" if found else ""
 
 
 def stated_instances(datasets: Iterable[Dataset]) -> int:
-    """Return how many instances a series has by its own headers; 0 where they are silent or deny what has come.
+    """Return how many instances a series has by its own headers.
 
-    GE states the images of the series (0025,1007); the standard those of an acquisition (0020,1002
+    Returns 0 if the headers do not state it, or state fewer instances than were received.
+
+    GE states the images of the series (0025,1007). The standard states those of an acquisition (0020,1002
     ImagesInAcquisition), the parts of a concatenation (0020,9163), and how often the anatomy is imaged (0020,0105
-    NumberOfTemporalPositions); Philips the slices (2001,1018) and echoes (2001,1014) of classic images. An enhanced
-    instance is whole in itself.
+    NumberOfTemporalPositions). Philips states the slices (2001,1018) and echoes (2001,1014) of classic images. An
+    enhanced instance is complete in itself.
     """
     headers = list(datasets)
     first = Attributes(headers[0])
@@ -90,127 +92,135 @@ def stated_instances(datasets: Iterable[Dataset]) -> int:
 
 
 def _image(
-    path: Path, ds: Dataset, frame: int | None, derivation: Derivation, told: Attributes | None = None
+    path: Path, ds: Dataset, frame: int | None, derivation: Derivation, attributes: Attributes | None = None
 ) -> ImageHeader:
-    """Return the header of an image, or of a frame, counted from 0; what all frames share stands in no group of one."""
-    whole = Attributes(ds)
-    told = told or whole
-    directions, position = told.directions(), told.vector("ImagePositionPatient")
+    """Return the header of an image, or of a frame counted from 0; some attributes are stored for the instance only."""
+    instance = Attributes(ds)
+    attributes = attributes or instance
+    directions, position = attributes.directions(), attributes.vector("ImagePositionPatient")
     row_direction, column_direction = directions or (None, None)
-    row_spacing_mm, column_spacing_mm = told.spacing_mm() or (0.0, 0.0)
+    row_spacing_mm, column_spacing_mm = attributes.spacing_mm() or (0.0, 0.0)
     return ImageHeader(
         path=path,
-        sop_instance_uid=whole.text("SOPInstanceUID"),
-        instance_number=told.integer("InstanceNumber"),
+        sop_instance_uid=instance.text("SOPInstanceUID"),
+        instance_number=attributes.integer("InstanceNumber"),
         frame=None if frame is None else frame + 1,
-        rows=whole.integer("Rows"),
-        columns=whole.integer("Columns"),
+        rows=instance.integer("Rows"),
+        columns=instance.integer("Columns"),
         position_mm=position if directions else None,
         row_direction=row_direction if position else None,
         column_direction=column_direction if position else None,
         row_spacing_mm=row_spacing_mm,
         column_spacing_mm=column_spacing_mm,
-        slice_thickness_mm=told.number("SliceThickness"),
-        colour=is_coloured(whole),
-        rescale=_rescale(told),
-        traits=_traits(told),
-        unreadable=_unreadable(told, directed=directions is not None, sized=row_spacing_mm > 0),
-        contrast_agent=_agent(told),
+        slice_thickness_mm=attributes.number("SliceThickness"),
+        colour=is_coloured(instance),
+        rescale=_rescale(attributes),
+        traits=_traits(attributes),
+        unreadable=_unreadable(attributes, directed=directions is not None, sized=row_spacing_mm > 0),
+        contrast_agent=_agent(attributes),
         derivation=derivation,
     )
 
 
-def _unreadable(told: Attributes, *, directed: bool, sized: bool) -> tuple[str, ...]:
-    """Return which of an image's numbers stand in the file and cannot be read, each with what stands there."""
-    dumb = [keyword for keyword in _SINGLE_NUMBERS if told.number(keyword) is None]
-    if told.vector("ImagePositionPatient") is None:
-        dumb.append("ImagePositionPatient")
+def _unreadable(attributes: Attributes, *, directed: bool, sized: bool) -> tuple[str, ...]:
+    """Return which numbers of an image cannot be read, each with the value in the file."""
+    unusable = [keyword for keyword in _SINGLE_NUMBERS if attributes.number(keyword) is None]
+    if attributes.vector("ImagePositionPatient") is None:
+        unusable.append("ImagePositionPatient")
     if not directed:
-        dumb.append("ImageOrientationPatient")
+        unusable.append("ImageOrientationPatient")
     if not sized:
-        dumb.append("PixelSpacing")
-    if told.number("RescaleSlope") == 0:
-        dumb.append("RescaleSlope")
-    return tuple(f"{keyword} {said}" for keyword in dumb if (said := told.quoted(keyword)))
+        unusable.append("PixelSpacing")
+    if attributes.number("RescaleSlope") == 0:
+        unusable.append("RescaleSlope")
+    return tuple(f"{keyword} {value}" for keyword in unusable if (value := attributes.quoted(keyword)))
 
 
-def _rescale(told: Attributes) -> Rescale:
-    """Return the way to comparable values: with Philips the "floating point value", else the Modality LUT's.
+def _rescale(attributes: Attributes) -> Rescale:
+    """Return the rescaling to comparable values: with Philips the "floating point value", else the Modality LUT.
 
-    Philips' rescale slope is made for display and differs from series to series; dividing by the private scale slope
-    undoes that: FP = (stored * slope + intercept) / (slope * scale slope) (Chenevert et al., Transl Oncol 2014, 7:65).
+    Philips' rescale slope is made for display and differs between series. Dividing by the private scale slope reverses
+    that: FP = (stored * slope + intercept) / (slope * scale slope) (Chenevert et al., Transl Oncol 2014, 7:65).
     """
-    stated, intercept = _stated(told, "RescaleSlope"), _stated(told, "RescaleIntercept")
-    slope = stated or 1.0  # a slope of nought would make all values one: it is no slope, as none is
-    scale = told.private_float(*_PHILIPS_MR, 0x0E) if "philips" in told.text("Manufacturer").lower() else None
+    stated, intercept = _stated(attributes, "RescaleSlope"), _stated(attributes, "RescaleIntercept")
+    slope = stated or 1.0  # a slope of zero would make all values equal, so it counts as absent
+    scale = (
+        attributes.private_float(*_PHILIPS_MR, 0x0E) if "philips" in attributes.text("Manufacturer").lower() else None
+    )
     if scale and slope * scale:
         return Rescale(slope=1.0 / scale, intercept=intercept / (slope * scale), origin="scanner")
     origin = "modality" if stated else "none"
     return Rescale(slope=slope, intercept=intercept, origin=origin)
 
 
-def _stated(told: Attributes, keyword: str) -> float:
-    """Return 0 where an attribute is absent, and not-a-number, which reading refuses, where it is no number."""
-    number = told.number(keyword)
-    return (math.nan if told.quoted(keyword) else 0.0) if number is None else number
+def _stated(attributes: Attributes, keyword: str) -> float:
+    """Return a number; 0 if it is absent, and NaN, which reading refuses, if the value is not a number."""
+    number = attributes.number(keyword)
+    return (math.nan if attributes.quoted(keyword) else 0.0) if number is None else number
 
 
-def _traits(told: Attributes) -> Traits:
+def _traits(attributes: Attributes) -> Traits:
     return Traits(
-        component=_component(told),
-        image_type=_image_type(told),
-        echo_number=told.integer("EchoNumbers"),
-        echo_time_ms=_echo_time(told),
-        inversion_time_ms=_inversion_time(told),
-        b_value=_b_value(told),
-        gradient_direction=told.vector("DiffusionGradientOrientation"),
-        stack_id=told.text("StackID"),
-        temporal_position=told.integer("TemporalPositionIdentifier") or told.integer("TemporalPositionIndex"),
-        trigger_time_ms=_first(told, "TriggerTime", "NominalCardiacTriggerDelayTime"),
-        acquisition_number=told.integer("AcquisitionNumber") or told.integer("FrameAcquisitionNumber"),
-        acquired_at=_acquired_at(told),
-        made_at=_seconds(told.text("ContentDate") or told.text("StudyDate"), told.text("ContentTime")),
+        component=_component(attributes),
+        image_type=_image_type(attributes),
+        echo_number=attributes.integer("EchoNumbers"),
+        echo_time_ms=_echo_time(attributes),
+        inversion_time_ms=_inversion_time(attributes),
+        b_value=_b_value(attributes),
+        gradient_direction=attributes.vector("DiffusionGradientOrientation"),
+        stack_id=attributes.text("StackID"),
+        temporal_position=attributes.integer("TemporalPositionIdentifier")
+        or attributes.integer("TemporalPositionIndex"),
+        trigger_time_ms=_first(attributes, "TriggerTime", "NominalCardiacTriggerDelayTime"),
+        acquisition_number=attributes.integer("AcquisitionNumber") or attributes.integer("FrameAcquisitionNumber"),
+        acquired_at=_acquired_at(attributes),
+        made_at=_seconds(
+            attributes.text("ContentDate") or attributes.text("StudyDate"), attributes.text("ContentTime")
+        ),
     )
 
 
-def _image_type(told: Attributes) -> tuple[str, ...]:
-    return tuple(value.upper() for value in told.texts("FrameType") or told.texts("ImageType"))
+def _image_type(attributes: Attributes) -> tuple[str, ...]:
+    return tuple(value.upper() for value in attributes.texts("FrameType") or attributes.texts("ImageType"))
 
 
-def _component(told: Attributes) -> str:
-    ge = told.private_integer(*_GE_PARAMETERS, 0x2F)
-    if ge is not None and 0 <= ge < len(_GE_COMPONENTS) and "ge" in told.text("Manufacturer").lower():
+def _component(attributes: Attributes) -> str:
+    ge = attributes.private_integer(*_GE_PARAMETERS, 0x2F)
+    if ge is not None and 0 <= ge < len(_GE_COMPONENTS) and "ge" in attributes.text("Manufacturer").lower():
         return _GE_COMPONENTS[ge]
-    values = (*told.texts("ComplexImageComponent"), *told.texts("ImageType")[2:])
+    values = (*attributes.texts("ComplexImageComponent"), *attributes.texts("ImageType")[2:])
     return next((_COMPONENTS[value.upper()] for value in values if value.upper() in _COMPONENTS), "")
 
 
-def _first(told: Attributes, *keywords: str) -> float | None:
-    return next((number for keyword in keywords if (number := told.number(keyword)) is not None), None)
+def _first(attributes: Attributes, *keywords: str) -> float | None:
+    return next((number for keyword in keywords if (number := attributes.number(keyword)) is not None), None)
 
 
-def _echo_time(told: Attributes) -> float | None:
-    return _first(told, "EffectiveEchoTime", "EchoTime")
+def _echo_time(attributes: Attributes) -> float | None:
+    return _first(attributes, "EffectiveEchoTime", "EchoTime")
 
 
-def _inversion_time(told: Attributes) -> float | None:
-    return _first(told, "InversionTimes", "InversionTime")
+def _inversion_time(attributes: Attributes) -> float | None:
+    return _first(attributes, "InversionTimes", "InversionTime")
 
 
-def _b_value(told: Attributes) -> float | None:
-    standard = told.number("DiffusionBValue")
+def _b_value(attributes: Attributes) -> float | None:
+    standard = attributes.number("DiffusionBValue")
     if standard is not None:
         return standard
-    philips = told.private_float(*_PHILIPS_IMAGING, 0x03)
-    siemens = told.private(*_SIEMENS_MR, 0x0C)
+    philips = attributes.private_float(*_PHILIPS_IMAGING, 0x03)
+    siemens = attributes.private(*_SIEMENS_MR, 0x0C)
     return philips if philips is not None or siemens is None else values.number(siemens)
 
 
-def _acquired_at(told: Attributes) -> float | None:
-    """Return seconds from a fixed day to the acquisition: from a date with time, or the first pair of both."""
-    pairs = [values.moment(told.text("FrameAcquisitionDateTime") or told.text("AcquisitionDateTime"))]
-    dates = told.text("AcquisitionDate") or told.text("SeriesDate") or told.text("StudyDate")
-    pairs += [(dates, told.text("AcquisitionTime")), (told.text("SeriesDate") or dates, told.text("SeriesTime"))]
+def _acquired_at(attributes: Attributes) -> float | None:
+    """Return seconds from a fixed day to the acquisition, from a date with time or from the first pair of both."""
+    pairs = [values.moment(attributes.text("FrameAcquisitionDateTime") or attributes.text("AcquisitionDateTime"))]
+    dates = attributes.text("AcquisitionDate") or attributes.text("SeriesDate") or attributes.text("StudyDate")
+    pairs += [
+        (dates, attributes.text("AcquisitionTime")),
+        (attributes.text("SeriesDate") or dates, attributes.text("SeriesTime")),
+    ]
     return next((seconds for date, time in pairs if (seconds := _seconds(date, time)) is not None), None)
 
 
@@ -220,10 +230,10 @@ def _seconds(date: str, time: str) -> float | None:
 
 
 def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisition:
-    """Return what one volume's images say of how they were made, by the first of them and the earliest time.
+    """Return how the images of one volume were acquired, by the first of them and the earliest time.
 
-    A contrast agent was given where any of them names one, and they were made from others where any of them says so:
-    some writers put it into one image alone.
+    Contrast agent was given if any image names one. The images were derived from others if any image states so. Some
+    writers put this into one image only.
 
     Parameters
     ----------
@@ -234,28 +244,28 @@ def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisitio
     """
     headers = list(images)
     first = headers[0]
-    told = Attributes(ds) if first.frame is None else Attributes.of_frame(ds, first.frame - 1)
+    attributes = Attributes(ds) if first.frame is None else Attributes.of_frame(ds, first.frame - 1)
     times = [image.traits.acquired_at for image in headers if image.traits.acquired_at is not None]
-    description, protocol = told.text("SeriesDescription"), told.text("ProtocolName")
-    technique = (told.text("SequenceName"), told.text("PulseSequenceName"), _philips_technique(told))
+    description, protocol = attributes.text("SeriesDescription"), attributes.text("ProtocolName")
+    technique = (attributes.text("SequenceName"), attributes.text("PulseSequenceName"), _philips_technique(attributes))
     return Acquisition(
         image_type=first.traits.image_type,
         component=first.traits.component,
-        scanning_sequence=told.texts("ScanningSequence") or _enhanced_sequence(told),
-        sequence_variant=told.texts("SequenceVariant"),
+        scanning_sequence=attributes.texts("ScanningSequence") or _enhanced_sequence(attributes),
+        sequence_variant=attributes.texts("SequenceVariant"),
         technique=" ".join(value for value in technique if value).lower(),
-        acquisition_contrast=told.text("AcquisitionContrast").upper(),
-        dimensions=told.text("MRAcquisitionType").upper(),
+        acquisition_contrast=attributes.text("AcquisitionContrast").upper(),
+        dimensions=attributes.text("MRAcquisitionType").upper(),
         description=description,
         protocol=protocol,
         text=f"{description} {protocol}".lower().replace("_", " "),
-        manufacturer=told.text("Manufacturer"),
-        station=told.text("StationName"),
-        repetition_time_ms=told.number("RepetitionTime"),
+        manufacturer=attributes.text("Manufacturer"),
+        station=attributes.text("StationName"),
+        repetition_time_ms=attributes.number("RepetitionTime"),
         echo_time_ms=first.traits.echo_time_ms,
         inversion_time_ms=first.traits.inversion_time_ms,
-        flip_angle_deg=told.number("FlipAngle"),
-        echo_train_length=_first(told, "RFEchoTrainLength", "EchoTrainLength"),
+        flip_angle_deg=attributes.number("FlipAngle"),
+        echo_train_length=_first(attributes, "RFEchoTrainLength", "EchoTrainLength"),
         diffusion_b_value=first.traits.b_value,
         contrast_agent=any(image.contrast_agent for image in headers),
         derivation=joined(image.derivation for image in headers),
@@ -263,20 +273,26 @@ def acquisition_header(ds: Dataset, images: Iterable[ImageHeader]) -> Acquisitio
     )
 
 
-def _enhanced_sequence(told: Attributes) -> tuple[str, ...]:
-    """Return in classic terms what the attributes of an enhanced instance say (PS3.3 C.8.13.4 and C.8.13.5.2)."""
-    echo = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(told.text("EchoPulseSequence").upper(), ())
-    planar = ("EP",) if told.text("EchoPlanarPulseSequence").upper() == "YES" else ()
-    inverted = ("IR",) if told.text("InversionRecovery").upper() == "YES" else ()
+def _enhanced_sequence(attributes: Attributes) -> tuple[str, ...]:
+    """Return the sequence attributes of an enhanced instance in classic terms (PS3.3 C.8.13.4 and C.8.13.5.2)."""
+    echo = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(
+        attributes.text("EchoPulseSequence").upper(), ()
+    )
+    planar = ("EP",) if attributes.text("EchoPlanarPulseSequence").upper() == "YES" else ()
+    inverted = ("IR",) if attributes.text("InversionRecovery").upper() == "YES" else ()
     return (*echo, *planar, *inverted)
 
 
-def _philips_technique(told: Attributes) -> str:
-    value = told.private(*_PHILIPS_IMAGING, 0x20)
+def _philips_technique(attributes: Attributes) -> str:
+    value = attributes.private(*_PHILIPS_IMAGING, 0x20)
     return (value.decode("ascii", "ignore") if isinstance(value, bytes) else str(value or "")).strip()
 
 
-def _agent(told: Attributes) -> bool:
-    """Tell whether the header names a contrast agent: its name, or the code that enhanced instances carry."""
-    named = told.text("ContrastBolusAgent").lower() not in _NO_AGENT
-    return named or bool(told.text("ContrastBolusIngredient")) or bool(told.items("ContrastBolusAgentSequence"))
+def _agent(attributes: Attributes) -> bool:
+    """Return whether the header names a contrast agent: by its name, or by the code that enhanced instances contain."""
+    named = attributes.text("ContrastBolusAgent").lower() not in _NO_AGENT
+    return (
+        named
+        or bool(attributes.text("ContrastBolusIngredient"))
+        or bool(attributes.items("ContrastBolusAgentSequence"))
+    )

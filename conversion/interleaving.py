@@ -1,8 +1,8 @@
-"""Stacks whose slices lie between each other's: two acquisitions in one series, the second a little further on.
+"""Separates interleaved stacks: two acquisitions in one series, the second slightly offset.
 
-Their positions together look like a stack of which most slices are missing. They are told apart only where each group
-is an even stack by itself, all lie over the same part of the head, and no even stack with holes explains them together:
-slices that really are missing must be found missing.
+Together, their positions look like a stack of which most slices are missing. They are separated only if each group is
+an even stack by itself, all groups cover the same part of the head, and no even stack with gaps explains them together.
+Slices that really are missing must be reported as missing.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,14 +17,14 @@ from conversion.study import ImageHeader
 __all__ = ["passes_along", "stacks_apart"]
 
 SMALLEST_STACK = 3
-"""Slices from which on an even distance means something."""
+"""From this many slices on, an even distance is meaningful."""
 
 SHARED_EXTENT = 0.5
-"""Share of the shorter stack that lies over the other: blocks one behind the other are one stack."""
+"""Share of the shorter stack that must overlap the other; blocks one behind the other are one stack."""
 
 PACKAGES = 0.3
-"""Smallest share of the distance of slices at which positions can be the holes of one stack: three packages that are
-acquired one after the other lie a third apart."""
+"""From this share of the slice distance on, positions can be the gaps of one stack: three packages that are acquired
+one after the other lie a third of it apart."""
 
 Groups = Callable[[tuple[ImageHeader, ...]], Sequence[tuple[ImageHeader, ...]]]
 
@@ -32,19 +32,19 @@ Groups = Callable[[tuple[ImageHeader, ...]], Sequence[tuple[ImageHeader, ...]]]
 def stacks_apart(
     images: tuple[ImageHeader, ...], ways: Iterable[tuple[str, Groups]]
 ) -> tuple[str, list[tuple[ImageHeader, ...]]]:
-    """Return the first way to group images that makes several even stacks of an uneven one, and its groups.
+    """Return the first way to group images that splits an uneven stack into several even ones, and its groups.
 
     Parameters
     ----------
     images
-        Of one orientation, each at a place of its own.
+        Of one orientation, each at a different position.
     ways
-        By name, how images are grouped.
+        Names and functions that group images.
 
     Returns
     -------
     tuple
-        An empty name and the images together where they are one stack, whole or not.
+        An empty name and all images in one group if they are one stack, complete or not.
     """
     together = _along(images)
     if len(images) < 2 * SMALLEST_STACK or _is_even(together):
@@ -52,18 +52,13 @@ def stacks_apart(
     for word, groups_of in ways:
         groups = list(groups_of(images))
         stacks = [_along(group) for group in groups]
-        if (
-            len(groups) > 1
-            and all(map(_is_even, stacks))
-            and _lie_over_each_other(stacks)
-            and not _has_holes(together, stacks)
-        ):
+        if len(groups) > 1 and all(map(_is_even, stacks)) and _overlap(stacks) and not _has_holes(together, stacks):
             return word, groups
     return "", [images]
 
 
 def passes_along(images: tuple[ImageHeader, ...]) -> list[tuple[ImageHeader, ...]]:
-    """Group images into passes through the head: a new one begins where the next image number lies far back."""
+    """Group images into passes through the head: a new pass begins where the next image lies far back."""
     ordered = sorted(images, key=lambda image: (image.instance_number, image.number))
     places = _positions(ordered)
     steps = np.diff(places)
@@ -73,7 +68,7 @@ def passes_along(images: tuple[ImageHeader, ...]) -> list[tuple[ImageHeader, ...
 
 
 def _positions(images: Sequence[ImageHeader]) -> NDArray[np.float64]:
-    """Return places along the slice axis, in mm."""
+    """Return positions along the slice axis, in mm."""
     first = images[0]
     normal = np.cross(first.row_direction or (1, 0, 0), first.column_direction or (0, 1, 0))
     return np.array([image.position_mm for image in images], np.float64) @ normal
@@ -88,7 +83,7 @@ def _is_even(stack: NDArray[np.float64]) -> bool:
     return len(stack) >= SMALLEST_STACK and float(np.abs(stack - even).max()) <= EVEN_STACK_MM
 
 
-def _lie_over_each_other(stacks: Iterable[NDArray[np.float64]]) -> bool:
+def _overlap(stacks: Iterable[NDArray[np.float64]]) -> bool:
     return all(
         min(a[-1], b[-1]) - max(a[0], b[0]) >= SHARED_EXTENT * min(np.ptp(a), np.ptp(b))
         for a, b in combinations(stacks, 2)
@@ -96,7 +91,7 @@ def _lie_over_each_other(stacks: Iterable[NDArray[np.float64]]) -> bool:
 
 
 def _has_holes(together: NDArray[np.float64], stacks: Sequence[NDArray[np.float64]]) -> bool:
-    """Tell whether all lie on one even stack, some places of which are empty."""
+    """Return whether all positions lie on one even stack of which some positions are empty."""
     step = float(np.diff(together).min())
     distance = min(float(np.ptp(stack)) / (len(stack) - 1) for stack in stacks)
     places = (together - together[0]) / step

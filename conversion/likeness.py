@@ -1,7 +1,7 @@
-"""When two headers say the same number: every tolerance for values that scanners and archives round, stated once.
+"""Compares header values: every tolerance for numbers that scanners and archives round, defined once.
 
 Decimal strings have at most 16 characters, archives convert them to single precision and back, and scanners adapt times
-from slice to slice, so numbers of headers are never compared for equality.
+from slice to slice. So header numbers are never compared for equality.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -32,34 +32,34 @@ DIRECTION_TOLERANCE = 1e-3
 """Allowed difference of direction cosines within a volume (0.06°)."""
 
 SAME_POSITION_MM = 0.02
-"""Slices nearer than this lie at one position: a twentieth of the thinnest slices of clinical MR."""
+"""Slices closer than this lie at one position: a twentieth of the thinnest slices of clinical MR."""
 
 EVEN_STACK_MM = 0.1
-"""Slices may lie this far from their place in an even stack: a fifth of the smallest voxels; more is no regular one."""
+"""How far a slice may be from its place in an even stack: a fifth of the smallest voxels. More is uneven."""
 
 SPACING_TOLERANCE = 1e-3
-"""Distances of pixels that differ by less, as a share, are one: half a pixel at the edge of 500."""
+"""Pixel spacings that differ by less, as a share, are equal: half a pixel at the edge of 500."""
 
 ECHO_TOLERANCE = 0.05
 """Echo times that differ by less, as a share, are one echo: GE and Siemens round or adapt them within a series."""
 
 SAME_B_VALUE = 1.0
-"""B-values in s/mm² nearer than this are one: scanners write what the gradients made, such as 999.99."""
+"""B-values in s/mm² closer than this are equal: scanners write what the gradients achieved, such as 999.99."""
 
 SAME_DELAY_MS = 0.5
-"""Inversion and trigger times nearer than this are one: a tenth of the smallest steps of protocols."""
+"""Inversion and trigger times closer than this are equal: a tenth of the smallest steps of protocols."""
 
 SAME_TIME_S = 1e-3
-"""Moments nearer than this are one: times carry microseconds at most, and fractions are cut or rounded."""
+"""Times closer than this are equal: they have microseconds at most, and fractions are truncated or rounded."""
 
 SAME_SHARE = 1e-6
-"""Numbers that differ by less, as a share, were written anew: single precision keeps seven digits."""
+"""Numbers that differ by less, as a share, are equal but were rewritten: single precision keeps seven digits."""
 
 _Group = list[ImageHeader]
 
 
 def same_size(first: ImageHeader, second: ImageHeader) -> bool:
-    """Tell whether two images have the same matrix and the same distances of pixels."""
+    """Return whether two images have the same matrix and the same pixel spacing."""
     pairs = (
         (first.row_spacing_mm, second.row_spacing_mm),
         (first.column_spacing_mm, second.column_spacing_mm),
@@ -69,27 +69,27 @@ def same_size(first: ImageHeader, second: ImageHeader) -> bool:
 
 
 def same_directions(first: ImageHeader, second: ImageHeader) -> bool:
-    """Tell whether two images are oriented alike."""
+    """Return whether two images have the same orientation."""
     directions = [(*(i.row_direction or ()), *(i.column_direction or ())) for i in (first, second)]
     if not all(directions):
-        return True  # an image without a place keeps its series from being read, rather than leave a hole unseen
+        return True  # an image without a position stays in its series, which is then refused instead of read with a gap
     return _near_vectors(*directions)
 
 
 def same_echo(first_ms: float | None, second_ms: float | None) -> bool:
-    """Tell whether two echo times are those of one echo."""
+    """Return whether two echo times belong to one echo."""
     if first_ms is None or second_ms is None:
         return first_ms is second_ms
     return abs(first_ms - second_ms) <= ECHO_TOLERANCE * max(abs(first_ms), abs(second_ms))
 
 
 def same_gradient(first: Vector | None, second: Vector | None) -> bool:
-    """Tell whether two directions of diffusion are one."""
+    """Return whether two diffusion directions are equal."""
     return first is second if first is None or second is None else _near_vectors(first, second)
 
 
 def same_place(first_mm: Sequence[float], second_mm: Sequence[float]) -> bool:
-    """Tell whether two positions are one."""
+    """Return whether two positions are equal."""
     return all(abs(a - b) <= SAME_POSITION_MM for a, b in zip(first_mm, second_mm, strict=True))
 
 
@@ -100,7 +100,7 @@ def _near_vectors(first: Sequence[float], second: Sequence[float]) -> bool:
 def grouped(
     images: Iterable[ImageHeader], same: Callable[[ImageHeader, ImageHeader], bool]
 ) -> list[tuple[ImageHeader, ...]]:
-    """Group images by likeness to the first one of a group."""
+    """Group images by similarity to the first image of each group."""
     found: list[_Group] = []
     for image in images:
         group = next((group for group in found if same(group[0], image)), None)
@@ -114,9 +114,10 @@ def grouped(
 def runs(
     images: Sequence[ImageHeader], number: Callable[[ImageHeader], float | None], apart: float
 ) -> list[tuple[ImageHeader, ...]]:
-    """Group images by a number, cut where two neighbours in its order are further apart; those without one together.
+    """Group images by a number, split where two neighbours in its order are further apart than `apart`.
 
-    The order of groups is that of their first image; a thousand different numbers take no longer than their sorting.
+    Images without the number form one group. Groups are in the order of their first image. A thousand different numbers
+    take no longer than sorting them.
     """
     known = sorted({value for image in images if (value := number(image)) is not None})
     rank = dict(zip(known, _ranks(known, apart), strict=True))
@@ -135,7 +136,7 @@ def _ranks(ordered: Sequence[float], apart: float) -> list[int]:
 
 
 def at_one_place(images: Sequence[ImageHeader]) -> list[tuple[ImageHeader, ...]]:
-    """Group images that show one place in one way, as copies of one image do; those without a place stay alone."""
+    """Group images at one position with equal traits, such as copies; images without a position stay alone."""
     placed = [image for image in images if image.position_mm is not None]
     found: list[tuple[ImageHeader, ...]] = [(image,) for image in images if image.position_mm is None]
     for near in runs(placed, lambda image: sum(image.position_mm or ()), SAME_POSITION_MM):

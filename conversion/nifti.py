@@ -1,4 +1,4 @@
-"""NIfTI files in and out (by SimpleITK, which writes sform and qform equal), for research data and other tools."""
+"""Reads and writes NIfTI files (by SimpleITK, which writes sform and qform equal), for research and other tools."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def read_nifti(path: Path, frame_of_reference_uid: str = "NIfTI") -> ImageVolume
     Raises
     ------
     UnreadableSeries
-        When the file cannot be read or is no single volume.
+        When the file cannot be read or is not a single volume.
     """
     try:
         image = sitk.ReadImage(str(path), sitk.sitkFloat32)
@@ -26,7 +26,7 @@ def read_nifti(path: Path, frame_of_reference_uid: str = "NIfTI") -> ImageVolume
         sentence = f"{path.name}: not a readable NIfTI file"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence) from error
     if image.GetDimension() != 3:
-        sentence = f"{path.name}: {image.GetDimension()} dimensions; one three-dimensional volume is needed"
+        sentence = f"{path.name}: has {image.GetDimension()} dimensions; one three-dimensional volume is needed"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     return from_simpleitk(image, grid_from_simpleitk(image, frame_of_reference_uid))
 
@@ -34,8 +34,9 @@ def read_nifti(path: Path, frame_of_reference_uid: str = "NIfTI") -> ImageVolume
 def write_canonical_nifti(volume: ImageVolume, path: Path) -> None:
     """Write a volume with its axes reordered to run to the right, the front and the head (RAS+).
 
-    The qform holds a rotation as three of a quaternion's four numbers in single precision. Near a half turn, as a DICOM
-    stack in its own order is, the fourth is lost: 0.2 mm over an oblique head. Near no turn at all nothing is.
+    The qform stores a rotation as three of a quaternion's four numbers, in single precision. For a rotation near 180°,
+    as of a DICOM stack in its own order, the fourth number loses its accuracy: 0.2 mm over an oblique head. For a
+    rotation near 0° nothing is lost.
     """
     axes, (head, back, left) = volume.grid.axial_order()
     flips = (head, not back, not left)
@@ -45,7 +46,7 @@ def write_canonical_nifti(volume: ImageVolume, path: Path) -> None:
 
 
 def write_nifti(volume: ImageVolume | LabelVolume, path: Path) -> None:
-    """Write a volume in the order of its own axes; SimpleITK turns LPS into NIfTI's RAS."""
+    """Write a volume in the order of its own axes; SimpleITK converts LPS to NIfTI's RAS."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = to_simpleitk(volume)
     if isinstance(volume, ImageVolume) and bool(np.all(volume.voxels == np.round(volume.voxels))):

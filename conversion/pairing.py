@@ -1,4 +1,4 @@
-"""Which series before contrast agent is the counterpart of one after it: the same technique, plane and voxels."""
+"""Finds the series before contrast agent that matches one after it: the same technique, plane and voxels."""
 
 from conversion.recognition.geometry_evidence import plane_of
 from conversion.stack import stack_slices
@@ -7,16 +7,16 @@ from conversion.study import Series
 __all__ = ["same_technique"]
 
 SAME_TIME = 0.1
-"""Share by which repetition, echo and inversion time may differ: consoles fit them to the number of slices."""
+"""Share by which repetition, echo and inversion time may differ: consoles adapt them to the number of slices."""
 
 SAME_SIZE = 0.1
 """Share by which the sides of a voxel may differ."""
 
 
 def same_technique(first: Series, second: Series) -> bool:
-    """Tell whether two series differ by nothing but what was done between them, such as giving an agent.
+    """Return whether two series differ in nothing but what happened between them, such as giving contrast agent.
 
-    Both have to make a volume.
+    Both must form a volume.
     """
     a, b = first.acquisition, second.acquisition
     return (

@@ -1,4 +1,4 @@
-"""Whose images files are, by what they say: the one rule by which two patients of one study are noticed."""
+"""Identifies the patient of a file: the one rule that detects two patients in one study."""
 
 from collections.abc import Iterable
 
@@ -9,24 +9,24 @@ from conversion.attributes import Attributes
 __all__ = ["identity", "number_of_patients", "patient_id"]
 
 _MEANINGLESS = " \t\r\n\0"
-"""Leading and trailing blanks of a text mean nothing (PS3.5 6.2); old senders pad with NUL, some end a line."""
+"""Leading and trailing blanks of a text are not significant (PS3.5 6.2). Old senders pad with NUL, some end a line."""
 
 
 def patient_id(ds: Dataset) -> str:
-    """Return the Patient ID without what means nothing about it."""
+    """Return the Patient ID without insignificant characters around it."""
     return Attributes(ds).text("PatientID").strip(_MEANINGLESS)
 
 
 def number_of_patients(headers: Iterable[Dataset]) -> int:
-    """Return how many patients headers name."""
+    """Return how many different patients the headers name."""
     return len({identity(ds) for ds in headers})
 
 
 def identity(ds: Dataset) -> tuple[str, ...]:
-    """Return what two headers of one patient share: the Patient ID alone, or where none is given the name.
+    """Return what all headers of one patient share: the Patient ID alone, or the name if there is no Patient ID.
 
-    The issuer of an identifier does not count, as one device names it and another does not; nor does the name beside
-    an identifier, which marriages and corrections change.
+    The issuer of the ID does not count, since one device states it and another does not. A name next to an ID does not
+    count either, since marriages and corrections change it.
     """
     if stated := patient_id(ds):
         return (stated,)

@@ -1,7 +1,7 @@
-"""Reads the stored values of images and settles what they mean, the same in every transfer syntax.
+"""Reads the stored values of images and what they mean, the same in every transfer syntax.
 
-What is said of the pixels is held against what is there before anything is decoded: the length of native pixels, the
-size in a compressed image's own header, the limits.
+Before anything is decoded, the header is checked against the content: the length of native pixels, the size in the
+header of a compressed image, the limits.
 """
 
 import hashlib
@@ -41,13 +41,13 @@ _DECODERS = {
     JPEG2000: "pylibjpeg",
     RLELossless: "pylibjpeg",
 }
-"""Which decoder reads what; of JPEG lossless only gdcm, of HTJ2K only pylibjpeg is there. One decoder for each, so that
-a result does not depend on what else is installed."""
+"""The decoder of each transfer syntax. For JPEG lossless there is only gdcm, for HTJ2K only pylibjpeg. There is one
+decoder for each, so that results do not depend on what else is installed."""
 
 _FLOATS = {"FloatPixelData": 4, "DoubleFloatPixelData": 8}
 _HEAD_BYTES = 2**16
 _COMPARED_BYTES = 2**26
-"""A deflated data set that is larger than this is not inflated to compare its pixels with another's."""
+"""A deflated data set that is larger than this is not inflated to compare its pixels with others."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,9 +59,9 @@ class StoredImage:
     values
         Shape (row, column), int64 or float64; the lowest is black.
     padding
-        Which of them stand for background; None where none can.
+        Which of them are background; None if there is no padding.
     turned_over
-        Whether the lowest was white in the file, so that where nought lies means nothing.
+        Whether the lowest value was white in the file, so that the position of zero has no meaning.
     """
 
     values: NDArray[np.int64] | NDArray[np.float64]
@@ -70,18 +70,18 @@ class StoredImage:
 
 
 def stored_images(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, StoredImage]]:
-    """Read images of one file, and yield each with its index, one after the other so that memory holds one.
+    """Read images of one file, and yield each with its index, one at a time so that memory holds only one.
 
     Parameters
     ----------
     indices
-        Of the frames that are wanted, from 0.
+        Indices of the requested frames, from 0.
 
     Raises
     ------
     UnreadableSeries
-        When the pixels are missing, coloured, too many, or not as the header says. The decoders raise further errors
-        of many kinds for what is damaged.
+        When the pixels are missing, in colour, too many, or not as the header states. Decoders raise many other kinds
+        of errors for damaged pixels.
     """
     with path.open("rb") as file:
         instance = _settled(file)
@@ -94,7 +94,7 @@ def stored_images(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, Sto
         if stored.flaw:
             raise _unreadable(stored.flaw)
         if max(indices) >= stored.frames:
-            raise _unreadable(f"it has {stored.frames} frame(s) of pixels and places for {max(indices) + 1}")
+            raise _unreadable(f"it has {stored.frames} frame(s) of pixels, but positions for {max(indices) + 1}")
         syntax = instance.dataset.encoding.transfer_syntax
         read = _decoded if syntax.is_encapsulated else _native
         for index, values in read(instance, element, stored, indices):
@@ -103,49 +103,49 @@ def stored_images(path: Path, indices: Sequence[int]) -> Iterator[tuple[int, Sto
 
 
 def encoded_prints(path: Path, indices: Sequence[int]) -> list[bytes]:
-    """Return a hash of the pixels of images of one file as they are encoded: nothing is decoded for it.
+    """Return hashes of the encoded pixels of images of one file, without decoding them.
 
-    Equal hashes are equal images; the same image in another transfer syntax has another one. What cannot be read, or
-    would first have to be inflated to a great size, equals nothing.
+    Equal hashes mean equal images; the same image in another transfer syntax has another hash. An image that cannot be
+    read, or would have to be inflated to a very large size, equals no other.
     """
     try:
         with path.open("rb") as file:
             instance = _settled(file, _COMPARED_BYTES)
             element, stored = _element(instance), pixel_format(instance.dataset)
-            said = f"{instance.dataset.encoding.transfer_syntax} {stored}".encode()
+            layout = f"{instance.dataset.encoding.transfer_syntax} {stored}".encode()
             frames = _encoded_frames(instance, element, stored, indices)
-            found = {index: hashlib.sha256(said + frame).digest() for index, frame in frames}
+            found = {index: hashlib.sha256(layout + frame).digest() for index, frame in frames}
             return [found[index] for index in indices]
-    except Exception:  # noqa: BLE001 - pydicom raises many kinds for what is damaged; reading the series says what is wrong
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for damaged files; reading the series reports the cause
         return [f"{path} {k}".encode() for k in indices]
 
 
 def _settled(file: BinaryIO, largest_bytes: int = MAXIMUM_INFLATED_BYTES) -> SettledInstance:
-    """Settle an open file; of what is deflated, the whole is inflated, unless that is larger than is wanted."""
+    """Determine the encoding of an open file and inflate all of a deflated data set, unless it exceeds the limit."""
     instance = settle(file)
     if instance.dataset.encoding.transfer_syntax != DeflatedExplicitVRLittleEndian:
         return instance
     if instance.size > largest_bytes:
-        raise _unreadable(f"it is larger than {largest_bytes} bytes when it is inflated")
+        raise _unreadable(f"its inflated data set is larger than {largest_bytes} bytes")
     file.seek(0)
     return settle(file, pixels=True)
 
 
 def _check_meaning(instance: SettledInstance) -> None:
-    told = Attributes(instance.dataset)
-    if is_coloured(told):
-        sentence = "a colour image measures nothing; its series is not read"
+    attributes = Attributes(instance.dataset)
+    if is_coloured(attributes):
+        sentence = "it is a colour image, which measures nothing, so its series is not read"
         raise UnreadableSeries(ConversionReason.COLOUR_IMAGE, sentence)
-    places, frames = len(told.items("PerFrameFunctionalGroupsSequence")), pixel_format(instance.dataset).frames
+    places, frames = len(attributes.items("PerFrameFunctionalGroupsSequence")), pixel_format(instance.dataset).frames
     if places not in (0, frames):
-        raise _unreadable(f"it has {frames} frame(s) of pixels and places for {places}")
-    if told.items("ModalityLUTSequence"):
-        raise _unreadable("its values go through a look-up table (Modality LUT), which MR images do not have")
+        raise _unreadable(f"it has {frames} frame(s) of pixels, but positions for {places}")
+    if attributes.items("ModalityLUTSequence"):
+        raise _unreadable("it has a look-up table for its values (Modality LUT), which MR images do not have")
 
 
 def _element(instance: SettledInstance) -> PixelElement:
     if instance.pixels is None:
-        raise _unreadable("it holds no pixel data")
+        raise _unreadable("it contains no pixel data")
     return instance.pixels
 
 
@@ -154,7 +154,7 @@ def _native(
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     size = stored.allocated // 8
     order = "<" if instance.dataset.encoding.form.little_endian else ">"
-    swapped = order == ">" and size == 1 and element.vr == "OW"  # a row of words, also with pixels of 8 bits
+    swapped = order == ">" and size == 1 and element.vr == "OW"  # stored as words, also with 8-bit pixels
     _check_length(instance, element, stored, stored.frame_bytes * stored.frames)
     for index in indices:
         start = index * stored.frame_bytes
@@ -176,14 +176,14 @@ def _slice(
 
 
 def _check_length(instance: SettledInstance, element: PixelElement, stored: PixelFormat, expected: int) -> None:
-    """Hold the length of native pixels against what the header says of them; a pad byte or so is usual."""
+    """Check the length of native pixels against the header; a pad byte or so is usual."""
     length = element.length or 0
     if length < expected or length >= expected + max(2, stored.columns * stored.allocated // 8):
-        says = f"{stored.rows} x {stored.columns} pixels of {stored.allocated} bits"
-        says += f" in {stored.frames} frames" if stored.frames > 1 else ""
-        raise _unreadable(f"it holds {length} bytes of pixels where its header's {says} are {expected}")
+        described = f"{stored.rows} x {stored.columns} pixels of {stored.allocated} bits"
+        described += f" in {stored.frames} frames" if stored.frames > 1 else ""
+        raise _unreadable(f"it contains {length} bytes of pixels, but its header describes {expected} ({described})")
     if element.value_at + expected > instance.size:
-        raise _unreadable("its pixels end too early: the file is truncated; send it again")
+        raise _unreadable("its pixels end too early, because the file is truncated; send it again")
 
 
 def _floats(instance: SettledInstance, element: PixelElement, stored: PixelFormat, index: int) -> NDArray[np.float64]:
@@ -195,7 +195,7 @@ def _floats(instance: SettledInstance, element: PixelElement, stored: PixelForma
     order = "<" if instance.dataset.encoding.form.little_endian else ">"
     values = np.frombuffer(_slice(instance, element, index * frame, frame), f"{order}f{size}").astype(np.float64)
     if not np.isfinite(values).all():
-        raise _unreadable("some of its floating point pixels are no numbers")
+        raise _unreadable("some of its floating point pixels are not numbers")
     return values.reshape(stored.rows, stored.columns)
 
 
@@ -209,7 +209,7 @@ def _decoded(
 def _encoded_frames(
     instance: SettledInstance, element: PixelElement, stored: PixelFormat, indices: Sequence[int]
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield frames as they lie in the file, in its order."""
+    """Yield frames as they are stored in the file, in its order."""
     wanted = set(indices)
     if not instance.dataset.encoding.transfer_syntax.is_encapsulated:
         size = (element.length or 0) // stored.frames
@@ -225,26 +225,26 @@ def _encoded_frames(
             wanted.remove(index)
         if not wanted:
             return
-    raise _unreadable(f"fewer than its {stored.frames} frames are there; the file is truncated, or damaged")
+    raise _unreadable(f"fewer than its {stored.frames} frames are present; the file is truncated or damaged")
 
 
 def _decoded_frame(frame: bytes, syntax: UID, stored: PixelFormat) -> NDArray[np.int64]:
-    told = codestream_of(frame[:_HEAD_BYTES])
-    if told is None or not same_codec(told.transfer_syntax, syntax):
-        raise _unreadable(f"its pixels are damaged, or in no {syntax.name} that can be read; send it again")
-    if told.rows and (told.rows, told.columns, told.samples) != (stored.rows, stored.columns, 1):
-        size = f"{told.rows} x {told.columns} pixels of {told.samples} sample(s)"
-        raise _unreadable(f"its compressed image has {size}, its header {stored.rows} x {stored.columns} of 1")
-    if told.bits > stored.allocated or stored.stored < told.bits <= stored.high_bit:
+    coded = codestream_of(frame[:_HEAD_BYTES])
+    if coded is None or not same_codec(coded.transfer_syntax, syntax):
+        raise _unreadable(f"its pixels are damaged, or cannot be read as {syntax.name}; send it again")
+    if coded.rows and (coded.rows, coded.columns, coded.samples) != (stored.rows, stored.columns, 1):
+        size = f"{coded.rows} x {coded.columns} pixels of {coded.samples} sample(s)"
+        raise _unreadable(f"its compressed image has {size}, its header states {stored.rows} x {stored.columns} of 1")
+    if coded.bits > stored.allocated or stored.stored < coded.bits <= stored.high_bit:
         bits = f"BitsAllocated {stored.allocated}, BitsStored {stored.stored}, HighBit {stored.high_bit}"
-        raise _unreadable(f"its compressed image has {told.bits} bits, which contradicts its header ({bits})")
+        raise _unreadable(f"its compressed image has {coded.bits} bits, which contradicts its header ({bits})")
     options: dict[str, Any] = {
         "rows": stored.rows,
         "columns": stored.columns,
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
         "bits_allocated": stored.allocated,
-        "bits_stored": told.bits or stored.allocated,
+        "bits_stored": coded.bits or stored.allocated,
         "pixel_representation": int(stored.signed),
         "number_of_frames": 1,
         "pixel_keyword": "PixelData",
@@ -254,12 +254,12 @@ def _decoded_frame(frame: bytes, syntax: UID, stored: PixelFormat) -> NDArray[np
             encapsulate([frame]), index=0, raw=True, decoding_plugin=_DECODERS.get(syntax, ""), **options
         )
     except BaseException as error:
-        # A decoder written in Rust panics over damaged pixels, which is no Exception to Python.
+        # A decoder written in Rust panics on damaged pixels; the panic is not a subclass of Exception in Python.
         if isinstance(error, Exception) or type(error).__module__ != "pyo3_runtime":
             raise
-        raise _unreadable("its compressed pixels are damaged, or of another size than its header says") from error
-    # Narrower than up to the high bit, it holds the value alone, shifted down and with its sign.
-    whole_cells = told.bits == 0 or told.bits > stored.high_bit
+        raise _unreadable("its compressed pixels are damaged, or their size differs from its header") from error
+    # If narrower than up to the high bit, the codestream holds only the value, shifted down and with its sign.
+    whole_cells = coded.bits == 0 or coded.bits > stored.high_bit
     return stored.values_of(pixels) if whole_cells else stored.signed_values(pixels)
 
 

@@ -1,4 +1,4 @@
-"""Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. The only place here that opens files."""
+"""Reads DICOM files: headers into a `Study`, pixels into `ImageVolume`s. Nothing else here opens DICOM files."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MAXIMUM_VOXELS = 2**28
-"""Of one volume, 1 GiB as it is held: a whole head in voxels of 0.4 mm has 2.2 * 10^8."""
+"""Limit for one volume, 1 GiB in memory: a whole head in voxels of 0.4 mm has 2.2 * 10^8."""
 
 _IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
@@ -54,16 +54,16 @@ _Group = list[tuple[Path, pydicom.Dataset]]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceImages:
-    """What objects derived from a series refer to.
+    """The source images that objects derived from a series refer to.
 
     Attributes
     ----------
     instances
         Each instance once, without pixels.
     images
-        One for each slice of the series' grid, in its order: an instance, or one frame of an instance.
+        One for each slice of the grid of the series, in its order: an instance, or one frame of an instance.
     frame_of_reference_uid
-        Of the grid; empty for what each instance says.
+        Of the grid; empty means the one that each instance states.
     """
 
     instances: tuple[pydicom.Dataset, ...]
@@ -72,7 +72,7 @@ class SourceImages:
 
 
 def read_header(path: Path) -> pydicom.Dataset:
-    """Read a file without its pixels, as it is encoded; raises as `conversion.encoding.read_instance` does."""
+    """Read a file without its pixels, as it is really encoded; raises as `conversion.encoding.read_instance` does."""
     return read_instance(path, pixels=False)
 
 
@@ -86,12 +86,12 @@ def read_studies(
     Parameters
     ----------
     paths
-        Files in any order; what is no DICOM, no MR or not readable becomes a `Decision` (files of no study: in the
-        first one). A study without MR has no series.
+        Files in any order. Files that are not DICOM, not MR or not readable become a `Decision` (in the first study if
+        they belong to none). A study without MR has no series.
     progress
         Wraps the iteration over files, for a progress bar.
     read
-        Reads a header, `read_header` or one that remembers what it has read.
+        Reads a header: `read_header`, or a function that caches headers.
 
     Raises
     ------
@@ -106,8 +106,8 @@ def read_studies(
             groups = studies.setdefault(identifier(ds, "StudyInstanceUID"), {})
             groups.setdefault(identifier(ds, "SeriesInstanceUID"), []).append((path, ds))
     if not studies:
-        found = "; ".join(dict.fromkeys(decision.reason for decision in unreadable))
-        sentence = f"no readable DICOM image among the files{f' ({found})' if found else ''}"
+        reasons = "; ".join(dict.fromkeys(decision.reason for decision in unreadable))
+        sentence = f"no readable DICOM image among the files{f' ({reasons})' if reasons else ''}"
         raise UnusableStudy(ConversionReason.NO_IMAGES, sentence)
     first = next(iter(studies))
     return tuple(_study(uid, groups.values(), unreadable if uid == first else []) for uid, groups in studies.items())
@@ -119,12 +119,12 @@ def read_study(paths: Iterable[Path]) -> Study:
     Raises
     ------
     UnusableStudy
-        When there is no MR series, or when the files belong to more than one study or patient.
+        When there is no MR series, or when the files belong to several studies or patients.
     """
     studies = read_studies(paths)
     if len(studies) > 1:
         shared = {one.series_uid for one in studies[0].series} & {one.series_uid for one in studies[1].series}
-        why = "images of one series name different Study Instance UIDs" if shared else "give one at a time"
+        why = "images of one series have different Study Instance UIDs" if shared else "provide one at a time"
         raise UnusableStudy(ConversionReason.NO_IMAGES, f"the files belong to {len(studies)} studies; {why}")
     check_one_patient(studies[0])
     if not studies[0].series:
@@ -135,15 +135,15 @@ def read_study(paths: Iterable[Path]) -> Study:
 
 
 def check_one_patient(study: Study) -> None:
-    """Refuse a study whose files name several patients: no result could be filed under any of them.
+    """Refuse a study whose files name several patients: a result could not be filed under any of them.
 
     Raises
     ------
     UnusableStudy
-        When they do.
+        When the files name several patients.
     """
     if study.patients > 1:
-        sentence = f"the images name {study.patients} different patients under one study; correct that at the source"
+        sentence = f"the images of one study name {study.patients} different patients; correct that at the source"
         raise UnusableStudy(ConversionReason.PATIENTS_MIXED, sentence)
 
 
@@ -172,7 +172,7 @@ def _usable_header(
         missing = [keyword for keyword in _IDENTITY if not identifier(ds, keyword)]
         if not missing:
             return ds
-        reason = f"{missing[0]} is missing, or what stands there is no UID"
+        reason = f"{missing[0]} is missing or not a valid UID"
     except InvalidDicomError:
         reason = "not a DICOM file"
     except UnsettledEncoding as error:
@@ -196,7 +196,7 @@ def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
     if len(kinds) > 1:
         parts = [(replace(part, name=_joined(_kind_of(kind), part.name)), kind) for part, kind in parts]
     if len(parts) > 1:
-        reason = f"holds {len(parts)} volumes, read apart: {'; '.join(part.name for part, _ in parts)}"
+        reason = f"contains {len(parts)} volumes, read separately: {'; '.join(part.name for part, _ in parts)}"
         decisions.append(series_decision(ds, "split_series", reason))
     volumes, faults = [], []
     for part, kind in parts:
@@ -210,7 +210,7 @@ def _volumes(group: _Group, decisions: list[Decision]) -> list[Series]:
 
 
 def _in_order(images: Iterable[ImageHeader]) -> list[ImageHeader]:
-    """Return images so that their order does not depend on that of their files."""
+    """Return images in an order that does not depend on that of their files."""
     return sorted(images, key=lambda image: (image.number, image.sop_instance_uid))
 
 
@@ -239,15 +239,15 @@ def _volume(part: Part, kind: _Group, frame_of_reference_uid: str) -> Series:
         sop_class_uid=identifier(ds, "SOPClassUID"),
         frame_of_reference_uid=frame_of_reference_uid,
         acquisition=acquisition_header(ds, part.images),
-        images=(*part.images, *part.doubled),
+        images=(*part.images, *part.duplicates),
     )
 
 
 def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: list[Decision]) -> list[ImageHeader]:
-    """Leave out images that repeat another one to the byte: the same place, the same traits, the same pixels.
+    """Leave out images that repeat another one exactly: the same position, the same traits, the same pixels.
 
-    Where every place is imaged equally often and not always alike, a volume was made again and again, some slices of
-    which, outside of the body or blank, are equal: nothing of it is left out, or its volumes would have holes.
+    If every position is imaged equally often and not all images there are equal, a volume was acquired repeatedly. Some
+    of its slices (outside the body, or blank) may be equal, but none is left out: its volumes would have gaps.
     """
     places = at_one_place(images)
     alike = [place for place in places if len(place) > 1]
@@ -263,13 +263,13 @@ def _without_copies(images: list[ImageHeader], ds: pydicom.Dataset, decisions: l
                 copies.add(id(image))
             known.add(print_)
     if copies:
-        reason = f"{len(copies)} image(s) repeat another one to the last pixel under a further UID and are left out"
+        reason = f"{len(copies)} image(s) repeat another one pixel by pixel under another UID and are left out"
         decisions.append(series_decision(ds, "copied_image", reason))
     return [image for image in images if id(image) not in copies]
 
 
 def _prints(images: Iterable[ImageHeader]) -> dict[tuple[Path, int | None], bytes]:
-    """Return what equal images share, by file and frame; each file is opened once."""
+    """Return a hash of each image's pixels, by file and frame; opens each file once."""
     frames: dict[Path, list[int | None]] = {}
     for image in images:
         frames.setdefault(image.path, []).append(image.frame)
@@ -286,9 +286,9 @@ def read_volumes(selection: SeriesSelection) -> dict[Role, ImageVolume]:
     Raises
     ------
     UnreadableSeries
-        When pixels are missing, truncated or of a form that no decoder reads.
+        When pixels are missing, truncated or in a form that no decoder reads.
     BrokenGeometry
-        When the slices make no volume.
+        When the slices form no volume.
     """
     return {role: read_series(series) for role, series in selection.series.items()}
 
@@ -296,13 +296,13 @@ def read_volumes(selection: SeriesSelection) -> dict[Role, ImageVolume]:
 def read_series(series: Series) -> ImageVolume:
     """Read the pixels of one series onto its own grid; raises as `read_volumes` does.
 
-    Values are rescaled (PS3.3 C.11.1), those of Philips to the scanner's own floating point values; padding
-    (C.7.5.1.1.2) becomes background.
+    Rescales values (PS3.3 C.11.1), those of Philips to the scanner's floating point values; padding (C.7.5.1.1.2)
+    becomes background.
     """
     stack = stack_slices(series)
     if np.prod(stack.grid.shape, dtype=np.int64) > MAXIMUM_VOXELS:
         size = " x ".join(map(str, stack.grid.shape))
-        sentence = f"{series.name}: more than {MAXIMUM_VOXELS} voxels ({size}); no head needs as many"
+        sentence = f"{series.name}: too large for a head ({size} voxels, limit {MAXIMUM_VOXELS})"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     voxels = np.empty(stack.grid.shape, np.float32)
     by_path: dict[Path, dict[int, int]] = {}
@@ -310,12 +310,13 @@ def read_series(series: Series) -> ImageVolume:
         by_path.setdefault(image.path, {})[(image.frame or 1) - 1] = k
     turned_over = [_read_file(series, stack.images, path, places, voxels) for path, places in by_path.items()]
     if any(turned_over) and np.isfinite(voxels).any():
-        voxels -= np.nanmin(voxels)  # white was the nought of the file: the darkest is air now, and the nought of MR
+        # The file stored white as 0. After inversion the darkest value is air, which is 0 in MR.
+        voxels -= np.nanmin(voxels)
     return ImageVolume(grid=stack.grid, voxels=_with_background(voxels))
 
 
 def _with_background(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give padding, which is not-a-number here, the value of air: nothing, or the least value where that is lower."""
+    """Give padding, which is NaN here, the value of air: 0, or the smallest value if that is lower."""
     padding = np.isnan(voxels)
     if padding.any():
         voxels[padding] = min(0.0, float(np.min(voxels, where=~padding, initial=0.0)))
@@ -325,14 +326,14 @@ def _with_background(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
 def _read_file(
     series: Series, images: Sequence[ImageHeader], path: Path, places: dict[int, int], voxels: NDArray[np.float32]
 ) -> bool:
-    """Put the images of one file where they belong, in rescaled values; padding is not-a-number.
+    """Put the rescaled images of one file into their places among the voxels; padding becomes NaN.
 
-    Returns whether they were turned over.
+    Returns whether the values were inverted (MONOCHROME1).
 
     Parameters
     ----------
     places
-        By index of the frame, the place of its image among `images` and `voxels`.
+        By frame index: the place of its image in `images` and `voxels`.
     """
     where, turned_over = f"{series.name}, image {images[min(places.values())].number}", False
     try:
@@ -342,21 +343,21 @@ def _read_file(
     except ConversionError as error:
         raise UnreadableSeries(error.reason, f"{where}: {error}") from error
     except Exception as error:
-        what = f"{where}: the pixels cannot be read ({type(error).__name__})"
-        sentence = f"{what}; the file is truncated, damaged or of an unknown encoding: send it again"
+        cause = f"truncated, damaged or of an unknown encoding; {type(error).__name__}"
+        sentence = f"{where}: the pixels of the file cannot be read ({cause}); send it again"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence) from error
     return turned_over
 
 
 def _rescaled(stored: StoredImage, image: ImageHeader) -> NDArray[np.float32]:
     if stored.values.shape != (image.rows, image.columns):
-        sentence = f"its pixels are not the image of {image.rows} rows that its header describes"
+        sentence = f"its pixels do not match the {image.rows} x {image.columns} image in its header"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
     if not np.isfinite((image.rescale.slope, image.rescale.intercept)).all():
-        said = [each for each in image.unreadable if each.startswith("Rescale")]
-        sentence = f"{' and '.join(said) or 'what it is rescaled by'} is no number, so its values mean nothing"
+        invalid = [each for each in image.unreadable if each.startswith("Rescale")]
+        sentence = f"{' and '.join(invalid) or 'its rescaling'} is not a number, so its values have no meaning"
         raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
-    # In double precision: a slope of Philips times a stored value must not lose the last bits of single precision.
+    # In double precision, so that a Philips slope times a stored value does not lose the last bits of single precision.
     rescaled = np.asarray(stored.values * np.float64(image.rescale.slope) + image.rescale.intercept, np.float32)
     if stored.padding is not None:
         rescaled[stored.padding] = np.nan
@@ -366,14 +367,14 @@ def _rescaled(stored: StoredImage, image: ImageHeader) -> NDArray[np.float32]:
 def read_source_datasets(series: Series) -> list[pydicom.Dataset]:
     """Return the instances of a series without pixels, in the order of its stack, as sources of derived objects.
 
-    Frames of one enhanced instance give that instance once.
+    An enhanced instance is returned once, not once per frame.
     """
     paths = dict.fromkeys(image.path for image in stack_slices(series).images)
     return [read_header(path) for path in paths]
 
 
 def read_source_images(series: Series) -> SourceImages:
-    """Return what objects derived from a series refer to; raises `BrokenGeometry` where it makes no volume."""
+    """Return the source images for objects derived from a series; raises `BrokenGeometry` if it forms no volume."""
     return SourceImages(
         instances=tuple(read_source_datasets(series)),
         images=stack_slices(series).images,

@@ -1,7 +1,7 @@
-"""Reads a DICOM Segmentation by its geometry alone (PS3.3 A.51, C.8.20): frames go where their positions say.
+"""Reads a DICOM Segmentation by its geometry alone (PS3.3 A.51, C.8.20): positions decide where frames go.
 
-Frames may come in any order, in another orientation than the images they were drawn on, and only for planes that hold
-something; segments may overlap. Nothing is flipped or ordered by a name.
+Frames may be in any order, may have another orientation than the images they were drawn on, and may be left out for
+empty planes. Segments may overlap. Nothing is flipped or ordered by a name.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,24 +31,24 @@ __all__ = [
 ]
 
 SEGMENTATIONS = (SegmentationStorage, UID("1.2.840.10008.5.1.4.1.1.66.7"))
-"""SOP classes of what is read here: Segmentation, and Label Map Segmentation, which pydicom's dictionary lacks."""
+"""SOP classes that are read here: Segmentation, and Label Map Segmentation, which pydicom's dictionary lacks."""
 
 HALF = 0.5
-"""Share of a FRACTIONAL segment's maximum from which on a voxel belongs to it."""
+"""A voxel belongs to a FRACTIONAL segment from this share of the segment's maximum on."""
 
 SAME_PLANE_MM = 0.01
-"""Planes nearer to each other than this are one: header values are rounded to about this."""
+"""Planes closer to each other than this are one: header values are rounded to about this."""
 
 OFF_STACK = 0.1
-"""Planes may lie this share of their distance off an even stack, and 0.1 mm sideways, as images may."""
+"""How far planes may be off an even stack, as a share of their distance; 0.1 mm sideways, as for images."""
 
 MAXIMUM_VOXELS = 2**30
-"""Of all frames, and of one mask: ten segments on a head of 512 x 512 x 400; nothing larger is decoded or laid out."""
+"""Limit for all frames, and for one mask: ten segments on a head of 512 x 512 x 400. Nothing larger is decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodedValue:
-    """A coded concept (PS3.3 8.8): value, coding scheme designator and meaning; empty where none is given."""
+    """A coded concept (PS3.3 8.8): value, coding scheme designator and meaning; empty if none is given."""
 
     value: str = ""
     scheme: str = ""
@@ -57,7 +57,7 @@ class CodedValue:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentDescription:
-    """What a SEG says of one segment (PS3.3 C.8.20.4).
+    """The description of one segment in a SEG (PS3.3 C.8.20.4).
 
     Attributes
     ----------
@@ -76,16 +76,16 @@ class SegmentDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationHeader:
-    """What a SEG says without its pixels.
+    """The header of a SEG, without its pixels.
 
     Attributes
     ----------
     kind
         ``BINARY``, ``FRACTIONAL`` or ``LABELMAP``.
     content_at
-        ContentDate and ContentTime as they stand, ``YYYYMMDDHHMMSS...``, so that they order as text.
+        ContentDate and ContentTime as stored, ``YYYYMMDDHHMMSS...``, so that they sort as text.
     referenced_series_uids
-        The series whose images it was drawn on, as its header names them.
+        The series whose images it was drawn on, according to its header.
     source_instance_uids
         The images that its frames were drawn on.
     """
@@ -129,26 +129,26 @@ class _Plane:
 
 
 def segmentation_header(ds: Dataset) -> SegmentationHeader:
-    """Read what a SEG says of itself; pixels are not needed.
+    """Read the header of a SEG; pixels are not needed.
 
     Raises
     ------
     UnreadableSeries
-        When the object is no segmentation, or of a form that the standard does not know.
+        When the object is not a segmentation, or of a type that the standard does not define.
     """
-    told = Attributes(ds)
-    kind = told.text("SegmentationType").upper()
+    attributes = Attributes(ds)
+    kind = attributes.text("SegmentationType").upper()
     if identifier(ds, "SOPClassUID") not in SEGMENTATIONS or kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise _unreadable(f"series {told.integer('SeriesNumber')}: no segmentation of a kind that is read")
+        raise _unreadable(f"series {attributes.integer('SeriesNumber')}: not a segmentation of a supported type")
     return SegmentationHeader(
-        study_uid=told.text("StudyInstanceUID"),
-        series_uid=told.text("SeriesInstanceUID"),
-        series_number=told.integer("SeriesNumber"),
-        sop_instance_uid=told.text("SOPInstanceUID"),
-        frame_of_reference_uid=told.text("FrameOfReferenceUID"),
+        study_uid=attributes.text("StudyInstanceUID"),
+        series_uid=attributes.text("SeriesInstanceUID"),
+        series_number=attributes.integer("SeriesNumber"),
+        sop_instance_uid=attributes.text("SOPInstanceUID"),
+        frame_of_reference_uid=attributes.text("FrameOfReferenceUID"),
         kind=kind,
-        content_at=told.text("ContentDate") + told.text("ContentTime"),
-        manufacturer=told.text("Manufacturer"),
+        content_at=attributes.text("ContentDate") + attributes.text("ContentTime"),
+        manufacturer=attributes.text("Manufacturer"),
         referenced_series_uids=tuple(
             uid for item in items(ds, "ReferencedSeriesSequence") if (uid := identifier(item, "SeriesInstanceUID"))
         ),
@@ -165,30 +165,30 @@ def segment_masks(ds: Dataset, grid: Grid | None = None, threshold: float = HALF
     Parameters
     ----------
     ds
-        A whole segmentation.
+        A complete segmentation.
     grid
-        Where the masks are wanted, in the frame of reference of the SEG; by default on the planes of the SEG itself,
-        from its first to its last. A voxel takes what the SEG holds nearest to it.
+        Grid for the masks, in the frame of reference of the SEG; by default the planes of the SEG itself, from its
+        first to its last. A voxel takes the value of the nearest voxel of the SEG.
     threshold
-        Share of the maximum from which on a voxel belongs to a FRACTIONAL segment.
+        A voxel belongs to a FRACTIONAL segment from this share of its maximum on.
 
     Raises
     ------
     BrokenGeometry
-        When frames have no place, make no even stack, or lie in another frame of reference than the grid.
+        When frames have no position, form no even stack, or have another frame of reference than the grid.
     UnreadableSeries
         When the pixels cannot be read.
     """
     header = segmentation_header(ds)
     if grid is not None and header.frame_of_reference_uid not in ("", grid.frame_of_reference_uid):
-        raise _broken("the segmentation lies in another frame of reference than the images, so its place is unknown")
-    planes = [_plane(told, k) for k, told in enumerate(Attributes.of_frames(ds))]
+        raise _broken("the segmentation has another frame of reference than the images, so its position is unknown")
+    planes = [_plane(attributes, k) for k, attributes in enumerate(Attributes.of_frames(ds))]
     frames = _frames(ds, header, len(planes), threshold)
     numbers = [segment.number for segment in header.segments]
     if not planes:
         if grid is None:
-            raise _broken("the segmentation holds no frame, so it has no place")
-        return _closed(grid, {number: np.zeros(grid.shape, bool) for number in numbers})
+            raise _broken("the segmentation contains no frame, so it has no position")
+        return _read_only(grid, {number: np.zeros(grid.shape, bool) for number in numbers})
     own, places = _own_grid(planes, _size(ds), header.frame_of_reference_uid, grid)
     stacks = {number: np.zeros(own.shape, bool) for number in numbers}
     for place, drawn in zip(places, frames, strict=True):
@@ -197,33 +197,35 @@ def segment_masks(ds: Dataset, grid: Grid | None = None, threshold: float = HALF
                 raise _unreadable(f"a frame shows segment {number}, which the segmentation does not describe")
             stacks[number][place] |= mask
     if grid is None:
-        return _closed(own, stacks)
-    return _closed(grid, {number: _onto(grid, own, mask) for number, mask in stacks.items()})
+        return _read_only(own, stacks)
+    return _read_only(grid, {number: _onto(grid, own, mask) for number, mask in stacks.items()})
 
 
 def _describe(item: Dataset) -> SegmentDescription:
-    told = Attributes(item)
+    attributes = Attributes(item)
     return SegmentDescription(
-        number=told.integer("SegmentNumber"),
-        label=told.text("SegmentLabel"),
+        number=attributes.integer("SegmentNumber"),
+        label=attributes.text("SegmentLabel"),
         category=_code(items(item, "SegmentedPropertyCategoryCodeSequence")),
         property_type=_code(items(item, "SegmentedPropertyTypeCodeSequence")),
-        algorithm_type=told.text("SegmentAlgorithmType").upper(),
-        tracking_id=told.text("TrackingID"),
-        tracking_uid=told.text("TrackingUID"),
+        algorithm_type=attributes.text("SegmentAlgorithmType").upper(),
+        tracking_id=attributes.text("TrackingID"),
+        tracking_uid=attributes.text("TrackingUID"),
     )
 
 
 def _code(sequence: Iterable[Dataset]) -> CodedValue:
     for item in sequence:
-        told = Attributes(item)
-        value = told.text("CodeValue") or told.text("LongCodeValue") or told.text("URNCodeValue")
-        return CodedValue(value=value, scheme=told.text("CodingSchemeDesignator"), meaning=told.text("CodeMeaning"))
+        attributes = Attributes(item)
+        value = attributes.text("CodeValue") or attributes.text("LongCodeValue") or attributes.text("URNCodeValue")
+        return CodedValue(
+            value=value, scheme=attributes.text("CodingSchemeDesignator"), meaning=attributes.text("CodeMeaning")
+        )
     return CodedValue()
 
 
 def _source_instances(ds: Dataset) -> Iterator[str]:
-    """Yield the images of the frames; where frames name none, those that the header names."""
+    """Yield the source images of the frames; if frames name none, those that the header names."""
     groups_of_frames = (*items(ds, "SharedFunctionalGroupsSequence"), *items(ds, "PerFrameFunctionalGroupsSequence"))
     found = [
         uid
@@ -241,15 +243,15 @@ def _source_instances(ds: Dataset) -> Iterator[str]:
     yield from found or named
 
 
-def _plane(told: Attributes, k: int) -> _Plane:
-    position, cosines = told.vector("ImagePositionPatient"), told.numbers("ImageOrientationPatient")
-    spacing = told.numbers("PixelSpacing")
+def _plane(attributes: Attributes, k: int) -> _Plane:
+    position, cosines = attributes.vector("ImagePositionPatient"), attributes.numbers("ImageOrientationPatient")
+    spacing = attributes.numbers("PixelSpacing")
     if position is None or len(cosines) != 6 or len(spacing) != 2 or min(spacing) <= 0:
         raise _broken(f"frame {k + 1} of the segmentation has no position, orientation or pixel spacing")
     row, column = np.array(cosines[:3]), np.array(cosines[3:])
     if min(np.linalg.norm(row), np.linalg.norm(column)) < DIRECTION_TOLERANCE:
         raise _broken(f"frame {k + 1} of the segmentation has no orientation")
-    stated = (told.number("SpacingBetweenSlices"), told.number("SliceThickness"))
+    stated = (attributes.number("SpacingBetweenSlices"), attributes.number("SliceThickness"))
     return _Plane(
         position_mm=np.array(position),
         row_direction=row / np.linalg.norm(row),
@@ -262,19 +264,19 @@ def _plane(told: Attributes, k: int) -> _Plane:
 def _frames(
     ds: Dataset, header: SegmentationHeader, count: int, threshold: float
 ) -> list[list[tuple[int, NDArray[np.bool_]]]]:
-    """Return of each frame the segments it shows, each with its mask of shape (row, column)."""
+    """Return for each frame the segments it shows, each with its mask of shape (row, column)."""
     stated, (rows, columns) = Attributes(ds).integer("NumberOfFrames"), _size(ds)
     if count == 0 and stated == 0:
         return []
     if max(1, stated) != count:
-        raise _broken(f"the segmentation has {stated} frames and places for {count}")
+        raise _broken(f"the segmentation has {stated} frames, but positions for {count}")
     if Attributes(ds).integer("SamplesPerPixel") > 1 or not 0 < rows * columns * count <= MAXIMUM_VOXELS:
-        raise _unreadable(f"the segmentation states {count} frames of {rows} x {columns} pixels, which are not read")
+        raise _unreadable(f"the segmentation has {count} frames of {rows} x {columns} pixels, which cannot be read")
     try:
         pixels = np.asarray(ds.pixel_array).reshape(count, rows, columns)
     except Exception as error:
-        sentence = f"the pixels of the segmentation cannot be read ({type(error).__name__})"
-        raise _unreadable(f"{sentence}; it is truncated, damaged or of an unknown encoding") from error
+        cause = f"truncated, damaged or of an unknown encoding; {type(error).__name__}"
+        raise _unreadable(f"the pixels of the segmentation cannot be read ({cause})") from error
     if header.kind == "LABELMAP":
         known = [segment.number for segment in header.segments]
         return [[(n, frame == n) for n in known if (frame == n).any()] for frame in pixels]
@@ -283,23 +285,23 @@ def _frames(
     return [[(number, frame >= lowest)] for number, frame in zip(segments, pixels, strict=True)]
 
 
-def _maximum(told: Attributes) -> float:
-    """Return what a FRACTIONAL segment holds where a voxel belongs to it wholly (PS3.3 C.8.20.2)."""
-    maximum = told.number("MaximumFractionalValue")
-    if maximum is None and (said := told.quoted("MaximumFractionalValue")):
-        raise _unreadable(f"the segmentation has {said} as MaximumFractionalValue, which is no number")
+def _maximum(attributes: Attributes) -> float:
+    """Return the value of a voxel that lies entirely in a FRACTIONAL segment (PS3.3 C.8.20.2)."""
+    maximum = attributes.number("MaximumFractionalValue")
+    if maximum is None and (value := attributes.quoted("MaximumFractionalValue")):
+        raise _unreadable(f"MaximumFractionalValue of the segmentation is {value}, which is not a number")
     return maximum or 1.0
 
 
 def _size(ds: Dataset) -> tuple[int, int]:
-    told = Attributes(ds)
-    return told.integer("Rows"), told.integer("Columns")
+    attributes = Attributes(ds)
+    return attributes.integer("Rows"), attributes.integer("Columns")
 
 
 def _own_grid(
     planes: list[_Plane], size: tuple[int, int], frame_of_reference_uid: str, wanted: Grid | None
 ) -> tuple[Grid, NDArray[np.int64]]:
-    """Return the even stack that the frames lie on, and each frame's place in it."""
+    """Return the even stack that the frames lie on, and the place of each frame in it."""
     first = planes[0]
     normal = np.cross(first.row_direction, first.column_direction)
     for plane in planes:
@@ -307,13 +309,13 @@ def _own_grid(
             plane.column_direction, first.column_direction, atol=DIRECTION_TOLERANCE
         )
         if not alike or not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-3):
-            raise _broken("the frames of the segmentation differ in orientation or pixel spacing and make no stack")
+            raise _broken("the frames of the segmentation differ in orientation or pixel spacing and form no stack")
     positions = np.array([plane.position_mm for plane in planes])
     along = positions @ normal
     lowest = positions[int(np.argmin(along))]
     sideways = positions - lowest - np.outer(along - along.min(), normal)
     if float(np.linalg.norm(sideways, axis=1).max()) > OFF_STACK:
-        raise _broken("the frames of the segmentation do not stand on each other (a sheared stack)")
+        raise _broken("the frames of the segmentation are shifted sideways (a sheared stack)")
     step = _distance(along - along.min(), _candidates(first, normal, wanted))
     places = np.rint((along - along.min()) / step).astype(np.int64)
     affine = np.eye(4)
@@ -328,7 +330,7 @@ def _own_grid(
 
 
 def _candidates(plane: _Plane, normal: NDArray[np.float64], wanted: Grid | None) -> list[float]:
-    """Return believable distances of planes: what the frames state, then that of the images they may lie on."""
+    """Return plausible plane distances: those that the frames state, then that of the images they may lie on."""
     if wanted is None:
         return list(plane.stated_distances_mm)
     along = np.abs(normal @ wanted.directions)
@@ -337,14 +339,14 @@ def _candidates(plane: _Plane, normal: NDArray[np.float64], wanted: Grid | None)
 
 
 def _distance(offsets: NDArray[np.float64], candidates: list[float]) -> float:
-    """Return the distance of planes that all offsets are multiples of.
+    """Return the plane distance of which all offsets are multiples.
 
-    Planes that hold nothing are usually left out, so the smallest gap is only what is left when no candidate fits.
+    Empty planes are usually left out, so the smallest gap is used only if no candidate fits.
     """
     levels = np.unique(np.round(offsets / SAME_PLANE_MM) * SAME_PLANE_MM)
     gaps = np.diff(levels)
     if len(gaps) == 0:
-        return candidates[0] if candidates else 1.0  # mm; a single plane whose extent nothing tells
+        return candidates[0] if candidates else 1.0  # mm; a single plane of unknown extent
     smallest = float(gaps.min())
     for step in (*candidates, smallest):
         count = np.rint(offsets / step)
@@ -353,7 +355,7 @@ def _distance(offsets: NDArray[np.float64], candidates: list[float]) -> float:
             off = np.abs(offsets - np.rint(offsets / refined) * refined)
             if float(off.max()) <= OFF_STACK * refined:
                 return refined
-    raise _broken("the frames of the segmentation are unevenly spaced and make no stack")
+    raise _broken("the frames of the segmentation are unevenly spaced and form no stack")
 
 
 def _onto(grid: Grid, own: Grid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -361,7 +363,7 @@ def _onto(grid: Grid, own: Grid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(labels_on(volume, grid).labels, bool)
 
 
-def _closed(grid: Grid, masks: Mapping[int, NDArray[np.bool_]]) -> SegmentMasks:
+def _read_only(grid: Grid, masks: Mapping[int, NDArray[np.bool_]]) -> SegmentMasks:
     for mask in masks.values():
         mask.setflags(write=False)
     return SegmentMasks(grid=grid, masks=MappingProxyType(dict(masks)))

@@ -1,4 +1,4 @@
-"""Which of the recognised series is used for each role, and why."""
+"""Selects which of the recognised series is used for each role, and gives the reason."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ MINIMUM_COVERAGE_MM = 90.0
 """A slab thinner than this along its slice axis does not cover a brain (about 140 mm high, 120 mm wide)."""
 
 NAMED_EACH = 2
-"""How many pieces of evidence for its kind, and for or against contrast agent, a reason names; the decision has all."""
+"""How many pieces of evidence for the kind, and for or against contrast agent, a reason names; the decision has all."""
 
 MANY_PARTS = 5
-"""From this many unused volumes of one series on (directions of diffusion, a course in time) they share a decision."""
+"""From this many unused volumes of one series on (diffusion directions, a time course), they share one decision."""
 
 
 NOTHING: Mapping[SeriesUID, str] = MappingProxyType({})
@@ -39,7 +39,7 @@ class SeriesSelection:
     reference
         The role whose native grid carries the result.
     decisions
-        Why each series was taken or left, including what reading the study had decided.
+        Why each series was used or not, including the decisions from reading the study.
     """
 
     study_uid: StudyUID
@@ -50,12 +50,12 @@ class SeriesSelection:
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfEachRole:
-    """The best series of each role, and the roles that no whole series is left for.
+    """The best series of each role, and the roles for which every series is broken.
 
     Attributes
     ----------
     broken
-        What is wrong with the first series of a role whose acquired series are all broken.
+        For a role whose acquired series are all broken: what is wrong with the first of them.
     """
 
     series: Mapping[Role, Series]
@@ -74,18 +74,18 @@ def select_series(
     Parameters
     ----------
     recognitions
-        What `conversion.recognition.recognise` says of the study's series.
+        The result of `conversion.recognition.recognise` for the series of the study.
     reference
-        Preferred role of the reference, T1CE or FLAIR; the other one is taken when it is missing.
+        Preferred role of the reference, T1CE or FLAIR; the other one is used if it is missing.
     incomplete
-        Series of which images are known to be missing, in a sentence; they count as broken.
+        Series that are known to lack images, each with the reason; they count as broken.
 
     Raises
     ------
     UnusableStudy
-        When neither T1 after contrast nor FLAIR is there.
+        When there is neither T1 after contrast nor FLAIR.
     BrokenGeometry
-        When every acquired series of a role is broken: a partial result would hide that.
+        When every acquired series of a role is broken; a partial result would hide that.
     """
     best = best_of_each_role(recognitions, incomplete)
     for error in best.broken.values():
@@ -101,21 +101,22 @@ def select_series(
 def best_of_each_role(
     recognitions: Sequence[Recognition], incomplete: Mapping[SeriesUID, str] = NOTHING
 ) -> BestOfEachRole:
-    """Choose the best series of each role; a broken one costs only itself.
+    """Choose the best series of each role; a broken series excludes only itself.
 
-    The order of preference, each with its reason:
+    The order of preference, with reasons:
 
-    1. acquired before derived, and a reformat last: each cut through a volume interpolates, and hides gaps;
-    2. the whole head before a slab: what is outside of the slab would be taken for healthy;
-    3. T2 and FLAIR before contrast agent before those after it: leaking agent brightens FLAIR, as models never saw it;
-    4. the smaller coarsest side of a voxel, so 3D isotropic before thick slices however fine in their plane: all is
-       resampled to about 1 mm, and thickness is what volumes and surfaces suffer from;
-    5. axial before other planes: what reports are made on;
-    6. smaller voxels; 7. the earlier acquisition, but of the phases of one course after contrast agent the latest, when
-       most of it has arrived; 8. the lower number.
+    1. acquired before derived, and a reformat last: reformatting interpolates, and hides gaps;
+    2. the whole head before a slab: anything outside the slab would be taken for healthy;
+    3. T2 and FLAIR before contrast agent rather than after it: leaking agent brightens FLAIR, which models were not
+       trained on;
+    4. the smaller maximum voxel spacing, so 3D isotropic before thick slices, even if these are fine in plane: all
+       series are resampled to about 1 mm, and thick slices degrade volumes and surfaces;
+    5. axial before other planes: reports are based on axial images;
+    6. smaller voxels; 7. the earlier acquisition, but of several phases after contrast agent the latest, when most of
+       the agent has arrived; 8. the lower series number.
 
-    Of T1 that are equal in 1 and 2, one of the same technique, plane and voxels as the chosen T1 after contrast agent
-    comes first: what differs between such a pair is the agent, and nothing else.
+    Among T1 series that are equal in 1 and 2, one with the same technique, plane and voxels as the chosen T1 after
+    contrast agent comes first: such a pair differs in nothing but the agent.
     """
     decisions: list[Decision] = []
     chosen: dict[Role, Series] = {}
@@ -131,20 +132,20 @@ def best_of_each_role(
         chosen[role] = usable[role][0].series
         decisions += _taken(role, usable[role])
     decisions += _unused([r for r in recognitions if r.role is None])
-    told = {(decision.subject, decision.reason) for decision in decisions}
+    recorded = {(decision.subject, decision.reason) for decision in decisions}
     for recognition in recognitions:
-        decisions += [d for d in recognition.decisions if not any(_says_same(d, *other) for other in told)]
+        decisions += [d for d in recognition.decisions if not any(_repeats(d, *other) for other in recorded)]
     return BestOfEachRole(series=MappingProxyType(chosen), broken=MappingProxyType(broken), decisions=tuple(decisions))
 
 
-def _says_same(decision: Decision, subject: str, reason: str) -> bool:
+def _repeats(decision: Decision, subject: str, reason: str) -> bool:
     return decision.subject == subject and reason in decision.reason
 
 
 def _usable(
     candidates: Iterable[Recognition], incomplete: Mapping[SeriesUID, str], decisions: list[Decision]
 ) -> tuple[list[Recognition], list[BrokenGeometry]]:
-    """Return the candidates that make a volume of a head, the best first, and what is wrong with acquired ones."""
+    """Return the candidates that form a volume of a head, the best first, and the errors of the acquired ones."""
     known = list(candidates)
     phases = phases_of([candidate.series for candidate in known])
     ranked: list[tuple[tuple[float, ...], Recognition]] = []
@@ -152,8 +153,8 @@ def _usable(
     for candidate in known:
         series = candidate.series
         try:
-            enough = shows_enough(series)  # raises where slices are missing, and says which
-            _check_whole(series, incomplete)
+            enough = shows_enough(series)  # raises if slices are missing, and names them
+            _check_complete(series, incomplete)
             if enough:
                 ranked.append((_rank(candidate, phases.get(series.key)), candidate))
                 continue
@@ -162,16 +163,15 @@ def _usable(
                 broken.append(error)
             decisions.append(_decision(str(error.reason), candidate, str(error)))
             continue
-        reason = (
-            f"not used: {candidate.weighting}, but {len(series.images)} images in less than {MINIMUM_EXTENT_MM:g} mm"
-        )
-        decisions.append(_decision("not_used", candidate, f"{reason} show too little of a head"))
+        extent = f"{len(series.images)} images within less than {MINIMUM_EXTENT_MM:g} mm"
+        reason = f"not used: {candidate.weighting}, but it shows too little of a head ({extent})"
+        decisions.append(_decision("not_used", candidate, reason))
     ranked.sort(key=lambda pair: pair[0], reverse=True)
     return [candidate for _, candidate in ranked], broken
 
 
 def _counterpart_first(before: list[Recognition], after: Recognition) -> list[Recognition]:
-    """Return T1, the best first, in an order that begins with the counterpart of a T1 after contrast agent."""
+    """Return T1 series, the best first, but begin with the one that matches the T1 after contrast agent."""
     best = _rank(before[0], None)[:2]
     for candidate in before:
         if _rank(candidate, None)[:2] == best and same_technique(candidate.series, after.series):
@@ -179,14 +179,14 @@ def _counterpart_first(before: list[Recognition], after: Recognition) -> list[Re
     return before
 
 
-def _check_whole(series: Series, incomplete: Mapping[SeriesUID, str]) -> None:
+def _check_complete(series: Series, incomplete: Mapping[SeriesUID, str]) -> None:
     if series.series_uid in incomplete:
-        sentence = f"{series.name} never became whole ({incomplete[series.series_uid]}); send the missing images"
+        sentence = f"{series.name} is incomplete ({incomplete[series.series_uid]}); send the missing images"
         raise BrokenGeometry(ConversionReason.MISSING_SLICE, sentence)
 
 
 def _rank(candidate: Recognition, phase: Phase | None) -> tuple[float, ...]:
-    """Order candidates as `best_of_each_role` says; the greatest is the best."""
+    """Return the rank of a candidate by the order of `best_of_each_role`; the greatest is the best."""
     series = candidate.series
     grid = stack_slices(series).grid
     acquired = 0.0 if candidate.kind == REFORMAT else 1.0 if series.acquisition.image_type[:1] == ("DERIVED",) else 2.0
@@ -210,17 +210,19 @@ def _taken(role: Role, usable: Sequence[Recognition]) -> Iterable[Decision]:
     yield _decision("role", best, f"{role} ({best.weighting_confidence:.0%}): {_because(best)}")
     yield from stack_slices(best.series).decisions
     if best.kind == REFORMAT:
-        yield _decision("reformat_used", best, f"a reformat is used as {role}: no acquired series has that role")
+        yield _decision(
+            "reformat_used", best, f"a reformat is used as {role}, because no acquired series has that role"
+        )
     for other in others:
         reason = (
-            f"also {role} ({other.weighting_confidence:.0%}), but {best.series.name} is preferred "
-            "(acquired, coverage, before contrast, same technique as T1 after contrast, voxel size, plane, time)"
+            f"also {role} ({other.weighting_confidence:.0%}), but {best.series.name} is preferred (by acquisition, "
+            "coverage, before contrast, same technique as T1 after contrast, voxel size, plane and time)"
         )
         yield _decision("not_used", other, reason)
 
 
 def _unused(recognitions: Iterable[Recognition]) -> Iterable[Decision]:
-    """Say what series are that have no role; many volumes of one kind and series at once."""
+    """Yield decisions on the series without a role; many volumes of one kind and series share one."""
     groups: dict[tuple[SeriesUID, str], list[Recognition]] = {}
     for recognition in recognitions:
         groups.setdefault((recognition.series.series_uid, recognition.kind), []).append(recognition)
@@ -229,34 +231,34 @@ def _unused(recognitions: Iterable[Recognition]) -> Iterable[Decision]:
         for recognition in shared:
             count = f", {len(group)} volumes" if shared != group else ""
             if recognition.abstained:
-                yield _decision("abstained", recognition, _left_open(recognition) + count)
+                yield _decision("abstained", recognition, _not_determined(recognition) + count)
             else:
                 reason = f"not used: {kind} ({recognition.confidence:.0%}{count}): {_because(recognition)}"
-                yield _decision("not_used", recognition, reason, whole=shared != group)
+                yield _decision("not_used", recognition, reason, all_volumes=shared != group)
 
 
-def _left_open(recognition: Recognition) -> str:
+def _not_determined(recognition: Recognition) -> str:
     return (
-        f"its kind is left open: most likely {recognition.weighting} ({recognition.confidence:.0%}), and "
-        f"{MINIMUM_CONFIDENCE:.0%} are asked for; what would help: {'; '.join(recognition.needs)}"
+        f"its kind is uncertain: most likely {recognition.weighting} ({recognition.confidence:.0%}, at least "
+        f"{MINIMUM_CONFIDENCE:.0%} needed); what would help: {'; '.join(recognition.needs)}"
     )
 
 
 def _because(recognition: Recognition) -> str:
-    """Return the weightiest evidence that speaks for what a series is, and what tells before from after contrast."""
+    """Return the strongest evidence for the kind of a series, and for it being before or after contrast."""
     weighting = recognition.weighting
     kinds = {recognition.kind, "T1" if weighting == Role.T1CE else weighting}
     for_kind = [e.says for e in recognition.evidence if e.kind in kinds and e.kind != Role.T1CE and e.weight > 0]
     sign = {Role.T1: -1.0, Role.T1CE: 1.0}.get(Role(weighting), 0.0) if weighting in list(Role) else 0.0
     for_agent = [e.says for e in recognition.evidence if e.kind == Role.T1CE and e.weight * sign > 0]
-    return "; ".join((*for_kind[:NAMED_EACH], *for_agent[:NAMED_EACH])) or "what is usual in such studies"
+    return "; ".join((*for_kind[:NAMED_EACH], *for_agent[:NAMED_EACH])) or "the usual composition of such studies"
 
 
-def _decision(code: str, recognition: Recognition, reason: str, *, whole: bool = False) -> Decision:
+def _decision(code: str, recognition: Recognition, reason: str, *, all_volumes: bool = False) -> Decision:
     series = recognition.series
     return Decision(
         code=code,
-        subject=f"series {series.number}" if whole else series.name,
+        subject=f"series {series.number}" if all_volumes else series.name,
         reason=reason,
         series_uid=series.series_uid,
         evidence=recognition.evidence,
@@ -280,7 +282,7 @@ def _reference(
     apart = [decision.reason for decision in decisions if decision.code == "series_apart"]
     helps = dict.fromkeys([*apart, *(need for r in hopeful for need in r.needs)])
     sentence = (
-        f"neither T1 after contrast nor FLAIR recognised, and one of them is needed (found: {', '.join(found)}); "
+        f"neither T1 after contrast nor FLAIR was recognised; one of them is needed (found: {', '.join(found)}); "
         f"what would help: {'; '.join(helps) or 'such a series, or a site rule that names one'}"
     )
     raise UnusableStudy(ConversionReason.NO_REFERENCE, sentence)

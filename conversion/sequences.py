@@ -1,4 +1,4 @@
-"""What an MR series can be: the four roles of a tumour protocol, and everything else that a study holds."""
+"""The kinds of MR series: the four roles of a tumour protocol, and everything else that a study contains."""
 
 import enum
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ __all__ = ["ABSTAINED", "PRIORS", "REFORMAT", "WEIGHTINGS", "Role", "pulse_famil
 
 
 class Role(enum.StrEnum):
-    """The four sequences a tumour protocol consists of."""
+    """The four sequences of a tumour protocol."""
 
     T1 = "T1"
     T1CE = "T1CE"
@@ -19,13 +19,13 @@ class Role(enum.StrEnum):
 
 
 ABSTAINED = "unknown"
-"""Kind of a series whose evidence does not reach the set confidence."""
+"""Kind of a series whose evidence does not reach the required confidence."""
 
 REFORMAT = "reformat"
-"""Kind of a series that was computed from another one by cutting its volume anew; it keeps a weighting."""
+"""Kind of a series that was reformatted (MPR) from another one; it keeps its weighting."""
 
 WEIGHTINGS = (Role.T1, Role.T2, Role.FLAIR)
-"""The weightings among which roles are told; ``T1`` stands for T1-weighted before and after contrast."""
+"""The weightings that determine the roles; ``T1`` means T1-weighted, before or after contrast."""
 
 PRIORS: Mapping[str, float] = MappingProxyType(
     {
@@ -55,10 +55,10 @@ PRIORS: Mapping[str, float] = MappingProxyType(
         "colour": -4.0,
     }
 )
-"""Natural log-odds of each kind before anything is known of a series, relative to T1-weighted.
+"""Natural log-odds of each kind before anything is known about a series, relative to T1-weighted.
 
-Estimates from the make-up of clinical tumour protocols (one to three series of each of T1, T2 and FLAIR; the other
-kinds in every second to every fiftieth study); small beside what one header value weighs.
+Estimated from the composition of clinical tumour protocols (one to three series of each of T1, T2 and FLAIR; the other
+kinds in every second to every fiftieth study). They are small compared with the weight of one header value.
 """
 
 _FAMILIES = (
@@ -70,10 +70,10 @@ _FAMILIES = (
 
 
 def pulse_family(series: Series) -> str:
-    """Return how the echo is made: ``SE``, ``GR``, ``EP`` (echo planar), or nothing where the header is silent.
+    """Return how the echo is generated: ``SE``, ``GR``, ``EP`` (echo planar), or nothing if it is not stated.
 
-    Turbo spin echo and inversion recovery without a word on gradient echoes count as spin echo. The name of the
-    sequence goes before ScanningSequence, where Philips calls diffusion a spin echo.
+    Turbo spin echo, and inversion recovery unless gradient echoes are stated, count as spin echo. The sequence name
+    takes precedence over ScanningSequence, in which Philips calls diffusion a spin echo.
     """
     technique, stated = series.acquisition.technique, set(series.acquisition.scanning_sequence)
     named = next((family for family, words in _FAMILIES if any(word in technique for word in words)), "")

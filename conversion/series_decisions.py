@@ -1,4 +1,4 @@
-"""What is decided about the files of a series before it is split into volumes, as `Decision`s of that series."""
+"""Makes the `Decision`s about the files of a series before it is split into volumes."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,19 +18,19 @@ _Group = Sequence[tuple[Path, Dataset]]
 
 
 def series_number(ds: Dataset) -> int:
-    """Return the number of the series that an instance is of, 0 where it has none."""
+    """Return the number of the series that an instance belongs to; 0 if it has none."""
     return Attributes(ds).integer("SeriesNumber")
 
 
 def series_decision(ds: Dataset, code: str, reason: str) -> Decision:
-    """Return a decision about the series that an instance is of."""
+    """Return a decision about the series that an instance belongs to."""
     return Decision(
         code=code, subject=f"series {series_number(ds)}", reason=reason, series_uid=identifier(ds, "SeriesInstanceUID")
     )
 
 
 def encoding_decisions(ds: Dataset, group: _Group) -> Iterator[Decision]:
-    """Say what files claimed of their encoding without being in it, each claim once."""
+    """Yield a decision for each wrong statement of files about their encoding, each statement once."""
     wrong = Counter(each.encoding.contradiction for _, each in group if isinstance(each, SettledDataset))
     for contradiction, count in wrong.items():
         if contradiction:
@@ -38,7 +38,7 @@ def encoding_decisions(ds: Dataset, group: _Group) -> Iterator[Decision]:
 
 
 def pixel_decisions(ds: Dataset, group: _Group) -> Iterator[Decision]:
-    """Say what is done about the values of images, each thing once."""
+    """Yield a decision for each special treatment of pixel values, each once."""
     for (code, what), count in Counter(remark for _, each in group for remark in remarks(each)).items():
         reason = f"{count} instance(s): {what}"
         yield series_decision(ds, code, reason)

@@ -1,7 +1,7 @@
-"""The bridge to SimpleITK, crossed by physical points and never by index order.
+"""Converts to and from SimpleITK, by physical points and never by index order.
 
-SimpleITK indexes (column, row, slice) and its direction matrix has those axes as columns; its physical
-space is LPS like DICOM's, so origin and points need no change.
+SimpleITK indexes (column, row, slice), and its direction matrix has those axes as columns. Its physical space is LPS
+like DICOM's, so origin and points need no change.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ __all__ = ["from_simpleitk", "grid_from_simpleitk", "labels_from_simpleitk", "li
 
 
 def to_simpleitk(volume: ImageVolume | LabelVolume) -> sitk.Image:
-    """Return the volume as a SimpleITK image with equal physical positions."""
+    """Return the volume as a SimpleITK image with the same physical positions."""
     array = volume.voxels if isinstance(volume, ImageVolume) else volume.labels
     image = sitk.GetImageFromArray(array)
     like_grid(image, volume.grid)
@@ -22,20 +22,20 @@ def to_simpleitk(volume: ImageVolume | LabelVolume) -> sitk.Image:
 
 
 def like_grid(image: sitk.Image, grid: Grid) -> None:
-    """Give a SimpleITK image of matching size the geometry of `grid`."""
+    """Set the geometry of `grid` on a SimpleITK image of the same size."""
     image.SetOrigin([float(value) for value in grid.affine[:3, 3]])
     image.SetSpacing([float(value) for value in grid.spacing_mm[::-1]])
     image.SetDirection([float(value) for value in grid.directions[:, ::-1].ravel()])
 
 
 def from_simpleitk(image: sitk.Image, grid: Grid) -> ImageVolume:
-    """Return a SimpleITK image that was made on `grid` as a volume on it."""
+    """Return a SimpleITK image on `grid` as a volume."""
     voxels: NDArray[np.float32] = sitk.GetArrayFromImage(image).astype(np.float32)
     return ImageVolume(grid=grid, voxels=voxels)
 
 
 def labels_from_simpleitk(image: sitk.Image, grid: Grid) -> LabelVolume:
-    """Return a SimpleITK image of labels that was made on `grid` as a volume on it."""
+    """Return a SimpleITK image of labels on `grid` as a volume."""
     return LabelVolume(grid=grid, labels=sitk.GetArrayFromImage(image))
 
 

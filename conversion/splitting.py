@@ -1,8 +1,8 @@
 """Splits the images of one DICOM series into volumes, each named by what distinguishes it.
 
-Scanners put several volumes into one series: planes of a localizer, echoes, b-values, phases, magnitude beside
-phase. Images of different size, orientation or nature never make one volume. Beyond that a series is split only
-where images lie at one position, or stacks between each other, by the first attributes that tell them apart.
+Scanners put several volumes into one series: planes of a localizer, echoes, b-values, phases, or magnitude and phase.
+Images of different size, orientation or nature never form one volume. Beyond that, a series is split only if several
+images lie at one position, or if stacks are interleaved, by the first attributes that distinguish them.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -37,14 +37,14 @@ class Part:
     Attributes
     ----------
     name
-        What tells it from the other parts of its series; empty where there is one.
-    doubled
-        Images beyond the first at a position, when nothing tells the images there apart.
+        What distinguishes it from the other parts of its series; empty if there is only one.
+    duplicates
+        Images beyond the first at a position, if nothing distinguishes the images there.
     """
 
     name: str
     images: tuple[ImageHeader, ...]
-    doubled: tuple[ImageHeader, ...] = ()
+    duplicates: tuple[ImageHeader, ...] = ()
 
 
 Key = Callable[[ImageHeader], Hashable]
@@ -57,7 +57,7 @@ def split_images(images: tuple[ImageHeader, ...]) -> list[Part]:
     Returns
     -------
     list of Part
-        In the order of their first image's number; names differ.
+        In the order of the number of their first image, each with a different name.
     """
     groups = [("", images)]
     for name_of, groups_of in _ALWAYS:
@@ -73,7 +73,7 @@ def split_images(images: tuple[ImageHeader, ...]) -> list[Part]:
 
 
 def positions_of(images: tuple[ImageHeader, ...]) -> list[list[ImageHeader]]:
-    """Return the images at each position, in order along the slice axis; each list in the order of image numbers."""
+    """Return the images at each position, in order along the slice axis; each list is in the order of image numbers."""
     first = images[0]
     normal = np.cross(first.row_direction or (1, 0, 0), first.column_direction or (0, 1, 0))
     ordered = sorted(images, key=lambda image: (float(np.dot(image.position_mm or (0, 0, 0), normal)), image.number))
@@ -108,7 +108,7 @@ def _equal(key: Key) -> Groups:
 
 
 def _alike(same: Callable[[ImageHeader, ImageHeader], bool]) -> Groups:
-    """Group by likeness to the first image of a group."""
+    """Group by similarity to the first image of a group."""
     return lambda images: grouped(images, same)
 
 
@@ -163,7 +163,7 @@ _ALWAYS: tuple[tuple[Callable[[ImageHeader], str], Groups], ...] = (
     ),
     (lambda image: f"b {image.traits.b_value or 0:g}", _near(lambda image: image.traits.b_value or 0.0, SAME_B_VALUE)),
 )
-"""What never belongs to one volume: how it is called, and how images are grouped by it."""
+"""What always separates volumes: the name of a group, and how images are grouped."""
 
 _WHERE_REPEATED: Mapping[str, tuple[Key, Groups]] = {
     word: (key, groups or _equal(key))
@@ -180,21 +180,21 @@ _WHERE_REPEATED: Mapping[str, tuple[Key, Groups]] = {
         ("content time", _made, _near(_made, SAME_TIME_S)),
     )
 }
-"""What tells images at one position apart, in the order it is asked."""
+"""What distinguishes images at one position, in the order in which it is tried."""
 
 
 _Keys = tuple[tuple[str, tuple[Key, Groups]], ...]
 
 
 def _without_repeats(name: str, images: tuple[ImageHeader, ...], keys: _Keys) -> Iterator[Part]:
-    """Split where images lie at one position, by the first key whose groups are as large as the volume."""
+    """Split if several images lie at one position, by the first key that makes at most as many groups as lie there."""
     if any(image.position_mm is None for image in images):
         yield Part(name=name, images=images)
         return
     places = positions_of(images)
     repeats = max(len(place) for place in places)
     if repeats == 1:
-        yield from _between_each_other(name, images, keys)
+        yield from _interleaved(name, images, keys)
         return
     for n, (word, (key, groups_of)) in enumerate(keys):
         groups = groups_of(images)
@@ -208,14 +208,16 @@ def _without_repeats(name: str, images: tuple[ImageHeader, ...], keys: _Keys) ->
     yield from _by_order(name, places, repeats)
 
 
-def _between_each_other(name: str, images: tuple[ImageHeader, ...], keys: _Keys) -> Iterator[Part]:
-    """Split stacks whose slices lie between each other's, by what tells them apart, else by the order of images."""
+def _interleaved(name: str, images: tuple[ImageHeader, ...], keys: _Keys) -> Iterator[Part]:
+    """Split interleaved stacks by what distinguishes them, else by the order of images."""
     ways = [(word, groups_of) for word, (_, groups_of) in keys]
     word, groups = stacks_apart(images, [*ways, ("pass", passes_along)])
     ordered = sorted(groups, key=lambda group: min((i.instance_number, i.number) for i in group))
     for number, group in enumerate(ordered, start=1):
-        own = _value_name(word, dict(keys)[word][0](group[0]) if word in dict(keys) else None, number) if word else ""
-        yield Part(name=_joined(name, own), images=group)
+        suffix = (
+            _value_name(word, dict(keys)[word][0](group[0]) if word in dict(keys) else None, number) if word else ""
+        )
+        yield Part(name=_joined(name, suffix), images=group)
 
 
 def _value_name(word: str, value: Hashable, number: int) -> str:
@@ -225,23 +227,23 @@ def _value_name(word: str, value: Hashable, number: int) -> str:
 
 
 def _by_order(name: str, places: list[list[ImageHeader]], repeats: int) -> Iterator[Part]:
-    """Split by image number when every position is repeated equally often; else name the doubled images."""
+    """Split by image number if every position is repeated equally often; else return the duplicate images as such."""
     if len(places) > 1 and all(len(place) == repeats for place in places):
         for k in range(repeats):
             yield Part(name=_joined(name, f"repeat {k + 1}"), images=tuple(place[k] for place in places))
         return
-    doubled = tuple(image for place in places for image in place[1:])
-    yield Part(name=name, images=tuple(place[0] for place in places), doubled=doubled)
+    duplicates = tuple(image for place in places for image in place[1:])
+    yield Part(name=name, images=tuple(place[0] for place in places), duplicates=duplicates)
 
 
 def _numbered(parts: list[Part]) -> list[Part]:
-    """Make equal names differ by a number."""
+    """Distinguish equal names by a number."""
     names = [part.name for part in parts]
     numbered = []
     for k, part in enumerate(parts):
         if names.count(part.name) > 1:
             name = _joined(part.name, f"part {names[: k + 1].count(part.name)}")
-            numbered.append(Part(name=name, images=part.images, doubled=part.doubled))
+            numbered.append(Part(name=name, images=part.images, duplicates=part.duplicates))
         else:
             numbered.append(part)
     return numbered

@@ -1,4 +1,4 @@
-"""What the headers of a study say, before any pixel is read."""
+"""The headers of a study as data classes, before any pixel is read."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +27,12 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Rescale:
-    """From stored values to values that compare between images: ``stored * slope + intercept``.
+    """Rescaling to comparable values: ``stored * slope + intercept``.
 
     Attributes
     ----------
     origin
-        What states it: the ``modality`` (RescaleSlope), the ``scanner`` (private values of Philips), or ``none``.
+        Source of the numbers: ``modality`` (RescaleSlope), ``scanner`` (private values of Philips), or ``none``.
     """
 
     slope: float = 1.0
@@ -41,15 +41,15 @@ class Rescale:
 
     @property
     def changes_nothing(self) -> bool:
-        """Tell whether stored values are the values."""
+        """Return whether rescaling leaves the stored values as they are."""
         return (self.slope, self.intercept) == (1.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What can tell an image from others of its series that show the same place; times in ms, b in s/mm².
+    """What can distinguish an image from others of its series at the same position; times in ms, b in s/mm².
 
-    A value is None, empty or 0 where the header is silent.
+    A value is None, empty or 0 if the header does not state it.
     """
 
     component: str = ""  # magnitude, phase, real, imaginary
@@ -64,19 +64,19 @@ class Traits:
     trigger_time_ms: float | None = None
     acquisition_number: int = 0
     acquired_at: float | None = None
-    made_at: float | None = None  # ContentTime: when pixels were made of what was acquired
+    made_at: float | None = None  # ContentTime: when the pixels were computed from the acquired data
 
 
 @dataclass(frozen=True, kw_only=True)
 class Derivation:
-    """How an image was made from others, as its header says; empty where it is silent.
+    """How an image was derived from others according to its header; empty if it does not state it.
 
     Attributes
     ----------
     codes
-        Values of the DICOM codes (scheme DCM) that name what was done.
+        Values of the DICOM codes (scheme DCM) of the derivation.
     words
-        Descriptions and the meanings of codes, parted by semicolons.
+        Descriptions and the meanings of codes, separated by semicolons.
     technique
         VolumeBasedCalculationTechnique, in upper case; empty for ``NONE``.
     """
@@ -97,11 +97,11 @@ class ImageHeader:
     frame
         Number of the frame in its instance, counted from 1; None for a classic instance.
     unreadable
-        What stands in the file as a number and is none, for sentences: the keyword and the value, quoted.
+        Values that should be numbers and are not, for messages: the keyword and the value, quoted.
     contrast_agent
-        Whether it names one.
+        Whether the header names one.
     derivation
-        How it was made from other images.
+        How it was derived from other images.
     """
 
     path: Path
@@ -125,13 +125,13 @@ class ImageHeader:
 
     @property
     def number(self) -> int:
-        """The frame's number, or the instance's: how the image is called in messages."""
+        """The number of the frame, or of the instance, by which messages name the image."""
         return self.frame or self.instance_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """What tells one contrast from another; times in ms, empty where the header is silent.
+    """What distinguishes image contrasts; times in ms; a value is empty if the header does not state it.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Acquisition:
     text
         Both in lower case, with spaces for underscores.
     derivation
-        How its images were made from others: what any of them says.
+        How its images were derived from others, as stated by any of them.
     """
 
     image_type: tuple[str, ...] = ()
@@ -170,15 +170,15 @@ class Acquisition:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One volume's worth of images: a DICOM series, or one of the volumes that were sent in it.
+    """The images of one volume: a DICOM series, or one of the volumes that were sent in it.
 
     Attributes
     ----------
     part
-        What tells this volume from the others of the same DICOM series, for example ``echo 20 ms``; empty where the
-        series is one volume.
+        What distinguishes this volume from the others of the same DICOM series, for example ``echo 20 ms``; empty if
+        the series is one volume.
     stated_instances
-        How many instances the DICOM series has by its own headers; 0 where they are silent.
+        How many instances the DICOM series has by its own headers; 0 if they do not state it.
     """
 
     series_uid: SeriesUID
@@ -192,27 +192,27 @@ class Series:
 
     @property
     def name(self) -> str:
-        """How the series is called in decisions: its number and part say enough and name no patient."""
+        """The name of the series in decisions: its number and part, without patient data."""
         return f"series {self.number} ({self.part})" if self.part else f"series {self.number}"
 
     @property
     def key(self) -> tuple[SeriesUID, str]:
-        """What no other series of the study shares."""
+        """The key that is unique within the study."""
         return self.series_uid, self.part
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatientFacts:
-    """What is known of the patient; silent headers leave the fields empty.
+    """What is known about the patient; a field is empty if the headers do not state it.
 
     Attributes
     ----------
     age_years
-        At the time of the study; the younger where birth date and stated age contradict each other.
+        At the time of the study; the younger one if birth date and stated age contradict each other.
     age_unreadable
-        Whether a birth date or an age stands in the headers, and none of them can be read.
+        Whether the headers contain a birth date or an age, but none that can be read.
     operated
-        The words that tell of an operation, out of a fixed vocabulary and so without patient data.
+        The words that indicate an operation, from a fixed vocabulary and so without patient data.
     """
 
     age_years: float | None = None
@@ -222,12 +222,12 @@ class PatientFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """The MR series of one study, and what was left aside while reading it.
+    """The MR series of one study, and the decisions made while reading it.
 
     Attributes
     ----------
     patients
-        How many patients its files name.
+        How many different patients its files name.
     """
 
     study_uid: StudyUID

@@ -1,9 +1,9 @@
-"""Reads header values as they stand: one lenient reader for each kind, used wherever a header is read.
+"""Reads header values as they are stored: one lenient reader for each kind, used wherever a header is read.
 
-A file may hold any value of any representation in any attribute: text where numbers belong, a decimal comma, three
-bytes of an unsigned short, a sequence that is a text. Nothing here raises for it. A reader answers with what stands
-there, or with nothing where that cannot be read; `quoted` says what it was, so that nothing is guessed and nothing is
-hidden. Values come from the bytes of the file, since pydicom's own conversion raises for what breaks the standard.
+A file may contain any value of any VR in any attribute: text instead of numbers, a decimal comma, three bytes of an
+unsigned short, text instead of a sequence. No function here raises an error for that. A reader returns the stored
+value, or nothing if it cannot be read; `quoted` returns it for messages, so that nothing is guessed and nothing is
+hidden. Values are read from the bytes of the file, since pydicom's own conversion raises for what breaks the standard.
 """
 
 import datetime as dt
@@ -38,24 +38,24 @@ __all__ = [
 ]
 
 LARGEST = 1e12
-"""No header of an image states a larger number; beyond it the arithmetic of places would overflow."""
+"""No image header contains a larger number; beyond it, computing positions would overflow."""
 
 QUOTED_CHARACTERS = 40
-"""How much of a value a sentence repeats."""
+"""How many characters of a value a message quotes."""
 
 _TEXTS = frozenset(
     ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
 )
 _ONE_TEXT = frozenset(("LT", "ST", "UR", "UT"))
-"""Texts in which a backslash parts no values (PS3.5 6.2), unless the attribute is one that has several."""
+"""VRs in which a backslash separates no values (PS3.5 6.2), unless the attribute can have several."""
 
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _DELIMITERS = {0x09, 0x0A, 0x0C, 0x0D, 0x5C, 0x3D, 0x5E}
-"""Characters that end a code extension (PS3.5 6.1.2.5.3): controls, backslash, and those that part names."""
+"""Characters that end a code extension (PS3.5 6.1.2.5.3): controls, backslash, and separators in names."""
 
 _NO_LETTER = "\N{REPLACEMENT CHARACTER}"
-"""What takes the place of bytes that a character set does not have. Latin-1 has a letter for each, so that two
-identifiers that differ stay two, and is what files without a fitting word are mostly written in."""
+"""What replaces bytes that a character set does not define. Latin-1 defines a letter for each byte, so that different
+identifiers stay different. Most files that state no fitting character set are written in it."""
 
 _PADDING = " \0"
 _BLANKS = " \t\r\n\0"
@@ -74,27 +74,27 @@ _UNITS = {
     "deg": ("FlipAngle",),
 }
 _UNIT_OF = {keyword: unit for unit, keywords in _UNITS.items() for keyword in keywords}
-"""A number may be followed by its attribute's own unit (PS3.3); with another one it is another number, and unread."""
+"""A number may be followed by the unit of its attribute (PS3.3); with another unit it is not read."""
 
 _NEVER_THOUSANDS = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
                     "SpacingBetweenSlices", "EchoTime", "FlipAngle", "MagneticFieldStrength")  # fmt: skip
-"""Where "1,250" can only mean a little more than one: nothing in a scanner is a thousand times as large."""
+"""Where "1,250" can only mean 1.25: no value in a scanner is a thousand times as large."""
 
 _UNITS_A_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 _FIRST_YEAR = 1800
-"""No date of a patient or an image lies before: "100504" is no month of the year 1005."""
+"""No date of a patient or an image is earlier: "100504" does not mean a month of the year 1005."""
 
 OLDEST_YEARS = 123
-"""Nobody is known to have become older (J. Calment, 122 years): a greater age stands for one that is not known."""
+"""No person is known to have lived longer (J. Calment, 122 years): a greater age means that the age is unknown."""
 
 Value = str | int | float | bytes
 
 
 def values(ds: Dataset, where: str | int | BaseTag) -> tuple[Value, ...]:
-    """Return the values of an attribute, by keyword or tag: none where it is absent, empty, a sequence or unreadable.
+    """Return the values of an attribute, by keyword or tag; none if it is absent, empty, a sequence or unreadable.
 
-    Texts are without the blanks and NULs around them, which mean nothing (PS3.5 6.2).
+    Texts are returned without the blanks and NULs around them, which are not significant (PS3.5 6.2).
     """
     element = _element(ds, where)
     if element is None:
@@ -104,7 +104,7 @@ def values(ds: Dataset, where: str | int | BaseTag) -> tuple[Value, ...]:
 
 
 def items(ds: Dataset, where: str | int | BaseTag) -> Sequence[Dataset]:
-    """Return the items of a sequence; none where what stands there is no sequence, or one that cannot be read."""
+    """Return the items of a sequence; none if the value is not a sequence, or cannot be read."""
     element = _element(ds, where)
     value: object = element.value if element is not None else None
     try:
@@ -114,20 +114,20 @@ def items(ds: Dataset, where: str | int | BaseTag) -> Sequence[Dataset]:
                 value = ds[element.tag].value
             elif element.VR in ("UN", "OB", None) and known in ("SQ", "UN"):  # in implicit VR then (PS3.5 6.2.2)
                 value = convert_SQ(value, is_implicit_VR=True, is_little_endian=True)
-    except Exception:  # noqa: BLE001 - pydicom raises many kinds for what is no sequence; it tells nothing then
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for what is no sequence; it then has no items
         return ()
     return value if isinstance(value, DicomSequence) else ()
 
 
 def text(ds: Dataset, where: str | int | BaseTag) -> str:
-    """Return an attribute as one text; several values stay apart by the backslash that parts them in the file."""
+    """Return an attribute as one text; several values stay separated by a backslash, as in the file."""
     return "\\".join(_as_text(value) for value in values(ds, where))
 
 
 def written(ds: Dataset, where: str | int | BaseTag) -> str | None:
-    """Return a text as it stands in the file, without the padding behind it; None where what stands there is no text.
+    """Return a text as it is stored in the file, without trailing padding; None if the value is not text.
 
-    For what is passed on as it is: blanks before it stay, and so do values that the standard forbids.
+    For values that are passed on unchanged: leading blanks stay, and so do values that the standard forbids.
     """
     element = _element(ds, where)
     if element is None or element.value is None:
@@ -140,36 +140,36 @@ def written(ds: Dataset, where: str | int | BaseTag) -> str | None:
 
 
 def identifier(ds: Dataset, where: str | int | BaseTag) -> str:
-    """Return a UID (PS3.5 9.1); empty where what stands there is none, or more than one."""
+    """Return a UID (PS3.5 9.1); empty if the value is not a UID, or more than one."""
     found = text(ds, where)
     return found if len(found) <= 64 and _IDENTIFIER.fullmatch(found) else ""
 
 
 def quoted(ds: Dataset, where: str | int | BaseTag) -> str:
-    """Return what stands in an attribute for a sentence: in quotation marks, short, nothing that is no plain letter.
+    """Return the value of an attribute for a message: in quotation marks, shortened, printable ASCII only.
 
-    Not for attributes that hold what is a patient's. Empty where nothing stands there.
+    Not for attributes with patient data. Empty if there is no value.
     """
     element = _element(ds, where)
     if element is None or element.value in (None, "", b"") or (_length(element.value) == 0):
         return ""
     if element.VR == "SQ" or isinstance(element.value, DicomSequence):
         return "a sequence"
-    said = text(ds, where)
-    if not said:
+    value = text(ds, where)
+    if not value:
         stored = element.value if isinstance(element.value, bytes) else b""
         return f"{len(stored)} bytes" if stored.strip(b" \0") else ""
-    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in said)
+    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in value)
     return f"'{plain[:QUOTED_CHARACTERS]}{'...' if len(plain) > QUOTED_CHARACTERS else ''}'"
 
 
 def number(value: Value, keyword: str = "") -> float | None:
-    """Return a finite number, also with a decimal comma or its unit; None for what is none, or may be two.
+    """Return a finite number, also with a decimal comma or its unit; None if it is not a number, or ambiguous.
 
     Parameters
     ----------
     keyword
-        The attribute it stands in. It decides which unit may follow, and whether "1,250" can be 1250.
+        The attribute of the value. It determines which unit may follow, and whether "1,250" can mean 1250.
     """
     if isinstance(value, int | float):
         return float(value) if math.isfinite(value) and abs(value) <= LARGEST else None
@@ -187,13 +187,13 @@ def number(value: Value, keyword: str = "") -> float | None:
 
 
 def date(written: str, *, latest: bool = False) -> dt.date | None:
-    """Return a date in the form of DICOM, of ACR-NEMA (PS3.5 6.2) or of ISO 8601; a time behind it is let be.
+    """Return a date in the form of DICOM, of ACR-NEMA (PS3.5 6.2) or of ISO 8601; a time after it is ignored.
 
     Parameters
     ----------
     latest
-        Read a year, or a month, also with noughts for what is not known, as its last day, and "04.05.2010", which
-        may name two days, as the later one.
+        Read a year or a month, also with zeros for the unknown part, as its last day, and "04.05.2010", which is
+        ambiguous, as the later day.
     """
     found = _DATE.fullmatch(written.strip())
     day = _day(found[1], found[3] or found[5], found[4] or found[6]) if found is not None else None
@@ -217,7 +217,7 @@ def _day(year: str, month: str, day: str) -> dt.date | None:
 
 
 def clock_s(written: str) -> float | None:
-    """Return seconds since midnight of a time, with or without colons, fraction, half of the day and zone."""
+    """Return a time as seconds since midnight; colons, fraction, am or pm and time zone are optional."""
     found = _CLOCK.fullmatch(written.strip())
     if found is None:
         return None
@@ -236,7 +236,7 @@ def clock_text(seconds: float) -> str:
 
 
 def moment(written: str) -> tuple[str, str]:
-    """Part a date with time (PS3.5, VR DT; ISO 8601) into both, for `date` and `clock_s`; empty where it is none."""
+    """Split a date with time (PS3.5, VR DT; ISO 8601) into both, for `date` and `clock_s`; empty if it is not one."""
     found = _DATE.fullmatch(written.strip())
     if found is None:
         return "", ""
@@ -244,9 +244,9 @@ def moment(written: str) -> tuple[str, str]:
 
 
 def age_years(written: str) -> float | None:
-    """Return years of an age, which DICOM writes with three digits (PS3.5, VR AS) and people with fewer.
+    """Return an age in years; DICOM writes it with three digits (PS3.5, VR AS), people with fewer.
 
-    None where nothing can be read, or where nobody is as old: 999Y is written for an age that is not known.
+    None if it cannot be read, or if no person is that old: 999Y is written for an unknown age.
     """
     found = _AGE.fullmatch(written.strip())
     years = int(found[1]) / _UNITS_A_YEAR[found[2].upper()] if found else None
@@ -254,13 +254,13 @@ def age_years(written: str) -> float | None:
 
 
 def age_text(written: str) -> str:
-    """Return an age as DICOM writes it (PS3.5, VR AS); empty where it is none."""
+    """Return an age as DICOM writes it (PS3.5, VR AS); empty if it is not an age."""
     found = _AGE.fullmatch(written.strip())
     return f"{int(found[1]):03d}{found[2].upper()}" if found else ""
 
 
 def private_tag(ds: Dataset, group: int, creator: str, element: int) -> BaseTag | None:
-    """Return the tag of a creator's private attribute; in the first block where no creator is named (PS3.5 7.8.1)."""
+    """Return the tag of a creator's private attribute; in the first block if no creator is named (PS3.5 7.8.1)."""
     # With integers, since pydicom's tags compare themselves in Python.
     named = [tag for tag in ds.keys() if tag >> 16 == group and 0x10 <= tag & 0xFFFF <= 0xFF]  # noqa: SIM118
     for tag in named:
@@ -271,20 +271,20 @@ def private_tag(ds: Dataset, group: int, creator: str, element: int) -> BaseTag 
 
 @cache
 def tag_of(keyword: str) -> BaseTag:
-    """Return the tag of a keyword of the standard; raises KeyError for one that there is not."""
+    """Return the tag of a keyword of the standard; raises KeyError if there is none."""
     tag = tag_for_keyword(keyword)
     if tag is None:
-        raise KeyError(keyword)  # a misspelt keyword would read as silence
+        raise KeyError(keyword)  # otherwise a misspelt keyword would look like an absent attribute
     return Tag(tag)
 
 
 def _element(ds: Dataset, where: str | int | BaseTag) -> DataElement | RawDataElement | None:
     tag = tag_of(where) if isinstance(where, str) else Tag(where)
-    if tag not in ds.keys():  # noqa: SIM118 - most are not there, and only this asks without making anything of it
+    if tag not in ds.keys():  # noqa: SIM118 - most are absent, and only this checks it without converting
         return None
     try:
         return ds.get_item(tag)
-    except Exception:  # noqa: BLE001 - a value that was left on disk is converted when it is fetched, and that may fail
+    except Exception:  # noqa: BLE001 - a value that stayed on disk is converted on access, which may fail
         return None
 
 
@@ -306,7 +306,7 @@ def _from_bytes(ds: Dataset, raw: RawDataElement) -> tuple[Value, ...]:
 
 
 def _known_vr(ds: Dataset, tag: BaseTag) -> str:
-    """Return the representation that the dictionaries give an attribute, with the first of those that some leave."""
+    """Return the VR of an attribute in the dictionaries; the first one if they list several."""
     try:
         if not tag.is_private:
             return dictionary_VR(tag)[:2]
@@ -317,19 +317,19 @@ def _known_vr(ds: Dataset, tag: BaseTag) -> str:
 
 
 def _decoded(value: bytes, ds: Dataset) -> str:
-    told = ds.original_character_set or "iso8859"
-    encodings = [told] if isinstance(told, str) else list(told)
+    stated = ds.original_character_set or "iso8859"
+    encodings = [stated] if isinstance(stated, str) else list(stated)
     try:
         if value.isascii() and b"\x1b" not in value:
             return value.decode("ascii")
         decoded = decode_bytes(value, encodings, _DELIMITERS)
-    except Exception:  # noqa: BLE001 - a character set that is none, or of which the text is not
+    except Exception:  # noqa: BLE001 - an invalid character set, or one that the text is not in
         return value.decode("latin-1")
     return value.decode("latin-1") if _NO_LETTER in decoded else decoded
 
 
 def _from_value(value: object) -> tuple[Value, ...]:
-    """Return the values of what pydicom has converted, or a program has set."""
+    """Return the values of an element that pydicom has converted, or that a program has set."""
     if value is None or isinstance(value, DicomSequence):
         return ()
     if isinstance(value, MultiValue | list | tuple):

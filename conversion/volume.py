@@ -1,4 +1,4 @@
-"""Voxels on a grid in patient space; the only place where axes are permuted or flipped.
+"""Voxels on a grid in patient space; the only module where axes are permuted or flipped.
 
 Arrays are indexed (slice, row, column). A grid's affine maps (slice, row, column, 1) to
 LPS patient coordinates in mm (PS3.3 C.7.6.2.1.1: x to the left, y to the back, z to the head).
@@ -20,15 +20,15 @@ _AXIAL = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 
 SAME_PLACE_MM = 0.005
-"""What float32 headers of NIfTI leave over at the far corner of a head is a tenth of it."""
+"""Ten times the rounding error of float32 NIfTI headers at the far corner of a head."""
 
 _NOTHING = 1e-12
-"""Smaller entries of an affine are rounding noise; ITK's inverse of a matrix with much smaller ones overflows."""
+"""Smaller entries of an affine are rounding noise; with much smaller ones, ITK's matrix inverse overflows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
-    """Where voxels lie.
+    """The positions of voxels in patient space.
 
     Attributes
     ----------
@@ -45,14 +45,14 @@ class Grid:
     frame_of_reference_uid: str
 
     def __post_init__(self) -> None:
-        """Hold a private, read-only copy of an affine that is orthogonal and not degenerate."""
+        """Check that the affine is orthogonal and not degenerate, and store a read-only copy of it."""
         affine = np.array(self.affine, np.float64)
         affine[np.abs(affine) < _NOTHING] = 0.0
         if affine.shape != (4, 4) or not np.all(np.isfinite(affine)) or not np.array_equal(affine[3], [0, 0, 0, 1]):
             raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, "the affine of a grid is not a finite 4 by 4 matrix")
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         if np.any(spacing <= 0) or any(n < 1 for n in self.shape):
-            raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, "a grid needs voxels of a size above zero")
+            raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, "the voxels of a grid need a size above zero")
         directions = affine[:3, :3] / spacing
         if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-3):
             raise BrokenGeometry(ConversionReason.SHEARED_STACK, "the axes of a grid are not at right angles")
@@ -61,7 +61,7 @@ class Grid:
 
     @property
     def spacing_mm(self) -> NDArray[np.float64]:
-        """Distance of neighbours along (slice, row, column)."""
+        """Distance between neighbours along (slice, row, column)."""
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0), np.float64)
 
     @property
@@ -75,11 +75,11 @@ class Grid:
         return float(np.prod(self.spacing_mm)) / 1000.0
 
     def position_mm(self, index: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return LPS coordinates of indices, shape (..., 3) to (..., 3)."""
+        """Return the LPS coordinates of indices, shape (..., 3) to (..., 3)."""
         return np.asarray(index @ self.affine[:3, :3].T + self.affine[:3, 3])
 
     def equals(self, other: Self) -> bool:
-        """Tell whether two grids put every voxel within `SAME_PLACE_MM` of the same place of one frame of reference."""
+        """Return whether two grids share a frame of reference and all voxels agree within `SAME_PLACE_MM`."""
         if self.shape != other.shape or self.frame_of_reference_uid != other.frame_of_reference_uid:
             return False
         corners = np.array(list(product(*((0, size - 1) for size in self.shape))), np.float64)
@@ -87,12 +87,12 @@ class Grid:
         return bool(apart.max() <= SAME_PLACE_MM)
 
     def axial_order(self) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-        """Return which axes, reversed or not, make the stack closest to axial (slices to the head).
+        """Return the order of axes, reversed or not, that is closest to an axial stack (slices towards the head).
 
         Returns
         -------
         tuple
-            For each canonical axis (head, back, left): the axis of this grid, and whether it runs the other way.
+            For each canonical axis (head, back, left): the axis of this grid, and whether it is reversed.
         """
         score = _AXIAL.T @ self.directions
         best = max(_PERMUTATIONS, key=lambda p: sum(abs(score[k, p[k]]) for k in range(3)))
@@ -100,7 +100,7 @@ class Grid:
         return best, (flips[0], flips[1], flips[2])
 
     def permuted(self, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Self:
-        """Return the same voxels' grid with axes reordered and then reversed where `flips` says so."""
+        """Return the grid of the same voxels with axes reordered, and then reversed where `flips` is true."""
         shape = (self.shape[axes[0]], self.shape[axes[1]], self.shape[axes[2]])
         affine = self.affine[:, [*axes, 3]].copy()
         for axis, flip in enumerate(flips):
@@ -110,7 +110,7 @@ class Grid:
         return type(self)(shape=shape, affine=affine, frame_of_reference_uid=self.frame_of_reference_uid)
 
     def resampled(self, spacing_mm: tuple[float, float, float]) -> Self:
-        """Return a grid of other spacing that covers the same box, centred on it."""
+        """Return a grid with another spacing that covers the same box and has the same centre."""
         target = np.asarray(spacing_mm, np.float64)
         extent = np.array(self.shape) * self.spacing_mm
         shape = np.maximum(1, np.ceil(extent / target - 1e-6)).astype(int)
@@ -126,12 +126,12 @@ class Grid:
         )
 
     def turned(self, rotation: NDArray[np.float64], spacing_mm: float) -> Self:
-        """Return the smallest grid of cubes that covers this one, its slices axial in a coordinate system of its own.
+        """Return the smallest grid of cubes that covers this one, with axial slices in another coordinate system.
 
         Parameters
         ----------
         rotation
-            Shape (3, 3): columns are the LPS directions of that system's left, back and head.
+            Shape (3, 3): columns are the LPS directions of left, back and head in that system.
         """
         directions = rotation @ _AXIAL
         corners = self.position_mm(np.array(list(product(*((-0.5, size - 0.5) for size in self.shape)))))
@@ -165,13 +165,13 @@ class ImageVolume:
     voxels: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check the shape and close the array."""
-        object.__setattr__(self, "voxels", _closed(self.voxels, np.float32, self.grid))
+        """Check the shape and make the array read-only."""
+        object.__setattr__(self, "voxels", _read_only(self.voxels, np.float32, self.grid))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelVolume:
-    """Label values on a grid; never interpolated but by nearest neighbour.
+    """Label values on a grid; only interpolated by nearest neighbour.
 
     Attributes
     ----------
@@ -183,11 +183,11 @@ class LabelVolume:
     labels: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        """Check the shape and close the array."""
-        object.__setattr__(self, "labels", _closed(self.labels, np.uint8, self.grid))
+        """Check the shape and make the array read-only."""
+        object.__setattr__(self, "labels", _read_only(self.labels, np.uint8, self.grid))
 
 
-def _closed(array: NDArray[np.generic], kind: type, grid: Grid) -> NDArray[np.generic]:
+def _read_only(array: NDArray[np.generic], kind: type, grid: Grid) -> NDArray[np.generic]:
     if array.shape != grid.shape:
         sentence = f"voxels of shape {array.shape} do not fit a grid of shape {grid.shape}"
         raise BrokenGeometry(ConversionReason.MIXED_GEOMETRY, sentence)

@@ -1,1 +1,1 @@
-"""The service: the door, the hall and the bookkeeper of the node."""
+"""The service: receives, processes and delivers studies, with its database, web pages and commands."""

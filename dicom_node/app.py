@@ -1,7 +1,7 @@
 """The roles of the node as processes: listener, worker, web; and all of them together.
 
-Listener, worker and web never call each other. They meet in the inbox, the database and the work queue, so that
-a crash of one, or an upgrade, leaves the others serving.
+Listener, worker and web never call each other. They share the inbox, the database and the work queue, so that a
+crash or an upgrade of one leaves the others running.
 """
 
 import asyncio
@@ -28,23 +28,23 @@ __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
 _log = structlog.get_logger()
 
 ROLES = ("listen", "work", "web")
-"""What `serve` runs; of listeners as many as the settings say."""
+"""What `serve` runs; the settings give the number of listeners."""
 
 POLL_S = 0.25
-"""How often it is looked whether a role has ended."""
+"""Interval at which `serve` checks whether a role has ended."""
 
 RESTART_S = 1.0
-"""Pause before a role that ended by itself is started again."""
+"""Pause before a role that ended unexpectedly is started again."""
 
 
 def run_listener(settings: Settings) -> None:
-    """Serve DICOM until told to stop."""
-    configure_logs("listen")  # before anything is loaded that may keep stderr as it was; so in the others
+    """Serve DICOM until a signal stops the process."""
+    configure_logs("listen")  # before anything is loaded that may hold on to the original stderr; so in the others
     from dicom_node.reception.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
 
     keep_private(settings.node.folder)
     listener = Listener(settings, open_database(settings.database_url))
-    gc.freeze()  # else each full collection looks through all that was loaded: 0.1 s in which no image comes in
+    gc.freeze()  # otherwise each full collection scans all that was loaded: 0.1 s in which no image is received
     stop = _stop_on_signal()
     listener.start()
     stop.wait()
@@ -52,12 +52,12 @@ def run_listener(settings: Settings) -> None:
 
 
 def run_worker(settings: Settings, gpu: str = "") -> None:
-    """Assemble studies and process them until told to stop; its child process is the only one that loads torch.
+    """Assemble and process studies until a signal stops the process; only its child process loads torch.
 
     Parameters
     ----------
     gpu
-        Number of the GPU to work on, as CUDA counts; empty: whatever the settings say.
+        Number of the GPU to use, as CUDA counts; empty: as in the settings.
     """
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # for the child too, before anything loads CUDA
@@ -70,7 +70,7 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
 
 
 def run_web(settings: Settings) -> None:
-    """Serve the panel and the viewer, each on its own port, until told to stop."""
+    """Serve the panel and the viewer, each on its own port, until a signal stops the process."""
     configure_logs("web")
     from dicom_node.studies.holdings import Holdings  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
@@ -95,12 +95,12 @@ def run_web(settings: Settings) -> None:
 
 
 def serve(settings: Settings, site_file: Path | None, announce: Callable[[Database], None]) -> None:
-    """Run every role in a process of its own and start again whichever ends.
+    """Run every role in a process of its own, and restart one that ends.
 
     Parameters
     ----------
     site_file
-        Peers to begin with; read only while the database knows none.
+        First peers and rules; read only while the database has none.
     announce
         Called once, when the database is ready and before the roles start.
     """
@@ -130,7 +130,7 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
 
 
 def _start(*role: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own module, and nothing of the folder that this was started in (-P)
+    return subprocess.Popen(  # noqa: S603 - our own module, and nothing from the working directory (-P)
         [sys.executable, "-P", "-m", "dicom_node.cli", *role],
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call into libc, no Python locks are touched
     )
@@ -142,22 +142,23 @@ def _end_with_parent() -> None:
 
 
 def _stop_on_signal() -> threading.Event:
-    """Return what is set when this process is told to stop.
+    """Return an event that is set when a signal stops this process.
 
-    A handler in Python runs in the main thread, in the midst of whatever that does, and not before it wakes: setting
-    the event there can wait for a lock that the thread holds, or never happen. So the interpreter writes to a pipe at
-    once, in whichever thread the signal arrives, and a thread that waits for that sets the event.
+    A signal handler in Python runs in the main thread, in the middle of whatever that thread does, and not before it
+    wakes up. Setting the event there could wait for a lock that the thread holds, or never happen. Instead, the
+    interpreter writes to a pipe at once, in whichever thread the signal arrives, and a thread that reads the pipe sets
+    the event.
     """
     stop = threading.Event()
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
 
     def pass_on() -> None:
-        os.read(told, 1)
+        os.read(read_end, 1)
         stop.set()
 
     threading.Thread(target=pass_on, daemon=True).start()
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     return stop

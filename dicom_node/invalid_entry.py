@@ -1,4 +1,4 @@
-"""What a person entered and cannot be used, field by field; the same for peers and for rules, on page and command."""
+"""Entries of a person that are not valid, field by field; for peers and rules, on pages and in commands."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class InvalidEntryError(ValueError):
     Parameters
     ----------
     *problems
-        One for each field that has to change; the text of the error is all their sentences.
+        One for each field that has to change; the error's text consists of their sentences.
     """
 
     def __init__(self, *problems: FieldProblem) -> None:

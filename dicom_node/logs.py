@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 
 
 MOST_ERRORS = 50
-"""Told of one event: a group of errors may hold thousands."""
+"""Most errors logged with one event: a group of errors may contain thousands."""
 
 
 def configure_logs(role: str, *, quiet: bool = False, speaks: bool = False) -> None:
@@ -32,7 +32,7 @@ def configure_logs(role: str, *, quiet: bool = False, speaks: bool = False) -> N
     quiet
         Leave out everything below an error: for commands, whose one line on stderr is for a person.
     speaks
-        Leave stdout as it is: for a process that has something to say to a person there.
+        Leave stdout as it is: for a process that prints messages for a person there.
     """
     stderr = sys.stderr.stream if isinstance(sys.stderr, _Withheld) else sys.stderr
     logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
@@ -40,9 +40,9 @@ def configure_logs(role: str, *, quiet: bool = False, speaks: bool = False) -> N
     for noisy in ("pynetdicom", "dbos", "pydicom", "httpx"):
         # These libraries write UIDs and header values into their messages.
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    # Nor are those messages made, for every PDU, to be thrown away.
+    # Without this, pynetdicom would compose such messages for every PDU, only to discard them.
     pynetdicom._config.LOG_HANDLER_LEVEL = "none"  # noqa: SLF001 - documented for users in that module
-    # pydicom's warnings quote the malformed value, which may be a patient's.
+    # pydicom's warnings quote the malformed value, which may be patient data.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.filterwarnings("ignore", module="pydicom|highdicom")
     structlog.configure(
@@ -59,18 +59,18 @@ def configure_logs(role: str, *, quiet: bool = False, speaks: bool = False) -> N
     if not quiet:
         sys.stderr = _Withheld(stderr)
         sys.stdout = sys.stdout if speaks else sys.stderr
-    _catch_what_nobody_caught()
+    _log_uncaught_errors()
 
 
-def _catch_what_nobody_caught() -> None:
-    """Have Python's own reports told as events: each prints an error's text, which may be a patient's."""
-    sys.excepthook = lambda kind, error, trace: _tell("uncaught", kind, error, trace)
-    threading.excepthook = lambda told: _tell("uncaught", told.exc_type, told.exc_value, told.exc_traceback)
-    sys.unraisablehook = lambda told: _tell("unraisable", told.exc_type, told.exc_value, told.exc_traceback)
-    warnings.showwarning = _tell_warning
+def _log_uncaught_errors() -> None:
+    """Log Python's own reports as events; otherwise Python prints an error's text, which may be patient data."""
+    sys.excepthook = lambda kind, error, trace: _log_error("uncaught", kind, error, trace)
+    threading.excepthook = lambda args: _log_error("uncaught", args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _log_error("unraisable", args.exc_type, args.exc_value, args.exc_traceback)
+    warnings.showwarning = _log_warning
 
 
-def _tell_warning(
+def _log_warning(
     message: Warning | str,  # noqa: ARG001 - it may quote a header
     category: type[Warning],
     filename: str,
@@ -81,24 +81,24 @@ def _tell_warning(
     _log.warning("python_warning", kind=category.__name__, where=f"{filename}:{lineno}")
 
 
-def _tell(event: str, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+def _log_error(event: str, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt | SystemExit):  # a person has ended it
         return
     if error is None:  # there was no memory to make it
-        _log.critical(event, exception=[_told(kind, trace)])
+        _log.critical(event, exception=[_kind_and_place(kind, trace)])
     else:
         _log.critical(event, exc_info=(kind, error, trace))
 
 
 class _Withheld(io.TextIOBase):
-    """Stands for stderr and stdout: tells where something other than the logs writes, without the text.
+    """Replaces stderr and stdout: logs where something other than the logs writes, without the text.
 
-    Libraries print what they meet, and so does Python: the traceback of `socketserver`, the text of a `SystemExit`.
+    Libraries print values, and so does Python: the traceback of `socketserver`, the text of a `SystemExit`.
 
     Attributes
     ----------
     stream
-        What it stands for.
+        The stream that it replaces.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -106,7 +106,7 @@ class _Withheld(io.TextIOBase):
         self._places: set[str] = set()
 
     def write(self, text: str) -> int:
-        """Tell of each place once: a traceback is written in twenty pieces."""
+        """Log each place once: a traceback is written in twenty pieces."""
         frames = traceback.extract_stack(sys._getframe(1), limit=3)  # noqa: SLF001 - who writes is the caller
         where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
         if text.strip() and where not in self._places:
@@ -115,7 +115,7 @@ class _Withheld(io.TextIOBase):
         return len(text)
 
     def writable(self) -> bool:
-        """Return that it takes what is written."""
+        """Return that it can be written to."""
         return True
 
     def fileno(self) -> int:
@@ -124,14 +124,14 @@ class _Withheld(io.TextIOBase):
 
 
 class _LibraryHandler(logging.Handler):
-    """Tells that a library has logged, how bad it is and where, without the text, which may quote headers."""
+    """Logs the level and the place of a library's log record without its text, which may quote headers."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        told = {"logger": record.name, "where": f"{record.pathname}:{record.lineno}"}
+        facts = {"logger": record.name, "where": f"{record.pathname}:{record.lineno}"}
         if record.exc_info and record.exc_info[0] is not None:
-            _log.log(record.levelno, "library", exc_info=record.exc_info, **told)
+            _log.log(record.levelno, "library", exc_info=record.exc_info, **facts)
         else:
-            _log.log(record.levelno, "library", **told)
+            _log.log(record.levelno, "library", **facts)
 
 
 def _name_role(role: str) -> structlog.typing.Processor:
@@ -146,9 +146,9 @@ def _name_role(role: str) -> structlog.typing.Processor:
 def _where_it_happened(
     exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
 ) -> list[dict[str, object]]:
-    """Return the kind and the place of an error, of those that it holds as a group, and of its causes.
+    """Return the kind and the place of an error, of the errors in it if it is a group, and of its causes.
 
-    Its text, its notes and its local variables may hold header values and UIDs, so none of them is shown.
+    Its text, its notes and its local variables may contain header values and UIDs, so none of them is shown.
     """
     shown: list[dict[str, object]] = []
     waiting: list[BaseException] = [exc_info[1]]
@@ -158,13 +158,13 @@ def _where_it_happened(
         if id(error) in seen:  # a library can chain errors in a circle
             continue
         seen.add(id(error))
-        shown.append(_told(type(error), error.__traceback__))
+        shown.append(_kind_and_place(type(error), error.__traceback__))
         before = error.__context__ if error.__cause__ is None else error.__cause__
         held = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
         waiting += [one for one in (before, *reversed(held)) if one is not None]
     return shown
 
 
-def _told(kind: type[BaseException], trace: TracebackType | None) -> dict[str, object]:
+def _kind_and_place(kind: type[BaseException], trace: TracebackType | None) -> dict[str, object]:
     frames = traceback.extract_tb(trace)
     return {"type": kind.__name__, "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}

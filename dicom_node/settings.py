@@ -38,11 +38,11 @@ __all__ = [
 
 
 WITHHOLDING = frozenset({"not_a_brain", "out_of_distribution", "low_agreement", "under_18"})
-"""Flags that can withhold a result; a test holds them against `inference.flags`, which the listener never loads."""
+"""Flags that can withhold a result; a test compares them with `inference.flags`, which the listener never loads."""
 
 
 ROLES = ("T1", "T1CE", "T2", "FLAIR")
-"""Sequences that can be waited for; a test holds them against `conversion.sequences`."""
+"""Sequences that the node can wait for; a test compares them with `conversion.sequences`."""
 
 
 MEMORY_SHARE = 0.8
@@ -54,13 +54,13 @@ OTHER_VARIABLES = re.compile(
     r"CONFIG|(DICOMWEB|ORTHANC|TEST|FUZZ)_\w+|ARRIVALS|WITHOUT_TORCH|UPDATE_SCREENSHOT"
     r"|SERVICE_\w+|PORT(_\w+)?"  # what Kubernetes sets for a service of this name
 )
-"""Variables that begin as settings do and are none."""
+"""Variables that begin like settings but are not."""
 
 _NOTHING_ELSE = ConfigDict(extra="forbid")
 
 
 class SettingsError(ValueError):
-    """A settings file or variable that cannot be used; the message says which key and what would work."""
+    """A settings file or variable that cannot be used; the message states the key and what would work."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
@@ -99,7 +99,7 @@ class ListenerSettings:
     processes: int
 
     def __post_init__(self) -> None:
-        """Refuse a node that nobody could send to."""
+        """Refuse limits with which no sender could reach the node."""
         for key in (
             "association_timeout_s",
             "network_timeout_s",
@@ -108,7 +108,7 @@ class ListenerSettings:
             "processes",
         ):
             if getattr(self, key) < 1:
-                message = f"listener.{key} {getattr(self, key)}: at least 1"
+                message = f"listener.{key} {getattr(self, key)}: must be at least 1"
                 raise SettingsError(message)
 
 
@@ -121,11 +121,11 @@ class AssemblySettings:
 
     @property
     def wanted_roles(self) -> tuple[str, ...]:
-        """Sequences that a study is waited for."""
+        """Sequences that the node waits for."""
         return tuple(role.strip().upper() for role in self.wanted.split(",") if role.strip())
 
     def __post_init__(self) -> None:
-        """Refuse sequences that nobody knows."""
+        """Refuse unknown sequences."""
         if not self.wanted_roles or not set(self.wanted_roles) <= set(ROLES):
             message = f"assembly.wanted {self.wanted!r}: use some of {', '.join(ROLES)}"
             raise SettingsError(message)
@@ -133,7 +133,7 @@ class AssemblySettings:
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class ProcessingSettings:
-    """What changes a result; its hash is part of every result's UID."""
+    """Settings that change a result; their hash is part of every result's UID."""
 
     reference: str
     model: str
@@ -147,7 +147,7 @@ class ProcessingSettings:
         return frozenset(code.strip() for code in self.admit.split(",") if code.strip())
 
     def __post_init__(self) -> None:
-        """Refuse a reference on which no result can lie, and flags that withhold nothing."""
+        """Refuse a reference on whose grid no result can be made, and flags that withhold nothing."""
         if unknown := sorted(self.admitted - WITHHOLDING):
             message = f"processing.admit {', '.join(unknown)!r}: use some of {', '.join(sorted(WITHHOLDING))}"
             raise SettingsError(message)
@@ -158,7 +158,7 @@ class ProcessingSettings:
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class LimitsSettings:
-    """What a step and the disk are allowed."""
+    """Limits of a step, of the disk and of a data set."""
 
     step_time_s: float
     step_memory_gib: float
@@ -167,7 +167,7 @@ class LimitsSettings:
 
     @property
     def data_set_bytes(self) -> int:
-        """The largest data set that is taken."""
+        """The largest data set that is accepted."""
         return round(self.data_set_gib * 2**30)
 
     @property
@@ -179,7 +179,7 @@ class LimitsSettings:
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class RetentionSettings:
-    """How long what is done with is kept, in days; 0 keeps it for ever."""
+    """How long data of finished studies are kept, in days; 0 keeps them for ever."""
 
     pixels_days: float
     results_days: float
@@ -237,7 +237,7 @@ def read_settings(site_file: Path | None = None, environment: Mapping[str, str] 
     site_file
         TOML that overrides single keys; by default the file that GLIONODE_CONFIG names, if any.
     environment
-        Variables to look at; by default the process's own.
+        Environment variables; by default the process's own.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def read_settings(site_file: Path | None = None, environment: Mapping[str, str] 
 
     class Sources(_Sections):
         @classmethod
-        def settings_customise_sources(  # type: ignore[override]  # of what the library offers none is taken
+        def settings_customise_sources(  # type: ignore[override]  # none of the library's own sources is used
             cls, settings_cls: type[BaseSettings], **_sources: PydanticBaseSettingsSource
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             files = [path] if path is not None else []
@@ -262,7 +262,7 @@ def read_settings(site_file: Path | None = None, environment: Mapping[str, str] 
             return _Variables(settings_cls, variables), *read
 
     try:
-        sections = Sources()  # type: ignore[call-arg]  # its sources give them
+        sections = Sources()  # type: ignore[call-arg]  # its sources give the arguments
     except ValidationError as error:
         raise SettingsError(_sentence(error, variables)) from error
     return Settings(**{name: getattr(sections, name) for name in Sources.model_fields})
@@ -286,7 +286,7 @@ class _Sections(BaseSettings):
 
 
 class _Variables(EnvSettingsSource):
-    """Variables that were given, in place of the process's own."""
+    """Given variables instead of the process's own."""
 
     def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
         self._given = {name.lower(): text for name, text in variables.items()}
@@ -327,13 +327,13 @@ def _check_variables(known: Mapping[str, Mapping[str, Any]], variables: Iterable
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """Return what was probably meant, or all that is known."""
+    """Return the name that was probably meant, or all known names."""
     found = get_close_matches(name, list(known), n=1)
     return f"did you mean {found[0]}?" if found else f"known: {', '.join(known)}"
 
 
 def _sentence(error: ValidationError, variables: Mapping[str, str]) -> str:
-    """Return the first thing that is wrong, by the name of the key or of the variable that says so."""
+    """Return the first error, with the name of the key or of the variable that caused it."""
     first = error.errors(include_url=False)[0]
     if isinstance(own := first.get("ctx", {}).get("error"), SettingsError):
         return str(own)

@@ -1,1 +1,1 @@
-"""Volumes in, findings out: the only room that knows torch."""
+"""From volumes to findings. The only package that uses torch."""

@@ -1,7 +1,7 @@
-"""The axes of the MNI152 atlas in a head, for models that want them: its brain, registered to the head rigidly.
+"""The axes of the MNI152 atlas in a head, for models that need them, from a rigid registration of its brain.
 
-Where the brain of the head is says `inference.brain_region`; an atlas that is moved and scaled by one number does not
-fit an individual well enough.
+The registration serves the axes only. An atlas under a rigid transform and a single scale does not fit an individual
+well enough to find the brain itself; `inference.brain_region` does that.
 """
 
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from conversion.volume import Grid, ImageVolume, LabelVolume
 __all__ = ["BrainAtlas", "atlas_axes", "load_atlas"]
 
 WORKING_MM = 4.0
-"""Voxel size of the registration: the head's shape decides, not its detail."""
+"""Voxel size of the registration: the shape of the head matters, its detail does not."""
 
 SCALP_MM = (8.0, 15.0)
-"""Where the drawn scalp begins and ends, in mm from the brain's surface."""
+"""Start and end of the synthetic scalp, in mm from the brain's surface."""
 
 SCALP_BRIGHTNESS = 1.3
 ROOM_VOXELS = 12
-"""Padding of the atlas for skull and scalp, in its 2 mm voxels."""
+"""Padding of the atlas for skull and scalp, in its voxels of 2 mm."""
 
 START_OFFSETS_MM = (-20.0, 0.0, 20.0)
 SCALES = (0.8, 1.25)
-"""Smallest and largest believable size of an adult's brain against the atlas."""
+"""Smallest and largest plausible size of an adult's brain relative to the atlas."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,8 @@ class BrainAtlas:
 
 @cache
 def load_atlas() -> BrainAtlas:
-    """Return the MNI152 T1 template and brain mask that nilearn carries, at 2 mm."""
-    # Few models want it, and nilearn brings scikit-learn and pandas: as long to load as torch.
+    """Return the MNI152 T1 template and brain mask of nilearn, at 2 mm."""
+    # Few models need it, and nilearn imports scikit-learn and pandas, which take as long to load as torch.
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_template  # noqa: PLC0415
 
     image, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
@@ -55,7 +55,7 @@ def load_atlas() -> BrainAtlas:
 
 
 def atlas_axes(atlas: BrainAtlas, head: ImageVolume) -> NDArray[np.float64] | None:
-    """Return how the atlas lies in a head, or None where it finds no place.
+    """Return the axes of the atlas in a head, or None where the registration fails.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def atlas_axes(atlas: BrainAtlas, head: ImageVolume) -> NDArray[np.float64] | No
     Returns
     -------
     numpy.ndarray
-        Shape (3, 3): columns are the LPS directions in which the atlas' left, back and head lie in this head.
+        Shape (3, 3): the columns are the LPS directions of the atlas' left, back and top in this head.
     """
     distance = _distance(atlas)
     fixed, moving = _shrunk(_with_head(atlas, distance)), _shrunk(to_simpleitk(head))
@@ -96,7 +96,7 @@ def _distance(atlas: BrainAtlas) -> sitk.Image:
 
 
 def _with_head(atlas: BrainAtlas, distance: sitk.Image) -> sitk.Image:
-    """Put a dark skull and a bright scalp around the atlas' brain, so that it cannot grow onto the patient's scalp."""
+    """Add a dark skull and a bright scalp to the atlas' brain, so that it is not fitted to the patient's scalp."""
     brain = sitk.ConstantPad(to_simpleitk(atlas.image), [ROOM_VOXELS] * 3, [ROOM_VOXELS] * 3, 0.0)
     values = sitk.GetArrayFromImage(brain)
     away = sitk.GetArrayViewFromImage(distance)
@@ -110,7 +110,7 @@ def _with_head(atlas: BrainAtlas, distance: sitk.Image) -> sitk.Image:
 def _method(fixed_mask: sitk.Image) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
-    method.SetNumberOfWorkUnits(1)  # the same sums in the same order every time
+    method.SetNumberOfWorkUnits(1)  # same order of summation in every run
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricFixedMask(fixed_mask)
     method.SetInterpolator(sitk.sitkLinear)
@@ -132,7 +132,7 @@ def _metric(
 
 
 def _starts(fixed: sitk.Image, moving: sitk.Image) -> list[sitk.Euler3DTransform]:
-    """Return shifts that put the atlas under the top of the head, higher, lower, to the front and to the back."""
+    """Return starting shifts: the atlas below the top of the head, each higher, lower, further forward and back."""
     atlas_top, atlas_middle = _top_and_middle(fixed)
     head_top, head_middle = _top_and_middle(moving)
     down = head_top - atlas_top
@@ -163,7 +163,7 @@ def _tissue(image: sitk.Image) -> NDArray[np.float64]:
 
 
 def _top_and_middle(image: sitk.Image) -> tuple[float, NDArray[np.float64]]:
-    """Return the highest tissue (LPS z) and the middle (x, y) of what lies within 120 mm below it."""
+    """Return the highest tissue (LPS z) and the middle (x, y) of the tissue within 120 mm below it."""
     points = _tissue(image)
     top = float(np.percentile(points[:, 2], 99.5))
     upper = points[points[:, 2] > top - 120]

@@ -1,7 +1,7 @@
-"""A denoising autoencoder over whole heads: it learns what a brain in four sequences looks like, tumour or not.
+"""A denoising autoencoder over whole heads: it learns how a brain appears in four sequences, with tumour or without.
 
-Layer by layer it is MONAI's AutoEncoder, whose weights fit it under the same names; why it is built here says
-`inference.dynamic_unet`.
+It has the layers of MONAI's AutoEncoder, whose weights fit it under the same names. `inference.dynamic_unet` gives the
+reason for building it here.
 """
 
 from collections import OrderedDict
@@ -13,16 +13,16 @@ __all__ = ["HeadAutoencoder"]
 
 
 class HeadAutoencoder(nn.Module):
-    """An autoencoder that gives back a volume from a damaged one.
+    """An autoencoder that reconstructs a volume from a damaged one.
 
     Parameters
     ----------
     filters
         Feature maps of each level; every level halves the resolution.
     narrow
-        Feature maps at the narrowest place. The fewer, the less of what was never learned gets through.
+        Feature maps in the bottleneck. The fewer there are, the less passes that was not in the training data.
     in_channels
-        Sequences; as many come out.
+        Number of sequences, in the input and in the output.
     """
 
     dimensions = 3
@@ -38,11 +38,11 @@ class HeadAutoencoder(nn.Module):
         Parameters
         ----------
         volumes
-            Normalised intensities, shape (batch, channel, slice, row, column), sizes multiples of `multiple`; an empty
-            channel is a sequence that is not there, and is made up from the others.
+            Normalised intensities, shape (batch, channel, slice, row, column), sizes multiples of `multiple`. An empty
+            channel is a missing sequence and is reconstructed from the others.
         """
-        found: Tensor = self.body(volumes)
-        return found
+        output: Tensor = self.body(volumes)
+        return output
 
 
 class _Body(nn.Module):
@@ -65,13 +65,13 @@ class _Body(nn.Module):
         )
 
     def forward(self, volumes: Tensor) -> Tensor:
-        """Return what comes out of the narrowest place."""
-        found: Tensor = self.decode(self.intermediate(self.encode(volumes)))
-        return found
+        """Return the reconstruction."""
+        output: Tensor = self.decode(self.intermediate(self.encode(volumes)))
+        return output
 
 
 class _Narrow(nn.Module):
-    """Two convolutions with a way around."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -81,12 +81,12 @@ class _Narrow(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         """Return feature maps."""
-        found: Tensor = self.conv(given) + self.residual(given)
-        return found
+        output: Tensor = self.conv(given) + self.residual(given)
+        return output
 
 
 def _layer(convolution: nn.Module) -> nn.Sequential:
-    """Return a convolution with norm and rectifier, under the names that MONAI gives them."""
+    """Return a convolution with norm and rectifier, under MONAI's names."""
     after = OrderedDict[str, nn.Module](N=nn.BatchNorm3d(int(convolution.out_channels)), A=nn.PReLU())  # type: ignore[arg-type]
     return nn.Sequential(OrderedDict[str, nn.Module](conv=convolution, adn=nn.Sequential(after)))
 

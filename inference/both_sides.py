@@ -1,8 +1,9 @@
-"""Disease of the white matter, which both halves of a brain show alike, told from a glioma, which grows in one.
+"""Separates white matter disease, which both halves of a brain show alike, from a glioma, which grows in one.
 
-Age, small vessels and multiple sclerosis leave caps and bands beside the ventricles on both sides. Of ten elderly
-persons that no network saw, eight were marked with 1 to 30 ml of them, of whose parts above 2 ml 49 to 100 % had their
-counterpart; of the parts of 38 tumours that stay clear of the midline at most 28 % have one (`benchmarks/models.md`).
+Age, small vessels and multiple sclerosis leave caps and bands beside the ventricles on both sides. In eight of ten
+elderly persons outside the training data, networks marked 1 to 30 ml of them. Of each part above 2 ml, 49 to 100 % had
+a counterpart in the other half. In the parts of 38 tumours that stay clear of the midline, it was at most 28 %
+(`benchmarks/models.md`).
 """
 
 from functools import cached_property
@@ -20,36 +21,36 @@ from inference.study_tensors import StudyTensors
 __all__ = ["BothSides"]
 
 OVERVIEW_MM, CUBE_MM = 4.0, 3.0
-"""Size of the cubes in which the midplane is found, and in which halves are compared."""
+"""Size of the cubes in which the midplane is found, and in which the halves are compared."""
 
 REACH_MM = 6.0
-"""How far from the exact mirror image a counterpart may lie. Chosen, as are the two below: with them disease and
-tumours are as far apart as said above; others were not tried for all."""
+"""Largest distance of a counterpart from the exact mirror image. Chosen, as are the two values below. With them disease
+and tumours differ by the figures above; others were not tried on all heads."""
 
 HINT = 0.1
-"""Probability from which the other side counts as showing the same: far below what is called tumour."""
+"""Probability from which the other side counts as showing the same; far below the threshold for tumour."""
 
 SURE = 0.3
-"""Probability from which halves may differ for a tumour's sake, so that the midplane is sought without it."""
+"""Probability from which a tumour may make the halves differ. The search for the midplane leaves such voxels out."""
 
 LEAST_ALIKE = 0.4
-"""Share of a component that needs its counterpart; between the 28 % and the 49 % above."""
+"""Share of a component that needs a counterpart; between the 28 % and the 49 % above."""
 
 APART_MM = 5.0
-"""A component that comes closer to the midplane may grow across it, as a butterfly glioma does; disease of the white
-matter kept 11 mm away in all heads at hand."""
+"""A component closer to the midplane may grow across it, as a butterfly glioma does. White matter disease kept 11 mm
+away in all heads available."""
 
 SPECK_ML = 2.0
-"""Beside such disease single spots up to this size count with it."""
+"""Where there is such disease, single spots up to this size count as disease too."""
 
 
 class BothSides:
-    """What of a mask lies alike in both halves of a brain.
+    """Finds the parts of a mask that both halves of a brain show alike.
 
     Parameters
     ----------
     study, brain
-        What is looked at; the midplane is found when it is first needed.
+        The images to compare. The midplane is computed when it is first needed.
     probability
         Of the whole tumour, float32, shape of the study's grid.
     """
@@ -58,14 +59,14 @@ class BothSides:
         self._study, self._brain, self._probability = study, brain, probability
 
     def disease(self, tumour: Tensor, core: Tensor | None, largest_ml: float) -> Tensor:
-        """Return the components (26 neighbours) of a tumour mask that are disease of the white matter; bool.
+        """Return the components (26 neighbours) of a tumour mask that are white matter disease; bool.
 
         Parameters
         ----------
         tumour, core
-            Shape of the study's grid; a component with any core is none. None where the core is not known.
+            Shape of the study's grid. A component with any core is not disease. None where the core is not known.
         largest_ml
-            Larger components are none either.
+            Larger components are not disease either.
         """
         found, box = torch.zeros_like(tumour), box_around(tumour)
         if box is None:
@@ -91,13 +92,13 @@ class BothSides:
         return found
 
     def _counterpart(self, midplane: Midplane, others: Tensor) -> Tensor:
-        """Return where the other side shows the same, what belongs to the components of `others` aside."""
+        """Return where the other side shows the same, without the components of `others`."""
         grid = self._study.grid
         cubes = working_grid(grid, CUBE_MM, cubes=True)
-        shown = sampled(self._probability, grid, cubes) >= HINT
-        shown &= ~_grown(sampled(others.float(), grid, cubes) > 0, REACH_MM / CUBE_MM)
-        there = midplane.mirrored(shown.float(), cubes) >= 0.5
-        return sampled_mask(_grown(there, REACH_MM / CUBE_MM), cubes, grid)
+        hinted = sampled(self._probability, grid, cubes) >= HINT
+        hinted &= ~_grown(sampled(others.float(), grid, cubes) > 0, REACH_MM / CUBE_MM)
+        mirrored = midplane.mirrored(hinted.float(), cubes) >= 0.5
+        return sampled_mask(_grown(mirrored, REACH_MM / CUBE_MM), cubes, grid)
 
     @cached_property
     def _midplane(self) -> Midplane | None:
@@ -110,7 +111,7 @@ class BothSides:
 
 
 def _touched(numbers: Tensor, places: Tensor, count: int) -> Tensor:
-    """Return which components hold any of some places, bool, shape (count,)."""
+    """Return which components contain any of some voxels, bool, shape (count,)."""
     return torch.bincount(numbers[places], minlength=count) > 0
 
 

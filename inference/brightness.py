@@ -1,4 +1,4 @@
-"""How bright a volume is shown to the network that finds brains, in training and afterwards alike."""
+"""Scales the brightness of a volume for the network that finds the brain, in training and in use alike."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,10 @@ from inference.preprocessing import percentile
 __all__ = ["BRIGHTEST", "relative_brightness"]
 
 REFERENCE_PERCENT = 99.0
-"""Percentile of all that is not air which counts as 1: fat and vessels beyond it do not darken the rest."""
+"""Percentile of everything but air that becomes 1. Fat and vessels above it do not darken the rest."""
 
 BRIGHTEST = 1.3
-"""Ceiling in those units."""
+"""Upper limit in those units."""
 
 
 def relative_brightness(voxels: Tensor) -> Tensor:

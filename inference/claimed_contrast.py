@@ -1,7 +1,7 @@
-"""Whether the sequences are what they are said to be: the voxels' own word, held against the roles that were given.
+"""Checks the given sequence roles against the contrast of the voxels.
 
-A study from a PACS was recognised by the same means; research files come with a name alone. A T2 that is given as FLAIR
-leads any network astray without looking strange to it; so does one volume that is given twice.
+The sequences of a study from a PACS were recognised by the same means; research files have only a name. A T2 given as
+FLAIR misleads any network without being unusual to it, and so does a volume that is given twice.
 """
 
 import math
@@ -20,24 +20,25 @@ from inference.preprocessing import tissue_level
 __all__ = ["contrast_judgements"]
 
 UNLIKELY = 0.2
-"""Probability of the given role at which the score is 1: what is recognised leaves the others no more together."""
+"""Probability of the given role at which the score is 1; recognition leaves all other roles together no more."""
 
 LEAST = 1e-4
-"""Smallest probability that counts; the score ends at 5.7."""
+"""Smallest probability that counts, so the largest score is 5.7."""
 
 EQUAL = 0.999
 """Correlation of tissue from which two sequences are one volume; T1 before and after contrast reach 0.87 in BraTS."""
 
-LOOKED_AT = 4
+STRIDE = 4
 """Every fourth voxel along each axis is compared."""
 
 _WEIGHTING = {Role.T1: "T1", Role.T1CE: "T1", Role.T2: "T2", Role.FLAIR: "FLAIR"}
 
 
 def contrast_judgements(volumes: Mapping[Role, ImageVolume]) -> list[Callable[[], float]]:
-    """Return what tells how unlikely the roles are, each judgement by itself, so that several cores may make them.
+    """Return independent functions, for several cores, that each score how unlikely the given roles are.
 
-    The largest counts: 0 for a certain role, 1 for `UNLIKELY`, more for less; what cannot be judged says 0.
+    The largest score counts. It is 0 for a certain role, 1 at `UNLIKELY` and more below it; 0 where nothing can be
+    judged.
 
     Parameters
     ----------
@@ -72,8 +73,8 @@ def _of_agent(before: ImageVolume, after: ImageVolume) -> float:
 
 
 def _one_volume(first: ImageVolume, second: ImageVolume) -> bool:
-    """Tell whether two sequences show the same, whatever their scale."""
-    one, other = (volume.voxels[::LOOKED_AT, ::LOOKED_AT, ::LOOKED_AT].astype(np.float32) for volume in (first, second))
+    """Return whether two sequences show the same, whatever their scale."""
+    one, other = (volume.voxels[::STRIDE, ::STRIDE, ::STRIDE].astype(np.float32) for volume in (first, second))
     tissue = (one > tissue_level(one)) & (other > tissue_level(other))
     one, other = one[tissue], other[tissue]
     return bool(one.size and one.std() and other.std() and np.corrcoef(one, other)[0, 1] > EQUAL)

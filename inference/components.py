@@ -1,7 +1,7 @@
-"""Connected components of a mask and distances to its surface, on whatever device the mask lies on.
+"""Connected components of a mask and distances to its surface, computed on the device of the mask.
 
-The components are those of SimpleITK's filters, found by hooking and pointer jumping over runs of voxels (FastSV:
-Zhang, Azad, Buluç 2020); from a GPU no volume has to come back for it.
+The components are the same as those of SimpleITK's filters. They are found by hooking and pointer jumping over runs of
+voxels (FastSV: Zhang, Azad, Buluç 2020), so no volume has to be copied back from a GPU.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _ALL_AROUND = tuple(step for step in product((-1, 0, 1), repeat=3) if step > (0,
 
 
 def box_around(mask: Tensor, margin: int = 0) -> tuple[slice, slice, slice] | None:
-    """Return the smallest box that holds a mask of three axes, widened by some voxels; None where it is empty."""
+    """Return the smallest box that contains a mask of three axes, widened by a margin; None for an empty mask."""
     box = []
     for axis in range(3):
         others = [other for other in range(3) if other != axis]
@@ -53,8 +53,8 @@ def components(mask: Tensor, *, corners: bool = True) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple
-        The number of every voxel, 0 outside, int64, shape of the mask; and how many voxels each number has, shape
-        (components + 1,), 0 for the number 0.
+        The component number of every voxel, 0 outside, int64, shape of the mask; and the count of voxels by number,
+        shape (components + 1,), with 0 for the number 0.
     """
     runs = _runs(mask)
     first, second = _meetings(runs, _ALL_AROUND if corners else _FACES)
@@ -72,23 +72,23 @@ def _runs(mask: Tensor) -> Tensor:
 
 
 def _meetings(runs: Tensor, steps: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
-    """Return pairs of runs that touch, each once or a few times."""
+    """Return pairs of runs that touch; a pair may occur a few times."""
     pairs = []
     for step in steps:
         here = tuple(slice(max(0, -by), size - max(0, by)) for by, size in zip(step, runs.shape, strict=True))
         there = tuple(slice(max(0, by), size - max(0, -by)) for by, size in zip(step, runs.shape, strict=True))
         both = torch.stack([runs[here].flatten(), runs[there].flatten()])
         both = both[:, (both > 0).all(dim=0)]
-        if both.shape[1] > 1:  # along a row two runs meet in many voxels
+        if both.shape[1] > 1:  # along a row, two runs touch in many voxels
             changes = (both[:, 1:] != both[:, :-1]).any(dim=0)
             both = both[:, F.pad(changes, (1, 0), value=True)]
         pairs.append(both)
-    found = torch.cat(pairs, dim=1)
-    return found[0], found[1]
+    touching_runs = torch.cat(pairs, dim=1)
+    return touching_runs[0], touching_runs[1]
 
 
 def _joined(roots: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Return the smallest member of each one's component."""
+    """Return for each run the smallest run number in its component."""
     while True:
         one, other = roots[first], roots[second]
         apart = one != other
@@ -111,7 +111,7 @@ def without_islands(mask: Tensor, minimum_voxels: int) -> Tensor:
 
 
 def touching(mask: Tensor, places: Tensor) -> Tensor:
-    """Return the connected components (26 neighbours) of a mask that hold any of some places."""
+    """Return the connected components (26 neighbours) of a mask that contain any of some voxels."""
     if (box := box_around(mask)) is None:
         return mask
     numbers, sizes = components(mask[box])
@@ -129,27 +129,27 @@ def largest_component(mask: Tensor) -> int:
 
 
 def filled_body(mask: Tensor) -> Tensor:
-    """Return the largest component (6 neighbours), the holes filled that it closes off on all sides."""
+    """Return the largest component (6 neighbours), with the holes filled that it encloses on all sides."""
     if (box := box_around(mask)) is None:
         return mask
     numbers, sizes = components(mask[box], corners=False)
     body = numbers == sizes.argmax()
     around = F.pad(~body, (1,) * 6, value=True)
-    outside = components(around, corners=False)[0] == 1  # that of the first corner
+    outside = components(around, corners=False)[0] == 1  # the component of the first corner
     filled = torch.zeros_like(mask)
     filled[box] = ~outside[1:-1, 1:-1, 1:-1]
     return filled
 
 
 def surface_distance(mask: Tensor, spacing_mm: float, reach_mm: float) -> Tensor:
-    """Return the distance to the outermost voxels of a mask, in mm, negative inside; none is farther than the reach.
+    """Return the distance to the outermost voxels of a mask, in mm, negative inside; `reach_mm` at most.
 
     Parameters
     ----------
     mask
-        bool, of cubes, shape (slice, row, column).
+        bool, shape (slice, row, column); its voxels are cubes.
     spacing_mm
-        Their size.
+        Edge length of the cubes.
     """
     reach = int(reach_mm / spacing_mm)
     far = (reach_mm / spacing_mm) ** 2

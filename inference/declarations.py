@@ -1,4 +1,4 @@
-"""What a model had to do without, said of every answer."""
+"""Decisions that state with every result what the model had to do without."""
 
 from conversion.decision import Decision
 from inference.manifest import ModelManifest
@@ -7,25 +7,25 @@ __all__ = ["declarations"]
 
 
 def declarations(
-    manifest: ModelManifest, present: tuple[str, ...], *, core_known: bool, learned: bool, turned: bool
+    manifest: ModelManifest, present: tuple[str, ...], *, core_known: bool, trained: bool, atlas_axes: bool
 ) -> tuple[Decision, ...]:
-    """Return what is to be said of an answer.
+    """Return the decisions that state the limits of a result.
 
     Parameters
     ----------
     present
         The sequences that the study has.
-    core_known, learned
-        Whether the core is told, and whether the networks learned it at all.
-    turned
-        Whether the networks were shown the axes of an atlas.
+    core_known, trained
+        Whether the core is segmented, and whether the networks were trained on it at all.
+    atlas_axes
+        Whether the images were reoriented to the axes of the atlas.
     """
     missing = _missing(manifest.channels, present)
-    return (*missing, *_core(core_known, learned), *_axes(manifest.space, turned))
+    return (*missing, *_core(core_known, trained), *_axes(manifest.space, atlas_axes))
 
 
 def _missing(channels: tuple[str, ...], present: tuple[str, ...]) -> list[Decision]:
-    """Name the sequences that the model would take and the study lacks."""
+    """Name the sequences that the model can use and the study lacks."""
     return [
         Decision(code="missing_sequence", subject=name, reason=f"no {name} in the study; the model ran without it")
         for name in channels
@@ -33,20 +33,22 @@ def _missing(channels: tuple[str, ...], present: tuple[str, ...]) -> list[Decisi
     ]
 
 
-def _core(core_known: bool, learned: bool) -> list[Decision]:  # noqa: FBT001 - two facts, one place of use
-    """Say why nothing but the whole tumour is told."""
+def _core(core_known: bool, trained: bool) -> list[Decision]:  # noqa: FBT001 - two facts, one place of use
+    """State why only the whole tumour is segmented."""
     if core_known:
         return []
     without = "without T1 after contrast, necrosis and enhancement cannot be told apart"
-    reason = f"{without if learned else 'the networks for such an input learned no more'}: whole tumour only"
+    untrained = "the networks for such images were not trained on its parts"
+    reason = f"only the whole tumour is segmented: {without if trained else untrained}"
     return [Decision(code="whole_tumour_only", subject="regions", reason=reason)]
 
 
-def _axes(space: str, turned: bool) -> list[Decision]:  # noqa: FBT001 - a fact, one place of use
-    """Say that a model's axes could not be given to it."""
-    if space == "native" or turned:
+def _axes(space: str, atlas_axes: bool) -> list[Decision]:  # noqa: FBT001 - a fact, one place of use
+    """State that the images could not be reoriented to the axes that the model expects."""
+    if space == "native" or atlas_axes:
         return []
     reason = (
-        "what was given could not be turned into the atlas' axes, which the model wants: the reference's were taken"
+        "the images could not be reoriented to the axes of the atlas, which the model expects; the axes of the "
+        "reference were used"
     )
     return [Decision(code="native_axes", subject="model", reason=reason)]

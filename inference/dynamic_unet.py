@@ -1,7 +1,7 @@
-"""A U-Net of plain or residual blocks, layer by layer MONAI's DynUNet, whose weights fit it under the same names.
+"""A U-Net of plain or residual blocks with the layers of MONAI's DynUNet, whose weights fit it under the same names.
 
-Built here because loading MONAI takes longer than loading torch, and every process that looks at a study would wait for
-it: 5.5 s of 8.5 s on a slow processor. A test holds the answers equal to MONAI's, bit by bit.
+It is built here because MONAI takes longer to load than torch, and every process that segments a study would wait for
+it: 5.5 s of 8.5 s on a slow processor. A test checks that its outputs equal MONAI's, bit by bit.
 """
 
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 __all__ = ["DynamicUNet"]
 
 SLOPE = 0.01
-"""Of the leaky rectifier (nnU-Net; Isensee 2021)."""
+"""Negative slope of the leaky rectifier (nnU-Net; Isensee 2021)."""
 
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 _UPWARDS = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -33,15 +33,15 @@ class DynamicUNet(nn.Module):
     dimensions
         2 or 3.
     in_channels, out_channels
-        Of the images and of the answer.
+        Of the images and of the output.
     filters
         Feature maps of each level, at least three.
     norm
         ``batch`` or ``instance``, with a scale and a shift to be learned.
     residual
-        Whether blocks add what comes in to what goes out.
+        Whether blocks add their input to their output.
     supervised
-        How many levels below the finest are answered as well while training; 0 for none.
+        Number of levels below the finest that give an output in training as well; 0 for none.
     """
 
     def __init__(  # noqa: PLR0913 - a network's shape, by keyword only
@@ -72,11 +72,11 @@ class DynamicUNet(nn.Module):
             levels = filters[1 : supervised + 1]
             self.deep_supervision_heads = nn.ModuleList(_Output(dimensions, level, out_channels) for level in levels)
         self._supervised = supervised
-        torch.rand(1)  # as MONAI does here: a seed gives the weights that it gave before
+        torch.rand(1)  # MONAI draws a number here; without it a seed would give other weights
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits of the images' size; while training under supervision stacked along axis 1, the finest first.
+        """Return logits of the images' size; in training with deep supervision all levels along axis 1, finest first.
 
         Parameters
         ----------
@@ -86,16 +86,16 @@ class DynamicUNet(nn.Module):
         levels = [self.input_block(images)]
         for block in self.downsamples:
             levels.append(block(levels[-1]))
-        found = self.bottleneck(levels[-1])
+        features = self.bottleneck(levels[-1])
         coarser = list[Tensor]()
         for depth, block in zip(reversed(range(len(levels))), self.upsamples, strict=True):
-            found = block(found, levels[depth])
+            features = block(features, levels[depth])
             if self.training and 0 < depth <= self._supervised:
-                coarser.insert(0, self.deep_supervision_heads[depth - 1](found))
-        answer: Tensor = self.output_block(found)
+                coarser.insert(0, self.deep_supervision_heads[depth - 1](features))
+        logits: Tensor = self.output_block(features)
         if not coarser:
-            return answer
-        return torch.stack([answer, *(F.interpolate(level, answer.shape[2:]) for level in coarser)], dim=1)
+            return logits
+        return torch.stack([logits, *(F.interpolate(level, logits.shape[2:]) for level in coarser)], dim=1)
 
 
 class _Block(nn.Module):
@@ -110,12 +110,12 @@ class _Block(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         """Return feature maps."""
-        found: Tensor = self.lrelu(self.norm2(self.conv2(self.lrelu(self.norm1(self.conv1(given))))))
-        return found
+        features: Tensor = self.lrelu(self.norm2(self.conv2(self.lrelu(self.norm1(self.conv1(given))))))
+        return features
 
 
 class _ResidualBlock(_Block):
-    """The same with a way around, which is a convolution of its own where size or feature maps change."""
+    """The same with a skip connection, which is a convolution where the size or the feature maps change."""
 
     def __init__(self, dimensions: int, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
         super().__init__(dimensions, in_channels, out_channels, stride, norm)
@@ -126,14 +126,14 @@ class _ResidualBlock(_Block):
 
     def forward(self, given: Tensor) -> Tensor:
         """Return feature maps."""
-        found = self.norm2(self.conv2(self.lrelu(self.norm1(self.conv1(given)))))
-        found += self.norm3(self.conv3(given)) if self._changes else given
-        answer: Tensor = self.lrelu(found)
-        return answer
+        features = self.norm2(self.conv2(self.lrelu(self.norm1(self.conv1(given)))))
+        features += self.norm3(self.conv3(given)) if self._changes else given
+        output: Tensor = self.lrelu(features)
+        return output
 
 
 class _UpBlock(nn.Module):
-    """Doubles the resolution and takes in what the way down had there."""
+    """Doubles the resolution and concatenates the feature maps that the way down had at that level."""
 
     def __init__(self, dimensions: int, in_channels: int, out_channels: int, norm: str) -> None:
         super().__init__()
@@ -143,8 +143,8 @@ class _UpBlock(nn.Module):
 
     def forward(self, below: Tensor, beside: Tensor) -> Tensor:
         """Return feature maps."""
-        found: Tensor = self.conv_block(torch.cat((self.transp_conv(below), beside), dim=1))
-        return found
+        features: Tensor = self.conv_block(torch.cat((self.transp_conv(below), beside), dim=1))
+        return features
 
 
 class _Output(nn.Module):
@@ -154,14 +154,14 @@ class _Output(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(OrderedDict(conv=_CONVOLUTIONS[dimensions](in_channels, out_channels, 1)))
 
-    def forward(self, found: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Return logits."""
-        logits: Tensor = self.conv(found)
+        logits: Tensor = self.conv(features)
         return logits
 
 
 def _convolution(dimensions: int, in_channels: int, out_channels: int, edge: int, stride: int) -> nn.Sequential:
-    """Return a convolution under the name that MONAI gives it."""
+    """Return a convolution under MONAI's name."""
     layer = _CONVOLUTIONS[dimensions](in_channels, out_channels, edge, stride=stride, padding=edge // 2, bias=False)
     return nn.Sequential(OrderedDict(conv=layer))
 
@@ -171,7 +171,7 @@ def _norm(name: str, dimensions: int, channels: int) -> nn.Module:
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Draw weights as He 2015 does for this rectifier; a network without memory, which is only counted, has none."""
+    """Draw weights as in He 2015 for this rectifier; a network on the meta device, built to be counted, has none."""
     if not isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         return
     weight, bias = layer.weight, layer.bias

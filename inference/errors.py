@@ -4,7 +4,7 @@
 
     InferenceError
     ├── UnusableModel       a model folder is incomplete, changed or unknown to this version
-    ├── UnsuitableInput     the sequences at hand are not enough for the model, or the result lies below the gate
+    ├── UnsuitableInput     the study lacks sequences that the model needs, or its result is withheld
     └── UnreadableCase      a set of annotated cases, or one case of it, cannot be used
 """
 
@@ -14,7 +14,7 @@ __all__ = ["InferenceError", "InferenceReason", "UnreadableCase", "UnsuitableInp
 
 
 class InferenceReason(enum.StrEnum):
-    """Stable codes of everything this room refuses."""
+    """Stable codes of everything that this package refuses."""
 
     MODEL_MISSING = "model_missing"
     MODEL_CHANGED = "model_changed"
@@ -27,7 +27,7 @@ class InferenceReason(enum.StrEnum):
 
 
 class InferenceError(Exception):
-    """Base of this room's errors; `reason` is a stable code."""
+    """Base of this package's errors; `reason` is a stable code."""
 
     def __init__(self, reason: InferenceReason, sentence: str) -> None:
         super().__init__(sentence)

@@ -1,4 +1,4 @@
-"""What a person should know before trusting a result, and what keeps a result back."""
+"""Reasons to doubt a result, and which of them withhold it."""
 
 import enum
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ class FlagCode(enum.StrEnum):
     """Stable codes of all flags."""
 
     SMALL_LESION = "small_lesion"  # less than a cubic centimetre, where a voxel's width decides
-    LOW_AGREEMENT = "low_agreement"  # the model's networks and looks differ
-    OUT_OF_DISTRIBUTION = "out_of_distribution"  # unlike what the model was trained on
-    NOT_A_BRAIN = "not_a_brain"  # no brain in what the images show
+    LOW_AGREEMENT = "low_agreement"  # the predictions of the ensemble members disagree
+    OUT_OF_DISTRIBUTION = "out_of_distribution"  # unlike the model's training data
+    NOT_A_BRAIN = "not_a_brain"  # the images show no brain
     BRAIN_DOUBTFUL = "brain_doubtful"  # two sequences of the study show different brains
-    BOTH_SIDES = "both_sides"  # left out, for both halves of the brain show it alike
-    POOR_REGISTRATION = "poor_registration"  # a sequence may not lie where the reference lies
-    UNDER_18 = "under_18"  # the model learned from adults
-    AGE_UNREADABLE = "age_unreadable"  # whether the patient is an adult cannot be told
-    AFTER_SURGERY = "after_surgery"  # the model learned from tumours before surgery
+    BOTH_SIDES = "both_sides"  # something was left out because both halves of the brain show it alike
+    POOR_REGISTRATION = "poor_registration"  # a sequence may not be aligned with the reference
+    UNDER_18 = "under_18"  # the model was trained on adults
+    AGE_UNREADABLE = "age_unreadable"  # it is not known whether the patient is an adult
+    AFTER_SURGERY = "after_surgery"  # the model was trained on tumours before surgery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class Flag:
     Attributes
     ----------
     sentence
-        For a person, without patient data.
+        For a person, without patient data. It starts in lower case and has no full stop.
     closes
-        Whether a result with it lies below the gate.
+        Whether it withholds the result.
     """
 
     code: FlagCode

@@ -1,6 +1,6 @@
-"""Networks that others trained, behind the face of ours: stacks in, logits of WT, TC, ET out.
+"""Third-party networks with the interface of ours: stacks in, logits of WT, TC, ET out.
 
-Architectures come from an allow-list of MONAI, and their arguments are plain, bounded values; nothing named in a file
+Architectures come from an allow-list of MONAI, and their arguments are plain, bounded values. Nothing named in a file
 is ever imported, and no expression is evaluated.
 """
 
@@ -28,7 +28,7 @@ _MONAI: Mapping[str, str] = {
         ("UNet", "unet"),
     )
 }
-"""By class, the module that it is in; loaded when one is built, for MONAI takes longer to load than torch."""
+"""The module of each class. It is loaded when a network is built, because MONAI takes longer to load than torch."""
 
 FOREIGN = tuple(_MONAI_PREFIX + name for name in sorted(_MONAI))
 MONAI_TARGETS: Mapping[str, str] = {
@@ -36,27 +36,27 @@ MONAI_TARGETS: Mapping[str, str] = {
     for name, module in _MONAI.items()
     for target in (name, f"monai.networks.nets.{name}", f"{module}.{name}")
 }
-"""How a bundle's ``_target_`` may name them."""
+"""Names that a bundle's ``_target_`` may use for them."""
 
 OURS = "SPL"
-"""Our axes: slices run to the head (Superior), rows to the back (Posterior), columns to the Left."""
+"""Our axes: slices run to the head (Superior), rows to the back (Posterior), columns to the left (Left)."""
 
 LARGEST_NUMBER = 4096
 LONGEST_LIST = 16
 DEEPEST = 4
-"""Bounds on arguments, an order of magnitude above any published network's."""
+"""Bounds on arguments, an order of magnitude above those of any published network."""
 
 MOST_PARAMETERS = 300_000_000
-"""A network of more does not fit the memory of a node beside its study (1.2 GB in float32)."""
+"""A larger network does not fit into a node's memory beside a study (1.2 GB in float32)."""
 
 PROBABILITY_MARGIN = 1e-6
-"""Probabilities are held off 0 and 1 by this much, where their logit is infinite."""
+"""Smallest distance of probabilities from 0 and 1, where their logit is infinite."""
 
 _AXIS = {"S": 0, "I": 0, "P": 1, "A": 1, "L": 2, "R": 2}
 
 
 class ForeignNetwork(nn.Module):
-    """A network with other axes, other outputs, and a normalisation of its own.
+    """A network with its own axes, outputs and normalisation.
 
     Parameters
     ----------
@@ -65,17 +65,17 @@ class ForeignNetwork(nn.Module):
     dimensions
         2 for axial slices, 3 for volumes.
     axes
-        Where index 0, 1, 2 of a volume run to in the patient, as letters of S, I, P, A, L, R: a NIfTI array of BraTS is
-        ``LPS``. A slice network takes ``PL``.
+        Directions in the patient of indices 0, 1, 2 of a volume, as letters of S, I, P, A, L, R: a NIfTI array of BraTS
+        is ``LPS``. A slice network takes ``PL``.
     outputs
-        WT, TC, ET in the order in which the body answers.
+        WT, TC, ET in the order of the body's outputs.
     normalise
-        ``none``, or ``nonzero``: mean 0 and standard deviation 1 over what is not zero, by channel (MONAI's
+        ``none``, or ``nonzero``: mean 0 and standard deviation 1 over the nonzero voxels, by channel (MONAI's
         NormalizeIntensity with nonzero and channel_wise).
     answers
         ``logits`` or ``probabilities``.
     multiple
-        What every axis must be a multiple of.
+        Number of which the size of every axis must be a multiple.
     """
 
     context = 0
@@ -95,13 +95,14 @@ class ForeignNetwork(nn.Module):
         ours = OURS[3 - dimensions :]
         places = [_AXIS.get(letter) for letter in axes] if isinstance(axes, str) else []
         if sorted(places, key=str) != [_AXIS[letter] for letter in ours]:
-            raise ValueError(f"axes {axes!r}: one letter for each of {', '.join(ours)} or its opposite needed")
+            raise ValueError(f"axes {axes!r}: they must have one letter for each of {', '.join(ours)} or its opposite")
         if sorted(outputs) != sorted(REGIONS):
-            raise ValueError(f"outputs {outputs!r}: WT, TC and ET needed, each once")
+            raise ValueError(f"outputs {outputs!r}: they must be WT, TC and ET, each once")
         if normalise not in {"none", "nonzero"} or answers not in {"logits", "probabilities"}:
-            raise ValueError(f"normalise {normalise!r}, answers {answers!r}: not among those known")
+            wanted = "normalise must be none or nonzero, answers must be logits or probabilities"
+            raise ValueError(f"normalise {normalise!r}, answers {answers!r}: {wanted}")
         if type(multiple) is not int or not 1 <= multiple <= 64:
-            raise ValueError(f"multiple {multiple!r}: a whole number from 1 to 64 needed")
+            raise ValueError(f"multiple {multiple!r}: it must be a whole number from 1 to 64")
         self.body, self.dimensions, self.multiple = body, dimensions, multiple
         self._normalise, self._answers = normalise == "nonzero", answers
         first = 3 - dimensions
@@ -115,21 +116,24 @@ class ForeignNetwork(nn.Module):
         Parameters
         ----------
         images
-            Shape (batch, channel, slice, row, column); a slice network takes one slice each.
+            Shape (batch, channel, slice, row, column); a slice network takes single slices.
         """
         given = _normalised(images) if self._normalise else images
         if self.dimensions == 2:
             given = given.squeeze(2)
-        turned = given.permute(0, 1, *self._order).flip(self._flips).contiguous()
-        answer = self.body(turned).float()
-        if answer.shape != (len(turned), len(REGIONS), *turned.shape[2:]):
-            message = f"an answer of shape {tuple(answer.shape)} to images of shape {tuple(turned.shape)}"
+        reoriented = given.permute(0, 1, *self._order).flip(self._flips).contiguous()
+        answer = self.body(reoriented).float()
+        if answer.shape != (len(reoriented), len(REGIONS), *reoriented.shape[2:]):
+            message = (
+                "the network's output does not fit its input "
+                f"(output of shape {tuple(answer.shape)}, input of shape {tuple(reoriented.shape)})"
+            )
             raise ValueError(message)
         back = [2 + self._order.index(2 + place) for place in range(self.dimensions)]
-        found = answer.flip(self._flips).permute(0, 1, *back)[:, self._outputs]
+        restored = answer.flip(self._flips).permute(0, 1, *back)[:, self._outputs]
         if self._answers == "probabilities":
-            found = found.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN).logit()
-        logits: Tensor = found.unsqueeze(2) if self.dimensions == 2 else found
+            restored = restored.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN).logit()
+        logits: Tensor = restored.unsqueeze(2) if self.dimensions == 2 else restored
         return logits
 
 
@@ -150,17 +154,17 @@ def build_monai(architecture: str, *, arguments: Mapping[str, Any], **face: Any)
     architecture
         One of `FOREIGN`.
     arguments
-        Keyword arguments of MONAI's class, plain values alone.
+        Keyword arguments of MONAI's class, plain values only.
     face
-        Of `ForeignNetwork`.
+        Keyword arguments of `ForeignNetwork`.
 
     Raises
     ------
     ValueError
-        For another class, or arguments that are not plain or too large.
+        For another class, or for arguments that are not plain or too large.
     """
     if architecture not in FOREIGN:
-        raise ValueError(f"{architecture!r} is not among the networks that may be built: {', '.join(FOREIGN)}")
+        raise ValueError(f"{architecture!r} is not among the networks that can be built: {', '.join(FOREIGN)}")
     name = architecture.removeprefix(_MONAI_PREFIX)
     cls: type[nn.Module] = getattr(importlib.import_module(_MONAI[name]), name)
     checked = plain_arguments(arguments)
@@ -173,12 +177,12 @@ def build_monai(architecture: str, *, arguments: Mapping[str, Any], **face: Any)
 
 
 def check_size(build: Callable[[], nn.Module]) -> None:
-    """Build a network without its memory and count its weights.
+    """Build a network without allocating memory, and count its weights.
 
     Raises
     ------
     ValueError
-        When they are more than a node can hold.
+        If there are more than a node can hold.
     """
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in build().parameters())
@@ -195,7 +199,7 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         For an expression (``$``), a reference (``@``, ``%``), an object with a ``_target_``, or too large a value.
     """
     if not isinstance(arguments, Mapping):
-        raise ValueError(f"{arguments!r}: a JSON object of arguments needed")  # noqa: TRY004 - one kind for all
+        raise ValueError(f"arguments {arguments!r}: they must be a JSON object")  # noqa: TRY004 - one kind for all
     return {_plain_key(name): _plain(value, name, 0) for name, value in arguments.items()}
 
 
@@ -215,14 +219,14 @@ def _plain(value: object, name: str, depth: int) -> Any:  # noqa: ANN401 - any J
     if isinstance(value, str) and value and not value.replace("_", "").replace("-", "").isalnum():
         raise ValueError(f"argument {name} = {value[:60]!r}: expressions and references are not evaluated")
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
-        raise ValueError(f"argument {name} = {value}: too large")
+        raise ValueError(f"argument {name} = {value} is too large ({LARGEST_NUMBER} at most)")
     if value is not None and not isinstance(value, str | int | float):
-        raise ValueError(f"argument {name}: not a plain value, or too long")
+        raise ValueError(f"argument {name} is not a plain value, or is too long ({LONGEST_LIST} entries at most)")
     return value
 
 
 def _multiple(arguments: Mapping[str, Any]) -> int:
-    """Return what an axis must be a multiple of: 2 to the number of halvings, where the arguments tell it."""
+    """Return the number of which an axis must be a multiple: 2 to the number of halvings by the arguments."""
     if "strides" in arguments:
         steps = [max(step) if isinstance(step, list) else step for step in arguments["strides"]]
         return int(math.prod(steps))

@@ -1,4 +1,7 @@
-"""One pass of a network over a whole stack: slices with their neighbours in batches, volumes at once."""
+"""Passes of a network over a whole stack, with test-time augmentation.
+
+A slice network is given batches of slices with their neighbours; a volume network is given the volume at once.
+"""
 
 from collections.abc import Iterator
 
@@ -12,16 +15,16 @@ from inference.arithmetic import answer_of, kinds_for
 from inference.networks import Network
 from inference.unet import TumourUNet
 
-__all__ = ["BATCH_SLICES", "VIEW_AXES", "VIEW_STEP", "device_of", "forward_probabilities", "looks"]
+__all__ = ["BATCH_SLICES", "VIEW_AXES", "VIEW_STEP", "augmented_predictions", "device_of", "forward_probabilities"]
 
 VIEW_AXES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axial, coronal, sagittal: which axis of (slice, row, column) becomes the slice, the row and the column."""
 
 VIEW_STEP = 2
-"""Distance in mm of the neighbours of a slice of a volume; chosen, not searched."""
+"""Distance in mm of the neighbours of a slice of a volume. Chosen; other values were not tried."""
 
 BATCH_SLICES = 8
-"""Slices in one forward pass: more gains nothing on two CPU cores and costs memory."""
+"""Slices in one forward pass. More bring no speed on two CPU cores and need more memory."""
 
 
 def forward_probabilities(
@@ -32,27 +35,27 @@ def forward_probabilities(
     slice_step: int = 1,
     views: int = 1,
 ) -> NDArray[np.float32]:
-    """Return the probability of each region in every voxel, the mean of the looks that `looks` takes.
+    """Return the probability of each region in every voxel, the mean of `augmented_predictions`.
 
     Returns
     -------
     numpy.ndarray
         Shape (region, slice, row, column).
     """
-    shown = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device_of(network))
-    found = list(looks(network, shown, mirrored=mirrored, slice_step=slice_step, views=views))
+    given = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device_of(network))
+    found = list(augmented_predictions(network, given, mirrored=mirrored, slice_step=slice_step, views=views))
     return np.asarray(torch.stack(found).mean(dim=0).cpu().numpy())
 
 
 def device_of(network: Network) -> torch.device:
-    """Return where a network runs; the CPU for one without parameters, as ONNX graphs are."""
+    """Return the device of a network; the CPU for one without parameters, such as an ONNX graph."""
     return next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
 
 
-def looks(
+def augmented_predictions(
     network: Network, images: Tensor, *, mirrored: bool = False, slice_step: int = 1, views: int = 1
 ) -> Iterator[Tensor]:
-    """Yield what a network says each time it looks: along each axis, or at the images and at their mirror image.
+    """Yield one network's predictions under test-time augmentation: along each axis, or with the mirror image.
 
     Parameters
     ----------
@@ -61,11 +64,11 @@ def looks(
     images
         Normalised intensities, shape (channel, slice, row, column), on the device of the network.
     mirrored
-        Whether it looks a second time, left for right; the answer is mirrored back.
+        Whether to predict a second time on the mirror image (left for right). That prediction is mirrored back.
     slice_step
-        Distance of the neighbours that a 2.5D network sees, in slices.
+        Distance of the neighbouring slices in a 2.5D network's input, in slices.
     views
-        1: slices as they come. 3: along each axis of a volume, axial, coronal, sagittal.
+        1: along the slices of the stack. 3: along each axis of a volume - axial, coronal, sagittal.
 
     Yields
     ------
@@ -84,7 +87,7 @@ def looks(
 @torch.inference_mode()
 def _slices(network: Network, stack: Tensor, slice_step: int) -> Tensor:
     count, rows, columns = stack.shape[1:]
-    if isinstance(network, TumourUNet):  # its first convolution would round anyway; fewer bytes are moved until then
+    if isinstance(network, TumourUNet):  # its first convolution rounds anyway; until then fewer bytes are copied
         stack = stack.to(kinds_for(stack.device)[0])
     padded = F.pad(stack, (0, -columns % network.multiple, 0, -rows % network.multiple))
     offsets = torch.arange(-network.context, network.context + 1, device=stack.device) * slice_step

@@ -1,4 +1,4 @@
-"""How noisy a study is, by the voxels' own second differences; a network is no guide where noise hides the tissue."""
+"""Measures the noise of a study from second differences of voxels; where noise hides the tissue, networks fail."""
 
 from collections.abc import Mapping
 
@@ -12,12 +12,12 @@ from inference.preprocessing import tissue_level
 __all__ = ["noise_level", "noise_novelty"]
 
 STRONG_NOISE = 0.12
-"""Noise at which the score is 1, in units of the tissue's median: half as much again as the strongest that networks see
-in training (0.08). The noisiest of the volumes at hand (BraTS, Philips 1.5 T, brainix, TCGA-DU-7294) has 0.055."""
+"""Noise at which the score is 1, in units of the tissue's median: one and a half times the strongest noise in training
+(0.08). The noisiest of the available volumes (BraTS, Philips 1.5 T, brainix, TCGA-DU-7294) has 0.055."""
 
 FEWEST_VALUES = 1000
 ENOUGH_PLANES = 64
-"""Planes looked at across each axis; more change nothing in the second digit."""
+"""Planes that are evaluated across each axis; more do not change the second digit."""
 
 NORMAL = 1.4826
 """Standard deviation of a normal distribution, in units of its median absolute deviation."""
@@ -32,9 +32,9 @@ def noise_novelty(volumes: Mapping[Role, ImageVolume]) -> float:
 def noise_level(voxels: NDArray[np.floating]) -> float | None:
     """Return the standard deviation of the noise in tissue, in units of the tissue's median.
 
-    Along a straight line anatomy changes evenly and noise does not: what is left of a voxel beside the mean of its two
-    neighbours is noise, but for edges, which the median passes over (Immerkaer 1996 does so with a Laplacian). Thick
-    slices differ by more than noise, so the quietest axis counts.
+    Along a straight line anatomy changes evenly and noise does not. The difference between a voxel and the mean of its
+    two neighbours is therefore noise, except at edges, which the median ignores (Immerkaer 1996 uses a Laplacian in the
+    same way). Thick slices differ by more than noise, so the axis with the least noise counts.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def noise_level(voxels: NDArray[np.floating]) -> float | None:
         line, inside = np.moveaxis(voxels, axis, 0), np.moveaxis(tissue, axis, 0)
         step = max(1, line.shape[1] // ENOUGH_PLANES)
         line, inside = line[:, ::step].astype(np.float32), inside[:, ::step]
-        left_over = (line[:-2] - 2 * line[1:-1] + line[2:])[inside[:-2] & inside[1:-1] & inside[2:]]
-        if left_over.size >= FEWEST_VALUES:
-            levels.append(NORMAL * float(np.median(np.abs(left_over))) / 6**0.5 / median)  # variances 1, 4 and 1
+        residual = (line[:-2] - 2 * line[1:-1] + line[2:])[inside[:-2] & inside[1:-1] & inside[2:]]
+        if residual.size >= FEWEST_VALUES:
+            levels.append(NORMAL * float(np.median(np.abs(residual))) / 6**0.5 / median)  # variances 1, 4 and 1
     return min(levels, default=None)

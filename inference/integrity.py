@@ -1,6 +1,6 @@
-"""Whether a model's files are those it was made of: the manifest's hashes, and a list of all files (sha256sum's form).
+"""Checks that a model's files are unchanged: by the manifest's hashes, and by a list of all files (as of sha256sum).
 
-No file of a model is opened by torch before it has passed here, and nothing here loads torch.
+Torch opens no file of a model before it has passed this check, and nothing here loads torch.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from inference.manifest import AutoencoderManifest, BrainManifest, ModelManifest
 __all__ = ["CHECKSUMS", "check_checksums", "file_sha256", "read_weights", "verify_model", "write_checksums"]
 
 LARGEST_WEIGHTS = 2 * 2**30
-"""Bytes of one network's weights; more is not read into memory."""
+"""Largest size of one network's weights in bytes; a larger file is not read into memory."""
 
 CHECKSUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -26,25 +26,25 @@ def file_sha256(path: Path) -> str:
 
 
 def write_checksums(folder: Path) -> None:
-    """List every file of the folder, in order of name."""
+    """Write the hash of every file in the folder, in order of name."""
     files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
     (folder / CHECKSUMS).write_text("".join(f"{file_sha256(path)}  {path.name}\n" for path in files), encoding="utf-8")
 
 
 def check_checksums(folder: Path, name: str, *, needed: bool = False) -> None:
-    """Hash every file again and compare with the list, in a folder that has one.
+    """Hash every file again and compare it with the folder's list, if there is one.
 
     Parameters
     ----------
     name
-        Of the model, for the sentence.
+        Of the model, for the message.
     needed
-        Whether a folder without a list is refused: those that came with the program, or were added to a node, have one.
+        Whether a folder without a list is refused. Shipped models and those added to a node have one.
 
     Raises
     ------
     UnusableModel
-        When a file has changed, is missing, or is not on the list.
+        If a file has changed, is missing, or is not on the list.
     """
     if not (folder / CHECKSUMS).exists():
         if needed:
@@ -63,14 +63,14 @@ def check_checksums(folder: Path, name: str, *, needed: bool = False) -> None:
 
 
 def _listed(folder: Path, name: str) -> dict[str, str]:
-    """Return the hash of each file that the list names."""
+    """Return the hash of each file on the list."""
     try:
         lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise _changed(name, CHECKSUMS, "cannot be read") from error
-    found = [_LINE.fullmatch(line) for line in lines]
-    listed = {match[2]: match[1] for match in found if match}
-    if None in found or not listed:
+    matches = [_LINE.fullmatch(line) for line in lines]
+    listed = {match[2]: match[1] for match in matches if match}
+    if None in matches or not listed:
         raise _changed(name, CHECKSUMS, "is not a list of hashes")
     return listed
 
@@ -86,12 +86,12 @@ def verify_model(folder: Path, manifest: ModelManifest, *, listed: bool = False)
     Parameters
     ----------
     listed
-        Whether the folder has to have its list of hashes.
+        Whether the folder must have a list of hashes.
 
     Raises
     ------
     UnusableModel
-        When a file is missing or a byte has changed.
+        If a file is missing or a byte has changed.
     """
     for network in manifest.networks:
         read_weights(folder, manifest.name, network)
@@ -102,17 +102,17 @@ def verify_model(folder: Path, manifest: ModelManifest, *, listed: bool = False)
 
 
 def read_weights(folder: Path, model: str, network: NetworkManifest | AutoencoderManifest | BrainManifest) -> bytes:
-    """Return the bytes of the weights of a model's part, equal to those the manifest was written for.
+    """Return the weights of one part of a model after checking their hash against the manifest.
 
     Parameters
     ----------
     model
-        Its name, for the sentence.
+        Its name, for the message.
 
     Raises
     ------
     UnusableModel
-        When they are missing, too large, or not those.
+        If they are missing, too large, or different.
     """
     path = folder / network.weights
     try:
@@ -122,7 +122,7 @@ def read_weights(folder: Path, model: str, network: NetworkManifest | Autoencode
         sentence = f"model {model}: {network.weights} is missing"
         raise UnusableModel(InferenceReason.MODEL_MISSING, sentence) from error
     if size > LARGEST_WEIGHTS:
-        sentence = f"model {model}: {network.weights} has {size} bytes; {LARGEST_WEIGHTS} at most are read"
+        sentence = f"model {model}: {network.weights} is too large ({size} bytes; at most {LARGEST_WEIGHTS} are read)"
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
     if hashlib.sha256(content).hexdigest() != network.weights_sha256:
         sentence = (

@@ -1,4 +1,4 @@
-"""From probabilities on the native grid to labels: thresholds, the brain, hierarchy, islands; all by the manifest."""
+"""Turns probabilities on the native grid into labels by the manifest: thresholds, brain, hierarchy, islands."""
 
 import math
 from collections.abc import Mapping
@@ -20,26 +20,27 @@ from inference.regions import Region
 __all__ = ["PREDICTED", "LabelRules", "label_study", "whole_tumour"]
 
 PREDICTED = (Region.WT, Region.TC, Region.ET)
-"""What networks answer, in this order."""
+"""The regions that networks predict, in this order."""
 
 EDGE_MM = 4.0
 """A component that reaches no deeper into the brain is no glioma: a ball of 0.3 ml at the surface reaches 8 mm."""
 
 FAINT_ML = 2.0
-"""A spot of less needs a peak, where the manifest says so: of fifteen heads without a tumour three showed one of 1.0 to
-1.6 ml with peaks of 0.58 to 0.72; no part of a tumour that size, but one with a core, stayed below 0.81."""
+"""A smaller spot needs a minimum peak probability, where the manifest states one. Of fifteen heads without a tumour,
+three showed a spot of 1.0 to 1.6 ml with peaks of 0.58 to 0.72. Of the parts of tumours of that size, only one stayed
+below 0.81, and it had a core."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelRules:
-    """By what a voxel that networks mark counts as tumour.
+    """The rules by which a voxel that networks mark counts as tumour.
 
     Attributes
     ----------
     brain
-        What lies outside is left out, and what lies along its edge alone; None, or nothing but a brain, leaves all.
+        Marks outside it, or only along its edge, are left out. With None, or a skull-stripped brain, all stay.
     sides
-        What both halves show alike is left out, where the manifest says so; None leaves all.
+        Marks that both halves show alike are left out, where the manifest demands it. With None all stay.
     """
 
     manifest: ModelManifest
@@ -49,12 +50,12 @@ class LabelRules:
 
 
 def label_study(probabilities: Mapping[Region, Tensor], rules: LabelRules) -> tuple[Tensor, tuple[Decision, ...]]:
-    """Return the labels, uint8, and what was left out with its volume.
+    """Return the labels, uint8, and a decision with the volume for everything that was left out.
 
     Parameters
     ----------
     probabilities
-        Of WT, and where known TC and ET; shape of the grid, all on one device, which the labels do not leave.
+        Of WT, and where known TC and ET; shape of the grid. All are on one device, and so are the labels.
     """
     manifest, grid = rules.manifest, rules.grid
     limits = dict(zip(PREDICTED, manifest.thresholds, strict=True))
@@ -72,32 +73,32 @@ def label_study(probabilities: Mapping[Region, Tensor], rules: LabelRules) -> tu
 def whole_tumour(
     marked: Tensor, probability: Tensor, rules: LabelRules, core: Tensor | None = None
 ) -> tuple[Tensor, tuple[Decision, ...]]:
-    """Return what of a mask counts as whole tumour, and what was left out with its volume.
+    """Return the part of a mask that counts as whole tumour, and a decision for everything that was left out.
 
     Parameters
     ----------
     marked
-        By all looks together or by one of them; bool, shape of the grid.
+        What all predictions together mark, or a single one; bool, shape of the grid.
     probability
-        Of the whole tumour, as all looks together see it.
+        Of the whole tumour, by all predictions together.
     core
-        Where the core is, bool; None where it is not known.
+        Mask of the core, bool; None where it is not known.
     """
     kept, decisions = marked, []
     for leave_out in (_outside, _edge, _islands, _faint, _disease):
-        left, why = leave_out(kept, probability, rules, core)
-        if volume_ml := _volume_ml(left, rules.grid):
-            kept = kept & ~left
+        left_out, why = leave_out(kept, probability, rules, core)
+        if volume_ml := _volume_ml(left_out, rules.grid):
+            kept = kept & ~left_out
             decisions.append(replace(why, reason=f"{volume_ml:.1f} ml {why.reason}"))
     return kept, tuple(decisions)
 
 
 _LeftOut = tuple[Tensor, Decision]
-"""What a rule leaves out of a mask, and what is said of so many millilitres."""
+"""What a rule leaves out of a mask, and the decision, whose reason continues "so many ml"."""
 
 
 def _outside(marked: Tensor, _: Tensor, rules: LabelRules, __: Tensor | None) -> _LeftOut:
-    reason = "that the network marked outside the brain were left out"
+    reason = "marked outside the brain were left out"
     why = Decision(code="outside_brain", subject="WT", reason=reason)
     within = None if rules.brain is None else rules.brain.within
     return torch.zeros_like(marked) if within is None else marked & ~within, why
@@ -105,8 +106,8 @@ def _outside(marked: Tensor, _: Tensor, rules: LabelRules, __: Tensor | None) ->
 
 def _edge(marked: Tensor, _: Tensor, rules: LabelRules, __: Tensor | None) -> _LeftOut:
     reason = (
-        f"along the brain's edge that reach less than {EDGE_MM:g} mm into it were left out: "
-        "skull and meninges that a cut leaves look like this"
+        "along the edge of the brain were left out as probable remnants of skull and meninges (depth in the brain less "
+        f"than {EDGE_MM:g} mm)"
     )
     why = Decision(code="brain_edge", subject="WT", reason=reason)
     if rules.brain is None or rules.brain.within is None:
@@ -122,8 +123,8 @@ def _islands(marked: Tensor, _: Tensor, rules: LabelRules, __: Tensor | None) ->
 def _faint(marked: Tensor, probability: Tensor, rules: LabelRules, core: Tensor | None) -> _LeftOut:
     peak = rules.manifest.minimum_peak
     reason = (
-        f"in spots below {FAINT_ML:g} ml without a core were left out, for no voxel of them is tumour with a "
-        f"probability of {peak:g}"
+        f"in faint spots were left out (each below {FAINT_ML:g} ml and without a core; no voxel reaches a tumour "
+        f"probability of {peak:g})"
     )
     why = Decision(code="faint", subject="WT", reason=reason)
     if not peak:
@@ -135,8 +136,8 @@ def _faint(marked: Tensor, probability: Tensor, rules: LabelRules, core: Tensor 
 
 def _disease(marked: Tensor, _: Tensor, rules: LabelRules, core: Tensor | None) -> _LeftOut:
     reason = (
-        "that both halves of the brain show alike, away from the midline and without a core, were taken for disease of "
-        "the white matter and left out: look that no tumour grows in both"
+        "were left out as white matter disease: check that no tumour grows in both halves of the brain (both show the "
+        "same here, away from the midline and without a core)"
     )
     why = Decision(code="both_sides", subject="WT", reason=reason)
     if rules.sides is None or not rules.manifest.both_sides_ml:
@@ -145,9 +146,10 @@ def _disease(marked: Tensor, _: Tensor, rules: LabelRules, core: Tensor | None) 
 
 
 def _deepest_mm(brain: BrainFound, grid: Grid) -> Tensor:
-    """Return how far each voxel lies from the brain's surface where it is deepest, its faces along the slices included.
+    """Return the distance of each voxel's deepest point from the brain's surface, negative inside.
 
-    The middle of a slice of 6.5 mm under the vertex is less than `EDGE_MM` deep everywhere, what it shows is not.
+    The faces of a voxel towards the neighbouring slices count as well as its centre. In a slice of 6.5 mm under the
+    vertex, every centre is less than `EDGE_MM` deep, although the tissue that it shows is deeper.
     """
     across = int(np.argmax(grid.spacing_mm))
     away = brain.away_mm.movedim(across, 0)
@@ -163,16 +165,16 @@ def _volume_ml(mask: Tensor, grid: Grid) -> float:
 
 
 def _least_voxels(wt: Tensor, manifest: ModelManifest, grid: Grid) -> int:
-    """Return the size under which a component is an island: an absolute and a relative limit."""
+    """Return the size below which a component is an island, from an absolute and a relative limit."""
     absolute = manifest.minimum_lesion_ml / grid.voxel_volume_ml
     return round(max(absolute, manifest.minimum_share * largest_component(wt)))
 
 
 def _without_specks(region: Region, mask: Tensor, minimum_ml: float, grid: Grid) -> tuple[Tensor, list[Decision]]:
-    """Return a region of the tumour without specks, which are as often vessels or noise, and what that came to."""
+    """Return a region of the tumour without specks, which are as often vessels or noise, and the decision on them."""
     kept = without_islands(mask, round(minimum_ml / grid.voxel_volume_ml))
     speck_ml = _volume_ml(mask & ~kept, grid)
     if not speck_ml:
         return kept, []
-    reason = f"{speck_ml:.2f} ml in specks below {minimum_ml:g} ml count as the tumour around them"
+    reason = f"{speck_ml:.2f} ml in specks below {minimum_ml:g} ml were counted with the tumour around them"
     return kept, [Decision(code="islands", subject=region, reason=reason)]

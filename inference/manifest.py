@@ -1,4 +1,4 @@
-"""What a model says about itself: the manifest in its folder, read without trust and written the same way back."""
+"""The manifest in a model's folder, which describes the model: reads it with every field checked, and writes it."""
 
 import hashlib
 import json
@@ -27,49 +27,51 @@ __all__ = [
 MANIFEST = "manifest.json"
 MODELS_FOLDER = Path(__file__).parent / "models"
 LARGEST_MANIFEST = 2**20
-"""Bytes; the largest of ours has two thousand. A file beyond this is not read."""
+"""Bytes; a larger file is not read. The largest manifest of this program has two thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelManifest:
-    """What the node acts on, and what a person should know before it does.
+    """The facts about a model that the node uses, and those for people.
 
     Attributes
     ----------
     channels
         Sequences in channel order.
     one_of
-        At least one of these sequences has to be there.
+        Sequences of which at least one must be present.
     core_needs
         Sequences without which TC and ET are not known.
     needs
-        Sequences that all have to be there, for a model that was not trained to go without.
+        Sequences that must all be present, for a model that was not trained without them.
     thresholds
-        Probability from which a voxel belongs to WT, TC, ET; above 1 a region is never answered.
+        Probability from which a voxel belongs to WT, TC, ET. A region with a threshold above 1 is never segmented.
     minimum_lesion_ml
         Connected whole-tumour components below this volume are left out.
     minimum_share
         So are those below this share of the largest component.
     minimum_core_ml, minimum_enhancing_ml
-        Connected components of TC below the first are told as edema, of ET below the second as core.
+        Connected components of TC below the first volume become edema, those of ET below the second become core.
     minimum_peak
-        Probability that some voxel of a spot of less than `inference.labelling.FAINT_ML` without a core has to reach.
+        Probability that at least one voxel must reach in a spot without a core and below
+        `inference.labelling.FAINT_ML`.
     both_sides_ml
-        Connected components without a core up to this volume are left out as disease of the white matter where both
-        halves of the brain show them alike (`inference.both_sides`); 0 leaves all.
+        Connected components without a core up to this volume are left out as white matter disease where both halves of
+        the brain show them alike (`inference.both_sides`). With 0 all stay.
     autoencoder
-        None for a model that cannot tell what is new to it.
+        None for a model that cannot judge novelty.
     brain
-        None for a model that brings no network for it: the shipped model's is taken.
+        None for a model without its own network for the brain; that of the shipped model is used.
     smallest_seen_ml
         Volume from which nine in ten lesions are found, by contrast and slice thickness, such as ``FLAIR thick``
         (`inference.smallest_seen`); empty where it was not measured.
     space
-        ``native``: the networks are shown the axes of the reference; ``atlas``: those of the MNI152 atlas, unscaled.
+        ``native``: the networks' input has the axes of the reference. ``atlas``: it has those of the MNI152 atlas,
+        unscaled.
     label_map
-        Region to the rule that makes it, for people.
+        Region to the rule that defines it, for people.
     training_data
-        Where the cases came from, for people.
+        Origin of the cases, for people.
     metrics
         Any figures, as a JSON object.
     """
@@ -99,7 +101,7 @@ class ModelManifest:
     metrics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used, naming the field."""
+        """Refuse values that cannot be used, naming the field."""
         check_fields(self, MODEL_RULES)
         networks = self.networks
         if not (isinstance(networks, tuple) and networks and all(isinstance(one, NetworkManifest) for one in networks)):
@@ -115,26 +117,26 @@ class ModelManifest:
             values = [getattr(network, key) for network in self.networks]
             values += [part.weights for part in (self.autoencoder, self.brain) if part and key == "weights"]
             if len(set(values)) < len(values):
-                refuse(f"networks.{key}", values, "a value of its own for each network")
+                refuse(f"networks.{key}", values, "different for each network")
 
 
 def parse_manifest(content: bytes) -> ModelManifest:
-    """Read a manifest's bytes.
+    """Parse a manifest's bytes.
 
     Raises
     ------
     ValueError
-        With a sentence that names the field, for whatever is not a manifest of this version.
+        If it is not a manifest of this version; the sentence names the field.
     """
     if len(content) > LARGEST_MANIFEST:
-        message = f"{len(content)} bytes are too many for a manifest"
+        message = f"the file is too large for a manifest ({len(content)} bytes, {LARGEST_MANIFEST} at most)"
         raise ValueError(message)
     try:
         document = json.loads(content, parse_constant=_no_constant)
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        raise ValueError("its JSON is nested too deeply") from error
     if not isinstance(document, dict) or set(document) != {"model"}:
-        raise ValueError('one JSON object with the key "model" is needed')
+        raise ValueError('it must be a JSON object with the single key "model"')
     model = _arguments(ModelManifest, document["model"], "model")
     if not isinstance(model.get("networks"), tuple):
         refuse("networks", model.get("networks"), "a list of at least one network")
@@ -169,21 +171,21 @@ def _no_constant(text: str) -> NoReturn:
 
 
 _RETIRED = frozenset({"volume_intervals"})
-"""Fields that models of before have and nothing reads: their factors were for another arithmetic, so that such a model
-states no intervals until it is tuned again."""
+"""Fields of older models that are ignored. Their factors were for another computation, so such a model states no
+intervals until it is tuned again."""
 
 
 def _arguments(
     kind: type[ModelManifest | NetworkManifest | AutoencoderManifest | BrainManifest], entry: object, what: str
 ) -> dict[str, Any]:
-    """Return the fields of a JSON object, lists as tuples; unknown and missing ones are refused."""
+    """Return the fields of a JSON object, with lists as tuples; refuse unknown and missing fields."""
     if not isinstance(entry, dict):
-        message = f"a {what} is a JSON object"
+        message = f"the {what} must be a JSON object"
         raise ValueError(message)  # noqa: TRY004 - one kind of error for every unusable manifest
     entry = {name: value for name, value in entry.items() if name not in _RETIRED}
     known = {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind)}
     if unknown := sorted(set(entry) - set(known)):
-        message = f"unknown field {', '.join(unknown)}; this version knows {', '.join(known)}"
+        message = f"unknown field {', '.join(unknown)}; this version supports {', '.join(known)}"
         raise ValueError(message)
     if missing := [name for name, needed in known.items() if needed and name not in entry]:
         message = f"field {', '.join(missing)} is missing"
@@ -202,7 +204,7 @@ def read_manifest(name_or_folder: str) -> tuple[Path, ModelManifest, str]:
     Raises
     ------
     UnusableModel
-        When there is no such model or its manifest cannot be used.
+        If there is no such model, or its manifest cannot be used.
     """
     shipped = MODELS_FOLDER / name_or_folder
     folder = shipped if NAME.fullmatch(name_or_folder) and shipped.is_dir() else Path(name_or_folder)
@@ -211,7 +213,7 @@ def read_manifest(name_or_folder: str) -> tuple[Path, ModelManifest, str]:
             content = file.read(LARGEST_MANIFEST + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         known = ", ".join(sorted(path.parent.name for path in MODELS_FOLDER.glob(f"*/{MANIFEST}")))
-        sentence = f"no model {name_or_folder!r}; shipped models: {known or 'none'}, or give a folder with a {MANIFEST}"
+        sentence = f"no model {name_or_folder!r}; name a shipped model ({known or 'none'}) or a folder with {MANIFEST}"
         raise UnusableModel(InferenceReason.MODEL_MISSING, sentence) from error
     try:
         manifest = parse_manifest(content)

@@ -1,4 +1,4 @@
-"""What a manifest says of each part of a model: its networks, the one that finds the brain, the autoencoder."""
+"""The parts of a manifest: the model's networks, the network that finds the brain, the autoencoder."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,40 +24,39 @@ class NetworkManifest:
     input
         ``slices`` or ``volume``; networks of equal input are one ensemble.
     architecture
-        Name in the allow-list of `inference.networks`, or ``onnx``.
+        Name on the allow-list of `inference.networks`, or ``onnx``.
     settings
         Keyword arguments of that architecture.
     context
-        Neighbouring slices that are seen on each side of a slice.
+        Number of neighbouring slices in the input on each side of a slice.
     spacing_mm
         In plane for slices, of every axis for a volume.
     weights
         Name of a file in the model's folder.
     regions
-        Those it has learned; what it answers for others is not heard.
+        Those it was trained on; its output for others is ignored.
     views
-        1: slices as they come. 3: for a volume, slices along each of its axes, three answers.
+        1: along the slices of the stack. 3: for a volume, slices along each of its axes, which gives three predictions.
     fold
-        Of the split it was trained by, held out from it; None where nothing was.
+        The fold that was held out from its training; None where none was.
     thresholds
-        Instead of the model's, for all networks of this input.
+        Used instead of the model's, for all networks of this input.
     interval_factors
-        For WT, TC, ET by how many doubts an expert's volume lies below and above at most; see `inference.uncertainty`.
-        Like the limits below it holds for the whole ensemble of this input.
+        For WT, TC, ET: how many doubts an expert's volume lies at most below and above; see `inference.uncertainty`.
+        Like the limits below, they hold for the whole ensemble of this input.
     agreement_flag, agreement_gate
-        Agreement between the looks, for WT, under which a result is flagged, and under which there is none.
+        Agreement between the predictions, for WT, below which a result is flagged, and below which it is withheld.
     brain_alone
-        Whether it is shown nothing but the brain of a head. None: as networks of `glionode train` learned it, that is
-        those over volumes.
+        Whether its input is the brain only. None: as in `glionode train`, where this holds for volume networks.
     n4
-        Whether the bias field is taken out of what it is shown, as it was in training.
+        Whether the bias field of its input is corrected, as it was in training.
     blind_to
-        Sequences that no case of its training had; they are emptied before it looks.
+        Sequences that no case of its training had; they are set to zero in its input.
     share_on_volumes
-        Of a network for slices: how much of the answer over volumes is its ensemble's, in the regions that it has
-        learned, beside networks over volumes; 0 for none. It learned from other patients, so it errs elsewhere.
+        For a slice network: the share of its ensemble in the result over volumes, beside volume networks, in the
+        regions that it was trained on; 0 for none. It was trained on other patients, so its errors are in other places.
     needed_on_volumes
-        Sequences without which it has no say over a volume: those that all cases of its training had.
+        Sequences without which it is not used for volumes: those that all cases of its training had.
     """
 
     name: str
@@ -83,23 +82,23 @@ class NetworkManifest:
 
     @property
     def sees_brain_alone(self) -> bool:
-        """Tell whether skull and scalp are taken away from what it is shown."""
+        """Return whether skull and scalp are removed from its input."""
         return self.input == "volume" if self.brain_alone is None else self.brain_alone
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used, naming the field."""
+        """Refuse values that cannot be used, naming the field."""
         check_fields(self, NETWORK_RULES)
         if self.input == "volume" and self.context and self.views == 1:
-            refuse("context", self.context, "0 for a network that sees volumes as such")
+            refuse("context", self.context, "0 for a volume network with one view")
         if self.input == "slices" and self.views == 3:
-            refuse("views", self.views, "1 for a network that sees slices")
+            refuse("views", self.views, "1 for a slice network")
         if self.input == "volume" and self.share_on_volumes:
-            refuse("share_on_volumes", self.share_on_volumes, "0 for a network that sees volumes")
+            refuse("share_on_volumes", self.share_on_volumes, "0 for a volume network")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderManifest:
-    """What tells how far a study is from anything the model was trained on; see `inference.novelty`.
+    """The autoencoder that measures how far a study differs from the training data; see `inference.novelty`.
 
     Attributes
     ----------
@@ -108,9 +107,9 @@ class AutoencoderManifest:
     whole
         Error of the whole study that 95 % of held-out patients stay below, with one, two, three and four sequences.
     channels
-        The same for each sequence made up from one, two and three others.
+        The same for each sequence when it is reconstructed from one, two and three others.
     flag, gate
-        Novelty from which a result is flagged, and from which there is none.
+        Novelty from which a result is flagged, and from which it is withheld.
     """
 
     settings: dict[str, Any]
@@ -122,10 +121,10 @@ class AutoencoderManifest:
     gate: float
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used, naming the field."""
+        """Refuse values that cannot be used, naming the field."""
         check_fields(self, AUTOENCODER_RULES)
         if self.gate < self.flag:
-            refuse("gate", self.gate, f"no less than the flag's {self.flag:g}")
+            refuse("gate", self.gate, f"at least the limit for the flag ({self.flag:g})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +136,11 @@ class BrainManifest:
     settings
         Keyword arguments of `inference.unet.TumourUNet`.
     spacing_mm
-        Edge of the cubes that it sees.
+        Edge length of the cubes in its input.
     threshold
         Probability from which a cube belongs to the brain.
     agreement_flag
-        Dice between what it finds in two sequences of a study under which the brain is in doubt.
+        Dice between the brains found in two sequences of a study below which the brain is in doubt.
     """
 
     settings: dict[str, Any]
@@ -152,5 +151,5 @@ class BrainManifest:
     agreement_flag: float
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used, naming the field."""
+        """Refuse values that cannot be used, naming the field."""
         check_fields(self, BRAIN_RULES)

@@ -1,4 +1,4 @@
-"""What each field of a manifest may hold: a test, and the words for a person whose value fails it."""
+"""The rules for each field of a manifest: a test, and the words for the message when a value fails it."""
 
 import math
 import re
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 REGIONS = ("WT", "TC", "ET")
-"""Order of thresholds, and of what every network of this program answers."""
+"""Order of the thresholds, and of the outputs of every network of this program."""
 
 _SEQUENCES = frozenset({Role.T1, Role.T1CE, Role.T2, Role.FLAIR})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -30,9 +30,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def refuse(name: str, value: object, wanted: str) -> NoReturn:
-    """Raise what names a field, shows its value cut short, and says what would do."""
+    """Raise an error that names a field, shows its value, shortened, and states what it must be."""
     shown = repr(value)
-    message = f"{name} = {shown if len(shown) <= 80 else shown[:77] + '...'}: {wanted} needed"
+    message = f"{name} = {shown if len(shown) <= 80 else shown[:77] + '...'}: it must be {wanted}"
     raise ValueError(message)
 
 
@@ -96,7 +96,7 @@ def _is_finite(value: object) -> bool:
 
 Rules = Mapping[str, tuple[Callable[[Any], bool], str]]
 _NAMED = (_matches(NAME), "1 to 64 letters, digits, '.', '_' or '-'")
-_SENTENCE = (_is_text, "a text")
+_SENTENCE = (_is_text, "a text that is not empty")
 _JSON_OBJECT = (lambda value: isinstance(value, dict), "a JSON object")
 
 NETWORK_RULES: Rules = {
@@ -106,11 +106,11 @@ NETWORK_RULES: Rules = {
     "settings": _JSON_OBJECT,
     "context": (lambda value: type(value) is int and 0 <= value <= 16, "a whole number from 0 to 16"),
     "spacing_mm": (lambda value: _is_number(value, 0.1) and value <= 20, "a number from 0.1 to 20"),
-    "weights": (_matches(_WEIGHTS), "the name of a .safetensors or .onnx file in the folder, without a path,"),
+    "weights": (_matches(_WEIGHTS), "the name of a .safetensors or .onnx file in the folder, without a path"),
     "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
     "views": (lambda value: type(value) is int and value in {1, 3}, "1 or 3"),
-    "fold": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number from 0 on, or null,"),
-    "thresholds": (lambda value: value is None or _is_thresholds(value), "a list of three numbers from 0 on, or null,"),
+    "fold": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number from 0 on, or null"),
+    "thresholds": (lambda value: value is None or _is_thresholds(value), "a list of three numbers from 0 on, or null"),
     "interval_factors": (_are_intervals, "a JSON object of two numbers for each of WT, TC, ET"),
     "agreement_flag": (_is_share, "a number from 0 to 1"),
     "agreement_gate": (_is_share, "a number from 0 to 1"),
@@ -119,12 +119,12 @@ NETWORK_RULES: Rules = {
     "share_on_volumes": (lambda value: _is_share(value) and value < 1, "a number from 0 to below 1"),
     "needed_on_volumes": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
     "brain_alone": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
-    "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "all of WT, TC, ET, or WT alone,"),
+    "regions": (lambda value: value in {REGIONS, REGIONS[:1]}, "a list of WT, TC, ET, or of WT only"),
 }
 
 AUTOENCODER_RULES: Rules = {
     "settings": _JSON_OBJECT,
-    "weights": (_matches(_WEIGHTS), "the name of a .safetensors file in the folder, without a path,"),
+    "weights": (_matches(_WEIGHTS), "the name of a .safetensors file in the folder, without a path"),
     "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
     "whole": (lambda value: _are_levels(value, len(_SEQUENCES)), "four numbers above 0"),
     "channels": (_are_channel_levels, "three numbers above 0 for each of T1, T1CE, T2, FLAIR"),
@@ -134,7 +134,7 @@ AUTOENCODER_RULES: Rules = {
 
 BRAIN_RULES: Rules = {
     "settings": _JSON_OBJECT,
-    "weights": (_matches(_WEIGHTS), "the name of a .safetensors file in the folder, without a path,"),
+    "weights": (_matches(_WEIGHTS), "the name of a .safetensors file in the folder, without a path"),
     "weights_sha256": (_matches(_SHA256), "64 hexadecimal digits"),
     "spacing_mm": (lambda value: _is_number(value, 1.0) and value <= 4, "a number from 1 to 4"),
     "threshold": (lambda value: _is_share(value) and value > 0, "a number above 0 and up to 1"),
@@ -150,14 +150,14 @@ MODEL_RULES: Rules = {
     "one_of": (lambda value: _is_sequences(value) and bool(value), "a list of T1, T1CE, T2, FLAIR"),
     "core_needs": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
     "needs": (_is_sequences, "a list of T1, T1CE, T2, FLAIR"),
-    "thresholds": (_is_thresholds, "a list of three numbers from 0 on, for WT, TC, ET,"),
+    "thresholds": (_is_thresholds, "a list of three numbers from 0 on, for WT, TC, ET"),
     "minimum_lesion_ml": (_is_number, "a number from 0 on"),
     "minimum_core_ml": (_is_number, "a number from 0 on"),
     "minimum_enhancing_ml": (_is_number, "a number from 0 on"),
     "minimum_peak": (_is_share, "a number from 0 to 1"),
     "both_sides_ml": (_is_number, "a number from 0 on"),
     "minimum_share": (_is_share, "a number from 0 to 1"),
-    "smallest_seen_ml": (_are_volumes, 'a JSON object of numbers from 0 on, by such as "FLAIR thick",'),
+    "smallest_seen_ml": (_are_volumes, 'a JSON object of numbers from 0 on, with keys such as "FLAIR thick"'),
     "space": (lambda value: value in {"native", "atlas"}, '"native" or "atlas"'),
     "label_map": (_is_label_map, "a JSON object of texts"),
     "training_data": (lambda value: isinstance(value, str), "a text"),
@@ -171,7 +171,7 @@ def check_fields(manifest: object, rules: Rules) -> None:
     Raises
     ------
     ValueError
-        With a sentence that names the field.
+        The sentence names the field.
     """
     for name, (holds, wanted) in rules.items():
         value = getattr(manifest, name)

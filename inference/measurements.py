@@ -1,4 +1,4 @@
-"""Findings: what is measured on a segmentation. One number: voxel count times voxel volume, on the native grid."""
+"""Findings: the measurements of a segmentation. Volume is voxel count times voxel volume, on the native grid."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ class RegionFinding:
     centroid_mm
         LPS coordinates of the region's centre of mass, or None when it is empty.
     interval_ml
-        Lowest and highest volume to be expected, or None where the model does not tell.
+        Lowest and highest volume to be expected, or None where the model states none.
     """
 
     region: Region
@@ -33,14 +33,14 @@ class RegionFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All regions that the model could tell apart, disjoint ones first, and what is doubtful about them.
+    """All regions that the model could distinguish, disjoint ones first, and the doubts about them.
 
     Attributes
     ----------
     withheld
-        Why there is no result, as a sentence; there are no regions then. Empty where there is one.
+        Why the result is withheld, as a sentence; there are no regions then. Empty where it is not.
     no_tumour
-        A sentence that no tumour was found, and how small a one may have been missed; empty where one was found.
+        A sentence that no tumour was found, and how small a tumour may have been missed. Empty where one was found.
     """
 
     regions: tuple[RegionFinding, ...]
@@ -49,9 +49,9 @@ class Findings:
     no_tumour: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a withheld result that still holds numbers."""
+        """Refuse a withheld result that still contains numbers."""
         if self.withheld and self.regions:
-            raise ValueError("a withheld result holds no region")
+            raise ValueError("a withheld result must not contain regions")
 
     def of(self, region: Region) -> RegionFinding:
         """Return the finding of one region."""

@@ -1,4 +1,4 @@
-"""The plane in which the halves of a brain meet: the one about which it is most nearly its own mirror image."""
+"""Finds the midplane of a brain: the plane about which it is most nearly its own mirror image."""
 
 from dataclasses import dataclass
 
@@ -14,28 +14,29 @@ from inference.resampling import moved
 __all__ = ["Midplane", "find_midplane"]
 
 FURTHEST_DEG, FURTHEST_MM = 20.0, 15.0
-"""A midplane further from the patient's axes and from the middle of the brain is none: heads lie within 20 degrees."""
+"""Largest deviation of a midplane from the patient's axes and from the brain's centre. Heads lie within 20 degrees."""
 
 LEAST_LIKENESS = 0.6
-"""Correlation of the halves below which they are no mirror images; those of BraTS have 0.8 to 0.99."""
+"""Correlation of the halves below which they are not mirror images; those of BraTS have 0.8 to 0.99."""
 
 FEWEST = 100
-"""Voxels that both halves show; the correlation of fewer says nothing."""
+"""Smallest number of voxels that both halves must show; the correlation of fewer is meaningless."""
 
 SEARCH = {"xtol": 1e-2, "ftol": 1e-4, "maxfev": 250}
-"""Of Powell's method; 40 to 130 planes are tried. A hundredth of a degree is more than an image of 4 mm can tell."""
+"""Options of Powell's method; it tries 40 to 130 planes. A hundredth of a degree is finer than an image of 4 mm can
+show."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Midplane:
-    """Where the halves meet, in millimetres along LPS.
+    """The plane between the halves, in millimetres along LPS.
 
     Attributes
     ----------
     normal
         Unit vector to the patient's left, shape (3,).
     offset_mm
-        Of the plane along it.
+        Position of the plane along the normal.
     likeness
         Correlation of the brain with its mirror image.
     """
@@ -45,11 +46,11 @@ class Midplane:
     likeness: float
 
     def mirrored(self, values: Tensor, grid: Grid) -> Tensor:
-        """Return what each voxel's mirror image shows; float32, shape (..., *grid.shape), zeros outside."""
+        """Return the value at each voxel's mirror image; float32, shape (..., *grid.shape), zeros outside."""
         return moved(values, grid, _reflection(self.normal, self.offset_mm))
 
     def left_mm(self, grid: Grid, device: torch.device) -> Tensor:
-        """Return how far to the left of the plane each voxel lies; float32, shape of the grid."""
+        """Return the distance of each voxel to the left of the plane in mm; float32, shape of the grid."""
         steps = self.normal @ grid.affine[:3, :3]
         away = torch.tensor(self.normal @ grid.affine[:3, 3] - self.offset_mm, dtype=torch.float32, device=device)
         for axis, (size, step) in enumerate(zip(grid.shape, steps, strict=True)):
@@ -60,25 +61,25 @@ class Midplane:
 
 @torch.inference_mode()
 def find_midplane(image: Tensor, healthy: Tensor, grid: Grid) -> Midplane | None:
-    """Return the midplane of a brain; None where its halves are nowhere near mirror images.
+    """Return the midplane of a brain; None where its halves are not mirror images.
 
     Parameters
     ----------
     image
-        Of the brain alone, 0 around it; float32, shape of the grid. Voxels of 3 to 4 mm are enough: a plane is known
-        far better than a voxel.
+        Of the brain alone, 0 around it; float32, shape of the grid. Voxels of 3 to 4 mm are enough: the position of a
+        plane is known far better than to a voxel.
     healthy
-        Voxels that are compared, bool: where no tumour makes the halves differ.
+        Voxels that are compared, bool: those where no tumour makes the halves differ.
     """
     places = (image > 0).nonzero().double().mean(dim=0).cpu().numpy()
     if not np.isfinite(places).all():
         return None
-    middle = grid.position_mm(places)
+    centre = grid.position_mm(places)
     both = torch.stack([image, healthy.float()])
 
     def unlike(tilt_and_shift: NDArray[np.float64]) -> float:
         normal = _normal(tilt_and_shift)
-        mirror = moved(both, grid, _reflection(normal, float(normal @ middle + tilt_and_shift[2])))
+        mirror = moved(both, grid, _reflection(normal, float(normal @ centre + tilt_and_shift[2])))
         compared = healthy & (mirror[1] > 0.5) & ((image > 0) | (mirror[0] > 0))
         one, other = image[compared].double(), mirror[0][compared].double()
         if len(one) < FEWEST:
@@ -90,7 +91,7 @@ def find_midplane(image: Tensor, healthy: Tensor, grid: Grid) -> Midplane | None
     if -found.fun < LEAST_LIKENESS or np.abs(found.x[:2]).max() > FURTHEST_DEG or abs(found.x[2]) > FURTHEST_MM:
         return None
     normal = _normal(found.x)
-    return Midplane(normal=normal, offset_mm=float(normal @ middle + found.x[2]), likeness=-float(found.fun))
+    return Midplane(normal=normal, offset_mm=float(normal @ centre + found.x[2]), likeness=-float(found.fun))
 
 
 def _normal(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:

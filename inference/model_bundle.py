@@ -1,4 +1,4 @@
-"""A model as a folder: manifest, weights, card and licence, verified before use and loaded."""
+"""Loads a model from its folder (manifest, weights, card, licence) after verifying it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from inference.unet import TumourUNet
 __all__ = ["MODELS_FOLDER", "UNFIT", "LoadedNetwork", "ModelBundle", "load_brain", "load_model", "read_manifest"]
 
 UNFIT = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError, ArithmeticError)
-"""What torch and MONAI raise over settings or weights that do not fit."""
+"""Exceptions of torch and MONAI for settings or weights that do not fit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +47,7 @@ class ModelBundle:
     def for_input(self, kind: str) -> "ModelBundle":
         """Return the model with the networks, and their thresholds, for slices or for volumes.
 
-        Over volumes, networks for slices that have a share in the answer come last.
+        For volumes, slice networks that have a share in the result come last.
         """
         networks = [one for one in self.networks if one.manifest.input == kind]
         limits = networks[0].manifest.thresholds or self.manifest.thresholds
@@ -62,14 +62,14 @@ def load_model(name_or_folder: str, device: str = "auto", threads: int = 0) -> M
     Parameters
     ----------
     device
-        ``auto`` takes CUDA when there, else the CPU; or a torch device name.
+        ``auto`` for CUDA where available, else the CPU; or the name of a torch device.
     threads
-        CPU threads of the process's torch, 0 for all cores.
+        CPU threads of torch in this process, 0 for all cores.
 
     Raises
     ------
     UnusableModel
-        When files are missing, a byte has changed, or the architecture is unknown.
+        If files are missing, a byte has changed, or the architecture is unknown.
     """
     folder, manifest, manifest_sha256 = read_manifest(name_or_folder)
     check_checksums(folder, manifest.name, needed=folder.parent == MODELS_FOLDER)
@@ -99,12 +99,12 @@ def _load_network(folder: Path, manifest: ModelManifest, network: NetworkManifes
         else:
             module = build_network(network.architecture, network.settings)
             module.load_state_dict({name: tensor.float() for name, tensor in load(content).items()})
-            if module.dimensions == 2:  # the order that its convolutions work in
+            if module.dimensions == 2:  # the memory order that its convolutions use
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         flat = "slices" if network.views == 1 else "volume"
-        sees = {2: flat, 3: "volume"}.get(getattr(module, "dimensions", 0), network.input)
-        if sees != network.input:
-            raise ValueError(f"it sees {sees}, and the manifest says {network.input}")
+        needed = {2: flat, 3: "volume"}.get(getattr(module, "dimensions", 0), network.input)
+        if needed != network.input:
+            raise ValueError(f'it needs the input "{needed}", but the manifest states "{network.input}"')
     except (*UNFIT, SafetensorError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         sentence = f"model {manifest.name}: its network {network.name} does not fit this version ({first})"
@@ -113,20 +113,20 @@ def _load_network(folder: Path, manifest: ModelManifest, network: NetworkManifes
 
 
 def load_brain(device: torch.device) -> BrainNetwork:
-    """Return the shipped model's network for the brain, which serves models that bring none.
+    """Return the shipped model's network for the brain, for models that contain none.
 
     Raises
     ------
     UnusableModel
-        When its files are missing or a byte has changed.
+        If its files are missing or a byte has changed.
     """
     folder, manifest, _ = read_manifest(SHIPPED)
     check_checksums(folder, manifest.name, needed=True)
-    found = _load_brain(folder, manifest, device)
-    if found is None:
-        sentence = f"model {manifest.name}: it has no network for the brain; install the program again"
+    brain = _load_brain(folder, manifest, device)
+    if brain is None:
+        sentence = f"model {manifest.name} has no network for the brain; install the program again"
         raise UnusableModel(InferenceReason.MODEL_MISSING, sentence)
-    return found
+    return brain
 
 
 def _load_brain(folder: Path, manifest: ModelManifest, device: torch.device) -> BrainNetwork | None:
@@ -136,7 +136,7 @@ def _load_brain(folder: Path, manifest: ModelManifest, device: torch.device) -> 
     try:
         module = build_network("tumour-unet", manifest.brain.settings)
         if not isinstance(module, TumourUNet) or module.dimensions != 3:
-            raise ValueError("a U-Net of three dimensions is needed")
+            raise ValueError("it must be a U-Net of three dimensions")
         module.load_state_dict({name: tensor.float() for name, tensor in load(content).items()})
     except (*UNFIT, SafetensorError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]

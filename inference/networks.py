@@ -9,7 +9,7 @@ from inference.unet import TumourUNet
 __all__ = ["Network", "build_network"]
 
 Network = TumourUNet | ForeignNetwork
-"""Ours, or one that others trained."""
+"""One of this program, or a third-party one."""
 
 _ARCHITECTURES: Mapping[str, Callable[..., TumourUNet]] = {"tumour-unet": TumourUNet}
 
@@ -20,25 +20,25 @@ def build_network(architecture: str, settings: Mapping[str, Any]) -> Network:
     Parameters
     ----------
     architecture
-        Name in the allow-list; nothing outside it is ever imported.
+        Name on the allow-list; nothing else is ever imported.
     settings
         Keyword arguments of that architecture, from the manifest.
 
     Returns
     -------
     Network
-        Maps images to logits as `inference.unet` and `inference.foreign_network` say.
+        Maps images to logits as described in `inference.unet` and `inference.foreign_network`.
 
     Raises
     ------
     ValueError
-        If the architecture is not in the allow-list, or a setting is not a plain value within bounds.
+        If the architecture is not on the allow-list, or a setting is not a plain value within bounds.
     """
     if architecture in FOREIGN:
         return build_monai(architecture, **settings)
     if architecture not in _ARCHITECTURES:
         known = ", ".join((*sorted(_ARCHITECTURES), *FOREIGN))
-        message = f"unknown network architecture {architecture!r}; this version knows: {known}"
+        message = f"unknown network architecture {architecture!r}; this version supports: {known}"
         raise ValueError(message)
     build, arguments = _ARCHITECTURES[architecture], plain_arguments(settings)
     check_size(lambda: build(**arguments))

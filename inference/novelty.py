@@ -1,8 +1,8 @@
-"""How far a study is from anything that the model was trained on, by an autoencoder's failure to give it back.
+"""Measures how far a study differs from the model's training data, by the reconstruction error of an autoencoder.
 
-The score is the largest of several errors, each in units of what 95 of 100 held-out patients stay below: that of the
-whole study, and that of each sequence when it is made up from the others. The first sees noise, missing halves and
-other parts of the body; the second sees a sequence that is not the one it is said to be.
+The score is the largest of several errors: that of the whole study, and that of each sequence when it is reconstructed
+from the others. The unit of each is the error that 95 of 100 held-out patients stay below. The first kind detects
+noise, missing halves and other parts of the body. The second detects a sequence with a wrong role.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from inference.autoencoder import HeadAutoencoder
 __all__ = ["GRID_MM", "GRID_SHAPE", "NoveltyScale", "novelty", "overview", "reconstruction_errors"]
 
 GRID_MM = 4.0
-"""Voxel size the autoencoder looks at: what a contrast is and what is missing shows at any size."""
+"""Voxel size of the autoencoder's input. Contrasts and missing parts show at any size."""
 
 GRID_SHAPE = (40, 48, 40)
-"""160 x 192 x 160 mm around the middle of what shows signal; the 41 BraTS brains at hand take 145 x 185 x 147 mm."""
+"""160 x 192 x 160 mm around the centre of the signal; the 41 available BraTS brains need 145 x 185 x 147 mm."""
 
 SIGNAL = 0.2
-"""Normalised intensity above which a voxel shows something."""
+"""Normalised intensity above which a voxel counts as signal."""
 
 WHOLE = "whole"
 """Name of the error over all sequences at once."""
@@ -31,14 +31,14 @@ WHOLE = "whole"
 
 @dataclass(frozen=True, kw_only=True)
 class NoveltyScale:
-    """What the errors are held against.
+    """The limits that the errors are divided by.
 
     Attributes
     ----------
     whole
-        Error of the whole that 95 % of held-out patients stay below, by the number of sequences, one to four.
+        Error of the whole study that 95 % of held-out patients stay below, by the number of sequences, one to four.
     channels
-        The same for each sequence made up from one, two or three others.
+        The same for each sequence when it is reconstructed from one, two or three others.
     """
 
     whole: tuple[float, ...]
@@ -46,7 +46,7 @@ class NoveltyScale:
 
 
 def overview(channels: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-    """Return a study at `GRID_MM`, shape (channel, *`GRID_SHAPE`), its signal in the middle.
+    """Return a study at `GRID_MM`, shape (channel, *`GRID_SHAPE`), with its signal in the centre.
 
     Parameters
     ----------
@@ -63,54 +63,54 @@ def overview(channels: Tensor, spacing_mm: Sequence[float]) -> Tensor:
 
 
 def centred(stack: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return a stack cut or padded with zeros to a shape, the box of its signal in the middle."""
-    shown = (stack > SIGNAL).any(dim=0)
+    """Return a stack cropped or padded with zeros to a shape, with the box of its signal in the centre."""
+    signal = (stack > SIGNAL).any(dim=0)
     pads: list[int] = []
     for axis in range(3):
-        places = shown.any(dim=[other for other in range(3) if other != axis]).nonzero()
-        middle = int(places.min() + places.max() + 1) // 2 if len(places) else shown.shape[axis] // 2
-        before = shape[axis] // 2 - middle
-        pads = [before, shape[axis] - shown.shape[axis] - before, *pads]
+        places = signal.any(dim=[other for other in range(3) if other != axis]).nonzero()
+        centre = int(places.min() + places.max() + 1) // 2 if len(places) else signal.shape[axis] // 2
+        before = shape[axis] // 2 - centre
+        pads = [before, shape[axis] - signal.shape[axis] - before, *pads]
     return F.pad(stack, pads)
 
 
 @torch.inference_mode()
 def reconstruction_errors(
-    network: HeadAutoencoder, seen: Tensor, names: Sequence[str], present: Sequence[str]
+    network: HeadAutoencoder, study: Tensor, names: Sequence[str], present: Sequence[str]
 ) -> dict[str, float]:
-    """Return the mean absolute error of the whole, and of each present sequence when it is made up from the others.
+    """Return the mean absolute error of the whole study, and of each sequence when reconstructed from the others.
 
     Parameters
     ----------
-    seen
-        As `overview` returns it, on the network's device.
+    study
+        As returned by `overview`, on the network's device.
     names
         Of the channels.
     present
-        Those that were in the study.
+        The sequences of the study.
     """
     places = [names.index(name) for name in present]
-    inputs = [seen]
+    inputs = [study]
     if len(places) > 1:
         for place in places:
-            without = seen.clone()
+            without = study.clone()
             without[place] = 0
             inputs.append(without)
-    found = network(torch.stack(inputs)).float()
-    errors = {WHOLE: _error(found[0, places], seen[places])}
-    for place, made_up in zip(places, found[1:], strict=False):
-        errors[names[place]] = _error(made_up[[place]], seen[[place]])
+    outputs = network(torch.stack(inputs)).float()
+    errors = {WHOLE: _error(outputs[0, places], study[places])}
+    for place, reconstructed in zip(places, outputs[1:], strict=False):
+        errors[names[place]] = _error(reconstructed[[place]], study[[place]])
     return errors
 
 
-def _error(made: Tensor, seen: Tensor) -> float:
-    """Return the mean absolute difference where either shows signal; nothing at all is as strange as can be."""
-    somewhere = (seen > SIGNAL) | (made > SIGNAL)
-    return float((made - seen).abs()[somewhere].mean()) if bool(somewhere.any()) else float("inf")
+def _error(reconstructed: Tensor, original: Tensor) -> float:
+    """Return the mean absolute difference where either shows signal; infinite where neither shows any."""
+    signal = (original > SIGNAL) | (reconstructed > SIGNAL)
+    return float((reconstructed - original).abs()[signal].mean()) if bool(signal.any()) else float("inf")
 
 
 def novelty(errors: Mapping[str, float], scale: NoveltyScale) -> float:
-    """Return the score: 1 is what 95 of 100 patients stay below in each of its parts."""
+    """Return the score, of which 95 of 100 patients stay below 1 in each part."""
     count = max(1, len(errors) - 1)
     parts = [errors[WHOLE] / scale.whole[count - 1]]
     parts += [value / scale.channels[name][count - 2] for name, value in errors.items() if name != WHOLE]

@@ -1,6 +1,6 @@
-"""Networks in ONNX, run by onnxruntime on the CPU; loaded only where a manifest asks for it.
+"""Networks in ONNX, run by onnxruntime on the CPU; it is loaded only for manifests that need it.
 
-onnxruntime (MIT) and onnx (Apache-2.0) are the extra ``glionode[onnx]``. Telemetry is switched off.
+onnxruntime (MIT) and onnx (Apache-2.0) come with the extra ``glionode[onnx]``. Telemetry is switched off.
 """
 
 from collections.abc import Mapping
@@ -23,43 +23,44 @@ ONNX = "onnx"
 """The architecture's name in a manifest."""
 
 _EXTERNAL = 1
-"""TensorProto.DataLocation of what lies in another file (onnx.proto)."""
+"""TensorProto.DataLocation of a tensor stored in another file (onnx.proto)."""
 
 USUAL_MULTIPLE = 16
 
 OVERLAP = 0.25
-"""Share of a window that the next one sees again (MONAI's default)."""
+"""Share of a window that overlaps the next one (MONAI's default)."""
 
 _ERRORS_ONLY = 3
 """onnxruntime's severity of log lines."""
 
 
 class OnnxShape:
-    """What a model's one input and one output look like.
+    """The shapes of a model's single input and single output.
 
     Attributes
     ----------
     dimensions
         2 for slices, 3 for volumes.
     channels
-        Of the input, or None where the model leaves it open.
+        Of the input, or None where the model leaves the number open.
     multiple
-        What every axis is padded to a multiple of; a model does not tell, so it is one that serves four halvings.
+        Number to a multiple of which every axis is padded. A model does not state it, so it allows for four halvings.
     window
-        Voxels that each axis is fixed at, or -1 where any number is taken.
+        Fixed size of each axis in voxels, or -1 where any size is possible.
     """
 
     def __init__(self, session: "onnxruntime.InferenceSession") -> None:
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs; one of each needed")
+            raise ValueError(f"one input and one output are needed (found {len(inputs)} and {len(outputs)})")
         given, answer = inputs[0], outputs[0]
         if {given.type, answer.type} != {"tensor(float)"}:
-            raise ValueError(f"{given.type} in, {answer.type} out; float32 needed for both")
+            raise ValueError(f"input and output must be float32 (found {given.type} and {answer.type})")
         if len(given.shape) not in {4, 5} or len(answer.shape) != len(given.shape):
-            raise ValueError(f"shapes {given.shape} in, {answer.shape} out; batch, channel and 2 or 3 axes needed")
+            shapes = f"{given.shape} and {answer.shape}"
+            raise ValueError(f"input and output must have batch, channel and 2 or 3 axes (found {shapes})")
         if isinstance(answer.shape[1], int) and answer.shape[1] != len(REGIONS):
-            raise ValueError(f"{answer.shape[1]} outputs; {len(REGIONS)} needed, for WT, TC, ET")
+            raise ValueError(f"{len(REGIONS)} output channels are needed, for WT, TC, ET (found {answer.shape[1]})")
         self.dimensions = len(given.shape) - 2
         self.channels = given.shape[1] if isinstance(given.shape[1], int) else None
         self.multiple = USUAL_MULTIPLE
@@ -67,28 +68,27 @@ class OnnxShape:
 
 
 class _OnnxBody(nn.Module):
-    """A session in the place of a network's layers."""
+    """An onnxruntime session in place of a network's layers."""
 
     def __init__(self, session: "onnxruntime.InferenceSession") -> None:
         super().__init__()
         self._session = session
         self._input = session.get_inputs()[0].name
         self._window = OnnxShape(session).window
-        self.place = nn.Parameter(
-            torch.zeros(()), requires_grad=False
-        )  # callers ask a network's parameters where it is
+        # Callers take a network's device from its parameters.
+        self.place = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what the session answers, through a moving window where the model fixes the size of its images."""
+        """Return the session's output, through a sliding window where the model fixes the size of its images."""
         if max(self._window) < 0:
             return self._run(images)
         from monai.inferers.utils import sliding_window_inference  # noqa: PLC0415 - MONAI takes long to load
 
-        found = sliding_window_inference(images, self._window, 1, self._run, overlap=OVERLAP, mode="gaussian")
-        return torch.as_tensor(found)
+        output = sliding_window_inference(images, self._window, 1, self._run, overlap=OVERLAP, mode="gaussian")
+        return torch.as_tensor(output)
 
     def _run(self, images: Tensor) -> Tensor:
-        """Run image by image, as many models fix the batch at one."""
+        """Run image by image, because many models fix the batch size at one."""
         given = np.ascontiguousarray(images.detach().cpu().float().numpy())
         try:
             answers = [self._session.run(None, {self._input: one[np.newaxis]})[0] for one in given]
@@ -99,14 +99,14 @@ class _OnnxBody(nn.Module):
 
 
 def onnx_shape(content: bytes) -> OnnxShape:
-    """Return what a model takes and answers.
+    """Return the shapes of a model's input and output.
 
     Raises
     ------
     UnusableModel
-        When onnxruntime is not installed.
+        If onnxruntime is not installed.
     ValueError
-        When the model cannot be used.
+        If the model cannot be used.
     """
     return OnnxShape(_session(content, threads=1))
 
@@ -121,21 +121,21 @@ def load_onnx(content: bytes, settings: Mapping[str, Any], channels: int, thread
     settings
         Keyword arguments of `ForeignNetwork`, from the manifest, without `dimensions`.
     channels
-        How many the manifest names.
+        Number of channels in the manifest.
     threads
         0 for all cores.
 
     Raises
     ------
     UnusableModel
-        When onnxruntime is not installed.
+        If onnxruntime is not installed.
     ValueError
-        When the model cannot be used.
+        If the model cannot be used.
     """
     session = _session(content, threads)
     shape = OnnxShape(session)
     if shape.channels not in {None, channels}:
-        raise ValueError(f"{shape.channels} channels in; the manifest names {channels}")
+        raise ValueError(f"the model takes {shape.channels} channels, but the manifest lists {channels}")
     return ForeignNetwork(_OnnxBody(session), dimensions=shape.dimensions, **settings)
 
 
@@ -151,7 +151,7 @@ def _session(content: bytes, threads: int) -> "onnxruntime.InferenceSession":
     except Exception as error:  # protobuf's errors share no public class
         raise ValueError("not an ONNX file") from error
     if _reads_other_files(model):
-        raise ValueError("weights in files outside the ONNX file are not read; store them inside")
+        raise ValueError("weights in files outside the ONNX file are not read; store them inside it")
     onnxruntime.disable_telemetry_events()
     onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
     options = onnxruntime.SessionOptions()
@@ -165,7 +165,7 @@ def _session(content: bytes, threads: int) -> "onnxruntime.InferenceSession":
 
 
 def _reads_other_files(message: Any) -> bool:  # noqa: ANN401 - any message of onnx.proto
-    """Tell whether any tensor, however deep in graphs, attributes and functions, lies in a file outside the model."""
+    """Return whether any tensor, at any depth of graphs, attributes and functions, is stored outside the model."""
     if message.DESCRIPTOR.name == "TensorProto":
         return bool(message.external_data) or message.data_location == _EXTERNAL
     return any(

@@ -1,4 +1,4 @@
-"""From nested masks to labels and back, where they lie: ET within TC within WT."""
+"""Converts nested masks (ET within TC within WT) to labels and back, on their device."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ def label_regions(wt: Tensor, tc: Tensor | None, et: Tensor | None) -> Tensor:
     Parameters
     ----------
     wt, tc, et
-        Masks of equal shape; without TC and ET every tumour voxel is of unknown kind.
+        Masks of equal shape. Without TC and ET, every tumour voxel is labelled as whole tumour.
     """
     labels = torch.zeros_like(wt, dtype=torch.uint8)
     if tc is None or et is None:
@@ -27,5 +27,5 @@ def label_regions(wt: Tensor, tc: Tensor | None, et: Tensor | None) -> Tensor:
 
 
 def region_of(labels: Tensor, region: Region) -> Tensor:
-    """Return the voxels of a region, the unions among them; bool, shape of the labels."""
+    """Return the mask of a region, which may be a union such as WT; bool, shape of the labels."""
     return torch.isin(labels, torch.tensor(sorted(REGION_LABELS[region]), dtype=labels.dtype, device=labels.device))

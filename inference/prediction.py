@@ -1,4 +1,8 @@
-"""Runs a model's networks over a stack of axial slices or a volume, and brings together what they say at each look."""
+"""Runs a model's networks over a stack of axial slices or a volume, and averages their predictions.
+
+Each network is one member of an ensemble. With test-time augmentation a member predicts several times: along other axes
+or on the mirror image.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +13,7 @@ from torch.nn import functional as F
 
 from inference.components import box_around
 from inference.errors import InferenceReason, UnusableModel
-from inference.forward import VIEW_STEP, looks
+from inference.forward import VIEW_STEP, augmented_predictions
 from inference.manifest import REGIONS
 from inference.model_bundle import LoadedNetwork, ModelBundle
 from inference.unet import TumourUNet
@@ -17,49 +21,60 @@ from inference.unet import TumourUNet
 __all__ = ["Prediction", "predict"]
 
 MAYBE_TUMOUR = 0.05
-"""Probability from which the first network's answer is looked at by the others."""
+"""Probability from which the other ensemble members check a voxel that the first one suspects."""
 
 MARGIN_MM = 16
-"""Around it, in voxels of 1 mm. Both chosen, not measured on patients yet."""
+"""Margin around those voxels, in voxels of 1 mm. Both values were chosen and have not been measured on patients yet."""
 
-SAY_MM = 8
-"""How far from what networks over volumes find those for slices have their say, in voxels of 1 mm along each axis."""
+SECOND_REACH_MM = 8
+"""How far from the findings of volume networks the predictions of slice networks count, in voxels of 1 mm along each
+axis."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
-    """What the looks of all networks come to; tensors have the shape (region, slice, row, column), regions WT, TC, ET.
+    """The mean over the predictions of all ensemble members.
+
+    Tensors have the shape (region, slice, row, column), with the regions WT, TC, ET.
 
     Attributes
     ----------
     probabilities
-        Their mean, each look weighted by its network's share.
+        Mean of the predictions, each weighted by its network's share.
     spread
-        Standard deviation between the looks, so weighted: where they differ, the answer hangs on chance.
+        Standard deviation between the predictions with the same weights. Where they differ, the result is uncertain.
     agreement
-        For each region the mean Dice of a look's mask with that of the mean; 1 where neither finds any.
-    looks
-        How many there were; a single one agrees with itself and says nothing about doubt.
+        For each region the mean Dice between the mask of one prediction and that of the mean; 1 where both are empty.
+    predictions_made
+        Number of predictions. A single one agrees with itself, which is no evidence of certainty.
     marked
-        What each of them marks as whole tumour, where it learned to; bool, shape of the volume.
+        What each prediction marks as whole tumour, without networks that were not trained on it; bool, shape of the
+        volume.
     """
 
     probabilities: Tensor
     spread: Tensor
     agreement: tuple[float, ...]
-    looks: int
+    predictions_made: int
     marked: tuple[Tensor, ...] = ()
 
 
 @torch.inference_mode()
 def predict(model: ModelBundle, images: Tensor, slice_step: int = 1, *, staged: bool = True) -> Prediction:
-    """Let every network look at a study.
+    """Run every ensemble member over a study and average the predictions.
 
-    Each of ours looks along three axes where it was trained to, else twice, the second time at the mirror image (left
-    for right); a network that others trained looks once, as it was meant to. Of an ensemble that looks along three
-    axes the first network searches the whole brain and the others look at the tumour's surroundings alone. Networks for
-    slices that have a share in the answer over volumes look last and once, at the slices that show a tumour by then,
-    and have their say beside it alone: of heads without one they learned nothing, and call white matter disease tumour.
+    The test-time augmentation depends on the network:
+
+    - One of this program predicts along three axes where it was trained to. Otherwise it predicts twice, the second
+      time on the mirror image (left for right).
+    - A third-party network predicts once, as it was meant to.
+
+    In an ensemble over three axes the first network searches the whole brain. The others run only on the surroundings
+    of the tumour.
+
+    Slice networks that have a share in the result over volumes run last and predict once, on the slices that show a
+    tumour by then. Their prediction counts only near it: they were not trained on heads without a tumour, and mark
+    white matter disease as tumour.
 
     Parameters
     ----------
@@ -67,108 +82,114 @@ def predict(model: ModelBundle, images: Tensor, slice_step: int = 1, *, staged: 
         Normalised intensities, float32, shape (channel, slice, row, column), on the model's device; rows run to the
         back, columns to the left.
     slice_step
-        Distance of the neighbours that a slice network sees, in slices.
+        Distance of the neighbouring slices in a slice network's input, in slices.
     staged
-        False lets every network look at everything.
+        False runs every network on everything.
     """
     if not model.networks:
         raise ValueError("a model without networks predicts nothing")
     limits = torch.tensor(model.manifest.thresholds, device=model.device)[:, None, None, None]
-    networks = _asked(model, images)
+    networks = _suitable(model, images)
     weights = _weights(networks)
-    looks_so_far = _Looks(limits, images.shape[1:])
+    so_far = _RunningMean(limits, images.shape[1:])
     near: Tensor | None = None
     for place, network in enumerate(networks):
         box = _WHOLE
         if place in weights.second:
-            near = _near(looks_so_far.answer[0]) if near is None else near
+            near = _near(so_far.mask[0]) if near is None else near
             if not bool(near.any()):
                 break
             box = ((box_around(near) or _WHOLE)[0], *_WHOLE[1:])
         elif staged and place and network.manifest.views > 1:
-            box = box_around(looks_so_far.mean[0] > MAYBE_TUMOUR, MARGIN_MM) or _WHOLE
-        seen = _shown(images[:, *box], [model.manifest.channels.index(name) for name in network.manifest.blind_to])
-        for look in _looks(network, seen, slice_step, second=place in weights.second):
-            looks_so_far.add(look, box, weights.of(place, network), near)
-    return looks_so_far.prediction()
+            box = box_around(so_far.mean[0] > MAYBE_TUMOUR, MARGIN_MM) or _WHOLE
+        given = _blanked(images[:, *box], [model.manifest.channels.index(name) for name in network.manifest.blind_to])
+        for probabilities in _predictions(network, given, slice_step, second=place in weights.second):
+            so_far.add(probabilities, box, weights.of(place, network), near)
+    return so_far.prediction()
 
 
-def _asked(model: ModelBundle, images: Tensor) -> tuple[LoadedNetwork, ...]:
-    """Return the networks without those of the second ensemble that hardly know such sequences."""
-    shown = {name for name, image in zip(model.manifest.channels, images, strict=True) if bool(image.any())}
+def _suitable(model: ModelBundle, images: Tensor) -> tuple[LoadedNetwork, ...]:
+    """Return the networks without those of the second ensemble that were hardly trained on such sequences."""
+    present = {name for name, image in zip(model.manifest.channels, images, strict=True) if bool(image.any())}
     main = model.networks[0].manifest.input
     return tuple(
-        one for one in model.networks if one.manifest.input == main or shown.issuperset(one.manifest.needed_on_volumes)
+        one
+        for one in model.networks
+        if one.manifest.input == main or present.issuperset(one.manifest.needed_on_volumes)
     )
 
 
-def _near(found: Tensor) -> Tensor:
-    """Return what is found and its surroundings, as far as `SAY_MM` along each axis."""
-    wide = found[None, None].float()
+def _near(marked: Tensor) -> Tensor:
+    """Return a mask with its surroundings, as far as `SECOND_REACH_MM` along each axis."""
+    wide = marked[None, None].float()
     for axis in range(3):
-        edge = [2 * SAY_MM + 1 if axis == other else 1 for other in range(3)]
+        edge = [2 * SECOND_REACH_MM + 1 if axis == other else 1 for other in range(3)]
         wide = F.max_pool3d(wide, edge, stride=1, padding=[side // 2 for side in edge])
     return wide[0, 0] > 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Weights:
-    """What a look counts: 1, or so much that networks for slices together have their share in an answer over a volume.
+    """The weight of each prediction.
+
+    It is 1 for a member of the first ensemble. For slice networks beside it the weight is chosen so that together they
+    have their share in the result over a volume.
 
     Attributes
     ----------
     second
-        Places of those networks.
+        Places of those slice networks.
     """
 
     second: frozenset[int]
     share: float
-    first_looks: int
+    first_predictions: int
 
     def of(self, place: int, network: LoadedNetwork) -> list[float]:
-        """Return the weight of one look by region, 0 where the network learned none."""
-        weight = self.share / (1 - self.share) * self.first_looks / len(self.second) if place in self.second else 1.0
+        """Return the weight of one prediction by region, 0 for regions the network was not trained on."""
+        second = place in self.second
+        weight = self.share / (1 - self.share) * self.first_predictions / len(self.second) if second else 1.0
         return [weight if region in network.manifest.regions else 0.0 for region in REGIONS]
 
 
 def _weights(networks: Sequence[LoadedNetwork]) -> _Weights:
     main = networks[0].manifest.input
     second = frozenset(place for place, one in enumerate(networks) if one.manifest.input != main)
-    looks_of_main = sum(_count(one) for place, one in enumerate(networks) if place not in second)
+    first_predictions = sum(_count(one) for place, one in enumerate(networks) if place not in second)
     share = max((networks[place].manifest.share_on_volumes for place in second), default=0.0)
-    return _Weights(second=second, share=share, first_looks=looks_of_main)
+    return _Weights(second=second, share=share, first_predictions=first_predictions)
 
 
 def _count(network: LoadedNetwork) -> int:
-    """Return how many times a network looks."""
-    return network.manifest.views if network.manifest.views > 1 else 1 + _looks_twice(network)
+    """Return how many predictions a network makes."""
+    return network.manifest.views if network.manifest.views > 1 else 1 + _uses_mirror_image(network)
 
 
-def _looks_twice(network: LoadedNetwork) -> bool:
+def _uses_mirror_image(network: LoadedNetwork) -> bool:
     return isinstance(network.module, TumourUNet) and network.manifest.views == 1
 
 
-def _shown(images: Tensor, hidden: Sequence[int]) -> Tensor:
-    """Return the channels without those that a network never saw in training."""
-    if not hidden:
+def _blanked(images: Tensor, unknown: Sequence[int]) -> Tensor:
+    """Return the channels with those set to zero that a network was never given in training."""
+    if not unknown:
         return images
-    shown = images.clone()
-    shown[hidden] = 0
-    return shown
+    blanked = images.clone()
+    blanked[unknown] = 0
+    return blanked
 
 
 _WHOLE = (slice(None), slice(None), slice(None))
 
 
-class _Looks:
-    """Sums over looks, so that one at a time is in memory; what a look did not see keeps the others' mean.
+class _RunningMean:
+    """Weighted sums over predictions, so that only one is in memory at a time.
 
-    All tensors lie on the device of the first one that is given.
+    Voxels outside the box of one prediction keep the mean of the others. All tensors are on the device of `limits`.
 
     Parameters
     ----------
     limits
-        By region, shape (region, 1, 1, 1): from which probability on a voxel counts as marked.
+        Probability from which a voxel counts as marked, by region; shape (region, 1, 1, 1).
     shape
         Of the volume.
     """
@@ -181,21 +202,23 @@ class _Looks:
         self._masks: list[list[Tensor | None]] = []
 
     def add(
-        self, look: Tensor, box: tuple[slice, slice, slice], weights: Sequence[float], where: Tensor | None = None
+        self,
+        probabilities: Tensor,
+        box: tuple[slice, slice, slice],
+        weights: Sequence[float],
+        where: Tensor | None = None,
     ) -> None:
-        """Count what a look says in its box; with `where`, shape of the volume, only there."""
-        counts = torch.tensor(weights, device=look.device)[:, None, None, None]
-        mask = (
-            self.answer if box is not _WHOLE or where is not None else torch.zeros_like(self._total, dtype=torch.bool)
-        )
-        marked = look >= self._limits
+        """Add one prediction in its box; with `where`, shape of the volume, only there."""
+        counts = torch.tensor(weights, device=probabilities.device)[:, None, None, None]
+        mask = self.mask if box is not _WHOLE or where is not None else torch.zeros_like(self._total, dtype=torch.bool)
+        marked = probabilities >= self._limits
         if where is not None:
             counts = counts * where[box]
             marked = torch.where(where[box], marked, mask[:, *box])
         mask[:, *box] = marked
         self._masks.append([mask[region] if weight else None for region, weight in enumerate(weights)])
-        self._total[:, *box] += counts * look
-        self._squares[:, *box] += counts * look * look
+        self._total[:, *box] += counts * probabilities
+        self._squares[:, *box] += counts * probabilities * probabilities
         self._weights[:, *box] += counts
 
     @property
@@ -207,27 +230,28 @@ class _Looks:
         return self._total / self._counted
 
     @property
-    def answer(self) -> Tensor:
+    def mask(self) -> Tensor:
         return self.mean >= self._limits
 
     def prediction(self) -> Prediction:
         mean = self.mean
         if not bool(mean.isfinite().all()):
-            raise UnusableModel(InferenceReason.MODEL_UNKNOWN, "the model's networks answered what is not a number")
+            sentence = "the model cannot be used for this study: its networks returned values that are not numbers"
+            raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
         spread = (self._squares / self._counted - mean * mean).clamp(min=0).sqrt()
-        answer = mean >= self._limits
+        mask = mean >= self._limits
         return Prediction(
             probabilities=mean,
             spread=spread,
-            agreement=tuple(self._agreement(region, answer[region]) for region in range(len(answer))),
-            looks=len(self._masks),
-            marked=tuple(mask[0] for mask in self._masks if mask[0] is not None),
+            agreement=tuple(self._agreement(region, mask[region]) for region in range(len(mask))),
+            predictions_made=len(self._masks),
+            marked=tuple(own[0] for own in self._masks if own[0] is not None),
         )
 
-    def _agreement(self, region: int, answer: Tensor) -> float:
-        """Return the mean Dice with the looks that know the region; 1 where there is none."""
-        masks = [known for mask in self._masks if (known := mask[region]) is not None]
-        return sum(_dice(mask, answer) for mask in masks) / len(masks) if masks else 1.0
+    def _agreement(self, region: int, mask: Tensor) -> float:
+        """Return the mean Dice with the predictions that include the region; 1 where there is none."""
+        own_masks = [known for own in self._masks if (known := own[region]) is not None]
+        return sum(_dice(own, mask) for own in own_masks) / len(own_masks) if own_masks else 1.0
 
 
 def _dice(one: Tensor, other: Tensor) -> float:
@@ -236,9 +260,9 @@ def _dice(one: Tensor, other: Tensor) -> float:
     return 2 * int((one & other).count_nonzero()) / marked if marked else 1.0
 
 
-def _looks(network: LoadedNetwork, images: Tensor, slice_step: int, *, second: bool) -> Iterator[Tensor]:
-    """Yield a network's looks; a second ensemble has several networks and each looks once."""
+def _predictions(network: LoadedNetwork, images: Tensor, slice_step: int, *, second: bool) -> Iterator[Tensor]:
+    """Yield a network's predictions; a member of the second ensemble, which has several, predicts once."""
     views = network.manifest.views
     step = VIEW_STEP if views > 1 else slice_step
-    mirrored = _looks_twice(network) and not second
-    yield from looks(network.module, images, mirrored=mirrored, slice_step=step, views=views)
+    mirrored = _uses_mirror_image(network) and not second
+    yield from augmented_predictions(network.module, images, mirrored=mirrored, slice_step=step, views=views)

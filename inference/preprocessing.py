@@ -1,4 +1,4 @@
-"""What happens to intensities before a network sees them; the same code serves training and the node."""
+"""Prepares intensities for the networks; training and the node use the same code."""
 
 import math
 
@@ -13,30 +13,30 @@ CHANNELS = ("T1", "T1CE", "T2", "FLAIR")
 """Channel order of every shipped network; a missing sequence is a channel of zeros."""
 
 FOREGROUND_FRACTION, FOREGROUND_PERCENT = 0.1, 99.5
-"""Share of this percentile under which a voxel counts as air: separates air from tissue in whole heads
-and in skull-stripped volumes alike (checked by eye on both training sets)."""
+"""A voxel below this share of this percentile counts as air. It separates air from tissue in whole heads and in
+skull-stripped volumes alike (checked by eye on both training sets)."""
 
 MAXIMUM_INTENSITY = 4.0
-"""Ceiling in units of the tissue median; only fat, vessels and artefacts lie above."""
+"""Upper limit in units of the tissue median; only fat, vessels and artefacts exceed it."""
 
 
 HEAD_LEVEL = 0.2
-"""Share of the tissue's median above which a voxel shows something: normalised air lies below, even noisy air."""
+"""Share of the tissue's median above which a voxel counts as signal. Normalised air is below it, even noisy air."""
 
 HEAD_SHARE = 0.01
-"""A plane of which less than this share shows something lies outside the head: noise, ghosts, wrapped-in ears. In LGG,
-0.002 leaves a median of 245 by 255 of 256 by 256 pixels, 0.01 of 238 by 238, and 0.03 begins to cut the vertex."""
+"""A plane with a smaller share of signal lies outside the head: noise, ghosts, wrapped-in ears. In LGG, 0.002 leaves a
+median of 245 by 255 of 256 by 256 pixels, 0.01 leaves 238 by 238, and 0.03 begins to cut the vertex."""
 
 MARGIN_VOXELS = 2
 
 
 def tissue_level(voxels: NDArray[np.floating]) -> float:
-    """Return the intensity under which a voxel counts as air; negative values count as air too."""
+    """Return the intensity below which a voxel counts as air; negative values count as air too."""
     return FOREGROUND_FRACTION * float(np.percentile(np.maximum(voxels, 0), FOREGROUND_PERCENT))
 
 
 def percentile(values: Tensor, percent: float) -> Tensor:
-    """Return a percentile as `numpy.percentile` does, of any number of values, without bringing them to the CPU.
+    """Return a percentile as `numpy.percentile` does, of any number of values, without copying them to the CPU.
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ def normalise_intensity(voxels: Tensor) -> Tensor:
     Parameters
     ----------
     voxels
-        Intensities of one sequence, any shape; negative values and what is not a number count as air.
+        Intensities of one sequence, any shape; negative values and NaN count as air.
 
     Returns
     -------
     torch.Tensor
-        float32, same shape and device, within 0 to `MAXIMUM_INTENSITY`; all zeros when the volume holds no tissue.
+        float32, same shape and device, from 0 to `MAXIMUM_INTENSITY`; all zeros if the volume contains no tissue.
     """
     positive = voxels.float().nan_to_num(0.0, math.inf, 0.0).clamp(min=0)
     tissue = positive[positive > FOREGROUND_FRACTION * percentile(positive, FOREGROUND_PERCENT)]
@@ -78,25 +78,25 @@ def normalise_intensity(voxels: Tensor) -> Tensor:
 
 
 def signal_box(images: Tensor, keep: Tensor | None = None, share: float = HEAD_SHARE) -> tuple[slice, slice, slice]:
-    """Return the smallest box that holds the head in every sequence.
+    """Return the smallest box that contains the head in every sequence.
 
     Parameters
     ----------
     images
         Normalised intensities, shape (channel, slice, row, column).
     keep
-        Voxels that have to be inside, bool, shape (slice, row, column).
+        Voxels that must be inside, bool, shape (slice, row, column).
     share
-        A plane of which less shows something lies outside.
+        A plane with no more than this share of signal lies outside.
     """
-    shown = (images > HEAD_LEVEL).any(dim=0)
+    signal = (images > HEAD_LEVEL).any(dim=0)
     box = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        inside = shown.sum(dim=others) > share * (shown.numel() // shown.shape[axis])
+        inside = signal.sum(dim=others) > share * (signal.numel() // signal.shape[axis])
         if keep is not None:
             inside |= keep.sum(dim=others) > 0
         kept = inside.nonzero().flatten()
-        first, last = (int(kept[0]), int(kept[-1])) if len(kept) else (0, shown.shape[axis] - 1)
-        box.append(slice(max(0, first - MARGIN_VOXELS), min(shown.shape[axis], last + 1 + MARGIN_VOXELS)))
+        first, last = (int(kept[0]), int(kept[-1])) if len(kept) else (0, signal.shape[axis] - 1)
+        box.append(slice(max(0, first - MARGIN_VOXELS), min(signal.shape[axis], last + 1 + MARGIN_VOXELS)))
     return box[0], box[1], box[2]

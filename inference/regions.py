@@ -1,7 +1,7 @@
-"""The tumour's regions: names and label values, final for every model and every result.
+"""The tumour's regions: names and label values, the same for every model and every result.
 
-A voxel carries one label. NCR, ED and ET are disjoint; TC and WT are unions of them (BraTS). Where a model knows
-only the whole tumour, its voxels carry a label of their own.
+A voxel has one label. NCR, ED and ET are disjoint; TC and WT are unions of them (BraTS). Where a model segments only
+the whole tumour, its voxels have a separate label.
 """
 
 import enum
@@ -25,7 +25,7 @@ class Label(enum.IntEnum):
 
 
 class Region(enum.StrEnum):
-    """Names of what is measured."""
+    """Names of the regions that are measured."""
 
     NCR = "NCR"
     ED = "ED"
@@ -47,5 +47,5 @@ REGION_LABELS: Mapping[Region, frozenset[Label]] = MappingProxyType(
 
 
 def region_mask(labels: NDArray[np.uint8], region: Region) -> NDArray[np.bool_]:
-    """Return the voxels of a region, the unions among them; shape of the labels."""
+    """Return the mask of a region, which may be a union such as WT; shape of the labels."""
     return np.isin(labels, list(REGION_LABELS[region]))

@@ -1,4 +1,4 @@
-"""The models at hand: those shipped, and those added to a node, each a folder. Nothing here loads torch."""
+"""The available models: the shipped ones and those added to a node, each a folder. Nothing here loads torch."""
 
 import re
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class StoredModel:
     Attributes
     ----------
     sha256
-        Of its manifest: the identity that stands in every result.
+        Of its manifest: the model's identity, which every result contains.
     shipped
-        Whether it came with the program.
+        Whether it is part of the program.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class StoredModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All models, and the folders that hold none that can be used, with the reason."""
+    """All models, and the folders without a usable model, with the reason."""
 
     models: tuple[StoredModel, ...]
     unusable: tuple[tuple[Path, str], ...]
@@ -55,7 +55,7 @@ class Registry:
     Attributes
     ----------
     own
-        The folder of those that were added to the node.
+        The folder of the models added to the node.
     """
 
     def __init__(self, node_folder: Path, shipped: Path = MODELS_FOLDER) -> None:
@@ -63,7 +63,7 @@ class Registry:
         self._shipped = shipped
 
     def listing(self) -> Listing:
-        """Return every model, by name and version, oldest version first."""
+        """Return every model, ordered by name and version, oldest version first."""
         models, unusable = [], []
         for folder, shipped in self._folders():
             try:
@@ -74,12 +74,12 @@ class Registry:
         return Listing(models=tuple(models), unusable=tuple(unusable))
 
     def find(self, name: str, version: str = "") -> StoredModel:
-        """Return a model by its name, in its newest version unless one is given.
+        """Return a model by its name, in the newest version unless one is given.
 
         Raises
         ------
         UnusableModel
-            When there is none.
+            If there is none.
         """
         found = [model for model in self.listing().models if model.name == name and version in {"", model.version}]
         if not found:
@@ -87,26 +87,27 @@ class Registry:
         return found[-1]
 
     def look(self, name: str, version: str = "") -> StoredModel:
-        """Return a model by its name, or the one in a folder that was not added, to look at it.
+        """Return a model for inspection: by its name, or from a folder that was not added to the node.
 
         Raises
         ------
         UnusableModel
-            When there is none.
+            If there is none.
         """
         if not version and not _PART.fullmatch(name) and Path(name).is_dir():
             return self._read(Path(name).absolute(), shipped=False)
         return self.find(name, version)
 
     def resolve(self, setting: str) -> StoredModel:
-        """Return the model that the setting names: a shipped name, NAME or NAME/VERSION of the node's own, or a folder.
+        """Return the model of a setting: a shipped name, NAME or NAME/VERSION of the node's own models, or a folder.
 
-        A model that is added later never changes what a setting means: several versions need to be told apart.
+        A model that is added later must not change the meaning of a setting. Where there are several versions, the
+        setting must therefore name one.
 
         Raises
         ------
         UnusableModel
-            When there is none, or more than one.
+            If there is none, or more than one.
         """
         if _PART.fullmatch(setting) and (self._shipped / setting / MANIFEST).is_file():
             return self._read(self._shipped / setting, shipped=True)
@@ -118,7 +119,8 @@ class Registry:
         ]
         if len(found) > 1:
             versions = ", ".join(f"{model.name}/{model.version}" for model in found)
-            raise UnusableModel(InferenceReason.MODEL_MISSING, f"several versions of {name}: name one of {versions}")
+            sentence = f"there are several versions of {name}; name one of {versions}"
+            raise UnusableModel(InferenceReason.MODEL_MISSING, sentence)
         if found:
             return found[0]
         if (Path(setting) / MANIFEST).is_file():
@@ -131,7 +133,7 @@ class Registry:
         Raises
         ------
         UnusableModel
-            When a byte has changed, or a file is missing.
+            If a byte has changed or a file is missing.
         """
         verify_model(model.folder, model.manifest, listed=model.shipped or self.own in model.folder.parents)
 
@@ -143,7 +145,8 @@ class Registry:
     def _read(self, folder: Path, *, shipped: bool) -> StoredModel:
         _, manifest, sha256 = read_manifest(str(folder.absolute()))
         if self.own in folder.parents and (folder.parent.name, folder.name) != (manifest.name, manifest.version):
-            sentence = f"{folder.parent.name}/{folder.name} holds the manifest of {manifest.name} {manifest.version}"
+            own = f"{folder.parent.name}/{folder.name}"
+            sentence = f"folder {own} contains the manifest of another model, {manifest.name} {manifest.version}"
             raise UnusableModel(InferenceReason.MODEL_CHANGED, sentence)
         return StoredModel(folder=folder, manifest=manifest, sha256=sha256, shipped=shipped)
 
@@ -159,7 +162,7 @@ _DIGITS = frozenset("0123456789")
 
 
 def _natural(version: str) -> list[tuple[int, int, str]]:
-    """Return a key by which 0.10 comes after 0.9, and after 0.10-rc1."""
+    """Return a sort key that puts 0.10 after 0.9 and after 0.10-rc1."""
     parts = re.findall(r"[0-9]+|[^0-9.]+", version)
     key = [(2, int(part), "") if part[0] in _DIGITS else (0, 0, part) for part in parts]
     return [*key, (1, 0, "")]

@@ -1,4 +1,4 @@
-"""Volumes sampled on other grids, on whatever device they lie on; as `conversion.alignment.resample` does it."""
+"""Resamples volumes on other grids, on the device of the volume, in the same way as `conversion.alignment.resample`."""
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from conversion.volume import Grid
 __all__ = ["binned", "moved", "sampled", "sampled_mask", "working_grid"]
 
 _AXES_APART = 1e-6
-"""Voxels by which an index may move along another axis over a step, for two grids to run along the same axes."""
+"""Voxels by which an index may change along another axis per step while two grids still count as parallel."""
 
 _EDGE = 1e-6
-"""Voxels beyond the half one around a volume that still count as inside: rounding."""
+"""Tolerance in voxels for rounding, beyond the half voxel around a volume that counts as inside."""
 
 
 def sampled(values: Tensor, source: Grid, target: Grid, *, outside: float | None = 0.0) -> Tensor:
@@ -25,7 +25,7 @@ def sampled(values: Tensor, source: Grid, target: Grid, *, outside: float | None
     values
         float32, shape (..., *source.shape).
     outside
-        What is taken further than half a voxel outside; None takes the nearest voxel.
+        Value for points further than half a voxel outside; None for the value of the nearest voxel.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def sampled(values: Tensor, source: Grid, target: Grid, *, outside: float | None
     matrix = _indices(source, target)
     places = _along_axes(matrix, source, target)
     if places is None:
-        return _turned(values, matrix, target, outside)
+        return _sampled_anywhere(values, matrix, target, outside)
     found, order = values, [places_of[0] for places_of in places]
     lead = list(range(values.dim() - 3))
     found = found.permute(*lead, *(len(lead) + axis for axis in order))
@@ -47,7 +47,7 @@ def sampled(values: Tensor, source: Grid, target: Grid, *, outside: float | None
 
 
 def sampled_mask(mask: Tensor, source: Grid, target: Grid) -> Tensor:
-    """Bring a mask onto a grid that runs along any axes by nearest neighbour; nothing lies outside.
+    """Resample a mask on a grid of any orientation by nearest neighbour; it is empty outside the source.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def sampled_mask(mask: Tensor, source: Grid, target: Grid) -> Tensor:
 
 
 def moved(values: Tensor, grid: Grid, transform: NDArray[np.float64]) -> Tensor:
-    """Return for each voxel what lies where a transform takes it, by linear interpolation; zeros outside.
+    """Return for each voxel the value at its transformed position, by linear interpolation; zeros outside.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ def moved(values: Tensor, grid: Grid, transform: NDArray[np.float64]) -> Tensor:
     transform
         From millimetres to millimetres along LPS, shape (4, 4).
     """
-    return _turned(values, np.asarray(np.linalg.solve(grid.affine, transform @ grid.affine)), grid, 0.0)
+    return _sampled_anywhere(values, np.asarray(np.linalg.solve(grid.affine, transform @ grid.affine)), grid, 0.0)
 
 
 def binned(values: Tensor, grid: Grid, factors: tuple[int, int, int]) -> tuple[Tensor, Grid]:
-    """Average blocks of voxels; what is left at the far ends and fills no block is left out.
+    """Average blocks of voxels, without the remaining voxels at the far ends that fill no block.
 
     Parameters
     ----------
@@ -106,10 +106,10 @@ def binned(values: Tensor, grid: Grid, factors: tuple[int, int, int]) -> tuple[T
 
 
 def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) -> Grid:
-    """Return the stack of axial slices a network looks at, along the axes of the reference.
+    """Return the grid of a network's input: axial slices along the axes of the reference.
 
-    Slices keep their native distance where it is larger than the in-plane spacing, so a thick stack is never
-    cut into slices that nobody acquired; a network over volumes gets `cubes` all the same.
+    Slices keep their native distance where it is larger than the in-plane spacing, so a thick stack is never resampled
+    to slices that were not acquired. Volume networks get `cubes` all the same.
     """
     axial = reference.permuted(*reference.axial_order())
     slice_mm = in_plane_mm if cubes else max(float(axial.spacing_mm[0]), in_plane_mm)
@@ -117,14 +117,14 @@ def working_grid(reference: Grid, in_plane_mm: float, *, cubes: bool = False) ->
 
 
 def _indices(source: Grid, target: Grid) -> NDArray[np.float64]:
-    """Return the matrix from indices of the target to indices of the source, shape (4, 4)."""
+    """Return the matrix from target indices to source indices, shape (4, 4)."""
     return np.asarray(np.linalg.solve(source.affine, target.affine))
 
 
 def _along_axes(
     matrix: NDArray[np.float64], source: Grid, target: Grid
 ) -> list[tuple[int, NDArray[np.float64]]] | None:
-    """Return for each target axis the source axis it runs along, and where its steps lie in it; None if none."""
+    """Return for each target axis the parallel source axis and the positions along it; None where none is parallel."""
     steps = np.abs(matrix[:3, :3])
     order = steps.argmax(axis=0)
     main = np.zeros((3, 3), bool)
@@ -156,7 +156,7 @@ def _interpolated(values: Tensor, axis: int, positions: NDArray[np.float64], out
     return found
 
 
-def _turned(values: Tensor, matrix: NDArray[np.float64], target: Grid, outside: float | None) -> Tensor:
+def _sampled_anywhere(values: Tensor, matrix: NDArray[np.float64], target: Grid, outside: float | None) -> Tensor:
     size = values.shape[-3:]
     grid = _sampling_grid(matrix, size, target, values.device)
     found = F.grid_sample(values.reshape(1, -1, *size), grid, "bilinear", "border", align_corners=False)
@@ -168,7 +168,7 @@ def _turned(values: Tensor, matrix: NDArray[np.float64], target: Grid, outside: 
 def _sampling_grid(
     matrix: NDArray[np.float64], size: tuple[int, ...] | torch.Size, target: Grid, device: torch.device
 ) -> Tensor:
-    """Return where each voxel of the target lies, as `grid_sample` counts: (x, y, z), from -1 to 1 in the source."""
+    """Return each target voxel's position as `grid_sample` takes it: (x, y, z), from -1 to 1 within the source."""
     scale = 2.0 / np.array(size, np.float64)
     linear = torch.from_numpy((matrix[:3, :3] * scale[:, None]).astype(np.float32)).to(device)
     start = torch.from_numpy(((matrix[:3, 3] + 0.5) * scale - 1).astype(np.float32)).to(device)

@@ -1,4 +1,4 @@
-"""What a model says about a study: labels and probabilities on the reference's native grid."""
+"""A model's result for a study: labels and probabilities on the reference's native grid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ __all__ = ["ModelIdentity", "Quality", "Segmentation"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """Which model it was.
+    """Which model made a result.
 
     Attributes
     ----------
     sha256
-        Hash of the manifest, which itself holds the hash of the weights.
+        Hash of the manifest, which itself contains the hash of the weights.
     """
 
     name: str
@@ -32,26 +32,28 @@ class ModelIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How far an answer can be trusted, as far as the model itself can tell.
+    """How far a result can be trusted, by the model's own measures.
 
     Attributes
     ----------
     input
-        ``slices`` or ``volume``: which of the model's networks answered; empty where nothing is known of it.
+        ``slices`` or ``volume``: which of the model's networks made the result. Empty where this is not known.
     looks
-        How often the study was looked at, by all networks together.
+        Number of predictions whose mean is the result: those of all ensemble members, each with its test-time
+        augmentation (other axes, mirror image). The name predates these terms and is kept because findings.json and
+        the stored results of studies contain it.
     agreement
-        Mean Dice between what a look marks and what all together mark.
+        Mean Dice between the mask of one prediction and that of all together.
     interval_ml
-        Lowest and highest volume that are to be expected; 90 % of such intervals held the experts' volume.
+        Lowest and highest volume to be expected; 90 % of such intervals contained the experts' volume.
     novelty
-        How unlike its training the study is to the model: 1 is what 95 of 100 patients stay below; None where the model
+        How far the study differs from the model's training data; 95 of 100 patients stay below 1. None where the model
         has no measure of it or the input no voxel size.
     smallest_seen_ml
         Volume from which nine in ten tumours are found in such images, or None where that was not measured.
     arithmetic
-        In which numbers and on what the networks reckoned, such as ``bfloat16 on cpu``; another may differ by single
-        voxels. Empty where it is not known.
+        Number format and device of the computation, such as ``bfloat16 on cpu``. Results of another one may differ by
+        single voxels. Empty where this is not known.
     """
 
     input: str = ""
@@ -65,7 +67,7 @@ class Quality:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segmentation:
-    """Labels of `inference.regions.Label`, and what they rest on.
+    """Labels of `inference.regions.Label`, and the evidence for them.
 
     Attributes
     ----------
@@ -76,11 +78,11 @@ class Segmentation:
     sequences
         The sequences the model was given.
     uncertainty
-        Standard deviation of the probability between the model's looks; float16, as `probabilities`.
+        Standard deviation of the probability between the model's predictions; float16, as `probabilities`.
     flags
-        What the model itself finds doubtful.
+        Doubts about the result by the model's own measures.
     brain
-        Where the brain is, shape of the grid, read-only; None where none was found, and for pictures.
+        Mask of the brain, shape of the grid, read-only; None where none was found, and for pictures.
     """
 
     label_volume: LabelVolume
@@ -95,21 +97,21 @@ class Segmentation:
     brain: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        """Close the maps."""
+        """Make the maps read-only."""
         for name in ("probabilities", "uncertainty"):
-            maps = {region: _closed(values) for region, values in getattr(self, name).items()}
+            maps = {region: _read_only(values) for region, values in getattr(self, name).items()}
             object.__setattr__(self, name, MappingProxyType(maps))
         if self.brain is not None:
-            closed = self.brain.view()
-            closed.setflags(write=False)
-            object.__setattr__(self, "brain", closed)
+            brain = self.brain.view()
+            brain.setflags(write=False)
+            object.__setattr__(self, "brain", brain)
 
     def mask_of(self, region: Region) -> NDArray[np.bool_]:
-        """Return the voxels of a region, the unions among them; shape of the grid."""
+        """Return the mask of a region, which may be a union such as WT; shape of the grid."""
         return region_mask(self.label_volume.labels, region)
 
 
-def _closed(values: NDArray[np.float16]) -> NDArray[np.float16]:
+def _read_only(values: NDArray[np.float16]) -> NDArray[np.float16]:
     view = np.asarray(values, np.float16).view()
     view.setflags(write=False)
     return view

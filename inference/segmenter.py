@@ -1,4 +1,4 @@
-"""Finds the tumour: from aligned volumes to labels on the reference's native grid."""
+"""Segments the tumour: from aligned volumes to labels on the reference's native grid."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,43 +39,43 @@ from inference.trust import agreements, brain_flags, decided_flags, model_flags,
 __all__ = ["Segmenter"]
 
 FEWEST_SLICES = 8
-"""Fewer are no volume: a network over volumes halves its input four times."""
+"""Fewer slices are no volume: a volume network halves its input four times."""
 
 NEIGHBOUR_MM = 3.0
-"""Middle of the distances, 1 to 5 mm, at which slice networks learn from neighbours."""
+"""Middle of the distances, 1 to 5 mm, of the neighbouring slices that slice networks were trained on."""
 
 OVERVIEW_MM = 1.0
-"""Voxel size at which a study is shown to the autoencoder, as it was in training."""
+"""Voxel size of the autoencoder's input, as in training."""
 
 CORES_BESIDE = 4
-"""Of the processor that judge the volumes while a GPU looks at them; where the networks are on it too, one. Chosen, not
-measured on a GPU yet."""
+"""Cores of the processor that judge the volumes while the networks run on a GPU. Where the networks run on the
+processor too, it is one. Chosen; not measured on a GPU yet."""
 
 _ALL_REGIONS = (Region.NCR, Region.ED, Region.ET, Region.WT, Region.TC)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Input:
-    """What the networks are shown.
+    """The networks' input.
 
     Attributes
     ----------
     channels
         Normalised intensities, shape (channel, slice, row, column).
     brain_alone
-        Whether nothing but the brain is shown, as networks over volumes and the autoencoder learned it.
-    turned
+        Whether it contains the brain only, as volume networks and the autoencoder were trained on.
+    atlas_axes
         Whether the grid has the axes of an atlas.
     """
 
     grid: Grid
     channels: Tensor
     brain_alone: bool
-    turned: bool = False
+    atlas_axes: bool = False
 
 
 class Segmenter:
-    """A model with the geometry around it; between the volumes and the labels nothing leaves the model's device."""
+    """A model with the geometry around it. Between the volumes and the labels all data stay on the model's device."""
 
     def __init__(self, model: ModelBundle) -> None:
         self.model = model
@@ -86,14 +86,15 @@ class Segmenter:
         Parameters
         ----------
         aligned
-            Sequences on the reference's grid, of any orientation; a missing one is left empty and declared.
+            Sequences on the reference's grid, of any orientation. A missing one is left empty, and a decision states
+            it.
         spacing_known
-            False for pictures: voxels are taken as they are, by the networks for slices where the model has any.
+            False for pictures: voxels are not resampled, and the slice networks are used where the model has any.
 
         Raises
         ------
         UnsuitableInput
-            When the model's indispensable sequences are missing or a volume is empty.
+            When sequences are missing that the model needs, or a volume is empty.
         """
         present = self._present(aligned)
         with self._judging_beside(aligned, wanted=spacing_known) as claims:
@@ -101,15 +102,15 @@ class Segmenter:
 
     @contextmanager
     def _judging_beside(self, aligned: AlignedVolumes, *, wanted: bool) -> Iterator[list[Future[float]]]:
-        """Let the processor judge what the volumes are said to be, while the networks look at them."""
+        """Judge contrasts and noise of the volumes on the processor while the networks run."""
         judgements: list[Callable[[], float]] = [
             *contrast_judgements(aligned.volumes),
             partial(noise_novelty, aligned.volumes),
         ]
         with ThreadPoolExecutor(1 if self.model.device.type == "cpu" else CORES_BESIDE) as pool:
             try:
-                asked = judgements if wanted and self.model.autoencoder is not None else []
-                yield [pool.submit(judge) for judge in asked]
+                needed = judgements if wanted and self.model.autoencoder is not None else []
+                yield [pool.submit(judge) for judge in needed]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -128,38 +129,38 @@ class Segmenter:
         missed = spacing_known and brain is None and shows_enough(study)
         model = self._chosen(study.grid, spacing_known=spacing_known, alone=not missed)
         network = model.networks[0].manifest
-        seen = self._input(model, study, brain, aligned, spacing_known=spacing_known)
-        prediction = _predict_in_box(model, seen, spacing_known=spacing_known)
-        learned, core_known = _core_known(model.manifest, network, present)
+        given = self._input(model, study, brain, aligned, spacing_known=spacing_known)
+        prediction = _predict_in_box(model, given, spacing_known=spacing_known)
+        trained, core_known = _core_known(model.manifest, network, present)
         regions = PREDICTED if core_known else (Region.WT,)
-        native = _onto(study.grid, seen.grid, prediction.probabilities, regions)
+        native = _onto(study.grid, given.grid, prediction.probabilities, regions)
         rules = _rules(model.manifest, study, brain, native[Region.WT] if spacing_known else None)
         labels, decisions = label_study(native, rules)
-        alone = None if bool(labels.any()) else _seen_alone_ml(prediction, seen, native[Region.WT], rules)
+        single_ml = None if bool(labels.any()) else _single_ml(prediction, given, native[Region.WT], rules)
         quality = Quality(
             input=network.input,
-            looks=prediction.looks,
+            looks=prediction.predictions_made,
             arithmetic=arithmetic_on(model.device),
-            agreement=agreements(prediction, regions, alone),
+            agreement=agreements(prediction, regions, single_ml),
         )
         if spacing_known:
             quality = replace(
                 quality,
                 interval_ml=volume_intervals(network, labels, native, study.grid, brain, quality.agreement[Region.WT]),
-                novelty=self._novelty(study, brain, present, claims, seen),
+                novelty=self._novelty(study, brain, present, claims, given),
                 smallest_seen_ml=smallest_seen_ml(manifest.smallest_seen_ml, present, study.grid.spacing_mm),
             )
-        declared = declarations(manifest, present, core_known=core_known, learned=learned, turned=seen.turned)
-        told = manifest.autoencoder if spacing_known else None
-        doubts = model_flags(told, network, quality, brain_missed=missed, nothing_found=alone is not None)
+        limits = declarations(manifest, present, core_known=core_known, trained=trained, atlas_axes=given.atlas_axes)
+        autoencoder = manifest.autoencoder if spacing_known else None
+        doubts = model_flags(autoencoder, network, quality, brain_missed=missed, nothing_found=single_ml is not None)
         return Segmentation(
             label_volume=LabelVolume(grid=study.grid, labels=labels.cpu().numpy()),
             regions=_ALL_REGIONS if core_known else (Region.WT,),
             probabilities=_halves(native, brain),
-            uncertainty=_halves(_onto(study.grid, seen.grid, prediction.spread, regions), brain),
+            uncertainty=_halves(_onto(study.grid, given.grid, prediction.spread, regions), brain),
             model=self.model.identity,
             sequences=present,
-            decisions=(*declared, *decisions),
+            decisions=(*limits, *decisions),
             quality=quality,
             brain=None if brain is None else brain.mask.cpu().numpy(),
             flags=(*brain_flags(self.model.brain.manifest, brain), *decided_flags(decisions), *doubts),
@@ -167,9 +168,9 @@ class Segmenter:
 
     @torch.inference_mode()
     def novelty(self, aligned: AlignedVolumes) -> float | None:
-        """Return how new a study is to the model, without segmenting it; infinite for a head without a brain.
+        """Return how far a study differs from the model's training data, without segmenting it.
 
-        None where the model has no measure of it.
+        It is infinite for a head without a brain, and None where the model has no measure of it.
         """
         present, study = self._present(aligned), StudyTensors.of(aligned, self.model.device)
         brain = find_brain(self.model.brain, study)
@@ -182,15 +183,15 @@ class Segmenter:
         manifest = self.model.manifest
         present = tuple(name for name in manifest.channels if Role(name) in aligned.volumes)
         if not set(present) & set(manifest.one_of):
-            sentence = f"model {manifest.name} needs one of {', '.join(manifest.one_of)}"
+            sentence = f"the study has none of {', '.join(manifest.one_of)}; model {manifest.name} needs at least one"
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
         if missing := [name for name in manifest.needs if name not in present]:
-            sentence = f"model {manifest.name} was not trained to go without {', '.join(missing)}"
+            sentence = f"the study lacks sequences that model {manifest.name} needs: {', '.join(missing)}"
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, sentence)
         return present
 
     def _chosen(self, grid: Grid, *, spacing_known: bool, alone: bool) -> ModelBundle:
-        """Return the model with the networks for such an input: those over volumes where there is a brain to show."""
+        """Return the model with the networks for such an input: volume networks where a brain was found."""
         kinds = {network.manifest.input for network in self.model.networks}
         stack = spacing_known and min(grid.shape) >= FEWEST_SLICES
         wanted = "volume" if "volume" in kinds and ((stack and alone) or "slices" not in kinds) else "slices"
@@ -220,13 +221,13 @@ class Segmenter:
             grid = study.grid.permuted(*study.grid.axial_order())
         alone = spacing_known and network.sees_brain_alone
         channels = self._channels(study, grid, brain if alone else None)
-        return _Input(grid=grid, channels=channels, brain_alone=alone, turned=axes is not None)
+        return _Input(grid=grid, channels=channels, brain_alone=alone, atlas_axes=axes is not None)
 
     def _channels(self, study: StudyTensors, grid: Grid, brain: BrainFound | None) -> Tensor:
-        """Return what is shown of every sequence; where a brain is given, nothing of its head."""
+        """Return every sequence on a grid; where a brain is given, without skull and scalp."""
         alone = brain is not None and not brain.stripped
-        shown = sampled_mask(brain.tight, study.grid, grid) if brain is not None and alone else None
-        return torch.stack([_channel(study, name, grid, shown) for name in self.model.manifest.channels])
+        inside = sampled_mask(brain.tight, study.grid, grid) if brain is not None and alone else None
+        return torch.stack([_channel(study, name, grid, inside) for name in self.model.manifest.channels])
 
     def _novelty(
         self,
@@ -234,43 +235,43 @@ class Segmenter:
         brain: BrainFound | None,
         present: tuple[str, ...],
         claims: Sequence[Future[float]],
-        seen: _Input | None = None,
+        given: _Input | None = None,
     ) -> float | None:
-        """Return the largest of what autoencoder, contrasts and noise say; None without an autoencoder.
+        """Return the largest score of autoencoder, contrasts and noise; None without an autoencoder.
 
         Parameters
         ----------
         claims
-            What is judged beside.
-        seen
-            What the networks were shown; looked at again where it was the brain alone along our axes.
+            Scores of contrasts and noise, computed in parallel.
+        given
+            The networks' input; used again where it was the brain alone along the axes of the reference.
         """
         if self.model.autoencoder is None:
             return None
-        if seen is None or not seen.brain_alone or self.model.manifest.space != "native":
+        if given is None or not given.brain_alone or self.model.manifest.space != "native":
             grid = working_grid(study.grid, OVERVIEW_MM, cubes=True)
-            seen = _Input(grid=grid, channels=self._channels(study, grid, brain), brain_alone=True)
-        found = novelty_of(self.model, seen.channels, seen.grid.spacing_mm, present)
+            given = _Input(grid=grid, channels=self._channels(study, grid, brain), brain_alone=True)
+        found = novelty_of(self.model, given.channels, given.grid.spacing_mm, present)
         if found is None:
             return None
         return max(found, *(judged.result() for judged in claims))
 
 
-def _channel(study: StudyTensors, name: str, grid: Grid, shown: Tensor | None) -> Tensor:
-    """Return a sequence as the networks are shown it; zeros where it is missing.
+def _channel(study: StudyTensors, name: str, grid: Grid, inside: Tensor | None) -> Tensor:
+    """Return a sequence as the networks' input; zeros where it is missing.
 
     Parameters
     ----------
-    shown
-        bool, shape of the grid: what else there is is taken away.
+    inside
+        bool, shape of the grid; voxels outside are set to zero.
     """
     voxels = study.volumes.get(Role(name))
     if voxels is None:
         return torch.zeros(grid.shape, device=study.head.device)
-    there = sampled(voxels, study.grid, grid)
-    values = normalise_intensity(there if shown is None else torch.where(shown, there, 0))
+    resampled = sampled(voxels, study.grid, grid)
+    values = normalise_intensity(resampled if inside is None else torch.where(inside, resampled, 0))
     if not bool(values.any()):
-        raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series holds no signal")
+        raise UnsuitableInput(InferenceReason.EMPTY_VOLUME, f"the {name} series contains no signal")
     return values
 
 
@@ -279,33 +280,33 @@ def _without_bias_fields(aligned: AlignedVolumes) -> AlignedVolumes:
 
 
 def _core_known(manifest: ModelManifest, network: NetworkManifest, present: Sequence[str]) -> tuple[bool, bool]:
-    """Return whether all networks of an input learned the core, and whether it can be told of these sequences."""
-    learned = all(set(REGIONS) <= set(one.regions) for one in manifest.networks if one.input == network.input)
-    return learned, learned and set(manifest.core_needs) <= set(present)
+    """Return whether all networks of an input were trained on the core, and whether these sequences show it."""
+    trained = all(set(REGIONS) <= set(one.regions) for one in manifest.networks if one.input == network.input)
+    return trained, trained and set(manifest.core_needs) <= set(present)
 
 
 def _rules(
     manifest: ModelManifest, study: StudyTensors, brain: BrainFound | None, probability: Tensor | None
 ) -> LabelRules:
-    """Return by what the labels are made; without a probability of the whole tumour halves are not compared."""
+    """Return the rules for labels; without a probability of the whole tumour, halves are not compared."""
     sides = None if probability is None else BothSides(study, brain, probability)
     return LabelRules(manifest=manifest, grid=study.grid, brain=brain, sides=sides)
 
 
 def _ours(model: ModelBundle) -> bool:
-    """Tell whether `glionode train` made the networks."""
+    """Return whether `glionode train` made the networks."""
     return all(network.manifest.architecture == "tumour-unet" for network in model.networks)
 
 
-def _predict_in_box(model: ModelBundle, seen: _Input, *, spacing_known: bool) -> Prediction:
-    """Return what the networks say of the box around the head; nothing is said of the air around it."""
-    if not _ours(model):  # other networks' norms may see the air as well
-        return predict(model, seen.channels, _slice_step(seen.grid, spacing_known=spacing_known))
-    box = signal_box(seen.channels, share=0.0)
-    found = predict(model, seen.channels[:, *box], _slice_step(seen.grid, spacing_known=spacing_known))
+def _predict_in_box(model: ModelBundle, given: _Input, *, spacing_known: bool) -> Prediction:
+    """Return the prediction in the box around the head, with zeros in the air around it."""
+    if not _ours(model):  # norms of third-party networks may include the air
+        return predict(model, given.channels, _slice_step(given.grid, spacing_known=spacing_known))
+    box = signal_box(given.channels, share=0.0)
+    found = predict(model, given.channels[:, *box], _slice_step(given.grid, spacing_known=spacing_known))
 
     def whole(part: Tensor) -> Tensor:
-        values = part.new_zeros((len(part), *seen.grid.shape))
+        values = part.new_zeros((len(part), *given.grid.shape))
         values[:, *box] = part
         return values
 
@@ -313,13 +314,13 @@ def _predict_in_box(model: ModelBundle, seen: _Input, *, spacing_known: bool) ->
     return replace(found, probabilities=whole(found.probabilities), spread=whole(found.spread), marked=marked)
 
 
-def _seen_alone_ml(prediction: Prediction, seen: _Input, probability: Tensor, rules: LabelRules) -> list[float]:
-    """Return what each look alone would call a tumour, by the rules that hold for all together."""
+def _single_ml(prediction: Prediction, given: _Input, probability: Tensor, rules: LabelRules) -> list[float]:
+    """Return the tumour volume of each prediction by itself, by the rules that hold for all together."""
 
     def kept_ml(marked: Tensor) -> float:
         if not bool(marked.any()):
             return 0.0
-        kept = whole_tumour(sampled_mask(marked, seen.grid, rules.grid), probability, rules)[0]
+        kept = whole_tumour(sampled_mask(marked, given.grid, rules.grid), probability, rules)[0]
         return int(kept.count_nonzero()) * rules.grid.voxel_volume_ml
 
     return [kept_ml(marked) for marked in prediction.marked]
@@ -332,12 +333,12 @@ def _onto(native: Grid, working: Grid, maps: Tensor, regions: tuple[Region, ...]
 
 
 def _halves(maps: Mapping[Region, Tensor], brain: BrainFound | None) -> dict[Region, NDArray[np.float16]]:
-    """Return maps for people and tuning: where no finding can be, nothing is probable."""
+    """Return maps for people and tuning, in half precision; they are zero where no finding is possible."""
     within = None if brain is None else brain.within
-    shown = {region: values if within is None else values * within for region, values in maps.items()}
-    return {region: values.half().cpu().numpy() for region, values in shown.items()}
+    masked = {region: values if within is None else values * within for region, values in maps.items()}
+    return {region: values.half().cpu().numpy() for region, values in masked.items()}
 
 
 def _slice_step(grid: Grid, *, spacing_known: bool) -> int:
-    """Return how many slices away the neighbours lie that a slice network sees: about as far as it was trained with."""
+    """Return the distance of a slice network's neighbouring slices, in slices; about the same in mm as in training."""
     return max(1, round(NEIGHBOUR_MM / float(grid.spacing_mm[0]))) if spacing_known else 1

@@ -1,4 +1,4 @@
-"""The shipped network for the brain as part of other models, so that it travels with each. Nothing here loads torch."""
+"""Copies the shipped network for the brain into other models, so that each is complete. Nothing here loads torch."""
 
 import shutil
 from dataclasses import replace
@@ -11,11 +11,11 @@ from inference.manifest import ModelManifest, read_manifest, write_manifest
 __all__ = ["SHIPPED", "give_brain"]
 
 SHIPPED = "glioma"
-"""The model that brings the network."""
+"""The model that contains the network."""
 
 
 def give_brain(folder: Path) -> ModelManifest:
-    """Put the shipped network for the brain into the folder of a model that brings none; its manifest is written anew.
+    """Add the shipped network for the brain to the folder of a model without one, and rewrite its manifest.
 
     Returns
     -------
@@ -25,7 +25,7 @@ def give_brain(folder: Path) -> ModelManifest:
     Raises
     ------
     UnusableModel
-        When the folder holds no model, or the shipped network is missing or changed.
+        If the folder contains no model, or the shipped network is missing or changed.
     """
     _, manifest, _ = read_manifest(str(folder.absolute()))
     if manifest.brain is not None:

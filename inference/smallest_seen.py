@@ -1,4 +1,4 @@
-"""How small a tumour may be that a model still finds, as measured on implanted lesions."""
+"""The smallest tumour that a model still finds, as measured on implanted lesions."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -7,14 +7,14 @@ from conversion.sequences import Role
 __all__ = ["CONTRASTS", "THICK_MM", "contrast_of", "no_tumour_sentence", "smallest_seen_ml"]
 
 THICK_MM = 3.0
-"""Slices further apart count as thick: half of a lesion of a millilitre lies in one such slice then."""
+"""Slices further apart count as thick: half of a lesion of one millilitre then lies in one such slice."""
 
 CONTRASTS = ("T1CE+FLAIR", "FLAIR", "T1CE")
-"""What decides whether a small lesion is seen; T1 and T2 add little to these."""
+"""The sequences that decide whether a small lesion is found; T1 and T2 add little to them."""
 
 
 def contrast_of(sequences: Collection[str]) -> str:
-    """Return which of `CONTRASTS` some sequences have; at least one of T1CE and FLAIR is there in every study."""
+    """Return which of `CONTRASTS` a study has; every study has at least one of T1CE and FLAIR."""
     return "+".join(name for name in (Role.T1CE, Role.FLAIR) if name in sequences)
 
 
@@ -26,7 +26,7 @@ def smallest_seen_ml(
     Parameters
     ----------
     measured
-        Of a manifest: by contrast and ``thin`` or ``thick``, such as ``FLAIR thick``.
+        From a manifest, by contrast and ``thin`` or ``thick``, such as ``FLAIR thick``.
     spacing_mm
         Of the reference; the largest is that of its slices.
     """
@@ -34,10 +34,10 @@ def smallest_seen_ml(
 
 
 def no_tumour_sentence(smallest_ml: float | None, sequences: Collection[str]) -> str:
-    """Return what is told of a study in which nothing was found."""
+    """Return the sentence for a study in which no tumour was found, without a full stop."""
     if smallest_ml is None:
-        return "No tumour found. From which volume on the model sees a tumour in such images was not measured"
+        return "No tumour found. How small a tumour the model can find in such images was not measured"
     return (
-        f"No tumour found. Of tumours of {smallest_ml:g} ml nine in ten are found in such images "
-        f"({contrast_of(sequences).replace('+', ' and ')}); smaller ones may be missed"
+        f"No tumour found. The model finds nine in ten tumours of {smallest_ml:g} ml in such images "
+        f"({contrast_of(sequences).replace('+', ' and ')}) and may miss smaller ones"
     )

@@ -1,4 +1,4 @@
-"""A study's volumes on the device of a model, where they stay until there are labels."""
+"""A study's volumes on the device of a model, where they stay until the labels are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class StudyTensors:
 
     @classmethod
     def of(cls, aligned: AlignedVolumes, device: torch.device) -> Self:
-        """Return a study's volumes on a device; the study keeps its own."""
+        """Return copies of a study's volumes on a device."""
         volumes = {role: torch.tensor(volume.voxels, device=device) for role, volume in aligned.volumes.items()}
         return cls(reference=aligned.reference, grid=aligned.grid, volumes=volumes)
 

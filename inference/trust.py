@@ -1,4 +1,4 @@
-"""What the model itself can say about an answer: how wide its volumes are, how new the study is, what is doubtful."""
+"""How far a result can be trusted: intervals around its volumes, the novelty of the study, and flags for doubts."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,23 +23,23 @@ __all__ = ["agreements", "brain_flags", "decided_flags", "model_flags", "novelty
 
 
 NOTHING_ML = 1.0
-"""A look that marks less than this sees nothing: under it a voxel's width decides (`inference.gate`)."""
+"""A prediction that marks less than this counts as no tumour; below it a voxel's width decides (`inference.gate`)."""
 
 
 def agreements(
-    prediction: Prediction, regions: Iterable[Region], seen_ml: Sequence[float] | None = None
+    prediction: Prediction, regions: Iterable[Region], single_ml: Sequence[float] | None = None
 ) -> dict[Region, float]:
-    """Return how far the looks agree on each region.
+    """Return how well the predictions agree on each region.
 
     Parameters
     ----------
-    seen_ml
-        Where all together see no tumour, what each look alone would call one; the share of looks that see none either
-        is what counts then. None where a tumour was found.
+    single_ml
+        The tumour volume of each prediction by itself, where all together show no tumour. The agreement is then the
+        share of predictions that show none either. None where a tumour was found.
     """
-    if not seen_ml:
+    if not single_ml:
         return {region: prediction.agreement[PREDICTED.index(region)] for region in regions}
-    share = sum(volume < NOTHING_ML for volume in seen_ml) / len(seen_ml)
+    share = sum(volume < NOTHING_ML for volume in single_ml) / len(single_ml)
     return dict.fromkeys(regions, share)
 
 
@@ -51,31 +51,33 @@ def volume_intervals(
     brain: BrainFound | None,
     agreement: float,
 ) -> dict[Region, tuple[float, float]]:
-    """Return the interval of each region that the networks of this input have factors for; none where nothing is found.
+    """Return the interval of each region that the networks of this input have factors for.
+
+    There is none where no tumour was found.
 
     Parameters
     ----------
     brain
-        Doubt outside of it does not count; None, or nothing but a brain, counts all.
+        Doubt outside it does not count. All doubt counts for None and for a skull-stripped brain.
     agreement
-        Of the looks on the whole tumour.
+        Between the predictions, on the whole tumour.
     """
     possible = None if brain is None else brain.within
-    if not bool(labels.any()):  # what would be seen is said then, and a doubt of some ml beside "no tumour" misleads
+    if not bool(labels.any()):  # the smallest detectable tumour is stated instead; some ml beside "no tumour" mislead
         return {}
     intervals = {}
     for region, values in probabilities.items():
         if factors := network.interval_factors.get(region):
-            found = int(region_of(labels, region).count_nonzero()) * grid.voxel_volume_ml
-            doubtful = doubt_ml(values, possible, grid.voxel_volume_ml)
-            intervals[region] = volume_interval(found, doubtful, agreement, (factors[0], factors[1]))
+            volume_ml = int(region_of(labels, region).count_nonzero()) * grid.voxel_volume_ml
+            doubtful_ml = doubt_ml(values, possible, grid.voxel_volume_ml)
+            intervals[region] = volume_interval(volume_ml, doubtful_ml, agreement, (factors[0], factors[1]))
     return intervals
 
 
 def novelty_of(
     model: ModelBundle, channels: Tensor, spacing_mm: Iterable[float], present: Sequence[str]
 ) -> float | None:
-    """Return how new a study is to the model, or None where the model has no autoencoder.
+    """Return how far a study differs from the model's training data, or None where the model has no autoencoder.
 
     Parameters
     ----------
@@ -84,26 +86,26 @@ def novelty_of(
     """
     if model.autoencoder is None or model.manifest.autoencoder is None:
         return None
-    told = model.manifest.autoencoder
-    seen = overview(channels, tuple(spacing_mm))
-    errors = reconstruction_errors(model.autoencoder, seen, model.manifest.channels, present)
-    scale = NoveltyScale(whole=told.whole, channels={name: tuple(levels) for name, levels in told.channels.items()})
+    limits = model.manifest.autoencoder
+    study = overview(channels, tuple(spacing_mm))
+    errors = reconstruction_errors(model.autoencoder, study, model.manifest.channels, present)
+    scale = NoveltyScale(whole=limits.whole, channels={name: tuple(levels) for name, levels in limits.channels.items()})
     return novelty(errors, scale)
 
 
-def brain_flags(told: BrainManifest, brain: BrainFound | None) -> tuple[Flag, ...]:
-    """Return what is doubtful about where the brain is: two sequences of a study that show different ones."""
-    if brain is None or brain.agreement is None or brain.agreement >= told.agreement_flag:
+def brain_flags(manifest: BrainManifest, brain: BrainFound | None) -> tuple[Flag, ...]:
+    """Return a flag where two sequences of a study show different brains."""
+    if brain is None or brain.agreement is None or brain.agreement >= manifest.agreement_flag:
         return ()
     sentence = (
-        f"two sequences show brains that agree by a Dice of {brain.agreement:.2f} only: look whether one lies askew, "
-        "and whether what was found lies inside the brain"
+        "the brain differs between two sequences: check that they are aligned and that the findings lie inside the "
+        f"brain (Dice {brain.agreement:.2f} between the two brain masks, limit {manifest.agreement_flag:g})"
     )
     return (Flag(code=FlagCode.BRAIN_DOUBTFUL, sentence=sentence),)
 
 
 def decided_flags(decisions: Iterable[Decision]) -> tuple[Flag, ...]:
-    """Return what a person should look at among what was left out."""
+    """Return a flag for whatever was left out and should be checked by a person."""
     return tuple(
         Flag(code=FlagCode.BOTH_SIDES, sentence=decision.reason)
         for decision in decisions
@@ -112,47 +114,51 @@ def decided_flags(decisions: Iterable[Decision]) -> tuple[Flag, ...]:
 
 
 def model_flags(
-    told: AutoencoderManifest | None,
+    autoencoder: AutoencoderManifest | None,
     network: NetworkManifest,
     quality: Quality,
     *,
     brain_missed: bool,
     nothing_found: bool = False,
 ) -> tuple[Flag, ...]:
-    """Return what is doubtful about an answer by the limits of the model's manifest.
+    """Return the flags for a result by the limits in the model's manifest.
 
-    What a model could judge and has not judged is as doubtful as can be: the gate fails closed.
+    Where a model could judge novelty and did not, the result is withheld: the gate fails closed.
 
     Parameters
     ----------
-    told
-        Of the autoencoder, None for a model without any, and for pictures, whose voxel size is not known.
+    autoencoder
+        Its manifest; None for a model without one, and for pictures, whose voxel size is not known.
     network
-        The first of those that answered; its limits are those of all.
+        The first of those that made the result; its limits are those of all.
     nothing_found
-        Whether all looks together see no tumour; the agreement is the share of looks that see none either, then.
+        Whether all predictions together show no tumour. The agreement is then the share of predictions that show none
+        either.
     """
     flags = []
     agreement = quality.agreement[Region.WT]
     if brain_missed:
-        sentence = (
-            "no brain was found in what the images show; another part of the body, a phantom or noise looks like this"
-        )
+        sentence = "no brain was found in the images: they may show another part of the body, a phantom or noise"
         flags.append(Flag(code=FlagCode.NOT_A_BRAIN, sentence=sentence, closes=True))
-    elif told is not None and (quality.novelty is None or math.isnan(quality.novelty)):
-        sentence = "how unlike its training the study is to the model could not be judged"
+    elif autoencoder is not None and (quality.novelty is None or math.isnan(quality.novelty)):
+        sentence = "how far the study differs from the model's training data could not be judged"
         flags.append(Flag(code=FlagCode.OUT_OF_DISTRIBUTION, sentence=sentence, closes=True))
-    elif told is not None and quality.novelty is not None and quality.novelty >= told.flag:
+    elif autoencoder is not None and quality.novelty is not None and quality.novelty >= autoencoder.flag:
         sentence = (
-            f"the study is unlike what the model was trained on: novelty {quality.novelty:.1f}, where 95 of 100 stay "
-            f"below 1; wrong contrasts, missing parts or another part of the body look like this"
+            "the study differs from the model's training data: check for wrong contrasts, missing parts or another "
+            f"part of the body (novelty {quality.novelty:.1f}, where 95 of 100 patients stay below 1)"
         )
-        closes = quality.novelty >= told.gate
+        closes = quality.novelty >= autoencoder.gate
         flags.append(Flag(code=FlagCode.OUT_OF_DISTRIBUTION, sentence=sentence, closes=closes))
     if quality.looks > 1 and agreement < network.agreement_flag:
-        answers = f"the model's {quality.looks} answers (networks, each along several directions)"
-        sentence = f"where the tumour ends is uncertain: {answers} agree by a Dice of only {agreement:.2f} on it"
+        sentence = (
+            f"the outline of the tumour is uncertain and should be checked: the model's {quality.looks} predictions "
+            f"disagree (mean Dice {agreement:.2f}, limit {network.agreement_flag:g})"
+        )
         if nothing_found:
-            sentence = f"{1 - agreement:.0%} of {answers} show a tumour, all together show none"
+            sentence = (
+                f"no tumour was found, but {1 - agreement:.0%} of the model's {quality.looks} predictions show one: "
+                "check the images"
+            )
         flags.append(Flag(code=FlagCode.LOW_AGREEMENT, sentence=sentence, closes=agreement < network.agreement_gate))
     return tuple(flags)

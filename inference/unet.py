@@ -1,4 +1,4 @@
-"""U-Nets in two, two and a half and three dimensions behind one face: volumes in, logits out."""
+"""U-Nets in two, two and a half and three dimensions with one interface: volumes in, logits out."""
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,12 @@ __all__ = ["SUPERVISED_LEVELS", "VARIANTS", "TumourUNet"]
 
 VARIANTS = ("plain", "residual", "attention")
 SUPERVISED_LEVELS = 2
-"""Levels below the finest that deep supervision also scores; those below see a tumour as a few voxels."""
+"""Number of levels below the finest that deep supervision also scores; in lower ones a tumour is only a few voxels."""
 
 FEWEST_LEVELS = 3
 
 _HEADS = "body.deep_supervision_heads."
-"""Of the levels that only training looks at."""
+"""Prefix of the weights for levels that only training uses."""
 
 
 class TumourUNet(nn.Module):
@@ -29,11 +29,11 @@ class TumourUNet(nn.Module):
         Feature maps of each level; the resolution halves from one to the next.
     fold
         Edge of the block of voxels that is folded into channels first and unfolded at the end. With 2, the finest
-        level works on a quarter (2D) or an eighth (3D) of the places, and the output keeps its resolution.
+        level has a quarter (2D) or an eighth (3D) of the positions, and the output keeps its resolution.
     variant
         ``plain``, ``residual`` or ``attention`` (gates on the skip connections; Oktay 2018).
     norm
-        ``batch`` or ``instance``. Batch norm costs half the time in training and nothing afterwards.
+        ``batch`` or ``instance``. Batch norm takes half the time in training and none afterwards.
     deep_supervision
         Whether training also scores coarser levels (not with attention).
     """
@@ -53,10 +53,10 @@ class TumourUNet(nn.Module):
     ) -> None:
         super().__init__()
         if dimensions not in (2, 3) or (dimensions == 3 and context):
-            message = f"dimensions {dimensions} with context {context}: use 2 with any context, or 3 without"
+            message = f"dimensions {dimensions} with context {context}: use 2 with any context, or 3 with context 0"
             raise ValueError(message)
         if variant not in VARIANTS or (variant == "attention" and deep_supervision):
-            message = f"variant {variant!r}: use one of {', '.join(VARIANTS)}; attention goes without deep supervision"
+            message = f"variant {variant!r}: use one of {', '.join(VARIANTS)}; attention excludes deep supervision"
             raise ValueError(message)
         if len(filters) < FEWEST_LEVELS:
             message = f"filters {filters}: at least three levels are needed"
@@ -82,7 +82,7 @@ class TumourUNet(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """What rows and columns, and in 3D slices, must be a multiple of."""
+        """The number of which rows and columns, and in 3D also slices, must be a multiple."""
         return int(self.fold * 2**self._halvings)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -91,32 +91,32 @@ class TumourUNet(nn.Module):
         Parameters
         ----------
         images
-            Shape (batch, channel, slice, row, column); in 2D exactly the slice asked for between its neighbours.
+            Shape (batch, channel, slice, row, column); in 2D exactly one slice between its neighbours.
 
         Returns
         -------
         torch.Tensor
-            Shape (batch, region, slice, row, column), in 2D of the one slice; while training under deep supervision
+            Shape (batch, region, slice, row, column), in 2D of that one slice. In training with deep supervision it is
             (batch, level, region, slice, row, column), the finest level first.
         """
         if self.dimensions == 2:
             folded = fold_plane(images.flatten(1, 2), self.fold)
-            found = self.body(folded.contiguous(memory_format=torch.channels_last))
+            output = self.body(folded.contiguous(memory_format=torch.channels_last))
         else:
             folded = fold_volume(images, self.fold)
-            found = self.body(folded.contiguous(memory_format=torch.channels_last_3d))
+            output = self.body(folded.contiguous(memory_format=torch.channels_last_3d))
         if self.training and self.deep_supervision:
-            return torch.stack([self._unfolded(level) for level in found.unbind(1)], dim=1)
-        return self._unfolded(found)
+            return torch.stack([self._unfolded(level) for level in output.unbind(1)], dim=1)
+        return self._unfolded(output)
 
-    def _unfolded(self, found: Tensor) -> Tensor:
+    def _unfolded(self, output: Tensor) -> Tensor:
         if self.dimensions == 2:
-            return F.pixel_shuffle(found, self.fold).unsqueeze(2)
-        return unfold_volume(found, self.fold)
+            return F.pixel_shuffle(output, self.fold).unsqueeze(2)
+        return unfold_volume(output, self.fold)
 
 
 def _fitting_heads(network: "TumourUNet", state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Make a file's tensors fit, whichever of the two was built under deep supervision."""
+    """Add or remove the tensors of deep supervision, so that a file fits a network built with or without it."""
     if network.deep_supervision:
         for name, tensor in network.state_dict().items():
             if name.startswith(_HEADS):
@@ -139,7 +139,7 @@ def _attention_unet(dimensions: int, ends: tuple[int, int], filters: list[int]) 
 
 
 def fold_plane(images: Tensor, fold: int) -> Tensor:
-    """Do what `torch.nn.functional.pixel_unshuffle` does, by strides: on a CPU in less than half its time."""
+    """Compute `torch.nn.functional.pixel_unshuffle` by strides, on a CPU in less than half its time."""
     if fold == 1:
         return images
     parts = [images[:, :, row::fold, column::fold] for row in range(fold) for column in range(fold)]

@@ -1,1 +1,1 @@
-"""Findings in, objects for the PACS out, viewers on top."""
+"""Turns findings into objects for the PACS and for viewers."""

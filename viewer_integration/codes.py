@@ -1,7 +1,7 @@
-"""Every coded concept and display colour the node writes, each once.
+"""Lists every coded concept and display colour that the node writes.
 
-Codes are of SNOMED CT (SCT), the DICOM dictionary (DCM, PS3.16 Annex D), the NCI Thesaurus (NCIt) and UCUM; a
-test holds each against pydicom's dictionary. Colours are those radiologists know from BraTS.
+Codes are from SNOMED CT (SCT), the DICOM dictionary (DCM, PS3.16 Annex D), the NCI Thesaurus (NCIt) and UCUM. A
+test compares each with pydicom's dictionary. The colours are those that radiologists know from BraTS.
 """
 
 from collections.abc import Mapping
@@ -41,9 +41,9 @@ ONCOLOGY_REPORT = Code("126001", "DCM", "Oncology Measurement Report")
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 MR_IMAGING = Code("25056-3", "LN", "MRI unspecified body region")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
-"""The section of TID 1500 (row 12) for what is no measurement; pydicom's dictionary does not have it."""
+"""Section of TID 1500 (row 12) for what is not a measurement; pydicom's dictionary does not contain it."""
 SERIES_ROLE = CodedConcept("SERIES-ROLE", "99GLIONODE", "Series used as sequence")
-"""No dictionary holds a code for it, so it is ours and named so."""
+"""A private code, since no dictionary contains one for it."""
 
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
@@ -55,7 +55,7 @@ _NEOPLASM = Code("108369006", "SCT", "Neoplasm")
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentConcept:
-    """How one label is written in a SEG.
+    """How one label is encoded in a SEG.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ REGION_CONCEPTS: Mapping[Region, tuple[str, CodedConcept]] = MappingProxyType(
             concept.region: (concept.name, CodedConcept.from_code(concept.property_type))
             for concept in SEGMENTS.values()
         },
-        # No dictionary holds a code for "tumour core", so it is ours and named so.
+        # A private code, since no dictionary contains one for the tumour core.
         Region.TC: ("Tumor core", CodedConcept("TC", "99GLIONODE", "Tumor core")),
     }
 )

@@ -1,6 +1,6 @@
-"""The DICOM JSON model (PS3.18 annex F): data sets as JSON, bulk data by reference.
+"""Writes data sets in the DICOM JSON model (PS3.18 annex F), bulk data by reference.
 
-Nothing here reads a file. A header may be a data set whose large values are deferred: they stay unread.
+Nothing here reads a file. Deferred values of a header stay unread.
 """
 
 import math
@@ -14,35 +14,35 @@ __all__ = ["DEEPEST", "MOST_ELEMENTS", "JsonObject", "TooLarge", "dicom_json", "
 
 JsonObject = dict[str, object]
 
-_INLINE_BYTES = 1024  # a larger binary value is given by reference
+_INLINE_BYTES = 1024  # larger binary values are given by reference
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"})
 _UNDECIDED = {"OB or OW": "OW", "US or SS": "US", "US or SS or OW": "OW", "US or OW": "OW"}
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _CHARACTER_SET = 0x00080005
 DEEPEST = 32
-"""Sequences inside sequences that are given; reports nest about 15 deep, and 10,000 end any reader."""
+"""Deepest nesting of sequences that is written. Reports nest about 15 deep; 10,000 levels crash any reader."""
 
 MOST_ELEMENTS = 500_000
-"""Of one data set, at about 1 kB of memory: 5000 frames with all their functional groups have half of it."""
+"""Limit for one data set, at about 1 kB of memory for each element. 5000 frames with functional groups need half."""
 
 
 class TooLarge(Exception):  # noqa: N818 - named for what happened
-    """A data set has more elements than can be given at once."""
+    """A data set has more elements than can be written at once."""
 
 
 def dicom_json(ds: Dataset, bulk_root: str) -> JsonObject:
     """Return a data set in the DICOM JSON model.
 
-    A value that its own header breaks, such as a decimal string with a comma, is given as empty: one bad
-    attribute must not hide a study.
+    A value that breaks its representation, such as a decimal string with a comma, is written as empty, so that one
+    bad attribute does not hide a study.
 
     Parameters
     ----------
     ds
-        Data set, in any character set; the JSON is in UTF-8 and says so.
+        Data set, in any character set; the JSON is in UTF-8 and states that.
     bulk_root
-        Address below which the bulk data of this data set lies: ``<root>/7FE00010`` for pixel data,
-        ``<root>/<sequence>/<item from 0>/<tag>`` inside a sequence. What lies deeper than `DEEPEST` is left empty.
+        Address below which the bulk data of this data set is found: ``<root>/7FE00010`` for pixel data,
+        ``<root>/<sequence>/<item from 0>/<tag>`` inside a sequence. Sequences deeper than `DEEPEST` are left empty.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def _inline(element: DataElement) -> JsonObject:
 
 
 def _plain(value: object) -> object:
-    """Write dates as text, and numbers that JSON does not have as the strings of PS3.18 table F.2.3-1."""
+    """Return dates as text, and numbers that JSON lacks as the strings of PS3.18 table F.2.3-1."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value if isinstance(value, str | int | float | dict) else str(value)

@@ -1,6 +1,6 @@
-"""QIDO-RS as values: what a query asks and what is answered (PS3.18 10.6).
+"""Parses QIDO-RS queries and makes their answers (PS3.18 10.6).
 
-Nothing here reads a file or knows a socket. A header is a data set whose large values may be absent or deferred.
+Nothing here reads a file or uses the network. A header is a data set whose large values may be absent or deferred.
 """
 
 import re
@@ -31,17 +31,17 @@ __all__ = [
 _PIXEL_GROUP = 0x7FE0
 
 _LONGEST_CONDITION = 256
-"""Characters of a value that is asked for, lists of UIDs apart: more than a name or description holds (PS3.5 6.2)."""
+"""Characters of a search value, except lists of UIDs: more than a name or description may have (PS3.5 6.2)."""
 
 _LONGEST_VALUE = 1024
-"""Characters of a value that wildcards are tried on, as many as a short text may have (PS3.5 6.2); a longer one is
-compared as it is."""
+"""Characters of a value that is matched with wildcards, as many as a short text may have (PS3.5 6.2). A longer value
+is compared literally."""
 
 _MOST_VALUES = 100
-"""Values of an attribute that are looked at."""
+"""Values of an attribute that are compared."""
 
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "OB or OW"})
-"""What no query can ask for: reading it would load the pixels of every study."""
+"""Value representations that cannot be searched for: reading them would load the pixels of every study."""
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _OF_UIDS = frozenset("0123456789.,\\")
@@ -89,12 +89,12 @@ _INSTANCE_KEYWORDS = (
 
 
 class QueryError(ValueError):
-    """A query that cannot be answered; the message says which parameter and why, without its value."""
+    """A query that cannot be answered; the message gives the parameter and the reason, but not the value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A QIDO-RS query (PS3.18 8.3.4): what must match, what comes back, and which page of it."""
+    """A QIDO-RS query (PS3.18 8.3.4): what must match, which attributes are returned, and which page of answers."""
 
     conditions: tuple[tuple[int, str], ...] = ()
     included: frozenset[int] = frozenset()
@@ -104,14 +104,14 @@ class Query:
 
     @property
     def study_uids(self) -> tuple[str, ...]:
-        """The Study Instance UIDs that are asked for; empty for any."""
+        """The requested Study Instance UIDs; empty for any."""
         wanted = [text for tag, text in self.conditions if tag == Tag("StudyInstanceUID")]
         return tuple(_uid_list(wanted[0])) if wanted else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
-    """What is known of a study beside one of its headers."""
+    """What is known of a study besides one of its headers."""
 
     modalities: tuple[str, ...]
     sop_classes: tuple[str, ...]
@@ -120,7 +120,7 @@ class StudySummary:
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text has the form of a UID (PS3.5 9.1); leading zeros, which real devices write, are let pass."""
+    """Return whether a text has the form of a UID (PS3.5 9.1); leading zeros of real devices are accepted."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
@@ -135,7 +135,7 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
     Raises
     ------
     QueryError
-        For an attribute that does not exist or lies in a sequence, and for a limit or offset that is no number.
+        For an attribute that does not exist or is in a sequence, and for a limit or offset that is not a number.
     """
     conditions: list[tuple[int, str]] = []
     included: set[int] = set()
@@ -162,10 +162,10 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
 
 def _searchable(tag: int, wanted: str) -> str:
     if tag >> 16 >= _PIXEL_GROUP:
-        message = "pixels and what follows them cannot be searched for"
+        message = "pixel data and the attributes after it cannot be searched for"
         raise QueryError(message)
     if len(wanted) > _LONGEST_CONDITION and not set(wanted) <= _OF_UIDS:
-        raise QueryError(f"a value to search for may have {_LONGEST_CONDITION} characters at most")
+        raise QueryError(f"a search value may have at most {_LONGEST_CONDITION} characters")
     return wanted
 
 
@@ -186,12 +186,12 @@ def _tag(name: str) -> int:
 
 
 def matches(answer: Dataset, header: Dataset, query: Query) -> bool:
-    """Whether an entity satisfies every condition of a query (PS3.4 C.2.2.2).
+    """Return whether an entity satisfies every condition of a query (PS3.4 C.2.2.2).
 
     Parameters
     ----------
     answer
-        The entity's own attributes, which go before those of the header.
+        The entity's own attributes, which take precedence over those of the header.
     header
         One of the entity's instances.
     query
@@ -219,23 +219,23 @@ def _satisfies(ds: Dataset, tag: int, wanted: str) -> bool:
 
 
 def _is_binary(ds: Dataset, tag: int) -> bool:
-    """Tell it without reading the value."""
+    """Return whether an attribute is binary, without reading its value."""
     return element_vr(ds.get_item(Tag(tag), keep_deferred=True), Tag(tag)) in _BINARY
 
 
 def _fits(text: str, pattern: str) -> bool:
-    """Match ``*`` and ``?`` (PS3.4 C.2.2.2.4): what lies between two ``*`` is taken where it first fits.
+    """Match ``*`` and ``?`` (PS3.4 C.2.2.2.4): each piece between two ``*`` is matched at its first possible place.
 
-    A later place for it never helps what follows, so nothing is tried twice, however many ``*`` there are.
+    A later place would leave less text for the rest, so no piece is tried twice, however many ``*`` there are.
     """
     if len(text) > _LONGEST_VALUE:
         return text == pattern
     first, *others = pattern.split("*")
     if not others:
-        return len(text) == len(first) and _stands_at(text, first, 0)
+        return len(text) == len(first) and _matches_at(text, first, 0)
     *inner, last = others
     at, end = len(first), len(text) - len(last)
-    if end < at or not _stands_at(text, first, 0) or not _stands_at(text, last, end):
+    if end < at or not _matches_at(text, first, 0) or not _matches_at(text, last, end):
         return False
     for piece in inner:
         at = _place(text, piece, at, end) + len(piece)
@@ -245,14 +245,14 @@ def _fits(text: str, pattern: str) -> bool:
 
 
 def _place(text: str, piece: str, start: int, end: int) -> int:
-    """Return where a piece with ``?`` for any character first stands between two places, or -1."""
+    """Return the first place of a piece, with ``?`` for any character, between two places, or -1."""
     if "?" not in piece:
         return text.find(piece, start, end)
-    return next((at for at in range(start, end - len(piece) + 1) if _stands_at(text, piece, at)), -1)
+    return next((at for at in range(start, end - len(piece) + 1) if _matches_at(text, piece, at)), -1)
 
 
-def _stands_at(text: str, piece: str, at: int) -> bool:
-    return all(wanted in ("?", found) for wanted, found in zip(piece, text[at : at + len(piece)], strict=True))
+def _matches_at(text: str, piece: str, at: int) -> bool:
+    return all(wanted in ("?", actual) for wanted, actual in zip(piece, text[at : at + len(piece)], strict=True))
 
 
 def _uid_list(text: str) -> list[str]:
@@ -269,7 +269,7 @@ def _series_url(root: str, header: Dataset) -> str:
 
 
 def study_answer(header: Dataset, summary: StudySummary, root: str, query: Query) -> Dataset:
-    """Return what a search for studies says of one study (PS3.18 table 10.6.3-3)."""
+    """Return the answer for one study in a search for studies (PS3.18 table 10.6.3-3)."""
     answer = _selected(header, _STUDY_KEYWORDS, query)
     answer.ModalitiesInStudy = list(summary.modalities)
     answer.SOPClassesInStudy = list(summary.sop_classes)
@@ -279,14 +279,14 @@ def study_answer(header: Dataset, summary: StudySummary, root: str, query: Query
 
 
 def series_answer(header: Dataset, instances: int, root: str, query: Query) -> Dataset:
-    """Return what a search for series says of one series (PS3.18 table 10.6.3-4)."""
+    """Return the answer for one series in a search for series (PS3.18 table 10.6.3-4)."""
     answer = _selected(header, _SERIES_KEYWORDS, query)
     answer.NumberOfSeriesRelatedInstances = instances
     return _retrievable(answer, _series_url(root, header))
 
 
 def instance_answer(header: Dataset, transfer_syntax_uid: str, root: str, query: Query) -> Dataset:
-    """Return what a search for instances says of one instance (PS3.18 table 10.6.3-5)."""
+    """Return the answer for one instance in a search for instances (PS3.18 table 10.6.3-5)."""
     answer = _selected(header, _INSTANCE_KEYWORDS, query)
     answer.AvailableTransferSyntaxUID = transfer_syntax_uid
     return _retrievable(answer, instance_url(root, header))
@@ -296,8 +296,8 @@ def _selected(header: Dataset, keywords: tuple[str, ...], query: Query) -> Datas
     wanted = {int(Tag(keyword)) for keyword in keywords} | query.included | {tag for tag, _ in query.conditions}
     answer = Dataset()
     for tag in header.keys():  # noqa: SIM118 - iterating a data set would read every value
-        asked = int(tag) in wanted or query.include_all
-        if asked and tag.group < _PIXEL_GROUP and not _is_left_on_disk(header, tag):
+        included = int(tag) in wanted or query.include_all
+        if included and tag.group < _PIXEL_GROUP and not _is_left_on_disk(header, tag):
             element = _readable(header, tag)
             if element is not None:
                 answer[tag] = element
@@ -305,7 +305,7 @@ def _selected(header: Dataset, keywords: tuple[str, ...], query: Query) -> Datas
 
 
 def _readable(ds: Dataset, tag: BaseTag) -> DataElement | None:
-    """Return an attribute, None where its value breaks its representation: it must not hide its study."""
+    """Return an attribute, or None when its value breaks its representation: that must not hide the study."""
     try:
         return ds[tag]
     except Exception:  # noqa: BLE001 - pydicom raises many kinds for it
@@ -313,7 +313,7 @@ def _readable(ds: Dataset, tag: BaseTag) -> DataElement | None:
 
 
 def _is_left_on_disk(header: Dataset, tag: BaseTag) -> bool:
-    """Tell whether a large binary value was not read: an answer would read it, and keep it, for every study."""
+    """Return whether a large binary value was left unread: an answer would read it, and keep it, for every study."""
     raw = header.get_item(tag, keep_deferred=True)
     deferred = isinstance(raw, RawDataElement) and raw.value is None and raw.length > 0
     return deferred and element_vr(raw, tag) in _BINARY - {"SQ"}

@@ -1,10 +1,10 @@
-"""What can go wrong between findings and objects a PACS has accepted.
+"""Errors between findings and objects that a PACS has accepted.
 
 ::
 
     ResultError
     ├── UnusableSource      the source's headers do not allow a valid derived object
-    └── ProofFailed         an encoded object, read again, is not what was measured
+    └── ProofFailed         an encoded object, read again, differs from what was measured
 
 Failures of single deliveries are values (`DeliveryReceipt`), not errors.
 """
@@ -15,14 +15,14 @@ __all__ = ["ProofFailed", "ResultError", "ResultReason", "UnusableSource"]
 
 
 class ResultReason(enum.StrEnum):
-    """Stable codes of everything this room refuses."""
+    """Stable codes of all reasons for which no result is made."""
 
     SOURCE_HEADERS = "source_headers"
     PROOF_FAILED = "proof_failed"
 
 
 class ResultError(Exception):
-    """Base of this room's errors; `reason` is a stable code."""
+    """Base of this package's errors; `reason` is a stable code."""
 
     def __init__(self, reason: ResultReason, sentence: str) -> None:
         super().__init__(sentence)
@@ -34,4 +34,4 @@ class UnusableSource(ResultError):  # noqa: N818 - named for what happened
 
 
 class ProofFailed(ResultError):  # noqa: N818
-    """What was written is not what was meant; nothing of it is sent."""
+    """An encoded object differs from what was measured; nothing is sent."""

@@ -1,4 +1,4 @@
-"""WADO-RS bodies: frames and bulk data as they are stored, and multipart messages (PS3.18 8.6.1, 8.7.3)."""
+"""Makes WADO-RS bodies: frames and bulk data as stored, and multipart messages (PS3.18 8.6.1, 8.7.3)."""
 
 import re
 import struct
@@ -56,7 +56,7 @@ _UNREADABLE = (
 
 
 class FrameError(Exception):
-    """What was asked for is not in the instance; the message says what is missing."""
+    """The requested frame or value is not in the instance; the message states what is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +66,17 @@ class Part:
     content_type: str
     body: bytes
     more: Iterable[bytes] = ()
-    """What follows the body, such as the pieces of a file, so that a large part is never in memory as a whole."""
+    """Pieces that follow the body, such as those of a file, so that a large part is never completely in memory."""
 
 
 def part_type(transfer_syntax_uid: str) -> str:
-    """Return the content type of a frame that is passed on as stored.
+    """Return the content type of a frame that is sent as stored.
 
     Parameters
     ----------
     transfer_syntax_uid
-        Transfer syntax of the instance. Native frames are always given as explicit little endian; a compressed
-        syntax without a media type of its own is given as octets with its transfer syntax.
+        Transfer syntax of the instance. Native frames are always sent as explicit little endian. A compressed syntax
+        without its own media type is sent as octets with its transfer syntax.
     """
     if not UID(transfer_syntax_uid).is_encapsulated:
         return f"{_NATIVE_TYPE}; transfer-syntax={ExplicitVRLittleEndian}"
@@ -84,12 +84,12 @@ def part_type(transfer_syntax_uid: str) -> str:
 
 
 def frame_part(ds: Dataset, number: int) -> Part:
-    """Return one frame: compressed as stored, native in little endian, single bits repacked from a byte's start.
+    """Return one frame: compressed frames as stored, native ones in little endian, single bits aligned to a byte.
 
     Parameters
     ----------
     ds
-        A whole little endian instance with its file meta information.
+        A complete little endian instance with its file meta information.
     number
         Frame number, counted from 1.
 
@@ -101,7 +101,7 @@ def frame_part(ds: Dataset, number: int) -> Part:
     try:
         return _frame(ds, number)
     except _UNREADABLE as error:
-        raise FrameError(f"frame {number} cannot be read: the instance's own header is broken") from error
+        raise FrameError(f"frame {number} cannot be read: the header of the instance is damaged") from error
 
 
 def _frame(ds: Dataset, number: int) -> Part:
@@ -138,10 +138,10 @@ def _compressed_frame(ds: Dataset, index: int, count: int) -> bytes:
 
 
 def _native_frame(ds: Dataset, index: int, count: int) -> bytes:
-    told = Attributes(ds)
-    rows, columns, bits, samples = (told.integer(keyword) for keyword in _LAYOUT)
+    attributes = Attributes(ds)
+    rows, columns, bits, samples = (attributes.integer(keyword) for keyword in _LAYOUT)
     if min(rows, columns, bits, samples) < 1:
-        message = "the instance does not say how its pixel data are laid out"
+        message = "the instance does not state the layout of its pixel data"
         raise FrameError(message)
     keyword = _pixel_keyword(ds)
     pixels: bytes = ds[keyword].value
@@ -150,7 +150,7 @@ def _native_frame(ds: Dataset, index: int, count: int) -> bytes:
     if bits == 1:
         return _packed_bits(pixels, index, rows * columns * samples)
     length = rows * columns * samples * (bits // 8)
-    halved = told.text("PhotometricInterpretation") == "YBR_FULL_422"  # two of three samples stand for two pixels
+    halved = attributes.text("PhotometricInterpretation") == "YBR_FULL_422"  # two of three samples stand for two pixels
     return _slice(pixels, index, length * count // 3 * 2 // count if halved else length)
 
 
@@ -172,12 +172,12 @@ def _packed_bits(pixels: bytes, index: int, length: int) -> bytes:
 
 
 def bulk_parts(ds: Dataset, path: str) -> list[Part]:
-    """Return a bulk value by its address: one part, or a part for each frame of compressed pixel data.
+    """Return the bulk value at an address: one part, or a part for each frame of compressed pixel data.
 
     Parameters
     ----------
     ds
-        A whole little endian instance with its file meta information.
+        A complete little endian instance with its file meta information.
     path
         Tag, or ``<sequence>/<item from 0>/<tag>``, as `viewer_integration.dicom_json` writes it.
 
@@ -189,7 +189,7 @@ def bulk_parts(ds: Dataset, path: str) -> list[Part]:
     try:
         return _bulk(ds, path)
     except _UNREADABLE as error:
-        message = "the instance's own header is broken"
+        message = "the bulk data cannot be read: the header of the instance is damaged"
         raise FrameError(message) from error
 
 
@@ -228,7 +228,7 @@ def multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     parts
         At least one part.
     boundary
-        Text that stands in no part; random, so the caller draws it.
+        Text that occurs in no part. It has to be random, so the caller chooses it.
     """
     for part in parts:
         yield f"--{boundary}\r\nContent-Type: {part.content_type}\r\n\r\n".encode("ascii")

@@ -1,6 +1,6 @@
-"""Deterministic UIDs: the same content has the same UID, other content never.
+"""Makes deterministic UIDs: the same content has the same UID, other content never.
 
-A repeat of a run makes the same object, so a PACS that is sent it twice holds it once.
+A repeated run makes the same object, so a PACS that receives it twice stores it once.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ _NAMESPACE = uuid.UUID("a94dd9f0-7a53-5b43-9f1e-8f2a52dbb5f1")
 
 
 def content_uid(kind: str, *parts: str | bytes) -> UID:
-    """Return a UID derived from everything that makes an object what it is.
+    """Return a UID derived from everything that determines an object.
 
     Parameters
     ----------
     kind
-        What is named: ``SEG``, ``SEG series``, ``SR``, ...
+        Kind of object: ``SEG``, ``SEG series``, ``SR``, ...
     parts
         Source UIDs, hashes of inputs, model and settings, and the content itself.
 

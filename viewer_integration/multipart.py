@@ -1,8 +1,8 @@
-"""Reads multipart messages (RFC 2046) piece by piece as they come: nothing is held but the piece at hand.
+"""Reads multipart messages (RFC 2046) piece by piece as they arrive; only the current piece is in memory.
 
-The grammar is python-multipart's, which the web server reads forms with; it takes bytes as they come, finds boundaries
-that lie across pieces, and limits headers. What it leaves out is done here: a preamble before the first boundary, the
-limits on parts, and that a message without its last boundary was cut short.
+python-multipart, which the web server also reads forms with, parses the grammar. It takes bytes as they arrive, finds
+boundaries that cross pieces, and limits headers. This module adds what it lacks: it skips a preamble before the first
+boundary, limits parts, and reports a message without its last boundary as cut short.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["MultipartError", "PartBegins", "PartEnds", "PartPiece", "boundary_of", "read_multipart"]
 
 PREAMBLE_BYTES = 64 * 2**10
-"""What may stand before the first boundary (RFC 2046 5.1.1): in practice a sentence for readers of mail."""
+"""Limit of the preamble before the first boundary (RFC 2046 5.1.1); in practice a sentence for mail readers."""
 
 HEADERS_OF_PART = 32
 HEADER_BYTES = 8 * 2**10
-"""A part of DICOMweb has two or three headers, the longest of which is a transfer syntax or an address."""
+"""A part of DICOMweb has two or three headers; the longest is a transfer syntax or an address."""
 
 
 class MultipartError(Exception):
-    """What came is no whole multipart message; the text is half a sentence that says why."""
+    """The answer is not a complete multipart message; the text is a predicate that gives the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartBegins:
-    """The headers of a part are through."""
+    """The headers of a part are complete."""
 
     content_type: str
 
@@ -45,7 +45,7 @@ class PartPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class PartEnds:
-    """A part is whole: the boundary behind it has come."""
+    """A part is complete: the boundary after it has arrived."""
 
 
 _Event = PartBegins | PartPiece | PartEnds
@@ -67,12 +67,12 @@ def boundary_of(content_type: str) -> str:
 
 
 def read_multipart(chunks: Iterable[bytes], boundary: str) -> Iterator[_Event]:
-    """Yield what a message holds, in its order.
+    """Yield the events of a message in their order.
 
     Raises
     ------
     MultipartError
-        When it breaks the grammar or a limit, or ends before its last boundary; what was yielded before stands.
+        When it breaks the grammar or a limit, or ends before its last boundary. Events yielded before remain valid.
     """
     events = _Events()
     first = f"--{boundary}".encode("latin-1")
@@ -82,9 +82,9 @@ def read_multipart(chunks: Iterable[bytes], boundary: str) -> Iterator[_Event]:
         )
         for chunk in _without_preamble(chunks, first):
             parser.write(chunk)
-            yield from events.taken()
+            yield from events.take()
     except FormParserError as error:
-        yield from events.taken()
+        yield from events.take()
         raise MultipartError("breaks the rules of multipart messages") from error
     if not events.ended:
         raise MultipartError("ended before its last boundary")
@@ -92,22 +92,22 @@ def read_multipart(chunks: Iterable[bytes], boundary: str) -> Iterator[_Event]:
 
 def _without_preamble(chunks: Iterable[bytes], first: bytes) -> Iterator[bytes]:
     """Yield a message from its first boundary on."""
-    waiting, found = b"", False
+    waiting, begun = b"", False
     for chunk in chunks:
-        if found:
+        if begun:
             yield chunk
             continue
         waiting += chunk
         at = 0 if waiting.startswith(first) else waiting.find(b"\r\n" + first)
         if at >= 0:
-            found = True
+            begun = True
             yield waiting[at:].removeprefix(b"\r\n")
         elif len(waiting) > PREAMBLE_BYTES:
             raise MultipartError("does not begin with its boundary")
 
 
 class _Events:
-    """Turns the parser's calls into a list, part by part."""
+    """Collects the parser's calls as a list of events."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -127,8 +127,8 @@ class _Events:
             "on_end": self._end,
         }
 
-    def taken(self) -> list[_Event]:
-        """Return what has come since the last call."""
+    def take(self) -> list[_Event]:
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 

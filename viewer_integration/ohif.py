@@ -1,7 +1,7 @@
-"""OHIF: the pinned release, its configuration and the links into it.
+"""Defines the pinned OHIF release, its configuration and the links into it.
 
-OHIF is served at the root of its own port, since its bundle has absolute paths, beside a DICOMweb
-origin that only answers GET and HEAD.
+OHIF is served at the root of its own port, since its bundle has absolute paths. A DICOMweb origin on the same port
+answers only GET and HEAD.
 """
 
 import json
@@ -29,12 +29,12 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
     "frame-ancestors 'self'"
 )
-"""What OHIF needs and nothing else: no host but its own is ever asked for anything."""
+"""Allows only what OHIF needs: it can send requests to no host but its own."""
 
 _NOTICE = "Research use only, not a medical device"
 
-# OHIF calls the first function with its own React, so that the notice stands in the header of every page, and the
-# second for each failed request; without it an unreadable image would be an error of its own.
+# OHIF calls the first function with its own React, which shows the notice in the header of every page. It calls the
+# second for each failed request; without it, an unreadable image would cause another error.
 _FUNCTIONS = """window.config.whiteLabeling = {
   createLogoComponentFn: React => React.createElement(
     'div',
@@ -49,7 +49,7 @@ window.config.httpErrorHandler = error => console.warn('request failed', (error 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """One DICOMweb origin as OHIF sees it; roots are absolute URLs or paths on OHIF's own port."""
+    """One DICOMweb origin as configured in OHIF; roots are absolute URLs or paths on OHIF's own port."""
 
     name: str = "glionode"
     title: str = "GlioNode"
@@ -60,8 +60,8 @@ class DataSource:
 def app_config(source: DataSource) -> str:
     """Return ``app-config.js``.
 
-    SEG and SR are loaded without asking, nothing can be uploaded, changed or stored back, and OHIF's own
-    notice of investigational use is kept.
+    SEG and SR are loaded without a confirmation. Nothing can be uploaded, changed or stored back. OHIF's own notice of
+    investigational use is kept.
 
     Parameters
     ----------
@@ -109,23 +109,23 @@ def _dicomweb(source: DataSource) -> dict[str, object]:
         "enableStudyLazyLoad": True,
         "omitQuotationForMultipartRequest": True,
         "bulkDataURI": {"enabled": True},
-        # Read as a whole, a SEG whose rows x columns are no multiple of 8 is cut into frames with the bits of each
-        # byte in the wrong order (dcmjs, readUncompressedBitFrame): a wrong overlay without a warning.
+        # When OHIF reads a complete SEG whose rows x columns are not a multiple of 8, it splits it into frames with the
+        # bits of each byte in the wrong order (dcmjs, readUncompressedBitFrame): a wrong overlay, without a warning.
         "loadMultiframeAsPart10": False,
     }
 
 
 def study_link(base_url: str, study_uid: str, seg_series_uid: str | None = None) -> str:
-    """Return the link that opens a study, with the overlay on when its SEG series is given.
+    """Return the link that opens a study, with its overlay when the SEG series is given.
 
     Parameters
     ----------
     base_url
-        Where OHIF is served, such as ``http://127.0.0.1:8041``.
+        Address of OHIF, such as ``http://127.0.0.1:8041``.
     study_uid
         Study Instance UID.
     seg_series_uid
-        Series Instance UID of the SEG that is shown first.
+        Series Instance UID of the SEG to show first.
     """
     query = {"StudyInstanceUIDs": study_uid}
     if seg_series_uid is not None:

@@ -1,4 +1,4 @@
-"""What a destination wants of a result: which objects, in which form, under which series numbers."""
+"""The form of results for a destination: encoding of the segmentation, and series numbers."""
 
 import enum
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ __all__ = ["DEFAULT_PROFILE", "ResultProfile", "SegForm"]
 
 
 class SegForm(enum.StrEnum):
-    """How voxels stand in a SEG (PS3.3 C.8.20.2.3)."""
+    """How voxels are stored in a SEG (PS3.3 C.8.20.2.3)."""
 
     BINARY = "binary"  # one plane for each segment; what OHIF and most viewers read
-    LABELMAP = "labelmap"  # one plane of segment numbers; smaller, and read by few so far
+    LABELMAP = "labelmap"  # one plane of segment numbers; smaller, but few viewers read it so far
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultProfile:
-    """What decides an object's content beside findings and provenance.
+    """What determines an object's content besides findings and provenance.
 
     Attributes
     ----------
     seg_series, sr_series
-        Series numbers; high enough by default to stand behind what scanners number.
+        Series numbers; by default high enough to be listed after the scanner's series.
     """
 
     seg_form: SegForm = SegForm.BINARY
@@ -29,7 +29,7 @@ class ResultProfile:
 
     @property
     def key(self) -> str:
-        """Name that no other profile has; empty for the default."""
+        """Unique name of the profile; empty for the default."""
         return "" if self == DEFAULT_PROFILE else f"{self.seg_form}-{self.seg_series}-{self.sr_series}"
 
 

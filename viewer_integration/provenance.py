@@ -1,4 +1,4 @@
-"""Where a result comes from: what every object of a run carries besides its findings."""
+"""Provenance of a result: what every object of a run contains besides its findings."""
 
 import re
 from collections.abc import Iterable
@@ -38,26 +38,26 @@ class PredecessorDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What decides an object besides labels and findings.
+    """What determines an object besides labels and findings.
 
     Attributes
     ----------
     ready_at
-        When the study was complete: the date and time written into objects, so that a repeat is the same to the byte.
+        When the study was complete: the date and time written into objects, so a repeated run gives the same bytes.
     manifest_sha256
-        Hash over the instances the run used.
+        Hash of the instances that the run used.
     settings_sha256
-        Hash over the effective processing settings.
+        Hash of the effective processing settings.
     software_version
         Version of GlioNode.
     station
         Name of the node, written as device serial number.
     predecessor
-        The report that this revision's replaces; None for the first.
+        The report that this revision replaces; None for the first.
     profile
-        What the destination wants.
+        The form of results that the destination is configured for.
     patient_sha256
-        Hash of what the PACS corrected about the patient; empty where the images say the same.
+        Hash of the patient data that the PACS corrected; empty when they match the images.
     """
 
     ready_at: datetime
@@ -71,12 +71,12 @@ class Provenance:
 
     @property
     def variant(self) -> tuple[str, ...]:
-        """What makes an object another one for a destination's wishes or a corrected patient; nothing by default."""
+        """What distinguishes the object for a destination's profile or a corrected patient; empty by default."""
         return tuple(part for part in (self.profile.key, self.patient_sha256) if part)
 
 
 def stamp_creation(ds: Dataset, provenance: Provenance) -> None:
-    """Put the run's time wherever highdicom wrote the clock's, so that a repeat is the same to the byte."""
+    """Replace the current time that highdicom wrote by the run's, so that a repeated run gives the same bytes."""
     ds.InstanceCreationDate = provenance.ready_at.strftime("%Y%m%d")
     ds.InstanceCreationTime = provenance.ready_at.strftime("%H%M%S")
     for item in ds.get("ContributingEquipmentSequence", []):
@@ -84,17 +84,17 @@ def stamp_creation(ds: Dataset, provenance: Provenance) -> None:
 
 
 def offset_of(images: Iterable[Dataset]) -> str:
-    """Return the TimezoneOffsetFromUTC that all images state, such as ``+0100``; empty where they do not agree."""
+    """Return the TimezoneOffsetFromUTC that all images state, such as ``+0100``; empty when they disagree."""
     stated = {text(ds, "TimezoneOffsetFromUTC") for ds in images}
     offset = stated.pop() if len(stated) == 1 else ""
     return offset if _OFFSET.fullmatch(offset) and _minutes(offset) in _FARTHEST else ""
 
 
 def at_the_images_hour(provenance: Provenance, images: Iterable[Dataset]) -> Provenance:
-    """Return the provenance with its time as the clock showed it where the images were made, else in UTC.
+    """Return the provenance with its time in the images' time zone, or in UTC when they state none.
 
-    The images alone decide, whose hash is in every UID, and never the zone of the machine that does the work: on
-    another one an object would tell another time under the same UID.
+    The zone comes from the images alone, whose hash is in every UID. With the zone of the processing machine, another
+    machine would write another time under the same UID.
     """
     offset = offset_of(images)
     zone = timezone(timedelta(minutes=_minutes(offset))) if offset else UTC

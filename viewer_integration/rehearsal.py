@@ -1,4 +1,4 @@
-"""A result is rehearsed before the networks run, so that what the source's headers do not allow is said at once."""
+"""Encodes a trial result before the networks run, so that unusable source headers are reported at once."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,20 +25,20 @@ _PROVENANCE = Provenance(
     software_version="0",
     station="REHEARSAL",
 )
-"""Of objects that nobody sees."""
+"""Provenance of the trial objects, which are discarded."""
 
 
 def rehearse(source: SourceImages, grid: Grid, profiles: Iterable[ResultProfile] = (DEFAULT_PROFILE,)) -> None:
-    """Encode and prove SEG and SR of a single voxel, as they will be of the tumour, in each form that is wanted.
+    """Encode and verify SEG and SR of a single voxel, as later those of the tumour, in the form of each profile.
 
     Parameters
     ----------
     source
         The reference series.
     grid
-        The reference's, on which labels will lie.
+        Grid of the reference, on which the labels will lie.
     profiles
-        What destinations want.
+        Profiles of the destinations.
 
     Raises
     ------
@@ -61,6 +61,6 @@ def rehearse(source: SourceImages, grid: Grid, profiles: Iterable[ResultProfile]
     except (ResultError, OSError, MemoryError):
         raise
     except Exception as error:
-        # highdicom raises many kinds, in sentences that quote values of patients.
-        sentence = f"the headers of the reference series allow no valid result ({type(error).__name__})"
+        # highdicom raises many kinds of errors, whose messages quote patient data.
+        sentence = f"no valid result can be made from the headers of the reference series ({type(error).__name__})"
         raise UnusableSource(ResultReason.SOURCE_HEADERS, sentence) from error

@@ -1,4 +1,4 @@
-"""Comprehensive 3D SR with the regions' volumes (PS3.16 TID 1500, root Oncology Measurement Report)."""
+"""Encodes the Comprehensive 3D SR with the regions' volumes (PS3.16 TID 1500, root Oncology Measurement Report)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from viewer_integration.source_header import SourceSlice
 __all__ = ["VOLUME_DECIMALS", "encode_report"]
 
 VOLUME_DECIMALS = 3
-"""A microlitre: finer than any voxel, and short enough to read."""
+"""Volumes in ml are rounded to a microlitre: finer than any voxel, and short enough to read."""
 
 _Group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
 
@@ -33,19 +33,19 @@ def encode_report(
     provenance: Provenance,
     roles: Sequence[Decision] = (),
 ) -> Dataset:
-    """Return the report.
+    """Return the report as an SR.
 
-    Regions with a segment are TID 1411 groups that reference it; unions (TC, WT) and empty regions have no segment
-    and are TID 1501 groups. A withheld result has no group at all, and its qualitative evaluations say why.
+    A region with a segment is a TID 1411 group that references the segment. Unions (TC, WT) and empty regions have no
+    segment and are TID 1501 groups. A withheld result has no group at all; its qualitative evaluations give the reason.
 
     Parameters
     ----------
     slices
-        Of the reference series.
+        Slices of the reference series.
     segmentation_object
-        The SEG of the same run, or None when nothing was found or the result is withheld.
+        SEG of the same run, or None when nothing was found or the result is withheld.
     roles
-        Which series served as which sequence, and why.
+        Which series was used as which sequence, and why.
     """
     headers = list({str(each.header.SOPInstanceUID): each.header for each in slices}.values())
     study_uid = str(headers[0].StudyInstanceUID)
@@ -74,7 +74,7 @@ def encode_report(
         manufacturer_model_name=segmentation.model.name,
         software_versions=provenance.software_version,
         device_serial_number=provenance.station,
-        series_description=f"GlioNode {_told(findings)} - research use only",
+        series_description=f"GlioNode {_outcome(findings)} - research use only",
         is_complete=True,
         is_final=False,
         is_verified=False,
@@ -88,8 +88,8 @@ def encode_report(
     return ds
 
 
-def _told(findings: Findings) -> str:
-    """Return in two words what a list of series shall show of the report."""
+def _outcome(findings: Findings) -> str:
+    """Return the outcome in a few words, for the series description."""
     if findings.withheld:
         return "withheld"
     return "no tumour found" if findings.no_tumour else "volumes"
@@ -119,9 +119,9 @@ def _content(
         imaging_measurements=groups or [_no_group(study_uid)],
         title=codes.ONCOLOGY_REPORT,
     )
-    if not groups:  # TID 1500 is content with evaluations alone; highdicom is not
-        kept = [item for item in root.ContentSequence if item.name != codes.IMAGING_MEASUREMENTS]
-        root.ContentSequence = ContentSequence(kept)
+    if not groups:  # TID 1500 allows a report with evaluations alone; highdicom demands a group
+        others = [item for item in root.ContentSequence if item.name != codes.IMAGING_MEASUREMENTS]
+        root.ContentSequence = ContentSequence(others)
     remarks = _remarks(findings)
     if roles or remarks:
         root.ContentSequence.append(_qualitative_evaluations(roles, remarks))
@@ -147,29 +147,30 @@ def _observer(study_uid: str, segmentation: Segmentation, provenance: Provenance
 
 
 def _qualitative_evaluations(roles: Sequence[Decision], remarks: Sequence[str]) -> ContainerContentItem:
-    """Return flags, intervals and what was used for what: TID 1500 has room for what is no measurement."""
+    """Return the section of TID 1500 for what is not a measurement: remarks, then the series used as each sequence."""
     section = ContainerContentItem(name=codes.QUALITATIVE_EVALUATIONS, relationship_type="CONTAINS")
     section.ContentSequence = ContentSequence(
-        [
+        [TextContentItem(name=codes.COMMENT, value=remark, relationship_type="CONTAINS") for remark in remarks]
+        + [
             TextContentItem(name=codes.SERIES_ROLE, value=_role_text(decision), relationship_type="CONTAINS")
             for decision in roles
         ]
-        + [TextContentItem(name=codes.COMMENT, value=remark, relationship_type="CONTAINS") for remark in remarks]
     )
     return section
 
 
 def _remarks(findings: Findings) -> list[str]:
-    """Return what a reader should know of the numbers: what is doubtful, and how far a volume may be off."""
+    """Return what a reader should know: a missing result, the intervals of the volumes, and the flags."""
     intervals = [
-        f"{finding.region} volume {finding.volume_ml:.1f} ml: 9 of 10 such intervals held the experts' volume, "
-        f"{finding.interval_ml[0]:.1f} to {finding.interval_ml[1]:.1f} ml"
+        f"{codes.REGION_CONCEPTS[finding.region][0]} {finding.volume_ml:.1f} ml, interval "
+        f"{finding.interval_ml[0]:.1f} to {finding.interval_ml[1]:.1f} ml "
+        "(9 of 10 such intervals contained the experts' volume)"
         for finding in findings.regions
         if finding.interval_ml is not None
     ]
     withheld = [f"No result - {findings.withheld}"] if findings.withheld else []
-    nothing = [findings.no_tumour] if findings.no_tumour else []
-    return [*withheld, *nothing, *(f"Flag {flag.code} - {flag.sentence}" for flag in findings.flags), *intervals]
+    no_tumour = [findings.no_tumour] if findings.no_tumour else []
+    return [*withheld, *no_tumour, *intervals, *(f"Flag {flag.code} - {flag.sentence}" for flag in findings.flags)]
 
 
 def _role_text(decision: Decision) -> str:
@@ -211,7 +212,7 @@ def _group(
     }
     if number is None or segmentation_object is None:
         return sr.MeasurementsAndQualitativeEvaluations(**common)
-    # The source is named as a series: listed image by image, OHIF prints a line for each.
+    # The source is referenced as a series: OHIF would print a line for each image.
     reference = sr.ReferencedSegment(
         sop_class_uid=segmentation_object.SOPClassUID,
         sop_instance_uid=segmentation_object.SOPInstanceUID,

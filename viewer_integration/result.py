@@ -1,4 +1,4 @@
-"""The objects of one run, encoded, read again and proved before anything is sent."""
+"""Encodes the objects of one run, reads them again and verifies them before anything is sent."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -53,39 +53,39 @@ def encode_results(
     provenance: Provenance,
     selection: Iterable[Decision] = (),
 ) -> ResultObjects:
-    """Encode SEG and SR, read them again and prove them; of a withheld result an SR that says so alone.
+    """Encode SEG and SR, read them again and verify them. A withheld result is an SR alone, which states the reason.
 
     Parameters
     ----------
     source
         The reference series.
     selection
-        What was decided when series were chosen; the report says which of them got a role, and why.
+        Decisions from the selection of series. The report lists the series that got a role, and why.
 
     Raises
     ------
     UnusableSource
-        When the source lacks what places a result in space.
+        When the source lacks an attribute that places a result in space.
     ProofFailed
-        When what was encoded, read again, differs from what was measured.
+        When an encoded object, read again, differs from what was measured.
     """
     provenance = at_the_images_hour(provenance, source.instances)
     slices, decisions = clean_source_headers(source)
     seg = None if findings.withheld else encode_segmentation(slices, segmentation, provenance)
     roles = [decision for decision in selection if decision.code == "role"]
     report = encode_report(slices, seg, segmentation, findings, provenance, roles)
-    for made in (seg, report):
-        if made is not None:
-            put_study_values(made, slices[0].values)
-            if offset := offset_of(source.instances):  # it is said of the study's times, too, so only their own will do
-                made.TimezoneOffsetFromUTC = offset
+    for ds in (seg, report):
+        if ds is not None:
+            put_study_values(ds, slices[0].values)
+            if offset := offset_of(source.instances):  # it also applies to the study's times, so only theirs is right
+                ds.TimezoneOffsetFromUTC = offset
     objects = [_object("SR", report)]
     if seg is not None:
         objects.insert(0, _object("SEG", seg))
         _prove(objects[0].content, segmentation)
         _prove_references(objects[0].content, source, segmentation.label_volume.grid)
     elif not findings.withheld:
-        reason = f"{findings.no_tumour}; there is no segmentation, and the report says so"
+        reason = f"{findings.no_tumour}. The result is a report without a segmentation"
         decisions = (*decisions, Decision(code="no_tumour", subject="SEG", reason=reason))
     _prove_report(objects[-1].content, findings)
     return ResultObjects(objects=tuple(objects), decisions=decisions)
@@ -104,26 +104,26 @@ def _object(kind: str, ds: Dataset) -> ResultObject:
 
 
 def _prove_report(content: bytes, findings: Findings) -> None:
-    """Read an SR as a stranger would and compare every volume, in order."""
+    """Read an SR independently of its writer and compare every volume, in order."""
     written = _volumes_ml(pydicom.dcmread(io.BytesIO(content)))
     measured = [round(finding.volume_ml, VOLUME_DECIMALS) for finding in findings.regions]
     if written != measured:
-        sentence = "the encoded report does not hold the measured volumes; nothing is sent"
+        sentence = "the encoded report does not contain the measured volumes; nothing is sent"
         raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
 
 
 def _volumes_ml(item: Dataset) -> list[float]:
     """Return the values of all volumes in a content tree, depth first."""
-    found = []
+    volumes = []
     for child in item.get("ContentSequence", []):
         if child.ValueType == "NUM" and child.ConceptNameCodeSequence[0].CodeValue == VOLUME.value:
-            found.append(float(child.MeasuredValueSequence[0].NumericValue))
-        found += _volumes_ml(child)
-    return found
+            volumes.append(float(child.MeasuredValueSequence[0].NumericValue))
+        volumes += _volumes_ml(child)
+    return volumes
 
 
 def _prove(content: bytes, segmentation: Segmentation) -> None:
-    """Read a SEG as a stranger would, by the positions in its frames, and compare every voxel."""
+    """Read a SEG independently of its writer, by the positions of its frames, and compare every voxel."""
     grid = segmentation.label_volume.grid
     labels = decode_labels(content, grid, segment_labels(segmentation))
     if not np.array_equal(labels, segmentation.label_volume.labels):
@@ -133,29 +133,29 @@ def _prove(content: bytes, segmentation: Segmentation) -> None:
 
 
 def _prove_references(content: bytes, source: SourceImages, grid: Grid) -> None:
-    """Hold the image that each frame of a SEG names as its source against the slice it lies on."""
+    """Check that each frame of a SEG references the image of the slice on which it lies."""
     to_index = np.linalg.inv(grid.affine)
     for item in pydicom.dcmread(io.BytesIO(content)).PerFrameFunctionalGroupsSequence:
         position = [float(value) for value in item.PlanePositionSequence[0].ImagePositionPatient]
         image = source.images[round(float((to_index @ np.array([*position, 1.0]))[0]))]
         reference = item.DerivationImageSequence[0].SourceImageSequence[0]
-        named = str(reference.ReferencedSOPInstanceUID), reference.get("ReferencedFrameNumber")
-        if named != (image.sop_instance_uid, image.frame):
-            sentence = "a frame of the segmentation names another image as its source than the slice it lies on"
+        referenced = str(reference.ReferencedSOPInstanceUID), reference.get("ReferencedFrameNumber")
+        if referenced != (image.sop_instance_uid, image.frame):
+            sentence = "a frame of the segmentation references another image than the slice on which it lies"
             raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
 
 
 def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[np.uint8]:
-    """Decode a BINARY or LABELMAP SEG onto a grid, by patient positions alone.
+    """Decode a BINARY or LABELMAP SEG onto a grid, using patient positions alone.
 
     Parameters
     ----------
     content
         A DICOM file.
     grid
-        The grid its frames are expected to lie on.
+        Grid on which its frames are expected to lie.
     labels
-        The label value of segment 1, 2, ...
+        Label values of segments 1, 2, ...
 
     Returns
     -------
@@ -165,11 +165,11 @@ def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[
     Raises
     ------
     ProofFailed
-        When frame of reference, matrix, orientation or spacing differ, or a frame lies beside the grid.
+        When frame of reference, matrix, orientation or spacing differ, or a frame lies off the grid.
     """
-    ds = pydicom.dcmread(io.BytesIO(content))  # not by highdicom, which wrote it
+    ds = pydicom.dcmread(io.BytesIO(content))  # not with highdicom, which wrote it
     if str(ds.FrameOfReferenceUID) != grid.frame_of_reference_uid:
-        raise ProofFailed(ResultReason.PROOF_FAILED, "the segmentation lies in another frame of reference")
+        raise ProofFailed(ResultReason.PROOF_FAILED, "the segmentation is in another frame of reference")
     _prove_plane(ds, grid)
     decoded = np.zeros(grid.shape, np.uint8)
     to_index = np.linalg.inv(grid.affine)
@@ -180,7 +180,7 @@ def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[
         k = round(float(index[0]))
         off_mm = (index[:3] - [k, 0, 0]) * grid.spacing_mm
         if not 0 <= k < grid.shape[0] or float(np.abs(off_mm).max()) > PLACE_TOLERANCE_MM:
-            sentence = f"a frame of the segmentation lies {np.abs(off_mm).max():.2f} mm beside its slice"
+            sentence = f"a frame of the segmentation lies {np.abs(off_mm).max():.2f} mm off its slice"
             raise ProofFailed(ResultReason.PROOF_FAILED, sentence)
         if ds.SegmentationType == SegForm.LABELMAP.name:
             decoded[k] = np.array([0, *labels], np.uint8)[frame]
@@ -191,7 +191,7 @@ def decode_labels(content: bytes, grid: Grid, labels: Sequence[int]) -> NDArray[
 
 
 def _prove_plane(ds: Dataset, grid: Grid) -> None:
-    """Compare matrix, orientation and spacing of a SEG's frames with the grid's slices, by their farthest corner."""
+    """Compare matrix, orientation and spacing of a SEG's frames with the grid's slices, at their farthest corner."""
     shared = ds.SharedFunctionalGroupsSequence[0]
     cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, np.float64)
     between_rows, between_columns = (float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing)
@@ -202,4 +202,4 @@ def _prove_plane(ds: Dataset, grid: Grid) -> None:
 
 
 PLACE_TOLERANCE_MM = EVEN_STACK_MM + 0.01
-"""How far a frame may lie from its slice: what `conversion.stack` accepts, and what header values are rounded by."""
+"""How far a frame may lie from its slice: what `conversion.stack` accepts, plus the rounding of header values."""

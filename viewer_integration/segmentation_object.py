@@ -1,4 +1,4 @@
-"""DICOM Segmentation (BINARY) of the tumour's regions on the reference's native grid (PS3.3 A.51)."""
+"""Encodes the DICOM Segmentation of the tumour's regions on the reference's native grid (PS3.3 A.51)."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -25,7 +25,7 @@ __all__ = ["encode_segmentation", "segment_labels"]
 
 
 def segment_labels(segmentation: Segmentation) -> tuple[Label, ...]:
-    """Return the labels that occur, in the order of the segments' numbers 1, 2, ..."""
+    """Return the labels that occur, in the order of the segment numbers 1, 2, ..."""
     present = set(np.unique(segmentation.label_volume.labels).tolist())
     return tuple(label for label in codes.SEGMENTS if label in present)
 
@@ -38,7 +38,7 @@ def encode_segmentation(
     Parameters
     ----------
     slices
-        Of the reference series, in the order of the grid.
+        Slices of the reference series, in the order of the grid.
     """
     labels = segment_labels(segmentation)
     if not labels:
@@ -83,16 +83,16 @@ def encode_segmentation(
 
 
 def _plain(seg: hd.seg.Segmentation) -> Dataset:
-    """Return a SEG without highdicom's index of frames, a SQLite database in memory that nothing else closes."""
+    """Return a SEG without highdicom's index of frames, an SQLite database in memory that must be closed here."""
     ds = Dataset()
     ds.update(seg)
     ds.file_meta = seg.file_meta
-    seg._db_con.close()  # noqa: SLF001 - Python 3.13 warns where its collector has to do it
+    seg._db_con.close()  # noqa: SLF001 - Python 3.13 warns when its garbage collector closes it
     return ds
 
 
 def _pixels(segmentation: Segmentation, labels: Sequence[Label], form: SegForm) -> NDArray[np.uint8]:
-    """Return a plane for each segment, or the segments' numbers."""
+    """Return a plane for each segment (BINARY), or one plane of segment numbers (LABELMAP)."""
     masks = np.stack([segmentation.label_volume.labels == label for label in labels], axis=-1)
     if form is SegForm.BINARY:
         return masks.astype(np.uint8)
@@ -102,8 +102,8 @@ def _pixels(segmentation: Segmentation, labels: Sequence[Label], form: SegForm) 
 def _single_frames(slices: Sequence[SourceSlice], grid: Grid) -> list[Dataset]:
     """Return a classic header for each slice: highdicom takes several of these, but one multi-frame instance at most.
 
-    A frame stands in under a UID of its own, which `_refer_to_frames` replaces. All have the orientation of the first,
-    from which they differ by rounding alone, and the distance of slices is that of their positions.
+    The header of a frame gets a temporary UID, which `_refer_to_frames` replaces. All headers get the orientation of
+    the first, from which they differ by rounding alone. The distance between slices is that of their positions.
     """
     orientation, distance = slices[0].header.ImageOrientationPatient, round(float(grid.spacing_mm[0]), 6)
     headers = []
@@ -117,36 +117,39 @@ def _single_frames(slices: Sequence[SourceSlice], grid: Grid) -> list[Dataset]:
             ds.add_new("SliceThickness", "DS", format_number_as_ds(distance))
         if each.frame is not None:
             ds.add_new("SOPClassUID", "UI", MRImageStorage)
-            ds.add_new("SOPInstanceUID", "UI", _stand_in_uid(k))
+            ds.add_new("SOPInstanceUID", "UI", _temporary_uid(k))
         headers.append(ds)
     return headers
 
 
-def _stand_in_uid(k: int) -> str:
+def _temporary_uid(k: int) -> str:
     return f"2.25.{k + 1}"
 
 
 def _refer_to_frames(ds: Dataset, slices: Sequence[SourceSlice]) -> None:
-    """Replace stand-ins of frames by references to their instances, each named once where no frame is meant."""
-    of_stand_in = {_stand_in_uid(k): each for k, each in enumerate(slices) if each.frame is not None}
-    if not of_stand_in:
+    """Replace the temporary UIDs of frames by references to their instances.
+
+    The lists of source images name each instance once.
+    """
+    frame_of = {_temporary_uid(k): each for k, each in enumerate(slices) if each.frame is not None}
+    if not frame_of:
         return
     for frame in ds.PerFrameFunctionalGroupsSequence:
         (item,) = frame.DerivationImageSequence[0].SourceImageSequence
-        source = of_stand_in.get(str(item.ReferencedSOPInstanceUID))
-        if source is not None:  # else done: highdicom gives the frames of all segments on a slice one item
-            _name(item, source).ReferencedFrameNumber = source.frame
+        source = frame_of.get(str(item.ReferencedSOPInstanceUID))
+        if source is not None:  # None when replaced already: highdicom shares the item of a slice among its segments
+            _refer(item, source).ReferencedFrameNumber = source.frame
     frames: dict[str, list[SourceSlice]] = {}
-    for source in of_stand_in.values():
+    for source in frame_of.values():
         frames.setdefault(str(source.header.SOPInstanceUID), []).append(source)
     (series,) = ds.ReferencedSeriesSequence
-    series.ReferencedInstanceSequence = [_name(Dataset(), group[0]) for group in frames.values()]
-    ds.SourceImageSequence = [_name(Dataset(), group[0]) for group in frames.values()]
+    series.ReferencedInstanceSequence = [_refer(Dataset(), group[0]) for group in frames.values()]
+    ds.SourceImageSequence = [_refer(Dataset(), group[0]) for group in frames.values()]
     for item, group in zip(ds.SourceImageSequence, frames.values(), strict=True):
         item.ReferencedFrameNumber = [source.frame for source in group]
 
 
-def _name(item: Dataset, source: SourceSlice) -> Dataset:
+def _refer(item: Dataset, source: SourceSlice) -> Dataset:
     item.ReferencedSOPClassUID = source.header.SOPClassUID
     item.ReferencedSOPInstanceUID = source.header.SOPInstanceUID
     return item
@@ -177,28 +180,28 @@ def _describe(
 
 
 def _parameters(segmentation: Segmentation, provenance: Provenance) -> dict[str, str]:
-    """Return what it takes to make the same segments again, beside the images."""
-    known = {
+    """Return what is needed, besides the images, to make the same segments again."""
+    parameters = {
         "model_sha256": segmentation.model.sha256,
         "inputs_sha256": provenance.manifest_sha256,
         "settings_sha256": provenance.settings_sha256,
         "sequences": " ".join(segmentation.sequences),
         "arithmetic": segmentation.quality.arithmetic,
     }
-    return {name: value for name, value in known.items() if value}
+    return {name: value for name, value in parameters.items() if value}
 
 
 def _make_repeatable(ds: Dataset, provenance: Provenance, identity: tuple[str | bytes, ...]) -> None:
-    """Replace what highdicom takes from the clock and from chance."""
+    """Replace the current time and the random UIDs that highdicom wrote."""
     stamp_creation(ds, provenance)
     dimension_uid = content_uid("SEG dimensions", *identity)
     for item in [*ds.DimensionOrganizationSequence, *ds.DimensionIndexSequence]:
         item.DimensionOrganizationUID = dimension_uid
-    _name_segment_per_frame(ds)
+    _identify_segment_per_frame(ds)
 
 
-def _name_segment_per_frame(ds: Dataset) -> None:
-    """Say of each frame which segment it shows; with one segment highdicom says it once for all, which readers miss."""
+def _identify_segment_per_frame(ds: Dataset) -> None:
+    """State the segment in every frame: for a single one highdicom states it once for all, which readers miss."""
     shared = ds.SharedFunctionalGroupsSequence[0]
     if "SegmentIdentificationSequence" in shared:
         for frame in ds.PerFrameFunctionalGroupsSequence:

@@ -1,7 +1,6 @@
-"""Headers of source images as derived objects need them, made from what can be read; originals are left alone.
+"""Makes valid headers of the source images for derived objects; the originals are not changed.
 
-Derived objects see every source alike: one header for each slice, whether it came as an instance of its own or as a
-frame of an enhanced one.
+There is one header for each slice, whether the slice is a classic instance or a frame of an enhanced one.
 """
 
 import re
@@ -30,10 +29,10 @@ from viewer_integration.study_values import StudyValues, study_values
 __all__ = ["SourceSlice", "clean_source_headers", "with_demographics"]
 
 UNICODE = "ISO_IR 192"
-"""Character set of every result: it holds the text of every source, whatever set that came in (PS3.3 C.12.1.1.2)."""
+"""Character set of every result: it can represent the text of any source character set (PS3.3 C.12.1.1.2)."""
 
 _REQUIRED = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-"""What places an image in space."""
+"""Attributes that place an image in space."""
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
@@ -46,7 +45,7 @@ _LOSSY_METHODS = {
     JPEG2000: "ISO_15444_1",
     HTJ2K: "ISO_15444_15",
 }
-"""Transfer syntaxes that may have lost something, by the compression method they stand for (PS3.3 C.7.6.1.1.5.1)."""
+"""Transfer syntaxes that may be lossy, with their compression method (PS3.3 C.7.6.1.1.5.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +55,9 @@ class SourceSlice:
     Attributes
     ----------
     header
-        Valid, with the slice's place at its top level, as a classic instance has it; the UIDs are the instance's.
+        Valid header with the slice's position at the top level, as in a classic instance; the UIDs are the instance's.
     values
-        What the instance says of study, patient and equipment, for `put_study_values`.
+        The instance's values of study, patient and equipment, for `put_study_values`.
     frame
         Number of the frame in its instance, counted from 1; None for a classic instance.
     """
@@ -68,21 +67,21 @@ class SourceSlice:
     frame: int | None = None
 
 
-def with_demographics(source: SourceImages, now: Mapping[str, str]) -> tuple[SourceImages, tuple[Decision, ...]]:
-    """Return the source with its patient as the PACS has it now, after a correction or a merge there.
+def with_demographics(source: SourceImages, current: Mapping[str, str]) -> tuple[SourceImages, tuple[Decision, ...]]:
+    """Return the source with the patient data that the PACS has now, after a correction or a merge there.
 
     Parameters
     ----------
-    now
-        Values by keyword; what it does not name stays as the images have it.
+    current
+        Values by keyword; other attributes keep the images' values.
 
     Returns
     -------
     tuple of SourceImages and decisions
-        The source itself, and nothing, where nothing has changed.
+        The source itself and no decision when nothing has changed.
     """
     first = source.instances[0]
-    changed = {keyword: value for keyword, value in now.items() if text(first, keyword) != value.strip()}
+    changed = {keyword: value for keyword, value in current.items() if text(first, keyword) != value.strip()}
     if not changed:
         return source, ()
     instances = []
@@ -94,18 +93,18 @@ def with_demographics(source: SourceImages, now: Mapping[str, str]) -> tuple[Sou
         for keyword, value in changed.items():
             copy.add_new(keyword, DICOM_VRS[keyword], value)
         instances.append(copy)
-    reason = f"the PACS says otherwise than the images about {', '.join(sorted(changed))}: results follow the PACS"
+    reason = f"{', '.join(sorted(changed))}: the PACS differs from the images; the results use the PACS's values"
     return replace(source, instances=tuple(instances)), (
         Decision(code="demographics_corrected", subject="study", reason=reason),
     )
 
 
 DICOM_VRS = {"PatientID": "LO", "PatientName": "PN", "PatientBirthDate": "DA", "PatientSex": "CS"}
-"""Value representations of what a PACS corrects (PS3.6)."""
+"""Attributes that a PACS corrects, with their value representations (PS3.6)."""
 
 
 def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple[Decision, ...]]:
-    """Return headers that hold what derived objects take over, each value valid, whatever stands in the files.
+    """Return headers with the attributes that derived objects copy, all valid, whatever the files contain.
 
     Parameters
     ----------
@@ -116,19 +115,19 @@ def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple
     -------
     tuple
         One slice for each image, in the order of the grid, and a `Decision` for each attribute that breaks the
-        standard, and where the source's pixels have lost something before they came.
+        standard and for lossy compression.
 
     Raises
     ------
     UnusableSource
-        When an attribute that places the image in space is missing, or a result could not say on which images it lies.
+        When an attribute that places the image in space is missing, or SOP Instance UIDs are not unique.
     """
     decisions: dict[str, Decision] = {}
     instances = {identifier(ds, "SOPInstanceUID"): ds for ds in source.instances}
     if len(instances) < len(source.instances):
         sentence = (
-            f"{len(source.instances)} images of the reference series have {len(instances)} SOP Instance UIDs between "
-            "them, so no result can say on which image it lies; give each image its own"
+            "images of the reference series share SOP Instance UIDs, so a result cannot reference them "
+            f"({len(source.instances)} images, {len(instances)} UIDs); give each image its own UID"
         )
         raise UnusableSource(ResultReason.SOURCE_HEADERS, sentence)
     values = {uid: study_values(ds) for uid, ds in instances.items()}
@@ -136,18 +135,18 @@ def clean_source_headers(source: SourceImages) -> tuple[list[SourceSlice], tuple
         decisions |= {decision.subject: decision for decision in each.decisions}
     slices = []
     for image in source.images:
-        own = values[image.sop_instance_uid]
+        study = values[image.sop_instance_uid]
         header = _header(instances[image.sop_instance_uid], image, source.frame_of_reference_uid)
-        header.update(own.conforming)
-        slices.append(SourceSlice(header=header, values=own, frame=image.frame))
+        header.update(study.conforming)
+        slices.append(SourceSlice(header=header, values=study, frame=image.frame))
     _check_place(each.header for each in slices)
     decisions.update(_assumed_thickness(slices))
     return slices, (*decisions.values(), *_lossy(source.instances))
 
 
 def _header(instance: Dataset, image: ImageHeader, frame_of_reference_uid: str) -> Dataset:
-    """Return what highdicom asks of an image: its identity, its place and size, and whether it has lost something."""
-    told = Attributes(instance) if image.frame is None else Attributes.of_frame(instance, image.frame - 1)
+    """Return the attributes that highdicom needs: identity, position, size, and lossy compression."""
+    attributes = Attributes(instance) if image.frame is None else Attributes.of_frame(instance, image.frame - 1)
     ds = Dataset()
     ds.SpecificCharacterSet = UNICODE
     for keyword in _UIDS:
@@ -156,28 +155,28 @@ def _header(instance: Dataset, image: ImageHeader, frame_of_reference_uid: str) 
     if frame_of_reference_uid:
         ds.FrameOfReferenceUID = frame_of_reference_uid
     ds.Modality, ds.PositionReferenceIndicator = "MR", ""
-    if _CODE_STRING.fullmatch(indicator := told.text("PositionReferenceIndicator")):
+    if _CODE_STRING.fullmatch(indicator := attributes.text("PositionReferenceIndicator")):
         ds.PositionReferenceIndicator = indicator
     ds.Rows, ds.Columns = image.rows, image.columns
-    if told.text("LossyImageCompression") == "01":
+    if attributes.text("LossyImageCompression") == "01":
         ds.LossyImageCompression = "01"
-        ds.LossyImageCompressionRatio = [_decimal(ratio) for ratio in told.numbers("LossyImageCompressionRatio")]
+        ds.LossyImageCompressionRatio = [_decimal(ratio) for ratio in attributes.numbers("LossyImageCompressionRatio")]
         ds.LossyImageCompressionMethod = [
-            word for word in told.texts("LossyImageCompressionMethod") if _CODE_STRING.fullmatch(word)
+            word for word in attributes.texts("LossyImageCompressionMethod") if _CODE_STRING.fullmatch(word)
         ]
-    _place(ds, told)
+    _place(ds, attributes)
     return ds
 
 
-def _place(ds: Dataset, told: Attributes) -> None:
-    position, directions, spacing = told.vector("ImagePositionPatient"), told.directions(), told.spacing_mm()
+def _place(ds: Dataset, attributes: Attributes) -> None:
+    position, directions = attributes.vector("ImagePositionPatient"), attributes.directions()
+    spacing, thickness = attributes.spacing_mm(), attributes.number("SliceThickness")
     if position is not None:
         ds.ImagePositionPatient = [_decimal(value) for value in position]
     if directions is not None:
         ds.ImageOrientationPatient = [_decimal(value) for direction in directions for value in direction]
     if spacing is not None:
         ds.PixelSpacing = [_decimal(value) for value in spacing]
-    thickness = told.number("SliceThickness")
     if thickness is not None and thickness > 0:
         ds.SliceThickness = _decimal(thickness)
 
@@ -197,17 +196,17 @@ def _check_place(headers: Iterable[Dataset]) -> None:
 def _assumed_thickness(slices: Sequence[SourceSlice]) -> dict[str, Decision]:
     if slices[0].header.get("SliceThickness"):
         return {}
-    reason = "the source states no slice thickness; the segmentation states the distance of its slices instead"
+    reason = "the images state no slice thickness; the segmentation states the distance between slices instead"
     return {"SliceThickness": Decision(code="thickness_assumed", subject="SliceThickness", reason=reason)}
 
 
 def _lossy(instances: Sequence[Dataset]) -> tuple[Decision, ...]:
-    """Say that pixels were compressed with loss, by the header or by a transfer syntax that may have lost something."""
-    told = sum(Attributes(ds).text("LossyImageCompression") == "01" for ds in instances)
+    """Report lossy compression that the headers state, or that a transfer syntax may have caused."""
+    stated = sum(Attributes(ds).text("LossyImageCompression") == "01" for ds in instances)
     syntaxes = {UID(str(ds.file_meta.TransferSyntaxUID)) for ds in instances if hasattr(ds, "file_meta")}
     lossy = sorted(syntax.name for syntax in syntaxes if syntax in _LOSSY_METHODS)
-    if not told and not lossy:
+    if not stated and not lossy:
         return ()
-    how = f" (received as {', '.join(lossy)})" if lossy else ""
-    reason = f"the reference's images were compressed with loss{how}: their values are near those measured, not equal"
+    received = f" (received as {', '.join(lossy)})" if lossy else ""
+    reason = f"the images of the reference series were compressed with loss{received}; their values are approximate"
     return (Decision(code="lossy_source", subject="reference", reason=reason),)

@@ -1,9 +1,10 @@
-"""What results carry of study, patient and equipment: the images' own values, as they are.
+"""Copies the values of study, patient and equipment from the images to the results, unchanged.
 
-An archive files a result by these values, and whoever looks for an order or a patient finds it by them. So a value that
-the standard forbids, an accession number of twenty characters above all, is carried like any other; only dates and
-times that can be read get the form of DICOM. A validator that complains then complains of the images. The constructors
-of results refuse such values, and put names into their warnings, so they are written once an object is made.
+A PACS files a result by these values, and people search by them for an order or a patient. So a value that the standard
+forbids, above all an accession number of twenty characters, is copied like any other. Only readable dates, times, ages
+and numbers are rewritten in the form of DICOM. What a validator reports about such a value is true of the images, too.
+highdicom's constructors refuse such values and put names into their warnings, so they are written after an object is
+made.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ _REQUIRED = (
     "StudyTime",
     "ReferringPhysicianName",
 )
-"""Attributes that a derived object must have, empty if need be."""
+"""Attributes that a derived object must have, even if empty."""
 
 _PATIENT_GROUPS = (0x0010, 0x0012)
 _OF_STUDY = (
@@ -53,7 +54,7 @@ _EQUIPMENT = (
     "DeviceSerialNumber",
     "SoftwareVersions",
 )
-"""What highdicom names as the contributing equipment: said of the images' scanner, not of the result."""
+"""What highdicom writes as the contributing equipment: it describes the images' scanner, not the result."""
 
 _TEXTS = ("AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT")
 _SEXES = ("", "M", "F", "O")
@@ -61,14 +62,14 @@ _SEXES = ("", "M", "F", "O")
 
 @dataclass(frozen=True, kw_only=True)
 class StudyValues:
-    """The values that one image hands on.
+    """The values that are copied from one image.
 
     Attributes
     ----------
     conforming
-        What the standard allows, without names of persons; the attributes that an object must have are there.
+        Values that the standard allows, without names of persons; the required attributes are all present.
     as_they_are
-        What is written into an object once it is made: names, and what the standard forbids.
+        Values that are written after an object is made: names, and what the standard forbids.
     """
 
     conforming: Dataset
@@ -77,7 +78,7 @@ class StudyValues:
 
 
 def study_values(instance: Dataset) -> StudyValues:
-    """Return what an image says of its study, patient and equipment; nothing that stands there raises."""
+    """Return an image's values of study, patient and equipment; no value of it raises an error."""
     conforming, as_they_are, decisions = Dataset(), [], []
     for keyword in _REQUIRED:
         setattr(conforming, keyword, "")
@@ -110,7 +111,7 @@ def _carried_tags(instance: Dataset) -> Iterable[BaseTag]:
 
 
 def _element(instance: Dataset, tag: BaseTag) -> DataElement | None:
-    """Return an attribute as it is carried, its text in Unicode; None where it cannot be read."""
+    """Return an attribute as it is copied, its text in Unicode; None when it cannot be read."""
     vr = dictionary_VR(tag)
     if vr in _TEXTS:
         text = written(instance, tag)
@@ -119,7 +120,7 @@ def _element(instance: Dataset, tag: BaseTag) -> DataElement | None:
         element = deepcopy(instance[tag])
         for item in element.value if element.VR == "SQ" else ():
             item.decode()
-    except Exception:  # noqa: BLE001 - pydicom raises many kinds for what a representation does not allow
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for values that a VR does not allow
         return None
     return element if vr == element.VR else None
 
@@ -131,12 +132,12 @@ def _text_element(tag: BaseTag, vr: str, text: str) -> DataElement | None:
         return element
     form = _form(vr, text)
     if not form:
-        return None if vr in ("DS", "IS") else element  # a number is nobody's name, and readers fail on what is none
+        return None if vr in ("DS", "IS") else element  # no search uses a number, and readers fail on a bad one
     return DataElement(tag, vr, form)
 
 
 def _form(vr: str, text: str) -> str:
-    """Return DICOM's form of a date, a time, an age or a number that can be read; else nothing."""
+    """Return a date, a time, an age or a number in the form of DICOM; empty when it cannot be read."""
     if vr == "DA":
         day = date(text)
         return day.isoformat().replace("-", "") if day else ""
@@ -145,12 +146,12 @@ def _form(vr: str, text: str) -> str:
         return "" if seconds is None else clock_text(seconds)
     if vr == "AS":
         return age_text(text)
-    read = number(text) if vr == "DS" else None
-    return "" if read is None else format_number_as_ds(read)
+    value = number(text) if vr == "DS" else None
+    return "" if value is None else format_number_as_ds(value)
 
 
 def _conforms(element: DataElement) -> bool:
-    """Tell whether the text of an element is what its value representation allows (PS3.5 6.2)."""
+    """Return whether the text of an element is allowed by its value representation (PS3.5 6.2)."""
     if element.VR not in _TEXTS:
         return True
     text = str(element.value)
@@ -171,10 +172,10 @@ def _name(tag: BaseTag) -> str:
 
 
 def _emptied(tag: BaseTag) -> Decision:
-    reason = f"the source's {_name(tag)} breaks the standard, so the result leaves it out"
+    reason = f"the images' {_name(tag)} breaks the standard, so the result does not contain it"
     return Decision(code="header_emptied", subject=_name(tag), reason=reason)
 
 
 def _kept(tag: BaseTag) -> Decision:
-    reason = f"the source's {_name(tag)} breaks the standard; the result says the same, so that it is filed with it"
+    reason = f"the images' {_name(tag)} breaks the standard; the result keeps it, so that both are filed together"
     return Decision(code="header_kept", subject=_name(tag), reason=reason)

@@ -1,13 +1,13 @@
 -- Sends the MR instances of every stable study to the modality "glionode", each instance once.
 --
--- Applied at once by `glionode doctor --orthanc URL`, until Orthanc restarts. To keep it, copy this file beside
--- orthanc.json and name it in "LuaScripts", after any script of your own (see the fragment orthanc.json beside it).
+-- `glionode doctor --orthanc URL` applies it at once, until Orthanc restarts. To keep it, copy this file beside
+-- orthanc.json and list it in "LuaScripts", after any script of your own (see the fragment orthanc.json beside it).
 --
--- Why it does not loop: only instances of series with Modality MR are sent, while the node answers with SEG and SR;
--- what the node itself sent is skipped by its calling AE title; and every instance that the node has accepted carries
--- the metadata below, so that a study that becomes stable again is sent only what is new in it. An instance is marked
--- after the job has succeeded: while the node is away the job fails, nothing is marked, and the whole is sent again
--- when the job is resubmitted (Orthanc Explorer, Jobs) or the study next becomes stable.
+-- Why it does not loop: only instances of series with Modality MR are sent, while the node returns SEG and SR. What the
+-- node itself sent is skipped by its calling AE title. Every instance that the node has accepted gets the metadata
+-- below, so that only new instances are sent when a study becomes stable again. An instance is marked after the job has
+-- succeeded. While the node cannot be reached, the job fails and nothing is marked; everything is sent again when the
+-- job is resubmitted (Orthanc Explorer, Jobs) or the study becomes stable again.
 
 if GlioNode == nil then
   GlioNode = {
@@ -26,7 +26,7 @@ function GlioNode.get(uri)
   return ParseJson(answer)
 end
 
--- Says whether an instance is still to be sent: not sent before, not being sent, not made by the node.
+-- Returns whether an instance is still to be sent: not sent before, not being sent, not made by the node.
 function GlioNode.wanted(instance, node)
   if GlioNode.sending[instance] then return false end
   local metadata = GlioNode.get('/instances/' .. instance .. '/metadata?expand')

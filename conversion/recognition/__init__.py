@@ -1,1 +1,1 @@
-"""Who is who: which sequence a series shows, from its headers and its pixels, with the evidence."""
+"""Recognition: which sequence a series shows, from its headers and its pixels, with the evidence."""

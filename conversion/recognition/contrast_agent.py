@@ -1,6 +1,6 @@
-"""Whether a contrast agent was in the blood: what tags, words and the course of the study say.
+"""Whether contrast agent had been given: evidence from tags, words and the order of acquisition.
 
-All evidence here is of kind ``T1CE``, whatever the weighting: positive for after, negative for before the agent.
+All evidence here is of kind ``T1CE``, whatever the weighting: positive for after, negative for before contrast agent.
 """
 
 import re
@@ -25,28 +25,29 @@ __all__ = [
 SeriesKey = tuple[SeriesUID, str]
 
 AGENT_PRIOR = -2.0
-"""Log-odds that a series was made after contrast agent when nothing says so: scanners and sites mostly note it."""
+"""Log-odds that a series was acquired after contrast agent when nothing indicates it: scanners and sites mostly do."""
 
 TAG, TAG_EVERYWHERE = 4.5, 3.0
-"""Weights of a tag that names an agent; less where all T1-weighted series carry it, as consoles fill it in ahead."""
+"""Weights of a tag that names a contrast agent. It is less where all T1-weighted series carry the tag, because some
+consoles fill it in beforehand."""
 
 AFTER_WORD, BEFORE_WORD = 4.5, -4.5
 """Weights of words in descriptions."""
 
 REPEATED, REPEATED_LATER = 3.2, -1.0
-"""Weights of a T1 protocol that is repeated later in a study: for the later series, and for the earlier."""
+"""Weights of a T1 protocol that is repeated later in a study: for the later and for the earlier series."""
 
 ORDER = 3.0
-"""Weight of the order in time beside a series that is known to be before or after the agent, which stays for hours."""
+"""Weight of the order relative to a series known to be before or after contrast agent, which stays for hours."""
 
 NO_ORDER = 1.5
-"""Weight of a series that is after the agent, where times tell no order: a further one may be after it as well."""
+"""Weight of another series after contrast agent where times give no order: this series may be after it as well."""
 
 LONGEST_STUDY_S = 2 * 86400.0
-"""Series further apart have no order: one of them names no day, or a wrong one."""
+"""Series further apart than this have no order: the date of one of them is missing or wrong."""
 
 PERFUSION = 2.0
-"""Weight of a perfusion series before a series: most are made with a contrast agent."""
+"""Weight of an earlier perfusion series: most are acquired with a contrast agent."""
 
 _BOTH = (
     r"(\bw ?(&|and|\+)? ?/? ?wo\b|w/? ?(and|&|\+)? ?w/?o|with ?(and|&|\+|/) ?without|without (and|&) with|"
@@ -54,13 +55,13 @@ _BOTH = (
     r"con ?(e|y|/) ?(senza|sin)|(senza|sin) ?(e|y|/) ?con\b|com ?(e|/) ?sem|sem ?(e|/) ?com|met ?(en|/) ?zonder|"
     r"z i bez|bez i z) ?(iv )?(contr\w*|kontr\w*|inj\w*|gad\w*|gd|km|mdc|cte|agent)?"
 )
-"""Both: the name of an examination, which says nothing of one series."""
+"""Before and after in one name: an examination's, which does not distinguish its series."""
 
 _NEITHER = (
     r"(phase|image|high|tissue|soft|bright|mag\w*) ?contrast|mag\w* transfer|"
     r"post(erior\w*| ?fossa|[- ]?op\w*|[- ]?proc\w*|[- ]?rt\b)|pre[- ]?op\w*|pre ?(scan|sat\w*|press)|contralat\w*"
 )
-"""Words that look like contrast agent and are none."""
+"""Words that look like contrast agent but mean something else."""
 
 _AGENT = r"(gad\w*|gd|contrast\w*|kontrast\w*|contraste?s?|contrasto|cte|mdc|mc|km|k\.m\.|pdc|civ|agent|injec\w*|inj|c)"
 _BEFORE = (
@@ -80,36 +81,38 @@ _AFTER = (
 
 
 def stated_agent(series: Series, *, tag_everywhere: bool = False) -> tuple[Evidence, ...]:
-    """Return what a series says of itself, by its tag and its words.
+    """Return the evidence from a series' own tag and words.
 
     Parameters
     ----------
     tag_everywhere
-        Whether every T1-weighted series of the study names an agent, so that the tag tells none from another.
+        Whether every T1-weighted series of the study names a contrast agent, so that the tag does not tell them apart.
     """
     found = list(_words(series.acquisition.description, "description", 1.0))
     found = found or list(_words(series.acquisition.protocol, "protocol name", PROTOCOL_SHARE))
     if series.acquisition.contrast_agent:
         weight = TAG_EVERYWHERE if tag_everywhere else TAG
         says = "the header names a contrast agent"
-        says += ", as that of every T1-weighted series of the study does" if tag_everywhere else ""
+        says += ", as in every T1-weighted series of the study" if tag_everywhere else ""
         found.append(_evidence("contrast agent", weight, says))
     return tuple(found)
 
 
 def first_of_course(stated: tuple[Evidence, ...], phases: int) -> tuple[Evidence, ...]:
-    """Return what a statement for a whole course says of its first phase: that an agent was given, not whether by then.
+    """Return the evidence for the first phase of a dynamic series whose every phase names a contrast agent.
+
+    It means that a contrast agent was given, not that it had been given by the first phase.
 
     Parameters
     ----------
     stated
-        What tag and words say of every phase alike.
+        The evidence from tag and words, the same for every phase.
     phases
-        How many there are.
+        Number of phases.
     """
     if sum(evidence.weight for evidence in stated) <= 0:
         return stated
-    says = f"an agent is named for all {phases} phases of one course, of which the first is mostly made before it"
+    says = f"contrast agent is named for all {phases} phases of a dynamic series; the first is usually before it"
     return (_evidence("contrast agent", -AGENT_PRIOR, says),)
 
 
@@ -119,7 +122,7 @@ def _words(text: str, where: str, share: float) -> Iterable[Evidence]:
     after = re.search(_AFTER, re.sub(_BEFORE, " ", plain))
     for match, weight in ((before, BEFORE_WORD), (after, AFTER_WORD)):
         if match:
-            yield _evidence("description", weight * share, f"{where} says '{match.group(0).strip()}'")
+            yield _evidence("description", weight * share, f"{where} contains '{match.group(0).strip()}'")
 
 
 def _evidence(source: str, weight: float, says: str) -> Evidence:
@@ -127,7 +130,7 @@ def _evidence(source: str, weight: float, says: str) -> Evidence:
 
 
 def same_protocol(first: Series, second: Series) -> bool:
-    """Tell whether two series were made with the same sequence, times and number of slices."""
+    """Return whether two series were acquired with the same sequence, times and number of slices."""
     a, b = first.acquisition, second.acquisition
     times = ((a.repetition_time_ms, b.repetition_time_ms), (a.echo_time_ms, b.echo_time_ms))
     close = all(x is not None and y is not None and abs(x - y) <= 0.05 * max(x, y) for x, y in times)
@@ -140,9 +143,9 @@ def same_protocol(first: Series, second: Series) -> bool:
 
 
 def repeated_protocols(candidates: Sequence[Series]) -> dict[SeriesKey, tuple[Evidence, ...]]:
-    """Return what the repetition of a protocol says of T1-weighted series, none of which is known to be after.
+    """Return the evidence from repeated protocols among T1-weighted series, none known to be after contrast agent.
 
-    A site that repeats a T1 protocol within one study does it for the contrast agent, seldom for motion.
+    When a site repeats a T1 protocol within one study, it is usually for contrast agent, seldom for motion.
     """
     found: dict[SeriesKey, list[Evidence]] = {}
     for later in candidates:
@@ -154,7 +157,7 @@ def repeated_protocols(candidates: Sequence[Series]) -> dict[SeriesKey, tuple[Ev
             found.setdefault(later.key, []).append(_evidence("acquisition time", REPEATED, says))
             says = f"{later.name} repeats its protocol {minutes:.0f} min later"
             found.setdefault(earlier.key, []).append(_evidence("acquisition time", REPEATED_LATER, says))
-    # Of several repetitions only the weightiest counts: they are one observation.
+    # Only the weightiest of several repetitions counts: they are one observation.
     return {key: (max(items, key=_weight_and_words),) for key, items in found.items()}
 
 
@@ -165,14 +168,14 @@ def _weight_and_words(evidence: Evidence) -> tuple[float, str]:
 def course_of_study(
     series: Series, known: Sequence[tuple[Series, bool]], perfused: Sequence[Series] = ()
 ) -> tuple[Evidence, ...]:
-    """Return what the order in time says: once given, an agent stays for the rest of a study.
+    """Return the evidence from the order of acquisition: once given, contrast agent stays for the rest of a study.
 
     Parameters
     ----------
     known
-        Series that are known to be after (True) or before (False) the agent.
+        Series that are known to be after (True) or before (False) contrast agent.
     perfused
-        Perfusion series made with an agent.
+        Perfusion series acquired with a contrast agent.
     """
     found = [
         _evidence("acquisition time", ORDER, f"acquired after {other.name}, which is after contrast agent")
@@ -194,21 +197,22 @@ def course_of_study(
 
 
 def without_order(series: Series, known: Sequence[tuple[Series, bool]]) -> tuple[Evidence, ...]:
-    """Return that a series may be after contrast agent as another one is, where the order in time does not tell.
+    """Return the evidence that a series may be after contrast agent like another one, where their order is unknown.
 
-    Only for studies that name an agent nowhere: where one series is marked, one without mark is before.
+    Only for studies in which no series names a contrast agent: where one series is marked, one without a mark is
+    before.
     """
     if any(_minutes_between(*((other, series) if after else (series, other))) > 0 for other, after in known):
         return ()
     for other, after in sorted(known, key=lambda pair: pair[0].number):
         if after and other.key != series.key:
-            says = f"{other.name} is after contrast agent, and the order in time leaves open whether this is"
+            says = f"{other.name} is after contrast agent; acquisition times do not show whether this one is too"
             return (_evidence("acquisition time", NO_ORDER, says),)
     return ()
 
 
 def _minutes_between(earlier: Series, later: Series) -> float:
-    """Return minutes from the start of one series to that of another; 0 where they are one, or a time is unknown."""
+    """Return minutes from the start of one series to that of another; 0 if equal, unknown or too far apart."""
     start, end = earlier.acquisition.acquired_at, later.acquisition.acquired_at
     if start is None or end is None or abs(end - start) <= SAME_TIME_S or abs(end - start) > LONGEST_STUDY_S:
         return 0.0

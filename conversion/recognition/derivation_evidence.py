@@ -1,7 +1,7 @@
-"""What the header says of how a series was made from others: codes, descriptions, and techniques of calculation.
+"""Evidence from how a series was derived from others: codes, descriptions, and calculation techniques.
 
-Only what makes another kind of image counts. An image that was compressed, filtered, averaged, masked, corrected for
-motion or resampled shows what its source shows, so such codes and words say nothing here.
+Only derivations that make another kind of image count. An image that was compressed, filtered, averaged, masked,
+corrected for motion or resampled shows what its source shows, so such codes and words are ignored here.
 """
 
 import re
@@ -16,7 +16,7 @@ from conversion.study import Derivation
 __all__ = ["DERIVATION_CODES", "REFORMAT_WEIGHT", "derivation_evidence", "derived_reformat"]
 
 REFORMAT_WEIGHT = 20.0
-"""Weight of a code or image type for a volume that was cut anew, which keeps its weighting."""
+"""Weight of a code or image type for a reformatted volume, which keeps its weighting."""
 
 DERIVATION_CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -57,8 +57,8 @@ DERIVATION_CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "113073": (REFORMAT, "Curved multiplanar reformatting"),
     }
 )
-"""Kind and meaning of codes of scheme DCM, what was made last first (PS3.16, CID 7203 Image Derivation; its editions
-until 2008 had the quantities of CID 7180 too). Its other codes leave an image what it was."""
+"""Kind and meaning of codes of scheme DCM, the last step of processing first (PS3.16, CID 7203 Image Derivation; until
+2008 it also contained the quantities of CID 7180). The other codes of CID 7203 do not change the kind of an image."""
 
 _TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
@@ -86,24 +86,24 @@ _WORDS = (
     ),
     ("map", r"\b[tr][12]\*?[- ]map|relaxomet|fractional aniso|parametric map|\btensor\b|tractogra"),
 )
-"""Words of descriptions, what was made last first. They are fewer than those of names: descriptions tell of compression
-ratios, of sampling, of maximum intensities that values were scaled to."""
+"""Words in derivation descriptions, the last step of processing first. There are fewer than for series descriptions,
+because derivation descriptions also mention compression ratios, sampling, and maximum intensities used for scaling."""
 
 
 def derivation_evidence(derivation: Derivation) -> tuple[Evidence, ...]:
-    """Return what a derivation makes of a series; of several codes or words what was made last: a MIP of a difference.
+    """Return what kind a derivation makes of a series; of several codes or words the last step: a MIP of a difference.
 
     Returns
     -------
     tuple of Evidence
-        None or one.
+        Empty, or one item.
     """
     named = [e for e in _stated(derivation) if e.kind != REFORMAT]
     return tuple((named or [*_described(derivation.words)])[:1])
 
 
 def derived_reformat(derivation: Derivation) -> tuple[Evidence, ...]:
-    """Return what a derivation says of a series that was cut anew from another volume."""
+    """Return the evidence in a derivation that a series was reformatted from another volume."""
     return tuple([e for e in _stated(derivation) if e.kind == REFORMAT][:1])
 
 
@@ -113,7 +113,7 @@ def _stated(derivation: Derivation) -> Iterable[Evidence]:
         yield _evidence(kind, f"VolumeBasedCalculationTechnique {derivation.technique}")
     for code, (kind, meaning) in DERIVATION_CODES.items():
         if code in derivation.codes:
-            yield _evidence(kind, f"DerivationCodeSequence names {code} ({meaning})")
+            yield _evidence(kind, f"DerivationCodeSequence contains {code} ({meaning})")
 
 
 def _described(words: str) -> Iterable[Evidence]:
@@ -121,7 +121,7 @@ def _described(words: str) -> Iterable[Evidence]:
     for kind, pattern in _WORDS:
         match = re.search(pattern, plain)
         if match:
-            yield _evidence(kind, f"DerivationDescription says '{match.group(0).strip()}'")
+            yield _evidence(kind, f"DerivationDescription contains '{match.group(0).strip()}'")
 
 
 def _evidence(kind: str, says: str) -> Evidence:

@@ -1,7 +1,8 @@
-"""Whether a volume is the difference of two others, judged by its voxels: its brain is as dark as the air.
+"""Whether a volume is the difference of two others, judged by its voxels: its brain is as dark as air.
 
-A subtraction shows what an agent brightened, vessels and tumour, and hardly any brain; in no acquired T1 does brain lie
-at the level of air. Where the brain is cannot be seen in a subtraction, so another volume of the study tells.
+A subtraction shows what contrast agent brightened, vessels and tumour, and hardly any brain. In an acquired T1, brain
+is never at the level of air. A subtraction does not show where the brain is, so another volume of the study is used to
+find it.
 """
 
 from dataclasses import dataclass
@@ -25,20 +26,21 @@ DARK_AS_AIR = 0.2
 """Share of the brain as dark as air from which a T1 is a difference.
 
 Measured on T1 before and after contrast agent of 75 patients of lgg, 53 of brats and the two dicom studies, with the
-brains that their other series show: 0.042 at most, but 0.25 to 0.62 in three real parts of an inversion recovery, which
-are not asked because their tissue is that of a T1. Of differences of 78 pairs at one gain: 0.44 at least where cut off
-at nothing, 0.45 in 95 % signed or shifted; 0.30 and 0.33 where the brain is 5 % brighter after the agent. With the
-question of tissue 78 of 78 (cut off) and 72 of 78 (signed or shifted) are known, and no acquired T1 is taken for one.
+brain located in their other series: at most 0.042, except 0.25 to 0.62 in three real parts of an inversion recovery,
+which are not tested because their tissue contrast is that of a T1. In the differences of 78 pairs at one gain: at least
+0.44 where clipped at zero, and 0.45 in 95 % of those signed or shifted; 0.30 and 0.33 where the brain is 5 % brighter
+after contrast agent. Together with the tissue contrast, 78 of 78 (clipped) and 72 of 78 (signed or shifted) are
+recognised, and no acquired T1 is taken for a difference.
 """
 
 TOLERANCE = 0.02
-"""Brain counts as dark as air up to this share of the brightest (99.5 %) above it: noise of the air."""
+"""Brain counts as dark as air up to this share of the brightest signal (99.5 %) above the air: the noise of air."""
 
 SAMPLED_MM = 1.5
-"""Voxels are looked at about this far apart, each as it is: means would hide that half of them are below the air."""
+"""Voxels are sampled about this far apart, without averaging: means would hide that half of them are below the air."""
 
 FEWEST = 5000
-"""Voxels of brain below which nothing is said."""
+"""With fewer voxels of brain, nothing is concluded."""
 
 Mask = NDArray[np.bool_]
 
@@ -50,7 +52,7 @@ class BrainPlace:
     Attributes
     ----------
     mask
-        Shape of the grid.
+        Boolean, on the grid.
     """
 
     grid: Grid
@@ -58,15 +60,15 @@ class BrainPlace:
 
 
 def brain_place(volume: ImageVolume) -> BrainPlace | None:
-    """Find the brain in a volume; None where no head is found, or no brain that stands apart in it."""
-    turned, spacing = axial_voxels(volume)
-    coarse, size = coarsened(turned, spacing)
+    """Find the brain in a volume; None where no head is found, or the brain cannot be separated from it."""
+    axial, spacing = axial_voxels(volume)
+    coarse, size = coarsened(axial, spacing)
     region = brain_region(coarse, (float(size[0]), float(size[1]), float(size[2])))
     if region is None or region.surroundings not in (Surroundings.SKULL, Surroundings.MASKED):
         return None
-    mask = np.zeros(turned.shape, bool)
+    mask = np.zeros(axial.shape, bool)
     plane, fine = (float(size[1]), float(size[2])), (float(spacing[1]), float(spacing[2]))
-    brain = enlarged(region.brain, (len(region.slices), *turned.shape[1:]), plane, fine)
+    brain = enlarged(region.brain, (len(region.slices), *axial.shape[1:]), plane, fine)
     step = round(size[0] / spacing[0])
     for flat, place in zip(brain, region.slices, strict=True):
         mask[place * step : (place + 1) * step] = flat
@@ -75,20 +77,20 @@ def brain_place(volume: ImageVolume) -> BrainPlace | None:
 
 
 def share_dark_as_air(volume: ImageVolume, brain: BrainPlace) -> float | None:
-    """Return which share of the brain is as dark as the air around the head; None where too little of it is seen.
+    """Return the share of the brain that is as dark as the air around the head; None where too little of it is shown.
 
     Parameters
     ----------
     volume
-        In the frame of reference that the brain's place belongs to.
+        In the same frame of reference as the brain's place.
     """
     steps = np.array([max(1, int(SAMPLED_MM / step)) for step in volume.grid.spacing_mm])
     sampled = volume.voxels[:: steps[0], :: steps[1], :: steps[2]].astype(np.float32)
     air = np.float32(level_of_air(axial_voxels(volume)[0]))
     inside = _inside(brain, volume.grid, steps, sampled.shape)
-    seen = inside & (sampled != air)
+    signal = inside & (sampled != air)
     for axes in ((1, 2), (0, 2), (0, 1)):  # planes without any signal are padding, not brain
-        inside = inside & seen.any(axes, keepdims=True)
+        inside = inside & signal.any(axes, keepdims=True)
     if inside.sum() < FEWEST:
         return None
     above = sampled - air
@@ -97,7 +99,7 @@ def share_dark_as_air(volume: ImageVolume, brain: BrainPlace) -> float | None:
 
 
 def _inside(brain: BrainPlace, grid: Grid, steps: NDArray[np.intp], shape: tuple[int, ...]) -> Mask:
-    """Tell for every `steps`-th voxel of a grid whether it lies in the brain, by the nearest voxel of the mask."""
+    """Return for every `steps`-th voxel of a grid whether it lies in the brain, by the nearest voxel of the mask."""
     to_mask = np.linalg.inv(brain.grid.affine) @ grid.affine
     index = [np.arange(n, dtype=np.float32) * step for n, step in zip(shape, steps, strict=True)]
     inside, places = np.ones(shape, bool), []

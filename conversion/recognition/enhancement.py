@@ -1,8 +1,9 @@
-"""Which of two T1-weighted volumes of a patient was taken after contrast agent, by their co-registered difference.
+"""Which of two T1-weighted volumes of a patient was acquired after contrast agent, by their co-registered difference.
 
-Both are brought onto one grid, freed from shading and set to the median and the spread of their brain. Then what is
-bright in one only is counted inside the brain: vessels, choroid plexus and tumour after contrast agent. Fat is left
-out, because fat saturation and other sequences change it more than an agent changes anything.
+Both are resampled onto one grid, corrected for shading, and normalised to the median and the spread of their brain.
+Then the voxels inside the brain that are bright in only one volume are counted: vessels, choroid plexus and tumour
+after contrast agent. Fat is left out, because fat saturation and other sequences change it more than contrast agent
+changes anything.
 """
 
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ CONFIDENT = 0.8
 """Probability from which the order counts as known; benchmarks/recognition.md shows how it was chosen."""
 
 SURE = 0.9
-"""Probability from which volumes need no registration where they lie in one frame of reference. Of 32 patients whose
-second volume was moved, by 1 mm and degree up to 8 mm and 5 degrees, none was told wrongly; the least was 0.57."""
+"""Probability from which volumes in one frame of reference need no registration. In 32 patients the second volume was
+displaced by 1 mm and 1 degree up to 8 mm and 5 degrees: no order was wrong, and the lowest probability was 0.57."""
 
 WORKING_MM = (3.0, 1.25, 1.25)
 SMOOTHING_MM = 0.8
@@ -42,7 +43,7 @@ SHADING_MM = (5.0, 22.0, 22.0)
 
 BESIDE_SKIN_MM = 10.0
 BRAIN_TISSUE = (0.5, 1.4)
-"""Shares of the brain's median; what is brighter may be fat and must hang on brain to be counted."""
+"""Shares of the brain's median. Brighter voxels may be fat, and count only if they are connected to brain."""
 
 OPENING_MM = 3.0
 CLOSING_MM = 3.5
@@ -51,16 +52,16 @@ MINIMUM_VOXELS = 5000
 """23 ml of brain in both volumes."""
 
 FLOOR = 3e-4
-"""Share of the brain added to every count: about one vessel's worth, so that nothing against nothing is no evidence."""
+"""Share of the brain added to every count: about one vessel. Two counts near zero are no evidence."""
 
 OUTSTANDING, ORDINARY = 3.0, 1.5
 """Bright in one volume and not in the other, in spreads above the median (median to 84th percentile)."""
 
 RATIOS = (1.6, 1.2)
-"""The same in shares of the median."""
+"""The same as shares of the median."""
 
 GAIN = 0.5
-"""Logarithm of the ratio of the volumes; only tissue not darker than the brain in both counts."""
+"""Logarithm of the ratio of the volumes. Tissue that is darker than the brain in both does not count."""
 
 SCALES = (2.884, 2.79, 2.999, 2.017)
 WEIGHTS = (1.444, 1.264, 1.72, 0.901)
@@ -74,7 +75,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Enhancement:
-    """What the comparison of two volumes says.
+    """The result of comparing two volumes.
 
     Attributes
     ----------
@@ -89,12 +90,12 @@ class Enhancement:
 
     @property
     def known(self) -> bool:
-        """Whether the order is told with confidence."""
+        """Whether the order counts as known."""
         return self._certainty >= CONFIDENT
 
     @property
     def surely(self) -> bool:
-        """Whether it is told so surely that a better registration would tell the same."""
+        """Whether the order is so certain that a better registration would not change it."""
         return self._certainty >= SURE
 
     @property
@@ -104,14 +105,14 @@ class Enhancement:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Logarithms of how much more the second volume has than the first; each changes its sign with their order.
+    """Logarithms of how much more the second volume has than the first; swapped volumes change every sign.
 
     Attributes
     ----------
     values
-        Of outstanding voxels in one volume only, of outstanding voxels, of a local gain, of bright voxels in one only.
+        Of outstanding voxels in one volume only, outstanding voxels, local gain, and bright voxels in one volume only.
     brighter, darker
-        Shares of the brain with the gain, in the second and in the first.
+        Shares of the brain with local gain, in the second and in the first volume.
     """
 
     values: tuple[float, float, float, float]
@@ -120,33 +121,34 @@ class Evidence:
 
 
 def enhancement(first: ImageVolume, second: ImageVolume, *, registered: bool = False) -> Enhancement:
-    """Tell which volume was taken after contrast agent; swapped volumes give exactly the opposite probability.
+    """Decide which volume was acquired after contrast agent; swapped volumes give exactly the opposite probability.
 
-    The volumes may differ in grid, coil and gain; both must be T1-weighted and of one patient. Where they share a frame
-    of reference they are compared as they lie first, and registered when that leaves a doubt and their anatomy does not
-    match: a wrong place brightens as much as it darkens, and so makes the answer less sure, not another one.
+    The volumes may differ in grid, coil and gain. Both must be T1-weighted and of one patient. If they share a frame of
+    reference, they are first compared without registration. They are registered if the order is then uncertain and
+    their anatomy does not match: misplacement brightens as much as it darkens, so it makes the order less certain but
+    does not reverse it.
 
     Parameters
     ----------
     registered
-        Whether they lie on one another already.
+        Whether the volumes are already co-registered.
     """
     frame = first.grid.frame_of_reference_uid
     if not registered and frame and frame == second.grid.frame_of_reference_uid:
-        found = _told(enhancement_evidence(first, second, registered=True))
+        found = _described(enhancement_evidence(first, second, registered=True))
         if found.surely or not confirm(first, second):
             return found
     try:
-        return _told(enhancement_evidence(first, second, registered=registered))
+        return _described(enhancement_evidence(first, second, registered=registered))
     except RegistrationFailed:
         return Enhancement(second_is_after=0.5, reason="not judged: the volumes could not be registered")
 
 
-def _told(evidence: Evidence | None) -> Enhancement:
+def _described(evidence: Evidence | None) -> Enhancement:
     if evidence is None:
-        return Enhancement(second_is_after=0.5, reason="not judged: too little brain is seen in both volumes")
+        return Enhancement(second_is_after=0.5, reason="not judged: the volumes have too little brain in common")
     reason = (
-        f"inside the brain {evidence.brighter:.2%} is brighter in the second volume than tissue explains, "
+        f"{evidence.brighter:.2%} of the brain is clearly brighter in the second volume, "
         f"{evidence.darker:.2%} in the first"
     )
     return Enhancement(second_is_after=after_contrast(evidence), reason=reason)
@@ -154,17 +156,17 @@ def _told(evidence: Evidence | None) -> Enhancement:
 
 def after_contrast(evidence: Evidence) -> float:
     """Return the probability that the second volume is the one after contrast agent."""
-    cut = np.clip(np.array(evidence.values) / SCALES, -CUT, CUT)
-    return float(1 / (1 + np.exp(-cut @ np.array(WEIGHTS))))
+    clipped = np.clip(np.array(evidence.values) / SCALES, -CUT, CUT)
+    return float(1 / (1 + np.exp(-clipped @ np.array(WEIGHTS))))
 
 
 def enhancement_evidence(first: ImageVolume, second: ImageVolume, *, registered: bool = False) -> Evidence | None:
-    """Register, unless that is done, and compare; None where too little brain is seen in both.
+    """Register two volumes, unless that is done, and compare them; None where they have too little brain in common.
 
     Raises
     ------
     RegistrationFailed
-        When the volumes cannot be brought together and share no frame of reference.
+        When the volumes cannot be registered and share no frame of reference.
     """
     swapped = _rank(first) > _rank(second)
     if swapped:
@@ -180,18 +182,18 @@ def enhancement_evidence(first: ImageVolume, second: ImageVolume, *, registered:
 
 
 def _rank(volume: ImageVolume) -> tuple[float, ...]:
-    """Order two volumes by themselves, so that the order of the arguments changes nothing but the sign."""
+    """Return a key that orders two volumes, so that the order of the arguments changes only the sign."""
     size = -round(volume.grid.voxel_volume_ml, 9)
     return size, float(volume.voxels.mean(dtype=np.float64)), float(volume.voxels.std(dtype=np.float64))
 
 
 def _on_one_grid(first: ImageVolume, second: ImageVolume, *, registered: bool) -> tuple[Floats, Floats] | None:
     """Return brain voxels of both volumes: shading removed, median 1."""
-    moved = resample(second, first.grid, np.eye(4) if registered else _matrix(first, second))
+    resampled = resample(second, first.grid, np.eye(4) if registered else _matrix(first, second))
     spacing = axial_voxels(first)[1]
     factors = [max(1, int(goal / value + 0.35)) for goal, value in zip(WORKING_MM, spacing, strict=True)]
     fine = (float(spacing[0] * factors[0]), float(spacing[1] * factors[1]), float(spacing[2] * factors[2]))
-    volumes = [shrunk(axial_voxels(volume)[0], (factors[0], factors[1], factors[2])) for volume in (first, moved)]
+    volumes = [shrunk(axial_voxels(volume)[0], (factors[0], factors[1], factors[2])) for volume in (first, resampled)]
     regions = [brain_region(shrunk(voxels, (1, 2, 2)), (fine[0], fine[1] * 2, fine[2] * 2)) for voxels in volumes]
     if regions[0] is None or regions[1] is None:
         return None
@@ -213,7 +215,7 @@ def _on_one_grid(first: ImageVolume, second: ImageVolume, *, registered: bool) -
 
 
 def _matrix(first: ImageVolume, second: ImageVolume) -> NDArray[np.float64]:
-    """Register; where that fails within one frame of reference, take the scanner's own geometry."""
+    """Register; where that fails within one frame of reference, use the scanner's own geometry."""
     try:
         return register(first, second).matrix
     except RegistrationFailed:
@@ -240,7 +242,7 @@ def _flattened(values: Floats, brain: Mask, spacing: tuple[float, float, float])
 
 
 def _connected(values: Floats, brain: Mask, plane: tuple[float, float]) -> Mask:
-    """Return brain tissue that hangs together, with the vessels inside it and without the fat around it."""
+    """Return connected brain tissue, with the vessels inside it and without the fat around it."""
     tissue = brain & (values > BRAIN_TISSUE[0]) & (values < BRAIN_TISSUE[1])
     core = largest_part(distance_mm(tissue, plane) > OPENING_MM)
     grown = distance_mm(~core, plane) <= CLOSING_MM

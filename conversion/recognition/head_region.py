@@ -1,7 +1,7 @@
-"""Where the head and the brain lie in a volume of any weighting, found by voxels alone.
+"""Find the head and the brain in a volume of any weighting, by voxels alone.
 
-Works on axial slabs of the upper head (above the skull base, below the vertex), where skull and scalp stand upright
-in every slice, so that a brain is parted from its skull in the plane.
+Works on axial slabs of the upper head (above the skull base, below the vertex). There skull and scalp are perpendicular
+to the slices, so that the brain can be separated from the skull in the plane.
 """
 
 import enum
@@ -40,33 +40,34 @@ SLAB_MM = 4.0
 SLABS = 12
 HEAD_BELOW_TOP_MM = (22.0, 95.0)
 BRAIN_BELOW_TOP_MM = (10.0, 83.0)
-"""The part that is used, measured from the top of a head or of a brain without its skull: 12 mm of scalp and skull."""
+"""The part that is used, in mm below the top of a head or of a skull-stripped brain: 12 mm are scalp and skull."""
 
 MINIMUM_COVER_MM = 30.0
 """A volume with less of that part than this is used from its first to its last slice."""
 
 PARTINGS = ((0.4, np.inf, 4.5), (0.55, np.inf, 5.5), (0.4, 1.9, 5.5), (0.7, np.inf, 6.5))
-"""Lowest and highest value of tissue as shares of the middle of the head, and how far below the skin (mm) what is left
-must begin to be a brain inside a skull: a brain without skull begins at once. The second and the last part a skull
-that fat has brightened, the third leaves out the fat."""
+"""Ways to separate the brain: lowest and highest value of tissue as shares of the middle of the head, and how far below
+the skin (mm) the rest must begin to be a brain inside a skull (a brain without skull begins at once). The second and
+the last separate a skull that fat has brightened; the third leaves out the fat."""
 
 MASKED_SKULL_MM = 8.0
-"""Asked of all partings but the first where the background is masked: the rim of a bare brain is no skull."""
+"""Least depth for all ways but the first where the background is masked: the rim of a bare brain is no skull."""
 
 BRAIN_SHARE = 0.45
-"""Least area of a parted brain as a share of the head's."""
+"""Least area of a separated brain as a share of the head's."""
 
 SKIN_TO_BRAIN_MM = 14.0
-"""Taken where neither a skull nor a masked background is seen."""
+"""Assumed where neither a skull nor a masked background is visible."""
 
 MASKED_SHARE = 0.9
 """Share of equal voxels outside the head from which a background counts as masked."""
 
 OPENINGS_MM = (2.6, 4.0, 5.5, 7.0, 9.0)
-"""Radii that are tried, narrowest first, until the brain no longer hangs on the scalp."""
+"""Radii that are tried, narrowest first, until the brain is no longer connected to the scalp."""
 
 SIGNED_SHARE = 0.2
-"""Air brighter than the darkest tissue by this share of the range: real part of an inversion recovery."""
+"""If air is brighter than the darkest tissue by this share of the range, the volume is signed: the real part of an
+inversion recovery."""
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -75,10 +76,10 @@ Floats = NDArray[np.float32]
 class Surroundings(enum.StrEnum):
     """What lies around the brain."""
 
-    SKULL = "skull"  # dark bone parts the brain from the scalp
+    SKULL = "skull"  # dark bone separates the brain from the scalp
     MASKED = "masked"  # everything else was set to one value
     SIGNED = "signed"  # air is grey, so that bone cannot be told from brain
-    UNCLEAR = "unclear"  # none of these: no scalp, or no bone to be seen
+    UNCLEAR = "unclear"  # none of these: no scalp, or no visible bone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ class HeadSlabs:
     surroundings
         What lies around the brain.
     stray_share
-        Share of the signal that hangs together with nothing: speckles around the head.
+        Share of the signal that is not connected to the head: speckles around it.
     """
 
     values: Floats
@@ -114,13 +115,13 @@ class BrainRegion:
     Attributes
     ----------
     slices
-        Numbers of the slices that are used, through the upper head.
+        Numbers of the used slices, through the upper head.
     head, brain
         Shape (used slice, row, column).
     air
         Value of the air.
     zero
-        Value from which intensities count: the air's, or where air is grey the darkest tissue's.
+        Value that counts as zero intensity: that of the air, or where air is grey that of the darkest tissue.
     """
 
     slices: NDArray[np.intp]
@@ -134,12 +135,12 @@ class BrainRegion:
 def axial_voxels(volume: ImageVolume) -> tuple[Floats, NDArray[np.float64]]:
     """Return voxels ordered (to the head, to the back, to the left) and their spacing in mm in that order."""
     axes, flips = volume.grid.axial_order()
-    turned = volume.voxels.transpose(axes)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-    return turned, volume.grid.spacing_mm[list(axes)]
+    axial = volume.voxels.transpose(axes)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    return axial, volume.grid.spacing_mm[list(axes)]
 
 
 def shrunk(voxels: Floats, factors: tuple[int, int, int]) -> Floats:
-    """Average blocks of voxels; what does not fill a block at the end is left out."""
+    """Average blocks of voxels; an incomplete block at the end is left out."""
     for axis, factor in enumerate(factors):
         if factor > 1:
             end = voxels.shape[axis] // factor * factor
@@ -152,7 +153,7 @@ def shrunk(voxels: Floats, factors: tuple[int, int, int]) -> Floats:
 
 
 def distance_mm(mask: Mask, spacing_mm: tuple[float, float]) -> Floats:
-    """Return for each slice how far a voxel of the mask lies from the mask's outside; edges of the image are none."""
+    """Return for each slice how far a voxel of the mask lies from its outside; the edge of the image does not count."""
     result = np.zeros(mask.shape, np.float32)
     far = float(np.hypot(mask.shape[1] * spacing_mm[0], mask.shape[2] * spacing_mm[1]))
     for k, flat in enumerate(mask):
@@ -161,7 +162,7 @@ def distance_mm(mask: Mask, spacing_mm: tuple[float, float]) -> Floats:
 
 
 def head_slabs(volume: ImageVolume) -> HeadSlabs | None:
-    """Find head and brain and return slabs through them, or None where nothing like a head is there."""
+    """Find head and brain and return slabs through them, or None where there is nothing like a head."""
     voxels, spacing = axial_voxels(volume)
     if min(voxels.shape) < 1 or not np.all(np.isfinite(voxels)):
         return None
@@ -170,19 +171,19 @@ def head_slabs(volume: ImageVolume) -> HeadSlabs | None:
     if region is None:
         return None
     plane = (float(size[1]), float(size[2]))
-    values, picked, fine = _fine(voxels, spacing, region.slices, float(size[0]))
+    values, chosen, fine = _fine(voxels, spacing, region.slices, float(size[0]))
     return HeadSlabs(
         values=values - np.float32(region.zero),
         spacing_mm=fine,
-        head=enlarged(region.head[picked], values.shape, plane, fine),
-        brain=enlarged(region.brain[picked], values.shape, plane, fine),
+        head=enlarged(region.head[chosen], values.shape, plane, fine),
+        brain=enlarged(region.brain[chosen], values.shape, plane, fine),
         surroundings=region.surroundings,
         stray_share=_stray_share(coarse != np.float32(region.air)),
     )
 
 
 def brain_region(coarse: Floats, spacing_mm: tuple[float, float, float]) -> BrainRegion | None:
-    """Find head and brain in voxels of about `COARSE_MM`, or None where nothing like a head is there."""
+    """Find head and brain in voxels of about `COARSE_MM`, or None where there is nothing like a head."""
     plane = spacing_mm[1:]
     air = level_of_air(coarse)
     head = _head(coarse, air, plane)
@@ -220,7 +221,7 @@ def _stray_share(signal: Mask) -> float:
 
 
 def coarsened(voxels: Floats, spacing: NDArray[np.float64]) -> tuple[Floats, NDArray[np.float64]]:
-    """Skip slices and average in the plane; return the voxels left, and their spacing."""
+    """Skip slices and average in the plane; return the remaining voxels and their spacing."""
     step = max(1, round(COARSE_MM[0] / spacing[0] - 0.2))
     rows, columns = (max(1, int(COARSE_MM[1] / value + 0.35)) for value in spacing[1:])
     coarse = shrunk(voxels[step // 2 :: step], (1, rows, columns))
@@ -228,7 +229,7 @@ def coarsened(voxels: Floats, spacing: NDArray[np.float64]) -> tuple[Floats, NDA
 
 
 def level_of_air(axial: Floats) -> float:
-    """Return the value of the air, by the corners of axial slices."""
+    """Return the value of the air, measured in the corners of axial slices."""
     rows, columns = (max(1, n // 16) for n in axial.shape[1:])
     corners = (
         axial[:, a, b] for a in (slice(rows), slice(-rows, None)) for b in (slice(columns), slice(-columns, None))
@@ -254,7 +255,7 @@ def _head(coarse: Floats, air: float, plane: tuple[float, float]) -> Mask | None
 
 
 def _otsu(values: Floats) -> float:
-    """Return the threshold that parts a histogram best (Otsu 1979)."""
+    """Return the threshold that separates a histogram best (Otsu 1979)."""
     counts, edges = np.histogram(values, 128)
     centres = (edges[1:] + edges[:-1]) / 2
     below, total = np.cumsum(counts).astype(float), np.cumsum(counts * centres)
@@ -282,18 +283,18 @@ def _used(head: Mask, spacing_mm: float, below_top_mm: tuple[float, float]) -> N
 
 
 def _brain(values: Floats, head: Mask, plane: tuple[float, float], *, masked: bool) -> Mask | None:
-    """Part the brain from the scalp by thresholds and openings; None where there is no skull to part them."""
+    """Separate the brain from the scalp by thresholds and openings; None where there is no skull between them."""
     depth = distance_mm(head, plane)
     middle = float(np.median(values[head & (depth > 0.55 * depth.max())]))
     for k, (lowest, highest, skull_mm) in enumerate(PARTINGS):
         tissue = head & (values > lowest * middle) & (values < highest * abs(middle))
-        seed = _parted(tissue, depth, plane, max(skull_mm, MASKED_SKULL_MM) if masked and k else skull_mm)
+        seed = _separated(tissue, depth, plane, max(skull_mm, MASKED_SKULL_MM) if masked and k else skull_mm)
         if seed is not None and (brain := seed & head).sum() > BRAIN_SHARE * head.sum():
             return brain
     return None
 
 
-def _parted(tissue: Mask, depth: Floats, plane: tuple[float, float], skull_mm: float) -> Mask | None:
+def _separated(tissue: Mask, depth: Floats, plane: tuple[float, float], skull_mm: float) -> Mask | None:
     inside = distance_mm(tissue, plane)
     for radius in OPENINGS_MM:
         seed = np.stack([largest_part(flat) for flat in inside > radius])
@@ -305,7 +306,7 @@ def _parted(tissue: Mask, depth: Floats, plane: tuple[float, float], skull_mm: f
 
 
 def _regrown(seed: Mask, radius_mm: float, plane: tuple[float, float]) -> Mask:
-    """Give an opened mask its rim back and close its sulci and ventricles."""
+    """Restore the rim of an opened mask, and close its sulci and ventricles."""
     margin = [(0, 0), *((int(20 / value) + 1,) * 2 for value in plane)]
     near = distance_mm(~np.pad(seed, margin), plane)
     closed = distance_mm(near <= radius_mm + 14, plane) > 14
@@ -318,15 +319,15 @@ def _fine(
 ) -> tuple[Floats, NDArray[np.intp], tuple[float, float]]:
     """Return slabs at the finer spacing, the coarse slice (index into `used`) of each, and the in-plane spacing."""
     count = int(np.clip(round(len(used) * step_mm / SLAB_MM), 1, min(SLABS, len(used))))
-    picked = np.linspace(0, len(used) - 1, count).round().astype(np.intp)
+    chosen = np.linspace(0, len(used) - 1, count).round().astype(np.intp)
     step = round(step_mm / spacing[0])
     thick = max(1, round(SLAB_MM / spacing[0]))
     rows, columns = (max(1, int(FINE_MM / value + 0.35)) for value in spacing[1:])
     slabs = []
-    for k in used[picked]:
+    for k in used[chosen]:
         start = int(np.clip(k * step + step // 2 - thick // 2, 0, max(0, len(voxels) - thick)))
         slabs.append(shrunk(voxels[start : start + thick].mean(0, keepdims=True), (1, rows, columns))[0])
-    return np.stack(slabs), picked, (float(spacing[1] * rows), float(spacing[2] * columns))
+    return np.stack(slabs), chosen, (float(spacing[1] * rows), float(spacing[2] * columns))
 
 
 def enlarged(mask: Mask, shape: tuple[int, ...], coarse: tuple[float, float], fine: tuple[float, float]) -> Mask:

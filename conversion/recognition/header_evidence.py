@@ -1,4 +1,4 @@
-"""What the header of a series says of its kind: image type, sequence, geometry, times and words."""
+"""Evidence from the header of a series: image type, sequence, geometry, times and words."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ from conversion.study import Acquisition, Series
 __all__ = ["header_evidence", "reformat_evidence"]
 
 DIFFUSION_WEIGHT = 7.0
-"""Weight of a b-value above zero: nothing but diffusion has one."""
+"""Weight of a b-value above zero: only diffusion has one."""
 
 COLOUR_WEIGHT = 40.0
-"""Weight of coloured pixels: a picture, whatever else is said of it."""
+"""Weight of coloured pixels: a picture, whatever else the header states."""
 
 _IMAGE_TYPES: Mapping[str, str] = MappingProxyType(
     {word: kind for kind, words in (
@@ -42,11 +42,11 @@ _IMAGE_TYPES: Mapping[str, str] = MappingProxyType(
         ("angiography", ("ANGIO", "TOF", "FLOW_ENCODED", "VELOCITY")),
     ) for word in words}
 )  # fmt: skip
-"""Values of ImageType and FrameType (PS3.3 C.8.13.3.1, for what enhanced ones were calculated by C.8.16.1.4, and the
-conformance statements of the vendors)."""
+"""Values of ImageType and FrameType (PS3.3 C.8.13.3.1; for calculated enhanced images C.8.16.1.4; the vendors'
+conformance statements)."""
 
 _ALSO_SOURCES = ("SWI", "DWI")
-"""Kinds whose image type also stands in the maps, projections and phases that are made of them."""
+"""Kinds whose image type is also written into maps, projections and phase images computed from them."""
 
 _REFORMATTED = {
     "PROJECTION IMAGE",
@@ -59,7 +59,7 @@ _REFORMATTED = {
     "CURVED",
     "MPR_THICK",
 }
-"""Image types of volumes that were cut anew; Philips writes its first, GE its REFORMATTED, the others Siemens."""
+"""Image types of reformatted volumes: Philips writes the first, GE writes REFORMATTED, Siemens the others."""
 
 _ENHANCED: Mapping[str, tuple[str, float]] = MappingProxyType(
     {
@@ -92,7 +92,7 @@ _SEQUENCES = (
 
 
 def header_evidence(series: Series, siblings: Sequence[Series] = ()) -> tuple[Evidence, ...]:
-    """Return what the header of a series says of its kind, without contrast agent and reformatting.
+    """Return the evidence in the header on the kind of a series, without contrast agent and reformatting.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def header_evidence(series: Series, siblings: Sequence[Series] = ()) -> tuple[Ev
 
 
 def reformat_evidence(series: Series) -> tuple[Evidence, ...]:
-    """Return what says that a volume was computed from another one by cutting it anew."""
+    """Return the evidence that a volume was reformatted from another one."""
     values = series.acquisition.image_type
     found = [
         Evidence(source="image type", kind=REFORMAT, weight=REFORMAT_WEIGHT, says=f"ImageType {value}")
@@ -126,7 +126,7 @@ def reformat_evidence(series: Series) -> tuple[Evidence, ...]:
         folded(_words(series.acquisition)),
     )
     if match:
-        says = f"description says '{match.group(0)}'"
+        says = f"description contains '{match.group(0)}'"
         found.append(Evidence(source="description", kind=REFORMAT, weight=4.0, says=says))
     return tuple(found)
 
@@ -144,19 +144,19 @@ def _image_type(series: Series) -> Iterable[Evidence]:
 
 
 def _typed(acquisition: Acquisition) -> Mapping[str, str]:
-    """Return the kinds that an image type names, each with the value that does."""
+    """Return the kinds that an image type names, each with the value that names it."""
     kinds: dict[str, str] = {}
     for value in acquisition.image_type:
         if value in _IMAGE_TYPES:
             kinds.setdefault(_IMAGE_TYPES[value], value)
-    # The real part alone is an image after an inversion only, as the signed T1 of some protocols.
+    # A real part is an ordinary image only after an inversion, as in the signed T1 of some protocols.
     if acquisition.component in ("phase", "imaginary") or (
         acquisition.component == "real" and not acquisition.inversion_time_ms
     ):
         kinds.setdefault("phase", acquisition.component)
     if "F" in acquisition.image_type[2:]:
         kinds.setdefault("fat image", "F")
-    # What was made last: a map of diffusion images, a projection of a difference.
+    # The last step counts: a map of diffusion images, a projection of a difference.
     for made, source in (("ADC", "DWI"), ("projection", "subtraction")):
         if made in kinds:
             kinds.pop(source, None)
@@ -177,7 +177,7 @@ def _sequence(series: Series) -> Iterable[Evidence]:
         kind, weight = _ENHANCED[contrast]
         yield Evidence(source="sequence", kind=kind, weight=weight, says=f"AcquisitionContrast {contrast}")
     if _inverts_without_time(series):
-        says = "inversion recovery with a long echo, its inversion time not written"
+        says = "inversion recovery with a long echo; no inversion time is given"
         yield Evidence(source="sequence", kind="FLAIR", weight=5.0, says=says)
         yield Evidence(source="sequence", kind="STIR", weight=2.0, says=says)
 

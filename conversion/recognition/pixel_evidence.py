@@ -1,4 +1,4 @@
-"""What pixels say about a series: the contrast of tissues, what an agent changed, whether it is a difference of two."""
+"""Evidence from pixels: tissue contrast, enhancement by contrast agent, and differences of two series."""
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -29,34 +29,34 @@ __all__ = [
 SeriesKey = tuple[SeriesUID, str]
 
 TISSUE_LIMIT = 3.0
-"""Most that the tissue contrast weighs for or against a weighting: less than clear times, more than words."""
+"""Largest weight of the tissue contrast for or against a weighting: less than clear times, more than words."""
 
 JUDGED = 0.5
-"""Weight for all weightings of a volume that could be judged: diffusion, maps and pictures mostly cannot."""
+"""Weight for every weighting if a volume could be judged: diffusion images, maps and pictures mostly cannot."""
 
 UNDECIDED = 1.05
-"""Weightings whose probabilities are as even as this, as a multiple of their mean, were not judged."""
+"""If the highest probability is less than this multiple of the mean, the volume counts as not judged."""
 
 SEEN = 2.5
 """Weight of the tissue contrast from which a weighting counts as seen: a probability of 0.8."""
 
 ENHANCEMENT_LIMIT = 4.0
-"""Most that the difference of two series weighs: as much as a contrast tag."""
+"""Largest weight of the difference of two series: about that of a contrast tag."""
 
 MAXIMUM_PAIRS = 3
-"""Most pairs of T1-weighted series that are registered and compared; each takes seconds."""
+"""Largest number of pairs of T1-weighted series that are registered and compared; each takes seconds."""
 
 MINIMUM_EXTENT_MM = 60.0
-"""A slab thinner than this shows too little of a head to be judged or to carry a role."""
+"""A slab thinner than this shows too little of a head to be judged or to be given a role."""
 
 
 def shows_enough(series: Series) -> bool:
-    """Tell whether a series covers enough of a head to be judged by its pixels, or to be given a role.
+    """Return whether a series covers enough of a head to be judged by its pixels, or to be given a role.
 
     Raises
     ------
     BrokenGeometry
-        When its slices make no volume.
+        When its slices do not make a volume.
     """
     if len(series.images) < MINIMUM_SLICES:
         return False
@@ -65,7 +65,7 @@ def shows_enough(series: Series) -> bool:
 
 
 def tissue_evidence(series: Series, read: Callable[[Series], ImageVolume]) -> tuple[Evidence, ...]:
-    """Return what the contrast of tissues speaks for and against; nothing where too little of a head is shown.
+    """Return the evidence of the tissue contrast for and against each weighting; empty if too little head is shown.
 
     Raises
     ------
@@ -92,22 +92,22 @@ def tissue_evidence(series: Series, read: Callable[[Series], ImageVolume]) -> tu
 
 
 def weighting_seen(evidence: Iterable[Evidence]) -> str | None:
-    """Return the weighting that the tissue contrast of a series shows clearly, by its evidence."""
-    seen = [e.kind for e in evidence if e.source == "pixels" and e.kind in WEIGHTINGS and e.weight >= SEEN]
-    return seen[0] if seen else None
+    """Return the weighting that the tissue contrast of a series shows clearly, or None."""
+    clear = [e.kind for e in evidence if e.source == "pixels" and e.kind in WEIGHTINGS and e.weight >= SEEN]
+    return clear[0] if clear else None
 
 
 def difference_evidence(
     series: Series, others: Iterable[Series], read: Callable[[Series], ImageVolume]
 ) -> tuple[Evidence, ...]:
-    """Return that a T1-weighted series is the difference of two others, where its brain is as dark as the air.
+    """Return the evidence that a series is the difference of two others: its brain is as dark as air.
 
     Parameters
     ----------
     series
-        One whose own tissue contrast is none of a T1.
+        T1-weighted by its header, but not by its tissue contrast.
     others
-        Series that show a brain; the first in the same frame of reference in which it is found tells where it lies.
+        Series that show a brain. The first in the same frame of reference in which the brain is found gives its place.
 
     Raises
     ------
@@ -123,9 +123,7 @@ def difference_evidence(
         brain = brain_place(read(other))
         share = share_dark_as_air(volume, brain) if brain is not None else None
         if share is not None:
-            says = (
-                f"{share:.0%} of the brain that {other.name} shows is as dark as air, as in a difference of two series"
-            )
+            says = f"{share:.0%} of the brain (located in {other.name}) is as dark as air, as in a subtraction"
             found = Evidence(source="pixels", kind="subtraction", weight=MADE, says=says)
             return (found,) if share >= DARK_AS_AIR else ()
     return ()
@@ -134,16 +132,16 @@ def difference_evidence(
 def next_pair(
     candidates: Sequence[Series], unsettled: Container[SeriesKey], compared: Sequence[tuple[SeriesKey, SeriesKey]]
 ) -> tuple[Series, Series] | None:
-    """Choose the T1-weighted series to compare next: those not compared yet, and of these the most alike.
+    """Choose the T1-weighted series to compare next: those compared least so far, and of these the most alike.
 
     Parameters
     ----------
     candidates
         T1-weighted series that can be read, in any order.
     unsettled
-        Which of them may still be before or after contrast agent; the first comparison is made in any case.
+        Those that may still be before or after contrast agent. The first comparison is made in any case.
     compared
-        Pairs that were compared already.
+        Pairs that have been compared.
     """
     if len(compared) >= MAXIMUM_PAIRS:
         return None
@@ -164,9 +162,9 @@ def next_pair(
 
 
 def _unlikeness(first: Series, second: Series, phases: Mapping[SeriesKey, Phase]) -> tuple[float, ...]:
-    """Order pairs: the same protocol, the same plane, the same kind of volume, the finer and the earlier series.
+    """Order pairs: the same protocol first, then the same plane, kind of volume, similar, fine and early series.
 
-    Of the phases of one course those furthest apart: between the first and the last the agent has come.
+    Of the phases of one course those furthest apart come first: contrast agent arrives between first and last.
     """
     a, b = phases.get(first.key), phases.get(second.key)
     sizes = [_voxel_ml(first), _voxel_ml(second)]
@@ -189,19 +187,19 @@ def _voxel_ml(series: Series) -> float:
 def enhancement_evidence(
     first: Series, second: Series, read: Callable[[Series], ImageVolume]
 ) -> Iterable[tuple[Series, Evidence]]:
-    """Return, for both series of a pair, what their difference says of a contrast agent.
+    """Return, for both series of a pair, the evidence of contrast agent from their difference.
 
     Raises
     ------
     ConversionError
-        When one cannot be read or they cannot be brought together.
+        When one cannot be read or they cannot be registered.
     """
     found = enhancement(read(first), read(second))
     after = float(found.second_is_after)
-    # That one of two equal scans is brighter where agents go says that one was given: the prior against it falls away.
-    # Two different sequences differ without any agent, so theirs has to overcome the prior.
+    # If one of two scans of one protocol is brighter where contrast agent goes, one was given: the prior against it is
+    # cancelled. Different sequences differ even without contrast agent, so their evidence has to overcome the prior.
     given = -AGENT_PRIOR if same_protocol(first, second) else 0.0
-    says = f"{first.name} first, {second.name} second: {found.reason}"
+    says = f"{first.name} (first) compared with {second.name} (second): {found.reason}"
     for series, share in ((first, 1.0 - after), (second, after)):
         weight = log_odds(share, ENHANCEMENT_LIMIT) + given * max(0.0, 2.0 * share - 1.0)
         yield series, Evidence(source="enhancement", kind="T1CE", weight=weight, says=says)

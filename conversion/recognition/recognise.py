@@ -1,4 +1,4 @@
-"""Who is who: the kind of each series of a study, from headers and pixels, with its evidence and its confidence."""
+"""Recognise the kind of each series of a study, from headers and pixels, with evidence and confidence."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -35,27 +35,28 @@ from conversion.volume import ImageVolume
 __all__ = ["MINIMUM_CONFIDENCE", "Recognition", "recognise"]
 
 MINIMUM_CONFIDENCE = 0.7
-"""A kind less probable than this is not named: below it, every third of such namings would be wrong."""
+"""A kind less probable than this is not named: below it, every third name would be wrong."""
 
 SITE_RULE = 200.0
-"""Weight of a rule of the site: more than all other evidence together, for a person has looked."""
+"""Weight of a site rule: more than all other evidence together, because a person has looked at the series."""
 
 STRUCTURAL = 0.05
-"""Pixels are read of series that are T1, T2 or FLAIR with at least this probability by their headers."""
+"""Pixels are read only for series that are T1, T2 or FLAIR with at least this probability by their headers."""
 
 T1_WEIGHTED = 0.4
 """Series that are T1-weighted with at least this probability are compared for contrast agent."""
 
 KNOWN = 0.85
-"""A series that is after the agent with this probability tells that those acquired later are, too."""
+"""If a series is after contrast agent with at least this probability, series acquired later count as after it too."""
 
 SETTLED = 2.0
-"""Evidence for or against an agent from which on a series needs no further comparison, and tells of earlier ones."""
+"""Evidence for or against contrast agent from which a series needs no further comparison. Against: earlier series
+count as before it too."""
 
 REFORMAT_PRIOR = -4.0
-"""Log-odds that a series was cut anew from another volume when nothing says so."""
+"""Log-odds that a series was reformatted from another volume when nothing indicates it."""
 
-_CUT_ANEW = (*Role, "PD", "STIR", "T2*", "double inversion")
+_REFORMATTED = (*Role, "PD", "STIR", "T2*", "double inversion")
 """Kinds whose reformats are called reformats; a reformatted angiogram or map stays what it is."""
 
 Read = Callable[[Series], ImageVolume]
@@ -64,26 +65,27 @@ SeriesKey = tuple[SeriesUID, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Recognition:
-    """What a series is.
+    """The recognised kind of a series.
 
     Attributes
     ----------
     kind
         ``T1``, ``T1CE``, ``T2``, ``FLAIR``; ``reformat``; another kind; or ``unknown`` where the confidence is too low.
     confidence
-        Probability of the kind, 0 to 1; of the leaning where the kind is unknown.
+        Probability of the kind, 0 to 1. Where the kind is unknown: of the most probable kind.
     weighting
-        What a reformat shows, and what an unknown series leans to; else the kind.
+        For a reformat: the weighting it shows. For an unknown series: the most probable kind. Otherwise the kind.
     weighting_confidence
         Probability of the weighting.
     after_contrast
-        Probability that a contrast agent was in the blood.
+        Probability that the series was acquired after contrast agent.
     evidence
-        The weightiest first; where a series is not T1-weighted, evidence of an agent is of kind ``after contrast``.
+        The weightiest first. Where a series is not T1-weighted, evidence of a contrast agent has the kind
+        ``after contrast``.
     needs
-        What would help, where the kind is unknown.
+        Where the kind is unknown: what would help.
     decisions
-        What could not be looked at, and why.
+        What could not be judged, and why.
     """
 
     series: Series
@@ -98,24 +100,24 @@ class Recognition:
 
     @property
     def abstained(self) -> bool:
-        """Tell whether the kind is left open."""
+        """Return whether the kind is left open."""
         return self.kind == ABSTAINED
 
     @property
     def role(self) -> Role | None:
-        """Return the role the series could have: acquired as such, or as a reformat whose weighting is sure."""
+        """Return the role the series could have: acquired as such, or a reformat whose weighting is certain enough."""
         named = self.kind in (*Role, REFORMAT) and self.weighting_confidence >= MINIMUM_CONFIDENCE
         return Role(self.weighting) if named and self.weighting in list(Role) else None
 
 
 @dataclass(kw_only=True)
 class _Case:
-    """All evidence on one series, while it is gathered."""
+    """All evidence on one series, while it is collected."""
 
     series: Series
     kinds: list[Evidence]
     agent: list[Evidence] = field(default_factory=list)
-    cut: list[Evidence] = field(default_factory=list)
+    reformat: list[Evidence] = field(default_factory=list)
     ruled: str = ""
     t1_by_header: bool = False
     decisions: list[Decision] = field(default_factory=list)
@@ -130,12 +132,15 @@ class _Case:
         return math.fsum(evidence.weight for evidence in self.agent)
 
     def known_after(self) -> bool | None:
-        """Tell whether a series is after the agent, or None where that is open; its prior alone does not settle it."""
+        """Return whether the series is after contrast agent, or None where that is open.
+
+        The prior alone does not settle it.
+        """
         if self.after_agent() >= KNOWN:
             return True
         return False if self.for_agent() <= -SETTLED else None
 
-    def cannot_look(self, what: str, error: ConversionError) -> None:
+    def could_not_judge(self, what: str, error: ConversionError) -> None:
         reason = f"{what}: {error}"
         self.decisions.append(_decision("pixels_not_judged", self.series, reason))
 
@@ -145,7 +150,7 @@ def _decision(code: str, series: Series, reason: str) -> Decision:
 
 
 def recognise(study: Study, read: Read, rules: Sequence[SiteRule] = (), *, threads: int = 1) -> tuple[Recognition, ...]:
-    """Tell what each series of a study is.
+    """Recognise the kind of each series of a study.
 
     Parameters
     ----------
@@ -153,20 +158,20 @@ def recognise(study: Study, read: Read, rules: Sequence[SiteRule] = (), *, threa
         Reads the pixels of a series (`conversion.reading.read_series`); called for series that could be T1, T2 or
         FLAIR. A series that cannot be read is judged by its header alone.
     rules
-        What the site said about its series; the first rule that fits a series decides.
+        The rules of the site; the first rule that matches a series decides.
     threads
-        Series that are looked at at a time, by `read` too; the result is the same for every number.
+        Number of series that are read and judged at a time. The result is the same for every number.
 
     Returns
     -------
     tuple of Recognition
-        In the order of the study's series; the result for each does not depend on that order.
+        In the order of the study's series. The result for each series does not depend on that order.
     """
     cases = [_Case(series=series, kinds=_headers(series, study)) for series in study.series]
     for case in cases:
         _apply(rules, case)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(_look, cases, repeat(read)))
+        list(pool.map(_judge_pixels, cases, repeat(read)))
     _find_differences(cases, read)
     _find_contrast_agent(cases, read)
     return tuple(_judge(case) for case in cases)
@@ -183,7 +188,7 @@ def _apply(rules: Iterable[SiteRule], case: _Case) -> None:
         return
     case.ruled = rule.kind
     ruled = Evidence(source="site rule", kind=rule.kind, weight=SITE_RULE, says=f"site rule '{rule.name}'")
-    case.cut.append(replace(ruled, kind=REFORMAT, weight=SITE_RULE if rule.kind == REFORMAT else -SITE_RULE))
+    case.reformat.append(replace(ruled, kind=REFORMAT, weight=SITE_RULE if rule.kind == REFORMAT else -SITE_RULE))
     if rule.kind in (Role.T1, Role.T1CE):
         case.kinds.append(replace(ruled, kind=str(Role.T1)))
         case.agent.append(replace(ruled, kind="T1CE", weight=SITE_RULE if rule.kind == Role.T1CE else -SITE_RULE))
@@ -191,9 +196,9 @@ def _apply(rules: Iterable[SiteRule], case: _Case) -> None:
         case.kinds.append(ruled)
 
 
-def _look(case: _Case, read: Read) -> None:
-    """Add what the pixels say, unless the header has settled that the series is nothing of interest."""
-    case.cut += reformat_evidence(case.series)
+def _judge_pixels(case: _Case, read: Read) -> None:
+    """Add the evidence of the pixels, unless by its header the series can be neither T1, T2 nor FLAIR."""
+    case.reformat += reformat_evidence(case.series)
     by_header = kind_probabilities(case.kinds)
     if sum(by_header[kind] for kind in WEIGHTINGS) < STRUCTURAL:
         return
@@ -201,26 +206,26 @@ def _look(case: _Case, read: Read) -> None:
     try:
         case.kinds += tissue_evidence(case.series, read)
     except ConversionError as error:
-        case.cannot_look("its tissue contrast could not be judged", error)
+        case.could_not_judge("its tissue contrast could not be judged", error)
 
 
 def _find_differences(cases: Sequence[_Case], read: Read) -> None:
-    """Find series that are T1 by header and none by their tissue: differences of two, which show no brain."""
-    seen = {case.series.key: weighting_seen(case.kinds) for case in cases}
-    shown = sorted(
-        (case.series for case in cases if seen[case.series.key]), key=lambda series: (series.number, series.key)
+    """Find series that are T1 by header but not by tissue contrast: differences of two series, which show no brain."""
+    weightings = {case.series.key: weighting_seen(case.kinds) for case in cases}
+    with_brain = sorted(
+        (case.series for case in cases if weightings[case.series.key]), key=lambda series: (series.number, series.key)
     )
     for case in cases:
-        if not case.t1_by_header or case.ruled or case.decisions or seen[case.series.key] == Role.T1:
+        if not case.t1_by_header or case.ruled or case.decisions or weightings[case.series.key] == Role.T1:
             continue
         try:
-            case.kinds += difference_evidence(case.series, [s for s in shown if s.key != case.series.key], read)
+            case.kinds += difference_evidence(case.series, [s for s in with_brain if s.key != case.series.key], read)
         except ConversionError as error:
-            case.cannot_look("whether it is a difference of two series could not be judged", error)
+            case.could_not_judge("whether it is a difference of two series could not be judged", error)
 
 
 def _find_contrast_agent(cases: Sequence[_Case], read: Read) -> None:
-    """Add to every case what speaks for a contrast agent: its own words, comparisons, then the course of the study."""
+    """Add to every case the evidence of a contrast agent: its own header, comparisons, then the order of the study."""
     t1 = [case for case in cases if case.of_kind(Role.T1) >= T1_WEIGHTED]
     everywhere = len(t1) > 1 and all(case.series.acquisition.contrast_agent for case in t1)
     phases = phases_of([case.series for case in t1])
@@ -243,7 +248,7 @@ def _find_contrast_agent(cases: Sequence[_Case], read: Read) -> None:
 
 
 def _compare(t1: Sequence[_Case], read: Read) -> None:
-    """Compare T1-weighted series in pairs, the most alike once in any case, further ones while it helps."""
+    """Compare T1-weighted series in pairs: the most alike in any case, further pairs while a series is unsettled."""
     readable = {case.series.key: case for case in t1 if _readable(case)}
     compared: list[tuple[SeriesKey, SeriesKey]] = []
     while True:
@@ -258,7 +263,7 @@ def _compare(t1: Sequence[_Case], read: Read) -> None:
                     readable[series.key].agent.append(evidence)
         except ConversionError as error:
             for series in pair:
-                readable[series.key].cannot_look("its contrast enhancement could not be judged", error)
+                readable[series.key].could_not_judge("its contrast enhancement could not be judged", error)
 
 
 def _readable(case: _Case) -> bool:
@@ -269,7 +274,7 @@ def _readable(case: _Case) -> bool:
 
 
 def _uses_agent(case: _Case) -> bool:
-    """Tell whether a series shows perfusion by a contrast agent; spin labelling needs none."""
+    """Return whether a series shows perfusion with a contrast agent; arterial spin labelling needs none."""
     words = f"{case.series.acquisition.text} {case.series.acquisition.technique}"
     return case.of_kind("perfusion") >= MINIMUM_CONFIDENCE and "asl" not in words and "tgse" not in words
 
@@ -281,9 +286,9 @@ def _judge(case: _Case) -> Recognition:
     shares |= {str(Role.T1): t1 * (1.0 - after), str(Role.T1CE): t1 * after}
     weighting = max(shares, key=lambda kind: (shares[kind], kind))
     kind, confidence = weighting, shares[weighting]
-    cut = probability(REFORMAT_PRIOR, case.cut)
-    if cut > 0.5 and (weighting in _CUT_ANEW or case.ruled == REFORMAT):
-        kind, confidence = REFORMAT, cut
+    reformatted = probability(REFORMAT_PRIOR, case.reformat)
+    if reformatted > 0.5 and (weighting in _REFORMATTED or case.ruled == REFORMAT):
+        kind, confidence = REFORMAT, reformatted
     if confidence < MINIMUM_CONFIDENCE:
         kind = ABSTAINED
     return Recognition(
@@ -303,17 +308,17 @@ def _weightiest_first(case: _Case, weighting: str) -> tuple[Evidence, ...]:
     agent = case.agent
     if weighting not in (Role.T1, Role.T1CE):
         agent = [replace(evidence, kind="after contrast") for evidence in agent]
-    found = [*case.kinds, *agent, *case.cut]
+    found = [*case.kinds, *agent, *case.reformat]
     return tuple(sorted(found, key=lambda e: (-abs(e.weight), e.source, e.kind, e.says)))
 
 
 def _needs(case: _Case, weighting: str, t1_weighted: float) -> tuple[str, ...]:
-    """Return what would let a series be named that is left open."""
+    """Return what would help to recognise a series whose kind is left open."""
     acquisition = case.series.acquisition
     if weighting in (Role.T1, Role.T1CE) and t1_weighted >= MINIMUM_CONFIDENCE:
         open_question = (
             "a contrast tag, or a word for before or after contrast in its description",
-            "a T1-weighted series from before contrast to compare with, and the times of acquisition",
+            "a T1-weighted series from before contrast to compare with, and acquisition times",
         )
         return (*open_question, "a site rule")
     missing = (

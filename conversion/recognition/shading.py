@@ -1,4 +1,4 @@
-"""The slow change of brightness across a head that receive coils make, taken out."""
+"""Remove the slow change of brightness (shading) that receive coils cause across a head."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,19 +7,19 @@ from scipy import ndimage
 __all__ = ["without_shading"]
 
 ORDINARY = (0.5, 1.6)
-"""Tissue that the average is made of, as shares of the region's median: no fluid, no fat."""
+"""Tissue used for the average, as shares of the region's median: no fluid, no fat."""
 
 DEEPEST = 0.3
-"""Share of the region's median under which a local average is not believed."""
+"""Lowest shading that is believed, as a share of the region's median."""
 
 THINNING = 4
-"""Rows and columns that are skipped when averages of centimetres are made."""
+"""Every fourth row and column is used: the averages extend over centimetres."""
 
 
 def without_shading(
     values: NDArray[np.float32], region: NDArray[np.bool_], sigmas: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Divide by the wide average of ordinary tissue; the result's median in the region is 1.
+    """Divide by the local average of ordinary tissue over a wide area; the result's median in the region is 1.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ def without_shading(
     ordinary = region & (values > ORDINARY[0] * middle) & (values < ORDINARY[1] * middle)
     thin = (slice(None), slice(None, None, THINNING), slice(None, None, THINNING))
     narrow = (sigmas[0], sigmas[1] / THINNING, sigmas[2] / THINNING)
-    sums, shares = (
+    totals, shares = (
         ndimage.gaussian_filter(np.asarray(part[thin], np.float32), narrow, truncate=3.0)
         for part in (np.where(ordinary, values, 0), ordinary)
     )
-    shading = (sums / np.maximum(shares, 1e-3)).repeat(THINNING, 1).repeat(THINNING, 2)
+    shading = (totals / np.maximum(shares, 1e-3)).repeat(THINNING, 1).repeat(THINNING, 2)
     flat = values / np.maximum(shading[:, : values.shape[1], : values.shape[2]], DEEPEST * middle)
     return np.asarray(flat / max(float(np.median(flat[region])), 1e-3), np.float32)

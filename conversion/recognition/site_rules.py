@@ -1,4 +1,4 @@
-"""Rules of a site: what a person said a kind of series is, as data that outlives the person's memory."""
+"""Rules of a site: what a person stated the kind of a series to be, stored as data."""
 
 import fnmatch
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ class SiteRule:
     Attributes
     ----------
     name
-        How the site calls the rule; one of a kind.
+        The site's name for the rule; unique.
     kind
         ``T1``, ``T1CE``, ``T2``, ``FLAIR``, or another kind of series such as ``DWI`` or ``localizer``.
     manufacturer, station, description, protocol, technique
-        Patterns over Manufacturer, StationName, SeriesDescription, ProtocolName and sequence name, in any case of
-        letters, with the shell's ``*``, ``?`` and ``[...]`` (one of these characters); an empty one matches everything.
+        Patterns for Manufacturer, StationName, SeriesDescription, ProtocolName and sequence name. Upper and lower case
+        are the same. As in a shell, ``*``, ``?`` and ``[...]`` (one of these characters) are wildcards. An empty
+        pattern matches everything.
     """
 
     name: str
@@ -42,7 +43,7 @@ class SiteRule:
             raise ValueError(message)
 
     def matches(self, series: Series) -> bool:
-        """Tell whether a series fits every pattern."""
+        """Return whether a series matches every pattern."""
         acquisition = series.acquisition
         pairs = (
             (self.manufacturer, acquisition.manufacturer),

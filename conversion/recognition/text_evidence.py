@@ -1,8 +1,8 @@
-"""What descriptions and protocol names say about a series, in the languages that sites write.
+"""Evidence from descriptions and protocol names, in the languages that sites write.
 
-Words for a weighting weigh less than times: a technologist copies a protocol and keeps its name. Words for what is no
-weighting (a subtraction, a map, a localizer) weigh more, because nobody writes them for anything else, and because a
-derived series keeps the times of its source.
+Words for a weighting weigh less than times, because technologists copy protocols and keep their names. Words for other
+kinds (a subtraction, a map, a localizer) weigh more: they are not used for anything else, and a derived series keeps
+the times of its source.
 """
 
 import re
@@ -16,24 +16,27 @@ from conversion.study import Acquisition, Series
 __all__ = ["LONGEST_TEXT", "MADE", "PROTOCOL_SHARE", "folded", "text_evidence"]
 
 PROTOCOL_SHARE = 0.5
-"""Share of a word's weight when it stands in ProtocolName alone: with GE that names the whole examination."""
+"""Share of a word's weight when only ProtocolName contains it: on GE scanners it names the examination."""
 
 
 MADE = 30.0
-"""Weight of what says that a series was made of others and shows no weighting: more than all that such a series keeps
-of its source, times (6.5), contrast (5), sequence (4), words (3.5), and what its pixels may seem to show (3)."""
+"""Weight of a statement that a series was derived from others and shows no weighting. It is more than all evidence
+that such a series keeps from its source: times (6.5), contrast (5), sequence (4), words (3.5), and what its pixels may
+seem to show (3)."""
 
 
 @dataclass(frozen=True)
 class _Word:
-    """A pattern over folded text.
+    """A pattern for folded text.
 
     Attributes
     ----------
     hides
-        Kinds whose own words it contains ("T2 FLAIR" says no T2), or what it was made of (a projection of differences).
+        Kinds that do not count beside it: its words contain theirs ("T2 FLAIR" is not T2), or it was derived from them
+        (a projection of differences).
     derived
-        Whether it counts only where ImageType does not say that the image is original: what means little by itself.
+        Whether it counts only where ImageType does not state that the image is original. For words that mean little by
+        themselves.
     """
 
     kind: str
@@ -46,7 +49,7 @@ class _Word:
 _AFTER = r"(c ?\+|\+ ?c|\b(post\w*|gd|gad\w*|km|ce|mdc|contrast\w*|kontrast\w*|inj\w*|t1\w*))"
 _BEFORE = r"(pre\b(?![- ]?(op|sat|scan))|nati[vf]\w*|c-|-c\b|plain\b|ohne\b|sans\b|senza\b|sin\b|basale?\b)"
 _T1_AFTER = r"\bt1w?[- ]?(\+ ?c|c ?\+|ce|c|gd|gad\w*|km|post\w*|mdc|inj\w*)|\b(ce|gd|km|post)[- ]t1w?"
-"""Without "C minus" and "post-T1", which are common names of one series."""
+"""Without "C minus" and "post-T1", which are common names of a single series."""
 
 _SUBTRACTIONS = (
     r"\bsubs?\b(?!-| ?sampl)|\bsub-?(?=t[12]|flair)|\bt[12]w?sub\b|subtr|subst?rak|soustr|sottraz|su[bs]s?trac|odejm",
@@ -110,38 +113,38 @@ _WORDS = (
 )
 
 LONGEST_TEXT = 1024
-"""Characters that words are sought in, 16 times what a description may have (PS3.5 6.2); some patterns take time that
-grows with the square of the text."""
+"""Number of characters that are searched: 16 times what a description may have (PS3.5 6.2). The time of some patterns
+grows with the square of the length."""
 
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
-"""Dashes and the minus sign, which workstations write for a hyphen."""
+"""Dashes and the minus sign, which workstations write instead of a hyphen."""
 
 _LETTERS = str.maketrans({"\u0131": "i", "ł": "l", "ø": "o", "æ": "ae"})
-"""Letters that do not fall apart into a plain one and an accent; the first is the Turkish i without a dot."""
+"""Letters that Unicode does not decompose into a plain letter and an accent; the first is the Turkish dotless i."""
 
 
 def folded(text: str) -> str:
     """Return text in lower case, without accents, with spaces for underscores, hyphens for dashes, a Latin T in "T1".
 
-    Of a text that is longer than any description, only its beginning is looked at.
+    Text beyond `LONGEST_TEXT` is ignored.
     """
     plain = unicodedata.normalize("NFKD", text[:LONGEST_TEXT].casefold().translate(_LETTERS)).translate(_DASHES)
-    whole = unicodedata.normalize("NFC", "".join(c for c in plain if not unicodedata.combining(c)))  # Hangul fell apart
-    latin = re.sub("\u0442(?=[12])", "t", whole)
+    composed = unicodedata.normalize("NFC", "".join(c for c in plain if not unicodedata.combining(c)))  # for Hangul
+    latin = re.sub("\u0442(?=[12])", "t", composed)
     return " ".join(latin.replace("_", " ").split())
 
 
 def text_evidence(series: Series) -> tuple[Evidence, ...]:
-    """Return what description and protocol name speak for; a word of both counts once."""
-    words = [word for word in _WORDS if not (word.derived and _says_original(series.acquisition))]
+    """Return the evidence from description and protocol name; a kind that both name counts once."""
+    words = [word for word in _WORDS if not (word.derived and _is_original(series.acquisition))]
     found = [*_kinds_in(series.acquisition.description, "description", 1.0, words)]
     named = {evidence.kind for evidence in found}
     protocol = _kinds_in(series.acquisition.protocol, "protocol name", PROTOCOL_SHARE, words)
     return (*found, *(evidence for evidence in protocol if evidence.kind not in named))
 
 
-def _says_original(acquisition: Acquisition) -> bool:
-    """Tell whether an image is original by its ImageType; Philips writes that into maps and reformats as well."""
+def _is_original(acquisition: Acquisition) -> bool:
+    """Return whether ImageType states that an image is original; Philips writes that into maps and reformats too."""
     return acquisition.image_type[:1] == ("ORIGINAL",) and "philips" not in acquisition.manufacturer.lower()
 
 
@@ -153,6 +156,6 @@ def _kinds_in(text: str, where: str, share: float, words: Iterable[_Word]) -> It
     for word, match in matches:
         if word.kind in hidden or (word.kind in best and best[word.kind].weight >= word.weight * share):
             continue
-        says = f"{where} says '{match.group(0).strip()}'"
+        says = f"{where} contains '{match.group(0).strip()}'"
         best[word.kind] = Evidence(source="description", kind=word.kind, weight=word.weight * share, says=says)
     return best.values()

@@ -1,6 +1,6 @@
-"""Phases of one course: a volume that is acquired again and again while a contrast agent arrives.
+"""Phases of a dynamic series (a course): a volume that is acquired repeatedly while a contrast agent arrives.
 
-Consoles name the agent for the whole of it, its first phase among them, which is made before the agent comes.
+Consoles name the contrast agent for all phases, including the first, which is acquired before it arrives.
 """
 
 import re
@@ -14,7 +14,7 @@ from conversion.study import Series, SeriesUID
 __all__ = ["Phase", "phases_of"]
 
 SERIES_OF_A_COURSE = 3
-"""Series of one description and protocol that make a course, each phase a series; two are as often a repeat.
+"""From this many series of one description and protocol, they are the phases of a course. Two are as often a repeat.
 
 Consoles number the phases in the description: "Ph2/AX DYN", "T1 DYN 3", "twist_TT=20.5s"."""
 
@@ -25,7 +25,7 @@ SeriesKey = tuple[SeriesUID, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Where a volume stands in its course.
+    """The place of a volume in its course.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class Phase:
     place
         Counted from 0, in order of time.
     count
-        How many phases there are.
+        Number of phases.
     began_at
-        When the first was acquired, in seconds from a fixed day; 0 where no time is written.
+        When the first was acquired, in seconds from a fixed day; 0 where no time is given.
     """
 
     course: int
@@ -48,10 +48,12 @@ class Phase:
 def phases_of(candidates: Sequence[Series]) -> Mapping[SeriesKey, Phase]:
     """Find the volumes that are phases of a course.
 
+    A course is made of the parts of one DICOM series, or of series with one description.
+
     Parameters
     ----------
     candidates
-        Volumes of one weighting; the parts of one DICOM series, or series of one description.
+        Volumes of one weighting.
     """
     courses: list[list[Series]] = []
     for series in candidates:

@@ -1,9 +1,9 @@
 """Which weighting a brain volume has (T1, T2, FLAIR), judged by its voxels alone.
 
-The measurements of `tissue_features` are compared with those of three learned classes. A class is a mean and a
-covariance that all three share; its density falls off like Student's, not like Gauss', so that a volume far from
-everything seen gets no confidence (Lange, Little, Taylor 1989). `benchmarks/recognition.py --learn` makes the
-parameters, `benchmarks/recognition.md` says how well they do on patients they have not seen.
+The measurements of `tissue_features` are compared with three trained classes. Each class has its own mean; all three
+share a covariance. The density is Student's t, not Gaussian, so that a volume far from all training data gets no
+confidence (Lange, Little, Taylor 1989). `benchmarks/recognition.py --learn` computes the parameters;
+`benchmarks/recognition.md` reports how well they perform on held-out patients.
 """
 
 import functools
@@ -32,45 +32,45 @@ __all__ = [
 ]
 
 WEIGHTINGS = ("FLAIR", "T1", "T2")
-"""T1 stands for T1 before and after contrast agent: `enhancement` tells those apart."""
+"""T1 means T1-weighted before or after contrast agent: `enhancement` tells those apart."""
 
 CONFIDENT = 0.8
 """Probability from which a weighting counts as recognised; benchmarks/recognition.md shows how it was chosen."""
 
 MINIMUM_SLICES = 6
-"""Along the shortest axis; less shows too little of ventricles and cortex together."""
+"""Along the shortest axis; fewer slices show too little of ventricles and cortex together."""
 
 MINIMUM_EXTENT_MM = 60.0
-"""Along every axis; a slab of 45 mm through the skull base makes T2 look like FLAIR."""
+"""Along every axis; in a slab of 45 mm through the skull base, T2 resembles FLAIR."""
 
 STRAY_SHARE = 0.002
-"""Speckles around a masked brain: a skull strip leaves none, diffusion and maps made of it do."""
+"""Largest share of speckles around a masked brain: skull stripping leaves none; diffusion images and their maps do."""
 
 FARTHEST = 300.0
-"""Squared distance to the nearest class beyond which nothing is judged; the farthest rightly judged volume of a patient
-held out is 157 (changed at random 220), of the studies never learned from 121. A head whose brain has no contrast is
-350 and more."""
+"""Squared distance to the nearest class beyond which nothing is judged. The largest of a correctly judged volume is 157
+in held-out patients (220 after random changes) and 121 in studies that were not used for training. A head whose brain
+has no contrast has 350 and more."""
 
 DARK_FLUID = -0.25
 """FLAIR nulls fluid: the darkest 2 % around the ventricles lie at least this far below the brain's median (as a share
-of it). The least dark of 127 patients is -0.28. Set after a T2 without bright fluid (patient BraTS2021_01478, held out)
-had been called FLAIR."""
+of it). The least dark of 127 patients is -0.28. The limit was set after a held-out T2 without bright fluid (patient
+BraTS2021_01478) had been called FLAIR."""
 
 BRIGHT_FLUID = 0.4
 """The same for T2 and the brightest 2 %; the least bright of 44 patients is 0.51."""
 
 CLIP = 5.0
-"""Standard deviations at which a single measurement is cut off."""
+"""Number of standard deviations at which a single measurement is clipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TissueContrast:
-    """What the voxels of one volume say.
+    """The weighting of one volume by its voxels.
 
     Attributes
     ----------
     probabilities
-        Over `WEIGHTINGS`; all equal where the volume cannot be judged.
+        Of each of `WEIGHTINGS`; all equal where the volume cannot be judged.
     reason
         One sentence for a radiologist.
     """
@@ -87,7 +87,7 @@ class TissueContrast:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ContrastModel:
-    """The learned classes.
+    """The trained classes.
 
     Attributes
     ----------
@@ -98,9 +98,9 @@ class ContrastModel:
     means
         Shape (3, m), standardised, in the order of `WEIGHTINGS`.
     precision
-        Shape (m, m), inverse of the classes' covariance.
+        Shape (m, m), inverse of the shared covariance.
     freedom
-        Degrees of freedom of the density's tails.
+        Degrees of freedom of the t distribution.
     """
 
     names: tuple[str, ...]
@@ -125,7 +125,7 @@ class ContrastModel:
 
 @functools.cache
 def shipped_model() -> ContrastModel:
-    """Return the parameters that lie beside this file."""
+    """Return the parameters that are stored beside this file."""
     path = importlib.resources.files("conversion.recognition") / "tissue_contrast.npz"
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return ContrastModel(
@@ -141,15 +141,15 @@ def shipped_model() -> ContrastModel:
 def tissue_contrast(volume: ImageVolume) -> TissueContrast:
     """Judge the weighting of one volume; gain, offset, orientation and resolution do not matter.
 
-    Needs no header. Abstains, with a reason, where there is no head, too little of it, or a brain without scalp that no
-    skull strip explains.
+    Needs no header. Abstains, with a reason, where there is no head, too little of it, or a brain without scalp that
+    skull stripping does not explain.
     """
     why_not = too_small(volume)
     slabs = None if why_not else head_slabs(volume)
     why_not = why_not or obstacle(slabs)
     measurements = None if slabs is None or why_not else measure_contrast(slabs)
     if measurements is None:
-        return _abstention(why_not or "no brain of a usual size is seen")
+        return _abstention(why_not or "no brain of a usual size is visible")
     shares, why_not = judge(measurements, shipped_model())
     if why_not:
         return _abstention(why_not)
@@ -158,36 +158,36 @@ def tissue_contrast(volume: ImageVolume) -> TissueContrast:
 
 
 def judge(measurements: Measurements, model: ContrastModel) -> tuple[NDArray[np.float64], str]:
-    """Return the probability of each weighting, and why it does not count or nothing."""
+    """Return the probability of each weighting, and why it does not count; empty when it counts."""
     shares = model.probabilities(measurements)
     best = WEIGHTINGS[int(shares.argmax())]
     if model.distances(measurements).min() > FARTHEST:
-        return shares, "the contrast of its tissues is like none of T1, T2 and FLAIR"
+        return shares, "its tissue contrast resembles neither T1, T2 nor FLAIR"
     if best == "FLAIR" and measurements["centre_2"] > DARK_FLUID:
-        return shares, "it resembles FLAIR, but no dark fluid is seen, as in proton density or with slit ventricles"
+        return shares, "it resembles FLAIR, but shows no dark fluid, as in proton density or with slit ventricles"
     if best == "T2" and measurements["centre_98"] < BRIGHT_FLUID:
-        return shares, "it resembles T2, but no bright fluid is seen, as in proton density or with slit ventricles"
+        return shares, "it resembles T2, but shows no bright fluid, as in proton density or with slit ventricles"
     return shares, ""
 
 
 def too_small(volume: ImageVolume) -> str:
-    """Return why a volume is too small to be judged, or nothing."""
+    """Return why a volume is too small to be judged; empty when it is not."""
     if min(volume.grid.shape) < MINIMUM_SLICES:
-        return f"{min(volume.grid.shape)} slices show too little of a brain, {MINIMUM_SLICES} are needed"
+        return f"too little of the brain is shown ({min(volume.grid.shape)} slices, {MINIMUM_SLICES} are needed)"
     extent = float((np.array(volume.grid.shape) * volume.grid.spacing_mm).min())
     if extent < MINIMUM_EXTENT_MM:
-        return f"{extent:.0f} mm show too little of a brain, {MINIMUM_EXTENT_MM:.0f} mm are needed"
+        return f"too little of the brain is shown ({extent:.0f} mm, {MINIMUM_EXTENT_MM:.0f} mm are needed)"
     return ""
 
 
 def obstacle(slabs: HeadSlabs | None) -> str:
-    """Return why slabs cannot be judged whatever their contrast, or nothing."""
+    """Return why slabs cannot be judged whatever their contrast; empty when they can."""
     if slabs is None:
-        return "no head stands out from a background"
+        return "no head stands out from the background"
     if slabs.surroundings is Surroundings.UNCLEAR:
-        return "no bone between brain and scalp is seen, as in diffusion images or outside the head"
+        return "no bone between brain and scalp is visible, as in diffusion images or outside the head"
     if slabs.surroundings is Surroundings.MASKED and slabs.stray_share > STRAY_SHARE:
-        return "a brain without scalp amid speckles, as in diffusion images and maps made of them"
+        return "a brain without scalp, surrounded by speckles, as in diffusion images and maps computed from them"
     return ""
 
 
@@ -197,7 +197,7 @@ def _reason(measurements: Measurements) -> str:
     value = 1 + measurements["centre_2" if dark else "centre_98"]
     cortex = measurements[f"beside_{name}_4_mm"] - measurements[f"beside_{name}_9_mm"]
     grey = f"{abs(cortex):.0%} {'brighter' if cortex > 0 else 'darker'}"
-    return f"fluid {fluid} than brain ({value:.2f} of its median), tissue beside it {grey} than tissue away from it"
+    return f"fluid is {fluid} than brain ({value:.2f} of its median), tissue beside it {grey} than tissue further away"
 
 
 def _abstention(reason: str) -> TissueContrast:

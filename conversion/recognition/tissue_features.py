@@ -1,6 +1,6 @@
-"""Measurements of a brain's contrast that do not change with gain or offset: where dark, middle and bright tissue lies.
+"""Measure a brain's contrast independently of gain and offset: where dark, middle and bright tissue lies.
 
-All intensities are relative to the median of the brain, after a slow shading (coil) was taken out slice by slice.
+All intensities are relative to the median of the brain, after the slow shading by the coil was removed slice by slice.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 SHADING_MM = 28.0
 SMOOTHING_MM = 0.8
 MINIMUM_BRAIN = 2000
-"""Voxels of brain in all slabs below which nothing is measured: 31 cm² of one slab."""
+"""With fewer voxels of brain in all slabs, nothing is measured: 31 cm² of one slab."""
 
 MINIMUM_ZONE = 200
 TISSUE = (0.7, 1.5)
@@ -34,7 +34,7 @@ DEEPEST_MM = 35.0
 
 
 def measure_contrast(slabs: HeadSlabs) -> Measurements | None:
-    """Return named, unitless measurements, or None where too little brain is seen."""
+    """Return named, unitless measurements, or None where too little brain is visible."""
     slabs = _cropped(slabs)
     if slabs.brain.sum() < MINIMUM_BRAIN or not np.median(slabs.values[slabs.brain]) > 0:
         return None
@@ -56,7 +56,7 @@ def measure_contrast(slabs: HeadSlabs) -> Measurements | None:
 
 
 def _cropped(slabs: HeadSlabs) -> HeadSlabs:
-    """Leave out rows and columns without head: it costs time and changes nothing."""
+    """Leave out rows and columns without head: they cost time and change nothing."""
     rows, columns = (np.flatnonzero(slabs.head.any(axis)) for axis in ((0, 2), (0, 1)))
     box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     return HeadSlabs(
@@ -75,7 +75,7 @@ def _blurred(values: Floats | Mask, sigma_mm: float, spacing_mm: tuple[float, fl
 
 
 def _zones(smooth: Floats, brain: Mask, tissue: Mask, depth: Floats) -> Measurements | None:
-    """Percentiles of tissue in the whole brain, its rim, the middle and the depth, and of all that lies deep."""
+    """Return percentiles of tissue in the brain, its rim, its middle and its depth, and of all voxels in the depth."""
     zones = {
         "tissue": (tissue, (5, 25, 75, 90, 95)),
         "rim": (tissue & (depth > 1) & (depth <= 8), (10, 25, 50, 75, 90)),
@@ -93,7 +93,7 @@ def _zones(smooth: Floats, brain: Mask, tissue: Mask, depth: Floats) -> Measurem
 
 
 def _fluid(smooth: Floats, brain: Mask) -> Measurements:
-    """How much there is of dark and of bright fluid, as a logarithm, and how dark and bright it is."""
+    """Return how much dark and bright fluid there is, as logarithms, and how dark and bright it is."""
     values = smooth[brain]
     dark, bright = values[values < DARK], values[values > BRIGHT]
     return {
@@ -105,7 +105,7 @@ def _fluid(smooth: Floats, brain: Mask) -> Measurements:
 
 
 def _ranks(flat: Floats, smooth: Floats, slabs: HeadSlabs, tissue: Mask, depth: Floats) -> Measurements:
-    """Mean depth and mean gradient of each tenth of the tissue's voxels, darkest first."""
+    """Return the mean depth and the mean gradient of each tenth of the tissue's voxels, darkest first."""
     values = smooth[tissue]
     tenth = np.searchsorted(np.percentile(values, range(10, 100, 10)), values)
     count = np.maximum(np.bincount(tenth, minlength=10), 1)
@@ -119,12 +119,12 @@ def _ranks(flat: Floats, smooth: Floats, slabs: HeadSlabs, tissue: Mask, depth: 
 
 
 def _ribbons(smooth: Floats, slabs: HeadSlabs, tissue: Mask) -> Measurements:
-    """How bright tissue is beside dark and beside bright fluid, shell by shell, against all tissue."""
+    """Return how bright tissue is beside dark and beside bright fluid, shell by shell, relative to all tissue."""
     base = float(np.median(smooth[tissue]))
     result: Measurements = {}
     for name, fluid in (("dark", smooth < DARK), ("bright", smooth > BRIGHT)):
         fluid = fluid & slabs.brain  # noqa: PLW2901 - inside the brain only
-        fluid = ndimage.binary_opening(fluid, np.ones((1, 2, 2)))  # noqa: PLW2901 - noise is no fluid
+        fluid = ndimage.binary_opening(fluid, np.ones((1, 2, 2)))  # noqa: PLW2901 - remove noise
         away = distance_mm(~fluid, slabs.spacing_mm) if fluid.any() else np.zeros_like(smooth)
         for low, high in RIBBONS_MM:
             shell = tissue & (away >= low) & (away < high)
@@ -134,7 +134,7 @@ def _ribbons(smooth: Floats, slabs: HeadSlabs, tissue: Mask) -> Measurements:
 
 
 def _detail(flat: Floats, tissue: Mask, spacing_mm: tuple[float, float]) -> Measurements:
-    """Whether small structures of the tissue are brighter or darker than what surrounds them, and how much."""
+    """Return whether small structures of the tissue are brighter or darker than their surroundings, and how much."""
     inside = np.where(tissue, flat, 0)
     result: Measurements = {}
     for name, (small, large) in DETAIL_MM.items():

@@ -1,4 +1,4 @@
-"""From pieces of evidence to probabilities: log-odds are added, then normalised over the kinds that a series can be."""
+"""From evidence to probabilities: log-odds are added, then normalised over the kinds that a series can be."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,18 +8,19 @@ from conversion.sequences import PRIORS
 
 __all__ = ["kind_probabilities", "log_odds", "probability"]
 
-UNHEARD_OF = -4.0
+UNLISTED = -4.0
 """Prior of a kind that only a site rule names."""
 
 
 def kind_probabilities(evidence: Iterable[Evidence]) -> Mapping[str, float]:
-    """Return the probability of each kind, T1-weighted before and after contrast agent as one.
+    """Return the probability of each kind; T1-weighted before and after contrast agent count as one kind.
 
-    The weights of evidence for a kind are added to its prior; a softmax over all kinds makes probabilities of the sums.
+    The weights of the evidence for a kind are added to its prior. A softmax over all kinds turns these scores into
+    probabilities.
     """
     scores = dict(PRIORS)
     for item in sorted(evidence, key=lambda item: (item.kind, item.weight, item.says)):
-        scores[item.kind] = scores.get(item.kind, UNHEARD_OF) + item.weight
+        scores[item.kind] = scores.get(item.kind, UNLISTED) + item.weight
     highest = max(scores.values())
     shares = {kind: math.exp(score - highest) for kind, score in scores.items()}
     total = math.fsum(shares.values())
@@ -32,7 +33,7 @@ def probability(prior: float, evidence: Iterable[Evidence]) -> float:
 
 
 def log_odds(share: float, limit: float) -> float:
-    """Return the log-odds of a probability, within a limit."""
+    """Return the log-odds of a probability, clipped to plus or minus a limit."""
     if not 0.0 < share < 1.0:
         return math.copysign(limit, share - 0.5)
     return max(-limit, min(limit, math.log(share / (1.0 - share))))

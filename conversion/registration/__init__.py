@@ -1,1 +1,1 @@
-"""One space: the move that brings one volume onto another, proved or refused."""
+"""Registration: the transform that aligns one volume with another, verified or refused."""

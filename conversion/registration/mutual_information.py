@@ -1,6 +1,6 @@
-"""Mattes mutual information of two volumes at one level of detail, and the descent to its best move.
+"""Mattes mutual information of two volumes at one level of detail, and the descent to the best transform.
 
-The value is computed here, on a fixed set of points, so that hundreds of starts can be seen in a moment; the
+The value is computed here, on a fixed set of points, so that hundreds of starts can be compared in a moment. The
 descent along its gradient is SimpleITK's.
 """
 
@@ -18,11 +18,11 @@ __all__ = ["Metric", "matrix_of", "rigid_transform"]
 VALUE_BINS = 24
 DESCENT_BINS = 32
 LEAST_POINTS = 100
-"""Within both volumes; what fewer say is chance."""
+"""Within both volumes; with fewer points the value is random."""
 
 DESCENT_SEED = 20261121
 ITERATIONS = 60
-"""The descent ends after 10 to 25 of them, by its smallest step."""
+"""Limit; the descent usually ends after 10 to 25 of them, when its step is smallest."""
 
 RELAXATION = 0.6
 GRADIENT_TOLERANCE = 1e-8
@@ -32,19 +32,19 @@ _GOLDEN = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 
 
 class Metric:
-    """Mutual information of `moving` with `fixed`, seen at points in the mask of `fixed`; in nats, higher is better."""
+    """Mutual information of `moving` and `fixed` at points in the mask of `fixed`; in nats, higher is better."""
 
     def __init__(self, fixed: Level, moving: Level, points: int) -> None:
         self._fixed, self._moving = fixed.boxed(), moving
         index = np.argwhere(sitk.GetArrayViewFromImage(self._fixed.mask))
         self._share = min(1.0, points / len(index))
         index = index[np.linspace(0, len(index) - 1, min(points, len(index))).astype(int)].astype(np.float64)
-        # points on the voxels' centres would be matched to the other volume's centres, where nothing is blurred
+        # jitter: points at voxel centres would favour the other volume's centres, where interpolation blurs nothing
         index += np.arange(len(index))[:, None] * np.array(_GOLDEN) % 1.0 - 0.5
         brightness = ndimage.map_coordinates(_array(self._fixed.image), index.T, order=1, mode="nearest")
         self._rows = VALUE_BINS * _binned(brightness, float(brightness.min()), float(brightness.max()))
         affine = _affine(self._fixed.image)
-        self._points = _moved(affine, np.ascontiguousarray(index.T))
+        self._points = _transformed(affine, np.ascontiguousarray(index.T))
         self._voxels = _array(moving.image)
         self._ends = float(self._voxels.min()), float(self._voxels.max())
         self._last = np.array(self._voxels.shape)[:, None] - 1.0
@@ -52,20 +52,20 @@ class Metric:
 
     @property
     def points(self) -> int:
-        """How many points the metric looks at."""
+        """Number of points that the metric uses."""
         return len(self._rows)
 
     def value(self, matrix: NDArray[np.float64], every: int = 1) -> tuple[float, float]:
-        """Return the mutual information where both volumes have voxels, and the share of points of which that is true.
+        """Return the mutual information where both volumes have voxels, and the share of points for which that is so.
 
         Parameters
         ----------
         matrix
             Shape (4, 4), LPS mm of the fixed volume to LPS mm of the moving volume.
         every
-            1 to look at every point, n to look at every n-th.
+            1 to use every point, n to use every n-th.
         """
-        index = _moved(self._to_index @ matrix, self._points[:, ::every])
+        index = _transformed(self._to_index @ matrix, self._points[:, ::every])
         inside = np.all((index >= 0) & (index <= self._last), axis=0)
         share = float(np.mean(inside))
         if np.count_nonzero(inside) < LEAST_POINTS:
@@ -73,12 +73,12 @@ class Metric:
         brightness = ndimage.map_coordinates(self._voxels, index[:, inside], order=1)
         pairs = self._rows[::every][inside] + _binned(brightness, *self._ends)
         joint = np.bincount(pairs, minlength=VALUE_BINS**2).reshape(VALUE_BINS, VALUE_BINS) / len(pairs)
-        apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+        independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
         some = joint > 0
-        return float(np.sum(joint[some] * np.log(joint[some] / apart[some]))), share
+        return float(np.sum(joint[some] * np.log(joint[some] / independent[some]))), share
 
     def score(self, matrix: NDArray[np.float64], every: int = 1) -> float:
-        """Return the mutual information weighed by its share, so that a sliver of overlap never wins."""
+        """Return the mutual information weighted by the share of points, so that a sliver of overlap never wins."""
         value, share = self.value(matrix, every)
         return value * share
 
@@ -90,7 +90,7 @@ class Metric:
         steps_mm
             First and last length of a step.
         stop
-            Ends the descent where it is.
+            When set, ends the descent early.
         """
         method = sitk.ImageRegistrationMethod()
         method.SetNumberOfThreads(1)
@@ -114,7 +114,7 @@ class Metric:
         method.AddCommand(sitk.sitkIterationEvent, lambda: method.StopRegistration() if stop.is_set() else None)
         try:
             method.Execute(self._fixed.image, self._moving.image)
-        except RuntimeError:  # hardly a point of one lies in the other
+        except RuntimeError:  # hardly any point of one volume lies in the other
             return None
         method.RemoveAllCommands()
         return found
@@ -131,17 +131,17 @@ def matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
 
 
 def rigid_transform(matrix: NDArray[np.float64], pivot_mm: NDArray[np.float64]) -> sitk.Euler3DTransform:
-    """Return a rigid matrix as turns about a pivot and a shift."""
+    """Return a rigid matrix as rotations about a pivot and a translation."""
     transform = sitk.Euler3DTransform()
     transform.SetCenter([float(value) for value in pivot_mm])
     transform.SetMatrix([float(value) for value in matrix[:3, :3].ravel()], 1e-6)
-    shift = matrix[:3, :3] @ pivot_mm + matrix[:3, 3] - pivot_mm
-    transform.SetTranslation([float(value) for value in shift])
+    translation = matrix[:3, :3] @ pivot_mm + matrix[:3, 3] - pivot_mm
+    transform.SetTranslation([float(value) for value in translation])
     return transform
 
 
-def _moved(affine: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points, shape (3, n), moved; not by BLAS, whose last bits may depend on its threads."""
+def _transformed(affine: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points, shape (3, n), transformed; not by BLAS, whose last bits may depend on its threads."""
     return np.asarray(np.einsum("ij,jn->in", affine[:3, :3], points) + affine[:3, 3:])
 
 

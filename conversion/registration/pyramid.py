@@ -1,4 +1,4 @@
-"""What a registration sees of a volume: three levels of detail, flattened brightness, and where the head is."""
+"""Prepare a volume for registration: three levels of detail, corrected for shading, and where the head is."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -15,7 +15,7 @@ from conversion.volume import ImageVolume
 __all__ = ["Level", "Pyramid", "build_pyramid"]
 
 LEVELS_MM = (8.0, 4.0, 2.0)
-"""Voxel size of each level, coarse to fine; where voxels lie further apart than that, they stay as they are.
+"""Voxel size of each level, coarse to fine. Along axes where voxels are further apart than that, they are kept.
 
 A finest level of 1 mm takes four times as long and gains 0.1 mm (benchmarks/registration.md).
 """
@@ -24,31 +24,31 @@ BLUR_MM = (6.0, 3.0, 0.0)
 """Standard deviation of the Gaussian at each level."""
 
 FLATTENING_MM = 15.0
-"""Standard deviation of the Gaussian that tells shading by the coil from anatomy.
+"""Standard deviation of the Gaussian that separates shading by the coil from anatomy.
 
-A head that moves within the coil is shaded anew, and that pulls the optimum away from the anatomy. Median error with
+When a head moves within the coil, its shading changes, which pulls the optimum away from the anatomy. Median error with
 different shading of about 30 % in both volumes: 0.8 mm without flattening, 0.5 at 30 mm, 0.4 at 20 mm, 0.3 at 15 mm.
 """
 
 BRIGHTEST_PERCENTILE = 99.5
 DARKEST_SHARE = 0.05
-"""What is darker than this share of the brightest counts as this bright when the shading is estimated."""
+"""When the shading is estimated, darker voxels count as this share of the brightest."""
 
 TISSUE_SHARE = 0.6
-"""Of Otsu's threshold: fluid in a T1 and bone marrow are dark, and a generous outline does no harm."""
+"""As a share of Otsu's threshold: fluid in a T1 and bone marrow are dark, and a generous outline does no harm."""
 
 MARGIN_MM = 6.0
-"""How far the mask reaches beyond the tissue: the outline is part of what is matched."""
+"""How far the mask extends beyond the tissue: the outline is part of what is matched."""
 
 LEAST_TISSUE_ML = 1.0
-"""Less is no part of a head that could be matched."""
+"""With less tissue than this, there is nothing to match."""
 
 LEAST_VOXELS = 4
-"""Along each axis at every level; SimpleITK computes no gradient across fewer."""
+"""Along each axis at every level; SimpleITK computes no gradient over fewer."""
 
 HISTOGRAM_CELLS = 128
 HEAD_HEIGHT_MM = 120.0
-"""From the crown to the skull base; how much lies below it differs from one field of view to the next."""
+"""From the crown to the skull base; how much is shown below it depends on the field of view."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +58,7 @@ class Level:
     Attributes
     ----------
     image
-        float32, flattened.
+        float32, corrected for shading.
     mask
         uint8 on the same grid: 1 in the tissue and `MARGIN_MM` around it.
     """
@@ -67,28 +67,28 @@ class Level:
     mask: sitk.Image
 
     def boxed(self) -> Self:
-        """Cut to the box around the mask: SimpleITK's sampling visits every voxel of an image."""
-        place = ndimage.find_objects(sitk.GetArrayViewFromImage(self.mask))[0]
-        start = [axis.start for axis in reversed(place)]
-        size = [axis.stop - axis.start for axis in reversed(place)]
+        """Crop to the box around the mask: SimpleITK's sampling visits every voxel of an image."""
+        box = ndimage.find_objects(sitk.GetArrayViewFromImage(self.mask))[0]
+        start = [axis.start for axis in reversed(box)]
+        size = [axis.stop - axis.start for axis in reversed(box)]
         image, mask = (sitk.RegionOfInterest(each, size, start) for each in (self.image, self.mask))
         return type(self)(image=image, mask=mask)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pyramid:
-    """The levels of a volume, and where its tissue lies.
+    """The levels of a volume, and where its tissue is.
 
     Attributes
     ----------
     levels
         As in `LEVELS_MM`, coarse to fine.
     tissue_mm
-        Shape (n, 3): LPS of every voxel of tissue at the middle level.
+        Shape (n, 3): LPS position of every voxel of tissue at the middle level.
     tissue_ml
         Volume of the tissue.
     coarsest_mm
-        Largest distance of neighbouring voxels in the volume itself.
+        Largest distance between neighbouring voxels in the original volume.
     """
 
     levels: tuple[Level, ...]
@@ -115,17 +115,17 @@ def build_pyramid(volume: ImageVolume) -> Pyramid:
     Raises
     ------
     RegistrationFailed
-        When there is hardly any tissue in it, or too few slices.
+        When it contains hardly any tissue, or too few slices.
     """
     if min(volume.grid.shape) < LEAST_VOXELS:
-        sentence = f"a series of {min(volume.grid.shape)} slices is too flat to be registered"
+        sentence = f"a series of {min(volume.grid.shape)} slices is too thin to be registered"
         raise RegistrationFailed(ConversionReason.REGISTRATION_FAILED, sentence)
-    fine = _shrunk(_without_gaps(volume), LEVELS_MM[-1])
+    fine = _shrunk(_finite(volume), LEVELS_MM[-1])
     middle = _shrunk(fine, LEVELS_MM[1])
     tissue = _tissue(sitk.GetArrayFromImage(middle))
     tissue_ml = float(np.count_nonzero(tissue) * np.prod(middle.GetSpacing()) / 1000.0)
     if tissue_ml < LEAST_TISSUE_ML:
-        sentence = f"a series holds less than {LEAST_TISSUE_ML:.0f} ml of tissue"
+        sentence = f"a series contains less than {LEAST_TISSUE_ML:.0f} ml of tissue"
         raise RegistrationFailed(ConversionReason.REGISTRATION_FAILED, sentence)
     flat = _flattened(fine, middle, tissue)
     away_mm = ndimage.distance_transform_edt(~tissue, middle.GetSpacing()[::-1])
@@ -139,7 +139,7 @@ def build_pyramid(volume: ImageVolume) -> Pyramid:
     )
 
 
-def _without_gaps(volume: ImageVolume) -> sitk.Image:
+def _finite(volume: ImageVolume) -> sitk.Image:
     """Return the volume with finite voxels only, none of them below zero."""
     lowest = float(volume.voxels.min())
     if lowest >= 0 and np.isfinite(volume.voxels.max()):
@@ -149,7 +149,7 @@ def _without_gaps(volume: ImageVolume) -> sitk.Image:
 
 
 def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """Average neighbours along every axis that is finer."""
+    """Average neighbouring voxels along every axis that is finer than a spacing."""
     axes = zip(image.GetSpacing(), image.GetSize(), strict=True)
     factors = [max(1, min(size // LEAST_VOXELS, round(spacing_mm / spacing))) for spacing, size in axes]
     shrunk: sitk.Image = sitk.BinShrink(image, factors)
@@ -173,7 +173,7 @@ def _tissue(brightness: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _otsu(brightness: NDArray[np.float32]) -> float:
-    """Return the threshold that parts the brightness into two classes (Otsu 1979)."""
+    """Return the threshold that divides the brightness into two classes (Otsu 1979)."""
     counts, edges = np.histogram(brightness, HISTOGRAM_CELLS)
     middles = (edges[:-1] + edges[1:]) / 2
     below, total = np.cumsum(counts)[:-1], np.cumsum(counts * middles)
@@ -183,7 +183,7 @@ def _otsu(brightness: NDArray[np.float32]) -> float:
 
 
 def _flattened(fine: sitk.Image, middle: sitk.Image, tissue: NDArray[np.bool_]) -> sitk.Image:
-    """Divide by the slow part of the brightness in the tissue, and cut off what is brightest."""
+    """Divide by the slow part of the brightness in the tissue, and clip the brightest voxels."""
     shading = sitk.Resample(_like(_shading(middle, tissue), middle), fine, sitk.Transform(), sitk.sitkLinear, 1.0)
     flat = sitk.GetArrayFromImage(fine) / sitk.GetArrayFromImage(shading)
     body = sitk.Resample(_like(tissue.astype(np.uint8), middle), fine, sitk.Transform(), sitk.sitkNearestNeighbor)

@@ -1,4 +1,4 @@
-"""Rigid registration of one volume to another, proved or refused."""
+"""Rigid registration of one volume to another, verified or refused."""
 
 from threading import Event, Timer
 
@@ -16,48 +16,50 @@ from conversion.volume import ImageVolume
 __all__ = ["TIME_LIMIT_S", "Registration", "confirm", "register"]
 
 TIME_LIMIT_S = 120.0
-"""Two attempts take 5 s on one core of 2024; a host that needs more than this is out of order."""
+"""Two attempts take 5 s on one core of 2024; a host that needs more than this has a problem."""
 
 COARSER = 1.2
-"""Ratio of slice distances from which the volume with thicker slices carries the metric's points.
+"""Ratio of slice distances from which the metric's points are placed in the volume with thicker slices.
 
-Its voxels are then compared where they were measured: median error 0.3 instead of 0.6 mm at 5 mm against 1 mm.
+Its voxels are then compared where they were measured. Median error, 5 mm against 1 mm slices: 0.3 instead of 0.6 mm.
 """
 
 SMALLER = 0.8
-"""Ratio of tissue from which, with like slices, the volume with less of it does: the other holds all of its points."""
+"""For similar slices: ratio of tissue below which the points are placed in the volume with less tissue. The other
+volume then contains all of them."""
 
 MINIMUM_GAIN = 1e-3
-"""Mutual information under which the scanner's own geometry is kept as it is; 0.1 mm gain more."""
+"""If the mutual information gains less than this, the scanner's geometry is kept unchanged; correcting 0.1 mm gains
+more."""
 
 WORTH_POLISHING = 0.2
-"""Sharpness under which a result is poor by far, and not a matter of tenths of a millimetre."""
+"""Below this sharpness, a result is far too poor for polishing, which changes tenths of a millimetre."""
 
 ELSEWHERE_DEG = (5.0, -5.0, 5.0)
 ELSEWHERE_MM = (5.0, 5.0, -5.0)
-"""Where the way back starts, seen from where it should end."""
+"""Start of the reverse registration, relative to where it should end."""
 
 
 def register(
     fixed: ImageVolume, moving: ImageVolume, *, affine: bool = False, time_limit_s: float = TIME_LIMIT_S
 ) -> Registration:
-    """Find the move that brings `moving` onto `fixed`, and prove it.
+    """Find the transform that aligns `moving` with `fixed`, and verify it.
 
-    The scanner's coordinates, when both share a frame of reference, are one start among many that are compared, so
-    they are used only where the anatomy confirms them. A result that fails the gate is tried again with other settings.
-    Every sum is made on one thread and every point is chosen by a fixed rule: the same volumes give the same bits.
+    If both volumes share a frame of reference, the scanner's coordinates are one of many starts that are compared, so
+    they are used only where the anatomy confirms them. A result with doubts is tried again with other settings. Every
+    sum is computed on one thread and every point is chosen by a fixed rule, so the same volumes give the same bits.
 
     Parameters
     ----------
     affine
-        Whether the move may also stretch and shear.
+        Whether the transform may also scale and shear.
     time_limit_s
-        After which the registration is refused; it never changes a result.
+        Time after which the registration is refused; it never changes a result.
 
     Raises
     ------
     RegistrationFailed
-        When a volume holds no head, both overlap from nowhere, the result fails the gate, or time runs out.
+        When a volume contains no head, the volumes overlap from no start, the result fails the gate, or the time is up.
     """
     stop = Event()
     timer = Timer(time_limit_s, stop.set)
@@ -71,21 +73,21 @@ def register(
 
 
 def confirm(fixed: ImageVolume, moving: ImageVolume) -> str:
-    """Return why two volumes seem not to lie in one space as they are; empty when their anatomy agrees."""
+    """Return why two volumes seem not to be aligned as they are; empty when their anatomy agrees."""
     try:
         metric = Pair(build_pyramid(fixed), build_pyramid(moving)).finest
     except RegistrationFailed as failure:
-        return f"this could not be checked, {failure}"
+        return f"this could not be checked ({failure})"
     return blurred(sharpness(metric, np.eye(4)))
 
 
 def _best(task: "_Task", time_limit_s: float) -> Registration:
-    """Return the first attempt that fits, else the sharper one if it passes the gate."""
+    """Return the first attempt without doubts about its fit, otherwise the sharper one if it passes the gate."""
     attempts: list[Registration] = []
     for number, plan in enumerate((FIRST_PLAN, SECOND_PLAN), start=1):
         found = task.attempt(plan, number)
         if task.stop.is_set():
-            sentence = f"the registration of a series took longer than {time_limit_s:g} s"
+            sentence = f"registering two series took longer than {time_limit_s:g} s"
             raise RegistrationFailed(ConversionReason.REGISTRATION_FAILED, sentence)
         attempts += [found] if found else []
         if found and not misfits(found):
@@ -94,14 +96,14 @@ def _best(task: "_Task", time_limit_s: float) -> Registration:
         sentence = "two series could not be registered: their volumes hardly overlap"
         raise RegistrationFailed(ConversionReason.REGISTRATION_FAILED, sentence)
     best = max(attempts, key=lambda found: found.sharpness)
-    if why := faults(best):
-        sentence = f"two series could not be registered: {'; '.join(why)}"
+    if reasons := faults(best):
+        sentence = f"two series could not be registered: {'; '.join(reasons)}"
         raise RegistrationFailed(ConversionReason.REGISTRATION_FAILED, sentence)
     return best
 
 
 class _Task:
-    """Two volumes, and which of them carries the points of the metric."""
+    """Two volumes to register, in the order in which the metric uses them."""
 
     def __init__(self, fixed: ImageVolume, moving: ImageVolume, *, affine: bool, stop: Event) -> None:
         self.affine, self.stop = affine, stop
@@ -114,15 +116,15 @@ class _Task:
         self._shared_frame = fixed.grid.frame_of_reference_uid == moving.grid.frame_of_reference_uid
 
     def attempt(self, plan: SearchPlan, number: int) -> Registration | None:
-        """Search by a plan; None when the volumes overlap from nowhere."""
-        move = search(self._pair, plan, np.eye(4) if self._shared_frame else None, self.stop)
-        if move is not None and self.affine:
-            start = _as_affine(matrix_of(move), self._pair.fixed.centre_mm)
-            move = next(iter(self._pair.followed([start], 2, self.stop)), None)
-        if move is None or self.stop.is_set():
+        """Search by a plan; None when the volumes overlap from no start."""
+        found = search(self._pair, plan, np.eye(4) if self._shared_frame else None, self.stop)
+        if found is not None and self.affine:
+            start = _as_affine(matrix_of(found), self._pair.fixed.centre_mm)
+            found = next(iter(self._pair.followed([start], 2, self.stop)), None)
+        if found is None or self.stop.is_set():
             return None
         before = self._before()
-        matrix = self._polished(self._pair, matrix_of(move), affine=self.affine)
+        matrix = self._polished(self._pair, matrix_of(found), affine=self.affine)
         if self._shared_frame and self._pair.finest.value(matrix)[0] < before + MINIMUM_GAIN:
             matrix = np.eye(4)
         return self._measured(matrix, before, number)
@@ -139,17 +141,17 @@ class _Task:
         return self._pair.finest.value(start)[0]
 
     def _measured(self, matrix: NDArray[np.float64], before: float, number: int) -> Registration:
-        """Return a move of the metric's volumes as a move of the caller's, with its quality."""
-        found = np.asarray(np.linalg.inv(matrix)) if self._swapped else matrix
-        found.setflags(write=False)
-        moved_mm = found[:3, :3] @ self._centre_mm + found[:3, 3] - self._centre_mm
+        """Return a transform between the metric's volumes as one between the caller's, with its quality."""
+        result = np.asarray(np.linalg.inv(matrix)) if self._swapped else matrix
+        result.setflags(write=False)
+        translation_mm = result[:3, :3] @ self._centre_mm + result[:3, 3] - self._centre_mm
         return Registration(
-            matrix=found,
+            matrix=result,
             metric_before=-before,
             metric_after=-self._pair.finest.value(matrix)[0],
-            move_mm=float(np.linalg.norm(moved_mm)),
-            rotation_deg=_angle_deg(found[:3, :3]),
-            overlap=self._overlap(found),
+            move_mm=float(np.linalg.norm(translation_mm)),
+            rotation_deg=_angle_deg(result[:3, :3]),
+            overlap=self._overlap(result),
             sharpness=sharpness(self._pair.finest, matrix),
             inverse_consistency_mm=self._inconsistency_mm(matrix),
             shared_frame=self._shared_frame,
@@ -157,12 +159,12 @@ class _Task:
         )
 
     def _overlap(self, matrix: NDArray[np.float64]) -> float:
-        back = np.linalg.inv(self._moving_grid.affine) @ matrix
-        index = self._fixed.tissue_mm @ back[:3, :3].T + back[:3, 3]
+        to_index = np.linalg.inv(self._moving_grid.affine) @ matrix
+        index = self._fixed.tissue_mm @ to_index[:3, :3].T + to_index[:3, 3]
         return float(np.mean(np.all((index > -0.5) & (index < np.array(self._moving_grid.shape) - 0.5), axis=1)))
 
     def _inconsistency_mm(self, matrix: NDArray[np.float64]) -> float:
-        """Return how far the way back, from another start, ends from the way there at most; huge without one."""
+        """Return how far the reverse registration, from another start, is off at most; huge when it finds nothing."""
         pivot = self._pair.fixed.centre_mm
         aside = sitk.Euler3DTransform()
         aside.SetCenter([float(value) for value in pivot])
@@ -178,12 +180,12 @@ class _Task:
             back = self._reverse.followed(back, level, self.stop)
         if not back:
             return float(np.finfo(np.float32).max)
-        way = self._polished(self._reverse, matrix_of(back[0]), affine=False)
-        return float(distances_mm(way @ rigid, np.eye(4), self._pair.fixed.tissue_mm).max())
+        reverse = self._polished(self._reverse, matrix_of(back[0]), affine=False)
+        return float(distances_mm(reverse @ rigid, np.eye(4), self._pair.fixed.tissue_mm).max())
 
 
 def _carries_points(one: Pyramid, other: Pyramid) -> bool:
-    """Tell whether the points of the metric lie in the first of two volumes rather than in the second."""
+    """Return whether the metric's points are placed in the first of two volumes rather than in the second."""
     if max(one.coarsest_mm, other.coarsest_mm) > COARSER * min(one.coarsest_mm, other.coarsest_mm):
         return one.coarsest_mm > other.coarsest_mm
     return one.tissue_ml < SMALLER * other.tissue_ml

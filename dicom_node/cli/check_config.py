@@ -20,7 +20,7 @@ __all__ = ["check_config"]
 @json_option
 @one_line_errors
 def check_config(as_json: bool) -> None:  # noqa: FBT001
-    """Show the effective settings, secrets masked; fails when a setting cannot be used."""
+    """Show the effective settings with secrets masked; fail if a setting cannot be used."""
     shown = masked_settings(read_settings())
     lines = [line for section, keys in shown.items() for line in (f"[{section}]", *_toml_lines(keys), "")]
     emit(as_json, shown, lines)

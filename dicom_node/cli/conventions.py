@@ -30,12 +30,12 @@ __all__ = [
     "sets_options",
 ]
 
-_ROOMS = ("dicom_node", "viewer_integration", "inference", "conversion")
+_PACKAGES = ("dicom_node", "viewer_integration", "inference", "conversion")
 
 NOTICE = "Research use only. Not a medical device."
 
 LAYOUTS = ("lgg", "brats", "msd", "dicom")
-"""Of annotated cases; a test holds it against `inference.cases.layouts`, which takes seconds to load."""
+"""Layouts of annotated cases. A test compares them with `inference.cases.layouts`, which takes seconds to load."""
 
 
 def example(text: str) -> str:
@@ -58,16 +58,16 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _sentence(error: Exception) -> str:
-    """Return what an error says in one line; of one that a library raised, which may quote values, its kind."""
+    """Return an error's text in one line; for an error raised by a library, which may quote values, only its type."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, ValueError) and frames and not _is_ours(frames[-1].filename):
-        return f"a file holds a value that cannot be read ({type(error).__name__})"
+        return f"a file contains a value that cannot be read ({type(error).__name__})"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _is_ours(filename: str) -> bool:
     ours = Path(__file__).parents[2]
-    return any(Path(filename).is_relative_to(ours / room) for room in _ROOMS)
+    return any(Path(filename).is_relative_to(ours / package) for package in _PACKAGES)
 
 
 def _foreseen() -> tuple[type[Exception], ...]:
@@ -91,19 +91,19 @@ def _foreseen() -> tuple[type[Exception], ...]:
 
 
 def emit(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:  # noqa: FBT001 - the --json flag
-    """Print one JSON document, or lines for a person; JSON writes control characters as escapes anyway."""
+    """Print one JSON document, or lines for a person; JSON escapes control characters anyway."""
     click.echo(json.dumps(content, indent=1) if as_json else "\n".join(map(printable, lines)))
 
 
 def complain(sentence: str) -> None:
-    """Print the one line on stderr that says why a command failed."""
+    """Print one line on stderr that states why a command failed."""
     click.echo(printable(f"glionode: {sentence}"), err=True)
 
 
 def printable(line: str) -> str:
-    """Return a line that cannot steer a terminal: what a header, a file's name or a peer says is somebody else's text.
+    """Return a line that cannot control a terminal: text from headers, file names and peers is not trusted.
 
-    Control characters, line breaks among them, and those that turn the direction of writing are shown as escapes.
+    Control characters, including line breaks, and characters that change the writing direction are shown as escapes.
     """
     return "".join(letter if _is_shown(letter) else letter.encode("unicode_escape").decode("ascii") for letter in line)
 
@@ -122,23 +122,23 @@ rules_option = click.option(
 
 
 def given_rules(path: Path | None) -> "tuple[SiteRule, ...]":
-    """Return the site rules of the file that ``--rules`` names; none without it."""
+    """Return the site rules of the file given by ``--rules``; none without it."""
     from dicom_node.rules.site_rules import parse_rules  # noqa: PLC0415
 
     return parse_rules(path.read_text("utf-8"), path.name) if path else ()
 
 
 def sets_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command --dataset and --data, repeated together for several sets of annotated cases."""
+    """Add --dataset and --data to a command; both are repeated together for several sets of annotated cases."""
     data = click.option(
         "--data",
         "folders",
         multiple=True,
         required=True,
         type=click.Path(path_type=Path, exists=True, file_okay=False),
-        help="Folder of cases; repeat it with --dataset for several sets.",
+        help="Folder of annotated cases; repeat it together with --dataset for several sets.",
     )
     layout = click.option(
-        "--dataset", "datasets", multiple=True, required=True, type=click.Choice(LAYOUTS), help="Layout of --data."
+        "--dataset", "datasets", multiple=True, required=True, type=click.Choice(LAYOUTS), help="Layout of that folder."
     )
     return layout(data(command))

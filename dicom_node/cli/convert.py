@@ -20,7 +20,7 @@ __all__ = ["convert"]
 @json_option
 @one_line_errors
 def convert(folder: Path, out: Path, rules: Path | None, as_json: bool) -> None:  # noqa: FBT001
-    """Convert every MR series of a DICOM folder to NIfTI with a JSON beside each."""
+    """Convert every MR series of a DICOM folder to NIfTI, each with a JSON file."""
     progress = Progress(lambda items, phase: tqdm(items, desc=phase, disable=None, file=sys.stderr))
     done = convert_folder(folder, out, given_rules(rules), progress)
     content = {"files": [str(path) for path in done.files], "left_out": [asdict(item) for item in done.left_out]}
@@ -30,5 +30,5 @@ def convert(folder: Path, out: Path, rules: Path | None, as_json: bool) -> None:
     ]
     emit(as_json, content, lines)
     if not done.files:
-        complain("no series could be converted; left_out.json says why")
+        complain("no series could be converted; left_out.json lists the reasons")
         sys.exit(1)

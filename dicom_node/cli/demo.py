@@ -16,7 +16,7 @@ __all__ = ["demo"]
 @json_option
 @one_line_errors
 def demo(as_json: bool) -> None:  # noqa: FBT001
-    """Send a synthetic study through a real node over real sockets and show what came back."""
+    """Send a synthetic study through a real node over real sockets and show the results."""
     settings = read_settings()
     with tqdm(total=100, disable=None, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}") as bar:
 
@@ -30,7 +30,7 @@ def demo(as_json: bool) -> None:  # noqa: FBT001
     content = {"link": result.link, "files": paths, "implanted_ml": result.true_volumes_ml, **summary}
     lines = [f"GlioNode demo, synthetic phantom. {NOTICE}", "", "Recognised sequences:"]
     lines += [f"  {role:6}{series}" for role, series in summary["sequences"].items()]
-    lines += ["", "Volumes in ml (found, implanted):"]
+    lines += ["", "Volumes in ml (measured, implanted):"]
     lines += [
         f"  {region:4}{volume:8.2f}{result.true_volumes_ml.get(region, 0.0):8.2f}"
         for region, volume in summary["volumes_ml"].items()

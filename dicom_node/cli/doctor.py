@@ -1,4 +1,4 @@
-"""`glionode doctor`: what the node needs, and its place beside an Orthanc."""
+"""`glionode doctor`: check what the node needs, and connect it to an Orthanc server."""
 
 import os
 import sys
@@ -17,15 +17,17 @@ __all__ = ["doctor"]
 
 @click.command(epilog=example("glionode doctor --orthanc http://127.0.0.1:8042"))
 @click.option("--orthanc", metavar="URL", help="Register the node in this Orthanc and set up auto-routing.")
-@click.option("--node-host", default="", help="Host under which Orthanc reaches the node.")
+@click.option("--node-host", default="", help="Host at which Orthanc reaches the node; by default this machine.")
 @click.option(
-    "--username", default="", help="Of Orthanc's REST API; its password is asked for, or in GLIONODE_ORTHANC_PASSWORD."
+    "--username",
+    default="",
+    help="User of Orthanc's REST API; the password is prompted for, or read from GLIONODE_ORTHANC_PASSWORD.",
 )
-@click.option("--remove", is_flag=True, help="Undo the registration.")
+@click.option("--remove", is_flag=True, help="With --orthanc: undo the registration and the auto-routing.")
 @json_option
 @one_line_errors
 def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> None:  # noqa: FBT001
-    """Test what the node needs; with --orthanc, connect it to an Orthanc."""
+    """Check what the node needs to run; with --orthanc, connect it to an Orthanc server."""
     settings: Settings = read_settings()
     database = open_database(settings.database_url)
     advice = ""
@@ -49,9 +51,9 @@ def doctor(as_json: bool, remove: bool, orthanc: str | None, **options: str) -> 
 def _orthanc_password(url: str, username: str) -> str:
     """Return the password, never from the command line: every user of the machine can read that."""
     if "@" in url:
-        sentence = "No user and password in the URL: give --username, and the password when it is asked for."
+        sentence = "Do not put a user and password into the URL. Give --username; the password is prompted for."
         raise click.UsageError(sentence)
-    known = os.environ.get("GLIONODE_ORTHANC_PASSWORD", "")
-    if known or not username:
-        return known
+    password = os.environ.get("GLIONODE_ORTHANC_PASSWORD", "")
+    if password or not username:
+        return password
     return str(click.prompt(f"Password of {printable(username)}", hide_input=True, err=True))

@@ -1,4 +1,4 @@
-"""`glionode export`: what the node holds, for other uses."""
+"""`glionode export`: stored studies as a training set."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ __all__ = ["export"]
     metavar="OUT",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write stored studies with a corrected SEG to OUT, as BraTS lays out its cases.",
+    help="Write stored studies with a corrected SEG to OUT, in the folder layout of BraTS.",
 )
 @json_option
 @one_line_errors

@@ -1,4 +1,4 @@
-"""Commands that are loaded when they are called: help and completion wait for none of them."""
+"""Commands that are loaded only when they are called, so that help and completion are quick."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ __all__ = ["LazyGroup", "Subcommand"]
 
 @dataclass(frozen=True)
 class Subcommand:
-    """Where a command is, and what its group's help says of it.
+    """Where a command is defined, and its summary in the group's help.
 
     Attributes
     ----------
     place
-        File of `dicom_node.cli` and name of the function in it.
+        File in `dicom_node.cli` and name of the function in it, with a colon between.
     summary
-        The first sentence of the command's own help, to the letter; a test holds them against each other.
+        The first line of the command's own help, word for word; a test compares the two.
     """
 
     place: str
@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
     Parameters
     ----------
     lazy
-        What it offers.
+        Its commands.
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, Subcommand], **kwargs: Any) -> None:  # noqa: ANN401 - click's own
@@ -55,9 +55,9 @@ class LazyGroup(click.Group):
         return super().get_command(ctx, cmd_name) if known is None else known.load()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what each command does."""
+        """Write the list of commands with their summaries."""
         eager = {name: super(LazyGroup, self).get_command(ctx, name) for name in super().list_commands(ctx)}
-        told = {name: command.get_short_help_str(120) for name, command in eager.items() if command is not None}
-        told |= {name: known.summary for name, known in self.lazy.items()}
+        summaries = {name: command.get_short_help_str(120) for name, command in eager.items() if command is not None}
+        summaries |= {name: known.summary for name, known in self.lazy.items()}
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(told.items()))
+            formatter.write_dl(sorted(summaries.items()))

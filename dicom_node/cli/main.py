@@ -1,4 +1,4 @@
-"""The command `glionode`: every subcommand with its file, each a few lines over the module that does the work."""
+"""The command `glionode`: its subcommands, each in a file of its own that calls the module that does the work."""
 
 import os
 from collections.abc import Mapping
@@ -16,27 +16,27 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
     {
         "cancel": Subcommand(
             "operations:cancel",
-            "Stop a study's run, at once while it waits, else before its next step.",
+            "Stop a study's run: at once if it is still queued, otherwise before its next step.",
         ),
         "check-config": Subcommand(
             "check_config:check_config",
-            "Show the effective settings, secrets masked; fails when a setting cannot be used.",
+            "Show the effective settings with secrets masked; fail if a setting cannot be used.",
         ),
         "clean": Subcommand(
             "operations:clean",
-            "Remove what the retention policy no longer keeps, now instead of within the hour.",
+            "Remove now what the retention policy no longer keeps; a worker does so every hour.",
         ),
         "convert": Subcommand(
             "convert:convert",
-            "Convert every MR series of a DICOM folder to NIfTI with a JSON beside each.",
+            "Convert every MR series of a DICOM folder to NIfTI, each with a JSON file.",
         ),
         "demo": Subcommand(
             "demo:demo",
-            "Send a synthetic study through a real node over real sockets and show what came back.",
+            "Send a synthetic study through a real node over real sockets and show the results.",
         ),
         "doctor": Subcommand(
             "doctor:doctor",
-            "Test what the node needs; with --orthanc, connect it to an Orthanc.",
+            "Check what the node needs to run; with --orthanc, connect it to an Orthanc server.",
         ),
         "evaluate": Subcommand(
             "evaluate:evaluate",
@@ -48,15 +48,15 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         ),
         "fetch": Subcommand(
             "operations:fetch",
-            "Fetch a study by its UID from a peer: WADO-RS, C-GET or C-MOVE, whichever it offers.",
+            "Fetch a study by its UID from a peer, with WADO-RS, C-GET or C-MOVE as the peer supports.",
         ),
         "listen": Subcommand(
             "serve:listen",
-            "Run the DICOM listener alone; several may share one port.",
+            "Run only the DICOM listener; several listeners may share one port.",
         ),
         "maintenance": Subcommand(
             "operations:maintenance",
-            "Drain the node: senders are asked to come back later, runs at work end, no further one begins.",
+            "Drain the node: new associations are rejected for now, running studies finish, no others start.",
         ),
         "models": Subcommand(
             "models:models",
@@ -64,7 +64,7 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         ),
         "prioritise": Subcommand(
             "operations:prioritise",
-            "Put a study before all others (STAT); STUDY is its UID or key.",
+            "Process a study before all others (STAT); STUDY is its UID or key.",
         ),
         "replay": Subcommand(
             "operations:replay",
@@ -72,23 +72,23 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         ),
         "resend": Subcommand(
             "operations:resend",
-            "Bring a study's results to its destinations again: each gets what it does not hold.",
+            "Send a study's results to its destinations again; each gets only what it does not have.",
         ),
         "rules": Subcommand(
             "rules:rules",
-            "Say what kind of series the site's own names mean; the first rule that fits a series decides.",
+            "Define what kind of series the site's own names stand for; the first rule that matches decides.",
         ),
         "segment": Subcommand(
             "segment:segment",
-            "Segment a DICOM folder, NIfTI volumes or one image slice into OUT.",
+            "Segment a DICOM folder, NIfTI volumes or one image slice; write the results to OUT.",
         ),
         "send": Subcommand(
             "send:send",
-            "Send every DICOM file of a folder by C-STORE.",
+            "Send every DICOM file in a folder by C-STORE.",
         ),
         "serve": Subcommand(
             "serve:serve",
-            "Run listener, worker and web together on the embedded defaults.",
+            "Run the listener, a worker and the web server together, with built-in defaults.",
         ),
         "status": Subcommand(
             "status:status",
@@ -100,15 +100,15 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         ),
         "web": Subcommand(
             "serve:web",
-            "Run panel and viewer alone.",
+            "Run only the web server, with the panel and the viewer.",
         ),
         "work": Subcommand(
             "serve:work",
-            "Run a worker alone; several share one database and one folder.",
+            "Run only a worker; several workers share one database and one folder.",
         ),
         "workers": Subcommand(
             "operations:workers",
-            "Show every worker and whether it still gives signs of life.",
+            "Show every worker, and whether it is alive.",
         ),
     }
 )

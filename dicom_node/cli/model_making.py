@@ -1,4 +1,4 @@
-"""`glionode models combine` and `tune`: from finished trainings to one model that can be added and promoted."""
+"""`glionode models combine` and `tune`: make finished trainings into one model that can be added and promoted."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -31,19 +31,19 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 @click.command(epilog=example("glionode models combine ./run0 ./run1 ./run2 --name our-model --out ./our-model"))
 @click.argument("runs", nargs=-1, required=True, type=_FOLDER)
-@click.option("--autoencoder", type=_FOLDER, help="A training of an autoencoder, to notice what is new to the model.")
-@click.option("--name", required=True, help="Of the model.")
-@click.option("--model-version", "version", default="1", show_default=True, help="Of the model.")
-@click.option("--trained-on", default="", metavar="TEXT", help="The cases and their sources, for the card.")
-@click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Terms of the weights.")
+@click.option("--autoencoder", type=_FOLDER, help="Training of an autoencoder that detects unfamiliar images.")
+@click.option("--name", required=True, help="Name of the model.")
+@click.option("--model-version", "version", default="1", show_default=True, help="Version of the model.")
+@click.option("--trained-on", default="", metavar="TEXT", help="Training cases and their sources, for the model card.")
+@click.option("--licence", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Licence of the weights.")
 @click.option(
     "--slices-on-volumes",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.0,
     show_default=True,
-    help="Share of networks for slices in what is said of volumes.",
+    help="Share of the networks for slices in the prediction for volumes.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The model folder; must not exist yet.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Model folder to make; must not exist yet.")
 @json_option
 @one_line_errors
 def combine(
@@ -53,7 +53,7 @@ def combine(
     as_json: bool,  # noqa: FBT001
     **imprint: Any,  # noqa: ANN401 - what click makes of the options
 ) -> None:
-    """Make one model of several trainings: the folds of a cross-validation, over slices, over volumes, or both."""
+    """Combine several trainings into one model: the folds of a cross-validation, for slices, volumes or both."""
     put_together(runs, out, Imprint(**imprint), autoencoder)
     _, manifest, sha256 = read_manifest(str(out.absolute()))
     lines = [NOTICE, f"wrote {out}", f"manifest SHA-256 {sha256}"]
@@ -71,7 +71,7 @@ def combine(
     multiple=True,
     required=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="By which the networks for such cases were trained.",
+    help="Split file by which the networks for these cases were trained.",
 )
 @json_option
 @one_line_errors
@@ -82,13 +82,13 @@ def tune(
     splits: tuple[Path, ...],
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Choose thresholds, smallest parts, volume intervals and limits on patients that were held out.
+    """Choose thresholds, smallest components, volume intervals and flag limits on held-out patients.
 
-    Each patient is answered by the networks that did not see it. The manifest in FOLDER is written anew, so the model
-    gets another identity.
+    Each patient is segmented only by networks that were not trained on that patient. The manifest in FOLDER is
+    rewritten, so the model gets a new identity.
     """
     if not len(datasets) == len(folders) == len(splits):
-        raise click.UsageError("give --dataset, --data and --split once each for every set")
+        raise click.UsageError("give --dataset, --data and --split once each for every set of cases")
     answers = [answer for one in zip(datasets, folders, splits, strict=True) for answer in _answers(folder, *one)]
     manifest = chosen(read_manifest(str(folder.absolute()))[1], answers)
     sha256 = write_manifest(folder, manifest)
@@ -97,7 +97,7 @@ def tune(
     lines += [f"network {one.name}: thresholds {one.thresholds or manifest.thresholds}" for one in manifest.networks]
     lines += [f"{name}: {values}" for name, values in manifest.metrics.items() if name.startswith("cross-validated")]
     lines += [
-        f"volume interval of {region} over {kind}: {factors} doubts"
+        f"volume interval of {region}, networks for {kind}: {factors} times the uncertainty of the volume"
         for kind, one in {one.input: one for one in manifest.networks}.items()
         for region, factors in one.interval_factors.items()
     ]

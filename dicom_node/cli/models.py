@@ -1,4 +1,4 @@
-"""`glionode models`: what models there are, which of them the node uses, and how they got here."""
+"""`glionode models`: list, add and verify models, and choose those that the node uses."""
 
 import getpass
 import os
@@ -30,19 +30,19 @@ from inference.registry import Registry, StoredModel
 __all__ = ["models"]
 
 _RECENT = 20
-"""Studies of the shadow that are listed for a person; --json gives them all."""
+"""Shadow results that are printed; --json gives them all."""
 
-by_option = click.option("--by", "who", default="", help="Who decides; by default the account that runs this.")
+by_option = click.option("--by", "who", default="", help="Who decides; by default the account that runs the command.")
 
 
 _MAKING = {
     "combine": Subcommand(
         "model_making:combine",
-        "Make one model of several trainings: the folds of a cross-validation, over slices, over volumes, or both.",
+        "Combine several trainings into one model: the folds of a cross-validation, for slices, volumes or both.",
     ),
     "tune": Subcommand(
         "model_making:tune",
-        "Choose thresholds, smallest parts, volume intervals and limits on patients that were held out.",
+        "Choose thresholds, smallest components, volume intervals and flag limits on held-out patients.",
     ),
 }
 
@@ -56,7 +56,7 @@ def models() -> None:
 @json_option
 @one_line_errors
 def list_models(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
-    """List the shipped models and those added to this node, and which is in use."""
+    """List the shipped models and those added to this node, and show which are in use."""
     database, registry = _database(), _registry()
     listing = registry.listing()
     try:
@@ -76,7 +76,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
         for entry in entries
     ]
     lines += [f"! {one['folder']}: {one['reason']}" for one in unusable]
-    lines += ["", "* in production, s in the shadow"] + ([f"! production: {used[1]}"] if used[1] else [])
+    lines += ["", "* in production, s shadow model"] + ([f"! production: {used[1]}"] if used[1] else [])
     emit(as_json, {"models": entries, "unusable": unusable, "production_error": used[1]}, lines)
 
 
@@ -111,7 +111,7 @@ def show_model(name: str, version: str, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @one_line_errors
 def verify(name: str, version: str, as_json: bool) -> None:  # noqa: FBT001
-    """Hash every file of a model again; of all models without NAME."""
+    """Check the hash of every file of a model; without NAME, of all models."""
     registry, database = _registry(), _database()
     choices = [choice for role in ModelRole if (choice := chosen(database, role))]
     listing = registry.listing()
@@ -127,26 +127,38 @@ def verify(name: str, version: str, as_json: bool) -> None:  # noqa: FBT001
 
 @models.command(epilog=example("glionode models add ./brats_mri_segmentation"))
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--name", default="", help="Of an imported model; by default that of the folder or file.")
-@click.option("--model-version", "version", default="", help="Of an imported model; by default the bundle's.")
-@click.option("--channels", default="", help="Sequences in an imported network's order, such as T1CE,T1,T2,FLAIR.")
-@click.option("--outputs", default="", help="Regions in an imported network's order, such as TC,WT,ET.")
-@click.option("--axes", default="", help="Where an imported network's axes run to, such as LPS (BraTS as NIfTI) or PL.")
+@click.option("--name", default="", help="Name of an imported model; by default that of the folder or file.")
+@click.option("--model-version", "version", default="", help="Version of an imported model; by default the bundle's.")
+@click.option("--channels", default="", help="Input sequences of an imported network in order, as T1CE,T1,T2,FLAIR.")
+@click.option("--outputs", default="", help="Output regions of an imported network in order, as TC,WT,ET.")
+@click.option("--axes", default="", help="Directions of an imported network's axes, as LPS (BraTS as NIfTI) or PL.")
 @click.option("--spacing", "spacing_mm", default=1.0, show_default=True, help="Voxel size of an imported network, mm.")
-@click.option("--answers", default="logits", show_default=True, type=click.Choice(["logits", "probabilities"]))
-@click.option("--normalise", default="none", show_default=True, type=click.Choice(["none", "nonzero"]))
+@click.option(
+    "--answers",
+    default="logits",
+    show_default=True,
+    type=click.Choice(["logits", "probabilities"]),
+    help="Output values of an imported network.",
+)
+@click.option(
+    "--normalise",
+    default="none",
+    show_default=True,
+    type=click.Choice(["none", "nonzero"]),
+    help="Intensity normalisation of an imported network.",
+)
 @json_option
 @one_line_errors
-def add(source: Path, channels: str, outputs: str, as_json: bool, **told: Any) -> None:  # noqa: ANN401, FBT001
+def add(source: Path, channels: str, outputs: str, as_json: bool, **stated: Any) -> None:  # noqa: ANN401, FBT001
     """Add a model folder, a MONAI bundle (layout of brats_mri_segmentation) or an ONNX file to this node.
 
-    Nothing in it is executed: weights are read as tensors alone, and pickles are refused. Adding changes nothing in
-    production; `glionode models promote` does.
+    No code of the model is executed: weights are read only as tensors, and pickles are refused. Adding a model does
+    not change production; `glionode models promote` does.
     """
     from inference.foreign.addition import add_model  # noqa: PLC0415 - seconds, for torch, which the others do without
     from inference.foreign.intake import ForeignFacts  # noqa: PLC0415
 
-    facts = ForeignFacts(channels=_comma_list(channels), outputs=_comma_list(outputs), **told)
+    facts = ForeignFacts(channels=_comma_list(channels), outputs=_comma_list(outputs), **stated)
     model = add_model(_registry(), source, facts)
     order = [f"{one.name}: {', '.join(one.settings.get('outputs', ()))}" for one in model.manifest.networks]
     lines = [
@@ -167,7 +179,7 @@ def add(source: Path, channels: str, outputs: str, as_json: bool, **told: Any) -
 @json_option
 @one_line_errors
 def promote(name: str, version: str, who: str, as_json: bool) -> None:  # noqa: FBT001
-    """Make a model the node's: it counts from the next run on, without a restart."""
+    """Put a model into production: the node uses it from the next run on, without a restart."""
     database, model = _database(), _usable(name, version)
     choose(database, ModelRole.PRODUCTION, model, _who(who))
     _show_production(database, as_json=as_json)
@@ -178,7 +190,7 @@ def promote(name: str, version: str, who: str, as_json: bool) -> None:  # noqa: 
 @json_option
 @one_line_errors
 def rollback(who: str, as_json: bool) -> None:  # noqa: FBT001
-    """Go back to the model before the last promotion; once more, to the one before that."""
+    """Go back to the model before the last promotion; repeat it to go back further."""
     settings, registry = read_settings(), _registry()
 
     def check(choice: ModelChoice) -> None:
@@ -192,14 +204,14 @@ def rollback(who: str, as_json: bool) -> None:  # noqa: FBT001
 @models.command(epilog=example("glionode models shadow glioma   or   glionode models shadow --off"))
 @click.argument("name", default="")
 @click.argument("version", default="")
-@click.option("--off", is_flag=True, help="Let no model run in the shadow.")
+@click.option("--off", is_flag=True, help="Run no shadow model.")
 @by_option
 @json_option
 @one_line_errors
 def shadow(name: str, version: str, off: bool, who: str, as_json: bool) -> None:  # noqa: FBT001
-    """Let a model run after production on each study, its results kept and never sent; or show what it found."""
+    """Run a second model on each study after production and never send its results; or show these results."""
     if off and name:
-        raise click.UsageError("give a model, or --off, not both")
+        raise click.UsageError("give either a model or --off, not both")
     database = _database()
     if off or name:
         choose(database, ModelRole.SHADOW, _usable(name, version) if name else None, _who(who))
@@ -240,7 +252,7 @@ def _show_production(database: Database, *, as_json: bool) -> None:
 
 
 def _usable(name: str, version: str) -> StoredModel:
-    """Return a model after its files were hashed and its networks built."""
+    """Return a model after checking its files' hashes and building its networks."""
     registry = _registry()
     model = registry.find(name, version)
     registry.verify(model)
@@ -257,7 +269,7 @@ def _problem(registry: Registry, model: StoredModel, choices: Sequence[ModelChoi
         return str(error)
     for choice in choices:
         if (choice.name, choice.version) == (model.name, model.version) and choice.sha256 != model.sha256:
-            return f"model {model.name}: its manifest differs from the one that was chosen by {choice.who}"
+            return f"model {model.name}: its manifest differs from the one chosen by {choice.who}"
     return ""
 
 
@@ -273,10 +285,10 @@ def _comma_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip().upper() for part in text.split(",") if part.strip())
 
 
-def _who(told: str) -> str:
-    """Return who decides; an account without a name, as in some containers, is told by its number."""
-    if told:
-        return told
+def _who(given: str) -> str:
+    """Return who decides; an account without a name, as in some containers, is given by its number."""
+    if given:
+        return given
     try:
         return getpass.getuser()
     except (KeyError, OSError):

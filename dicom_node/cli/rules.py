@@ -1,4 +1,4 @@
-"""`glionode rules`: what the site says about its series, on the command line."""
+"""`glionode rules`: the site's own rules about its series, on the command line."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -29,30 +29,30 @@ from dicom_node.studies.stored_study import headers_only
 __all__ = ["rules"]
 
 _PATTERNS = {
-    "manufacturer": "of Manufacturer",
-    "station": "of StationName",
-    "description": "of SeriesDescription",
-    "protocol": "of ProtocolName",
-    "technique": "of the sequence's name",
+    "manufacturer": "Manufacturer",
+    "station": "StationName",
+    "description": "SeriesDescription",
+    "protocol": "ProtocolName",
+    "technique": "the sequence name",
 }
 
 
 @click.group(epilog=example("glionode rules list"))
 def rules() -> None:
-    """Say what kind of series the site's own names mean; the first rule that fits a series decides."""
+    """Define what kind of series the site's own names stand for; the first rule that matches decides."""
 
 
 def _rule_options(command: Callable[..., None]) -> Callable[..., None]:
-    for name, what in reversed(_PATTERNS.items()):
-        command = click.option(f"--{name}", default="", help=f"Pattern {what}; * and ? stand for anything.")(command)
-    return click.option("--kind", default="", help="T1, T1CE, T2, FLAIR, or what it is instead, such as DWI.")(command)
+    for name, attribute in reversed(_PATTERNS.items()):
+        command = click.option(f"--{name}", default="", help=f"Pattern for {attribute}; wildcards * and ?.")(command)
+    return click.option("--kind", default="", help="T1, T1CE, T2, FLAIR, or another kind, such as DWI.")(command)
 
 
 @rules.command(name="list", epilog=example("glionode rules list --json"))
 @json_option
 @one_line_errors
 def list_rules(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
-    """List the rules in the order in which they are asked."""
+    """List the rules in the order in which they are applied."""
     _show(_database(), as_json=as_json)
 
 
@@ -62,7 +62,7 @@ def list_rules(as_json: bool) -> None:  # noqa: FBT001 - the --json flag
 @json_option
 @one_line_errors
 def add(as_json: bool, **entered: str) -> None:  # noqa: FBT001
-    """Add a rule in front of the others; `glionode rules test` tells beforehand what it would change."""
+    """Add a rule before all others; `glionode rules test` shows beforehand what it would change."""
     database = _database()
     add_rule(database, make_rule(entered))
     _show(database, as_json=as_json)
@@ -85,7 +85,7 @@ def remove(name: str, as_json: bool) -> None:  # noqa: FBT001
 @json_option
 @one_line_errors
 def move(name: str, place: int, as_json: bool) -> None:  # noqa: FBT001
-    """Move a rule to a place; 1 is asked first."""
+    """Move a rule to a place in the list; the rule at place 1 is applied first."""
     database = _database()
     move_rule(database, name, place)
     _show(database, as_json=as_json)
@@ -93,15 +93,17 @@ def move(name: str, place: int, as_json: bool) -> None:  # noqa: FBT001
 
 @rules.command(name="test", epilog=example("glionode rules test --kind T1CE --description '*nach km*' --pixels"))
 @_rule_options
-@click.option("--file", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML of rules.")
+@click.option(
+    "--file", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML file of rules."
+)
 @click.option("--pixels", is_flag=True, help="Recognise by headers and pixels, as the node does; slower.")
 @click.option("--studies", default=100, show_default=True, type=click.IntRange(min=1), help="Newest studies at most.")
 @json_option
 @one_line_errors
 def test(as_json: bool, path: Path | None, pixels: bool, studies: int, **entered: str) -> None:  # noqa: FBT001
-    """Tell which series of the stored studies would change their kind, by a new rule or by a file of rules."""
+    """Show which series of the newest studies would change their kind with a new rule or a file of rules."""
     if path is not None and any(entered.values()):
-        raise click.UsageError("give one rule by its options, or --file, not both")
+        raise click.UsageError("give either the options of one rule or --file, not both")
     new = parse_rules(path.read_text("utf-8"), path.name) if path else (make_rule({"name": "tested", **entered}),)
     database, folder = _database(), read_settings().node.folder
     wanted = merged_rules(new, site_rules(database))
@@ -118,7 +120,7 @@ def test(as_json: bool, path: Path | None, pixels: bool, studies: int, **entered
 @json_option
 @one_line_errors
 def import_(path: Path, replace: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Read the [[rule]] tables of a TOML file in front of the other rules; rules of the same name are replaced."""
+    """Import the [[rule]] tables of a TOML file before the other rules; rules of the same name are replaced."""
     database = _database()
     import_rules(database, parse_rules(path.read_text("utf-8"), path.name), replace=replace)
     _show(database, as_json=as_json)
@@ -144,19 +146,19 @@ def _show(database: Database, *, as_json: bool) -> None:
         values: dict[str, Any] = asdict(rule)
         patterns = ", ".join(f"{key} {values[key]!r}" for key in PATTERNS if values[key])
         lines.append(f"{place:3}  {rule.kind:10}  {rule.name}: {patterns}")
-    emit(as_json, {"rules": [asdict(rule) for rule in found]}, lines or ["no site rules; the built-in ones decide"])
+    emit(as_json, {"rules": [asdict(rule) for rule in found]}, lines or ["no site rules; only the built-in ones apply"])
 
 
 def _trial_lines(trial: Trial, by: str) -> list[str]:
     lines = [f"{c.study_key} {c.series}: {c.before} -> {c.after}  {c.description!r}" for c in trial.changes]
     lines.append(
-        f"{len(trial.changes)} series would change, of {trial.fitting} that fit, by {by}; {trial.studies} studies "
-        f"recognised again, {trial.looked_at} looked at"
+        f"{len(trial.changes)} series would change, {trial.fitting} match (by {by}; {trial.looked_at} studies checked, "
+        f"{trial.studies} of them recognised again)"
     )
     if trial.overruled:
-        lines.append(f"{trial.overruled} that fit would not follow: an earlier rule decides")
+        lines.append(f"{trial.overruled} matching series would not get the rule's kind: an earlier rule decides")
     if trial.unreadable:
-        lines.append(f"{trial.unreadable} studies hold files that cannot be read as DICOM")
+        lines.append(f"{trial.unreadable} studies contain files that cannot be read as DICOM")
     if trial.not_tried:
-        lines.append(f"{trial.not_tried} more studies may have fitting series and were not recognised again")
+        lines.append(f"{trial.not_tried} more studies may contain matching series but were not recognised again")
     return lines

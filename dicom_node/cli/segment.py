@@ -1,4 +1,4 @@
-"""`glionode segment`: what is given is told apart here, and worked on in `dicom_node.workbench.segment_files`."""
+"""`glionode segment`: find out what kind of input was given; `dicom_node.workbench.segment_files` processes it."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,11 +18,11 @@ __all__ = ["segment"]
 )
 @click.argument("paths", metavar="[INPUT] OUT", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--t1", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1.")
-@click.option("--t1ce", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1 after contrast.")
+@click.option("--t1ce", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T1 with contrast agent.")
 @click.option("--t2", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, T2.")
 @click.option("--flair", type=click.Path(path_type=Path, exists=True), help="NIfTI volume, FLAIR.")
-@click.option("--sequence", default="FLAIR", show_default=True, help="What a grey image slice shows.")
-@click.option("--model", default="", help="Name of a model at hand, or a folder; by default what the setting names.")
+@click.option("--sequence", default="FLAIR", show_default=True, help="Sequence of a grey image slice or NIfTI INPUT.")
+@click.option("--model", default="", help="Name of a model, or a model folder; by default the one in the settings.")
 @rules_option
 @click.option("--native", is_flag=True, help="Also write the labels on every sequence's own grid.")
 @json_option
@@ -36,14 +36,14 @@ def segment(
     as_json: bool,  # noqa: FBT001
     **volumes: Path | None,
 ) -> None:
-    """Segment a DICOM folder, NIfTI volumes or one image slice into OUT."""
+    """Segment a DICOM folder, NIfTI volumes or one image slice; write the results to OUT."""
     given = {Role(name.upper()): path for name, path in volumes.items() if path is not None}
     if len(paths) != (1 if given else 2):
-        raise click.UsageError("give INPUT and OUT; or, with --t1, --t1ce, --t2, --flair, OUT alone")
+        raise click.UsageError("give INPUT and OUT; with --t1, --t1ce, --t2 or --flair, give only OUT")
     if sequence.upper() not in list(Role):
         raise click.UsageError(f"--sequence {sequence!r}: use one of {', '.join(Role)}")
     if not given and not paths[0].exists():
-        raise click.UsageError(f"{paths[0]}: there is no such file or folder")
+        raise click.UsageError(f"{paths[0]}: no such file or folder")
     if not given and paths[0].name.endswith((".nii", ".nii.gz")):
         given = {Role(sequence.upper()): paths[0]}
     settings = _settings(model)
@@ -52,7 +52,7 @@ def segment(
     elif paths[0].is_dir():
         done = _folder(paths[0], paths[-1], rules, settings, native=native)
     else:
-        done = _picture(paths[0], Role(sequence.upper()), paths[-1], rules, settings, native=native)
+        done = _slice(paths[0], Role(sequence.upper()), paths[-1], rules, settings, native=native)
     content = {
         "sequences": done.sequences,
         "volumes_ml": dict(done.volumes_ml),
@@ -62,7 +62,9 @@ def segment(
         "decisions": [asdict(decision) for decision in done.decisions],
     }
     lines = [NOTICE, f"sequences: {', '.join(done.sequences)}"]
-    lines += [f"{region:4}{'no spacing' if ml is None else f'{ml:8.2f} ml'}" for region, ml in done.volumes_ml.items()]
+    lines += [
+        f"{region:4}{'no pixel spacing' if ml is None else f'{ml:8.2f} ml'}" for region, ml in done.volumes_ml.items()
+    ]
     lines += [done.no_tumour] if done.no_tumour else []
     lines += [f"! {flag.sentence} ({flag.code})" for flag in done.flags]
     lines += [f"wrote {path}" for path in done.files]
@@ -86,15 +88,15 @@ def _folder(folder: Path, out: Path, rules: Path | None, settings: Settings, *, 
     return segment_dicom(folder, out, settings, rules=known, native=native)
 
 
-def _picture(
+def _slice(
     path: Path, role: "Role", out: Path, rules: Path | None, settings: Settings, *, native: bool
 ) -> "WorkbenchResult":
     _refuse_rules(rules)
     if native:
-        raise click.UsageError("--native: an image slice has no grid but its own")
+        raise click.UsageError("--native: the labels of an image slice are on its own grid already")
     return segment_slice(path, role, out, settings)
 
 
 def _refuse_rules(rules: Path | None) -> None:
     if rules:
-        raise click.UsageError("--rules: site rules look at DICOM headers, and INPUT has none")
+        raise click.UsageError("--rules: site rules match DICOM headers, and this input has none")

@@ -21,7 +21,7 @@ __all__ = ["send"]
 @json_option
 @one_line_errors
 def send(folder: Path, address: str, calling_ae: str, as_json: bool) -> None:  # noqa: FBT001
-    """Send every DICOM file of a folder by C-STORE."""
+    """Send every DICOM file in a folder by C-STORE."""
     try:
         destination = parse_address(address)
     except ValueError as error:
@@ -32,7 +32,7 @@ def send(folder: Path, address: str, calling_ae: str, as_json: bool) -> None:  #
 
     sending = send_folder(folder, destination, calling_ae, progress)
     failed = [{"file": str(path), "reason": reason} for path, reason in sending.failed]
-    lines = [f"{sending.accepted} accepted, {len(failed)} not"]
+    lines = [f"{sending.accepted} accepted, {len(failed)} failed"]
     emit(as_json, {"accepted": sending.accepted, "failed": failed}, lines)
     if failed or not sending.accepted:
         first = f"{failed[0]['file']}: {failed[0]['reason']}" if failed else "no files in the folder"

@@ -1,4 +1,4 @@
-"""`glionode serve`, `listen`, `work` and `web`: the roles of the node, together or apart."""
+"""`glionode serve`, `listen`, `work` and `web`: the roles of the node, together or separately."""
 
 import sys
 from pathlib import Path
@@ -16,10 +16,12 @@ __all__ = ["listen", "serve", "web", "work"]
 
 
 @click.command(epilog=example("glionode serve --site site.toml"))
-@click.option("--site", type=click.Path(path_type=Path, exists=True), help="Peers to begin with (first start only).")
+@click.option(
+    "--site", type=click.Path(path_type=Path, exists=True), help="TOML file of peers and rules; first start only."
+)
 @one_line_errors
 def serve(site: Path | None) -> None:
-    """Run listener, worker and web together on the embedded defaults."""
+    """Run the listener, a worker and the web server together, with built-in defaults."""
     settings = read_settings()
 
     def announce(database: Any) -> None:  # noqa: ANN401 - Database, without loading it for --help
@@ -36,20 +38,20 @@ def serve(site: Path | None) -> None:
 @click.command(epilog=example("glionode listen"))
 @one_line_errors
 def listen() -> None:
-    """Run the DICOM listener alone; several may share one port."""
+    """Run only the DICOM listener; several listeners may share one port."""
     run_listener(read_settings())
 
 
 @click.command(epilog=example("glionode work --gpu 0"))
-@click.option("--gpu", default="", help="Number of the GPU to work on; one worker for each.")
+@click.option("--gpu", default="", help="Number of the GPU to use; run one worker for each GPU.")
 @one_line_errors
 def work(gpu: str) -> None:
-    """Run a worker alone; several share one database and one folder."""
+    """Run only a worker; several workers share one database and one folder."""
     run_worker(read_settings(), gpu)
 
 
 @click.command(epilog=example("glionode web"))
 @one_line_errors
 def web() -> None:
-    """Run panel and viewer alone."""
+    """Run only the web server, with the panel and the viewer."""
     run_web(read_settings())

@@ -1,4 +1,4 @@
-"""`glionode status`: how studies stand."""
+"""`glionode status`: the state of every study."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""`glionode train`: from annotated cases to a model folder, its figures and its curves."""
+"""`glionode train`: train a network on annotated cases; write a model folder, its figures and its curves."""
 
 import json
 import sys
@@ -34,42 +34,45 @@ _DIMENSIONS = ("2d", "2.5d", "views", "3d", "autoencoder")
 _VARIANTS = ("plain", "residual", "attention")
 _FOLDS = 5
 VALIDATIONS = 10
-"""In a training that may end early and was told no other number."""
+"""Number of validations in a training that may end early, unless --validate-every is given."""
 
 
 @click.command(epilog=example("glionode train --dataset lgg --data ./kaggle_3m --out ./run1"))
 @sets_options
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the outcome goes.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Output folder.")
 @click.option("--network", "dimensions", default="2.5d", show_default=True, type=click.Choice(_DIMENSIONS))
 @click.option("--variant", default="plain", show_default=True, type=click.Choice(_VARIANTS))
 @click.option("--plan", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML with other settings.")
-@click.option("--steps", type=int, help="Training steps.")
-@click.option("--seed", type=int, help="Of samples, weights and split.")
-@click.option("--patience", type=int, help="Validations without a better one that end the training; 0 turns it off.")
+@click.option("--steps", type=int, help="Number of training steps.")
+@click.option("--seed", type=int, help="Random seed of samples, weights and split.")
+@click.option("--patience", type=int, help="Stop after so many validations without improvement; 0 turns this off.")
 @click.option("--validate-every", type=int, help="Steps between validations on the held-out fold; 0 turns them off.")
-@click.option("--folds", default=_FOLDS, show_default=True, help="Folds of patients.")
-@click.option("--fold", default=0, show_default=True, help="The one that is held out.")
+@click.option("--folds", default=_FOLDS, show_default=True, help="Number of cross-validation folds, by patient.")
+@click.option("--fold", default=0, show_default=True, help="Held-out fold, counted from 0.")
 @click.option(
-    "--start", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Model of one network to go on from."
+    "--start", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Model of one network to start from."
 )
-@click.option("--split", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A split that was stored.")
+@click.option("--split", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Use this stored split.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option(
-    "--loaders", default=1, show_default=True, help="Processes that make samples; their number changes nothing."
+    "--loaders",
+    default=1,
+    show_default=True,
+    help="Number of processes that make samples; it does not affect the result.",
 )
-@click.option("--n4", is_flag=True, help="Take the bias field out of every sequence first (slow).")
+@click.option("--n4", is_flag=True, help="Correct the bias field of every sequence first, with N4 (slow).")
 @click.option(
     "--whole/--as-they-are",
     "whole",
     default=True,
-    help="With --network views, learn from brains made whole as well: the half with the tumour is replaced by the "
-    "mirror image of the other.",
+    help="With --network views, also train on brains without the tumour: its half is replaced by the mirror image of "
+    "the other.",
 )
 @click.option(
-    "--cache", type=click.Path(path_type=Path, file_okay=False), help="Of prepared cases; OUT/cache if not given."
+    "--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder of prepared cases; by default OUT/cache."
 )
 @click.option("--tensorboard", is_flag=True, help="Write curves to OUT/tensorboard.")
-@click.option("--mlflow", default="", metavar="URI", help="Write curves to this MLflow.")
+@click.option("--mlflow", default="", metavar="URI", help="Write curves to this MLflow server.")
 @click.option(
     "--search",
     "trials",
@@ -78,43 +81,43 @@ VALIDATIONS = 10
     is_flag=False,
     flag_value=20,
     metavar="[N]",
-    help="Try N settings first (20 if no number is given), with Optuna.",
+    help="Search for good settings first, in N trials (20 if no number is given), with Optuna.",
 )
-@click.option("--ablate", type=click.Choice(["sequences"]), help="Then score every useful subset of sequences.")
+@click.option("--ablate", type=click.Choice(["sequences"]), help="Finally score every useful subset of sequences.")
 @json_option
 @one_line_errors
 def train(as_json: bool, datasets: tuple[str, ...], folders: tuple[Path, ...], **options: Any) -> None:  # noqa: FBT001, ANN401
     """Train a network on annotated cases, always split by patient.
 
-    Started again with the same arguments it goes on where it was stopped. With several processes:
+    A training that was stopped continues when it is started again with the same arguments. With several processes:
     torchrun --nproc-per-node 2 -m dicom_node.cli train ...
     """
     if len(datasets) != len(folders):
-        raise click.UsageError("give --dataset and --data once each for every set")
-    _refuse_what_does_not_go_together(options)
+        raise click.UsageError("give --dataset and --data once each for every set of cases")
+    _refuse_conflicts(options)
     plan = _plan(options)
     with joined(options["device"]) as (number, processes):
         quiet = number > 0
         if processes > 1 and options["trials"]:
-            raise click.UsageError("--search runs in one process; train the plan it finds with several")
+            raise click.UsageError("--search runs in one process only; then train the plan that it finds with several")
         task = _task(datasets, folders, plan, options, quiet=quiet)
         if options["trials"]:
             task = _searched(task, options["trials"], quiet=quiet)
         report = _trained(task, options, quiet=quiet)
         rows = _ablated(task, quiet=quiet) if options["ablate"] and not quiet else []
         if not quiet:
-            _tell(report, rows, as_json=as_json)
+            _show(report, rows, as_json=as_json)
 
 
-def _refuse_what_does_not_go_together(options: dict[str, Any]) -> None:
+def _refuse_conflicts(options: dict[str, Any]) -> None:
     if options["split"] is None and not 0 <= options["fold"] < options["folds"]:
         raise click.UsageError(f"--fold {options['fold']}: folds are numbered from 0 to {options['folds'] - 1}")
     if options["dimensions"] == "autoencoder":
         for name, given in (("--search", options["trials"]), ("--ablate", options["ablate"])):
             if given:
-                raise click.UsageError(f"{name}: an autoencoder finds no tumour to score")
+                raise click.UsageError(f"{name}: an autoencoder segments no tumour that could be scored")
         if options["variant"] != _VARIANTS[0]:
-            raise click.UsageError("--variant: an autoencoder has none")
+            raise click.UsageError("--variant: an autoencoder has no variants")
 
 
 def _plan(options: dict[str, Any]) -> TrainingPlan:
@@ -122,7 +125,7 @@ def _plan(options: dict[str, Any]) -> TrainingPlan:
     changes: dict[str, Any] = tomllib.loads(options["plan"].read_text("utf-8")) if options["plan"] else {}
     named = {key: options[key] for key in ("steps", "seed", "patience", "validate_every")}
     changes |= {key: value for key, value in named.items() if value is not None}
-    if changes.get("patience") and not changes.get("validate_every"):  # the steps of the preset, where none are given
+    if changes.get("patience") and not changes.get("validate_every"):  # unless steps are given, those of the preset
         steps = int(changes.get("steps") or plan_for(options["dimensions"], options["variant"]).steps)
         changes["validate_every"] = max(1, steps // VALIDATIONS)
     for key in ("crop", "drop", "carved_share"):
@@ -131,7 +134,7 @@ def _plan(options: dict[str, Any]) -> TrainingPlan:
     try:
         plan = plan_for(options["dimensions"], options["variant"], **changes)
     except TypeError as error:
-        sentence = f"--plan {options['plan'].name}: {str(error).rsplit(' ', 1)[-1]} is no setting of a plan"
+        sentence = f"--plan {options['plan'].name}: {str(error).rsplit(' ', 1)[-1]} is not a setting of a plan"
         raise click.UsageError(sentence) from error
     if options["start"] is None:
         return plan
@@ -153,7 +156,7 @@ def _task(
     if options["whole"] and plan.views > 1:
         prepared = _with_whole_brains(prepared, quiet=quiet)
     split = _split(sets, options, plan.seed)
-    _tell_skipped(prepared, split, out, quiet=quiet)
+    _report_skipped(prepared, split, out, quiet=quiet)
     return TrainingTask(
         cases=prepared,
         split=split,
@@ -170,7 +173,7 @@ def _task(
 def _with_whole_brains(prepared: PreparedSet, *, quiet: bool) -> PreparedSet:
     whole = whole_cases(
         prepared.cases,
-        lambda items: tqdm(items, desc="making whole", unit="case", disable=quiet or None, file=sys.stderr),
+        lambda items: tqdm(items, desc="mirroring", unit="case", disable=quiet or None, file=sys.stderr),
     )
     return replace(prepared, cases=(*prepared.cases, *whole))
 
@@ -188,17 +191,17 @@ def _device(wanted: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
-def _tell_skipped(prepared: PreparedSet, split: Split, out: Path, *, quiet: bool) -> None:
+def _report_skipped(prepared: PreparedSet, split: Split, out: Path, *, quiet: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if quiet:
         return
     skipped = [{"name": item.name, "reason": item.reason} for item in prepared.skipped]
     known = split.training(0) | split.held_out(0)
-    strange = "the split names this patient on no side"
-    skipped += [{"name": one.case_id, "reason": strange} for one in prepared.cases if one.patient not in known]
+    reason = "the split does not contain this patient"
+    skipped += [{"name": one.case_id, "reason": reason} for one in prepared.cases if one.patient not in known]
     (out / "skipped.json").write_text(json.dumps(skipped, indent=1))
     if skipped:
-        click.echo(f"{len(skipped)} skipped; {out / 'skipped.json'} says why", err=True)
+        click.echo(f"{len(skipped)} skipped; {out / 'skipped.json'} lists the reasons", err=True)
 
 
 def _searched(task: TrainingTask, trials: int, *, quiet: bool) -> TrainingTask:
@@ -243,7 +246,7 @@ def _ablated(task: TrainingTask, *, quiet: bool) -> list[dict[str, Any]]:
     return content
 
 
-def _tell(report: RunReport, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+def _show(report: RunReport, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     content = {
         "model": str(report.model),
         "steps": report.steps,

@@ -1,1 +1,1 @@
-"""The database: its engine, tables and states, and the few rules that stand in rows alone."""
+"""The database: its engine, tables and states, and the few rules that concern only its rows."""

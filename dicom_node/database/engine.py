@@ -1,4 +1,4 @@
-"""The node's database: sessions on SQLite or PostgreSQL, with the tables brought to the newest migration."""
+"""The node's database: sessions on SQLite or PostgreSQL, with the tables at the newest migration."""
 
 import sqlite3
 import time
@@ -23,38 +23,39 @@ __all__ = ["Database", "make_engine", "open_database"]
 T = TypeVar("T")
 
 CONFLICTS = 5
-"""Each conflict means that another process got one row further, so that a few suffice."""
+"""Attempts after conflicts. Each conflict means that another process advanced by one row, so that a few suffice."""
 
 CACHED_STATEMENTS = 8
-"""Of each connection to SQLite, instead of Python's 128: with a statement for each length of a batch a listener grew
-by another 25 MiB over 100,000 instances (`benchmarks/endurance.py`); preparing them anew is within the noise."""
+"""Statements cached by each connection to SQLite, instead of Python's 128. With 128, one for each length of a batch, a
+listener grew by another 25 MiB over 100,000 instances (`benchmarks/endurance.py`). The time to prepare them again is
+within the noise."""
 
 SUBSECONDS = (3, 42)
-"""SQLite that knows unixepoch('subsec'), which DBOS asks for on Python 3.12 and newer; the 3.40 of Debian 12, against
-which a Python may have been built there, answers NULL."""
+"""First version of SQLite with unixepoch('subsec'), which DBOS uses on Python 3.12 and newer. The 3.40 of Debian 12,
+against which a Python may have been built there, returns NULL."""
 
 _MIGRATION_LOCK = 0x676C696F
 """Key of the advisory lock under which one process at a time migrates a PostgreSQL database."""
 
 
 class Database:
-    """Sessions on one engine, whose connections are closed when nobody holds the database any more."""
+    """Sessions on one engine, whose connections are closed when this object is no longer referenced."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
-        # Commands hold it until they return; Python 3.13 warns of each connection that its collector has to close.
+        # Commands hold it until they return; Python 3.13 warns of each connection that its garbage collector closes.
         weakref.finalize(self, engine.dispose)
         self._sessions = sessionmaker(engine, expire_on_commit=False)
 
     def now(self, session: Session) -> datetime:
-        """Return the database's own time, which all hosts share; of SQLite this host's."""
+        """Return the database's own time, which all hosts share; with SQLite it is this host's."""
         if self.engine.dialect.name == "sqlite":
             return utc_now()
         now: datetime = session.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
         return now.astimezone(UTC)
 
     def transact(self, work: Callable[[Session], T]) -> T:
-        """Do some work in a session of its own; again, where another process inserted the same row at that moment."""
+        """Do some work in a session of its own; repeat it if another process inserted the same row at that moment."""
         for _ in range(CONFLICTS):
             try:
                 with self.session() as session:
@@ -72,7 +73,7 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Connect, and bring the tables to the newest migration.
+    """Connect, and migrate the tables to the newest version.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def _unix_time(*modifiers: str) -> float:
     Raises
     ------
     ValueError
-        For any other use of that function, which nobody makes.
+        For any other use of that function; DBOS makes none.
     """
     if modifiers != ("subsec",):
         message = f"unixepoch{modifiers} is not replaced here; use SQLite {'.'.join(map(str, SUBSECONDS))} or newer"
@@ -107,14 +108,14 @@ def _unix_time(*modifiers: str) -> float:
 def make_engine(url: str, *, lock_at_begin: bool = True) -> sa.Engine:
     """Return an engine; on SQLite with durable write-ahead logging.
 
-    The stock journal of SQLite is four times slower, and a transaction that begins as a reader and
-    then writes can fail as busy at once; both measured for this design.
+    The default journal of SQLite is four times slower, and a transaction that begins as a reader and then writes can
+    fail as busy at once; both were measured for this design.
 
     Parameters
     ----------
     lock_at_begin
-        Take SQLite's write lock when a transaction begins, so that what was read still holds when it writes; else at
-        the first write, as DBOS expects of its engine.
+        Take SQLite's write lock when a transaction begins, so that what was read is still true when it writes;
+        otherwise at the first write, as DBOS expects of its engine.
     """
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True)

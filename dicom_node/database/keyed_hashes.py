@@ -1,4 +1,4 @@
-"""Keyed hashes: how logs and the database name a study or a patient without saying who it is."""
+"""Keyed hashes, by which logs and the database name a study or a patient without identifying them."""
 
 import hashlib
 import hmac

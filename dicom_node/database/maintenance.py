@@ -1,4 +1,4 @@
-"""The switch that drains the node: nothing new is let in, no further run begins, what is at work is finished."""
+"""The switch that drains the node: new associations are rejected, no further run starts, running ones finish."""
 
 import structlog
 
@@ -13,7 +13,7 @@ _MAINTENANCE = "maintenance"
 
 
 def in_maintenance(database: Database) -> bool:
-    """Tell whether the node drains: new associations are turned away and no further run is begun."""
+    """Return whether the node is draining: new associations are rejected and no further run starts."""
     with database.session() as session:
         row = session.get(SwitchRow, _MAINTENANCE)
         return row is not None and row.value == "on"

@@ -1,4 +1,4 @@
-"""The end of a run in the database, and what its study stands at then."""
+"""The end of a run in the database, and the state that its study then has."""
 
 from sqlalchemy.orm import Session
 
@@ -9,13 +9,13 @@ __all__ = ["finish", "follow"]
 
 
 def finish(session: Session, run: RunRow, state: RunState, code: str = "", reason: str = "") -> None:
-    """Close a run; the study follows unless newer content has arrived meanwhile."""
+    """Close a run; its study gets the same state unless newer content has arrived meanwhile."""
     run.state, run.code, run.reason, run.finished_at = state, code, reason, utc_now()
     follow(session, run)
 
 
 def follow(session: Session, run: RunRow) -> None:
-    """Let the study stand as its run does, unless newer content has arrived."""
+    """Give the study the state of its run, unless newer content has arrived."""
     study = session.get_one(StudyRow, run.study_uid)
     if study.current_run == run.run_id and study.state != StudyState.RECEIVING:
         study.state, study.reason = StudyState(run.state), run.reason

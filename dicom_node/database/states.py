@@ -6,7 +6,7 @@ __all__ = ["AssociationEnd", "DeliveryState", "FetchState", "Priority", "RunStat
 
 
 class StudyState(enum.StrEnum):
-    """Where a study stands."""
+    """The state of a study."""
 
     RECEIVING = "receiving"  # instances still arrive
     QUEUED = "queued"  # ready, a run is waiting
@@ -14,13 +14,13 @@ class StudyState(enum.StrEnum):
     DELIVERED = "delivered"  # results accepted by every destination
     UNDELIVERED = "undelivered"  # results exist, but a destination has not accepted all of them
     STORED = "stored"  # results are kept here, because no destination is configured
-    REJECTED = "rejected"  # nothing can be computed from it; the reason says why
+    REJECTED = "rejected"  # nothing can be computed from it; see the reason
     FAILED = "failed"  # a defect or an outage; `glionode replay` runs it again from the step that failed
     CANCELLED = "cancelled"  # a person stopped it; can be replayed too
 
 
 class RunState(enum.StrEnum):
-    """Where one run (one revision of a study's result) stands."""
+    """The state of one run (one revision of a study's result)."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -30,15 +30,15 @@ class RunState(enum.StrEnum):
     REJECTED = "rejected"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    UNCHANGED = "unchanged"  # it would use what an earlier run used, whose results stand
+    UNCHANGED = "unchanged"  # it would use what an earlier run used, whose results remain valid
     SUPERSEDED = "superseded"  # a later run of the study uses other images; stopped where it was
 
 
 class AssociationEnd(enum.StrEnum):
-    """How an association that brought images ended."""
+    """How an association that sent images ended."""
 
     OPEN = ""
-    RELEASED = "released"  # the sender had nothing more to say
+    RELEASED = "released"  # the sender had nothing more to send
     ABORTED = "aborted"  # by either side, or the connection was lost
     LOST = "lost"  # the listener itself was killed
 
@@ -51,17 +51,17 @@ class Priority(enum.IntEnum):
 
 
 class DeliveryState(enum.StrEnum):
-    """Where one object's way to one destination stands."""
+    """The state of one object's delivery to one destination."""
 
     WAITING = "waiting"  # never sent, or to be tried again
-    SENDING = "sending"  # begun; whoever finds it so later asks the destination before sending again
+    SENDING = "sending"  # begun; if it is found so later, the destination is queried before it is sent again
     ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
     REFUSED = "refused"  # the destination answered with a failure, or not at all
-    CALLED_OFF = "called_off"  # it is no destination any more, or wants other objects; sent when it is one again
+    CALLED_OFF = "called_off"  # the peer is no longer a destination, or wants other objects; sent if that changes back
 
 
 class FetchState(enum.StrEnum):
-    """Where a study that somebody asked for stands."""
+    """The state of a request to fetch a study."""
 
     WAITING = "waiting"
     RUNNING = "running"

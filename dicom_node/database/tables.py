@@ -61,7 +61,7 @@ class Base(DeclarativeBase):
 
 
 class StudyRow(Base):
-    """One study that at least one instance has arrived of."""
+    """One study of which at least one instance was received."""
 
     __tablename__ = "study"
     study_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
@@ -73,12 +73,12 @@ class StudyRow(Base):
     current_run: Mapped[str | None] = mapped_column(sa.String(100), default=None)
     look_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)  # when to judge it next
     priority: Mapped[int] = mapped_column(default=Priority.ROUTINE)  # of its runs
-    awaited: Mapped[list[str]] = mapped_column(sa.JSON, default=list)  # what is waited for, in words
+    awaited: Mapped[list[str]] = mapped_column(sa.JSON, default=list)  # what the node waits for, in sentences
     source: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # of `dicom_node.studies.source_counts`
 
 
 class AssociationRow(Base):
-    """An association that brought at least one image."""
+    """An association that sent at least one image."""
 
     __tablename__ = "association"
     association_id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
@@ -105,12 +105,12 @@ class InstanceRow(Base):
     path: Mapped[str] = mapped_column(sa.Text)  # relative to the node's folder
     calling_ae: Mapped[str] = mapped_column(sa.String(16))
     received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
-    current: Mapped[bool] = mapped_column(default=True)  # false once a newer version came
-    association_id: Mapped[str] = mapped_column(sa.String(32), default="", index=True)  # empty: came by another way
+    current: Mapped[bool] = mapped_column(default=True)  # false once a newer version was received
+    association_id: Mapped[str] = mapped_column(sa.String(32), default="", index=True)  # empty: received in another way
 
 
 class RefusalRow(Base):
-    """What came from a caller to the door and was not stored for one code, with the newest reason."""
+    """What was refused on receipt from one caller with one code, with the newest reason."""
 
     __tablename__ = "refusal"
     __table_args__ = (sa.Index("ix_refusal_caller", "address", "code", "calling_ae"),)
@@ -118,7 +118,7 @@ class RefusalRow(Base):
     at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)  # the newest time
     first_at: Mapped[datetime | None] = mapped_column(
         _UtcDateTime, default=None
-    )  # None in rows from before it was kept
+    )  # None in rows from before this column
     count: Mapped[int] = mapped_column(default=1, server_default="1")
     calling_ae: Mapped[str] = mapped_column(sa.String(16), default="")
     address: Mapped[str] = mapped_column(sa.String(64), default="")
@@ -136,11 +136,11 @@ class RunRow(Base):
     revision: Mapped[int]
     manifest_sha256: Mapped[str] = mapped_column(sa.String(64))
     inputs_sha256: Mapped[str] = mapped_column(sa.String(64), default="")  # of what the run uses of its manifest
-    same_as: Mapped[str] = mapped_column(sa.String(100), default="")  # of an unchanged run: the one whose result stands
+    same_as: Mapped[str] = mapped_column(sa.String(100), default="")  # of an unchanged run: the one with a valid result
     ready_because: Mapped[str] = mapped_column(sa.Text, default="")
     ready_at: Mapped[datetime] = mapped_column(_UtcDateTime)
     state: Mapped[str] = mapped_column(sa.String(16), default=RunState.QUEUED)
-    step: Mapped[str] = mapped_column(sa.String(16), default="")  # the step at work, or the one that failed
+    step: Mapped[str] = mapped_column(sa.String(16), default="")  # the running step, or the one that failed
     code: Mapped[str] = mapped_column(sa.String(40), default="")
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     summary: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # recognised roles and volumes
@@ -150,14 +150,14 @@ class RunRow(Base):
         sa.String(80), default="", index=True
     )  # the worker that has it, or had it last
     attempt: Mapped[int] = mapped_column(default=0)  # which start; what an earlier one still does is refused
-    takeovers: Mapped[int] = mapped_column(default=0)  # how often its worker died under it
+    takeovers: Mapped[int] = mapped_column(default=0)  # how often its worker died during this step
     shadow_due: Mapped[bool] = mapped_column(default=False, index=True)
     deliver_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None, index=True)  # when to send again
-    rounds: Mapped[int] = mapped_column(default=0)  # of delivery, since something last went through
+    rounds: Mapped[int] = mapped_column(default=0)  # of delivery, since the last success
 
 
 class WorkerRow(Base):
-    """A worker's slot on a host; its heartbeat tells whether somebody works there."""
+    """A worker's slot on a host; its heartbeat shows whether a worker uses it."""
 
     __tablename__ = "worker"
     executor: Mapped[str] = mapped_column(sa.String(80), primary_key=True)  # host/slot
@@ -167,11 +167,11 @@ class WorkerRow(Base):
     gpu: Mapped[str] = mapped_column(sa.String(16), default="")
     started_at: Mapped[datetime] = mapped_column(_UtcDateTime)
     beat_at: Mapped[datetime] = mapped_column(_UtcDateTime)  # by the database's clock
-    ended: Mapped[bool] = mapped_column(default=False)  # it said that it went
+    ended: Mapped[bool] = mapped_column(default=False)  # the worker has stopped as intended
 
 
 class LeaseRow(Base):
-    """A duty that one worker at a time has."""
+    """A duty that only one worker at a time has."""
 
     __tablename__ = "lease"
     name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
@@ -180,7 +180,7 @@ class LeaseRow(Base):
 
 
 class SwitchRow(Base):
-    """Something that a person switched for every process of the node."""
+    """A switch that a person has set for every process of the node."""
 
     __tablename__ = "switch"
     name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
@@ -204,7 +204,7 @@ class DecisionRow(Base):
 
 
 class RecognitionRow(Base):
-    """What one run took one series for, used or not; `conversion.recognition.recognise` says what the columns mean."""
+    """How one run recognised one series, used or not; `conversion.recognition.recognise` describes the columns."""
 
     __tablename__ = "recognition"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -235,7 +235,7 @@ class ResultRow(Base):
 
 
 class DeliveryRow(Base):
-    """What became of one object at one destination."""
+    """The delivery of one object to one destination."""
 
     __tablename__ = "delivery"
     __table_args__ = (sa.UniqueConstraint("sop_instance_uid", "destination"),)
@@ -246,13 +246,13 @@ class DeliveryRow(Base):
     state: Mapped[str] = mapped_column(sa.String(16), default=DeliveryState.WAITING)
     status: Mapped[int | None] = mapped_column(default=None)  # C-STORE status of the last answer
     attempts: Mapped[int] = mapped_column(default=0)
-    proof: Mapped[str] = mapped_column(sa.String(16), default="")  # that it is there: commitment or query
+    proof: Mapped[str] = mapped_column(sa.String(16), default="")  # that it is there: by commitment or query
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     changed_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, onupdate=utc_now)
 
 
 class PeerRow(Base):
-    """A DICOM application the node talks to."""
+    """A DICOM application that the node communicates with."""
 
     __tablename__ = "peer"
     name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
@@ -261,8 +261,8 @@ class PeerRow(Base):
     port: Mapped[int] = mapped_column(default=0)
     may_send: Mapped[bool] = mapped_column(default=True)  # accepted as a calling AE title
     is_destination: Mapped[bool] = mapped_column(default=False)  # receives results
-    is_urgent: Mapped[bool] = mapped_column(default=False)  # what it sends comes first
-    is_source: Mapped[bool] = mapped_column(default=False)  # is asked what it holds of a study
+    is_urgent: Mapped[bool] = mapped_column(default=False)  # what it sends is processed first
+    is_source: Mapped[bool] = mapped_column(default=False)  # is queried for what it holds of a study
     dicomweb_url: Mapped[str] = mapped_column(sa.String(255), default="")  # base of QIDO-RS, STOW-RS and WADO-RS
     send_by: Mapped[str] = mapped_column(sa.String(8), default="c-store")
     objects: Mapped[str] = mapped_column(sa.String(32), default="SEG,SR")
@@ -275,7 +275,7 @@ class PeerRow(Base):
 
 
 class CommitmentRow(Base):
-    """One request for storage commitment, and its answer, which may come to any listener."""
+    """One request for storage commitment, and its answer, which any listener may receive."""
 
     __tablename__ = "commitment"
     transaction_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
@@ -287,7 +287,7 @@ class CommitmentRow(Base):
 
 
 class FetchRow(Base):
-    """One study that somebody asked for on the panel."""
+    """One study that was requested on the panel."""
 
     __tablename__ = "fetch_request"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -296,13 +296,13 @@ class FetchRow(Base):
     priors: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(sa.String(8), default=FetchState.WAITING, index=True)
     executor: Mapped[str] = mapped_column(sa.String(80), default="")  # the worker that has it
-    attempt: Mapped[int] = mapped_column(default=0)  # how often it was begun
+    attempt: Mapped[int] = mapped_column(default=0)  # how often it was started
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     asked_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
 
 
 class ModelChoiceRow(Base):
-    """One time that a person said which model has a role; rows are added and never changed, the last one counts."""
+    """One choice of a model for a role by a person; rows are added and never changed, and the last one is in force."""
 
     __tablename__ = "model_choice"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -310,14 +310,14 @@ class ModelChoiceRow(Base):
     action: Mapped[str] = mapped_column(sa.String(16))  # promote, rollback, shadow or off
     at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
     who: Mapped[str] = mapped_column(sa.String(64))
-    name: Mapped[str] = mapped_column(sa.String(64), default="")  # empty: none; in production the setting counts
+    name: Mapped[str] = mapped_column(sa.String(64), default="")  # empty: none; in production the setting applies
     version: Mapped[str] = mapped_column(sa.String(32), default="")
     sha256: Mapped[str] = mapped_column(sa.String(64), default="")  # of the manifest, as it was then
     before_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_choice.id"), default=None)
 
 
 class ShadowRow(Base):
-    """What the shadow model found in one run, against what production delivered; never sent."""
+    """The shadow model's result for one run, compared with what production delivered; never sent."""
 
     __tablename__ = "shadow_result"
     __table_args__ = (sa.UniqueConstraint("run_id", "sha256"),)
@@ -336,13 +336,13 @@ class ShadowRow(Base):
 
 
 class SiteRuleRow(Base):
-    """What a person said a kind of series is; the first rule that fits a series decides."""
+    """A person's rule about a kind of series; the first rule that matches a series decides."""
 
     __tablename__ = "site_rule"
     name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    place: Mapped[int]  # 1 is asked first
+    place: Mapped[int]  # 1 is applied first
     kind: Mapped[str] = mapped_column(sa.String(32))
-    manufacturer: Mapped[str] = mapped_column(sa.String(255), default="")  # patterns; empty: whatever it is
+    manufacturer: Mapped[str] = mapped_column(sa.String(255), default="")  # patterns; an empty one matches everything
     station: Mapped[str] = mapped_column(sa.String(255), default="")
     description: Mapped[str] = mapped_column(sa.String(255), default="")
     protocol: Mapped[str] = mapped_column(sa.String(255), default="")

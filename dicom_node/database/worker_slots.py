@@ -1,4 +1,4 @@
-"""Workers and their heartbeats: who works where, who has died, and who has a duty that one at a time has."""
+"""Workers and their heartbeats: which worker has which slot, which have died, and which one has a duty."""
 
 import os
 import secrets
@@ -18,18 +18,18 @@ __all__ = ["BEAT_S", "DEAD_AFTER", "SlotLost", "WorkerBook", "WorkerStatus", "li
 
 BEAT_S = 2.0
 DEAD_AFTER = timedelta(seconds=15)
-"""Seven heartbeats: a worker that a busy machine holds up for less is not taken for dead."""
+"""Seven heartbeats: a worker that a busy machine delays for less does not count as dead."""
 
 LEASE = timedelta(seconds=10)
 
 
 class SlotLost(Exception):  # noqa: N818 - named for what happened
-    """Another process has this worker's slot: it was silent for so long that it counted as dead."""
+    """Another process has this worker's slot: the worker was silent for so long that it counted as dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStatus:
-    """One worker as the database has it."""
+    """One worker in the database."""
 
     executor: str
     gpu: str
@@ -52,7 +52,7 @@ class WorkerBook:
         self.executor = database.transact(lambda session: self._claim_slot(session, gpu))
 
     def beat(self) -> None:
-        """Say that this worker lives.
+        """Record that this worker is alive.
 
         Raises
         ------
@@ -66,14 +66,14 @@ class WorkerBook:
             row.beat_at = self._database.now(session)
 
     def end(self) -> None:
-        """Say that this worker goes, so that its slot is free at once."""
+        """Record that this worker stops, so that its slot is free at once."""
         with self._database.session() as session:
             row = session.get_one(WorkerRow, self.executor, with_for_update=True)
             if row.token == self._token:
                 row.ended = True
 
     def has_lease(self, name: str) -> bool:
-        """Take or keep a duty; tell whether this worker has it now."""
+        """Take or keep a duty that only one worker has; return whether this worker has it now."""
         return self._database.transact(lambda session: self._take_lease(session, name))
 
     def _take_lease(self, session: Session, name: str) -> bool:
@@ -88,13 +88,13 @@ class WorkerBook:
         return True
 
     def dead_executors(self, session: Session) -> Sequence[str]:
-        """Return the slots that nobody works in any more."""
+        """Return the slots whose workers have stopped or died."""
         alive_since = self._database.now(session) - DEAD_AFTER
         rows = session.scalars(sa.select(WorkerRow).where(WorkerRow.executor != self.executor)).all()
         return [row.executor for row in rows if row.ended or row.beat_at < alive_since or self._is_gone(row)]
 
     def _claim_slot(self, session: Session, gpu: str) -> str:
-        """Take the first slot on this host that nobody works in: stable, so that a restart finds its own work."""
+        """Take the first free slot on this host; it is stable, so that a restarted worker finds its own runs."""
         now = self._database.now(session)
         name, slot = f"gpu{gpu}-" if gpu else "", 0
         while True:
@@ -112,12 +112,12 @@ class WorkerBook:
         return executor
 
     def _is_gone(self, row: WorkerRow) -> bool:
-        """Tell whether a worker of this host has died, without waiting for its silence."""
+        """Return whether a worker of this host has died, without waiting for missing heartbeats."""
         return row.host == self._host and not Path("/proc", str(row.pid)).exists()
 
 
 def list_workers(database: Database) -> list[WorkerStatus]:
-    """Return every worker that has not gone, with whether it still gives signs of life."""
+    """Return every worker that has not stopped, and whether it is alive."""
     with database.session() as session:
         alive_since = database.now(session) - DEAD_AFTER
         rows = session.scalars(sa.select(WorkerRow).where(~WorkerRow.ended).order_by(WorkerRow.executor)).all()

@@ -1,1 +1,1 @@
-"""Results on their way to their destinations, until each has proved that it has them."""
+"""Delivers results to their destinations, until each destination has proved that it stored them."""

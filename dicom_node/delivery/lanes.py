@@ -1,4 +1,4 @@
-"""Lanes of work, one for each name: in a lane one thing after the other, the lanes beside each other."""
+"""Lanes of work, one for each name: tasks in a lane run one after the other, different lanes run in parallel."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ __all__ = ["Lanes"]
 
 
 class Lanes:
-    """Threads that do what is put into their lanes: no lane waits for another one that is slow.
+    """Runs tasks in a thread for each lane, so that no lane waits for a slow one.
 
-    A lane's thread ends with its work, so there are never more threads than names with work. They do not hold up the
-    end of the process: what takes too long is cut off there, as by a kill.
+    The thread of a lane ends when the lane is empty, so there are never more threads than names with tasks. The threads
+    do not delay the end of the process, which interrupts a running task as a kill would.
     """
 
     def __init__(self) -> None:
@@ -23,23 +23,23 @@ class Lanes:
         self.stopping = threading.Event()
 
     def put(self, name: str, do: Callable[[], None]) -> Future[None]:
-        """Have something done behind what waits in a lane; what it raises is kept in the future."""
+        """Add a task to the end of a lane; the future holds what it raises."""
         future: Future[None] = Future()
         with self._lock:
             if name not in self._waiting:
                 thread = threading.Thread(target=self._work, args=(name,), name=f"lane-{name}", daemon=True)
-                thread.start()  # it looks for its work when the lock is free
+                thread.start()  # it takes its first task when the lock is released
                 self._at_work.add(thread)
                 self._waiting[name] = deque()
             self._waiting[name].append((future, do))
         return future
 
     def stop(self) -> None:
-        """Begin nothing any more; what waits is called off."""
+        """Start no more tasks; cancel those that wait."""
         self.stopping.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until every lane is empty, at most for some time."""
+        """Wait until every lane is empty, up to a time limit."""
         ends = time.monotonic() + timeout_s
         with self._lock:
             threads = list(self._at_work)
@@ -54,13 +54,13 @@ class Lanes:
                 continue
             try:
                 do()
-            except BaseException as error:  # noqa: BLE001 - whoever put it in is told, whatever it was
+            except BaseException as error:  # noqa: BLE001 - the caller gets it from the future, whatever it is
                 future.set_exception(error)
             else:
                 future.set_result(None)
 
     def _next(self, name: str) -> tuple[Future[None], Callable[[], None]] | None:
-        """Return what comes next; at the end of the lane, the lane is gone with its thread."""
+        """Return the next task; if there is none, remove the lane and its thread."""
         with self._lock:
             waiting = self._waiting[name]
             if waiting:

@@ -1,4 +1,4 @@
-"""Delivery of a run's objects: what each destination has not accepted yet, sent again until it has."""
+"""Delivers the objects of a run: sends each object to each destination until the destination has accepted it."""
 
 import hashlib
 import threading
@@ -33,28 +33,28 @@ _log = structlog.get_logger()
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 900.0
-"""A destination that is down is tried after 5, 10, 20 s and so on, at last every quarter of an hour, without end."""
+"""A destination that is down is tried again after 5, 10, 20 s and so on, finally every 15 minutes, without end."""
 
 CLAIM = timedelta(minutes=30)
-"""A run with a delivery in a lane is looked at after this long again; a worker that dies gives it back at once
-(`run_queue`), and one that has let twice as much pass by the database has lost it."""
+"""A run with a delivery in a lane is checked again after this time. A worker that dies returns its runs at once
+(`run_queue`); a worker that has not updated a run for twice this time has lost it."""
 
 LOOK_S = 2.0
-"""How often the end of a delivery is noted again where the database cannot be reached."""
+"""Pause between attempts to record the end of a delivery while the database cannot be reached."""
 
 
 def pause_after(rounds: int) -> timedelta:
-    """Return how long is waited after so many rounds in which not everything went through."""
+    """Return the pause after a number of rounds that did not deliver everything."""
     return timedelta(seconds=min(FIRST_PAUSE_S * 2.0 ** min(rounds - 1, 20), LONGEST_PAUSE_S))
 
 
 class Outbox:
-    """Sends what is to be sent, and notes each answer: each destination has a lane, so that a slow one delays itself.
+    """Sends objects and records each answer; each destination has a lane, so that a slow one delays only itself.
 
     Parameters
     ----------
     executor
-        Slot of the worker that has the runs whose deliveries are in its lanes; others leave these alone.
+        Slot of the worker that holds the runs whose deliveries are in its lanes; other workers leave these alone.
     """
 
     def __init__(self, settings: Settings, database: Database, executor: str = "") -> None:
@@ -69,7 +69,7 @@ class Outbox:
         self._in_lanes: set[tuple[str, str]] = set()
 
     def send_due(self, now: datetime) -> None:
-        """Begin a round for every run whose pause is over, and for those whose destination has come back."""
+        """Begin a round for every run whose pause is over, and for those whose destination is available again."""
         peers = destinations(self._database)
         if peers != self._peers:
             for peer in peers:
@@ -78,31 +78,31 @@ class Outbox:
         while not self._lanes.stopping.is_set() and (run_id := self._claim(now)) is not None:
             try:
                 self._begin_round(run_id, peers)
-            except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not keep back those behind it
+            except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not block those behind it
                 _log.exception("delivery_defect", run=run_id)
                 self._end(run_id, _broken_off(error))
 
     def stop(self) -> None:
-        """Begin no delivery any more; the runs of those that wait in lanes are begun anew by whoever comes next."""
+        """Start no more deliveries; the next worker starts those that wait in lanes."""
         self._lanes.stop()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until what is in the lanes is done, at most for some time."""
+        """Wait until the lanes are empty, up to a time limit."""
         self._lanes.join(timeout_s)
 
     def deliver(self, run_id: str) -> None:
-        """Send what is not yet accepted to every destination, ask for proof, and close the run or try again later."""
+        """Send every destination what it has not accepted yet, ask for proof, and close the run or schedule a retry."""
         peers = destinations(self._database)
-        parts = [self._lanes.put(peer.name, partial(self._bring, run_id, peer)) for peer in peers]
+        parts = [self._lanes.put(peer.name, partial(self._deliver_and_prove, run_id, peer)) for peer in peers]
         wait(parts)
         for part in parts:
             part.result()
         self._finish(run_id, (RunState.RUNNING, RunState.UNDELIVERED))
 
     def _begin_round(self, run_id: str, peers: Sequence[Peer]) -> None:
-        """Put a run into the lane of every destination that it has something to do with, where it is not already."""
+        """Put a run into the lane of every destination with unfinished deliveries, unless it is there already."""
         concerned = [peer.name for peer in peers if self.waiting(run_id, peer) or self._unproven(run_id, peer)]
-        with self._lock:  # all of them before the first is done, which would take the round for over
+        with self._lock:  # all at once: the first to finish would otherwise end the round
             begun = [name for name in concerned if (run_id, name) not in self._in_lanes]
             self._in_lanes |= {(run_id, name) for name in begun}
         for name in begun:
@@ -113,7 +113,7 @@ class Outbox:
     def _put(self, name: str, run_id: str) -> None:
         try:
             self._lanes.put(name, partial(self._deliver_to, name, run_id))
-        except RuntimeError:  # no thread could be started: it is begun with the run's next round
+        except RuntimeError:  # no thread could be started: left for the run's next round
             _log.exception("no_lane", peer=name)
             self._leave(name, run_id)
             self._end(run_id)
@@ -123,26 +123,26 @@ class Outbox:
             self._in_lanes.discard((run_id, name))
 
     def _deliver_to(self, name: str, run_id: str) -> None:
-        """Do one destination's part of a round, if the run is still this worker's and the destination still one."""
+        """Do one destination's part of a round, if the run is still this worker's and the peer still a destination."""
         reason = ""
         try:
             peer = next((peer for peer in destinations(self._database) if peer.name == name), None)
             if peer is not None and self._is_mine(run_id):
-                self._bring(run_id, peer)
-        except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not keep back those behind it
+                self._deliver_and_prove(run_id, peer)
+        except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not block those behind it
             _log.exception("delivery_defect", run=run_id, peer=name)
             reason = f"{name}: {_broken_off(error)}"
         self._leave(name, run_id)
         self._end(run_id, reason)
 
-    def _bring(self, run_id: str, peer: Peer) -> None:
+    def _deliver_and_prove(self, run_id: str, peer: Peer) -> None:
         if self.waiting(run_id, peer):
             self._ask_first(run_id, peer)
             self._send(run_id, peer)
         self._prove(run_id, peer)
 
     def _end(self, run_id: str, broken: str = "") -> None:
-        """Close a run or have it tried again later, as soon as the database can be reached."""
+        """Close a run or schedule a retry, as soon as the database can be reached."""
         while True:
             try:
                 return self._finish(run_id, (RunState.UNDELIVERED,), broken)
@@ -150,7 +150,7 @@ class Outbox:
                 _log.warning("round_not_noted", run=run_id, error=type(error).__name__)
                 if self._lanes.stopping.wait(LOOK_S):
                     return None
-            except Exception:  # noqa: BLE001 - part of the worker's loop: the run is looked at again when its claim is over
+            except Exception:  # noqa: BLE001 - part of the worker's loop: the run is checked again when its claim ends
                 _log.exception("round_defect", run=run_id)
                 return None
 
@@ -160,7 +160,7 @@ class Outbox:
             return run is not None and run.state == RunState.UNDELIVERED and run.executor == self._executor
 
     def _claim(self, now: datetime) -> str | None:
-        """Take a run that is due and in no other worker's lanes, or in those of one that knows it no more."""
+        """Claim a run that is due and not in the lanes of another worker, unless that worker has lost it."""
         free = sa.or_(RunRow.executor.in_(("", self._executor)), RunRow.deliver_at <= now - CLAIM)
         due = sa.select(RunRow).where(RunRow.state == RunState.UNDELIVERED, RunRow.deliver_at <= now, free)
         with self._database.session() as session:
@@ -171,7 +171,7 @@ class Outbox:
             return run.run_id
 
     def _call_back(self, peer: Peer, now: datetime) -> None:
-        """Have sent what was called off while a destination was disabled, or wanted something else."""
+        """Reopen deliveries that were called off while a destination was disabled or configured for other objects."""
         wanted = _wanted(peer)
         called_off = (
             sa.select(RunRow.run_id)
@@ -187,7 +187,7 @@ class Outbox:
                 follow(session, run)
 
     def waiting(self, run_id: str, peer: Peer) -> list[ResultRow]:
-        """Return what a destination gets and has not accepted yet, SEG first."""
+        """Return the objects for a destination that it has not accepted yet, SEG first."""
         with self._database.session() as session:
             return [
                 result
@@ -196,7 +196,7 @@ class Outbox:
             ]
 
     def _rows(self, session: Session, run_id: str, peer: Peer) -> list[tuple[ResultRow, DeliveryRow]]:
-        """Return the objects that a destination gets, each with where its delivery stands."""
+        """Return the objects for a destination, each with the state of its delivery."""
         wanted = sa.select(ResultRow).where(ResultRow.run_id == run_id, *_wanted(peer))
         found = []
         for result in session.scalars(wanted.order_by(ResultRow.kind)).all():
@@ -214,7 +214,7 @@ class Outbox:
         return found
 
     def _ask_first(self, run_id: str, peer: Peer) -> None:
-        """Look whether what may have arrived at an earlier try is there: it is not sent again then."""
+        """Ask the destination whether it already holds objects whose answer never arrived; do not send these again."""
         with self._database.session() as session:
             unsure = [
                 result
@@ -222,7 +222,7 @@ class Outbox:
                 if row.attempts and row.status is None and row.state != DeliveryState.ACCEPTED
             ]
         held = self._prover.held(peer, [_place(result) for result in unsure]) if unsure else frozenset()
-        proof = "" if peer.proof == "commitment" else "query"  # what is seen there is not yet committed
+        proof = "" if peer.proof == "commitment" else "query"  # found by a query, not yet committed
         for sop_instance_uid in held:
             self._note(sop_instance_uid, peer, state=DeliveryState.ACCEPTED, proof=proof, reason="")
 
@@ -236,14 +236,14 @@ class Outbox:
         uids = {self._folder / result.path: result.sop_instance_uid for result in waiting}
         for receipt in self._receipts(list(uids), peer):
             state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
-            # By its path: a file that cannot be read names nobody.
+            # By its path: a file that cannot be read has no UID.
             self._note(uids[receipt.path], peer, state=state, status=receipt.status, reason=receipt.reason)
             accepted = accepted or receipt.accepted
         if accepted:
             self._wake(peer)
 
     def _is_whole(self, result: ResultRow, peer: Peer) -> bool:
-        """Tell whether a file is there as it was written; else note why it is not sent."""
+        """Return whether a file is unchanged since it was written; otherwise record why it is not sent."""
         try:
             sha256 = hashlib.sha256((self._folder / result.path).read_bytes()).hexdigest()
         except OSError as error:
@@ -251,12 +251,12 @@ class Outbox:
         else:
             if sha256 == result.sha256:
                 return True
-            reason = "the file is not as it was written"
-        self._note(result.sop_instance_uid, peer, state=DeliveryState.REFUSED, status=None, reason=reason + _ANEW)
+            reason = "the file has changed since it was written"
+        self._note(result.sop_instance_uid, peer, state=DeliveryState.REFUSED, status=None, reason=reason + _NOT_SENT)
         return False
 
     def _wake(self, peer: Peer) -> None:
-        """Have what waits for a destination sent at once, now that it takes something: its pause is over for all."""
+        """End the pause of all runs that wait for a destination, now that it accepts objects again."""
         open_rows = sa.select(DeliveryRow.run_id).where(
             DeliveryRow.destination == peer.name, DeliveryRow.state != DeliveryState.ACCEPTED
         )
@@ -277,7 +277,7 @@ class Outbox:
         return send_files(paths, peer.remote, self._calling_ae, _SYNTAXES[peer.transfer_syntax])
 
     def _unproven(self, run_id: str, peer: Peer) -> list[SentObject]:
-        """Return what a destination has accepted without proof."""
+        """Return the objects that a destination has accepted without proof."""
         with self._database.session() as session:
             return [
                 SentObject(sop_class_uid=result.sop_class_uid, place=_place(result))
@@ -286,13 +286,13 @@ class Outbox:
             ]
 
     def _prove(self, run_id: str, peer: Peer) -> None:
-        """Ask for proof of what was accepted and is not proven; what is missing there is sent again."""
+        """Ask for proof of accepted objects that lack it; objects that are not confirmed are sent again."""
         unproven = self._unproven(run_id, peer)
         proof = self._prover.prove(peer, unproven)
         for one in unproven:
             uid = one.place.sop_instance_uid
             if uid in proof.missing:
-                reason = f"{peer.name} accepted it, but {proof.missing[uid]}"
+                reason = f"{peer.name} accepted it, but has not confirmed that it stored it: {proof.missing[uid]}"
                 self._note(uid, peer, state=DeliveryState.REFUSED, status=None, reason=reason)
             elif uid in proof.proven or proof.kind == "none":
                 self._note(uid, peer, proof=proof.kind)
@@ -304,27 +304,27 @@ class Outbox:
                 setattr(row, key, value)
 
     def _finish(self, run_id: str, states: Collection[RunState], broken: str = "") -> None:
-        """Let a run stand as its deliveries do; one that is not in these states, or another worker's, is left alone."""
+        """Set the state of a run from its deliveries; skip a run in another state, or of another worker."""
         peers = destinations(self._database)
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id, with_for_update=True)
             is_another_s = run.state == RunState.UNDELIVERED and run.executor != self._executor
             if run.state not in states or is_another_s:
-                return  # a later revision, a person or another worker has it now
+                return  # a later revision, a person or another worker has taken it
             results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
             rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
             call_off(rows, results, peers)
-            told = [broken] if broken else []
-            told += [f"{peer.name}: {_UNMADE}" for peer in peers if is_unmade(peer, rows, results)]
+            problems = [broken] if broken else []
+            problems += [f"{peer.name}: {_UNMADE}" for peer in peers if is_unmade(peer, rows, results)]
             with self._lock:
                 in_lanes = {name for one, name in self._in_lanes if one == run_id}
-            state, code, reason = outcome_of(rows, in_lanes, told, str(run.summary.get("withheld", "")))
+            state, code, reason = outcome_of(rows, in_lanes, problems, str(run.summary.get("withheld", "")))
             run.executor, due = self._executor if in_lanes else "", run.deliver_at
             run.deliver_at = None
-            if told or any(row.state in OPEN and row.destination not in in_lanes for row in rows):
+            if problems or any(row.state in OPEN and row.destination not in in_lanes for row in rows):
                 if due is None or due > utc_now() + timedelta(
                     seconds=LONGEST_PAUSE_S
-                ):  # else another lane was the first
+                ):  # otherwise another lane was first
                     run.rounds += 1
                     due = utc_now() + pause_after(run.rounds)
                 run.deliver_at = due
@@ -333,14 +333,14 @@ class Outbox:
             finish(session, run, state, code, reason)
 
 
-_ANEW = "; not sent: `glionode replay --from-start` makes it anew"
+_NOT_SENT = "; not sent: `glionode replay --from-start` creates it again"
 
-_UNMADE = "wants another form of objects than was made; process the study anew"
+_UNMADE = "needs another form of objects than was made; process the study again"
 
 _ENDED = (RunState.DELIVERED, RunState.STORED, RunState.REJECTED)
 
 _SYNTAXES = {"explicit": None, "implicit": ImplicitVRLittleEndian, "deflated": DeflatedExplicitVRLittleEndian}
-"""Results are stored in explicit VR little endian, so that one is sent as it is."""
+"""Results are stored in Explicit VR Little Endian, so for that syntax they are sent unchanged."""
 
 
 def _place(result: ResultRow) -> ObjectPlace:
@@ -350,12 +350,12 @@ def _place(result: ResultRow) -> ObjectPlace:
 
 
 def _wanted(peer: Peer) -> tuple[sa.ColumnElement[bool], ...]:
-    """Return what holds of the objects that a destination gets."""
+    """Return the conditions for the objects that a destination receives."""
     return ResultRow.profile == peer.profile.key, ResultRow.kind.in_(peer.kinds)
 
 
 def _broken_off(error: Exception) -> str:
-    return f"its round of delivery broke off ({type(error).__name__}); see the node's log for the details"
+    return f"delivery broke off ({type(error).__name__}); see the node's log for the details"
 
 
 def _delivery(sop_instance_uid: str, destination: str) -> sa.Select[DeliveryRow]:

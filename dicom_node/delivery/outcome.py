@@ -1,4 +1,4 @@
-"""What a run comes to by its deliveries: who is not waited for any more, who lacks what, and what its state says."""
+"""Derives the state of a run from its deliveries: which are called off, and which are still open and why."""
 
 from collections.abc import Collection, Sequence
 
@@ -10,11 +10,11 @@ from inference.errors import InferenceReason
 __all__ = ["OPEN", "call_off", "is_unmade", "outcome_of"]
 
 OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.REFUSED)
-"""What a delivery is in that something is still to come of."""
+"""States of a delivery that is not finished."""
 
 
 def call_off(rows: Sequence[DeliveryRow], results: Sequence[ResultRow], peers: Sequence[Peer]) -> None:
-    """Wait no longer for who is no destination any more, nor to send what is not wanted any more."""
+    """Call off deliveries whose peer is no longer a destination, or no longer configured for the object."""
     wanted = {
         (result.sop_instance_uid, peer.name)
         for peer in peers
@@ -25,41 +25,41 @@ def call_off(rows: Sequence[DeliveryRow], results: Sequence[ResultRow], peers: S
         if row.state != DeliveryState.ACCEPTED and (row.sop_instance_uid, row.destination) not in wanted:
             is_there = any(peer.name == row.destination for peer in peers)
             row.state = DeliveryState.CALLED_OFF
-            row.reason = "it wants other objects now" if is_there else "it is no enabled destination any more"
+            row.reason = "it now receives other objects" if is_there else "it is no longer an enabled destination"
 
 
 def is_unmade(peer: Peer, rows: Sequence[DeliveryRow], results: Sequence[ResultRow]) -> bool:
-    """Tell whether a destination waits for another form than was made; who took what it wanted before does not."""
+    """Return whether a destination needs a form that was not made, and has not accepted all kinds in another."""
     if any(result.profile == peer.profile.key for result in results):
         return False
     kinds = {result.sop_instance_uid: result.kind for result in results}
-    taken = {
+    accepted = {
         kinds.get(row.sop_instance_uid)
         for row in rows
         if row.destination == peer.name and row.state == DeliveryState.ACCEPTED
     }
-    return not taken >= peer.kinds & set(kinds.values())
+    return not accepted >= peer.kinds & set(kinds.values())
 
 
 def outcome_of(
-    rows: Sequence[DeliveryRow], in_lanes: Collection[str], told: Sequence[str], withheld: str
+    rows: Sequence[DeliveryRow], in_lanes: Collection[str], problems: Sequence[str], withheld: str
 ) -> tuple[RunState, str, str]:
-    """Return the state of a run, its code, and a sentence on each destination that something is still to come of.
+    """Return the state of a run, its code, and a reason for each destination that is not finished.
 
     Parameters
     ----------
     in_lanes
-        Destinations whose part of the round is under way: the run is not over before it is.
-    told
-        Further sentences that keep it open.
+        Destinations whose part of the round is in progress: the run is open until it ends.
+    problems
+        Further reasons that keep the run open.
     withheld
         Why its result is withheld; empty where it is not.
     """
     rows = [row for row in rows if row.state != DeliveryState.CALLED_OFF]
     open_ones = [row for row in rows if row.state != DeliveryState.ACCEPTED]
-    said = {(row.destination, row.reason or "not sent yet") for row in open_ones}
-    said |= {(name, "under way") for name in set(in_lanes) - {row.destination for row in open_ones}}
-    reasons = [*(f"{name}: {reason}" for name, reason in sorted(said)), *told]
+    unfinished = {(row.destination, row.reason or "not sent yet") for row in open_ones}
+    unfinished |= {(name, "in progress") for name in set(in_lanes) - {row.destination for row in open_ones}}
+    reasons = [*(f"{name}: {reason}" for name, reason in sorted(unfinished)), *problems]
     if reasons:
         return RunState.UNDELIVERED, "undelivered", "; ".join([withheld, *reasons] if withheld else reasons)
     if withheld:

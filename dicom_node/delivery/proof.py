@@ -1,4 +1,4 @@
-"""Proof that a destination holds what it accepted: its storage commitment, else what it answers to a query."""
+"""Proof that a destination has stored what it accepted: its storage commitment, else its answer to a query."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,30 +18,30 @@ from viewer_integration.transport.commitment import CommitmentAnswer, request_co
 __all__ = ["ANSWER_COUNTS", "Proof", "Prover", "SentObject", "note_commitment"]
 
 ANSWER_S = 10.0
-"""How long a commitment is waited for; Orthanc's comes within a second. After that the destination is queried."""
+"""How long to wait for a commitment; Orthanc answers within a second. After that the destination is queried."""
 
 ANSWER_COUNTS = timedelta(days=7)
-"""How late an answer still counts: some archives commit themselves overnight, or when the weekend is over."""
+"""How late an answer still counts: some archives commit overnight or after the weekend."""
 
 LOOK_S = 0.05
 LEFT_ALONE_S = 60.0
-"""Where a query will do, one that offers no commitment, or was silent, is not asked for it at every object."""
+"""How long a destination without commitment, or that did not answer, is not asked for it again, if a query suffices."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What was found out.
+    """Result of asking a destination for proof.
 
     Attributes
     ----------
     kind
-        ``commitment`` or ``query``; ``none`` where a destination can be asked by neither.
+        ``commitment`` or ``query``; ``none`` where a destination supports neither.
     proven
-        SOP Instance UIDs that it holds for certain.
+        SOP Instance UIDs that it has certainly stored.
     missing
-        Those that it says it does not hold, with the reason.
+        Those that it has not confirmed, with the reason.
     """
 
     kind: str
@@ -58,19 +58,19 @@ class SentObject:
 
 
 def note_commitment(database: Database, answer: CommitmentAnswer) -> bool:
-    """Note an answer, whichever process it came to; tell whether it was asked for."""
+    """Record a storage commitment result, whichever process received it; return whether the node requested it."""
     with database.session() as session:
         row = session.get(CommitmentRow, answer.transaction_uid)
         if row is None:
             return False
         if row.answered_at is not None:
-            return True  # a report that is sent again says nothing new, and what was used of it is used
+            return True  # a repeated report is nothing new, and its parts may be used already
         row.answered_at, row.committed, row.failed = utc_now(), list(answer.committed), dict(answer.failed)
         return True
 
 
 class Prover:
-    """Asks destinations."""
+    """Asks destinations for proof."""
 
     def __init__(self, database: Database, calling_ae: str) -> None:
         self._database = database
@@ -78,7 +78,7 @@ class Prover:
         self._silent_until: dict[str, float] = {}
 
     def held(self, peer: Peer, objects: Sequence[ObjectPlace]) -> frozenset[str]:
-        """Return which objects a destination shows that it holds, or said so late; none where it cannot be asked."""
+        """Return the objects that a destination holds by a late commitment or a query; a failed query finds none."""
         late = self._late(peer, frozenset(place.sop_instance_uid for place in objects), use=False)
         try:
             return late | held_of(peer, self._calling_ae, [one for one in objects if one.sop_instance_uid not in late])
@@ -87,19 +87,19 @@ class Prover:
             return late
 
     def prove(self, peer: Peer, objects: Sequence[SentObject]) -> Proof:
-        """Find out whether a destination holds what it accepted."""
+        """Ask a destination for proof that it has stored what it accepted."""
         if peer.proof == "none" or not objects:
             return Proof(kind="none")
-        asked = self._ask(peer, objects)
-        if asked is not None:
-            return asked
+        commitment = self._ask(peer, objects)
+        if commitment is not None:
+            return commitment
         if peer.proof == "commitment":
             sentence = "it has not answered the request for storage commitment"
             return Proof(kind="commitment", missing={one.place.sop_instance_uid: sentence for one in objects})
         return self._query(peer, [one.place for one in objects])
 
     def _ask(self, peer: Peer, objects: Sequence[SentObject]) -> Proof | None:
-        """Return what a destination says to commitment, now or to an earlier request; None where it says nothing."""
+        """Return the commitment of a destination, now or to an earlier request; None where it gives none."""
         if peer.proof == "query":
             return None
         late = self._late(peer, frozenset(one.place.sop_instance_uid for one in objects), use=True)
@@ -113,9 +113,9 @@ class Prover:
         return Proof(kind="commitment", proven=late) if late else None
 
     def _late(self, peer: Peer, uids: frozenset[str], *, use: bool) -> frozenset[str]:
-        """Return what a destination committed itself to after nobody waited any more; what is used counts once.
+        """Return the objects that a destination committed to after the wait had ended; with `use`, each counts once.
 
-        An object that is sent again on purpose, because an archive lost it, is not proven by what was said before.
+        So an earlier commitment does not prove an object that is sent again on purpose, because the archive lost it.
         """
         if peer.proof not in ("auto", "commitment"):
             return frozenset()
@@ -141,10 +141,10 @@ class Prover:
             _log.info("destination_not_asked", peer=peer.name, reason=str(failure))
             return Proof(kind="none")
         absent = {place.sop_instance_uid for place in places} - held
-        return Proof(kind="query", proven=held, missing=dict.fromkeys(absent, "it does not show it yet"))
+        return Proof(kind="query", proven=held, missing=dict.fromkeys(absent, "a query does not find it yet"))
 
     def _commitment(self, peer: Peer, objects: Sequence[SentObject]) -> CommitmentAnswer | None:
-        """Ask, and wait for the answer over this association or at any listener of the node."""
+        """Request commitment, and wait for the answer over this association or at any listener of the node."""
         transaction_uid = str(generate_uid(prefix=None))
         with self._database.session() as session:
             session.add(CommitmentRow(transaction_uid=transaction_uid, destination=peer.name))

@@ -1,1 +1,1 @@
-"""The demonstration study, made by code: true brain anatomy, an implanted tumour of known size, four MR series."""
+"""Makes the demonstration study: real brain anatomy, an implanted tumour of known size, four MR series."""

@@ -1,4 +1,4 @@
-"""The head of the phantom: brain from the MNI152 maps that nilearn carries, and what lies around it."""
+"""The head of the phantom: a brain from nilearn's MNI152 maps, and the tissues around it."""
 
 import enum
 import functools
@@ -18,14 +18,14 @@ __all__ = ["Head", "Tissue", "build_head"]
 Field = NDArray[np.float32]
 
 _MNI_X_MM, _MNI_Y_MM, _MNI_Z_MM = (-98, -98, -72)
-"""LPS coordinates of the first voxel of the MNI152 maps once x and y are reversed."""
+"""LPS coordinates of the first voxel of the MNI152 maps after reversing x and y."""
 
 _T1_OF_GM, _T1_OF_WM, _T1_OF_CSF = 0.65, 0.87, 0.27
 """Medians of pure grey matter, white matter and fluid in nilearn's T1 template (scaled to 0..1)."""
 
 
 class Tissue(enum.IntEnum):
-    """What fills a voxel as a whole; inside `BRAIN` the fractions of grey matter, white matter and fluid say more."""
+    """Tissue of a voxel; inside `BRAIN`, fractions of grey matter, white matter and fluid give the details."""
 
     AIR = 0
     BRAIN = 1
@@ -49,9 +49,9 @@ class Head:
     tissue
         uint8, values of `Tissue`.
     gm, wm
-        Fractions of a voxel; the rest of the brain is fluid.
+        Fractions of a voxel; the remainder in the brain is fluid.
     texture
-        What the T1 template shows beyond its fractions (deep nuclei, tracts), as a share of white matter.
+        Signal of the T1 template beyond these fractions (deep nuclei, tracts), relative to white matter.
     """
 
     tissue: NDArray[np.uint8]
@@ -86,14 +86,14 @@ def _on_head_grid(maps: ArrayLike) -> Field:
 
 
 def build_head(plan: PhantomPlan) -> Head:
-    """Make the head that a plan describes: an individual brain, pushed by the tumour, within skull and scalp."""
+    """Make the head of a plan: an individual brain, displaced by the tumour, within skull and scalp."""
     coordinates, box = _warp(plan)
     t1, gm, wm = (_warped(template, coordinates, box) for template in _templates())
     gm, wm, csf = _sharpened(t1, gm, wm)
     expected = _T1_OF_GM * gm + _T1_OF_WM * wm + _T1_OF_CSF * csf
     brain = t1 > 0.1
     texture = np.where(brain, np.clip(t1 - expected, -0.15, 0.15), np.float32(0.0)) / np.float32(_T1_OF_WM)
-    tissue = _wrap(plan.seed, brain)
+    tissue = _surround(plan.seed, brain)
     _draw_vessels(plan.seed, tissue, csf)
     inside = tissue == Tissue.BRAIN
     return Head(tissue=tissue, gm=gm * inside, wm=wm * inside, texture=ndimage.gaussian_filter(texture, 0.6))
@@ -106,10 +106,10 @@ def _warped(template: Field, coordinates: Field, box: tuple[slice, ...]) -> Fiel
 
 
 def _warp(plan: PhantomPlan) -> tuple[Field, tuple[slice, ...]]:
-    """Return where each voxel of the brain's box comes from, and that box.
+    """Return the source coordinates of each voxel in the brain's bounding box, and that box.
 
-    Two scales make the brain individual (large: shape, small: sulci); the third part is the push of the tumour,
-    which fades near the surface so that the skull stays whole.
+    Displacements on two scales make the brain individual (large: shape, small: sulci). The third is the mass effect of
+    the tumour, which fades near the surface so that the skull stays intact.
     """
     brain = _templates()[0] > 0
     extent = [np.nonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))[0][[0, -1]] for axis in range(3)]
@@ -137,7 +137,7 @@ def _warp(plan: PhantomPlan) -> tuple[Field, tuple[slice, ...]]:
 
 
 def _sharpened(t1: Field, gm: Field, wm: Field) -> tuple[Field, Field, Field]:
-    """Return fractions as crisp as one brain's: the template is a mean of 152 and softer than any of them.
+    """Return fractions as sharp as those of a single brain: the template is the mean of 152 and blurrier than any.
 
     Dark voxels of the template count as fluid even in narrow sulci.
     """
@@ -150,7 +150,7 @@ def _sharpened(t1: Field, gm: Field, wm: Field) -> tuple[Field, Field, Field]:
 
 
 def _distance_mm(mask: NDArray[np.bool_]) -> Field:
-    """Return the distance to the mask, computed at 2 mm and interpolated: smooth, and eight times quicker."""
+    """Return the distance to the mask, computed at 2 mm and interpolated: smooth, and eight times faster."""
     distance = np.asarray(2.0 * ndimage.distance_transform_edt(~mask[::2, ::2, ::2]), np.float32)
     for axis in range(3):
         between = (distance + np.roll(distance, -1, axis)) / 2
@@ -160,11 +160,9 @@ def _distance_mm(mask: NDArray[np.bool_]) -> Field:
     return distance
 
 
-def _wrap(seed: int, brain: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Lay fluid, dura, skull, muscle, fat and skin around the brain, and add the face."""
-    closed = (
-        _distance_mm(_distance_mm(brain) > 8.0) > 6.3
-    )  # the cavity of the skull bridges what is narrower than 16 mm
+def _surround(seed: int, brain: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Put fluid, dura, skull, muscle, fat and skin around the brain, and add the face."""
+    closed = _distance_mm(_distance_mm(brain) > 8.0) > 6.3  # the skull bridges gaps narrower than 16 mm
     outside = _distance_mm(closed)
     x, y, z = axis_coordinates_mm()
     skull_mm = 6.0 + 1.0 * smooth_noise((seed, 3), HEAD_SHAPE, 30.0)
@@ -193,7 +191,7 @@ def _wrap(seed: int, brain: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def _closed(mask: NDArray[np.bool_], radius_mm: float) -> NDArray[np.bool_]:
-    """Fill dents narrower than twice the radius; the mask goes on below the grid, and ends before its other borders."""
+    """Fill dents narrower than twice the radius; the mask continues below the grid and ends at its other borders."""
     margin = 2 * round(radius_mm / 2 + 1)
     sides = np.pad(mask, ((0, margin), (margin, margin), (margin, margin)))
     padded = np.pad(sides, ((margin, 0), (0, 0), (0, 0)), mode="edge")
@@ -230,8 +228,8 @@ _FACE_PARTS: tuple[tuple[Tissue, Vector, Vector], ...] = (
     (Tissue.VITREOUS, (33.0, -65.0, -38.0), (11.8, 11.8, 11.8)),
     (Tissue.MUSCLE, (33.0, -74.5, -38.0), (4.5, 2.5, 4.5)),
 )
-"""Orbits with eyes, nose and paranasal sinuses, throat, petrous bone: kind, centre, radii in mm; drawn in this order
-on both sides."""
+"""Tissue, centre and radii in mm of orbits with eyes, nose and paranasal sinuses, throat, and petrous bone. They are
+drawn in this order on both sides."""
 
 
 def _draw_face(tissue: NDArray[np.uint8], head: NDArray[np.bool_]) -> None:
@@ -241,6 +239,6 @@ def _draw_face(tissue: NDArray[np.uint8], head: NDArray[np.bool_]) -> None:
 
 
 def _draw_vessels(seed: int, tissue: NDArray[np.uint8], csf: Field) -> None:
-    """Run vessels through the fluid: where two random fields are both near zero lies a set of curves."""
+    """Draw vessels in the fluid, along the curves where two random fields are both near zero."""
     first, second = (smooth_noise((seed, 6, k), HEAD_SHAPE, 14.0) for k in range(2))
     tissue[(first**2 + second**2 < 0.03) & (csf > 0.3) & (tissue == Tissue.BRAIN)] = Tissue.VESSEL

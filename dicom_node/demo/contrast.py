@@ -1,4 +1,4 @@
-"""How bright each tissue is in each sequence, and the field that the coils lay over it."""
+"""The signal of each tissue in each sequence, and the bias field of the coils."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Sequence:
-    """Signals relative to white matter, at the ratios usual in clinical scans at 1.5 T, and noise.
+    """Signals relative to white matter, at ratios usual in clinical scans at 1.5 T, and noise.
 
     Attributes
     ----------
     texture
-        How much of the T1 template's inner-tissue variation shows; negative where dark and bright swap.
+        Weight of the T1 template's variation within tissues; negative where dark and bright are inverted.
     noise
         Standard deviation of each channel of the complex noise, relative to white matter.
     scale
@@ -67,7 +67,7 @@ SEQUENCES = {
 
 
 def signal(role: str, head: Head, tumour: Tumour, seed: int) -> Field:
-    """Return the noiseless signal on the head's grid, white matter about 1, bias field included."""
+    """Return the noiseless signal on the head's grid, with the bias field; white matter is about 1."""
     sequence = SEQUENCES[role]
     around = _outside_brain(sequence)[head.tissue] * (1.0 + 0.12 * smooth_noise((seed, 34), HEAD_SHAPE, 9.0))
     inside = head.tissue == Tissue.BRAIN
@@ -100,12 +100,12 @@ def _outside_brain(sequence: Sequence) -> Field:
 def _with_tumour(image: Field, sequence: Sequence, tumour: Tumour, seed: int) -> Field:
     if not tumour.labels.any():
         return image
-    found = ndimage.find_objects((tumour.labels > 0).astype(np.uint8))[0]
-    box = tuple(slice(max(s.start - 5, 0), s.stop + 5) for s in found)
+    extent = ndimage.find_objects((tumour.labels > 0).astype(np.uint8))[0]
+    box = tuple(slice(max(s.start - 5, 0), s.stop + 5) for s in extent)
     labels, part = tumour.labels[box], image[box]
     patchy = smooth_noise((seed, 32), part.shape, 6.0)
     edema = ndimage.gaussian_filter(tumour.infiltration[box] * (labels == ED), 0.8)
-    water = 1.0 + 0.08 * patchy  # more of it is darker on T1 and brighter on T2 at once
+    water = 1.0 + 0.08 * patchy  # more water is darker on T1 and brighter on T2
     part += edema * 0.85 * (1.0 + (sequence.ed - 1.0) * water - part)
     for label, value, variation, softness in ((ET, sequence.et, 0.14, 0.6), (NCR, sequence.ncr, 0.08, 0.8)):
         weight = ndimage.gaussian_filter((labels == label).astype(np.float32), softness)
@@ -114,7 +114,7 @@ def _with_tumour(image: Field, sequence: Sequence, tumour: Tumour, seed: int) ->
 
 
 def _bias(role: str, seed: int) -> Field:
-    """Return the receive field: a few per cent over the head, and less signal at the neck, where the coil ends."""
+    """Return the receive bias field: a few per cent over the head, and less signal at the neck, where the coil ends."""
     x, y, z = (axis / np.float32(100.0) for axis in axis_coordinates_mm())
     a, b, c, d = np.random.default_rng((seed, 33, len(role))).uniform(-0.10, 0.10, 4).astype(np.float32)
     field = np.exp(a * x + b * y + c * z + d * (x * y - z * z))

@@ -1,4 +1,4 @@
-"""The grid of 1 mm that head and tumour are made on."""
+"""The 1 mm grid of head and tumour."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +32,12 @@ def axis_coordinates_mm() -> tuple[NDArray[np.float32], NDArray[np.float32], NDA
 
 
 def rigid_affine(rotation_deg: Vector, shift_mm: Vector) -> NDArray[np.float64]:
-    """Return the motion that turns about x, then y, then z, and then shifts; LPS, right-handed."""
+    """Return the rigid transform that rotates about x, then y, then z, and then translates; LPS, right-handed."""
     affine = np.eye(4)
     for axis, angle in enumerate(np.radians(rotation_deg)):
-        turn = np.eye(4)
+        rotation = np.eye(4)
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
-        affine = turn @ affine
+        rotation[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        affine = rotation @ affine
     affine[:3, 3] = shift_mm
     return affine

@@ -21,7 +21,7 @@ _THICKEST_3D_MM = 2.5
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesIdentity:
-    """Who and what a series belongs to; `start_minute` counts from the start of the study."""
+    """Identifiers of a series; `start_minute` is counted from the start of the study."""
 
     patient_id: str
     study_uid: str
@@ -70,7 +70,7 @@ def write_series(
     stored: NDArray[np.uint16],
     folder: Path,
 ) -> list[Path]:
-    """Write one file for each slice and return the paths in the order of the slices.
+    """Write one file for each slice, and return the paths in the order of the slices.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def write_series(
 
 
 def _common(series: SeriesPlan, identity: SeriesIdentity) -> Dataset:
-    """Return what all instances of a series share."""
+    """Return the attributes that all instances of a series share."""
     ds = Dataset()
     ds.SOPClassUID = MRImageStorage
     ds.Modality = "MR"
@@ -157,7 +157,7 @@ def _add_protocol(ds: Dataset, series: SeriesPlan) -> None:
 
 
 def _add_plane(ds: Dataset, series: SeriesPlan, affine: NDArray[np.float64], k: int) -> None:
-    """Say where slice `k` lies (PS3.3 C.7.6.2)."""
+    """Add the image plane of slice `k` (PS3.3 C.7.6.2)."""
     along_row, along_column = (affine[:3, axis] / series.in_plane_mm for axis in (2, 1))
     ds.ImageOrientationPatient = [_decimal(value) for value in (*along_row, *along_column)]
     ds.ImagePositionPatient = [_decimal(value) for value in affine[:3, 3] + k * affine[:3, 0]]

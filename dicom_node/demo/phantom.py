@@ -1,4 +1,4 @@
-"""The phantom study: a head with a tumour that is known to the voxel, and the DICOM files of its series."""
+"""The phantom study: a head with a tumour known to the voxel, and the DICOM files of its series."""
 
 import uuid
 from collections.abc import Mapping
@@ -34,22 +34,22 @@ class Phantom:
 
     @property
     def study_uid(self) -> str:
-        """UID of the study: the same plan gives the same study."""
+        """Study Instance UID; the same plan gives the same study."""
         return self.uid("study")
 
     @property
     def frame_of_reference_uid(self) -> str:
-        """The one coordinate system of all series."""
+        """Frame of Reference UID, shared by all series."""
         return self.uid("frame of reference")
 
     def uid(self, *what: object) -> str:
-        """Return the UID of a part of this study, from the plan and the part's name (PS3.5 B.2, root 2.25)."""
+        """Return the UID of a part of this study, derived from the plan and the part's name (PS3.5 B.2, root 2.25)."""
         name = "/".join(str(part) for part in (self.plan, *what))
         return f"2.25.{uuid.uuid5(_UID_NAMESPACE, name).int}"
 
     @property
     def true_volume_ml(self) -> Mapping[str, float]:
-        """Volumes of NCR, ED, ET, of the whole tumour WT and of the tumour core TC (NCR + ET)."""
+        """Volumes of NCR, ED, ET, the whole tumour WT and the tumour core TC (NCR + ET)."""
         counts = np.bincount(self.tumour.labels.ravel(), minlength=ET + 1)
         ncr, ed, et = (float(counts[label]) * _HEAD_VOXEL_ML for label in (NCR, ED, ET))
         return MappingProxyType({"NCR": ncr, "ED": ed, "ET": et, "WT": ncr + ed + et, "TC": ncr + et})
@@ -61,7 +61,7 @@ class Phantom:
         return np.asarray((head_to_patient(self.plan) @ head_affine() @ [*index, 1.0])[:3])
 
     def labels_at(self, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-        """Return the true labels at the centres of any grid's voxels.
+        """Return the true labels at the voxel centres of any grid.
 
         Parameters
         ----------
@@ -83,12 +83,12 @@ class Phantom:
 
 
 def make_phantom(plan: PhantomPlan) -> Phantom:
-    """Build the head and grow the tumour that a plan describes.
+    """Build the head and the tumour of a plan.
 
     Raises
     ------
     ValueError
-        When the tumour does not fit where the plan puts it.
+        When the tumour does not fit at the planned place.
     """
     head = build_head(plan)
     return Phantom(plan=plan, head=head, tumour=grow_tumour(plan, head))

@@ -1,4 +1,4 @@
-"""What a phantom study consists of: where the tumour is and how each series looks at the head."""
+"""Plans of phantom studies: the tumour, and the geometry of each series."""
 
 from dataclasses import dataclass
 
@@ -21,15 +21,15 @@ class SeriesPlan:
     role
         "T1", "T1CE", "T2" or "FLAIR".
     plane
-        "axial", "sagittal" or "coronal": the orientation before `oblique_deg` turns it.
+        "axial", "sagittal" or "coronal": the orientation before `oblique_deg` rotates it.
     oblique_deg
         Rotation of the slices about the patient's x, y and z axis.
     slices, slice_mm, gap_mm
-        Number of slices, their thickness, and the empty space between two.
+        Number of slices, their thickness, and the gap between two.
     transfer_syntax
-        UID of the encoding of the files: uncompressed little endian, or one that pydicom can compress to.
+        Transfer syntax UID of the files: uncompressed little endian, or one that pydicom can compress to.
     patient_shift_mm, patient_rotation_deg
-        Where the head lies in this series compared with the others (motion between series), LPS.
+        Position of the head in this series relative to the others (motion between series), LPS.
     """
 
     role: str
@@ -48,9 +48,9 @@ class SeriesPlan:
     patient_rotation_deg: Vector = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
-        """Refuse what the scanner does not know."""
+        """Refuse an unknown role or plane, and sizes that are not positive."""
         if self.role not in _ROLES or self.plane not in _PLANES:
-            message = f"role {self.role!r} or plane {self.plane!r} unknown; use one of {_ROLES} and of {_PLANES}"
+            message = f"role {self.role!r} or plane {self.plane!r} is unknown; use one of {_ROLES} and one of {_PLANES}"
             raise ValueError(message)
         if min(self.in_plane_mm, self.slice_mm, self.rows, self.columns, self.slices) <= 0 or self.gap_mm < 0:
             message = f"series {self.number}: every size must be above zero"
@@ -64,17 +64,17 @@ class PhantomPlan:
     Attributes
     ----------
     seed
-        Source of everything random: shape of the brain and of the tumour, texture, noise.
+        Seed of everything random: shape of the brain and of the tumour, texture, noise.
     tumour_centre_mm
-        Middle of the tumour's core in the head's own space: MNI152 in LPS order (x to the left, y to the back).
+        Centre of the tumour core in the head's space: MNI152 in LPS order (x to the left, y to the back).
     size_ml
         Volume of the whole tumour; 0 for a healthy head.
     core_share, necrosis_share
         Tumour core (NCR + ET) as a share of the whole tumour; necrosis as a share of the core.
     mass_effect_mm
-        How far the tumour pushes the tissue around it away.
+        How far the tumour displaces the tissue around it.
     patient_shift_mm, patient_rotation_deg
-        Where the head lies in the scanner, LPS; the rotation is about the head's origin.
+        Position of the head in the scanner, LPS; the rotation is about the head's origin.
     """
 
     seed: int
@@ -88,9 +88,9 @@ class PhantomPlan:
     series: tuple[SeriesPlan, ...]
 
     def __post_init__(self) -> None:
-        """Refuse sizes without meaning and series that share a number."""
+        """Refuse invalid sizes and series that share a number."""
         if self.size_ml < 0 or not 0 < self.core_share < 1 or not 0 < self.necrosis_share < 1:
-            message = "size_ml must not be negative, the shares must lie between 0 and 1"
+            message = "size_ml must not be negative, and the shares must be between 0 and 1"
             raise ValueError(message)
         if len({series.number for series in self.series}) != len(self.series):
             message = "two series have the same number"
@@ -158,7 +158,7 @@ DEMO_PLAN = PhantomPlan(
 
 
 def _coarse_series(t1: str, t2: str, flair: str, oblique_deg: Vector) -> tuple[SeriesPlan, ...]:
-    """Return four quick series whose planes differ from one test phantom to the next."""
+    """Return four small series; their planes differ between the test phantoms."""
     upright = (0.0, 0.0, 0.0)
     return (
         _coarse("T1", 1, t1, 6.5, upright),
@@ -209,4 +209,4 @@ TEST_PLANS = (
         series=_coarse_series("sagittal", "axial", "coronal", (0.0, 12.0, 0.0)),
     ),
 )
-"""Left frontal, right temporal, left parietal; no network was ever trained on them."""
+"""Left frontal, right temporal and left parietal tumours; no network was trained on them."""

@@ -1,4 +1,4 @@
-"""`glionode demo`: the main job on real sockets: a node, a sender in a second process, and what came back."""
+"""Runs `glionode demo`: a node and a sender in separate processes, real network connections, and the result."""
 
 import subprocess
 import sys
@@ -30,19 +30,19 @@ _OPEN_STATES = (StudyState.RECEIVING, StudyState.QUEUED, StudyState.RUNNING)
 
 
 class DemoError(Exception):
-    """The demonstration did not come to its end; the message says where it stopped."""
+    """The demonstration did not finish; the message states where it stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What the node made of the demo study.
+    """The node's result for the demo study.
 
     Attributes
     ----------
     true_volumes_ml
-        What was implanted, to compare with.
+        Implanted volumes, for comparison.
     link
-        Opens the study with its overlay while the node serves.
+        Link that opens the study with its overlay while ``glionode serve`` runs.
     """
 
     study: StudyStatus
@@ -56,12 +56,12 @@ def run_demo(settings: Settings, progress: Callable[[str, float], None]) -> Demo
     Parameters
     ----------
     progress
-        Told a phase and the share of the whole that is done, 0 to 1.
+        Called with the current phase and the completed share, 0 to 1.
 
     Raises
     ------
     DemoError
-        When the node does not start, the study is not accepted, or no result comes.
+        When the node does not start, the study is not accepted, or there is no result.
     """
     database = open_database(settings.database_url)
     with tempfile.TemporaryDirectory(prefix="glionode-demo-") as scratch, _node(settings):
@@ -90,7 +90,7 @@ def run_demo(settings: Settings, progress: Callable[[str, float], None]) -> Demo
 
 @contextmanager
 def _node(settings: Settings) -> Iterator[None]:
-    """Run ``glionode serve`` beside this process; its settings come from the same file and environment."""
+    """Run ``glionode serve`` as a child process, with settings from the same file and environment."""
     node = subprocess.Popen(
         [sys.executable, "-P", "-m", "dicom_node.cli", "serve"], stdout=subprocess.DEVNULL, stderr=_log_file(settings)
     )
@@ -107,7 +107,7 @@ def _log_file(settings: Settings) -> int:
 
 
 def _wait_for_node(settings: Settings) -> RemoteEntity:
-    from dicom_node.peers.echo import EchoOutcome, echo  # noqa: PLC0415 - only here is the node called
+    from dicom_node.peers.echo import EchoOutcome, echo  # noqa: PLC0415 - only needed here
 
     node = Peer(
         name="node",
@@ -144,7 +144,7 @@ def _wait_for_result(database: Database, study_uid: str, progress: Callable[[str
         study = next((study for study in read_status(database).studies if study.study_uid == study_uid), None)
         if study is not None and study.state not in _OPEN_STATES:
             if study.state in (StudyState.REJECTED, StudyState.FAILED):
-                message = f"the node gave no result: {study.reason}"
+                message = f"the node made no result: {study.reason}"
                 raise DemoError(message)
             return study
         if study is not None:
@@ -156,11 +156,11 @@ def _wait_for_result(database: Database, study_uid: str, progress: Callable[[str
 
 
 def _series_of(settings: Settings, study: StudyStatus) -> str:
-    import pydicom  # noqa: PLC0415 - one header of our own object
+    import pydicom  # noqa: PLC0415 - only needed here
 
     path = next(path for kind, _, path in study.results if kind == "SEG")
     return str(pydicom.dcmread(settings.node.folder / path, stop_before_pixels=True).SeriesInstanceUID)
 
 
 def _reachable(bind: str) -> str:
-    return "127.0.0.1" if bind in ("", "0.0.0.0", "::") else bind  # noqa: S104 - read, not bound
+    return "127.0.0.1" if bind in ("", "0.0.0.0", "::") else bind  # noqa: S104 - compared, not bound

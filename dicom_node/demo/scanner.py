@@ -1,4 +1,4 @@
-"""Samples the phantom as a scanner would: any grid, thick slices, noise of the magnitude image."""
+"""Samples the phantom like a scanner: on any grid, with thick slices and magnitude noise."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ Field = NDArray[np.float32]
 Affine = NDArray[np.float64]
 
 _FIELD_CENTRE_MM = (0.0, 8.0, 3.0)
-"""Where the middle of every stack lies in the head before it is moved: the middle of the brain."""
+"""Centre of every stack in the head's space, before the head is positioned: the middle of the brain."""
 
 _DIRECTIONS = {
     "axial": ((0, 0, 1), (0, 1, 0), (1, 0, 0)),
@@ -25,7 +25,7 @@ _DIRECTIONS = {
 
 
 def head_to_patient(plan: PhantomPlan, series: SeriesPlan | None = None) -> Affine:
-    """Return the matrix from the head's LPS to the patient's LPS, both mm; with a series, as the head lay during it."""
+    """Return the matrix from the head's to the patient's LPS, in mm; with a series, at its time."""
     pose = rigid_affine(plan.patient_rotation_deg, plan.patient_shift_mm)
     if series is None:
         return pose
@@ -35,8 +35,8 @@ def head_to_patient(plan: PhantomPlan, series: SeriesPlan | None = None) -> Affi
 def series_affine(plan: PhantomPlan, series: SeriesPlan) -> Affine:
     """Return the matrix from index (slice, row, column, 1) to patient LPS mm."""
     directions = np.array(_DIRECTIONS[series.plane], np.float64).T
-    turned = rigid_affine(series.oblique_deg, (0.0, 0.0, 0.0))[:3, :3] @ directions
-    linear = turned * (series.slice_mm + series.gap_mm, series.in_plane_mm, series.in_plane_mm)
+    rotated = rigid_affine(series.oblique_deg, (0.0, 0.0, 0.0))[:3, :3] @ directions
+    linear = rotated * (series.slice_mm + series.gap_mm, series.in_plane_mm, series.in_plane_mm)
     centre = (head_to_patient(plan) @ [*_FIELD_CENTRE_MM, 1.0])[:3]
     middle = (np.array([series.slices, series.rows, series.columns]) - 1) / 2
     affine = np.eye(4)
@@ -51,7 +51,7 @@ def scan(plan: PhantomPlan, series: SeriesPlan, image: Field) -> NDArray[np.uint
     Parameters
     ----------
     image
-        Noiseless signal on the head's grid; the profile of a slice is a box as thick as the slice.
+        Noiseless signal on the head's grid. The slice profile is a box as thick as the slice.
     """
     to_head = np.linalg.inv(head_to_patient(plan, series) @ head_affine()) @ series_affine(plan, series)
     layers = max(1, round(series.slice_mm))
@@ -70,7 +70,7 @@ def scan(plan: PhantomPlan, series: SeriesPlan, image: Field) -> NDArray[np.uint
 
 
 def _measured(plane: Field, role: str, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Add Rician noise (the magnitude of a signal with Gaussian noise in both channels) and store."""
+    """Return stored values with Rician noise, the magnitude of a signal with Gaussian noise in both channels."""
     sequence = SEQUENCES[role]
     real, imaginary = (sequence.noise * rng.standard_normal(plane.shape, np.float32) for _ in range(2))
     magnitude = np.hypot(plane + real, imaginary) * np.float32(sequence.scale)

@@ -1,4 +1,4 @@
-"""Random fields that vary over a chosen length, the same for the same seed."""
+"""Random fields that vary over a chosen length; the same seed gives the same field."""
 
 import numpy as np
 from numpy.typing import NDArray

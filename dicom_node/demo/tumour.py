@@ -1,4 +1,4 @@
-"""The implanted tumour: necrosis within an enhancing rim within edema, each of a known volume."""
+"""The implanted tumour: necrosis in an enhancing rim in edema, each of known volume."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ NCR, ED, ET = 1, 2, 3
 _VOXELS_PER_ML = 1000
 _BOX_HALF_MM = 62
 _RIM_MM = 2.2
-"""Least thickness of the enhancing rim."""
+"""Minimum thickness of the enhancing rim."""
 
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -35,7 +35,7 @@ class Tumour:
     labels
         uint8, shape of the head's grid: 0, `NCR`, `ED`, `ET`.
     infiltration
-        How strongly edema changes a voxel, 0 to 1: it fades with the distance from the core.
+        How strongly edema changes a voxel, 0 to 1; it fades with distance from the core.
     """
 
     labels: NDArray[np.uint8]
@@ -104,14 +104,14 @@ def _coordinates(plan: PhantomPlan, box: Box) -> tuple[Field, Field]:
 
 
 def _ventricles(head: Head, box: Box) -> Mask:
-    """Return the large spaces of fluid, which a tumour indents but does not fill."""
+    """Return the large fluid spaces, which a tumour indents but does not fill."""
     brain = head.tissue[box] == Tissue.BRAIN
     fluid = brain & (head.gm[box] + head.wm[box] < 0.5)
     return np.asarray(ndimage.binary_dilation(ndimage.binary_erosion(fluid, iterations=2), iterations=3) & fluid)
 
 
 def _grown(cost: Field, allowed: Mask, voxels: int) -> Mask:
-    """Return the cheapest connected voxels, their number as wanted to within one in two hundred.
+    """Return the cheapest connected voxels, in the wanted number to within one in two hundred.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def _grown(cost: Field, allowed: Mask, voxels: int) -> Mask:
         if abs(missing) <= voxels / 200:
             return body
         wanted += missing
-    message = f"no room for {voxels / _VOXELS_PER_ML:g} ml of tumour here: move the centre or make it smaller"
+    message = f"no room for {voxels / _VOXELS_PER_ML:g} ml of tumour here; move its centre or make it smaller"
     raise ValueError(message)
 
 

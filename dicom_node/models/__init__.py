@@ -1,1 +1,1 @@
-"""Which model has which role."""
+"""The roles of models: production and shadow."""

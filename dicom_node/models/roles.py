@@ -1,7 +1,7 @@
-"""Which model has which role on this node: a history in the database, its last row in force.
+"""The roles of models on this node: a history in the database, of which the last row is in force.
 
-Without a promotion the setting ``processing.model`` counts. A choice names a model by its hash too: what is on disk
-under the name must still be what was chosen.
+Without a promotion the setting ``processing.model`` applies. A choice also contains the hash of the model's manifest:
+the model on disk must still be the one that was chosen.
 """
 
 import enum
@@ -44,7 +44,7 @@ class ModelChoice:
     Attributes
     ----------
     name
-        Empty where no model was chosen any longer.
+        Empty where the role was taken from a model and given to no other.
     """
 
     action: str
@@ -56,7 +56,7 @@ class ModelChoice:
 
 
 def choose(database: Database, role: ModelRole, model: StoredModel | None, who: str) -> None:
-    """Give a role to a model; None ends a shadow."""
+    """Give a role to a model; None ends the shadow."""
     action = "off" if model is None else {ModelRole.PRODUCTION: "promote", ModelRole.SHADOW: "shadow"}[role]
     with database.session() as session:
         before = _last(session, role)
@@ -67,27 +67,27 @@ def choose(database: Database, role: ModelRole, model: StoredModel | None, who: 
 
 
 def go_back(database: Database, role: ModelRole, who: str, check: Callable[[ModelChoice], object]) -> ModelChoice:
-    """Take back the last choice that is in force; done again, the one before it.
+    """Undo the choice that is in force; called again, undo the one before it.
 
     Parameters
     ----------
     check
-        Called with what will be in force; when it raises, nothing is changed.
+        Called with the choice that will be in force; if it raises, nothing is changed.
 
     Returns
     -------
     ModelChoice
-        What is in force now; its name is empty where the setting counts again.
+        The choice that is in force now; its name is empty where the setting applies again.
 
     Raises
     ------
     UnusableModel
-        When nothing was chosen.
+        When no model was chosen.
     """
     with database.session() as session:
         last = _last(session, role)
         if last is None or not last.name:
-            sentence = "no model was promoted, so there is none to go back from"
+            sentence = "no model was promoted, so there is no promotion to undo"
             raise UnusableModel(InferenceReason.MODEL_MISSING, sentence)
         before = session.get(ModelChoiceRow, last.before_id) if last.before_id is not None else None
         row = ModelChoiceRow(role=role, action="rollback", who=who[:64], before_id=before.before_id if before else None)
@@ -114,12 +114,12 @@ def history(database: Database, role: ModelRole) -> tuple[ModelChoice, ...]:
 
 
 def production_model(database: Database, settings: Settings) -> StoredModel:
-    """Return the model whose results are sent: the promoted one, else the setting's.
+    """Return the model whose results are sent: the promoted one, otherwise the one in the setting.
 
     Raises
     ------
     UnusableModel
-        When it is not there, or its manifest is no longer the one that was promoted.
+        When it is missing, or its manifest is no longer the one that was promoted.
     """
     choice = chosen(database, ModelRole.PRODUCTION)
     if choice is None:
@@ -128,12 +128,12 @@ def production_model(database: Database, settings: Settings) -> StoredModel:
 
 
 def model_folder(settings: Settings, name: str = "") -> str:
-    """Return the folder of the model that a command was given by name, or that the setting names.
+    """Return the folder of a model by its name; without a name, of the model in the setting.
 
     Raises
     ------
     UnusableModel
-        When there is none.
+        When there is no such model.
     """
     return str(Registry(settings.node.folder).resolve(name or settings.processing.model).folder)
 
@@ -144,7 +144,7 @@ def as_chosen(settings: Settings, choice: ModelChoice) -> StoredModel:
     Raises
     ------
     UnusableModel
-        When it is not there, or its manifest is no longer the one that was chosen.
+        When it is missing, or its manifest is no longer the one that was chosen.
     """
     model = Registry(settings.node.folder).find(choice.name, choice.version)
     if model.sha256 != choice.sha256:

@@ -1,1 +1,1 @@
-"""DICOM applications that the node knows: what they may do, and what they are asked."""
+"""The configured DICOM peers of the node: what they may do, and the requests that the node sends them."""

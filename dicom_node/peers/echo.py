@@ -16,23 +16,24 @@ __all__ = ["EchoOutcome", "EchoResult", "echo"]
 
 
 class EchoOutcome(enum.StrEnum):
-    """What became of a C-ECHO."""
+    """Outcome of a C-ECHO."""
 
     OK = "ok"  # status 0x0000
     NO_ADDRESS = "no_address"  # the peer has no host, so it cannot be called
     UNKNOWN_HOST = "unknown_host"  # the name does not resolve
     CONNECTION_REFUSED = "connection_refused"  # nothing listens there
-    NO_ANSWER = "no_answer"  # nothing came within the time
+    NO_ANSWER = "no_answer"  # no answer within the time limit
     REJECTED = "rejected"  # A-ASSOCIATE-RJ
-    ABORTED = "aborted"  # connected, but it broke off or does not offer Verification
+    ABORTED = "aborted"  # connected, but broke off or does not offer Verification
     FAILED = "failed"  # a status other than 0x0000
 
 
 @dataclass(frozen=True, kw_only=True)
 class EchoResult:
-    """The outcome of a C-ECHO and one sentence that tells a person what it means.
+    """The outcome of a C-ECHO and one sentence that explains it.
 
-    `calling_ae_unknown` is true when the peer rejected because it does not know who called (PS3.8 9.3.4).
+    `calling_ae_unknown` is true when the peer rejected the association because it does not recognise the calling AE
+    title (PS3.8 9.3.4).
     """
 
     outcome: EchoOutcome
@@ -46,16 +47,16 @@ class EchoResult:
 
 
 def echo(peer: Peer, calling_ae: str, timeout_s: float = 5.0) -> EchoResult:
-    """Send a C-ECHO; trouble on the way is an outcome, never an exception.
+    """Send a C-ECHO; return every failure as an outcome, never raise it.
 
     Parameters
     ----------
     peer
-        Whom to call.
+        Peer to call.
     calling_ae
-        The AE title the call is made under.
+        Calling AE title.
     timeout_s
-        Limit of each wait (connection, association, message) in seconds.
+        Time limit for each step (connection, association, message) in seconds.
     """
     if not peer.host:
         return EchoResult(outcome=EchoOutcome.NO_ADDRESS, sentence=f"{peer.name} has no host: it cannot be called.")
@@ -80,7 +81,7 @@ def echo(peer: Peer, calling_ae: str, timeout_s: float = 5.0) -> EchoResult:
     if association.is_rejected:
         return _rejection(association, where, calling_ae)
     if connected:
-        sentence = f"{where} accepted the connection but no association within {timeout_s:g} s, or broke it off."
+        sentence = f"{where} accepted the connection, but opened no association within {timeout_s:g} s or broke it off."
         return EchoResult(outcome=EchoOutcome.ABORTED, sentence=sentence)
     return _unconnected(peer, where, timeout_s)
 
@@ -101,9 +102,9 @@ def _rejection(association: Association, where: str, calling_ae: str) -> EchoRes
     answer: Any = association.acceptor.primitive
     by_user = answer.result_source == 1
     if by_user and answer.diagnostic == 3:
-        why = f"it does not know the calling AE title {calling_ae}; add it there"
+        why = f"it does not recognise the calling AE title {calling_ae}; add it there"
     elif by_user and answer.diagnostic == 7:
-        why = "it has another AE title; correct the peer's AE title here"
+        why = "it does not recognise the called AE title; correct the peer's AE title here"
     else:
         why = answer.reason_str
     return EchoResult(
@@ -114,7 +115,7 @@ def _rejection(association: Association, where: str, calling_ae: str) -> EchoRes
 
 
 def _unconnected(peer: Peer, where: str, timeout_s: float) -> EchoResult:
-    """Find out why no connection came about; pynetdicom only logs it."""
+    """Find out why no connection was established; pynetdicom only logs the reason."""
     refused = f"Nothing listens at {peer.host}:{peer.port}: the connection was refused."
     silent = f"{where} did not answer within {timeout_s:g} s."
     try:

@@ -1,4 +1,4 @@
-"""A DICOM application that the node knows: what it may do, where it is, and what it wants of results."""
+"""A configured DICOM peer: what it may do, its address, and the form in which it receives results."""
 
 import os
 import re
@@ -26,11 +26,11 @@ CHOICES = {
     "seg_form": tuple(SegForm),
     "proof": ("auto", "commitment", "query", "none"),
 }
-"""What can be chosen of a destination."""
+"""Permitted values of the settings of a destination."""
 
 
 class PeerError(InvalidEntryError):
-    """A peer that cannot be used."""
+    """The settings of a peer are invalid."""
 
 
 class UnknownPeer(PeerError):  # noqa: N818 - named by what happened
@@ -42,30 +42,30 @@ class UnknownPeer(PeerError):  # noqa: N818 - named by what happened
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """One application entity that the node knows; surrounding spaces are not significant and are removed.
+    """One configured application entity; insignificant surrounding spaces are removed.
 
     Parameters
     ----------
     name
-        What people call it, 1 to 64 characters.
+        Name for people, 1 to 64 characters.
     ae_title
         AE title, PS3.5 6.2 VR AE.
     host, port
-        Where it listens; both empty for a sender that is never called.
+        Address of its listener; both empty for a sender that is never called.
     may_send
-        Accepted as a calling AE title.
+        Whether its AE title is accepted as a calling AE title.
     is_destination
-        Receives the results by C-STORE.
+        Whether it receives the results, see `send_by`.
     is_urgent
-        What it sends goes before all other studies (STAT).
+        Whether its studies are processed before all others (STAT).
     is_source
-        Asked what it holds of a study, by QIDO-RS where it has an address for that, else by C-FIND.
+        Whether the node queries it for the contents of studies: by QIDO-RS at its DICOMweb address, else by C-FIND.
     dicomweb_url
         Base address of its DICOMweb services, such as ``https://pacs.example.org/dicom-web``; empty for none.
     send_by
-        How results go there: ``c-store``, or ``stow-rs`` to its DICOMweb address.
+        How results are sent to it: ``c-store``, or ``stow-rs`` to its DICOMweb address.
     objects
-        Kinds of objects it gets, by comma: SEG, SR.
+        Kinds of objects that it receives, separated by commas: SEG, SR.
     transfer_syntax
         ``explicit`` or ``implicit`` VR little endian, or ``deflated``.
     seg_form
@@ -73,15 +73,15 @@ class Peer:
     seg_series, sr_series
         Series numbers of its objects.
     proof
-        How it is made sure that it holds what it accepted: ``commitment``, ``query`` (C-FIND or QIDO-RS), ``none``, or
-        ``auto`` for the first of these that it offers.
+        How the node verifies that it has stored what it accepted: ``commitment``, ``query`` (C-FIND or QIDO-RS),
+        ``none``, or ``auto`` for the first of these that it offers.
     enabled
-        A disabled peer is kept, but neither accepted nor called.
+        Whether the peer is used; a disabled one is kept, but neither accepted nor called.
 
     Raises
     ------
     PeerError
-        With every field that cannot be used.
+        With every invalid field.
     """
 
     name: str
@@ -104,34 +104,34 @@ class Peer:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Kinds of objects that it gets."""
+        """Kinds of objects that it receives."""
         return frozenset(kind.strip().upper() for kind in self.objects.split(",") if kind.strip())
 
     @property
     def profile(self) -> ResultProfile:
-        """What its objects are like."""
+        """Form of the objects that it receives."""
         return ResultProfile(seg_form=SegForm(self.seg_form), seg_series=self.seg_series, sr_series=self.sr_series)
 
     @property
     def remote(self) -> RemoteEntity:
-        """Where to call it by DICOM."""
+        """Its DICOM address."""
         return RemoteEntity(name=self.name, ae_title=self.ae_title, host=self.host, port=self.port)
 
     @property
     def web_headers(self) -> dict[str, str]:
-        """What its DICOMweb services want to see of authorisation.
+        """The authorisation header for its DICOMweb services.
 
-        It comes from the environment, so that no secret lies in the database: for the AE title ``MY-PACS`` the variable
-        ``GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS`` holds the whole header, such as ``Bearer ...`` or ``Basic ...``, and
-        ``GLIONODE_DICOMWEB_ORIGIN_MY_PACS`` the scheme, host and port that may see it: who may enter an address on the
-        panel must not be able to have a secret sent to it.
+        It is read from the environment, so that no secret is stored in the database. For the AE title ``MY-PACS`` the
+        variable ``GLIONODE_DICOMWEB_AUTHORIZATION_MY_PACS`` contains the complete header value, such as ``Bearer ...``
+        or ``Basic ...``, and ``GLIONODE_DICOMWEB_ORIGIN_MY_PACS`` the scheme, host and port that may receive it.
+        Otherwise anyone who may enter an address on the panel could have the secret sent to that address.
         """
         value = os.environ.get(_AUTHORIZATION + self._variable, "").strip()
         return {"Authorization": value} if value and not self.withheld_secret else {}
 
     @property
     def withheld_secret(self) -> str:
-        """Say why the authorisation that the environment holds is not shown to this address; empty where it is."""
+        """Why the authorisation in the environment is not sent to this address; empty where it is sent."""
         if not os.environ.get(_AUTHORIZATION + self._variable, "").strip():
             return ""
         allowed = _origin(os.environ.get(_ORIGIN + self._variable, "").strip())
@@ -139,7 +139,7 @@ class Peer:
             return ""
         return (
             f"its authorisation is not sent to this address: set {_ORIGIN}{self._variable} to the scheme, host and "
-            "port that may see it, such as https://pacs.example.org:8443"
+            "port that may receive it, such as https://pacs.example.org:8443"
         )
 
     @property
@@ -175,7 +175,7 @@ class Peer:
             sentence = "A host is a name such as pacs.example.org or an address such as 192.0.2.10, without spaces."
             found.append(FieldProblem(field="host", sentence=sentence))
         if self.port and not self.host and not any(problem.field == "host" for problem in found):
-            found.append(FieldProblem(field="host", sentence="A port alone is of no use: give the host too."))
+            found.append(FieldProblem(field="host", sentence="A port needs a host: enter the host too."))
         if not self.host and not 0 <= self.port <= _HIGHEST_PORT:
             found.append(FieldProblem(field="port", sentence="A port is a number from 1 to 65535."))
         if self.host and not 1 <= self.port <= _HIGHEST_PORT:
@@ -184,19 +184,19 @@ class Peer:
         return found
 
     def _service_problems(self) -> list[FieldProblem]:
-        """Return what is missing for what the peer is there for."""
+        """Return what is missing for the roles of the peer."""
         found = []
         by_web = self.send_by == "stow-rs"
         if self.is_destination and by_web and not self.dicomweb_url:
-            sentence = "A destination by STOW-RS needs its DICOMweb address."
+            sentence = "A STOW-RS destination needs a DICOMweb address."
             found.append(FieldProblem(field="dicomweb_url", sentence=sentence))
         if self.is_destination and not by_web and not self.host:
             found.append(FieldProblem(field="host", sentence="A destination needs a host to send to."))
         elif self.is_source and not self.host and not self.dicomweb_url:
-            sentence = "A peer that is asked what it holds needs a host to ask at, or a DICOMweb address."
+            sentence = "A peer that is queried needs a host or a DICOMweb address."
             found.append(FieldProblem(field="host", sentence=sentence))
         if self.dicomweb_url and not _DICOMWEB.fullmatch(self.dicomweb_url):
-            sentence = "A DICOMweb address begins with http:// or https:// and holds no user, password or query."
+            sentence = "A DICOMweb address begins with http:// or https:// and contains no user, password or query."
             found.append(FieldProblem(field="dicomweb_url", sentence=sentence))
         return found
 
@@ -204,10 +204,10 @@ class Peer:
         found = []
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
-                sentence = f"{getattr(self, field)!r} is not known here: use {' or '.join(allowed)}."
+                sentence = f"{getattr(self, field)!r} is not a valid choice: use {' or '.join(allowed)}."
                 found.append(FieldProblem(field=field, sentence=sentence))
         if not self.kinds or self.kinds - {"SEG", "SR"}:
-            sentence = "The objects are some of SEG and SR, by comma."
+            sentence = "Objects are SEG, SR or both, separated by a comma."
             found.append(FieldProblem(field="objects", sentence=sentence))
         for field in ("seg_series", "sr_series"):
             if not 1 <= getattr(self, field) <= _HIGHEST_SERIES:

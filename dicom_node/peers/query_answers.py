@@ -1,4 +1,4 @@
-"""What peers answer to questions, taken as it comes: any value may be missing, of the wrong kind, or far too large."""
+"""Answers of peers to queries, read with care: any value may be missing, of the wrong kind, or far too large."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from conversion.attributes import Attributes
 __all__ = ["MOST_ANSWERS", "Answer", "QueryFailed", "is_uid", "json_answer", "same_uid"]
 
 MOST_ANSWERS = 100_000
-"""Answers to one question: forty times the instances of a large study. More is a peer that does not come to an end."""
+"""Limit of answers to one query: forty times the instances of a large study. A peer that sends more never stops."""
 
 LONGEST_TEXT = 1024
-"""Characters of a value: a name in three scripts has at most 3 x 64 (PS3.5 6.2), and more is no name."""
+"""Limit of characters of a value: a name in three scripts has at most 3 x 64 (PS3.5 6.2); more is not a name."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _LONGEST_UID = 64
@@ -23,17 +23,17 @@ _PADDING = " \0\t\r\n"
 
 
 class QueryFailed(Exception):  # noqa: N818 - named for what happened
-    """A peer could not be asked, or answered with a failure or with what nobody can read."""
+    """A peer could not be queried, or its answer was a failure or unreadable."""
 
 
 def is_uid(text: str) -> bool:
-    """Tell whether a text is a UID as far as it can name something (PS3.5 9.1, but for leading zeros)."""
+    """Return whether a text is a usable UID (PS3.5 9.1, except that leading zeros are allowed)."""
     return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
-def same_uid(said: str, asked: str) -> bool:
-    """Tell whether an answer is about what was asked; one that does not say is taken to be."""
-    return said in ("", asked)
+def same_uid(stated: str, requested: str) -> bool:
+    """Return whether an answer is about the requested UID; one that states none is assumed to be."""
+    return stated in ("", requested)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,14 @@ class Answer:
     Parameters
     ----------
     values
-        Gives the values of an attribute by keyword; it may raise whatever a broken value makes it raise.
+        Returns the values of an attribute by keyword; may raise any exception that a damaged value causes.
     """
 
     values: Callable[[str], tuple[str, ...]]
 
     @classmethod
     def of(cls, ds: Dataset) -> "Answer":
-        """Return the answer that a C-FIND identifier holds."""
+        """Return the answer in a C-FIND identifier."""
         return cls(values=Attributes(ds).texts)
 
     def all(self, keyword: str) -> tuple[str, ...]:
@@ -67,22 +67,22 @@ class Answer:
         return found[0] if len(found) == 1 else ""
 
     def uid(self, keyword: str) -> str:
-        """Return a UID; empty where it is missing or none."""
+        """Return a UID; empty where it is missing or invalid."""
         value = self.one(keyword)
         return value if is_uid(value) else ""
 
-    def is_about(self, keyword: str, asked: str) -> bool:
-        """Tell whether an answer is about what was asked for."""
-        return same_uid(self.one(keyword), asked)
+    def is_about(self, keyword: str, requested: str) -> bool:
+        """Return whether the answer is about the requested UID or ID."""
+        return same_uid(self.one(keyword), requested)
 
 
 def json_answer(item: Mapping[str, Any], tags: Mapping[str, str]) -> Answer:
-    """Return the answer that an item of the DICOM JSON model holds (PS3.18 F.2).
+    """Return the answer in an item of the DICOM JSON model (PS3.18 F.2).
 
     Parameters
     ----------
     tags
-        Tag by keyword, of what is looked at.
+        Tags by keyword of the attributes to read.
     """
 
     def values(keyword: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The DICOM peers of the node: who may send and who receives results."""
+"""The DICOM peers of the node in the database: which may send, which receive results, which are queried."""
 
 import json
 import tomllib
@@ -58,33 +58,33 @@ def destinations(database: Database) -> list[Peer]:
 
 
 def urgent_ae_titles(database: Database) -> frozenset[str]:
-    """Return the AE titles whose studies go before all others."""
+    """Return the AE titles whose studies are processed before all others."""
     return frozenset(peer.ae_title for peer in list_peers(database) if peer.enabled and peer.is_urgent)
 
 
 def sources(database: Database, calling_ae: str = "") -> list[Peer]:
-    """Return the enabled peers that are asked what they hold, those that call under an AE title first."""
+    """Return the enabled peers that are queried, those with the given calling AE title first."""
     found = [peer for peer in list_peers(database) if peer.enabled and peer.is_source]
     return sorted(found, key=lambda peer: peer.ae_title != calling_ae)
 
 
 def accepted_calling_ae_titles(database: Database) -> frozenset[str]:
-    """Return the calling AE titles that are let in at this moment, without surrounding spaces.
+    """Return the calling AE titles that are accepted now, without surrounding spaces.
 
-    Those that may send, and destinations that answer requests for storage commitment over associations of their own.
+    These are the peers that may send, and destinations that open associations to send storage commitment results.
     """
-    asked = sa.or_(PeerRow.proof == "commitment", sa.and_(PeerRow.proof == "auto", PeerRow.host != ""))
-    answers = sa.and_(PeerRow.is_destination, asked)
-    chosen = sa.select(PeerRow.ae_title).where(PeerRow.enabled, sa.or_(PeerRow.may_send, answers))
+    uses_commitment = sa.or_(PeerRow.proof == "commitment", sa.and_(PeerRow.proof == "auto", PeerRow.host != ""))
+    answers = sa.and_(PeerRow.is_destination, uses_commitment)
+    accepted = sa.select(PeerRow.ae_title).where(PeerRow.enabled, sa.or_(PeerRow.may_send, answers))
     with database.session() as session:
-        return frozenset(title.strip(" ") for title in session.scalars(chosen))
+        return frozenset(title.strip(" ") for title in session.scalars(accepted))
 
 
 def may_send(database: Database, ae_title: str) -> bool:
-    """Tell whether images are taken from a calling AE title."""
-    chosen = sa.select(PeerRow.ae_title).where(PeerRow.enabled, PeerRow.may_send)
+    """Return whether a calling AE title may send images."""
+    senders = sa.select(PeerRow.ae_title).where(PeerRow.enabled, PeerRow.may_send)
     with database.session() as session:
-        return any(title.strip(" ") == ae_title for title in session.scalars(chosen))
+        return any(title.strip(" ") == ae_title for title in session.scalars(senders))
 
 
 def add_peer(database: Database, peer: Peer) -> None:
@@ -97,7 +97,7 @@ def add_peer(database: Database, peer: Peer) -> None:
     """
     with database.session() as session:
         if session.get(PeerRow, peer.name) is not None:
-            sentence = f"A peer is called {peer.name!r} already: choose another name."
+            sentence = f"There is already a peer called {peer.name!r}: choose another name."
             raise PeerError(FieldProblem(field="name", sentence=sentence))
         session.add(_row(peer))
     _log.info("peer_added", peer=peer.name)
@@ -111,7 +111,7 @@ def put_peer(database: Database, peer: Peer) -> None:
 
 
 def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
-    """Enable or disable a peer; a listener that runs obeys at its next association.
+    """Enable or disable a peer; a running listener applies this from its next association.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
 
 
 def remove_peer(database: Database, name: str) -> None:
-    """Remove a peer; what it sent and received stays.
+    """Remove a peer; keep everything that it sent and received.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def remove_peer(database: Database, name: str) -> None:
 
 
 def seed_peers(database: Database, path: Path) -> int:
-    """Fill an empty table from a site file; do nothing when there are peers already.
+    """Add the peers of a site file to an empty table; do nothing when there are peers already.
 
     Parameters
     ----------
@@ -147,12 +147,12 @@ def seed_peers(database: Database, path: Path) -> int:
     Returns
     -------
     int
-        How many peers were added.
+        Number of peers added.
 
     Raises
     ------
     PeerError
-        For an unreadable file, an unknown key, or a peer that cannot be used.
+        For an unreadable file, an unknown key, or an invalid peer.
     """
     wanted = _read_site(path)
     with database.session() as session:
@@ -195,24 +195,24 @@ def _read_site(path: Path) -> list[Peer]:
     tables = document.get("peer", [])
     unknown = [key for key in document if key not in ("peer", "rule")]  # rules: dicom_node.rules.site_rules
     if unknown or not isinstance(tables, list):
-        sentence = f"Site file {path}: only [[peer]] tables are known here, not {', '.join(unknown) or 'this form'}."
+        sentence = f"Site file {path}: only [[peer]] tables are allowed here, not {', '.join(unknown) or 'this form'}."
         raise PeerError(FieldProblem(field="file", sentence=sentence))
-    found = [_read_table(table, f"Site file {path}, peer {number}") for number, table in enumerate(tables, start=1)]
-    if len({peer.name for peer in found}) != len(found):
+    peers = [_read_table(table, f"Site file {path}, peer {number}") for number, table in enumerate(tables, start=1)]
+    if len({peer.name for peer in peers}) != len(peers):
         raise PeerError(FieldProblem(field="name", sentence=f"Site file {path}: two peers have the same name."))
-    return found
+    return peers
 
 
-def _read_table(table: Any, origin: str) -> Peer:  # noqa: ANN401 - whatever TOML holds at that place
+def _read_table(table: Any, origin: str) -> Peer:  # noqa: ANN401 - any TOML value
     kinds: dict[str, Any] = {field.name: field.type for field in fields(Peer)}
     if not isinstance(table, dict):
-        raise PeerError(FieldProblem(field="file", sentence=f"{origin}: a table is needed."))
+        raise PeerError(FieldProblem(field="file", sentence=f"{origin}: must be a table."))
     for key, value in table.items():
         if key not in kinds:
-            sentence = f"{origin}: unknown key {key!r}; known: {', '.join(kinds)}."
+            sentence = f"{origin}: unknown key {key!r}; known keys: {', '.join(kinds)}."
             raise PeerError(FieldProblem(field=key, sentence=sentence))
         if type(value) is not kinds[key]:
-            sentence = f"{origin}: {key} = {value!r}, but a {kinds[key].__name__} is needed."
+            sentence = f"{origin}: {key} = {value!r}, but must be of type {kinds[key].__name__}."
             raise PeerError(FieldProblem(field=key, sentence=sentence))
     missing = [key for key in ("name", "ae_title") if key not in table]
     if missing:
@@ -220,5 +220,5 @@ def _read_table(table: Any, origin: str) -> Peer:  # noqa: ANN401 - whatever TOM
     try:
         return Peer(**table)
     except PeerError as error:
-        told = (FieldProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
-        raise PeerError(*told) from error
+        problems = (FieldProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
+        raise PeerError(*problems) from error

@@ -1,4 +1,4 @@
-"""`glionode send`: any folder of DICOM files to any storage SCP, with a progress bar and an answer for each file."""
+"""`glionode send`: send a folder of DICOM files to any storage SCP, with a progress bar and a result for each file."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"(?P<ae>[^@\\]{1,16})@(?P<host>[^@:\s]+):(?P<port>[0-9]{1
 
 @dataclass(frozen=True, kw_only=True)
 class Sending:
-    """How many files were accepted, and what became of the others."""
+    """Number of accepted files, and for the others the reason why they failed."""
 
     accepted: int
     failed: tuple[tuple[Path, str], ...]
@@ -28,11 +28,11 @@ def parse_address(text: str) -> RemoteEntity:
     Raises
     ------
     ValueError
-        With an example of the right form.
+        With an example of the correct form.
     """
     match = _ADDRESS.fullmatch(text)
     if match is None or not 0 < int(match["port"]) < 2**16:
-        message = f"{text!r} is no DICOM address; write AET@HOST:PORT, for example GLIONODE@127.0.0.1:11112"
+        message = f"{text!r} is not a DICOM address: write AET@HOST:PORT, for example GLIONODE@127.0.0.1:11112"
         raise ValueError(message)
     return RemoteEntity(name=text, ae_title=match["ae"], host=match["host"], port=int(match["port"]))
 
@@ -48,7 +48,7 @@ def send_folder(
     Parameters
     ----------
     progress
-        Wraps the receipts, given their number, for a progress bar.
+        Wraps the receipts, given their number, to show a progress bar.
     """
     paths = dicom_files(folder) if folder.is_dir() else [folder]
     receipts: Iterator[DeliveryReceipt] = send_files(paths, destination, calling_ae)

@@ -1,4 +1,4 @@
-"""What a DICOMweb source answers, taken piece by piece and within limits: others' machines may be broken."""
+"""Answers of a DICOMweb source, read in pieces and within limits, because the source may be faulty."""
 
 import contextlib
 import json
@@ -18,23 +18,23 @@ from dicom_node.peers.query_answers import MOST_ANSWERS, QueryFailed
 __all__ = ["WebAnswer", "WebLimits", "asked_by_web", "json_answers"]
 
 LARGEST_JSON_BYTES = 64 * 2**20
-"""Answers to one query: 100,000 instances at 600 bytes each."""
+"""Limit for the answers to one query: 100,000 instances at 600 bytes each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebLimits:
-    """How long a source may take.
+    """Time limits for an answer of a source.
 
     Attributes
     ----------
     first_s
-        Until its answer begins; an archive may have to fetch a study from tape first.
+        Until the answer begins; an archive may first have to fetch a study from tape.
     whole_s
-        Until its answer is through.
+        Until the answer is complete.
     slowest_bytes_s
-        It may not be slower than this over a window; a modem brought 7 kB a second.
+        Minimum rate over a window; a modem reached 7 kB a second.
     window_s
-        That window, in seconds of waiting for the source.
+        Length of the window, in seconds of waiting for the source.
     """
 
     first_s: float = 600.0
@@ -56,56 +56,56 @@ class WebAnswer:
 
     @property
     def content_type(self) -> str:
-        """What it says it is; empty where it does not."""
+        """The stated content type; empty where there is none."""
         return str(self._answer.headers.get("content-type", ""))
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether the source says that there is nothing."""
+        """Whether the source states that there is no content."""
         return self._answer.status_code == httpx.codes.NO_CONTENT
 
     @property
     def is_partial(self) -> bool:
-        """Tell whether the source says that it holds more than it tells (PS3.18 8.3.4.4)."""
+        """Whether the source states that it holds more results than it returned (PS3.18 8.3.4.4)."""
         return str(self._answer.headers.get("warning", "")).startswith("299")
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it comes.
+        """Yield the body as it arrives.
 
         Raises
         ------
         QueryFailed
             When the source is too slow.
         """
-        pieces, waited, came = self._answer.iter_raw(), 0.0, 0
+        pieces, waited, received = self._answer.iter_raw(), 0.0, 0
         while True:
             begun = time.monotonic()
             piece = next(pieces, None)
             if piece is None:
                 return
-            waited, came = waited + time.monotonic() - begun, came + len(piece)
+            waited, received = waited + time.monotonic() - begun, received + len(piece)
             if waited >= self._limits.window_s:
-                if came < waited * self._limits.slowest_bytes_s:
-                    raise QueryFailed(f"{self._name} sent its answer to {self._kind} too slowly ({came} bytes)")
-                waited, came = 0.0, 0
+                if received < waited * self._limits.slowest_bytes_s:
+                    raise QueryFailed(f"{self._name} sent its answer to {self._kind} too slowly ({received} bytes)")
+                waited, received = 0.0, 0
             yield piece
 
 
 @contextmanager
 def asked_by_web(peer: Peer, path: str, accept: str, kind: str, limits: WebLimits) -> Iterator[WebAnswer]:
-    """Ask a DICOMweb source; the answer is to be read inside the block.
+    """Send a request to a DICOMweb source; the answer must be read inside the block.
 
-    Redirects are not followed: what authorises the node at one address is not shown at another. Compressed answers are
-    not taken: some bytes would become gigabytes.
+    Redirects are not followed, so the authorisation for one address is never sent to another. Compressed answers are
+    refused, because a few bytes could expand to gigabytes.
 
     Raises
     ------
     QueryFailed
-        With a sentence that says why it could not be asked, or what is wrong with its answer.
+        With a sentence that gives the reason why the request failed, or what is wrong with the answer.
     """
     headers = {"Accept": accept, "Accept-Encoding": "identity", **peer.web_headers}
     timeout = httpx.Timeout(limits.first_s, connect=min(limits.first_s, 15.0))
-    watch, failed = _Watch(limits.first_s), f"could not be asked by {kind}"
+    watch, failed = _Watch(limits.first_s), f"could not be reached by {kind}"
     try:
         with (
             watch,
@@ -120,7 +120,7 @@ def asked_by_web(peer: Peer, path: str, accept: str, kind: str, limits: WebLimit
             yield WebAnswer(answer, peer.name, kind, limits)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         if watch.expired:
-            raise QueryFailed(f"{peer.name} did not come to an end with its answer to {kind}") from error
+            raise QueryFailed(f"{peer.name} did not finish its answer to {kind} in time") from error
         raise QueryFailed(f"{peer.name} {failed} ({type(error).__name__})") from error
 
 
@@ -131,23 +131,23 @@ def _check(answer: httpx.Response, name: str, kind: str) -> None:
     if not answer.is_success:
         raise QueryFailed(f"{name} answered {answer.status_code} to {kind}")
     if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise QueryFailed(f"{name} answered {kind} compressed, which it was asked not to do; switch that off there")
+        raise QueryFailed(f"{name} compressed its answer to {kind} although not asked to; switch that off there")
 
 
 def json_answers(peer: Peer, path: str, limits: WebLimits = QUERY_LIMITS) -> list[Mapping[str, Any]]:
-    """Return the items that a source answers a query with.
+    """Return the items of a source's answer to a query.
 
     Raises
     ------
     QueryFailed
-        With a sentence that says why it could not be asked, or what is wrong with its answer.
+        With a sentence that gives the reason why the request failed, or what is wrong with the answer.
     """
     kind, body = "QIDO-RS", bytearray()
     with asked_by_web(peer, path, "application/dicom+json", kind, limits) as answer:
         if answer.is_empty:
             return []
         if answer.is_partial:
-            raise QueryFailed(f"{peer.name} tells of only a part of what it holds; raise its limit of results")
+            raise QueryFailed(f"{peer.name} returned only part of its results; raise its limit for results")
         for chunk in answer.chunks():
             body += chunk
             if len(body) > LARGEST_JSON_BYTES:
@@ -155,14 +155,14 @@ def json_answers(peer: Peer, path: str, limits: WebLimits = QUERY_LIMITS) -> lis
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise QueryFailed(f"{peer.name} answered {kind} with what is no JSON") from error
+        raise QueryFailed(f"{peer.name} answered {kind} with text that is not JSON") from error
     if not isinstance(found, list) or len(found) > MOST_ANSWERS or not all(isinstance(one, dict) for one in found):
-        raise QueryFailed(f"{peer.name} answered {kind} with JSON that is no list of data sets")
+        raise QueryFailed(f"{peer.name} answered {kind} with JSON that is not a list of data sets")
     return found
 
 
 class _Watch:
-    """Cuts a connection when its time is over, whatever it is waiting for: a limit for each read is none for a drip."""
+    """Closes a connection at its time limit, whatever it waits for; a limit for each read would not stop slow data."""
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
@@ -171,19 +171,19 @@ class _Watch:
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """What a request needs for its connection to be watched."""
+        """Request extensions that register its connection."""
         return {"trace": self._trace}
 
     def extend(self, seconds: float) -> None:
-        """Let the time begin anew."""
+        """Restart the time with a new limit."""
         self._timer.cancel()
         self._timer = self._begin(seconds)
 
     def __enter__(self) -> None:
-        """Watch from the beginning on."""
+        """Do nothing: the time runs since the creation."""
 
     def __exit__(self, *_details: object) -> None:
-        """Watch no longer."""
+        """Stop the timer."""
         self._timer.cancel()
 
     def _begin(self, seconds: float) -> threading.Timer:
@@ -199,5 +199,5 @@ class _Watch:
     def _cut(self) -> None:
         self.expired = True
         for one in self._sockets:
-            with contextlib.suppress(OSError):  # closed by now
+            with contextlib.suppress(OSError):  # closed already
                 one.shutdown(socket.SHUT_RDWR)

@@ -1,1 +1,1 @@
-"""What arrives: received, durable before the sender is thanked, and filed."""
+"""Receives what arrives, stores it durably before the sender gets a success status, and files it."""

@@ -1,4 +1,4 @@
-"""Instances at the door, and how they come into the database: many with a handful of statements."""
+"""Received instances, and how they are added to the database: many with a few statements."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +17,21 @@ __all__ = ["FACTS", "ArrivedInstance", "note_arrivals"]
 
 
 Instance = tuple[str, str, str]
-"""SOP Instance UID, study and series: senders that copy a series leave its instances their UIDs."""
+"""UIDs of SOP instance, study and series: senders that copy a series keep the UIDs of its instances."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrivedInstance:
-    """One instance at the door: what it is, by its header, and its bytes.
+    """One received instance: its identity from the header, and its bytes.
 
     Attributes
     ----------
     content
-        The complete DICOM file; empty where it lies at its place already, for it was too large to be gathered.
+        The complete DICOM file; empty where the file is already in the inbox because it was too large for memory.
     sha256
-        Of the data set's bytes as received; tells versions apart.
+        Hash of the data set's bytes as received; identifies a version.
     is_replayed
-        Whether it was read from a journal that an ended listener had left, and may be in the database already.
+        Whether it was read from the journal of an ended listener, so that it may be in the database already.
     """
 
     sop_instance_uid: str
@@ -49,17 +49,17 @@ class ArrivedInstance:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether its file lies where it belongs, durably."""
+        """Whether its file is already in the inbox, durably."""
         return not self.content
 
     @cached_property
     def path(self) -> Path:
-        """Where it lies, relative to the node's folder."""
+        """Path of its file, relative to the node's folder."""
         return Path("inbox", self.study_uid, self.series_uid, f"{self.sop_instance_uid}.{self.sha256[:12]}.dcm")
 
     @property
     def instance(self) -> Instance:
-        """What all versions of it share; what has the same UID in another series is another instance."""
+        """What all its versions have in common; the same SOP Instance UID in another series is another instance."""
         return self.sop_instance_uid, self.study_uid, self.series_uid
 
 
@@ -75,7 +75,7 @@ FACTS = (
     "association_id",
     "received_at",
 )
-"""What is kept of an arrival beside its bytes."""
+"""What is kept of an arrival besides its bytes."""
 
 _UIDS: sa.BindParameter[str] = sa.bindparam("uids", expanding=True)
 _VERSIONS = sa.select(
@@ -90,26 +90,26 @@ _KNOWN = sa.select(StudyRow.study_uid).where(StudyRow.study_uid.in_(_UIDS))
 _INSTANCES, _STUDIES = cast("sa.Table", InstanceRow.__table__), cast("sa.Table", StudyRow.__table__)
 _NEW_INSTANCES, _NEW_STUDIES = sa.insert(_INSTANCES), sa.insert(_STUDIES)
 _OPENED = sa.update(_STUDIES).where(_STUDIES.c.study_uid == sa.bindparam("of"))
-"""Made once, and of tables rather than objects: to put a statement together takes longer than to execute it."""
+"""Built once, and from tables rather than objects: building a statement takes longer than executing it."""
 
 Versions = dict[Instance, dict[str, bool]]
-"""Of each instance every version by its hash, and whether it is the current one."""
+"""For each instance the hashes of its versions, each with whether it is the current one."""
 
 
 def note_arrivals(session: Session, arrivals: Sequence[ArrivedInstance], key: Callable[[str], str]) -> set[Instance]:
-    """Make each arrival the current version of its instance, and open its study again; what is held changes nothing.
+    """Make each arrival the current version of its instance and reopen its study; ignore one that already is current.
 
     Parameters
     ----------
     arrivals
-        In the order they came.
+        In order of receipt.
     key
-        Names a study without saying which it is.
+        Returns a name for a study that does not reveal its UID.
 
     Returns
     -------
     set of tuple
-        Instances of which another version was known.
+        Instances of which another version was already known.
     """
     arrivals = _without_noted(session, arrivals)
     versions = _versions(session, {arrival.sop_instance_uid for arrival in arrivals})
@@ -132,7 +132,7 @@ def note_arrivals(session: Session, arrivals: Sequence[ArrivedInstance], key: Ca
 
 
 def _without_noted(session: Session, arrivals: Sequence[ArrivedInstance]) -> Sequence[ArrivedInstance]:
-    """Leave out what a crashed listener had noted before: a later version may have come since, by whatever way."""
+    """Leave out what a crashed listener had already recorded: a later version may have been received since."""
     uids = {arrival.sop_instance_uid for arrival in arrivals if arrival.is_replayed}
     if not uids:
         return arrivals
@@ -147,18 +147,18 @@ def _without_noted(session: Session, arrivals: Sequence[ArrivedInstance]) -> Seq
 
 
 def _versions(session: Session, sop_instance_uids: Iterable[str]) -> Versions:
-    found: Versions = {}
+    versions: Versions = {}
     for sop_instance_uid, study_uid, series_uid, sha256, current in session.execute(
         _VERSIONS, {"uids": list(sop_instance_uids)}
     ):
-        found.setdefault((sop_instance_uid, study_uid, series_uid), {})[sha256] = current
-    return found
+        versions.setdefault((sop_instance_uid, study_uid, series_uid), {})[sha256] = current
+    return versions
 
 
 def _open_studies(session: Session, arrivals: Sequence[ArrivedInstance], key: Callable[[str], str]) -> None:
-    """Open the studies again that something new has come of, other than the node's own results sent back by a PACS.
+    """Reopen the studies that have new instances other than the node's own results, which a PACS may send back.
 
-    New studies are opened whatever came of them.
+    Open new studies whatever their instances are.
     """
     uids = {arrival.sop_instance_uid for arrival in arrivals}
     own = set(session.scalars(_OWN, {"uids": list(uids)}))
@@ -181,7 +181,7 @@ def _open_studies(session: Session, arrivals: Sequence[ArrivedInstance], key: Ca
 
 
 def _insert(session: Session, arrivals: Sequence[ArrivedInstance]) -> None:
-    """Add rows; of several versions of one instance the last is current, as `_make_current` says."""
+    """Add rows; of several versions of one instance the last is current, as in `_make_current`."""
     if arrivals:
         last = {arrival.instance: arrival.sha256 for arrival in arrivals}
         rows = [
@@ -204,8 +204,8 @@ def _make_current(
         session.execute(sa.update(InstanceRow).where(*of_it).values(current=sa.case((current, True), else_=False)))
     for arrival in again:
         of_it = _of(arrival.instance)
-        came = {"received_at": arrival.received_at, "association_id": arrival.association_id}
-        session.execute(sa.update(InstanceRow).where(*of_it, InstanceRow.sha256 == arrival.sha256).values(**came))
+        receipt = {"received_at": arrival.received_at, "association_id": arrival.association_id}
+        session.execute(sa.update(InstanceRow).where(*of_it, InstanceRow.sha256 == arrival.sha256).values(**receipt))
 
 
 def _of(instance: Instance) -> tuple[sa.ColumnElement[bool], ...]:

@@ -1,4 +1,4 @@
-"""The associations that bring images, in the database: their end tells whether the sender had more to say."""
+"""Records the associations that bring images; how one ended shows whether the sender was finished."""
 
 import os
 import secrets
@@ -23,7 +23,7 @@ VERIFICATION = UID("1.2.840.10008.1.1")
 
 
 class AssociationBook:
-    """What one listener process notes of its associations."""
+    """Records the associations of one listener process in the database."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
@@ -33,7 +33,7 @@ class AssociationBook:
         self._ended: WeakSet[Association] = WeakSet()
 
     def close_left_open(self) -> None:
-        """Mark what listeners on this host left open when they were killed."""
+        """Mark as lost the associations that killed listeners on this host left open."""
         with self._database.session() as session:
             rows = session.scalars(sa.select(AssociationRow).where(AssociationRow.end == AssociationEnd.OPEN)).all()
             for row in rows:
@@ -43,7 +43,7 @@ class AssociationBook:
                     self._close(session, row, AssociationEnd.LOST)
 
     def id_of(self, assoc: Association) -> str:
-        """Return the id of an association, which is noted at its first image."""
+        """Return the id of an association, which is recorded at its first image."""
         known = self._open.get(assoc)
         if known is not None:
             return known
@@ -54,9 +54,9 @@ class AssociationBook:
         return row.association_id
 
     def end(self, assoc: Association, end: AssociationEnd) -> None:
-        """Note how an association ended, once, and have the studies that it brought judged.
+        """Record once how an association ended, and have the studies that it brought assessed again.
 
-        One that broke off before its first image is noted too: its sender has something that did not come through.
+        Also record one that broke off before its first image: its sender has images that did not arrive.
         """
         association_id = self._open.pop(assoc, None)
         if assoc in self._ended or (association_id is None and not _broke_off(assoc, end)):
@@ -89,6 +89,6 @@ class AssociationBook:
 
 
 def _broke_off(assoc: Association, end: AssociationEnd) -> bool:
-    """Tell whether an association that was there to store something did not end as agreed."""
+    """Return whether an association that was opened to store instances ended by an abort."""
     stores = any(context.abstract_syntax != VERIFICATION for context in assoc.accepted_contexts)
     return end is AssociationEnd.ABORTED and stores

@@ -1,6 +1,6 @@
-"""What an instance says it is, read from its header: no more of it is read, and nothing decoded.
+"""Reads the identity of an instance from its header, and no more of it; decodes nothing.
 
-A data set is read as it is encoded, which is not always what was agreed.
+A data set is read as it is encoded, which is not always in the negotiated transfer syntax.
 """
 
 import io
@@ -25,12 +25,12 @@ __all__ = ["InboxRefusal", "check_identity", "read_file_identity", "read_identit
 
 _PIECE_BYTES = 2**20
 _HEADERS_BYTES = 2**24
-"""Of a large or inflated data set, within which its UIDs stand: before them are descriptions and private elements."""
+"""Number of bytes read of a large or inflated data set: descriptions and private elements may precede its UIDs."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-"""PS3.5 9.1, but for leading zeros, which old archives hold; nothing else ever becomes part of a path.
+"""PS3.5 9.1, but leading zeros are allowed, as old archives contain them; nothing else ever becomes part of a path.
 
-Numbers with single dots between them name no other folder. Texts are compared as they stand: 1.2.03 is not 1.2.3.
+Numbers with single dots between them cannot name another folder. UIDs are compared as text: 1.2.03 is not 1.2.3.
 """
 
 _IDENTIFYING = [
@@ -53,7 +53,7 @@ class InboxRefusal(Exception):  # noqa: N818 - named for what happened
     Attributes
     ----------
     code
-        Stable reason code.
+        Reason code, which never changes.
     """
 
     def __init__(self, code: str, sentence: str) -> None:
@@ -62,15 +62,15 @@ class InboxRefusal(Exception):  # noqa: N818 - named for what happened
 
 
 def _check_inflated_size(stream: BinaryIO) -> None:
-    """Refuse a deflated data set that would fill the memory, before anything inflates it as a whole.
+    """Refuse a deflated data set that would fill the memory, before anything inflates it completely.
 
     Raises
     ------
     InboxRefusal
-        When it is larger than `MAXIMUM_INFLATED_BYTES`, or cut short.
+        When it is larger than `MAXIMUM_INFLATED_BYTES`, or incomplete.
     """
     inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    # Behind the end there may be a pad byte (PS3.5 A.5), which is left over for ever.
+    # A pad byte may follow the end (PS3.5 A.5); it is never consumed.
     while not inflater.eof and size <= MAXIMUM_INFLATED_BYTES:
         rest = inflater.unconsumed_tail or stream.read(_PIECE_BYTES)
         if not rest:
@@ -78,20 +78,20 @@ def _check_inflated_size(stream: BinaryIO) -> None:
         size += len(inflater.decompress(rest, _PIECE_BYTES))
     if size > MAXIMUM_INFLATED_BYTES:
         sentence = (
-            f"the deflated data set is larger than {MAXIMUM_INFLATED_BYTES // 2**20} MiB; it is taken for damaged"
+            f"the deflated data set is assumed to be damaged: it is larger than {MAXIMUM_INFLATED_BYTES // 2**20} MiB"
         )
         raise InboxRefusal("unreadable_data_set", sentence)
     if not inflater.eof:
-        raise InboxRefusal("unreadable_data_set", "the deflated data set was cut short")
+        raise InboxRefusal("unreadable_data_set", "the deflated data set is incomplete")
 
 
 def _is_behind_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    """Tell that nothing of interest follows: what is behind the Series Instance UID is not even looked at."""
+    """Return whether a tag is behind the last one of interest, the Series Instance UID; nothing behind it is read."""
     return bool(tag > _LAST_OF_IDENTITY)
 
 
 def read_file_identity(content: bytes) -> Dataset:
-    """Read what a DICOM file is (PS3.10 7), with its file meta information.
+    """Read the identity of a DICOM file (PS3.10 7), with its file meta information.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def read_file_identity(content: bytes) -> Dataset:
 
 
 def read_identity(stream: BinaryIO, size: int, transfer_syntax_uid: str) -> Dataset:
-    """Read what a data set is that begins where a stream stands; of a large one no more than its headers.
+    """Read the identity of the data set at a stream's position; of a large one read no more than its headers.
 
     Raises
     ------
@@ -112,10 +112,10 @@ def read_identity(stream: BinaryIO, size: int, transfer_syntax_uid: str) -> Data
         When it cannot be read.
     """
     with _damage_is_named():
-        agreed = UID(transfer_syntax_uid)
-        if (ds := read_plainly(stream, _plain(agreed), _IDENTIFYING_TAGS)) is not None:
+        negotiated = UID(transfer_syntax_uid)
+        if (ds := read_plainly(stream, _plain(negotiated), _IDENTIFYING_TAGS)) is not None:
             return ds
-        source, form = _as_encoded(stream, size, agreed)
+        source, form = _as_encoded(stream, size, negotiated)
         return read_dataset(
             source if size <= _HEADERS_BYTES else io.BytesIO(source.read(_HEADERS_BYTES)),
             is_implicit_VR=form.implicit_vr,
@@ -133,16 +133,16 @@ def _damage_is_named() -> Iterator[None]:
     except (InboxRefusal, OSError):
         raise
     except Exception as error:
-        sentence = f"the data set cannot be read as DICOM ({type(error).__name__}); it is damaged or cut short"
+        sentence = f"the data set is damaged or incomplete: it cannot be read as DICOM ({type(error).__name__})"
         raise InboxRefusal("unreadable_data_set", sentence) from error
 
 
-def _as_encoded(stream: BinaryIO, size: int, agreed: UID) -> tuple[BinaryIO, Form]:
-    """Return where to read a data set, and its form: senders do not always keep to what was agreed, deflated or not.
+def _as_encoded(stream: BinaryIO, size: int, negotiated: UID) -> tuple[BinaryIO, Form]:
+    """Return where to read a data set, and its form: senders do not always use the negotiated one, deflated or not.
 
-    Of a deflated one no more is inflated than its identity needs.
+    A deflated data set is inflated only as far as its identity needs.
     """
-    begin, plain = stream.tell(), _plain(agreed)
+    begin, plain = stream.tell(), _plain(negotiated)
     form = form_of(stream, begin + size, plain)
     if form is not None:
         return stream, form
@@ -155,36 +155,36 @@ def _as_encoded(stream: BinaryIO, size: int, agreed: UID) -> tuple[BinaryIO, For
             raise
         stream.seek(begin)
         return stream, plain
-    found = form_of(inflated, MAXIMUM_INFLATED_BYTES, EXPLICIT)
+    inflated_form = form_of(inflated, MAXIMUM_INFLATED_BYTES, EXPLICIT)
     stream.seek(begin)
-    if plain is not None and found is None:
-        return stream, plain  # it can be inflated by chance, to nothing that makes sense
+    if plain is not None and inflated_form is None:
+        return stream, plain  # it could be inflated only by chance: the result is no data set
     _check_inflated_size(stream)
-    return inflated, found or EXPLICIT
+    return inflated, inflated_form or EXPLICIT
 
 
 @lru_cache(maxsize=64)
-def _plain(agreed: UID) -> Form | None:
-    """Return the form of what is encoded in a transfer syntax; None of what is deflated, or in an unknown one."""
-    if agreed in AllTransferSyntaxes and agreed != DeflatedExplicitVRLittleEndian:
-        return Form(implicit_vr=agreed.is_implicit_VR, little_endian=agreed.is_little_endian)
+def _plain(syntax: UID) -> Form | None:
+    """Return the form of data sets in a transfer syntax; None for the deflated and for unknown ones."""
+    if syntax in AllTransferSyntaxes and syntax != DeflatedExplicitVRLittleEndian:
+        return Form(implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
     return None
 
 
 def check_identity(ds: Dataset, sop_instance_uid: str) -> tuple[str, str]:
-    """Return the UIDs of study and series; refuse what lacks a UID, or is not what the request named.
+    """Return the UIDs of study and series.
 
     Raises
     ------
     InboxRefusal
-        When it is so.
+        When the data set lacks a valid UID, or is not the instance that the request stated.
     """
     keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     study_uid, series_uid, stated_uid = (text(ds, keyword) for keyword in keywords)
     for keyword, value in zip(keywords, (study_uid, series_uid, stated_uid), strict=True):
         if len(value) > 64 or not _UID.fullmatch(value):
-            sentence = f"the data set has no valid {keyword}; it is damaged, cut short or not conformant"
+            sentence = f"the data set has no valid {keyword}: it is damaged, incomplete or not conformant"
             raise InboxRefusal("invalid_uid", sentence)
     if stated_uid != sop_instance_uid:
-        raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID is not the one the request named")
+        raise InboxRefusal("uid_mismatch", "the data set's SOP Instance UID differs from that of the request")
     return study_uid, series_uid

@@ -1,4 +1,4 @@
-"""The inbox: received bytes on disk as they came, with a row in the database for each version of each instance."""
+"""The inbox: received bytes on disk, unchanged, with a row in the database for each version of each instance."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ class ReceivedInstance:
     is_new
         False for a byte-identical repeat.
     is_changed
-        True when the UID was known with other bytes; both versions are kept.
+        True when an instance with this UID and other bytes was known; both versions are kept.
     """
 
     study_key: str
@@ -48,7 +48,7 @@ class ReceivedInstance:
 
 
 class Inbox:
-    """Stores what arrives below ``<folder>/inbox`` and notes it in the database."""
+    """Stores received instances below ``<folder>/inbox`` and records them in the database."""
 
     def __init__(self, database: Database, folder: Path, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
@@ -66,20 +66,20 @@ class Inbox:
         association_id: str = "",
         transfer_syntax_uid: str = "",
     ) -> ArrivedInstance:
-        """Read what an instance is; nothing is stored yet.
+        """Read the identity of an instance; store nothing yet.
 
         Parameters
         ----------
         content
             The complete DICOM file: preamble, file meta information and data set.
         data_set
-            The data set's bytes alone, with which the file ends, exactly as received; their hash tells versions apart.
+            The data set's bytes alone, the end of the file, exactly as received; their hash identifies a version.
         sop_instance_uid
-            The UID that the request named.
+            The UID that the request stated.
         association_id
-            Of the row in the database for the association that it came over, if it came over one.
+            Key of the database row of the association that the instance arrived over, if any.
         transfer_syntax_uid
-            Of the data set, where that is known without the file meta information.
+            Transfer syntax of the data set, where it is known without the file meta information.
 
         Raises
         ------
@@ -103,13 +103,13 @@ class Inbox:
         )
 
     def spool(self, header: bytes, shortage: Callable[[], str | None]) -> Spool:
-        """Make the file for a data set that is too large to be gathered; otherwise as `Spool`."""
+        """Create the file for a data set that is too large for memory; otherwise as `Spool`."""
         return Spool(self._folder / "inbox", header, shortage)
 
     def identify_spooled(
         self, spool: Spool, calling_ae: str, sop_instance_uid: str, association_id: str, transfer_syntax_uid: str
     ) -> ArrivedInstance:
-        """Read what an instance is whose data set is in a file; otherwise as `identify`. It is to be placed next."""
+        """Read the identity of an instance whose data set is in a file, before `place`; otherwise as `identify`."""
         with spool.open() as stream:
             ds = read_identity(stream, spool.size, transfer_syntax_uid)
         return self._arrival(
@@ -123,12 +123,12 @@ class Inbox:
         )
 
     def place(self, spool: Spool, arrival: ArrivedInstance) -> None:
-        """Give a data set that is in a file its place, durably.
+        """Move the file of a data set to its place in the inbox, durably.
 
         Raises
         ------
         OSError
-            When it cannot be made durable; nothing of it is left then.
+            When it cannot be made durable; the file is then removed.
         """
         spool.place(self._folder / arrival.path)
 
@@ -147,16 +147,16 @@ class Inbox:
     def receive(
         self, content: bytes, data_set: bytes, calling_ae: str, sop_instance_uid: str, association_id: str = ""
     ) -> ReceivedInstance:
-        """Store one instance durably: when this returns, file and row survive a power cut; otherwise as `identify`."""
+        """Store one instance so that file and row survive a power cut once this returns; otherwise as `identify`."""
         return self.keep(self.identify(content, data_set, calling_ae, sop_instance_uid, association_id))
 
     def keep(self, arrival: ArrivedInstance, spool: Spool | None = None) -> ReceivedInstance:
-        """Store what was identified, as `receive` does.
+        """Store an identified instance, as `receive` does.
 
         Parameters
         ----------
         spool
-            Where its data set is in a file; one that is held already is left there.
+            The file of its data set, if it has one; left where it is if the instance is already stored.
         """
         held = self._database.transact(lambda session: self._is_held(session, arrival))
         changed = False
@@ -176,32 +176,31 @@ class Inbox:
         )
 
     def file(self, arrivals: Sequence[ArrivedInstance]) -> None:
-        """Store instances that a journal holds already: their files first, synced together, then their rows.
+        """Store instances that a journal already holds: first their files, synced together, then their rows.
 
-        A row therefore never stands for a file that a power cut could take. Nor does the row of an earlier try, whose
-        files lie there all the same: what no row stands for yet is written anew and synced. What came too large to be
-        gathered was synced before it came to the journal.
+        So no row refers to a file that a power cut could remove. An earlier try may have left files without rows; those
+        are written again and synced. Data sets too large for memory were synced before they were added to the journal.
         """
-        gathered = [arrival for arrival in arrivals if not arrival.is_in_place]
-        safe = self._safe(gathered)
-        if missing := [arrival for arrival in gathered if not safe or arrival.path not in safe]:
+        in_memory = [arrival for arrival in arrivals if not arrival.is_in_place]
+        safe = self._safe(in_memory)
+        if missing := [arrival for arrival in in_memory if not safe or arrival.path not in safe]:
             with synced_together(self._folder / "inbox"):
                 for arrival in missing:
                     self._write(arrival)
         self._database.transact(lambda session: note_arrivals(session, arrivals, self._key))
 
     def _safe(self, arrivals: Sequence[ArrivedInstance]) -> set[Path]:
-        """Return where those lie that lie there as they should, and that a row stands for."""
-        lying = {one.path: one.content for one in arrivals if os.access(self._folder_name + str(one.path), os.F_OK)}
-        if not lying:
+        """Return the paths of files that have a row and the right content."""
+        existing = {one.path: one.content for one in arrivals if os.access(self._folder_name + str(one.path), os.F_OK)}
+        if not existing:
             return set()
         uids = {one.sop_instance_uid for one in arrivals}
         rows = sa.select(InstanceRow.path).where(InstanceRow.sop_instance_uid.in_(uids))
         noted = self._database.transact(lambda session: {Path(path) for path in session.scalars(rows)})
-        return {path for path in noted & lying.keys() if (self._folder / path).read_bytes() == lying[path]}
+        return {path for path in noted & existing.keys() if (self._folder / path).read_bytes() == existing[path]}
 
     def _write(self, arrival: ArrivedInstance) -> None:
-        path = self._folder_name + str(arrival.path)  # not as a Path: that took as long as the write
+        path = self._folder_name + str(arrival.path)  # a string: making a Path took as long as the write
         folder = path[: path.rindex("/")]
         temporary = f"{folder}/.{secrets.token_hex(8)}.part"
         try:
@@ -216,11 +215,11 @@ class Inbox:
             raise
 
     def _is_held(self, session: Session, arrival: ArrivedInstance) -> bool:
-        """Tell whether these bytes are the current version; an older version that comes again becomes current again."""
-        found = sa.select(InstanceRow.current).where(
+        """Return whether these bytes are the current version; an older version received again becomes current."""
+        is_current = sa.select(InstanceRow.current).where(
             InstanceRow.sop_instance_uid == arrival.sop_instance_uid,
             InstanceRow.study_uid == arrival.study_uid,
             InstanceRow.series_uid == arrival.series_uid,
             InstanceRow.sha256 == arrival.sha256,
         )
-        return bool(session.scalar(found))
+        return bool(session.scalar(is_current))

@@ -1,4 +1,4 @@
-"""A data set that is under way: gathered in memory while it is small, in a file of its own beyond that."""
+"""A data set that is being received: in memory while it is small, in its own file once it is larger."""
 
 from collections.abc import Callable
 
@@ -7,20 +7,20 @@ from dicom_node.reception.spool import Spool
 __all__ = ["GATHERED_BYTES", "Incoming"]
 
 GATHERED_BYTES = 2**23
-"""Ten times a large slice, which the journal takes; a few copies of it, for each association, are all the memory."""
+"""Limit for data sets in memory: ten times a large slice. An association needs memory for only a few copies of this."""
 
 SMALL_BYTES = 2**12
-"""A fragment that is smaller joins the one before it: each takes some 200 bytes beside its own."""
+"""A smaller fragment is appended to the previous one: each separate fragment costs some 200 bytes more than its own."""
 
 
 class Incoming:
-    """A data set that is under way.
+    """A data set that is being received.
 
     Parameters
     ----------
     spool
-        Makes the file for one that is too large to be gathered; raises OSError where it cannot. None: it is gathered
-        whatever its size, which others limit.
+        Creates the file for a data set that is too large for memory; raises OSError where it cannot. None keeps any
+        data set in memory; the caller then limits its size.
     """
 
     def __init__(self, spool: Callable[[], Spool] | None = None) -> None:
@@ -31,7 +31,7 @@ class Incoming:
         self._error: OSError | None = None
 
     def take(self, fragment: memoryview) -> None:
-        """Add what came; that it could not be written is told when it is asked for."""
+        """Append a fragment; a failure to write it is raised by `spool`."""
         self._size += len(fragment)
         if self._error is not None:
             return
@@ -48,28 +48,28 @@ class Incoming:
 
     @property
     def content(self) -> bytes:
-        """The data set, where it was gathered."""
+        """The data set, if it is in memory."""
         return self.behind(b"")
 
     def behind(self, header: bytes) -> bytes:
-        """Return the data set, where it was gathered, behind what stands before it in a file."""
+        """Return a file of the data set, if it is in memory: the header, then the data set."""
         return b"".join((header, *self._fragments))
 
     @property
     def spool(self) -> Spool | None:
-        """The file, where it is in one.
+        """The file of the data set, if it is not in memory.
 
         Raises
         ------
         OSError
-            When it could not be written.
+            When the file could not be written.
         """
         if self._error is not None:
             raise self._error
         return self._spool
 
     def discard(self) -> None:
-        """Remove what has not been given its place; saying so twice does no harm."""
+        """Remove the data set unless it was moved to its place; calling this twice is harmless."""
         self._fragments = []
         if self._spool is not None:
             self._spool.discard()

@@ -1,4 +1,4 @@
-"""A DICOM file that comes in pieces (PS3.10 7): its header is read first, then its data set is taken as at the door."""
+"""A DICOM file that arrives in pieces (PS3.10 7): reads its header, then receives its data set as the listener does."""
 
 import io
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from dicom_node.reception.spool import Spool
 __all__ = ["FileMeta", "IncomingFile"]
 
 PIECE_BYTES = 2**20
-"""What is gathered before it is handed on; the first such piece has to hold the whole file meta information."""
+"""Pieces are collected up to this size; the first must contain the complete file meta information."""
 
 _PREAMBLE_BYTES = 128 + 4
 _META_GROUP = 2
@@ -23,12 +23,12 @@ _META_GROUP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class FileMeta:
-    """What a file says of its data set.
+    """What the header of a file states about its data set.
 
     Attributes
     ----------
     header
-        The file up to its data set, as it came.
+        The file up to its data set, as received.
     """
 
     transfer_syntax_uid: str
@@ -38,12 +38,12 @@ class FileMeta:
 
 
 class IncomingFile:
-    """A file that is under way.
+    """A file that is being received.
 
     Parameters
     ----------
     make_spool
-        Makes the file for a data set that is too large to be gathered, behind a header.
+        Creates the file, with a header, for a data set that is too large for memory.
     """
 
     def __init__(self, make_spool: Callable[[bytes], Spool]) -> None:
@@ -54,34 +54,34 @@ class IncomingFile:
         self._data_set = Incoming()
 
     def take(self, piece: bytes) -> None:
-        """Add what came.
+        """Append a piece.
 
         Raises
         ------
         OSError
-            When it cannot be written; nothing of it is left then.
+            When it cannot be written; everything received is then removed.
         """
         self._pending += piece
         if len(self._pending) >= PIECE_BYTES:
             self._hand_on()
 
     def whole(self) -> tuple[FileMeta, Incoming]:
-        """Return what the file says of its data set, and the data set, when all has come.
+        """Return the header and the data set, once the file is complete.
 
         Raises
         ------
         InvalidDicomError
-            When it is no DICOM file.
+            When it is not a DICOM file.
         OSError
             When it cannot be written.
         """
         self._hand_on()
         if self._unreadable is not None or self._meta is None:
-            raise self._unreadable or InvalidDicomError("no DICOM file")
+            raise self._unreadable or InvalidDicomError("not a DICOM file")
         return self._meta, self._data_set
 
     def discard(self) -> None:
-        """Remove what has not been given its place; saying so twice does no harm."""
+        """Remove the file unless it was moved to its place; calling this twice is harmless."""
         self._pending.clear()
         self._data_set.discard()
 
@@ -98,26 +98,26 @@ class IncomingFile:
             self._data_set = Incoming(lambda: self._make_spool(meta.header))
             piece = piece[len(meta.header) :]
         self._data_set.take(piece)
-        _ = self._data_set.spool  # what cannot be written need not come any further
+        _ = self._data_set.spool  # raises at once if it could not be written
 
 
 def _read_meta(content: memoryview) -> FileMeta:
     """Return a file's meta information, which ends where the data set begins (PS3.10 7.1).
 
-    The group length would tell where, but not every writer writes it, or the right one: the group ends where another
-    begins.
+    The group length would give that position, but some writers omit it or write a wrong one. So the group is read until
+    another one begins.
     """
     if bytes(content[_PREAMBLE_BYTES - 4 : _PREAMBLE_BYTES]) != b"DICM":
-        raise InvalidDicomError("no DICOM file")
+        raise InvalidDicomError("not a DICOM file")
     file = io.BytesIO(content)
     file.seek(_PREAMBLE_BYTES)
     try:
         meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_is_behind_meta)
         syntax, uid = str(meta.TransferSyntaxUID), str(meta.MediaStorageSOPInstanceUID)
-    except Exception as error:  # whatever a broken file makes pydicom raise: it is the file that is broken
+    except Exception as error:  # whatever pydicom raises for a damaged file
         raise InvalidDicomError("the file meta information cannot be read") from error
-    kind, header = identifier(meta, "MediaStorageSOPClassUID"), bytes(content[: file.tell()])
-    return FileMeta(transfer_syntax_uid=syntax, sop_instance_uid=uid, sop_class_uid=kind, header=header)
+    sop_class_uid, header = identifier(meta, "MediaStorageSOPClassUID"), bytes(content[: file.tell()])
+    return FileMeta(transfer_syntax_uid=syntax, sop_instance_uid=uid, sop_class_uid=sop_class_uid, header=header)
 
 
 def _is_behind_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a source sends of a study, taken into the inbox one by one: only of that study, only while there is room."""
+"""Stores what a source sends of a study in the inbox: only instances of that study, and only while there is room."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,36 +19,36 @@ from dicom_node.storage.disk_space import Disk
 __all__ = ["Fetched", "Intake", "NoRoom"]
 
 MOST_INSTANCES = 100_000
-"""Of one study: forty times a large one. A source that sends more does not come to an end."""
+"""Limit for one study: forty times a large one. A source that sends more is assumed never to stop."""
 
 NAMED = 5
-"""Problems that a sentence names one by one."""
+"""Number of problems that a sentence lists one by one."""
 
-_WITHOUT_END = f"the source sends more than {MOST_INSTANCES} instances of one study"
+_WITHOUT_END = f"the source sent more than {MOST_INSTANCES} instances of one study"
 
 _log = structlog.get_logger()
 
 
 class NoRoom(Exception):  # noqa: N818 - named for what happened
-    """Nothing more is taken; the text is a sentence that says why."""
+    """No more instances are accepted; the text is a sentence with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What came of one study.
+    """What was fetched of one study.
 
     Attributes
     ----------
     by
         ``WADO-RS``, ``C-GET`` or ``C-MOVE``.
     instances
-        Different ones that have come; one UID in two series is two.
+        Number of different instances received; one UID in two series counts as two.
     failed
-        Instances that the source could not send, or that were not taken.
+        Instances that the source could not send, or that the node did not accept.
     problems
-        What was wrong, a few words each.
+        What was wrong, in a few words each.
     complete
-        False where the source broke off, so that more may be there.
+        False where the source broke off, so that it may hold more.
     """
 
     study_uid: str
@@ -60,18 +60,18 @@ class Fetched:
 
     @property
     def sentence(self) -> str:
-        """Say what came."""
-        told = f"{self.instances} instances by {self.by}, {self.failed} failed"
-        return f"{told} ({'; '.join(self.problems)})" if self.problems else told
+        """State what was received."""
+        summary = f"{self.instances} instances by {self.by}, {self.failed} failed"
+        return f"{summary} ({'; '.join(self.problems)})" if self.problems else summary
 
 
 class Intake:
-    """Takes one study from one source.
+    """Receives one study from one source.
 
     Parameters
     ----------
     progress
-        Told how many instances have come.
+        Called with the number of instances received so far.
     """
 
     def __init__(
@@ -79,59 +79,59 @@ class Intake:
     ) -> None:
         self.study_uid = study_uid
         self._inbox, self._disk, self._calling_ae, self._progress = inbox, disk, calling_ae, progress
-        self._came: set[tuple[str, str]] = set()
+        self._received: set[tuple[str, str]] = set()
         self._refused: Counter[str] = Counter()
-        self._seen = 0
+        self._offered = 0
 
     @property
     def refused(self) -> int:
-        """How many were not taken."""
+        """Number of instances that were not accepted."""
         return self._refused.total()
 
     @property
-    def came(self) -> int:
-        """How many different ones have come."""
-        return len(self._came)
+    def received(self) -> int:
+        """Number of different instances that were stored."""
+        return len(self._received)
 
     def make_spool(self, header: bytes) -> Spool:
-        """Make the file for a data set that is too large to be gathered."""
+        """Create the file for a data set that is too large for memory."""
         return self._inbox.spool(header, self._disk.shortage)
 
     @contextmanager
-    def writing(self, what: Incoming | IncomingFile) -> Iterator[None]:
-        """Take what comes; nothing of it is left behind the block but what has its place.
+    def writing(self, incoming: Incoming | IncomingFile) -> Iterator[None]:
+        """Receive data in a block; at its end, remove everything that was not filed in the inbox.
 
         Raises
         ------
         NoRoom
-            When it cannot be written.
+            When the data cannot be written.
         """
         try:
             yield
         except OSError as error:
-            raise NoRoom(f"what came could not be written: {error.strerror or type(error).__name__}") from error
+            raise NoRoom(f"received data could not be written: {error.strerror or type(error).__name__}") from error
         finally:
-            what.discard()
+            incoming.discard()
 
     @contextmanager
     def file(self) -> Iterator[IncomingFile]:
-        """Open a DICOM file that is to come in pieces; otherwise as `writing`."""
-        coming = IncomingFile(self.make_spool)
-        with self.writing(coming):
-            yield coming
+        """Open a DICOM file that will arrive in pieces; otherwise as `writing`."""
+        incoming = IncomingFile(self.make_spool)
+        with self.writing(incoming):
+            yield incoming
 
     def take(self, file: IncomingFile, place: str) -> None:
-        """Take a DICOM file as if it had come by C-STORE; one that cannot be read is counted and named.
+        """Store a DICOM file as if it had arrived by C-STORE; count and name one that cannot be read.
 
         Parameters
         ----------
         place
-            What a sentence calls it as long as it has no UID.
+            What a message calls the file as long as it has no UID.
 
         Raises
         ------
         NoRoom
-            When the disk is full, or the source sends without end.
+            When the disk is full, or the source sends more than the limit.
         """
         try:
             meta, data_set = file.whole()
@@ -147,61 +147,65 @@ class Intake:
         )
 
     def data_set(
-        self, came: Incoming, header: bytes, *, sop_instance_uid: str, sop_class_uid: str, transfer_syntax_uid: str
+        self, incoming: Incoming, header: bytes, *, sop_instance_uid: str, sop_class_uid: str, transfer_syntax_uid: str
     ) -> bool:
-        """Take an instance; tell whether it was taken. Otherwise as `take`.
+        """Store an instance; return whether it was accepted. Otherwise as `take`.
 
         Parameters
         ----------
         header
-            What stands before the data set in a file.
+            What precedes the data set in a file.
         sop_instance_uid, sop_class_uid
-            What the source says it is; what it is not is refused. An empty class: it does not say.
+            As the source stated them; a data set that differs is refused. An empty class means that none was stated.
         transfer_syntax_uid
-            What the source says of its encoding; it is read as it is encoded.
+            As the source stated it; the data set is read as it is actually encoded.
         """
         self._check_room()
         try:
-            arrival = self._identified(came, header, sop_instance_uid, transfer_syntax_uid)
+            arrival = self._identified(incoming, header, sop_instance_uid, transfer_syntax_uid)
             if arrival.study_uid != self.study_uid:
                 self.refuse("of another study", "other_study")
                 return False
             if not arrival.sop_class_uid or sop_class_uid not in ("", arrival.sop_class_uid):
-                self.refuse("of another kind (SOP class) than the source says", "sop_class_mismatch")
+                self.refuse("of another SOP class than the source stated", "sop_class_mismatch")
                 return False
-            self._inbox.keep(arrival, came.spool)
+            self._inbox.keep(arrival, incoming.spool)
         except InboxRefusal as error:
-            self.refuse(f"not taken ({error.code})", error.code)
+            self.refuse(f"not accepted ({error.code})", error.code)
             return False
-        self._came.add((arrival.series_uid, sop_instance_uid))
-        self._progress(self.came)
+        self._received.add((arrival.series_uid, sop_instance_uid))
+        self._progress(self.received)
         return True
 
     def _identified(
-        self, came: Incoming, header: bytes, sop_instance_uid: str, transfer_syntax_uid: str
+        self, incoming: Incoming, header: bytes, sop_instance_uid: str, transfer_syntax_uid: str
     ) -> ArrivedInstance:
-        said = {"sop_instance_uid": sop_instance_uid, "transfer_syntax_uid": transfer_syntax_uid, "association_id": ""}
-        if (spool := came.spool) is not None:
-            return self._inbox.identify_spooled(spool, self._calling_ae, **said)
-        content = came.behind(header)
-        return self._inbox.identify(content, memoryview(content)[len(header) :], self._calling_ae, **said)
+        stated = {
+            "sop_instance_uid": sop_instance_uid,
+            "transfer_syntax_uid": transfer_syntax_uid,
+            "association_id": "",
+        }
+        if (spool := incoming.spool) is not None:
+            return self._inbox.identify_spooled(spool, self._calling_ae, **stated)
+        content = incoming.behind(header)
+        return self._inbox.identify(content, memoryview(content)[len(header) :], self._calling_ae, **stated)
 
     def refuse(self, problem: str, reason: str) -> None:
-        """Count one that is not taken."""
+        """Count an instance that is not accepted."""
         self._refused[problem] += 1
         if self.refused > MOST_INSTANCES:
             raise NoRoom(_WITHOUT_END)
         _log.warning("fetched_refused", reason=reason)
 
     def result(self, by: str, failed: int = 0, broken_off: str = "") -> Fetched:
-        """Return what has come.
+        """Return what was received.
 
         Parameters
         ----------
         failed
-            Those that the source could not send.
+            Number of instances that the source could not send.
         broken_off
-            Why more may be there, if so.
+            Why the source may hold more; empty where it does not.
         """
         named = [f"{count} {problem}" for problem, count in self._refused.most_common(NAMED)]
         if len(self._refused) > NAMED:
@@ -209,15 +213,15 @@ class Intake:
         return Fetched(
             study_uid=self.study_uid,
             by=by,
-            instances=self.came,
+            instances=self.received,
             failed=failed + self.refused,
             problems=(*named, f"incomplete: {broken_off}") if broken_off else tuple(named),
             complete=not broken_off,
         )
 
     def _check_room(self) -> None:
-        self._seen += 1
-        if self._seen > MOST_INSTANCES:
+        self._offered += 1
+        if self._offered > MOST_INSTANCES:
             raise NoRoom(_WITHOUT_END)
         shortage = self._disk.shortage()
         if shortage:

@@ -1,9 +1,9 @@
-"""The listener's journal: what was received is durable after one write to one file, and is filed a moment later.
+"""The listener's journal: a received instance is durable after one write to one file, and is filed a moment later.
 
-A file of its own for each instance costs three waits for the disk (file, folder, database), 10 ms in all where this was
-measured; overwriting a file that lies there in full costs one of 2 ms, and senders at the same time share it. From the
-journal a thread files instances into the inbox, many with one wait. After a crash the next listener files what is left.
-What was too large to be gathered lies in the inbox when it comes here; its record, without content, keeps the order.
+Storing each instance in its own file needs three waits for the disk (file, folder, database), 10 ms in all where this
+was measured. Overwriting a file that is allocated in advance needs one wait of 2 ms, which simultaneous senders share.
+A thread files instances from the journal into the inbox, many with one sync. After a crash the next listener files what
+is left. An instance too large for memory is already in the inbox; its record, without content, keeps the order.
 """
 
 import contextlib
@@ -26,23 +26,23 @@ from dicom_node.storage.durable import make_folder
 __all__ = ["Journal", "JournalFull"]
 
 SEGMENT_BYTES = 64 * 2**20
-"""Two of these for each listener: what 400 slices take, or 0.3 s of a sender at full speed."""
+"""Each listener has two of these: room for 400 slices, or 0.3 s of a sender at full speed."""
 
 GATHER_S = 0.1
-"""How long arrivals are gathered: filing twenty costs little more than filing one, and a study starts as soon."""
+"""How long arrivals are collected: filing twenty costs little more than filing one, and delays no study."""
 
 RETRY_S = 0.5
 UNFINISHED_S = 600.0
-"""A journal that has not been made for so long never will be; the slowest disk takes seconds."""
+"""A journal that is unfinished for so long was abandoned; the slowest disk takes seconds to create one."""
 
 ADOPT_S = 10.0
-"""How often a listener looks for journals that another has left behind."""
+"""How often a listener looks for abandoned journals of others."""
 
 _log = structlog.get_logger()
 
 
 class JournalFull(OSError):  # noqa: N818 - named for what happened
-    """Nothing has been filed for so long that there is no room; the sender keeps what it has."""
+    """Nothing could be filed for so long that the journal is full; the sender keeps its instance."""
 
 
 class Journal:
@@ -51,9 +51,9 @@ class Journal:
     Parameters
     ----------
     folder
-        Where the journals of all listeners lie, in the node's folder; a shared one, so that any of them can take over.
+        Folder of all listeners' journals, in the node's folder; shared, so that any listener can adopt another's.
     file
-        Files arrivals, all or none; raises where it cannot, and is tried again.
+        Files all arrivals or none; raises where it cannot, and is then called again.
     """
 
     def __init__(self, folder: Path, file: File, segment_bytes: int = SEGMENT_BYTES, patience_s: float = 30.0) -> None:
@@ -78,7 +78,7 @@ class Journal:
         Raises
         ------
         JournalFull
-            When nothing could be filed for a while.
+            When nothing could be filed for some time.
         OSError
             When it could not be written.
         """
@@ -97,11 +97,11 @@ class Journal:
         with self._change:
             self._appended += 1
             self._waiting.append((segment, arrival))
-            if len(self._waiting) in (1, BATCH):  # what a thread waits for that files; at others it would sleep again
+            if len(self._waiting) in (1, BATCH):  # what the filing thread waits for; it would ignore others
                 self._change.notify_all()
 
     def drain(self, timeout_s: float = 5.0) -> bool:
-        """Wait until everything that was appended so far is filed; return False when that took too long."""
+        """Wait until everything appended so far is filed; return False when that takes too long."""
         with self._change:
             wanted = self._appended
             self._drainers += 1
@@ -111,7 +111,7 @@ class Journal:
             return done
 
     def close(self) -> None:
-        """File what is left, and remove the journal."""
+        """File what is left and remove the journal."""
         with self._change:
             self._closing = True
             self._change.notify_all()
@@ -120,7 +120,7 @@ class Journal:
             segment.close(remove=not self._waiting)
 
     def adopt(self) -> None:
-        """File what listeners that are gone have left, the older first; what cannot be filed now stays for later."""
+        """File what ended listeners left, oldest first; keep for later what cannot be filed now."""
         try:
             with ExitStack() as opened:
                 left = []
@@ -133,16 +133,16 @@ class Journal:
                         return
                     path.unlink(missing_ok=True)
             self._remove_unfinished()
-        except OSError as error:  # it is tried again in a while
+        except OSError as error:  # tried again later
             _log.warning("journal_not_adopted", error=type(error).__name__)
 
     def _adopt(self, records: Sequence[Record]) -> bool:
-        """File what one segment holds; return False where some of it has to wait."""
+        """File the records of one segment; return False where some of them have to wait."""
         arrivals = []
         for record in records:
             try:
                 arrivals.append(decode(record))
-            except (ValueError, TypeError, KeyError) as error:  # whole, but not of this version of the node
+            except (ValueError, TypeError, KeyError) as error:  # complete, but of another version of the node
                 name = hashlib.sha256(record.content or record.facts).hexdigest()
                 self._filer.set_aside(record.content or record.facts, name, type(error).__name__)
         filed = self._filer.file(arrivals)
@@ -151,13 +151,13 @@ class Journal:
         return filed == len(arrivals)
 
     def _remove_unfinished(self) -> None:
-        for unfinished in self._folder.glob("*.new"):  # of listeners that were killed while they made one
-            with contextlib.suppress(FileNotFoundError):  # by another listener, at the same time
+        for unfinished in self._folder.glob("*.new"):  # of listeners that were killed while creating one
+            with contextlib.suppress(FileNotFoundError):  # removed by another listener
                 if time.time() - unfinished.stat().st_mtime > UNFINISHED_S:
                     unfinished.unlink()
 
     def _made(self, number: int) -> list[Segment]:
-        """Make so many segments, or none."""
+        """Create a number of segments, or none."""
         with ExitStack() as undo:
             made = []
             for _ in range(number):
@@ -167,7 +167,7 @@ class Journal:
         return made
 
     def _make_durable(self, segment: Segment, ticket: int) -> None:
-        """Sync a segment up to a record, unless another sender has done so; a failed sync is never tried again."""
+        """Sync a segment up to a record, unless another thread already has; never repeat a failed sync."""
         with self._sync:
             if segment.synced >= ticket:
                 return
@@ -176,16 +176,16 @@ class Journal:
             segment.sync()
 
     def _with_room(self, size: int) -> Segment:
-        """Return the segment that takes a record: the other one, once all of it is filed, when the active is full.
+        """Return the segment for a record: when the active one is full, the other, once all its records are filed.
 
-        The lock is held. While it was waited for, another thread may have gone on in the other one.
+        The lock is held. While this waited, another thread may have switched to the other segment.
         """
 
         def is_there() -> bool:
             return self._active.takes(size) or self._other.unfiled == 0
 
         if not self._change.wait_for(is_there, self._patience_s):
-            message = "the journal is full: nothing could be filed into the inbox or the database for a while"
+            message = "the journal is full: nothing could be filed into the inbox or the database for some time"
             raise JournalFull(message)
         if not self._active.takes(size):
             self._begin(self._other)
@@ -196,7 +196,7 @@ class Journal:
         return next(segment for segment in self._segments if segment is not self._active)
 
     def _begin(self, segment: Segment) -> Segment:
-        """Go on in a segment from its start, in a new file where it could not be written; the lock is held."""
+        """Continue at the start of a segment, or of a new file where a sync of it failed; the lock is held."""
         if segment.has_failed:
             (new,) = self._made(1)
             self._segments = [new if one is segment else one for one in self._segments]
@@ -227,7 +227,7 @@ class Journal:
                 self.adopt()
 
     def _is_pressing(self) -> bool:
-        """Tell whether somebody waits for what is there to be filed, or it is a batch already."""
+        """Return whether to file now: a caller waits for it, or a complete batch is ready."""
         return bool(self._drainers or self._closing or len(self._waiting) >= BATCH or not self._waiting)
 
     def _strike_off(self, done: list[tuple[Segment, ArrivedInstance]]) -> None:
@@ -239,15 +239,16 @@ class Journal:
             self._change.notify_all()
 
     def _empty(self) -> None:
-        """Void what is filed, so that nothing that is cleaned away later comes back after a crash.
+        """Void the records that are filed, so that instances deleted later do not reappear after a crash.
 
-        The older first: were the newer gone alone, an older version of an instance would be noted last after a crash.
+        Void the older segment first. If only the newer one were void, a crash would make an older version of an
+        instance the last recorded one.
         """
         with self._change:
             for segment in sorted(self._segments, key=lambda one: one.order):
                 if segment.unfiled == 0 and (segment.has_failed or not segment.is_empty):
                     try:
                         self._begin(segment).sync()
-                    except OSError as error:  # what is filed is safe; it is tried again in a while
+                    except OSError as error:  # what is filed is safe; tried again later
                         _log.warning("journal_not_emptied", error=type(error).__name__)
                         return

@@ -1,4 +1,4 @@
-"""A segment of the journal: one file, there in full from the beginning, and written anew from its start each time."""
+"""A segment of the journal: one file of fixed size, allocated in advance and overwritten from its start each time."""
 
 import contextlib
 import fcntl
@@ -25,7 +25,7 @@ _PIECE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An arrival as it is written; the content is not copied, and none where it lies at its place."""
+    """An arrival as it is written; the content is not copied, and is empty where its file is already in the inbox."""
 
     facts: bytes
     content: bytes
@@ -33,22 +33,22 @@ class Record:
 
     @property
     def size(self) -> int:
-        """How many bytes it takes in a segment."""
+        """Number of bytes that it takes in a segment."""
         return _RECORD.size + len(self.facts) + len(self.content)
 
 
 class Segment:
-    """A file that its owner has locked.
+    """A file that its owner holds locked.
 
     Attributes
     ----------
     written, synced
-        How many records have been written since it was opened, and how many of them are durable.
+        Number of records written since the file was opened, and how many of them are durable.
     unfiled
-        How many records nobody may lose yet; counted by the journal.
+        Number of records that are not filed yet, so they must be kept; counted by the journal.
     has_failed
-        Whether a sync failed. The kernel then takes for written what it could not write, and the next sync would say
-        that all is well (fsync(2)): nothing is written to the file any more.
+        Whether a sync failed. The kernel then treats as written what it could not write, and the next sync would report
+        success (fsync(2)). Nothing is written to the file any more.
     """
 
     def __init__(self, path: Path, fd: int) -> None:
@@ -62,7 +62,7 @@ class Segment:
 
     @classmethod
     def made(cls, path: Path, size: int) -> "Segment":
-        """Make a file; it gets its name when it is locked and filled, so that nobody takes it for one left behind."""
+        """Create a file and name it once it is locked and filled, so that no listener takes it for an abandoned one."""
         unfinished = path.with_suffix(".new")
         fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -81,7 +81,7 @@ class Segment:
 
     @classmethod
     def left(cls, path: Path) -> "Segment | None":
-        """Return a segment that nobody has any more; None where somebody does, or has just removed it."""
+        """Return an abandoned segment; None where another process still holds it, or has just removed it."""
         try:
             fd = os.open(path, os.O_RDWR)
         except FileNotFoundError:
@@ -100,17 +100,17 @@ class Segment:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing has been written since it was begun."""
+        """Whether no record has been written since `begin`."""
         return self._end == _HEAD.size
 
     def begin(self, order: int) -> None:
-        """Begin anew; what was there before is void with the first record that is synced."""
+        """Start again from the beginning; the previous records become void with the first record that is synced."""
         epoch = secrets.token_bytes(16)
         _write_all(self._fd, [memoryview(_HEAD.pack(_MAGIC, epoch, order))], 0)
         self.order, self._epoch, self._end = order, epoch, _HEAD.size
 
     def takes(self, size: int) -> bool:
-        """Tell whether a record fits behind the others."""
+        """Return whether a record still fits behind the others."""
         return not self.has_failed and self._end + size <= self._size
 
     def write(self, record: Record) -> int:
@@ -122,7 +122,7 @@ class Segment:
         return self.written
 
     def sync(self) -> None:
-        """Make durable what was written."""
+        """Make durable all that was written."""
         upto = self.written
         try:
             os.fdatasync(self._fd)
@@ -132,7 +132,7 @@ class Segment:
         self.synced = upto
 
     def read(self) -> Iterator[Record]:
-        """Yield the records of the present epoch, to the first that is not whole."""
+        """Yield the records of the current epoch, up to the first incomplete one."""
         offset = _HEAD.size
         while self._epoch:
             head = os.pread(self._fd, _RECORD.size, offset)
@@ -149,30 +149,30 @@ class Segment:
             offset += record.size
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the file, and of its lock."""
+        """Close the file, which releases its lock."""
         try:
             if remove:
                 self._path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # what comes back after a power cut is filed already
+                with contextlib.suppress(OSError):  # what reappears after a power cut is filed already
                     sync_folder(self._path.parent)
         finally:
             os.close(self._fd)
 
 
 def encode(arrival: ArrivedInstance) -> Record:
-    """Return an arrival as it is written."""
+    """Return the record of an arrival."""
     facts = {name: getattr(arrival, name) for name in FACTS}
-    told = json.dumps(facts | {"received_at": arrival.received_at.isoformat()}).encode()
-    return Record(told, arrival.content, zlib.crc32(arrival.content, zlib.crc32(told)))
+    encoded = json.dumps(facts | {"received_at": arrival.received_at.isoformat()}).encode()
+    return Record(encoded, arrival.content, zlib.crc32(arrival.content, zlib.crc32(encoded)))
 
 
 def decode(record: Record) -> ArrivedInstance:
-    """Return what was written.
+    """Return the arrival that a record holds.
 
     Raises
     ------
     ValueError, TypeError, KeyError
-        When the facts are those of another version of the node.
+        When another version of the node wrote the facts.
     """
     facts = json.loads(record.facts)
     facts["received_at"] = datetime.fromisoformat(facts["received_at"])
@@ -180,7 +180,7 @@ def decode(record: Record) -> ArrivedInstance:
 
 
 def _write_all(fd: int, parts: list[memoryview], offset: int) -> int:
-    """Write all of the parts, where one write takes all but need not; return the offset behind them."""
+    """Write all parts, usually with one write but with more where needed; return the offset behind them."""
     while parts:
         done = os.pwritev(fd, parts, offset)
         offset += done

@@ -1,4 +1,4 @@
-"""The DICOM listener: C-ECHO and C-STORE for every storage class, durable before the sender is thanked."""
+"""The DICOM listener: C-ECHO and C-STORE for every storage class; stores durably before it returns success."""
 
 import sys
 import threading
@@ -84,11 +84,11 @@ ACCEPTED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
 )
-"""Where a peer offers several in one presentation context, the first of these that it offers is taken.
+"""If a peer proposes several in one presentation context, the first of these that it proposes is accepted.
 
-Plain before compressed, and what may lose something last: a sender that can encode is never asked to lose anything.
-Lossy syntaxes are taken all the same, because an archive that holds an image in one has no other of it. A result that
-rests on such images says so (`viewer_integration.source_header`), and pixels that no decoder reads are refused with a
+Uncompressed syntaxes come before compressed ones and lossy ones last, so no sender is asked for a lossy encoding that
+it could avoid. Lossy syntaxes are accepted because an archive with a lossy image has no other version of it. A result
+based on such images states this (`viewer_integration.source_header`). Pixels that no decoder reads are refused with a
 reason when they are read.
 """
 
@@ -100,10 +100,10 @@ NO_SUCH_INSTANCE = 0x0112
 """Status codes of the Storage Service Class (PS3.4 B.2.3) and of N-EVENT-REPORT (PS3.7 10.1.1)."""
 
 STOP_S = 0.05
-"""How soon the listener notices that it shall stop."""
+"""How soon the listener notices that it should stop."""
 
 PROCESSING_FAILURE = 0x0110
-"""Of N-EVENT-REPORT (PS3.7 10.1.1)."""
+"""Status code of N-EVENT-REPORT (PS3.7 10.1.1)."""
 
 MISMATCHES = ("uid_mismatch", "sop_class_mismatch", "sop_class_missing")
 
@@ -111,12 +111,12 @@ BUSY = {"result": 0x02, "source": 0x03, "diagnostic": 0x01}
 FULL = {"result": 0x02, "source": 0x03, "diagnostic": 0x02}
 CALLING_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x03}
 CALLED_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x07}
-"""Rejected for now, by the presentation service provider: congestion, limit exceeded; for good, by the service user:
-calling, called AE title not recognised (PS3.8 9.3.4)."""
+"""A-ASSOCIATE-RJ (PS3.8 9.3.4). Transient, by the presentation service provider: temporary congestion, local limit
+exceeded. Permanent, by the service user: calling or called AE title not recognised."""
 
 
 class Listener:
-    """Accepts associations of configured peers and puts what they send into the inbox."""
+    """Accepts associations from configured peers and stores what they send in the inbox."""
 
     def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
@@ -124,7 +124,7 @@ class Listener:
         self._clock = clock
         self._inbox = Inbox(database, settings.node.folder, clock)
         self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
-        self._told: WeakSet[Association] = WeakSet()
+        self._with_refusals: WeakSet[Association] = WeakSet()
         self._senders: WeakKeyDictionary[Association, bool] = WeakKeyDictionary()
         self._associations = AssociationBook(database, clock)
         self._connections = Connections(
@@ -136,17 +136,17 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The TCP port listened on, also when the settings asked for any free one."""
+        """The TCP port in use, also when the settings request any free one."""
         if self._server is None:
             message = "the listener has not been started"
             raise RuntimeError(message)
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Open the port and serve in threads of its own."""
+        """Open the port and serve in separate threads."""
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, send_at_once),
-            (evt.EVT_ACSE_RECV, self._on_release_asked),
+            (evt.EVT_ACSE_RECV, self._on_release_request),
             (evt.EVT_RELEASED, lambda event: self._on_end(event.assoc, released=True)),
             (evt.EVT_ABORTED, lambda event: self._on_end(event.assoc, released=False)),
         ]
@@ -172,23 +172,22 @@ class Listener:
 
     def stop(self) -> None:
         """Close the port and end open associations."""
-        self._entity.shutdown()  # aborts what is open
+        self._entity.shutdown()  # aborts open associations
         if self._server is not None:
             self._server.shutdown()
         if self._journal is not None:
             self._journal.close()
 
     def _admit(self, assoc: Association) -> Rejection | None:
-        """Say why an association is rejected, if it is; the peers are read anew, so that a change acts on the next."""
+        """Return why an association is rejected, or None; read the peers anew, so that a change applies to the next."""
         try:
             rejection = self._rejection(assoc)
         except sa.exc.SQLAlchemyError:
-            rejection = Rejection(
-                code="not_admitted", reason="the peers could not be read; the sender tries again", **BUSY
-            )
+            reason = "the peers could not be read from the database; the sender can try again"
+            rejection = Rejection(code="not_admitted", reason=reason, **BUSY)
         if rejection is None and not self._connections.sit(assoc):
             limit = self._settings.listener.maximum_associations
-            reason = f"more than {limit} associations at once; the sender tries again"
+            reason = f"more than {limit} associations at the same time; the sender can try again"
             rejection = Rejection(code="association_limit", reason=reason, **FULL)
         if rejection is not None:
             self._refuse(assoc, rejection.code, rejection.reason)
@@ -198,10 +197,10 @@ class Listener:
         calling = assoc.requestor.ae_title.strip()
         called = str(getattr(assoc.requestor.primitive, "called_ae_title", "")).strip()
         if in_maintenance(self._database):
-            reason = "the node is in maintenance and takes nothing; the sender tries again (`glionode maintenance off`)"
+            reason = "the node is in maintenance (`glionode maintenance off` ends it); the sender can try again later"
             return Rejection(code="maintenance", reason=reason, **BUSY)
         if called != self._settings.node.ae_title:
-            reason = f"called AE title {called!r} is not this node's ({self._settings.node.ae_title!r})"
+            reason = f"called AE title {called!r} is not that of this node ({self._settings.node.ae_title!r})"
             return Rejection(code="called_ae_title", reason=reason, **CALLED_UNKNOWN)
         if not self._settings.node.any_calling_ae and calling not in accepted_calling_ae_titles(self._database):
             reason = f"calling AE title {calling!r} is not an enabled peer that may send; add it on the AE titles page"
@@ -212,37 +211,37 @@ class Listener:
         header = file_header(command, transfer_syntax_uid)
         return self._inbox.spool(header, self._disk.shortage)
 
-    def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, came: Incoming) -> int:
+    def _on_store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, incoming: Incoming) -> int:
         try:
-            return self._store(assoc, command, transfer_syntax_uid, came)
+            return self._store(assoc, command, transfer_syntax_uid, incoming)
         except InboxRefusal as refusal:
             self._refuse(assoc, refusal.code, str(refusal))
             return DATA_SET_MISMATCH if refusal.code in MISMATCHES else CANNOT_UNDERSTAND
-        except Exception as error:  # noqa: BLE001 - whatever fails here, the sender must hear it and keep its image
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the sender must be informed and keep its image
             self._refuse(assoc, "not_stored", f"could not be stored ({type(error).__name__}); the sender keeps it")
             return OUT_OF_RESOURCES
 
-    def _store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, came: Incoming) -> int:
+    def _store(self, assoc: Association, command: StoreCommand, transfer_syntax_uid: str, incoming: Incoming) -> int:
         calling = assoc.requestor.ae_title.strip()
         if not self._settings.node.any_calling_ae and not self._may_send(assoc, calling):
-            only = f"calling AE title {calling!r} is let in for storage commitment alone"
-            self._refuse_once(assoc, "calling_ae_title", f"{only}; let it send on the AE titles page")
+            reason = f"calling AE title {calling!r} is accepted for storage commitment only"
+            self._refuse_once(assoc, "calling_ae_title", f"{reason}; allow it to send on the AE titles page")
             return NOT_AUTHORISED
         if (shortage := self._disk.shortage()) is not None:
             self._refuse_once(assoc, "disk_full", shortage)
             return OUT_OF_RESOURCES
-        said = {
+        stated = {
             "calling_ae": calling,
             "sop_instance_uid": command.sop_instance_uid,
             "association_id": self._associations.id_of(assoc),
             "transfer_syntax_uid": transfer_syntax_uid,
         }
-        if (spool := came.spool) is not None:
-            arrival = self._inbox.identify_spooled(spool, **said)
+        if (spool := incoming.spool) is not None:
+            arrival = self._inbox.identify_spooled(spool, **stated)
         else:
             header = file_header(command, transfer_syntax_uid)
-            content = came.behind(header)
-            arrival = self._inbox.identify(content, memoryview(content)[len(header) :], **said)
+            content = incoming.behind(header)
+            arrival = self._inbox.identify(content, memoryview(content)[len(header) :], **stated)
         _check_class(arrival, command)
         if spool is not None:
             self._inbox.place(spool, arrival)
@@ -250,49 +249,49 @@ class Listener:
         return SUCCESS
 
     def _may_send(self, assoc: Association, calling: str) -> bool:
-        """Tell, once for each association, whether images are taken from its sender."""
+        """Return whether the sender of an association may store images; look it up once for each association."""
         if assoc not in self._senders:
             self._senders[assoc] = may_send(self._database, calling)
         return self._senders[assoc]
 
     def _on_report(self, assoc: Association, transfer_syntax_uid: UID, data_set: bytes) -> int:
-        """Note the answer to a request for storage commitment, which may be another process's."""
+        """Record a storage commitment result, which another process of the node may have requested."""
         syntax = transfer_syntax_uid
         try:
             answer = read_answer(decode(BytesIO(data_set), syntax.is_implicit_VR, syntax.is_little_endian))
             is_known = note_commitment(self._database, answer)
         except sa.exc.SQLAlchemyError:
-            self._refuse(assoc, "not_stored", "an answer about storage commitment could not be noted")
+            self._refuse(assoc, "not_stored", "a storage commitment result could not be written to the database")
             return PROCESSING_FAILURE
-        except Exception:  # noqa: BLE001 - whatever a data set that came over the network makes pydicom raise
-            self._refuse(assoc, "unreadable_data_set", "an answer about storage commitment cannot be read")
+        except Exception:  # noqa: BLE001 - whatever pydicom raises for a data set from the network
+            self._refuse(assoc, "unreadable_data_set", "a storage commitment result cannot be read")
             return PROCESSING_FAILURE
         if is_known:
             _log.info("commitment", committed=len(answer.committed), failed=len(answer.failed))
             return SUCCESS
-        self._refuse(assoc, "unknown_commitment", "an answer about storage commitment that nobody asked for")
+        self._refuse(assoc, "unknown_commitment", "a storage commitment result that this node did not request")
         return NO_SUCH_INSTANCE
 
     def _refuse_once(self, assoc: Association, code: str, reason: str) -> None:
-        """Note what holds for every image of an association once, instead of a thousand times."""
-        if assoc not in self._told:
-            self._told.add(assoc)
+        """Record a reason that applies to every image of an association once, instead of a thousand times."""
+        if assoc not in self._with_refusals:
+            self._with_refusals.add(assoc)
             self._refuse(assoc, code, reason)
 
     def _keep(self, arrival: ArrivedInstance) -> None:
-        """Make an instance durable, in the order in which they come: of its versions the last noted is current."""
+        """Make an instance durable, in order of receipt: the version recorded last is the current one."""
         if self._journal is None:
             self._inbox.file([arrival])
         else:
             self._journal.append(arrival)
 
-    def _on_release_asked(self, event: evt.Event) -> None:
-        """Answer a request for release when all that came over the association is in the database."""
+    def _on_release_request(self, event: evt.Event) -> None:
+        """Delay the answer to a release request until all instances received so far are in the database."""
         if isinstance(getattr(event, "primitive", None), A_RELEASE) and self._journal is not None:
             self._journal.drain()
 
     def _on_end(self, assoc: Association, *, released: bool) -> None:
-        """Note the end, before the peer sees it where that can be, and at the latest when the connection is gone."""
+        """Record the end, if possible before the peer notices it, and at the latest when the connection is closed."""
         if self._journal is not None:
             self._journal.drain()
         self._associations.end(assoc, AssociationEnd.RELEASED if released else AssociationEnd.ABORTED)
@@ -304,24 +303,24 @@ class Listener:
             refusal = RefusalRow(calling_ae=calling_ae, address=address, code=code, reason=reason)
             with self._database.session() as session:
                 peer = note_refusal(session, refusal, self._clock())
-        except sa.exc.SQLAlchemyError as error:  # the sender must hear it all the same
+        except sa.exc.SQLAlchemyError as error:  # the sender must still get the refusal
             _log.error("refusal_not_noted", code=code, error=type(error).__name__)
-        # Not by its AE title: a stranger may call itself anything, also by a patient's name. The database has it.
+        # The AE title is not logged: an unknown caller may use any, even a patient's name. It is in the database.
         _log.warning("refused", code=code, peer=peer, address=address)
 
 
 def _check_class(arrival: ArrivedInstance, command: StoreCommand) -> None:
     if not arrival.sop_class_uid:
-        reason = "the data set has no SOPClassUID, so what it is cannot be told; the sender keeps it"
+        reason = "the data set has no SOPClassUID, so its kind is unknown; the sender keeps it"
         raise InboxRefusal("sop_class_missing", reason)
     if arrival.sop_class_uid != command.sop_class_uid:
-        reason = "the data set is of another SOP class than the request and its presentation context"
+        reason = "the SOP class of the data set differs from that of the request and its presentation context"
         raise InboxRefusal("sop_class_mismatch", reason)
 
 
 def _application_entity(settings: Settings) -> AE:
     entity = AE(ae_title=settings.node.ae_title)
-    # Whom it admits, and how many, the listener says itself (`_admit`).
+    # The listener itself decides which associations it accepts, and how many (`_admit`).
     entity.require_called_aet, entity.require_calling_aet = False, []
     entity.maximum_associations = sys.maxsize
     entity.acse_timeout = settings.listener.association_timeout_s
@@ -329,7 +328,7 @@ def _application_entity(settings: Settings) -> AE:
     entity.network_timeout = settings.listener.network_timeout_s
     entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
     entity.add_supported_context(VERIFICATION)
-    # Destinations answer as SCP over an association that they open, so they ask for that role (PS3.4 J.3.3).
+    # Destinations send results as SCP over an association that they open, so they propose that role (PS3.4 J.3.3).
     entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), list(ACCEPTED_TRANSFER_SYNTAXES))

@@ -1,6 +1,6 @@
-"""Reads a few attributes of a data set that is written as most are, without pydicom, which takes five times as long.
+"""Reads a few attributes of a data set in one of the usual encodings, without pydicom, which takes five times as long.
 
-Whatever is unusual is left to pydicom: what is read here is read there alike.
+Everything unusual is left to pydicom. What is read here, pydicom reads with the same result.
 """
 
 import struct
@@ -18,31 +18,31 @@ from conversion.data_set_form import ELEMENTS, FIRST_GROUP, Form
 __all__ = ["read_plainly"]
 
 _BEGIN_BYTES = 2**14
-"""What is read of a data set: its UIDs mostly stand within the first two thousand bytes."""
+"""Number of bytes read of a data set: its UIDs are mostly within the first two thousand."""
 
 _EXPLICIT_HEAD, _IMPLICIT_HEAD, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<HHI"), struct.Struct("<I")
 _LONGEST_HEAD = 12
 _VRS = {vr.encode(): (str(vr.value), vr in EXPLICIT_VR_LENGTH_32) for vr in STANDARD_VR}
-"""By how it stands in a file each VR, and whether its length takes four bytes (PS3.5 7.1.2)."""
+"""For each VR as encoded in a file: its name, and whether its length takes four bytes (PS3.5 7.1.2)."""
 
 _CHARACTER_SET = Tag("SpecificCharacterSet")
 _ENCODINGS = {name.encode(): convert_encodings(name) for name in ("ISO_IR 6", "ISO_IR 100", "ISO_IR 192")}
-"""Character sets in which nothing is switched, as they stand in a file."""
+"""Character sets without code extensions, by their encoded name."""
 
 
 def read_plainly(stream: BinaryIO, form: Form | None, wanted: Sequence[BaseTag]) -> Dataset | None:
-    """Read attributes of the data set that begins where a stream stands; None leaves it to pydicom.
+    """Read attributes of the data set at a stream's position; None leaves it to pydicom.
 
-    So it is with what is not of the form agreed, by as many elements as `form_of` looks at, does not ascend, or has a
-    sequence of undefined length before the last attribute, or anything that does not stand near the beginning. The
-    stream stands as before then.
+    Returns None where the first elements, as many as `form_of` examines, are not in the negotiated form, where tags do
+    not ascend, where a sequence of undefined length precedes the last attribute, or where an attribute is not near the
+    beginning. The stream's position is then unchanged.
     """
     if form is None or not form.little_endian:
         return None
     begin = stream.tell()
     head = stream.read(_BEGIN_BYTES)
     stream.seek(begin)
-    numbers = frozenset(map(int, wanted))  # tags of pydicom are compared in Python
+    numbers = frozenset(map(int, wanted))  # pydicom's tags are compared in Python, which is slow
     end, found = max(numbers), dict[BaseTag, DataElement | RawDataElement]()
     at, last, count = 0, -1, 0
     while (element := _element(head, at, implicit_vr=form.implicit_vr)) is not None:
@@ -53,14 +53,14 @@ def read_plainly(stream: BinaryIO, form: Form | None, wanted: Sequence[BaseTag])
             return None
         if tag in numbers:
             value = head[value_at:at] or cast("bytes | None", empty_value_for_VR(vr, raw=True))
-            where = (at - value_at, value, begin + value_at, form.implicit_vr, form.little_endian)
-            found[BaseTag(tag)] = RawDataElement(BaseTag(tag), vr, *where)
+            raw = (at - value_at, value, begin + value_at, form.implicit_vr, form.little_endian)
+            found[BaseTag(tag)] = RawDataElement(BaseTag(tag), vr, *raw)
         last, count = tag, count + 1
     return None
 
 
 def _element(head: bytes, at: int, *, implicit_vr: bool) -> tuple[int, str | None, int, int] | None:
-    """Return tag and VR of an element, where its value begins and where it ends; None where none can begin."""
+    """Return tag and VR of an element, and where its value begins and ends; None where no element can begin."""
     if at + _LONGEST_HEAD > len(head):
         return None
     if implicit_vr:

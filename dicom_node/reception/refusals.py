@@ -1,7 +1,7 @@
-"""What was refused at the door, in the database: one row for each caller and reason code, how often and since when.
+"""Records what the listener refused: one row for each caller and reason code, with the count and the first time.
 
-Who knocks costs nothing, and may call itself anything: a stranger that tries a thousand names fills a few rows, and
-what was refused to a known peer stays to be seen.
+Any machine can connect, under any AE title. An unknown caller that tries a thousand titles therefore gets only a few
+rows, so that the refusals of known peers remain visible.
 """
 
 from datetime import datetime
@@ -14,30 +14,30 @@ from dicom_node.database.tables import PeerRow, RefusalRow
 __all__ = ["MANY_NAMES", "note_refusal"]
 
 NAMES_FOR_EACH_ADDRESS = 16
-"""Rows of unknown callers from one address with one code; a host has one AE title, a scanner of names has many."""
+"""Rows of unknown callers from one address with one code: a host has one AE title, a program that guesses has many."""
 
 MANY_NAMES = "(many names)"
-"""Stands for further unknown callers from an address; no AE title a peer would have."""
+"""Replaces the AE titles of further unknown callers from an address; no peer would have this title."""
 
 ROWS = 1000
-"""In all; beyond, what has not happened again for longest makes room, strangers before peers."""
+"""Limit in all; beyond it, the refusal that has not happened for longest is deleted, unknown callers before peers."""
 
 
 def note_refusal(session: Session, refusal: RefusalRow, at: datetime) -> str:
-    """Count a refusal; of those with the same caller, address and code the newest reason stands.
+    """Count a refusal; of those with the same caller, address and code keep the newest reason.
 
     Returns
     -------
     str
-        Name of the peer that called; empty for a stranger.
+        Name of the peer that called; empty for an unknown caller.
 
     Parameters
     ----------
     refusal
-        With caller, address, code and reason; not yet in a session.
+        Row with caller, address, code and reason; not yet in a session.
     """
     peer = _peer(session, refusal.calling_ae)
-    refusal.calling_ae = refusal.calling_ae if peer else _stranger(session, refusal)
+    refusal.calling_ae = refusal.calling_ae if peer else _unknown_caller(session, refusal)
     known = session.scalar(sa.select(RefusalRow).where(*_same(refusal)).order_by(RefusalRow.id.desc()).limit(1))
     if known is not None:
         known.at, known.reason, known.count = at, refusal.reason, RefusalRow.count + 1
@@ -61,8 +61,8 @@ def _peer(session: Session, calling_ae: str) -> str:
     return session.scalar(sa.select(PeerRow.name).where(PeerRow.ae_title == calling_ae).limit(1)) or ""
 
 
-def _stranger(session: Session, refusal: RefusalRow) -> str:
-    """Return the caller, or what stands for it where an address has called under too many names."""
+def _unknown_caller(session: Session, refusal: RefusalRow) -> str:
+    """Return the AE title, or `MANY_NAMES` where its address has called under too many."""
     names = session.scalars(
         sa.select(RefusalRow.calling_ae)
         .where(RefusalRow.address == refusal.address, RefusalRow.code == refusal.code)

@@ -1,7 +1,7 @@
-"""A data set that is too large to be gathered in memory: written to a file of its own while it arrives.
+"""A data set that is too large for memory: written to its own file while it arrives.
 
-The file is locked for as long as it is written. The kernel unlocks it when its process is gone, however that ended, and
-whatever listener starts or looks next on the same folder removes it then.
+The file stays locked while it is written. When the process ends, however it ends, the kernel releases the lock, and the
+next listener that starts or checks the same folder removes the file.
 """
 
 import contextlib
@@ -21,23 +21,23 @@ __all__ = ["Spool", "remove_abandoned"]
 _SUFFIX = ".part"
 
 SYNC_BYTES = 2**26
-"""After so many bytes the file is synced: the last sync, for which the sender waits, has no more than that to write."""
+"""The file is synced each time after so many bytes: the last sync, for which the sender waits, writes no more."""
 
 
 class Spool:
-    """A DICOM file that is under way.
+    """A DICOM file that is being received.
 
     Parameters
     ----------
     shortage
-        Says why there is no room for more, if so; asked now and then.
+        Returns why there is no room for more, else None; called now and then.
 
     Attributes
     ----------
     data_set_at
-        Where the data set begins, in bytes.
+        Offset of the data set, in bytes.
     size
-        Of the data set so far, in bytes.
+        Size of the data set so far, in bytes.
     """
 
     def __init__(self, folder: Path, header: bytes, shortage: Callable[[], str | None] = lambda: None) -> None:
@@ -55,16 +55,16 @@ class Spool:
 
     @property
     def sha256(self) -> str:
-        """Of the data set's bytes so far."""
+        """Hash of the data set's bytes so far."""
         return self._hash.hexdigest()
 
     def write(self, fragment: memoryview) -> None:
-        """Add what came.
+        """Append a fragment.
 
         Raises
         ------
         OSError
-            When it cannot be written; the file is of no use any more then.
+            When it cannot be written; the file can then no longer be used.
         """
         self._hash.update(fragment)
         self.size += len(fragment)
@@ -76,13 +76,13 @@ class Spool:
             self._unsynced = 0
 
     def open(self) -> BinaryIO:
-        """Open the file for reading, where the data set begins."""
+        """Open the file for reading, at the start of the data set."""
         file = self.path.open("rb")
         file.seek(self.data_set_at)
         return file
 
     def place(self, path: Path) -> None:
-        """Give the file its place, durably: its bytes first, then its name; nothing is left where that fails.
+        """Move the file to its place, durably: its bytes first, then its name; remove it where that fails.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class Spool:
             self.discard()
 
     def discard(self) -> None:
-        """Remove what has not been given its place; saying so twice does no harm."""
+        """Remove the file unless it was moved to its place; calling this twice is harmless."""
         if self._fd >= 0:
             self.path.unlink(missing_ok=True)
             os.close(self._fd)
@@ -110,10 +110,10 @@ class Spool:
 
 
 def remove_abandoned(folder: Path) -> int:
-    """Remove what processes that are gone were writing; return how many files that were."""
+    """Remove the files that ended processes left unfinished; return their number."""
     removed = 0
     for path in folder.glob(f".*{_SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # by another listener; of one that lives
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # another removed it; its process lives
             fd = os.open(path, os.O_RDWR)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +125,7 @@ def remove_abandoned(folder: Path) -> int:
 
 
 def _made(folder: Path) -> tuple[Path, int]:
-    """Make a file and lock it; anew where another listener took it for abandoned in the moment between."""
+    """Create and lock a file; try again where another listener took it for abandoned before it was locked."""
     while True:
         path = folder / f".{secrets.token_hex(8)}{_SUFFIX}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,1 +1,1 @@
-"""Studies that the node fetches from others."""
+"""Fetches studies from other systems."""

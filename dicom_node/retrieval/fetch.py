@@ -1,4 +1,4 @@
-"""The node fetches studies: by WADO-RS, C-GET or C-MOVE, with priors of the same patient if wanted."""
+"""Fetches studies by WADO-RS, C-GET or C-MOVE, with priors of the same patient if requested."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,21 +57,21 @@ FETCHED_CLASSES = (
     EnhancedSRStorage,
     SecondaryCaptureImageStorage,
 )
-"""What a study of interest holds; a C-GET has to name each kind before it comes."""
+"""SOP classes of a study of interest; a C-GET must propose each of them in advance."""
 
 _Answers = Iterator[tuple[Dataset, Dataset | None]]
 
 Progress = Callable[[int], None]
-"""Told how many instances have come."""
+"""Called with the number of instances received so far."""
 
 NO_ROOM = 0xA700
-"""Status of a C-STORE that is refused because resources are out (PS3.4 B.2.3)."""
+"""Status of a C-STORE that is refused for lack of resources (PS3.4 B.2.3)."""
 
 GET_S = 4 * 3600.0
-"""Until a C-GET or C-MOVE is through; a source that sends on and on is cut off."""
+"""Time limit for a C-GET or C-MOVE; the node aborts the association of a source that does not stop."""
 
 FILED_S = 30.0
-"""A listener that has answered files within a second; one that is busy takes longer."""
+"""Time limit for the listener to file what it received: usually within a second, longer when it is busy."""
 
 LOOK_S = 0.1
 
@@ -79,14 +79,14 @@ AFTER_ABORT_S = 0.5
 
 
 class Fetcher:
-    """Fetches from one source into the node's own inbox.
+    """Fetches studies from one source into the node's inbox.
 
     Parameters
     ----------
     progress
-        Told how many instances of a study have come.
+        Called with the number of instances of a study received so far.
     web_limits
-        How long a source may take by WADO-RS.
+        Time limits for WADO-RS.
     """
 
     def __init__(
@@ -106,47 +106,45 @@ class Fetcher:
     def fetch(self, study_uid: str, priors: int = 0) -> list[Fetched]:
         """Fetch a study and the newest MR studies of its patient from earlier days.
 
-        The patient is whom the source takes the study for now, so that a correction or a merge there counts. A prior
-        that cannot be fetched is told of; the study and the other priors are there.
+        The patient is the one to whom the source assigns the study now, so that a correction or a merge there applies.
+        A prior that cannot be fetched is reported; the study and the other priors are still fetched.
 
         Raises
         ------
         QueryFailed
-            When the source cannot be asked, does not know the study, or sends nothing of it.
+            When the source cannot be queried, does not list the study, or sends nothing of it.
         """
         if not is_uid(study_uid):
-            raise QueryFailed("a Study Instance UID is numbers with dots between them, such as 1.2.840.113619.2.1")
+            raise QueryFailed("a Study Instance UID consists of numbers separated by dots, such as 1.2.840.113619.2.1")
         earlier = self._priors(study_uid)[:priors] if priors else []
-        return [self._one(study_uid), *(self._prior(study.study_uid) for study in earlier)]
+        return [self._fetch_one(study_uid), *(self._fetch_prior(study.study_uid) for study in earlier)]
 
     def _priors(self, study_uid: str) -> list[StudyFound]:
-        """Return what is of an earlier day: another scan of the same day is part of the same examination."""
+        """Return the studies of earlier days; another scan of the same day is part of the same examination."""
         patient_id = demographics_of(self._source, self._calling_ae, study_uid).get("PatientID", "")
         if not patient_id:
-            raise QueryFailed(f"{self._source.name} does not know the study or its patient")
+            raise QueryFailed(f"{self._source.name} lists no such study, or no Patient ID for it")
         found = {study.study_uid: study for study in studies_of_patient(self._source, self._calling_ae, patient_id)}
         date = found[study_uid].date if study_uid in found else ""
         if not date:
-            sentence = (
-                "does not say of which day the study is, so what is earlier cannot be told: fetch it without priors"
-            )
+            sentence = "gives no date for the study, so its priors are unknown: fetch it without priors"
             raise QueryFailed(f"{self._source.name} {sentence}")
         earlier = [study for study in found.values() if study.has_mr and study.date and study.date < date]
         return sorted(earlier, key=lambda study: study.date, reverse=True)
 
-    def _prior(self, study_uid: str) -> Fetched:
+    def _fetch_prior(self, study_uid: str) -> Fetched:
         try:
-            return self._one(study_uid)
+            return self._fetch_one(study_uid)
         except QueryFailed as failure:
             return Fetched(study_uid=study_uid, by="", instances=0, problems=(str(failure),), complete=False)
 
-    def _one(self, study_uid: str) -> Fetched:
+    def _fetch_one(self, study_uid: str) -> Fetched:
         if self._source.dicomweb_url:
             done = fetch_by_web(self._source, self._intake(study_uid), self._web_limits)
         else:
             done = self._by_get(study_uid) or self._by_move(study_uid)
         if not done.instances:
-            why = "; ".join(done.problems) or "does it hold it?"
+            why = "; ".join(done.problems) or "check that it has the study"
             raise QueryFailed(f"{self._source.name} sent nothing of the study; {why}")
         _log.info("fetched", by=done.by, instances=done.instances, failed=done.failed, complete=done.complete)
         return done
@@ -161,7 +159,7 @@ class Fetcher:
         )
 
     def _by_get(self, study_uid: str) -> Fetched | None:
-        """Fetch over the association that asks; None where the source does not offer that."""
+        """Fetch over the association of the request; None where the source does not offer C-GET."""
         intake, deadline = self._intake(study_uid), time.monotonic() + GET_S
         model = StudyRootQueryRetrieveInformationModelGet
         syntaxes = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
@@ -172,45 +170,45 @@ class Fetcher:
                 return None
             storing = _Storing(assoc, intake, deadline, self._largest_bytes)
             try:
-                said = self._await(assoc, lambda: assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
+                report = self._await(assoc, lambda: assoc.send_c_get(_study(study_uid), model), "C-GET", deadline)
             finally:
-                storing.came.discard()
-        lost = max(0, (said.completed or 0) - intake.came)
-        broken_off = storing.stopped or said.problem or (_lost(lost) if lost else "")
-        if (storing.stopped or said.problem) and not intake.came:
+                storing.data_sets.discard()
+        lost = max(0, (report.completed or 0) - intake.received)
+        broken_off = storing.stopped or report.problem or (_lost(lost) if lost else "")
+        if (storing.stopped or report.problem) and not intake.received:
             raise QueryFailed(broken_off)
-        return intake.result("C-GET", max(0, said.failed - intake.refused) + lost, broken_off)
+        return intake.result("C-GET", max(0, report.failed - intake.refused) + lost, broken_off)
 
     def _by_move(self, study_uid: str) -> Fetched:
-        """Have the source send to this node's listener, which it has to know by its AE title."""
+        """Have the source send to this node's listener, whose AE title must be configured there."""
         model, deadline = StudyRootQueryRetrieveInformationModelMove, time.monotonic() + GET_S
         contexts = [(model, syntax) for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)]
         with self._associated(contexts) as assoc:
             if not assoc.accepted_contexts:
                 raise QueryFailed(f"{self._source.remote.where} offers neither C-GET nor C-MOVE")
             ask = lambda: assoc.send_c_move(_study(study_uid), self._calling_ae, model)  # noqa: E731
-            said = self._await(assoc, ask, "C-MOVE", deadline)
-        here = self._arrived(study_uid, said.completed)
-        lost = max(0, (said.completed or 0) - here)
-        problem = said.problem or (_lost(lost) if lost else "")
-        if problem and not here:
+            report = self._await(assoc, ask, "C-MOVE", deadline)
+        stored = self._count_stored(study_uid, report.completed)
+        lost = max(0, (report.completed or 0) - stored)
+        problem = report.problem or (_lost(lost) if lost else "")
+        if problem and not stored:
             raise QueryFailed(problem)
         return Fetched(
             study_uid=study_uid,
             by="C-MOVE",
-            instances=here,
-            failed=said.failed + lost,
+            instances=stored,
+            failed=report.failed + lost,
             problems=(f"incomplete: {problem}",) if problem else (),
             complete=not problem,
         )
 
-    def _arrived(self, study_uid: str, expected: int | None) -> int:
-        """Return how many of what the source says it sent are in the database; the listener files them soon.
+    def _count_stored(self, study_uid: str, expected: int | None) -> int:
+        """Return how many of the instances that the source reports as sent are in the database; wait for the listener.
 
         Parameters
         ----------
         expected
-            None where the source gives no number: then all that is there counts.
+            Number reported by the source. None where it reports none: then all instances of the study count.
         """
         instance = sa.select(InstanceRow.series_uid, InstanceRow.sop_instance_uid).distinct()
         held = sa.select(sa.func.count()).select_from(instance.where(InstanceRow.study_uid == study_uid).subquery())
@@ -233,8 +231,8 @@ class Fetcher:
             if assoc.is_established:
                 assoc.release()
 
-    def _await(self, assoc: Association, ask: Callable[[], _Answers], name: str, deadline: float) -> "_Said":
-        """Ask, and wait for the final answer."""
+    def _await(self, assoc: Association, ask: Callable[[], _Answers], name: str, deadline: float) -> "_Report":
+        """Send the request, and wait for the final answer."""
         code: int | None = None
         completed: int | None = None
         failed = 0
@@ -246,49 +244,50 @@ class Fetcher:
                 if code not in PENDING or time.monotonic() > deadline:
                     break
         except (RuntimeError, ValueError):
-            code = None  # the association was closed before the question
+            code = None  # the association was closed before the request
         if code in (0x0000, 0xB000):
-            return _Said(completed=completed, failed=failed)
-        said = "gave no answer" if code is None else f"answered 0x{code:04X}"
+            return _Report(completed=completed, failed=failed)
+        failure = "gave no answer" if code is None else f"answered 0x{code:04X}"
         if code in PENDING:
-            said = "did not come to an end with its answer"
+            failure = "did not finish its answer"
             assoc.abort()
-        return _Said(completed=completed, failed=failed, problem=f"{self._source.remote.where} {said} to the {name}")
+        problem = f"{self._source.remote.where} {failure} to the {name}"
+        return _Report(completed=completed, failed=failed, problem=problem)
 
 
 class _Storing:
-    """Takes what a source stores while it is asked by C-GET.
+    """Stores the instances that a source sends in answer to a C-GET.
 
     Attributes
     ----------
     stopped
-        Why nothing more is taken, if so.
+        Why no more instances are accepted; empty where they are.
     """
 
     def __init__(self, assoc: Association, intake: Intake, deadline: float, largest_bytes: int) -> None:
         self._intake, self._deadline, self._largest_bytes, self.stopped = intake, deadline, largest_bytes, ""
-        self.came = StoredDataSets(assoc, intake.make_spool)
+        self.data_sets = StoredDataSets(assoc, intake.make_spool)
         limit_data_sets(assoc, largest_bytes, self._stop_at_size)
         assoc.bind(evt.EVT_C_STORE, self._on_store)
 
     def _on_store(self, event: evt.Event) -> int:
         try:
             if time.monotonic() > self._deadline:
-                raise NoRoom(f"it was not through after {GET_S / 3600:g} h")  # noqa: TRY301
-            taken = self._take(event)
+                raise NoRoom(f"the transfer was not complete after {GET_S / 3600:g} h")  # noqa: TRY301
+            accepted = self._take(event)
         except NoRoom as refusal:
             self.stopped = str(refusal)
             event.assoc.abort()
-            event.assoc.dimse_timeout = AFTER_ABORT_S  # else pynetdicom waits for an answer as long as for any
+            event.assoc.dimse_timeout = AFTER_ABORT_S  # otherwise pynetdicom waits for the full DIMSE timeout
             return NO_ROOM
-        return 0x0000 if taken else CANNOT_UNDERSTAND  # the source counts it among what failed
+        return 0x0000 if accepted else CANNOT_UNDERSTAND  # the source counts it as failed
 
     def _take(self, event: evt.Event) -> bool:
         request: Any = event.request
         try:
-            header, data_set = self.came.take(request.DataSet.getvalue())
+            header, data_set = self.data_sets.take(request.DataSet.getvalue())
         except KeyError:
-            self._intake.refuse("without a name", "unreadable_data_set")
+            self._intake.refuse("without SOP Class or Instance UID", "unreadable_data_set")
             return False
         with self._intake.writing(data_set):
             return self._intake.data_set(
@@ -301,12 +300,12 @@ class _Storing:
 
     def _stop_at_size(self) -> None:
         limit_gib = self._largest_bytes / 2**30
-        self.stopped = f"it sends a data set that is larger than {limit_gib:g} GiB (limits.data_set_gib)"
+        self.stopped = f"the source sent a data set larger than {limit_gib:g} GiB (limits.data_set_gib)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Said:
-    """What a source says of its sub-operations; whether that is so is another matter."""
+class _Report:
+    """What a source reports about its sub-operations; this may be wrong."""
 
     completed: int | None
     failed: int
@@ -314,7 +313,7 @@ class _Said:
 
 
 def _lost(count: int) -> str:
-    return f"the source counts {count} more than came here"
+    return f"the source reports {count} more as sent than were received"
 
 
 def _number(status: Dataset, keyword: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Studies that people asked for on the panel: a worker fetches them, and the page says what came of it."""
+"""Studies that people request on the panel: a worker fetches them, and the page shows the result."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,29 +24,29 @@ SHOWN = 10
 MOST_PRIORS = 20
 
 MOST_ATTEMPTS = 3
-"""A request that three workers ended over ends itself: it may be what ends them."""
+"""A request fails once three workers have ended while fetching it: it may be the cause."""
 
 _log = structlog.get_logger()
 
 
 class FetchRefused(InvalidEntryError):  # noqa: N818 - named for what happened
-    """A request that cannot be fulfilled as it was entered."""
+    """A request with invalid entries."""
 
 
 def ask_for(database: Database, study_uid: str, source: str, priors: int) -> None:
-    """Put a request among those that workers look for.
+    """Add a request to the queue of the workers.
 
     Raises
     ------
     FetchRefused
-        With every entry that cannot be used.
+        With every invalid entry.
     """
     problems = []
     if not is_uid(study_uid):
-        sentence = "A Study Instance UID is numbers with dots between them, such as 1.2.840.113619.2.1."
+        sentence = "A Study Instance UID consists of numbers separated by dots, such as 1.2.840.113619.2.1."
         problems.append(FieldProblem(field="study_uid", sentence=sentence))
     if not 0 <= priors <= MOST_PRIORS:
-        problems.append(FieldProblem(field="priors", sentence=f"Priors are from 0 to {MOST_PRIORS}."))
+        problems.append(FieldProblem(field="priors", sentence=f"The number of priors is from 0 to {MOST_PRIORS}."))
     if problems:
         raise FetchRefused(*problems)
     get_peer(database, source)
@@ -64,12 +64,12 @@ class _Claim:
 
 
 def fetch_next(settings: Settings, database: Database, executor: str) -> bool:
-    """Fetch the request that waits longest; tell whether there was one.
+    """Fetch the study of the oldest waiting request; return whether there was one.
 
     Parameters
     ----------
     executor
-        The worker's slot; one thread of it fetches, so whatever it still has when it asks is of one that died in it.
+        The worker's slot. It fetches in one thread, so a request that the slot still holds was left by a dead worker.
     """
     claim = _claim(database, executor)
     if claim is None:
@@ -77,16 +77,16 @@ def fetch_next(settings: Settings, database: Database, executor: str) -> bool:
     try:
         done = Fetcher(settings, database, get_peer(database, claim.source)).fetch(claim.study_uid, claim.priors)
         state = FetchState.DONE if all(one.complete for one in done) else FetchState.FAILED
-        reason = _what_came(done)
+        reason = _summary(done)
     except (QueryFailed, InvalidEntryError) as error:
         state, reason = FetchState.FAILED, str(error)
-    except Exception as error:  # noqa: BLE001 - part of the worker's loop: whatever happened, the page says so
+    except Exception as error:  # noqa: BLE001 - part of the worker's loop: whatever happened, the page shows it
         _log.exception("fetch_defect")
         state, reason = FetchState.FAILED, f"{type(error).__name__}: see the node's log for the details"
     with database.session() as session:
         row = session.get_one(FetchRow, claim.request, with_for_update=True)
         if (row.state, row.executor, row.attempt) == (FetchState.RUNNING, executor, claim.attempt):
-            row.state, row.reason = state, reason  # else it was taken for dead, and another has it
+            row.state, row.reason = state, reason  # else this worker was assumed dead, and another has the request
     return True
 
 
@@ -105,22 +105,22 @@ def _claim(database: Database, executor: str) -> _Claim | None:
 
 
 def _give_back(session: Session, at_work: Collection[str]) -> None:
-    """Let requests wait again whose worker has died, also one of a version that did not say which worker had it."""
+    """Return the requests of dead workers to the queue, also those of versions that recorded no worker."""
     left = sa.select(FetchRow).where(FetchRow.state == FetchState.RUNNING, FetchRow.executor.not_in(list(at_work)))
     for row in session.scalars(left.with_for_update(skip_locked=True)).all():
         row.state, row.executor = FetchState.WAITING, ""
         _log.warning("fetch_given_back", request=row.id, attempt=row.attempt)
         if row.attempt >= MOST_ATTEMPTS:
             row.state = FetchState.FAILED
-            row.reason = f"{row.attempt} workers ended while they fetched it; look at the node's log, then ask again"
+            row.reason = f"{row.attempt} workers ended while fetching it; check the node's log, then request it again"
     session.flush()
 
 
-def _what_came(done: Sequence[Fetched]) -> str:
+def _summary(done: Sequence[Fetched]) -> str:
     count, failed = sum(one.instances for one in done), sum(one.failed for one in done)
-    told = f"{count} instances of {len(done)} studies by {done[0].by}, {failed} failed"
+    counts = f"{count} instances of {len(done)} studies by {done[0].by}, {failed} failed"
     problems = [problem for one in done for problem in one.problems]
-    return f"{told}: {'; '.join(problems)}" if problems else told
+    return f"{counts}: {'; '.join(problems)}" if problems else counts
 
 
 def newest_requests(database: Database) -> Sequence[FetchRow]:

@@ -1,11 +1,11 @@
-"""The data sets that a source stores over the association that asks it (C-GET), taken as at the door.
+"""Receives the data sets that a source stores over the association of a C-GET, as the listener does.
 
-pynetdicom holds a data set whole before it hands it on. Here its fragments are taken out of its message while they
-come, and a mark goes on in their place.
+pynetdicom keeps a complete data set in memory before it passes it on. Here the fragments are removed from their message
+while they arrive, and a mark is passed on in their place.
 """
 
-# ruff: noqa: SLF001 - what is exchanged here pynetdicom offers no other way to; its version is pinned, and
-# tests/unit/dicom_node/test_fetch_large.py holds what it must do
+# ruff: noqa: SLF001 - pynetdicom has no public way to replace these parts; its version is pinned, and
+# tests/unit/dicom_node/test_fetch_large.py tests what they must do
 
 import itertools
 import threading
@@ -21,19 +21,19 @@ from dicom_node.reception.spool import Spool
 __all__ = ["StoredDataSets"]
 
 MOST_WAITING = 16
-"""Data sets that wait to be taken; a source stores the next one when the last was answered (PS3.7 D.3.3.3)."""
+"""Limit of data sets waiting for `take`; a source sends the next one after the last was answered (PS3.7 D.3.3.3)."""
 
 _COMMAND, _LAST = 0x01, 0x02
 """Bits of the message control header (PS3.8 E.2)."""
 
 
 class StoredDataSets:
-    """Takes what comes over an association that has been opened, before anything is asked.
+    """Receives data sets over an open association; to be created before the request is sent.
 
     Parameters
     ----------
     make_spool
-        Makes the file for a data set that is too large to be gathered, behind a header.
+        Creates the file, with a header, for a data set that is too large for memory.
     """
 
     def __init__(self, assoc: Association, make_spool: Callable[[bytes], Spool]) -> None:
@@ -48,18 +48,18 @@ class StoredDataSets:
         assoc.dimse.receive_primitive = self._receive  # type: ignore[method-assign]
 
     def take(self, mark: bytes) -> tuple[bytes, Incoming]:
-        """Return a data set, and what stands before it in a file; a mark is good for once.
+        """Return the header for a file of a data set, and the data set; a mark can be used once.
 
         Raises
         ------
         KeyError
-            When there is none of this mark.
+            When no data set has this mark.
         """
         with self._lock:
             return self._waiting.pop(mark)
 
     def discard(self) -> None:
-        """Remove what has come and was not taken; what comes after this is let pass."""
+        """Remove the data sets that were not taken; ignore any that arrive later."""
         with self._lock:
             self._ended = True
             for one in (self._under_way, *(data_set for _, data_set in self._waiting.values())):
@@ -80,7 +80,7 @@ class StoredDataSets:
             self._hand_on(primitive)
 
     def _rest(self, context_id: int, value: bytes) -> list[bytes]:
-        """Return what is left of a fragment when its data are taken out."""
+        """Return what remains of a fragment after its data are removed."""
         is_last = bool(value[0] & _LAST)
         if value[0] & _COMMAND:
             self._encoded += value[1:]
@@ -113,4 +113,4 @@ def _store_of(encoded: bytes) -> StoreCommand | None:
     try:
         return read_command(encoded).store
     except ValueError:
-        return None  # pynetdicom says so
+        return None  # pynetdicom reports it

@@ -1,4 +1,4 @@
-"""Fetches a study by WADO-RS (PS3.18 10.4): each part comes into the inbox, a large one by way of a file there."""
+"""Fetches a study by WADO-RS (PS3.18 10.4): each part is stored in the inbox, a large one by way of a file there."""
 
 from contextlib import ExitStack
 
@@ -12,7 +12,7 @@ from viewer_integration.multipart import MultipartError, PartBegins, PartEnds, P
 __all__ = ["fetch_by_web"]
 
 LARGEST_PART_BYTES = 2**30
-"""One instance: enhanced MR of a whole head stays under 0.3 GiB."""
+"""Limit for one instance: an enhanced MR of a whole head stays under 0.3 GiB."""
 
 _DICOM = "application/dicom"
 _WANTED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -25,13 +25,13 @@ def fetch_by_web(source: Peer, intake: Intake, limits: WebLimits) -> Fetched:
     Raises
     ------
     QueryFailed
-        When nothing could be fetched. What came before a source broke off is kept, and it says so.
+        When nothing could be fetched. If a source breaks off, what arrived before is kept, and the result states this.
     """
     try:
         with asked_by_web(source, f"studies/{intake.study_uid}", _WANTED, _NAME, limits) as answer:
             return _take(answer, intake, source.name)
     except (QueryFailed, NoRoom) as failure:
-        if not intake.came:
+        if not intake.received:
             raise QueryFailed(str(failure)) from failure
         return intake.result(_NAME, broken_off=str(failure))
 
@@ -42,7 +42,7 @@ def _take(answer: WebAnswer, intake: Intake, name: str) -> Fetched:
     try:
         boundary = boundary_of(answer.content_type)
     except MultipartError as error:
-        raise QueryFailed(f"{name} answered {_NAME} with what {error}") from error
+        raise QueryFailed(f"the {_NAME} answer of {name} {error}") from error
     try:
         _take_parts(answer, boundary, intake, name)
     except MultipartError as error:
@@ -68,6 +68,6 @@ def _take_parts(answer: WebAnswer, boundary: str, intake: Intake, name: str) -> 
                     if file is not None:
                         file.take(event.data)
                 case PartEnds() if file is None:
-                    intake.refuse(f"no {_DICOM}", "content_type")
+                    intake.refuse(f"not {_DICOM}", "content_type")
                 case PartEnds():
                     intake.take(file, f"part {number}")

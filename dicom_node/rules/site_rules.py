@@ -1,4 +1,4 @@
-"""The site's own rules about its series: kept in the database, read and written as TOML."""
+"""The site's own rules about its series: stored in the database, imported and exported as TOML."""
 
 import json
 import re
@@ -40,13 +40,13 @@ __all__ = [
 ]
 
 PATTERNS = ("manufacturer", "station", "description", "protocol", "technique")
-"""The attributes of a series that a rule can look at."""
+"""The attributes of a series that a rule can match."""
 
 OTHER = "other"
-"""Kind of a series that is none of the others: only that it is not used is said."""
+"""Kind of a series that is none of the others; it means only that the series is not used."""
 
 KINDS = tuple(dict.fromkeys((*map(str, Role), *PRIORS, REFORMAT, OTHER)))
-"""What a rule can say a series is, the roles first; a closed list, so that a slip of the pen is no new kind."""
+"""Kinds that a rule can assign, the roles first. The list is closed, so that a typing error is not a new kind."""
 
 LONGEST_NAME, LONGEST_PATTERN = 64, 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -66,7 +66,7 @@ class UnknownRule(RuleError):  # noqa: N818 - named by what happened
 
 
 def make_rule(entered: Mapping[str, str]) -> SiteRule:
-    """Return the rule that was meant by what a person entered; surrounding spaces are removed.
+    """Make a rule of what a person entered; surrounding spaces are removed.
 
     Parameters
     ----------
@@ -76,13 +76,13 @@ def make_rule(entered: Mapping[str, str]) -> SiteRule:
     Raises
     ------
     RuleError
-        With every field that cannot be used.
+        When a field cannot be used; it lists every such field.
     """
     rule = {field.name: entered.get(field.name, "").strip() for field in fields(SiteRule)}
     rule["kind"] = next((kind for kind in KINDS if kind.lower() == rule["kind"].lower()), rule["kind"])
     problems = [problem for key, text in rule.items() if (problem := _problem(key, text)) is not None]
     if not any(rule[key] for key in PATTERNS):
-        sentence = "A rule needs at least one pattern, else it would fit every series."
+        sentence = "A rule needs at least one pattern, otherwise it would match every series."
         problems.append(FieldProblem(field="description", sentence=sentence))
     if problems:
         raise RuleError(*problems)
@@ -91,18 +91,18 @@ def make_rule(entered: Mapping[str, str]) -> SiteRule:
 
 def _problem(field: str, text: str) -> FieldProblem | None:
     if _CONTROL.search(text):
-        return FieldProblem(field=field, sentence=f"The {field} may hold no line breaks or control characters.")
+        return FieldProblem(field=field, sentence=f"The {field} must not contain line breaks or control characters.")
     if field == "name" and not 1 <= len(text) <= LONGEST_NAME:
         return FieldProblem(field=field, sentence=f"A rule needs a name of 1 to {LONGEST_NAME} characters.")
     if field == "kind" and text not in KINDS:
-        return FieldProblem(field=field, sentence=f"A kind is one of {', '.join(KINDS)}.")
+        return FieldProblem(field=field, sentence=f"The kind must be one of {', '.join(KINDS)}.")
     if len(text) > LONGEST_PATTERN:
         return FieldProblem(field=field, sentence=f"The {field} may have {LONGEST_PATTERN} characters at most.")
     return None
 
 
 def patterns_of(series: Series) -> dict[str, str]:
-    """Return patterns that fit a series literally, for a person to loosen; what would be a wildcard is bracketed."""
+    """Return patterns that match a series literally, for a person to loosen; wildcard characters are bracketed."""
     return {key: re.sub(r"([*?\[])", r"[\1]", getattr(series.acquisition, key).strip()) for key in PATTERNS}
 
 
@@ -113,28 +113,28 @@ def free_name(rules: Sequence[SiteRule]) -> str:
 
 
 def site_rules(database: Database) -> tuple[SiteRule, ...]:
-    """Return every rule, the one that is asked first in front."""
+    """Return every rule, in the order in which they are applied."""
     with database.session() as session:
         return tuple(_rule(row) for row in _rows(session))
 
 
 def add_rule(database: Database, rule: SiteRule) -> None:
-    """Add a rule in front of the others: the newest correction is the strongest.
+    """Add a rule before the others, so that the newest correction takes precedence.
 
     Raises
     ------
     RuleError
-        When a rule has that name already.
+        When another rule has that name.
     """
 
     def added(rules: list[SiteRule]) -> list[SiteRule]:
         if any(each.name == rule.name for each in rules):
-            sentence = f"A site rule is called {rule.name!r} already: choose another name."
+            sentence = f"A site rule called {rule.name!r} exists already: choose another name."
             raise RuleError(FieldProblem(field="name", sentence=sentence))
         return [rule, *rules]
 
     _change(database, added)
-    _log.info("site_rule_added", kind=rule.kind)  # no more of it: names and patterns are free text
+    _log.info("site_rule_added", kind=rule.kind)  # only the kind: names and patterns are free text
 
 
 def remove_rule(database: Database, name: str) -> None:
@@ -155,7 +155,7 @@ def remove_rule(database: Database, name: str) -> None:
 
 
 def move_rule(database: Database, name: str, place: int) -> None:
-    """Move a rule to a place, counted from 1; the first rule that fits a series decides.
+    """Move a rule to a place, counted from 1; the first rule that matches a series decides.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def move_rule(database: Database, name: str, place: int) -> None:
 
 
 def import_rules(database: Database, rules: Sequence[SiteRule], *, replace: bool = False) -> None:
-    """Put rules in front of the others, in their order; a rule of the same name is replaced.
+    """Insert rules before the others, in their order; a rule of the same name is replaced.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def import_rules(database: Database, rules: Sequence[SiteRule], *, replace: bool
 
 
 def merged_rules(new: Sequence[SiteRule], present: Sequence[SiteRule]) -> tuple[SiteRule, ...]:
-    """Return the rules as they would be with new ones in front, which replace those of the same name."""
+    """Return the rules with new ones before those present; a present one of the same name is replaced."""
     names = {rule.name for rule in new}
     return (*new, *(rule for rule in present if rule.name not in names))
 
@@ -197,12 +197,12 @@ def export_rules(rules: Sequence[SiteRule]) -> str:
 
 
 def parse_rules(text: str, origin: str) -> tuple[SiteRule, ...]:
-    """Read the ``[[rule]]`` tables of a TOML document; ``[[peer]]`` tables may stand beside them.
+    """Read the ``[[rule]]`` tables of a TOML document, which may contain ``[[peer]]`` tables as well.
 
     Parameters
     ----------
     origin
-        How the document is called in errors.
+        Name of the document in errors.
 
     Raises
     ------
@@ -278,11 +278,11 @@ def _toml(rule: SiteRule) -> str:
 
 
 def _toml_text(text: str) -> str:
-    """Return a TOML basic string: JSON's form, but TOML knows no surrogate pairs and no raw DELETE."""
+    """Return a TOML basic string: JSON's form, but TOML allows no surrogate pairs and no raw DELETE."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _read_table(table: Any, origin: str) -> SiteRule:  # noqa: ANN401 - whatever TOML holds at that place
+def _read_table(table: Any, origin: str) -> SiteRule:  # noqa: ANN401 - whatever TOML contains at that place
     if not isinstance(table, dict):
         raise _file_error(f"{origin}: a table is needed.")
     known = [field.name for field in fields(SiteRule)]
@@ -294,8 +294,8 @@ def _read_table(table: Any, origin: str) -> SiteRule:  # noqa: ANN401 - whatever
     try:
         return make_rule(table)
     except RuleError as error:
-        told = (FieldProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
-        raise RuleError(*told) from error
+        problems = (FieldProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
+        raise RuleError(*problems) from error
 
 
 def _file_error(sentence: str) -> RuleError:

@@ -1,4 +1,4 @@
-"""The step `align`: from volumes on their own grids to volumes on the reference's."""
+"""The step `align`: from volumes on their own grids to volumes on the grid of the reference."""
 
 from conversion.alignment import align as align_volumes
 from dicom_node.runs.run import Run
@@ -8,9 +8,9 @@ __all__ = ["align"]
 
 
 def align(run: Run) -> None:
-    """Bring every sequence onto the reference's grid.
+    """Register every sequence with the reference and resample it onto the reference's grid.
 
-    Leaves the volumes there, and how they got there.
+    Stores the resampled volumes and their transforms.
     """
     aligned = align_volumes(run.kept.load_volumes(), run.selection().reference)
     run.kept.save_aligned(aligned)

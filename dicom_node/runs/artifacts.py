@@ -1,7 +1,7 @@
-"""What one step of a run leaves for the next: files below ``<folder>/work/<run>``, whole or absent.
+"""What one step of a run stores for the next: files below ``<folder>/work/<run>``, complete or absent.
 
-Arrays never go through the queue. A step that the workflow's database calls done is not repeated after a power cut, so
-what it left is on the disk by then.
+Arrays never go through the queue. A step that is done according to the workflow's database is not repeated after a
+power cut, so its files are on the disk by then.
 """
 
 import io
@@ -28,35 +28,35 @@ __all__ = ["Artifacts"]
 
 
 class Artifacts(RunFolder):
-    """The files of one run; what a step leaves on a node, as `dicom_node.runs.run.Kept` asks for it."""
+    """The files of one run on a node; implements `dicom_node.runs.run.Kept`."""
 
     def save_rules(self, rules: Sequence[SiteRule]) -> None:
-        """Keep the site rules that recognition was given: a rule changed meanwhile is one for the next run."""
+        """Store the site rules given to recognition; a rule that is changed meanwhile applies to the next run."""
         self._save_json("rules", {"rules": [asdict(rule) for rule in rules]})
 
     def load_rules(self) -> tuple[SiteRule, ...]:
-        """Return the site rules that recognition was given."""
+        """Return the site rules given to recognition."""
         return tuple(SiteRule(**rule) for rule in self._load_json("rules")["rules"])
 
     def save_gate(self, admitted: Collection[str], settings_sha256: str) -> None:
-        """Keep which flags withhold no result, and the settings a run began with: a change is one for the next run."""
+        """Store the flags that withhold no result, and the settings of the run; a change applies to the next run."""
         self._save_json("gate", {"admitted": sorted(admitted), "settings_sha256": settings_sha256})
 
     def load_gate(self) -> tuple[frozenset[str], str]:
-        """Return the flags that withhold no result, and the hash of the settings that counted when it was measured."""
+        """Return the flags that withhold no result, and the hash of the settings in force at the measurement."""
         kept = self._load_json("gate")
         return frozenset(kept["admitted"]), str(kept["settings_sha256"])
 
     def save_patient(self, patient: PatientFacts) -> None:
-        """Keep what the headers tell of the patient's age and operations; it names nobody."""
+        """Store the patient's age and operations from the headers; this identifies no one."""
         self._save_json("patient", asdict(patient))
 
     def load_patient(self) -> PatientFacts:
-        """Return what the headers tell of the patient."""
+        """Return the patient's age and operations from the headers."""
         return PatientFacts(**self._load_json("patient"))
 
     def save_selection(self, selection: SeriesSelection) -> None:
-        """Keep which series has which role."""
+        """Store which series has which role."""
         self._save_json(
             "selection",
             {
@@ -67,7 +67,7 @@ class Artifacts(RunFolder):
         )
 
     def load_selection(self, study: Study) -> SeriesSelection:
-        """Return the kept selection over the study's headers."""
+        """Return the stored selection, with the study's headers."""
         kept = self._load_json("selection")
         by_key = {series.key: series for series in study.series}
         return SeriesSelection(
@@ -78,7 +78,7 @@ class Artifacts(RunFolder):
         )
 
     def save_volumes(self, volumes: Mapping[Role, ImageVolume]) -> None:
-        """Keep the sequences on their own grids."""
+        """Store the sequences on their own grids."""
         self._save_volumes("volumes", volumes)
 
     def load_volumes(self) -> dict[Role, ImageVolume]:
@@ -86,35 +86,35 @@ class Artifacts(RunFolder):
         return self._load_volumes("volumes")
 
     def save_aligned(self, aligned: AlignedVolumes) -> None:
-        """Keep the sequences on the reference's grid and how they got there."""
+        """Store the sequences on the reference's grid, and their transforms."""
         self._save_volumes("aligned", aligned.volumes)
-        moves = {
+        registrations = {
             role: asdict(registration) | {"matrix": registration.matrix.tolist()}
             for role, registration in aligned.registrations.items()
         }
         decisions = [asdict(decision) for decision in aligned.decisions]
-        self._save_json("alignment", {"reference": aligned.reference, "moves": moves, "decisions": decisions})
+        self._save_json("alignment", {"reference": aligned.reference, "moves": registrations, "decisions": decisions})
 
     def load_aligned(self) -> AlignedVolumes:
         """Return the sequences on the reference's grid."""
         kept = self._load_json("alignment")
-        moves = {
-            Role(role): Registration(**(move | {"matrix": np.array(move["matrix"])}))
-            for role, move in kept["moves"].items()
+        registrations = {
+            Role(role): Registration(**(values | {"matrix": np.array(values["matrix"])}))
+            for role, values in kept["moves"].items()
         }
         return AlignedVolumes(
             reference=Role(kept["reference"]),
             volumes=self._load_volumes("aligned"),
-            registrations=moves,
+            registrations=registrations,
             decisions=tuple(Decision.restored(decision) for decision in kept["decisions"]),
         )
 
     def load_alignment_decisions(self) -> tuple[Decision, ...]:
-        """Return what was decided while the sequences were brought together, without their voxels."""
+        """Return the decisions of the alignment, without the voxels."""
         return tuple(Decision.restored(decision) for decision in self._load_json("alignment")["decisions"])
 
     def save_segmentation(self, segmentation: Segmentation) -> None:
-        """Keep labels, probabilities and what they rest on."""
+        """Store labels and probabilities, and the model, sequences, decisions and flags behind them."""
         arrays = {f"probability {region}": values for region, values in segmentation.probabilities.items()}
         arrays |= {f"uncertainty {region}": values for region, values in segmentation.uncertainty.items()}
         self._save_arrays(
@@ -135,7 +135,7 @@ class Artifacts(RunFolder):
         )
 
     def load_segmentation(self) -> Segmentation:
-        """Return the kept segmentation."""
+        """Return the stored segmentation."""
         kept = self._load_json("findings")
         with np.load(self._folder / "segmentation.npz") as arrays:
             labels = arrays["labels"]

@@ -1,4 +1,4 @@
-"""The heavy steps in a child process: what hangs, crashes or takes too much memory ends the child, not the worker."""
+"""The heavy steps in a child process: one that hangs, crashes or takes too much memory ends only the child."""
 
 import json
 import os
@@ -24,19 +24,19 @@ __all__ = ["StepOutcome", "StepProcess"]
 _log = structlog.get_logger()
 
 START_S = 120.0
-"""To load what the steps need and open the database, on a busy machine."""
+"""Time in which the child must load what the steps need and open the database, on a busy machine."""
 
 LOOK_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutcome:
-    """What came of a step.
+    """The outcome of a step.
 
     Attributes
     ----------
     consequence
-        None when it was done; else what follows.
+        None if the step was done; otherwise what follows.
     code, reason
         Why, without patient data.
     """
@@ -47,13 +47,13 @@ class StepOutcome:
 
     @classmethod
     def of_error(cls, error: BaseException) -> "StepOutcome":
-        """Return what follows from an error."""
+        """Return the outcome for an error."""
         code, reason = reason_of(error)
         return cls(consequence=consequence_of(error), code=code, reason=reason)
 
 
 class StepProcess:
-    """Performs steps in a child that is kept for the next one, and started anew when it has ended."""
+    """Performs steps in a child process, which is kept for the next step and restarted if it has ended."""
 
     def __init__(self, settings: Settings) -> None:
         self._limits = settings.limits
@@ -68,10 +68,10 @@ class StepProcess:
             child = self._child
             if child is None:
                 child = self._child = _start()
-                begun = _answer(child, START_S, self._limits.memory_bytes)
-                if begun != "ready":
+                answer = _answer(child, START_S, self._limits.memory_bytes)
+                if answer != "ready":
                     self._end()
-                    return _crashed(f"the process for steps did not start ({begun})")
+                    return _crashed(f"the process for the steps did not start ({answer})")
             try:
                 _ask(child, {"step": step, "run": run_id})
                 answer = _answer(child, self._limits.step_time_s, self._limits.memory_bytes)
@@ -86,9 +86,9 @@ class StepProcess:
 
     def _outcome(self, step: str, run_id: str, answer: str) -> StepOutcome:
         if answer.startswith("{"):
-            told = json.loads(answer)
-            consequence = Consequence(told["consequence"]) if told["consequence"] else None
-            return StepOutcome(consequence=consequence, code=told["code"], reason=told["reason"])
+            outcome = json.loads(answer)
+            consequence = Consequence(outcome["consequence"]) if outcome["consequence"] else None
+            return StepOutcome(consequence=consequence, code=outcome["code"], reason=outcome["reason"])
         status = self._end()
         _log.error("step_ended", run=run_id, step=step, why=answer, status=status)
         if answer == "time":
@@ -100,7 +100,7 @@ class StepProcess:
             gib = self._limits.memory_bytes / 2**30
             sentence = f"the step {step} took more than {gib:.1f} GiB of memory (limits.step_memory_gib) and was ended"
             return StepOutcome(consequence=Consequence.FAIL, code="out_of_memory", reason=sentence)
-        return _crashed(f"the process at the step {step} ended by itself (status {status})")
+        return _crashed(f"the process for the step {step} ended unexpectedly (status {status})")
 
     def _end(self) -> int | None:
         child, self._child = self._child, None
@@ -130,7 +130,7 @@ def _ask(child: subprocess.Popen[bytes], question: dict[str, str]) -> None:
 
 
 def _answer(child: subprocess.Popen[bytes], limit_s: float, limit_bytes: int) -> str:
-    """Wait for a line; return it, or why none came: ``time``, ``memory`` or ``ended``."""
+    """Wait for a line; return it, or why there is none: ``time``, ``memory`` or ``ended``."""
     answers = cast("IO[bytes]", child.stdout)
     deadline = time.monotonic() + limit_s
     with selectors.DefaultSelector() as selector:
@@ -153,7 +153,10 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has died, however; checked, since a signal would come with its thread's end."""
+    """End this process when its parent has died in any way.
+
+    This is polled: the kernel's signal would be sent already when the parent's thread ends.
+    """
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(LOOK_S)
@@ -161,16 +164,16 @@ def _end_with_parent() -> None:
 
 
 def _serve() -> None:
-    """Perform what is asked for, one line at a time, and answer each with a line."""
+    """Perform the requested steps, one line each, and answer each with a line."""
     # Idle threads sleep instead of spinning. The gain is small: beside two busy processes on two cores, eight slices
     # took 0.37 s against 0.41 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever prints belongs with the log, not among the answers
+    os.dup2(2, 1)  # what is printed belongs to the log, not to the answers
     from dicom_node.logs import configure_logs  # noqa: PLC0415
 
-    configure_logs("step")  # before anything is loaded that may keep stderr as it was
-    from dicom_node.database.engine import open_database  # noqa: PLC0415 - torch, by a step that needs it, comes after that
+    configure_logs("step")  # before anything is loaded that may hold on to the original stderr
+    from dicom_node.database.engine import open_database  # noqa: PLC0415 - torch is loaded later, by a step that needs it
     from dicom_node.runs.durable import DurableSteps  # noqa: PLC0415
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -178,16 +181,16 @@ def _serve() -> None:
     steps = DurableSteps(settings, open_database(settings.database_url))
     answers.write(b"ready\n")
     for line in sys.stdin.buffer:
-        asked = json.loads(line)
-        outcome = _perform(steps, asked["step"], asked["run"])
-        told = {"consequence": outcome.consequence, "code": outcome.code, "reason": outcome.reason}
-        answers.write(json.dumps(told).encode() + b"\n")
+        request = json.loads(line)
+        outcome = _perform(steps, request["step"], request["run"])
+        answer = {"consequence": outcome.consequence, "code": outcome.code, "reason": outcome.reason}
+        answers.write(json.dumps(answer).encode() + b"\n")
 
 
 def _perform(steps: "DurableSteps", step: str, run_id: str) -> StepOutcome:
     try:
         steps.perform(step, run_id)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study gets a reason
         outcome = StepOutcome.of_error(error)
         if outcome.consequence is Consequence.FAIL or isinstance(error, UnreadableStudy):
             _log.exception("step_defect", run=run_id, step=step)

@@ -15,23 +15,19 @@ __all__ = ["OUTAGES", "Consequence", "UnreadableStudy", "consequence_of", "is_fo
 class Consequence(enum.StrEnum):
     """What the worker does next."""
 
-    RETRY = "retry"  # a passing fault: the step is tried again with back-off, then the run fails
+    RETRY = "retry"  # a temporary fault: the step is tried again with back-off, then the run fails
     REJECT = "reject"  # the study itself cannot give a result; trying again would not help
-    FAIL = "fail"  # the node is at fault; the run can be repeated once that is mended
+    FAIL = "fail"  # the node is at fault; the run can be repeated once the fault is fixed
 
 
 class UnreadableStudy(Exception):  # noqa: N818 - named for what happened
-    """Something in a study's files cannot be made sense of, in a way that nobody foresaw."""
+    """Something in a study's files cannot be interpreted, for an unforeseen reason."""
 
 
 _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
     (ConversionError, Consequence.REJECT, ""),
     (UnsuitableInput, Consequence.REJECT, ""),
-    (
-        UnreadableCase,
-        Consequence.REJECT,
-        "",
-    ),  # of a step, where a bias field cannot be estimated
+    (UnreadableCase, Consequence.REJECT, ""),  # in a step: when a bias field cannot be estimated
     (UnusableSource, Consequence.REJECT, ""),
     (UnreadableStudy, Consequence.REJECT, "unreadable_study"),
     (UnusableModel, Consequence.FAIL, ""),
@@ -43,26 +39,26 @@ _TABLE: tuple[tuple[type[Exception], Consequence, str], ...] = (
 
 
 OUTAGES = ("disk_full", "database_away")
-"""Codes of what ails every study at once and none in particular: its end is waited for."""
+"""Codes of faults that affect every study and are no study's fault; the worker waits until they are over."""
 
 _AWAY = ("08", "57P")
-"""SQLSTATEs of a connection that broke off, and of a server that shuts down or starts (PostgreSQL, appendix A)."""
+"""SQLSTATEs of a lost connection, and of a server that shuts down or starts (PostgreSQL, appendix A)."""
 
 
 def consequence_of(error: BaseException) -> Consequence:
-    """Return what follows; an error nobody foresaw is a defect of the node and fails the run."""
+    """Return what follows; an unforeseen error is a defect of the node and fails the run."""
     return next((consequence for kind, consequence, _ in _TABLE if isinstance(error, kind)), Consequence.FAIL)
 
 
 def is_foreseen(error: Exception) -> bool:
-    """Tell whether an error has a line in the table."""
+    """Return whether an error has a line in the table."""
     return isinstance(error, tuple(kind for kind, _, _ in _TABLE))
 
 
 def reason_of(error: BaseException) -> tuple[str, str]:
     """Return a stable code and a sentence without patient data."""
     if _is_full(error):
-        return "disk_full", "there is no room left on the node's disk"
+        return "disk_full", "the node's disk is full"
     if _is_away(error):
         return "database_away", "the database cannot be reached"
     code = next((code for kind, _, code in _TABLE if isinstance(error, kind)), "defect")
@@ -74,14 +70,14 @@ def reason_of(error: BaseException) -> tuple[str, str]:
 
 
 def _is_full(error: BaseException) -> bool:
-    """Tell whether a disk is full, be it under a file or under SQLite."""
+    """Return whether a disk is full, under a file or under SQLite."""
     if isinstance(error, sa.exc.OperationalError):
         return "disk is full" in str(error.orig)
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _is_away(error: BaseException) -> bool:
-    """Tell whether PostgreSQL cannot be reached; a connection that failed has an SQLSTATE of None, SQLite has none."""
+    """Return whether PostgreSQL cannot be reached; a failed connection has the SQLSTATE None, SQLite has none."""
     if not isinstance(error, sa.exc.OperationalError):
         return False
     state = getattr(error.orig, "sqlstate", "")

@@ -8,9 +8,9 @@ __all__ = ["convert"]
 
 
 def convert(run: Run) -> None:
-    """Read the voxels of the chosen series, and see that a result could be written before minutes are spent on it.
+    """Read the voxels of the chosen series, and check that a result can be written before minutes are spent on it.
 
-    Leaves the volumes.
+    Stores the volumes.
     """
     selection = run.selection()
     volumes = read_volumes(selection)

@@ -1,4 +1,4 @@
-"""The last step of a run on a node, `deliver`: done by the worker itself, since it waits for the network alone."""
+"""The last step of a run on a node, `deliver`: performed by the worker itself, as it only waits for the network."""
 
 from dicom_node.database.states import RunState
 from dicom_node.delivery.outbox import Outbox
@@ -8,7 +8,7 @@ __all__ = ["deliver"]
 
 
 def deliver(run_id: str, outbox: Outbox, lifecycle: Lifecycle) -> None:
-    """Send the results to every destination, once; `dicom_node.delivery.outbox` goes on where not all accept them."""
+    """Send the results to every destination once; if not all accept them, `dicom_node.delivery.outbox` continues."""
     outbox.deliver(run_id)
     if lifecycle.state_of(run_id) != RunState.UNDELIVERED:
         lifecycle.tidy(run_id)

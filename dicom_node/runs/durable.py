@@ -1,6 +1,6 @@
-"""A run on a node: every step leaves its work on the disk and what it says in the database, and can be done twice.
+"""A run on a node: every step stores its data on the disk and its report in the database, and can be repeated.
 
-Done twice, a step gives the same; a node that was killed repeats the one that was cut off.
+A repeated step gives the same result. A node that was killed repeats the step that was interrupted.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["SHADOW", "DurableRun", "DurableSteps"]
 
 SHADOW = "shadow"
-"""What is asked for like a step, when production has dealt with a study."""
+"""Requested like a step, after production has finished with a study."""
 
 
 class DurableSteps:
@@ -61,7 +61,7 @@ class DurableSteps:
         self._segmenters = Segmenters(settings)
 
     def perform(self, step: str, run_id: str) -> None:
-        """Perform one step of the list, or the shadow's look."""
+        """Perform one step of the list, or run the shadow model."""
         if step == SHADOW:
             look_again(run_id, self._settings, self._database, self._segmenters)
         else:
@@ -69,7 +69,7 @@ class DurableSteps:
 
 
 class DurableRun:
-    """A run of the database, as `dicom_node.runs.run.Run` asks for it."""
+    """A run in the database; implements `dicom_node.runs.run.Run`."""
 
     spacing_known = True
 
@@ -80,20 +80,20 @@ class DurableRun:
 
     @property
     def processing(self) -> ProcessingSettings:
-        """The settings that decide about a result."""
+        """The settings that affect a result."""
         return self._settings.processing
 
     def study(self) -> Study:
-        """Read the headers of the images that the run works on.
+        """Read the headers of the images that the run processes.
 
         Raises
         ------
         UnusableStudy
-            When they name another study inside, or more than one.
+            When they contain another Study Instance UID than expected, or more than one.
         """
         study = read_run([self._folder / entry["path"] for entry in self.kept.load_manifest()])
         if study.study_uid != self._row().study_uid:  # results would be filed under the other study
-            sentence = "the images name another study inside than the one they were received as; correct that"
+            sentence = "the images contain another Study Instance UID than the one they were received under; correct it"
             raise UnusableStudy(ConversionReason.NO_IMAGES, sentence)
         return study
 
@@ -102,19 +102,19 @@ class DurableRun:
         return site_rules(self._database)
 
     def incomplete(self) -> Mapping[SeriesUID, str]:
-        """Return the series of which images never came, and what is missing."""
+        """Return the series with missing images, and what is missing."""
         return self.kept.load_incomplete()
 
     def came_again(self) -> Sequence[Decision]:
-        """Return what is to be said of images that came in several versions."""
+        """Return the decisions about images that were received in several versions."""
         return version_decisions(self._database, self._folder, self._row().study_uid)
 
     def selection(self) -> SeriesSelection:
-        """Return the kept selection, over headers read anew."""
+        """Return the stored selection, with the headers read again."""
         return self.kept.load_selection(self.study())
 
     def profiles(self) -> Mapping[str, ResultProfile]:
-        """Return what destinations want, by its key; the default where there is none."""
+        """Return the result profiles of the destinations, by key; the default profile if there is no destination."""
         return {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
 
     def segmenter(self) -> "Segmenter":
@@ -122,21 +122,21 @@ class DurableRun:
         return self._segmenters.of(ModelRole.PRODUCTION, production_model(self._database, self._settings))
 
     def corrected(self, source: SourceImages) -> tuple[SourceImages, Sequence[Decision], str]:
-        """Return headers with the patient as the PACS has it now, what that changed, and a hash of it."""
+        """Return headers with the current patient data of the PACS, what that changed, and the hash of these data."""
         study_uid = self._row().study_uid
         for peer in sources(self._database):
             try:
-                now = demographics_of(peer, self._settings.node.ae_title, study_uid)
+                demographics = demographics_of(peer, self._settings.node.ae_title, study_uid)
             except QueryFailed:
-                continue  # results carry what the images say, as they do where no PACS can be asked
-            if now:
-                corrected, decisions = with_demographics(source, now)
-                told = json.dumps(now, sort_keys=True).encode()
-                return corrected, decisions, hashlib.sha256(told).hexdigest() if decisions else ""
+                continue  # results contain what the images state, as they do where no PACS can be queried
+            if demographics:
+                corrected, decisions = with_demographics(source, demographics)
+                document = json.dumps(demographics, sort_keys=True).encode()
+                return corrected, decisions, hashlib.sha256(document).hexdigest() if decisions else ""
         return source, (), ""
 
     def provenance(self, profile: ResultProfile, settings_sha256: str, patient_sha256: str) -> Provenance:
-        """Return what the objects for a profile carry besides findings."""
+        """Return what the objects for a profile contain besides findings."""
         row = self._row()
         return Provenance(
             ready_at=row.ready_at,
@@ -150,21 +150,21 @@ class DurableRun:
         )
 
     def recognised(self, recognitions: Sequence[Recognition]) -> None:
-        """Keep what the series were taken for."""
+        """Store how the series were recognised."""
         record_recognitions(self._database, self._run_id, recognitions)
 
     def decided(self, step: Step, decisions: Iterable[Decision], flags: Iterable[Flag] = ()) -> None:
-        """Replace the step's decisions, so that a repeated step does not double them."""
+        """Replace the step's decisions, so that a repeated step does not duplicate them."""
         first = step.place * 10_000
         of_step = DecisionRow.ordinal.between(first, first + 9_999)
-        told = [Decision(code=flag.code, subject="result", reason=flag.sentence) for flag in flags]
+        of_flags = [Decision(code=flag.code, subject="result", reason=flag.sentence) for flag in flags]
         with self._database.session() as session:
             session.execute(sa.delete(DecisionRow).where(DecisionRow.run_id == self._run_id, of_step))
-            for ordinal, decision in enumerate([*decisions, *told], start=first):
+            for ordinal, decision in enumerate([*decisions, *of_flags], start=first):
                 session.add(DecisionRow(run_id=self._run_id, ordinal=ordinal, **asdict(decision)))
 
     def chose(self, selection: SeriesSelection) -> None:
-        """Note which series are used; where an earlier revision used the same with the same model, the run ends."""
+        """Note which series are used; end the run if an earlier revision used the same with the same model."""
         model = production_model(self._database, self._settings)
         inputs = inputs_sha256(selection, self.kept.load_manifest(), self._settings, model.sha256)
         if begin_revision(self._database, self._run_id, inputs):
@@ -172,11 +172,11 @@ class DurableRun:
             self._summarise({"sequences": roles, "reference": selection.reference})
 
     def found(self, findings: Findings) -> None:
-        """Note what was found, for pages and status."""
+        """Note the findings, for pages and status."""
         self._summarise(_summary(findings))
 
     def encoded(self, made: Mapping[str, ResultObjects]) -> None:
-        """Keep the objects of each profile, and drop what an earlier try of the step wrote and this one did not."""
+        """Store the objects of each profile, and delete those that only an earlier attempt of the step wrote."""
         study_uid = self._row().study_uid
         self._forget_others({one.sop_instance_uid for results in made.values() for one in results.objects})
         for profile, result in ((profile, one) for profile, results in made.items() for one in results.objects):
@@ -197,7 +197,7 @@ class DurableRun:
                 session.merge(row)
 
     def _forget_others(self, sop_instance_uids: Collection[str]) -> None:
-        """Drop all results of the run but these: others must never be sent."""
+        """Delete all results of the run but these: others must never be sent."""
         with self._database.session() as session:
             rows = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == self._run_id)).all()
             for row in (one for one in rows if one.sop_instance_uid not in sop_instance_uids):

@@ -1,4 +1,4 @@
-"""The step `encode`: from labels and findings to SEG and SR, proved."""
+"""The step `encode`: from labels and findings to verified SEG and SR."""
 
 from conversion.reading import read_source_images
 from dicom_node.runs.run import Run
@@ -10,9 +10,9 @@ __all__ = ["encode"]
 
 
 def encode(run: Run) -> None:
-    """Write SEG and SR for what each destination wants; of a withheld result the SR alone, which says why.
+    """Write SEG and SR in the profile of each destination; for a withheld result only the SR, which states why.
 
-    Leaves the objects.
+    Stores the objects.
     """
     selection, segmentation = run.selection(), run.kept.load_segmentation()
     source, corrected, patient_sha256 = run.corrected(read_source_images(selection.series[selection.reference]))

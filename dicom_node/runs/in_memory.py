@@ -1,4 +1,4 @@
-"""A run in memory: what `glionode segment` executes, without a database and without a trace on the disk."""
+"""A run in memory, as `glionode segment` executes it: without a database, and with no files of its steps."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ __all__ = ["KeptInMemory", "RunInMemory"]
 
 
 class KeptInMemory:
-    """What the steps leave for one another, as `dicom_node.runs.run.Kept` asks for it."""
+    """The data that the steps store for one another; implements `dicom_node.runs.run.Kept`."""
 
     _volumes: Mapping[Role, ImageVolume]
     _aligned: AlignedVolumes
@@ -44,27 +44,27 @@ class KeptInMemory:
         self._rules: tuple[SiteRule, ...] = ()
 
     def save_patient(self, patient: PatientFacts) -> None:
-        """Keep what the headers tell of the patient."""
+        """Store the patient's age and operations from the headers."""
         self._patient = patient
 
     def load_patient(self) -> PatientFacts:
-        """Return what the headers tell of the patient; nothing where there are none."""
+        """Return the patient's age and operations from the headers; empty if there are no headers."""
         return self._patient
 
     def save_rules(self, rules: Sequence[SiteRule]) -> None:
-        """Keep the site rules that recognition was given."""
+        """Store the site rules given to recognition."""
         self._rules = tuple(rules)
 
     def load_rules(self) -> tuple[SiteRule, ...]:
-        """Return the site rules that recognition was given."""
+        """Return the site rules given to recognition."""
         return self._rules
 
     def save_selection(self, selection: SeriesSelection) -> None:
-        """Keep which series has which role."""
+        """Store which series has which role."""
         self.selection = selection
 
     def save_volumes(self, volumes: Mapping[Role, ImageVolume]) -> None:
-        """Keep the sequences on their own grids."""
+        """Store the sequences on their own grids."""
         self._volumes = volumes
 
     def load_volumes(self) -> Mapping[Role, ImageVolume]:
@@ -72,7 +72,7 @@ class KeptInMemory:
         return self._volumes
 
     def save_aligned(self, aligned: AlignedVolumes) -> None:
-        """Keep the sequences on the reference's grid, and no longer those on their own."""
+        """Store the sequences on the reference's grid, and drop those on their own grids."""
         self._aligned, self._volumes = aligned, {}
 
     def load_aligned(self) -> AlignedVolumes:
@@ -80,19 +80,19 @@ class KeptInMemory:
         return self._aligned
 
     def load_alignment_decisions(self) -> tuple[Decision, ...]:
-        """Return what was decided while the sequences were brought together."""
+        """Return the decisions of the alignment."""
         return self._aligned.decisions
 
     def save_segmentation(self, segmentation: Segmentation) -> None:
-        """Keep labels, probabilities and what they rest on."""
+        """Store the segmentation."""
         self._segmentation = segmentation
 
     def load_segmentation(self) -> Segmentation:
-        """Return the kept segmentation."""
+        """Return the stored segmentation."""
         return self._segmentation
 
     def save_gate(self, admitted: Collection[str], settings_sha256: str) -> None:
-        """Keep which flags withhold no result, and the hash of the settings."""
+        """Store the flags that withhold no result, and the hash of the settings."""
         self._gate = frozenset(admitted), settings_sha256
 
     def load_gate(self) -> tuple[frozenset[str], str]:
@@ -102,18 +102,18 @@ class KeptInMemory:
 
 @dataclass(kw_only=True, eq=False)
 class RunInMemory:
-    """A run of files that somebody has given, as `dicom_node.runs.run.Run` asks for it.
+    """A run on files that a user gives; implements `dicom_node.runs.run.Run`.
 
     Attributes
     ----------
     paths
-        Of the images.
+        Paths of the images.
     model
-        Ready to run.
+        The model, ready to run.
     origin
-        What the objects carry besides findings; its profile says which objects are made. None where none are.
+        What the objects contain besides findings; its profile states which objects are made. None if none are made.
     site_rules
-        About the site's series.
+        The site's rules about its series.
     """
 
     processing: ProcessingSettings
@@ -134,14 +134,14 @@ class RunInMemory:
 
     @property
     def findings(self) -> Findings:
-        """What was found."""
+        """The findings."""
         if self._findings is None:
-            raise ValueError("nothing was looked for yet")
+            raise ValueError("the study has not been segmented yet")
         return self._findings
 
     @property
     def results(self) -> tuple[ResultObject, ...]:
-        """The objects; none before they are encoded."""
+        """The result objects; none before they are encoded."""
         return self._objects
 
     def study(self) -> Study:
@@ -153,17 +153,17 @@ class RunInMemory:
         return self.site_rules
 
     def incomplete(self) -> Mapping[SeriesUID, str]:
-        """Return no series: whoever gives files gives all that there are."""
+        """Return no series: the given files are taken to be all that there are."""
         return {}
 
     def came_again(self) -> Sequence[Decision]:
-        """Return nothing: of versions of an image the files tell nothing."""
+        """Return nothing: the files do not show whether an image has several versions."""
         return ()
 
     def selection(self) -> SeriesSelection:
-        """Return the kept selection."""
+        """Return the stored selection."""
         if self.kept.selection is None:
-            raise ValueError("no series were chosen")
+            raise ValueError("no series have been chosen yet")
         return self.kept.selection
 
     def profiles(self) -> Mapping[str, ResultProfile]:
@@ -175,29 +175,29 @@ class RunInMemory:
         return self.model
 
     def corrected(self, source: SourceImages) -> tuple[SourceImages, Sequence[Decision], str]:
-        """Return the headers as they are: no PACS is asked."""
+        """Return the headers as they are: no PACS is queried."""
         return source, (), ""
 
     def provenance(self, profile: ResultProfile, settings_sha256: str, patient_sha256: str) -> Provenance:
-        """Return what the objects carry besides findings."""
+        """Return what the objects contain besides findings."""
         if self.origin is None:
-            raise ValueError("no objects are made of files without headers")
+            raise ValueError("no objects are made from files without headers")
         return replace(self.origin, profile=profile, settings_sha256=settings_sha256, patient_sha256=patient_sha256)
 
     def recognised(self, recognitions: Sequence[Recognition]) -> None:
-        """Note nothing: decisions tell what the series were taken for."""
+        """Note nothing: the decisions state how the series were recognised."""
 
-    def decided(self, step: Step, decisions: Iterable[Decision], flags: Iterable[Flag] = ()) -> None:  # noqa: ARG002 - flags stand in the findings
-        """Note what a step decided, in place of what was noted of it before."""
+    def decided(self, step: Step, decisions: Iterable[Decision], flags: Iterable[Flag] = ()) -> None:  # noqa: ARG002 - flags are in the findings
+        """Store the decisions of a step, replacing earlier ones of the same step."""
         self._decisions[step] = tuple(decisions)
 
     def chose(self, selection: SeriesSelection) -> None:
-        """Note nothing: the selection is kept."""
+        """Note nothing: the selection is stored."""
 
     def found(self, findings: Findings) -> None:
-        """Keep what was found."""
+        """Store the findings."""
         self._findings = findings
 
     def encoded(self, made: Mapping[str, ResultObjects]) -> None:
-        """Keep the objects."""
+        """Store the objects."""
         self._objects = tuple(one for results in made.values() for one in results.objects)

@@ -1,4 +1,4 @@
-"""Where a run stands in the database: begun, closed, and what is tidied away then."""
+"""The state of a run in the database from start to end, and which files are removed at the end."""
 
 from dicom_node.database.engine import Database
 from dicom_node.database.standing import finish, follow
@@ -13,7 +13,7 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """What a worker does to runs besides the steps themselves."""
+    """What a worker does with runs besides performing their steps."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._database, self._folder = database, settings.node.folder
@@ -23,35 +23,35 @@ class Lifecycle:
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id)
             if run.step != step:
-                run.takeovers = 0  # it has come further, so it is not the study that workers die of
+                run.takeovers = 0  # it has advanced, so it is not this study that kills workers
             run.state, run.step = RunState.RUNNING, step
             follow(session, run)
 
     def finish(self, run_id: str, state: RunState, code: str = "", reason: str = "") -> None:
-        """Close a run; the study follows unless newer content has arrived meanwhile."""
+        """Close a run; its study gets the same state unless newer content has arrived meanwhile."""
         with self._database.session() as session:
             finish(session, session.get_one(RunRow, run_id), state, code, reason)
         self.tidy(run_id)
 
     def is_open(self, run_id: str, attempt: int = 0) -> bool:
-        """Tell whether a run is known and not yet closed, and has not been begun anew since this start of it."""
+        """Return whether a run exists, is not closed, and has not been started again since this attempt."""
         with self._database.session() as session:
             run = session.get(RunRow, run_id)
             return run is not None and run.attempt == attempt and run.state in (RunState.QUEUED, RunState.RUNNING)
 
     def state_of(self, run_id: str) -> str:
-        """Return how a run stands."""
+        """Return the state of a run."""
         return self._run(run_id).state
 
     def tidy(self, run_id: str) -> None:
-        """Remove the arrays of a run that nothing else will look at."""
+        """Remove the arrays of a run if nothing will read them any more."""
         run = self._run(run_id)
         ended = run.state in (RunState.DELIVERED, RunState.STORED) and not self._shadow_wanted()
         if ended or run.summary.get("withheld") or run.state == RunState.REJECTED:
             RunFolder(self._folder, run_id).clear_arrays()
 
     def note_shadow(self, run_id: str) -> None:
-        """Note that the shadow model is to look at a run whose results are out, where one runs."""
+        """Note that the shadow model, if there is one, is to process a run that production has finished."""
         wanted = self._shadow_wanted()
         with self._database.session() as session:
             session.get_one(RunRow, run_id).shadow_due = wanted
@@ -59,14 +59,14 @@ class Lifecycle:
             self.end_shadow(run_id)  # it may have been switched off since production ended
 
     def end_shadow(self, run_id: str, code: str = "", reason: str = "") -> None:
-        """Close what the shadow left open, with the reason; production is not touched."""
+        """Close the shadow's work on a run, with the reason if it failed; production is not affected."""
         if code:
             fail_shadow(self._database, run_id, code, reason)
         if self._run(run_id).state in (RunState.DELIVERED, RunState.STORED):
             RunFolder(self._folder, run_id).clear_arrays()
 
     def _shadow_wanted(self) -> bool:
-        """Tell whether a model runs in the shadow."""
+        """Return whether there is a shadow model."""
         return chosen(self._database, ModelRole.SHADOW) is not None
 
     def _run(self, run_id: str) -> RunRow:

@@ -1,4 +1,4 @@
-"""What people do to a study: put it first, cancel or replay its run, send its results again."""
+"""What users do to a study: prioritise it, cancel or replay its run, send its results again."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _AT_WORK = (RunState.QUEUED, RunState.RUNNING)
 
 
 class Problem(enum.StrEnum):
-    """Why something cannot be done to a study."""
+    """Why an operation on a study is not possible."""
 
     UNKNOWN = "unknown"
     NO_RUN = "no_run"
@@ -34,7 +34,7 @@ class Problem(enum.StrEnum):
 
 
 class Impossible(Exception):  # noqa: N818 - named for what happened
-    """Something that cannot be done to a study as it stands."""
+    """An operation that is not possible in the study's present state."""
 
     def __init__(self, problem: Problem, sentence: str) -> None:
         super().__init__(sentence)
@@ -42,12 +42,12 @@ class Impossible(Exception):  # noqa: N818 - named for what happened
 
 
 def prioritise(database: Database, study: str, priority: Priority) -> None:
-    """Put a study's runs before or behind others, also one that waits already.
+    """Change the priority of a study's runs, including one that is already queued.
 
     Parameters
     ----------
     study
-        Its UID, or the key that pages and logs name it by.
+        Its UID, or its key in pages and logs.
 
     Raises
     ------
@@ -63,12 +63,12 @@ def prioritise(database: Database, study: str, priority: Priority) -> None:
 
 
 def cancel(database: Database, study: str) -> None:
-    """Stop a study's run: one that waits at once, one that is at work before its next step.
+    """Stop a study's run: at once if it is queued, before its next step if it is running.
 
     Raises
     ------
     Impossible
-        When no run of it waits or works.
+        When its newest run is neither queued nor running.
     """
     with database.session() as session:
         row = _found(session, study)
@@ -80,20 +80,20 @@ def cancel(database: Database, study: str) -> None:
 
 
 def replay(database: Database, settings: Settings, study: str, *, from_start: bool = False) -> str:
-    """Put a study's newest run into the queue again, from the step that failed; return that step.
+    """Queue a study's newest run again, from the step that failed; return that step.
 
-    A study that could not be judged is judged again: ``assemble``.
+    A study that could not be judged is judged again; the step is then ``assemble``.
 
     Parameters
     ----------
     from_start
-        Begin with recognition, so that site rules, the model and settings as they are now count. A run whose steps
-        have been cleaned away begins there in any case.
+        Begin with recognition, so that the current site rules, model and settings apply. A run whose files have been
+        removed begins there in any case.
 
     Raises
     ------
     Impossible
-        When there is no run, or it waits or works.
+        When there is no run, or it is queued or running.
     """
     with database.session() as session:
         row = _found(session, study)
@@ -114,9 +114,9 @@ def replay(database: Database, settings: Settings, study: str, *, from_start: bo
 
 
 def resend(database: Database, study: str, destination: str = "") -> int:
-    """Have a study's results brought to its destinations again; return how many objects that concerns.
+    """Send a study's results to its destinations again; return the number of objects.
 
-    Each destination is asked first, and gets only what it does not hold; one that was added since gets everything.
+    Each destination is queried first and gets only what it does not hold; one that was added since gets everything.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def resend(database: Database, study: str, destination: str = "") -> int:
     Raises
     ------
     Impossible
-        When there are no results, they have been cleaned away, or were not made in the form that is wanted.
+        When there are no results, they have been removed, or they were not made in the profile of the destination.
     """
     peers = [peer for peer in destinations(database) if destination in ("", peer.name)]
     if not peers:
@@ -143,8 +143,8 @@ def resend(database: Database, study: str, destination: str = "") -> int:
         made = {result.profile for result in results}
         unmade = sorted(peer.name for peer in peers if peer.profile.key not in made)
         if not results or unmade:
-            what = f"were not made as {', '.join(unmade)} wants them" if results else "are not there (any more)"
-            raise Impossible(Problem.NO_RESULTS, f"its results {what}; `glionode replay --from-start` makes them anew")
+            what = f"were not made in the form for {', '.join(unmade)}" if results else "do not exist (any more)"
+            raise Impossible(Problem.NO_RESULTS, f"its results {what}; `glionode replay --from-start` makes them again")
         concerned = _send_again(session, run, results, {peer.name: peer.profile.key for peer in peers})
         run.state, run.deliver_at, run.rounds = RunState.UNDELIVERED, utc_now(), 0
         follow(session, run)
@@ -153,7 +153,7 @@ def resend(database: Database, study: str, destination: str = "") -> int:
 
 
 def _send_again(session: Session, run: RunRow, results: Sequence[ResultRow], wanted: Mapping[str, str]) -> int:
-    """Put what was delivered back among what waits; what is there is found out by asking, not by trust."""
+    """Mark what was delivered as waiting again; a query finds out what is there, so earlier receipts do not matter."""
     rows = session.scalars(
         sa.select(DeliveryRow).where(DeliveryRow.run_id == run.run_id, DeliveryRow.destination.in_(wanted))
     ).all()
@@ -172,12 +172,12 @@ def _found(session: Session, study: str) -> StudyRow:
 def _newest(session: Session, study: StudyRow) -> RunRow:
     run = session.get(RunRow, study.current_run, with_for_update=True) if study.current_run else None
     if run is None:
-        sentence = f"the study is {study.state} and has no run yet; `glionode status` says what it waits for"
+        sentence = f"the study is {study.state} and has no run yet; `glionode status` shows what it waits for"
         raise Impossible(Problem.NO_RUN, sentence)
     return run
 
 
 def _can_go_on(settings: Settings, run: RunRow) -> bool:
-    """Tell whether what the steps before left is still there."""
+    """Return whether the files of the earlier steps still exist."""
     artifacts = RunFolder(settings.node.folder, run.run_id)
     return run.step == "deliver" or artifacts.has_arrays_for(run.step)

@@ -1,8 +1,8 @@
-"""The main job on one screen: what is done with every study, from its files to the objects of its result.
+"""The main job on one screen: what is done with every study, from its files to its result objects.
 
-A node executes the list in durable steps (`durable.py`, begun by `workflow.py`) and delivers what came of it; `glionode
-segment` executes it in memory (`in_memory.py`). Both are the same list of the same functions, each in the file of its
-name, so that no rule stands in one of them only.
+A node executes the list in durable steps (`durable.py`, started by `workflow.py`) and delivers the results. `glionode
+segment` executes it in memory (`in_memory.py`). Both use the same list of the same functions, each in the file of its
+name, so that every rule applies to both.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,11 +20,11 @@ __all__ = ["STEPS", "find_tumour"]
 
 STEPS: Mapping[Step, Callable[[Run], None]] = MappingProxyType(
     {
-        Step.SELECT: select,  # images, site rules        -> which series has which role, which is the reference
+        Step.SELECT: select,  # images, site rules        -> one series for each role, one of them as the reference
         Step.CONVERT: convert,  # chosen series           -> volumes, each on its own grid
-        Step.ALIGN: align,  # volumes                     -> volumes on the reference's grid, and how they got there
+        Step.ALIGN: align,  # volumes                     -> volumes on the reference's grid, and their transforms
         Step.SEGMENT: segment,  # aligned volumes         -> labels, probabilities, findings, flags
-        Step.ENCODE: encode,  # reference, labels         -> SEG and SR, proved
+        Step.ENCODE: encode,  # reference, labels         -> SEG and SR, verified
     }
 )
 
@@ -35,7 +35,7 @@ def find_tumour(run: Run) -> None:
     Raises
     ------
     ConversionError, InferenceError, ResultError
-        With the sentence that says why there is no result.
+        With the sentence that states why there is no result.
     """
     for step in STEPS.values():
         step(run)

@@ -1,4 +1,4 @@
-"""The hash of what a site can change about a result."""
+"""The hash of the settings and rules with which a site can change a result."""
 
 import hashlib
 import json
@@ -12,6 +12,6 @@ __all__ = ["processing_sha256"]
 
 
 def processing_sha256(processing: ProcessingSettings, rules: Sequence[SiteRule]) -> str:
-    """Return the hash of the settings, but not of the threads, and of the site's rules."""
+    """Return the hash of the settings, except the number of threads, and of the site's rules."""
     effective = asdict(processing) | {"threads": None, "rules": [asdict(rule) for rule in rules]}
     return hashlib.sha256(json.dumps(effective, sort_keys=True).encode()).hexdigest()

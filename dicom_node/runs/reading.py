@@ -1,4 +1,4 @@
-"""A run's study, read and recognised; what raises all the same is named, so that the study gets a reason."""
+"""Reads and recognises a run's study; gives an unforeseen error a place, so that the study gets a reason."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -18,17 +18,17 @@ from dicom_node.storage.byte_cache import ByteCache
 __all__ = ["cores", "read_run", "reading_once", "recognise_run"]
 
 KEPT_BYTES = 2**30
-"""Of the volumes that recognition read, until they are asked for again: a usual study is kept whole, a large one in
+"""Limit of the volumes that recognition keeps for a second use: a usual study is kept completely, a large one in
 part."""
 
 
 def cores(threads: int = 0) -> int:
-    """Return how many threads a setting stands for: 0 is one on every core that this process may use."""
+    """Return the number of threads for a setting; 0 means one on every core that this process may use."""
     return threads or len(os.sched_getaffinity(0))
 
 
 def reading_once(read: Callable[[Series], ImageVolume] = read_series) -> Callable[[Series], ImageVolume]:
-    """Return what reads a series, and keeps it for whoever asks next."""
+    """Return a function that reads a series and keeps it for the next call."""
     kept: ByteCache[ImageVolume] = ByteCache(KEPT_BYTES)
 
     def sized(series: Series) -> tuple[ImageVolume, int]:
@@ -46,7 +46,7 @@ def read_run(paths: Iterable[Path]) -> Study:
     UnusableStudy
         As `read_study` does.
     UnreadableStudy
-        When something in a file makes it raise what nobody foresaw.
+        When something in a file raises an unforeseen error.
     """
     try:
         return read_study(paths)
@@ -67,7 +67,7 @@ def recognise_run(
     Raises
     ------
     UnreadableStudy
-        When something in a series makes it raise what nobody foresaw; it names the series.
+        When something in a series raises an unforeseen error; it names the series.
     """
     try:
         return tuple(recognise(study, reading_once(read), rules, threads=threads))
@@ -75,25 +75,23 @@ def recognise_run(
         if is_foreseen(error):
             raise
         faulty = [one.name for one in study.series if _raises(partial(recognise, _of(study, one), read, rules))]
-        where = ", ".join(faulty) or "its series together"
+        where = ", ".join(faulty) or "its series in combination"
         raise UnreadableStudy(f"{where}: {_unreadable(error)}") from error
 
 
 def _unreadable(error: Exception) -> str:
-    return (
-        f"what stands there cannot be made sense of ({type(error).__name__}); correct it, or send the study without it"
-    )
+    return f"the content cannot be interpreted ({type(error).__name__}); correct it, or send the study without it"
 
 
 def _of(study: Study, series: Series) -> Study:
     return replace(study, series=(series,))
 
 
-def _raises(look: Callable[[], object]) -> bool:
+def _raises(action: Callable[[], object]) -> bool:
     try:
-        look()
+        action()
     except ConversionError:
         return False
-    except Exception:  # noqa: BLE001 - to find out which it is
+    except Exception:  # noqa: BLE001 - to find the faulty series
         return True
     return False

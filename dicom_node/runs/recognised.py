@@ -1,4 +1,4 @@
-"""What a run took each series of its study for: kept in the database, so that a person can see it and correct it."""
+"""How a run recognised each series of its study: stored in the database, so that a person can see and correct it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ __all__ = ["Recognised", "recognised_as", "recognised_in_newest_run", "record_re
 
 @dataclass(frozen=True, kw_only=True)
 class Recognised:
-    """What one series was taken for; the fields are those of `Recognition`."""
+    """How one series was recognised; the fields are those of `Recognition`."""
 
     series_uid: str
     part: str
@@ -26,7 +26,7 @@ class Recognised:
 
 
 def recognised_as(recognition: Recognition) -> Recognised:
-    """Return what is kept of a recognition."""
+    """Return what is stored of a recognition."""
     return Recognised(
         series_uid=recognition.series.series_uid,
         part=recognition.series.part,
@@ -38,7 +38,7 @@ def recognised_as(recognition: Recognition) -> Recognised:
 
 
 def record_recognitions(database: Database, run_id: str, recognitions: Sequence[Recognition]) -> None:
-    """Keep what a run took its series for, in place of what it kept before, so that a repeated step adds nothing."""
+    """Store how a run recognised its series, replacing earlier rows, so that a repeated step adds nothing."""
     with database.session() as session:
         session.execute(sa.delete(RecognitionRow).where(RecognitionRow.run_id == run_id))
         for ordinal, recognition in enumerate(recognitions):
@@ -47,7 +47,7 @@ def record_recognitions(database: Database, run_id: str, recognitions: Sequence[
 
 
 def recognised_in_newest_run(database: Database, study_uid: str) -> tuple[Recognised, ...]:
-    """Return what the newest run of a study took its series for; nothing where no run has come so far."""
+    """Return how the newest run of a study recognised its series; nothing if no run has recognised them yet."""
     chosen = (
         sa.select(RecognitionRow)
         .join(StudyRow, StudyRow.current_run == RecognitionRow.run_id)

@@ -1,4 +1,4 @@
-"""Cleaning by the site's policy: pixels, results and history of studies that are done; never what is not delivered."""
+"""Cleaning by the site's policy: pixels, results and history of finished studies, but nothing undelivered."""
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -36,22 +36,23 @@ _log = structlog.get_logger()
 EVERY = timedelta(hours=1)
 
 _DONE = (StudyState.DELIVERED, StudyState.REJECTED)
-"""Where everything that was to go out has gone; results kept for want of a destination (stored) are the only copy."""
+"""States in which everything that was to be sent was sent. Not `STORED`: results without a destination are the only
+copy."""
 
 _UNJUDGED = sa.and_(StudyRow.state == StudyState.FAILED, StudyRow.current_run.is_(None))
-"""A study that could not be judged (`assembly.NOT_JUDGED`): nothing of it is to go out, and nobody need ever ask."""
+"""A study that could not be judged (`assembly.NOT_JUDGED`): there is nothing to send, and it may never be replayed."""
 
 _Remove = Callable[[Session, StudyRow, Sequence[RunRow]], bool]
 
 _RUN_DONE = (RunState.DELIVERED, RunState.REJECTED, RunState.UNCHANGED, RunState.SUPERSEDED)
 
 _REPLACEABLE = (RunState.FAILED, RunState.CANCELLED, RunState.STORED)
-"""Done with, too, when the study stands as a later run left it whose result has gone out."""
+"""Also done if the study has the state of another run whose result was delivered."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """How many studies each kind of cleaning touched."""
+    """Number of studies that each kind of cleaning changed."""
 
     pixels: int
     results: int
@@ -77,7 +78,7 @@ class Retention:
     def clean(self, now: datetime) -> Cleaned:
         """Remove everything whose time has passed, the pixels first.
 
-        A kill in the middle leaves files removed and their rows there; the next cleaning ends it.
+        If it is killed midway, files are removed but their rows are still there; the next cleaning completes it.
         """
         done = Cleaned(
             pixels=self._each(self._policy.pixels_days, now, self._remove_pixels),
@@ -85,7 +86,7 @@ class Retention:
             history=self._each(self._policy.history_days, now, self._remove_history),
         )
         self._forget_commitments(now)
-        self._forget_the_door(now)
+        self._forget_connections(now)
         if done != Cleaned(pixels=0, results=0, history=0):
             _log.info("cleaned", pixels=done.pixels, results=done.results, history=done.history)
         return done
@@ -97,10 +98,10 @@ class Retention:
         with self._database.session() as session:
             done = sa.or_(StudyRow.state.in_(_DONE), _UNJUDGED)
             uids = session.scalars(sa.select(StudyRow.study_uid).where(done, StudyRow.last_received_at < before)).all()
-        return sum(self._clean_or_tell(uid, before, remove) for uid in uids)
+        return sum(self._clean_or_log(uid, before, remove) for uid in uids)
 
-    def _clean_or_tell(self, study_uid: str, before: datetime, remove: _Remove) -> bool:
-        """Clean one study; what the file system does not let go of keeps its rows, and is tried again."""
+    def _clean_or_log(self, study_uid: str, before: datetime, remove: _Remove) -> bool:
+        """Clean one study; files that cannot be removed keep their rows and are tried again."""
         try:
             return self._clean(study_uid, before, remove)
         except OSError as error:
@@ -152,12 +153,12 @@ class Retention:
         return True
 
     def _forget_commitments(self, now: datetime) -> None:
-        """Remove requests for storage commitment whose answer would count no more, whatever the policy is."""
+        """Remove requests for storage commitment whose answer would no longer count, whatever the policy is."""
         with self._database.session() as session:
             session.execute(sa.delete(CommitmentRow).where(CommitmentRow.asked_at < now - ANSWER_COUNTS))
 
-    def _forget_the_door(self, now: datetime) -> None:
-        """Remove what was noted of refusals and associations that nothing refers to any more."""
+    def _forget_connections(self, now: datetime) -> None:
+        """Remove refusals, and associations that nothing refers to any more."""
         if not self._policy.history_days:
             return
         before = now - timedelta(days=self._policy.history_days)
@@ -169,27 +170,27 @@ class Retention:
 
 
 def _is_done(study: StudyRow) -> bool:
-    """Tell whether everything of a study that was to go out has gone, or nothing ever will: as `_each` chooses."""
+    """Return whether everything of a study that was to be sent was sent, or nothing will be: as `_each` chooses."""
     return study.state in _DONE or (study.state == StudyState.FAILED and study.current_run is None)
 
 
 def _is_replaced(study: StudyRow, runs: Sequence[RunRow]) -> bool:
-    """Tell whether a delivered result stands, which replaces whatever other runs of the study have left."""
+    """Return whether the current result was delivered; it replaces what other runs of the study have left."""
     return any(run.run_id == study.current_run and run.state == RunState.DELIVERED for run in runs)
 
 
 def _undelivered(session: Session, study: StudyRow, runs: Sequence[RunRow]) -> bool:
-    """Tell whether any object of the study's standing result has not gone out."""
-    standing = [run.run_id for run in runs if run.run_id == study.current_run]
+    """Return whether any object of the study's current result was not delivered."""
+    current = [run.run_id for run in runs if run.run_id == study.current_run]
     open_rows = sa.select(DeliveryRow.id).where(
-        DeliveryRow.run_id.in_(standing),
+        DeliveryRow.run_id.in_(current),
         DeliveryRow.state.not_in((DeliveryState.ACCEPTED, DeliveryState.CALLED_OFF)),
     )
     return session.scalar(open_rows.limit(1)) is not None
 
 
 def _remove_all(folders: Iterable[Path]) -> bool:
-    """Remove folders with what is in them; tell whether there was one."""
+    """Remove folders with what is in them; return whether there was one."""
     present = [folder for folder in folders if folder.exists()]
     for folder in present:
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What a step may ask of its run, whoever executes it: what is given, what earlier steps kept, and where to tell."""
+"""The interface of a run for its steps, however it is executed: inputs, data of earlier steps, where to report."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -28,46 +28,46 @@ __all__ = ["Kept", "Run"]
 
 
 class Kept(Protocol):
-    """What one step of a run leaves for the next."""
+    """The data that one step of a run stores for the next."""
 
     def save_patient(self, patient: PatientFacts) -> None:
-        """Keep what the headers tell of the patient's age and operations."""
+        """Store the patient's age and operations from the headers."""
 
     def load_patient(self) -> PatientFacts:
-        """Return what the headers tell of the patient; nothing where there are none."""
+        """Return the patient's age and operations from the headers; empty if there are no headers."""
 
     def save_rules(self, rules: Sequence[SiteRule]) -> None:
-        """Keep the site rules that recognition was given."""
+        """Store the site rules given to recognition."""
 
     def load_rules(self) -> Sequence[SiteRule]:
-        """Return the site rules that recognition was given."""
+        """Return the site rules given to recognition."""
 
     def save_selection(self, selection: SeriesSelection) -> None:
-        """Keep which series has which role."""
+        """Store which series has which role."""
 
     def save_volumes(self, volumes: Mapping[Role, ImageVolume]) -> None:
-        """Keep the sequences on their own grids."""
+        """Store the sequences on their own grids."""
 
     def load_volumes(self) -> Mapping[Role, ImageVolume]:
         """Return the sequences on their own grids."""
 
     def save_aligned(self, aligned: AlignedVolumes) -> None:
-        """Keep the sequences on the reference's grid."""
+        """Store the sequences on the reference's grid."""
 
     def load_aligned(self) -> AlignedVolumes:
         """Return the sequences on the reference's grid."""
 
     def load_alignment_decisions(self) -> Sequence[Decision]:
-        """Return what was decided while the sequences were brought together."""
+        """Return the decisions of the alignment."""
 
     def save_segmentation(self, segmentation: Segmentation) -> None:
-        """Keep labels, probabilities and what they rest on."""
+        """Store labels and probabilities, and the model, sequences, decisions and flags behind them."""
 
     def load_segmentation(self) -> Segmentation:
-        """Return the kept segmentation."""
+        """Return the stored segmentation."""
 
     def save_gate(self, admitted: Collection[str], settings_sha256: str) -> None:
-        """Keep which flags withhold no result, and the hash of the settings."""
+        """Store the flags that withhold no result, and the hash of the settings."""
 
     def load_gate(self) -> tuple[Collection[str], str]:
         """Return the flags that withhold no result, and the hash of the settings."""
@@ -79,15 +79,15 @@ class Run(Protocol):
     Attributes
     ----------
     processing
-        The settings that decide about a result.
+        The settings that affect a result.
     spacing_known
-        False for an image slice that states no size of its pixels.
+        False for an image slice without a pixel spacing.
     kept
-        What the steps leave for one another.
+        The data that the steps store for one another.
     """
 
     @property
-    def processing(self) -> ProcessingSettings: ...  # noqa: D102 - told above, as are the two below
+    def processing(self) -> ProcessingSettings: ...  # noqa: D102 - described above, as are the two below
 
     @property
     def spacing_known(self) -> bool: ...  # noqa: D102
@@ -102,37 +102,37 @@ class Run(Protocol):
         """Return the site's rules about its series."""
 
     def incomplete(self) -> Mapping[SeriesUID, str]:
-        """Return the series of which images are known to be missing, and what is missing."""
+        """Return the series with images that are known to be missing, and what is missing."""
 
     def came_again(self) -> Sequence[Decision]:
-        """Return what is to be said of images that came in several versions."""
+        """Return the decisions about images that were received in several versions."""
 
     def selection(self) -> SeriesSelection:
-        """Return the kept selection."""
+        """Return the stored selection."""
 
     def profiles(self) -> Mapping[str, ResultProfile]:
-        """Return what destinations want, by its key; the default where there is none."""
+        """Return the result profiles of the destinations, by key; the default profile if there is no destination."""
 
     def segmenter(self) -> "Segmenter":
         """Return the model, ready to run."""
 
     def corrected(self, source: SourceImages) -> tuple[SourceImages, Sequence[Decision], str]:
-        """Return headers with the patient as the PACS has it now, what that changed, and a hash of it."""
+        """Return headers with the current patient data of the PACS, what that changed, and the hash of these data."""
 
     def provenance(self, profile: ResultProfile, settings_sha256: str, patient_sha256: str) -> Provenance:
-        """Return what the objects for a profile carry besides findings."""
+        """Return what the objects for a profile contain besides findings."""
 
     def recognised(self, recognitions: Sequence[Recognition]) -> None:
-        """Note what the series were taken for."""
+        """Note how the series were recognised."""
 
     def decided(self, step: Step, decisions: Iterable[Decision], flags: Iterable[Flag] = ()) -> None:
-        """Note what a step decided, in place of what was noted of it before."""
+        """Note the decisions of a step, replacing earlier ones of the same step."""
 
     def chose(self, selection: SeriesSelection) -> None:
-        """Note which series are used; a run whose inputs an earlier one had may end here."""
+        """Note which series are used; a run with the same inputs as an earlier one may end here."""
 
     def found(self, findings: Findings) -> None:
-        """Note what was found."""
+        """Note the findings."""
 
     def encoded(self, made: Mapping[str, ResultObjects]) -> None:
-        """Keep the objects of each profile."""
+        """Store the objects of each profile."""

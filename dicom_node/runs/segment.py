@@ -13,7 +13,7 @@ __all__ = ["findings_of", "segment"]
 def segment(run: Run) -> None:
     """Find the tumour and measure it.
 
-    Leaves the segmentation, and the gate that counted then.
+    Stores the segmentation, and the gate that was in force.
     """
     segmentation = run.segmenter().segment(run.kept.load_aligned(), spacing_known=run.spacing_known)
     run.kept.save_segmentation(segmentation)
@@ -24,7 +24,7 @@ def segment(run: Run) -> None:
 
 
 def findings_of(run: Run, segmentation: Segmentation) -> Findings:
-    """Measure, and hold what was measured against the gate as it stood when the tumour was found."""
+    """Measure the segmentation, and apply the gate that was in force when it was made."""
     findings = measure(segmentation)
     if run.spacing_known:
         findings = with_flags(findings, run.kept.load_alignment_decisions(), run.kept.load_patient())

@@ -1,4 +1,4 @@
-"""Models ready to run: loaded at their first use, and anew when another one has got the role."""
+"""Models ready to run: loaded at first use, and again when another model gets the role."""
 
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,9 @@ class Segmenters:
         Raises
         ------
         UnusableModel
-            When its files are no longer those of its manifest.
+            When its files no longer match its manifest.
         """
-        from inference.model_bundle import load_model  # noqa: PLC0415 - seconds, for torch, in the child alone
+        from inference.model_bundle import load_model  # noqa: PLC0415 - takes seconds, for torch; only in the child
         from inference.segmenter import Segmenter  # noqa: PLC0415
 
         kept = self._kept.pop(role, None)

@@ -1,4 +1,4 @@
-"""The shadow: what another model finds in a study that production has dealt with, kept beside it and never sent."""
+"""The shadow: results of another model on a study that production has finished; stored with it and never sent."""
 
 import json
 from dataclasses import asdict
@@ -23,7 +23,7 @@ __all__ = ["compare", "keep_shadow", "look_again"]
 
 
 def look_again(run_id: str, settings: Settings, database: Database, segmenters: Segmenters) -> None:
-    """Let the shadow model look at what production has delivered or kept; nothing of it is sent."""
+    """Run the shadow model on a study that production has delivered or stored; nothing of it is sent."""
     choice, artifacts = chosen(database, ModelRole.SHADOW), Artifacts(settings.node.folder, run_id)
     if choice is None:
         return
@@ -34,7 +34,7 @@ def look_again(run_id: str, settings: Settings, database: Database, segmenters: 
         reason = "production withheld its result, so there is nothing to compare with"
         fail_shadow(database, run_id, InferenceReason.WITHHELD, reason)
         return
-    if not artifacts.has_arrays():  # this step has been here before
+    if not artifacts.has_arrays():  # this step was done before
         return
     begin_shadow(database, run_id, choice)
     found = segmenters.of(ModelRole.SHADOW, as_chosen(settings, choice)).segment(artifacts.load_aligned())
@@ -42,7 +42,7 @@ def look_again(run_id: str, settings: Settings, database: Database, segmenters: 
 
 
 def compare(production: Segmentation, shadow: Segmentation) -> dict[str, dict[str, float]]:
-    """Return, for each region that both tell apart, Dice and volumes in ml; two empty regions agree."""
+    """Return Dice and volumes in ml for each region that both models segment; two empty regions agree."""
     delivered, found = measure(production), measure(shadow)
     figures = {}
     for region in (known for known in production.regions if known in shadow.regions):
@@ -58,7 +58,7 @@ def compare(production: Segmentation, shadow: Segmentation) -> dict[str, dict[st
 
 
 def keep_shadow(database: Database, folder: Path, run_id: str, production: Segmentation, shadow: Segmentation) -> None:
-    """Store labels, findings and figures; done twice, it stores the same."""
+    """Store labels, findings and figures; repeated, it stores the same."""
     with database.session() as session:
         study_uid = session.get_one(RunRow, run_id).study_uid
     relative = Path("results", study_uid, run_id, "shadow", shadow.model.sha256[:16])

@@ -1,4 +1,4 @@
-"""What shadows found, in the database: one row for a run and a model."""
+"""Results of shadow models in the database: one row for each run and model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RUNNING, DONE, FAILED = "running", "done", "failed"
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowResult:
-    """One study as the shadow saw it.
+    """The shadow model's result for one study.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class ShadowResult:
     regions
         Region to ``dice`` against production, ``volume_ml``, ``production_ml`` and ``difference_ml``.
     path
-        Of its labels, relative to the node's folder.
+        Path of its labels, relative to the node's folder.
     """
 
     run_id: str
@@ -44,7 +44,7 @@ class ShadowResult:
 
 
 def begin_shadow(database: Database, run_id: str, choice: ModelChoice) -> None:
-    """Note that the shadow has started, so that one that dies leaves a trace."""
+    """Note that the shadow model has started, so that a crash leaves a trace."""
     facts = {"name": choice.name, "version": choice.version, "state": RUNNING, "code": "", "reason": ""}
     _note(database, run_id, choice.sha256, **facts)
 
@@ -52,20 +52,20 @@ def begin_shadow(database: Database, run_id: str, choice: ModelChoice) -> None:
 def end_shadow(
     database: Database, run_id: str, sha256: str, production_sha256: str, regions: Mapping[str, Any], path: str
 ) -> None:
-    """Note what the shadow found; done twice, it is noted once."""
+    """Note the shadow model's result; repeated, it is noted once."""
     facts = {"production_sha256": production_sha256, "state": DONE, "regions": regions, "path": path}
     _note(database, run_id, sha256, **facts)
 
 
 def fail_shadow(database: Database, run_id: str, code: str, reason: str) -> None:
-    """Note that the shadow that was at work has given no result."""
+    """Note that the running shadow model gave no result."""
     with database.session() as session:
         for row in session.scalars(sa.select(ShadowRow).filter_by(run_id=run_id, state=RUNNING)):
             row.state, row.code, row.reason = FAILED, code, reason
 
 
 def shadow_results(database: Database, sha256: str = "", limit: int = 1000) -> tuple[ShadowResult, ...]:
-    """Return what shadows found, newest first; of one model, or of all."""
+    """Return the results of one shadow model or of all, newest first."""
     wanted = sa.select(ShadowRow, StudyRow.key).join(RunRow, RunRow.run_id == ShadowRow.run_id)
     wanted = wanted.join(StudyRow, StudyRow.study_uid == RunRow.study_uid).order_by(ShadowRow.id.desc()).limit(limit)
     if sha256:

@@ -1,4 +1,4 @@
-"""The names of the steps of a run: as the database, logs and pages have them."""
+"""The names of the steps of a run, as used in the database, logs and pages."""
 
 import enum
 
@@ -9,10 +9,10 @@ class Step(enum.StrEnum):
     """A step of a run; the order is that of the list."""
 
     SELECT = "select"  # recognise the series, and choose one for each role
-    CONVERT = "convert"  # read the voxels of these, and see that a result could be written
-    ALIGN = "align"  # bring every sequence onto the reference's grid
+    CONVERT = "convert"  # read their voxels, and check that a result can be written
+    ALIGN = "align"  # register every sequence with the reference, on its grid
     SEGMENT = "segment"  # find the tumour and measure it
-    ENCODE = "encode"  # write SEG and SR, and prove them
+    ENCODE = "encode"  # write SEG and SR, and verify them
     DELIVER = "deliver"  # send them to every destination, once
 
     @property

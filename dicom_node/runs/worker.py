@@ -1,4 +1,4 @@
-"""What a worker does all the time: judge studies, begin runs, send again, and take over from workers that died."""
+"""The loops of a worker: judge studies, start runs, deliver again, and take over from workers that died."""
 
 import os
 import threading
@@ -39,13 +39,13 @@ __all__ = ["Worker"]
 _log = structlog.get_logger()
 
 POLL_S = 0.25
-"""How often the worker looks for studies that are due: a study that is whole starts within a second."""
+"""Interval at which the worker looks for studies that are due: a complete study starts within a second."""
 
 DUTY_S = 2.0
-"""How often it looks for work of the dead, and whether cleaning is due."""
+"""Interval at which it looks for runs of dead workers, and whether cleaning is due."""
 
 END_S = 20.0
-"""At the end its threads are waited for this long; a fetch or a delivery that lasts longer is begun anew later."""
+"""Longest wait for its threads when it stops; a fetch or a delivery that takes longer is started again later."""
 
 
 class Worker:
@@ -65,7 +65,7 @@ class Worker:
         self._next_duty = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Work until told to stop."""
+        """Work until `stop` is set."""
         self._stop = stop
         loops = (self._beat, self._judge, self._send, self._fetch)
         threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
@@ -89,21 +89,21 @@ class Worker:
         self._book.end()
 
     def _alone(self, duty: str, do: Callable[[], object]) -> None:
-        """Do one duty so that whatever it meets ends neither the worker nor its other duties."""
+        """Do one duty; an error in it ends neither the worker nor its other duties."""
         try:
             do()
-        except (sa.exc.DBAPIError, OSError) as error:  # no database or no room: looked for again at the next round
+        except (sa.exc.DBAPIError, OSError) as error:  # no database or no disk space: tried again in the next round
             _log.warning("round_failed", duty=duty, error=type(error).__name__)
         except Exception:  # noqa: BLE001 - the worker's loop: a defect in one duty must not end the others
             _log.exception("round_defect", duty=duty)
-            self._stop.wait(DUTY_S)  # else a lasting defect fills the log
+            self._stop.wait(DUTY_S)  # otherwise a lasting defect fills the log
 
     def _begin(self) -> None:
         if not in_maintenance(self._database):
             self._begin_next()
 
     def _resume(self) -> None:
-        """Begin what this slot had when it was last heard of, and what an earlier version of the workflow left."""
+        """Resume the runs that this slot had when it stopped, and those left by an earlier version of the workflow."""
         alive = {worker.executor for worker in list_workers(self._database) if worker.alive}
         older = self._workflow.left_by_earlier_versions(alive - {self._book.executor})
         with self._database.session() as session:
@@ -132,7 +132,7 @@ class Worker:
         self._alone("clean", self._clean)
 
     def _put_back(self) -> None:
-        if self._workflow.is_idle():  # what this worker has at work by the database, its workflow has given up on
+        if self._workflow.is_idle():  # its workflow has given up the runs that the database still assigns to it
             with self._database.session() as session:
                 for start in put_back(session, [self._book.executor]):
                     _log.warning("put_back", run=start.run_id, step=start.first)
@@ -141,10 +141,10 @@ class Worker:
         if not self._book.has_lease("takeover"):
             return
         with self._database.session() as session:
-            over = take_over(session, self._book.dead_executors(session))
-        for start in over:
+            ended = take_over(session, self._book.dead_executors(session))
+        for start in ended:
             _log.warning("taken_over", run=start.run_id, step=start.first)
-        self._workflow.abandon(over)
+        self._workflow.abandon(ended)
 
     def _clean(self) -> None:
         if not self._book.has_lease("takeover"):
@@ -157,7 +157,7 @@ class Worker:
             return self._child.perform(step, run_id)
         try:
             deliver(run_id, self._outbox, self._lifecycle)
-        except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
+        except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study gets a reason
             _log.exception("step_raised", run=run_id, step=step)
             return StepOutcome.of_error(error)
         return StepOutcome()
@@ -168,8 +168,8 @@ class Worker:
                 self._book.beat()
             except SlotLost:
                 _log.critical("slot_lost", executor=self._book.executor)
-                os._exit(1)  # the slot's work is another's by now; this process is started again in another slot
-            except Exception as error:  # noqa: BLE001 - a database that is down must not end the heartbeat
+                os._exit(1)  # another worker has the slot's runs by now; this process is restarted in another slot
+            except Exception as error:  # noqa: BLE001 - an unreachable database must not end the heartbeat
                 _log.warning("no_heartbeat", error=type(error).__name__)
 
     def _judge(self) -> None:

@@ -1,7 +1,7 @@
-"""Durable work: each start of a run is a DBOS workflow; a killed worker resumes at the step that was cut off.
+"""Durable execution: each start of a run is a DBOS workflow; a killed worker resumes at the interrupted step.
 
-DBOS stays in this file. Its open core alone is used: no telemetry, no remote control. Which run comes next, and what
-becomes of the work of a host that never comes back, is decided in `dicom_node.studies.run_queue`.
+Only this file uses DBOS, and only its open core: no telemetry, no remote control. `dicom_node.studies.run_queue`
+decides which run is next, and what happens to the runs of a host that never returns.
 """
 
 import threading
@@ -26,28 +26,29 @@ __all__ = ["Workflow"]
 _log = structlog.get_logger()
 
 WORKFLOW_VERSION = "2"
-"""Raised when the order of steps changes. DBOS would else hash the source, and any edit would strand pending work.
-What an earlier version left is begun anew at the step that it was in."""
+"""Increased when the order of steps changes. Otherwise DBOS would hash the source, and any edit would strand pending
+runs. A run that an earlier version left is started again at the step that it was in."""
 
 STEP_ATTEMPTS = 4
 FIRST_RETRY_S = 1.0
 LONGEST_WAIT_S = 30.0
-"""Between two looks whether there is room again, or a database."""
+"""Longest pause between two checks whether there is disk space again, or a database."""
 
 RECOVERY_ATTEMPTS = 20
-"""A run during which its worker was killed this often is left aside instead of being begun for ever.
+"""A run during which its worker was killed this often is given up instead of being restarted for ever.
 
-What a study itself can do, it does to the child process; so fewer are more likely bad times than a bad study.
+A bad study can only kill the child process; fewer kills of the worker are more likely the fault of the machine.
 """
 
 SHADOW_ATTEMPTS = 1
-"""A shadow that kills its worker is tried once more and then left aside: production is held up by it."""
+"""A shadow model that kills its worker is tried once more and then given up, because it holds up production."""
 
 ENDED_KEPT = timedelta(days=7)
-"""What DBOS keeps of ended work serves to find faults; the history of a study stands in the node's own database."""
+"""How long DBOS keeps ended workflows, to find faults; the history of a study is in the node's own database."""
 
 FORGOTTEN_AT_ONCE = 1000
-"""By each hourly cleaning, in one short transaction: more than seven workers end in an hour at 27 s a study."""
+"""Workflows deleted by each hourly cleaning, in one short transaction: more than seven workers finish in an hour at
+27 s per study."""
 
 _SHADOW = "-shadow"
 _DONE = "done"
@@ -57,16 +58,16 @@ _OPEN = ["PENDING", "ENQUEUED"]
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED"]
 
 Perform = Callable[[str, str], StepOutcome]
-"""Performs a step, by its name, of a run."""
+"""Performs the named step of a run."""
 
 _stopping = threading.Event()
 _lifecycle: list[Lifecycle] = []
 _perform_step: list[Perform] = []
-"""Of this process; DBOS finds workflows by module-level name, so they cannot be closed over."""
+"""Those of this process. DBOS finds workflows by module-level name, so they cannot be closed over."""
 
 
 class StepFailed(Exception):  # noqa: N818 - named for what happened
-    """A step met a passing fault; DBOS tries it again."""
+    """A step failed with a temporary fault; DBOS tries it again."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(code, reason)
@@ -74,12 +75,12 @@ class StepFailed(Exception):  # noqa: N818 - named for what happened
 
 
 class Workflow:
-    """The worker's side of durable work.
+    """Durable execution for one worker.
 
     Parameters
     ----------
     executor
-        The worker's slot, stable over restarts: by it DBOS finds what was left unfinished.
+        The worker's slot, stable over restarts: DBOS finds unfinished workflows by it.
     perform
         Performs a step, in this process or in another.
     """
@@ -87,7 +88,7 @@ class Workflow:
     def __init__(self, settings: Settings, lifecycle: Lifecycle, executor: str, perform: Perform) -> None:
         url = settings.database_url
         if url.startswith("sqlite"):
-            # A file of its own, so that bookkeeping of steps and of arrivals do not wait for each other.
+            # A file of its own, so that records of steps and of received instances do not wait for each other.
             url = f"sqlite:///{settings.node.folder.absolute() / 'workflow.sqlite'}"
         self._config = DBOSConfig(
             name="glionode",
@@ -113,29 +114,29 @@ class Workflow:
             DBOS.start_workflow(process_study, start.run_id, start.attempt, start.first or Step.SELECT.value)
 
     def start_shadow(self, run_id: str) -> None:
-        """Let the shadow model look at a run in the background."""
+        """Run the shadow model on a run, in the background."""
         with SetWorkflowID(run_id + _SHADOW):
             DBOS.start_workflow(shadow_study, run_id)
 
     def is_idle(self) -> bool:
-        """Tell whether no workflow of this worker is open."""
+        """Return whether no workflow of this worker is open."""
         mine = DBOS.list_workflows(
             status=_OPEN, executor_id=self._config["executor_id"], load_input=False, load_output=False, limit=1
         )
         return not mine
 
     def abandon(self, starts: Iterable[Start]) -> None:
-        """Call off the workflows of starts that are over with, so that a worker that comes back leaves them alone."""
+        """Cancel the workflows of ended starts, so that a worker that returns does not continue them."""
         for start in starts:
             DBOS.cancel_workflow(start.workflow_id)
 
     def left_by_earlier_versions(self, alive: Collection[str]) -> list[str]:
-        """Call off what workflows of earlier versions left open, and return the ids of their runs.
+        """Cancel the open workflows of earlier versions, and return the ids of their runs.
 
         Parameters
         ----------
         alive
-            Other workers that live: what they have at work is theirs, whatever their version.
+            Other live workers; they keep their workflows, whatever the version.
         """
         found = DBOS.list_workflows(status=_OPEN, load_input=False, load_output=False)
         older = [
@@ -146,7 +147,7 @@ class Workflow:
         return [one for one in older if not one.endswith(_SHADOW)]
 
     def close_given_up(self) -> None:
-        """Give a reason to every run that was cut off too often to be tried again."""
+        """Fail, with a reason, every run that was interrupted too often to be tried again."""
         for status in DBOS.list_workflows(status=_GIVEN_UP, load_input=True, load_output=False):
             if status.workflow_id.endswith(_SHADOW):
                 _lifecycle[0].end_shadow(
@@ -155,14 +156,12 @@ class Workflow:
                 continue
             run_id, attempt = _named(status.workflow_id)
             if _lifecycle[0].is_open(run_id, attempt):
-                reason = (
-                    f"its worker was killed {RECOVERY_ATTEMPTS} times while at it; look at memory and the node's log"
-                )
+                reason = f"the worker was killed {RECOVERY_ATTEMPTS} times in this run; check memory and the node's log"
                 _lifecycle[0].finish(run_id, RunState.FAILED, "worker_killed", reason)
                 _log.error("given_up", run=run_id)
 
     def forget_ended(self, now: datetime) -> int:
-        """Delete what is kept of work that ended long ago; return of how many workflows."""
+        """Delete workflows that ended long ago; return their number."""
         before = (now - ENDED_KEPT).isoformat()
         found = DBOS.list_workflows(
             status=_ENDED, completed_before=before, load_input=False, load_output=False, limit=FORGOTTEN_AT_ONCE
@@ -186,7 +185,7 @@ def _named(workflow: str) -> tuple[str, int]:
 
 @DBOS.workflow(name="process_study", max_recovery_attempts=RECOVERY_ATTEMPTS)
 def process_study(run_id: str, attempt: int = 0, first: str = Step.SELECT.value) -> str:
-    """Take one run through its steps, from the first that is left."""
+    """Perform the steps of one run, from the first that is left."""
     for step in list(Step)[Step(first).place :]:
         outcome = _perform(step.value, run_id, attempt)
         if outcome != _DONE:
@@ -197,7 +196,7 @@ def process_study(run_id: str, attempt: int = 0, first: str = Step.SELECT.value)
 
 @DBOS.workflow(name="shadow_study", max_recovery_attempts=SHADOW_ATTEMPTS)
 def shadow_study(run_id: str) -> str:
-    """Let the shadow model look at one run whose results are out; whatever happens to it, they stay as they are."""
+    """Run the shadow model on a run that production has finished; whatever happens, the results stay as they are."""
     return DBOS.run_step(StepOptions(name="shadow"), _run_shadow, run_id)
 
 
@@ -205,15 +204,15 @@ def _perform(name: str, run_id: str, attempt: int) -> str:
     options = StepOptions(name=name, retries_allowed=True, max_attempts=STEP_ATTEMPTS, interval_seconds=FIRST_RETRY_S)
     try:
         return DBOS.run_step(options, _run_step, name, run_id, attempt)
-    except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study keeps a reason
-        attempts: list[Exception] = getattr(error, "errors", [error])  # DBOS tells what every attempt raised
+    except Exception as error:  # noqa: BLE001 - the worker's loop: whatever a step raises, the study gets a reason
+        attempts: list[Exception] = getattr(error, "errors", [error])  # DBOS lists what every attempt raised
         last = attempts[-1]
         code, reason = (last.code, last.reason) if isinstance(last, StepFailed) else reason_of(last)
         return DBOS.run_step(StepOptions(name=f"{name}_failed"), _give_up, run_id, attempt, code, reason)
 
 
 def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
-    """Perform a step; while the disk is full or the database away it is tried again: that is no study's fault."""
+    """Perform a step; retry while the disk is full or the database cannot be reached: that is no study's fault."""
     pause_s = FIRST_RETRY_S
     while True:
         try:
@@ -229,7 +228,7 @@ def _run_step(name: str, run_id: str, attempt: int = 0) -> str:
 def _try_step(name: str, run_id: str, attempt: int) -> str:
     lifecycle = _lifecycle[0]
     if not lifecycle.is_open(run_id, attempt):
-        return _CLOSED  # killed between closing the run and noting the step, cancelled, or begun anew elsewhere
+        return _CLOSED  # killed between closing the run and noting the step, cancelled, or started again elsewhere
     lifecycle.begin(run_id, name)
     outcome = _perform_step[0](name, run_id)
     if outcome.consequence is Consequence.RETRY:

@@ -1,1 +1,1 @@
-"""Getting a node to work beside what a hospital has."""
+"""Setting up a node beside the systems of a hospital."""

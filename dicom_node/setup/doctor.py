@@ -1,4 +1,4 @@
-"""Self-test: what the node needs, looked at one by one, each with a sentence that says what to do."""
+"""Self-test: checks what the node needs, one by one, each with a sentence that states what to do."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at: its name, whether it is well, and what was seen."""
+    """One check: its name, whether it passed, and what it found."""
 
     name: str
     ok: bool
@@ -37,7 +37,7 @@ class Check:
 
 
 def diagnose(settings: Settings, database: Database, peer: Peer | None = None) -> list[Check]:
-    """Look at everything the node needs; nothing raises, and only the node's folder is made.
+    """Check everything that the node needs; nothing raises, and only the node's folder is made.
 
     Parameters
     ----------
@@ -72,19 +72,19 @@ def _folder(folder: Path) -> Check:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        detail = f"{folder} cannot be written: {error.strerror}. Change its owner, or the setting node.folder."
+        detail = f"{folder} cannot be written to: {error.strerror}. Change its owner, or the setting node.folder."
         return Check(name="folder", ok=False, detail=detail)
     if mode := open_to_others(folder):
         detail = f"Other users of this machine can read {folder} ({mode:04o}): start the node again, or `chmod 700` it."
         return Check(name="folder", ok=False, detail=detail)
-    return Check(name="folder", ok=True, detail=f"{folder} can be written, and read by this user alone.")
+    return Check(name="folder", ok=True, detail=f"{folder} can be written to, and only this user can read it.")
 
 
 def _disk(folder: Path) -> Check:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check(name="disk", ok=False, detail=f"{folder} cannot be looked at: {error.strerror}.")
+        return Check(name="disk", ok=False, detail=f"The free space at {folder} cannot be read: {error.strerror}.")
     detail = f"{free / 2**30:.1f} GiB free at {folder}; at least {_NEEDED_FREE_BYTES / 2**30:.0f} GiB are needed."
     return Check(name="disk", ok=free >= _NEEDED_FREE_BYTES, detail=detail)
 
@@ -106,27 +106,27 @@ def _model(database: Database, settings: Settings) -> Check:
     except (InferenceError, SQLAlchemyError) as error:
         detail = f"{error}: promote a model, or correct the setting processing.model."
         return Check(name="model", ok=False, detail=detail)
-    return Check(name="model", ok=True, detail=f"{model.manifest.name} {model.manifest.version} is there.")
+    return Check(name="model", ok=True, detail=f"{model.manifest.name} {model.manifest.version} is available.")
 
 
 def _viewer(folder: Path) -> Check:
     if not (folder / "index.html").is_file():
-        return Check(name="viewer", ok=False, detail=f"OHIF is not at {folder}: run `make setup`.")
-    return Check(name="viewer", ok=True, detail=f"OHIF is at {folder}.")
+        return Check(name="viewer", ok=False, detail=f"OHIF is not installed at {folder}: run `make setup`.")
+    return Check(name="viewer", ok=True, detail=f"OHIF is installed at {folder}.")
 
 
 def _listener(settings: Settings, database: Database) -> Check:
-    """Call the node's own port, under a title that it accepts when there is one."""
+    """Send a C-ECHO to the node's own port, with a calling AE title that it accepts, if there is one."""
     node = settings.node
     host = _LOOPBACK.get(node.bind, node.bind)
     known = sorted(accepted_calling_ae_titles(database))
     itself = Peer(name="node", ae_title=node.ae_title, host=host, port=node.dicom_port)
     result = echo(itself, known[0] if known else node.ae_title, _ECHO_TIMEOUT_S)
     if result.outcome is EchoOutcome.CONNECTION_REFUSED:
-        detail = f"No node runs at {host}:{node.dicom_port}; start it by `glionode serve`."
+        detail = f"No node is running at {host}:{node.dicom_port}; start it with `glionode serve`."
         return Check(name="listener", ok=True, detail=detail)
     if result.calling_ae_unknown and not known:
-        detail = f"A node runs at {host}:{node.dicom_port}, but no peer may send to it yet: add one in the panel."
+        detail = f"A node is running at {host}:{node.dicom_port}, but no peer may send to it: add one in the panel."
         return Check(name="listener", ok=True, detail=detail)
     return Check(name="listener", ok=result.ok, detail=result.sentence)
 

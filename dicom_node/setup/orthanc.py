@@ -1,6 +1,6 @@
-"""Orthanc: registers the node there, registers Orthanc here, and sets up auto-routing over its REST API.
+"""Connects the node with an Orthanc: registers each with the other, and sets up auto-routing over Orthanc's REST API.
 
-DICOM cannot do this, so it goes through pyorthanc; everything else between the two is plain DICOM.
+DICOM cannot do this, so pyorthanc is used; everything else between the two is plain DICOM.
 """
 
 import ipaddress
@@ -23,14 +23,14 @@ from dicom_node.setup.doctor import Check
 
 __all__ = ["OrthancTarget", "connect_orthanc", "disconnect_orthanc", "lasting_configuration", "routing_script"]
 
-_MODALITY = "glionode"  # the node's name in Orthanc; the script of routing names it too
+_MODALITY = "glionode"  # the node's name in Orthanc; the routing script uses it too
 _TIMEOUT_S = 10.0
 _ECHO_TIMEOUT_S = 5
 _STOP_ROUTING = "if GlioNode then GlioNode.route = function(study) end end"
 
 
 class _OrthancError(Exception):
-    """Orthanc cannot be used as wanted; the text is one sentence for the person at the keyboard."""
+    """Orthanc cannot be used as requested; the text is one sentence for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,11 @@ class OrthancTarget:
     url
         Root of the REST API, such as ``http://127.0.0.1:8042``.
     node_host
-        Host under which Orthanc reaches the node; empty: the address of this machine towards Orthanc.
+        Host at which Orthanc reaches the node; empty: this machine's address on the route to Orthanc.
     orthanc_dicom_host
-        Host under which the node reaches Orthanc; empty: the host of `url`.
+        Host at which the node reaches Orthanc; empty: the host of `url`.
     username, password
-        Of the REST API, where it asks for them.
+        Of the REST API, if it requires them.
     """
 
     url: str
@@ -57,7 +57,7 @@ class OrthancTarget:
 
 
 def connect_orthanc(target: OrthancTarget, settings: Settings, database: Database) -> list[Check]:
-    """Register both sides, echo both ways and set up auto-routing; repeating it changes nothing more.
+    """Register both sides, send C-ECHO both ways and set up auto-routing; repeating it changes nothing more.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def connect_orthanc(target: OrthancTarget, settings: Settings, database: Databas
     Returns
     -------
     list of Check
-        One for each step; after a step that makes the others pointless, the list ends.
+        One for each step. The list ends after a step without which the others are pointless.
     """
     checks: list[Check] = []
     try:
@@ -81,12 +81,14 @@ def connect_orthanc(target: OrthancTarget, settings: Settings, database: Databas
             node = _node_as_modality(target, settings)
             rest.put_modality(node)
             where = f"{node['AET']} at {node['Host']}:{node['Port']}"
-            checks.append(Check(name="modality", ok=True, detail=f"Orthanc knows the node as {_MODALITY}: {where}."))
+            detail = f"The node is registered in Orthanc as {_MODALITY}: {where}."
+            checks.append(Check(name="modality", ok=True, detail=detail))
             _add_if_new(database, orthanc)
-            detail = f"The node knows Orthanc as {orthanc.name}: {orthanc.ae_title} at {orthanc.host}:{orthanc.port}."
+            address = f"{orthanc.ae_title} at {orthanc.host}:{orthanc.port}"
+            detail = f"Orthanc is registered in the node as {orthanc.name}: {address}."
             checks.append(Check(name="peer", ok=True, detail=detail))
-            there = echo(orthanc, settings.node.ae_title, _ECHO_TIMEOUT_S)
-            checks.append(Check(name="echo to Orthanc", ok=there.ok, detail=there.sentence))
+            result = echo(orthanc, settings.node.ae_title, _ECHO_TIMEOUT_S)
+            checks.append(Check(name="echo to Orthanc", ok=result.ok, detail=result.sentence))
             checks.append(_step("echo from Orthanc", lambda: rest.echo(where)))
             checks.append(_step("routing", lambda: rest.run_script(routing_script())))
     except (_OrthancError, PeerError) as error:
@@ -95,22 +97,23 @@ def connect_orthanc(target: OrthancTarget, settings: Settings, database: Databas
 
 
 def disconnect_orthanc(target: OrthancTarget, database: Database) -> list[Check]:
-    """Stop the routing, and remove the node there and Orthanc here.
+    """Stop the routing, and remove the node from Orthanc and Orthanc from the node.
 
-    What stands in Orthanc's own configuration file has to be removed there.
+    Entries in Orthanc's own configuration file have to be removed there.
     """
     checks: list[Check] = []
     try:
         with _Rest(target) as rest:
             orthanc = _orthanc_as_peer(rest, target, database)
             rest.delete_modality()
-            checks.append(Check(name="modality", ok=True, detail=f"Orthanc does not know {_MODALITY} any more."))
+            detail = f"{_MODALITY} is no longer registered in Orthanc."
+            checks.append(Check(name="modality", ok=True, detail=detail))
             checks.append(_step("routing", lambda: rest.run_script(_STOP_ROUTING)))
     except (_OrthancError, PeerError) as error:
         return [*checks, Check(name="orthanc", ok=False, detail=str(error))]
     if any(peer.name == orthanc.name for peer in list_peers(database)):
         remove_peer(database, orthanc.name)
-    return [*checks, Check(name="peer", ok=True, detail="The node does not know this Orthanc any more.")]
+    return [*checks, Check(name="peer", ok=True, detail="This Orthanc is no longer registered in the node.")]
 
 
 def routing_script() -> str:
@@ -119,7 +122,7 @@ def routing_script() -> str:
 
 
 def lasting_configuration(target: OrthancTarget, settings: Settings) -> str:
-    """Return what makes the registration and the routing outlast a restart of Orthanc, as text to follow."""
+    """Return instructions that keep the registration and the routing after a restart of Orthanc."""
     fragment = json.loads((config_folder() / "orthanc" / "orthanc.json").read_text(encoding="utf-8"))
     fragment["DicomModalities"] = {_MODALITY: _node_as_modality(target, settings)}
     return (
@@ -146,10 +149,10 @@ class _Rest:
         try:
             url = httpx.URL(target.url)
         except httpx.InvalidURL as error:
-            message = "The URL of Orthanc cannot be read: it looks like http://127.0.0.1:8042."
+            message = "The URL of Orthanc cannot be read; it should look like http://127.0.0.1:8042."
             raise _OrthancError(message) from error
         if url.scheme not in ("http", "https") or not url.host:
-            message = "The URL of Orthanc looks like http://127.0.0.1:8042."
+            message = "The URL of Orthanc should look like http://127.0.0.1:8042."
             raise _OrthancError(message)
         self.url = str(url.copy_with(username=None, password=None)).rstrip("/")
         self.version = ""
@@ -196,8 +199,8 @@ class _Rest:
         if answer.is_success:
             return f"Orthanc's C-ECHO was answered by {where}."
         message = (
-            f"Orthanc's C-ECHO was not answered by {where}: start the node by `glionode serve`, and see that "
-            f"node.bind lets Orthanc in ({_reason(answer)})."
+            f"Orthanc's C-ECHO was not answered by {where}: start the node with `glionode serve`, and check that "
+            f"Orthanc can reach node.bind ({_reason(answer)})."
         )
         raise _OrthancError(message)
 
@@ -212,10 +215,10 @@ class _Rest:
             )
             raise _OrthancError(message)
         if not answer.is_success or answer.text.strip():
-            raise _OrthancError(f"Orthanc did not take the script of routing: {_reason(answer)}.")
-        return "Orthanc took the script; it holds until Orthanc restarts."
+            raise _OrthancError(f"Orthanc did not run the routing script: {_reason(answer)}.")
+        return "Orthanc runs the script until it restarts."
 
-    def _json(self, method: Callable[..., Any]) -> Any:  # noqa: ANN401 - whatever stands in JSON
+    def _json(self, method: Callable[..., Any]) -> Any:  # noqa: ANN401 - whatever the JSON contains
         answer = self._allowed(method)
         try:
             return answer.json()
@@ -228,7 +231,7 @@ class _Rest:
     def _allowed(self, method: Callable[..., Any], *arguments: object, **content: object) -> httpx.Response:
         answer = self._call(method, *arguments, **content)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
-            message = f"Orthanc at {self.url} wants a user name and a password, and does not know the given ones."
+            message = f"Orthanc at {self.url} requires a user name and a password, and does not accept those given."
             raise _OrthancError(message)
         if answer.status_code == httpx.codes.FORBIDDEN:
             message = f"Orthanc at {self.url} does not allow its REST API to be used from here (RemoteAccessAllowed)."
@@ -256,14 +259,14 @@ def _reason(answer: httpx.Response) -> str:
 
 
 def _orthanc_as_peer(rest: _Rest, target: OrthancTarget, database: Database) -> Peer:
-    """Describe Orthanc as a peer, under the name it has already or a free one."""
+    """Return Orthanc as a peer, with the name it already has or a free one."""
     ae_title, port = rest.identity()
     host = target.orthanc_dicom_host or httpx.URL(rest.url).host
     wanted = Peer(name="Orthanc", ae_title=ae_title, host=host, port=port, is_destination=True, is_source=True)
     peers = {peer.name: peer for peer in list_peers(database)}
     for peer in peers.values():
         if (peer.ae_title, peer.host, peer.port) == (wanted.ae_title, wanted.host, wanted.port):
-            return peer  # what a person changed of it stays: profile, proof, urgency, whether it is enabled
+            return peer  # as a person has changed it: profile, proof, urgency, whether it is enabled
     number = 1
     while wanted.name in peers:
         number += 1
@@ -288,7 +291,7 @@ def _node_as_modality(target: OrthancTarget, settings: Settings) -> dict[str, An
 
 
 def _own_address(towards: str) -> str:
-    """Return the address of this machine on the way to a host; nothing is sent."""
+    """Return the address of this machine on the route to a host; nothing is sent."""
     try:
         if towards == "localhost" or ipaddress.ip_address(towards).is_loopback:
             return "127.0.0.1"

@@ -1,1 +1,1 @@
-"""Files and folders of the node: durable, private, within the room that is left."""
+"""Files and folders of the node: durable, private, and within the free disk space."""

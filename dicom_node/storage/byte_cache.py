@@ -1,4 +1,4 @@
-"""What was read last, up to a number of bytes: a count of entries says nothing of what they take."""
+"""A cache limited by bytes: a number of entries would not limit its memory."""
 
 import threading
 from collections import OrderedDict
@@ -11,14 +11,14 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """The values that were asked for last, whose sizes together stay below a limit.
+    """Keeps the values requested last, as long as their total size stays below a limit.
 
-    One value is read at a time, so that many who ask for the same share it; the newest is kept whatever its size.
+    One value is read at a time, so that simultaneous requests for it share it. The newest is kept whatever its size.
 
     Parameters
     ----------
     most_bytes
-        Of all values together, the newest apart.
+        Limit of all values together; the newest alone may exceed it.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -28,7 +28,7 @@ class ByteCache(Generic[Value]):
         self.held_bytes = 0
 
     def get(self, key: Hashable, read: Callable[[], tuple[Value, int]]) -> Value:
-        """Return what is kept under a key, else what is read: a value and its size in bytes."""
+        """Return the value kept under a key, or call `read`, which returns a value and its size in bytes."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -37,6 +37,6 @@ class ByteCache(Generic[Value]):
             self._kept[key] = (value, size)
             self.held_bytes += size
             while self.held_bytes > self._most_bytes and len(self._kept) > 1:
-                _, (_, gone) = self._kept.popitem(last=False)
-                self.held_bytes -= gone
+                _, (_, removed_bytes) = self._kept.popitem(last=False)
+                self.held_bytes -= removed_bytes
             return value

@@ -1,4 +1,4 @@
-"""How much room is left: new instances are refused before old ones are lost."""
+"""Measures free disk space: the node refuses new instances before it would lose old ones."""
 
 import shutil
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["Disk"]
 
 LOOK_S = 1.0
-"""How long an answer holds; a sender of 1,500 instances a second brings less than 1 GB meanwhile."""
+"""How long a measurement is used; 1,500 instances a second bring less than 1 GB in this time."""
 
 
 class Disk:
@@ -16,22 +16,22 @@ class Disk:
     Parameters
     ----------
     free_gib
-        The watermark: with less than this free, there is a shortage.
+        The limit: there is a shortage when less than this is free.
     """
 
     def __init__(self, folder: Path, free_gib: float) -> None:
         self._folder, self._free_bytes = folder, free_gib * 2**30
-        self._looked_at, self._free = -LOOK_S, 0
+        self._measured_at, self._free = -LOOK_S, 0
 
     def shortage(self) -> str | None:
-        """Return a sentence when too little room is left, else None."""
-        if time.monotonic() - self._looked_at >= LOOK_S:
+        """Return a sentence when too little space is free, else None."""
+        if time.monotonic() - self._measured_at >= LOOK_S:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._free, self._looked_at = shutil.disk_usage(self._folder).free, time.monotonic()
+            self._free, self._measured_at = shutil.disk_usage(self._folder).free, time.monotonic()
         if self._free >= self._free_bytes:
             return None
         free, wanted = self._free / 2**30, self._free_bytes / 2**30
         return (
-            f"{free:.2f} GiB are free and limits.free_disk_gib is {wanted:g}: nothing is taken until there is room, "
-            "and the sender keeps it"
+            f"the disk is too full: {free:.2f} GiB are free and limits.free_disk_gib is {wanted:g}; until there is "
+            "space, instances are refused and the sender keeps them"
         )

@@ -1,8 +1,8 @@
-"""Files and folders that survive a power cut: whole or absent once they are named, and there once it is said so.
+"""Files and folders that survive a power cut: a named file is complete or absent, and present once the call returns.
 
-A file's name lies in its folder and the folder's in the one above, so each of them has to be synced as well (fsync(2)).
-What the kernel could not write it reports once, and then takes for written: a failed sync is never tried again over the
-same file, its content is written anew.
+The name of a file is stored in its folder, and that of the folder in its parent, so each of these must be synced as
+well (fsync(2)). The kernel reports a failed write once and then treats the data as written. So a failed sync is never
+repeated on the same file; its content is written again to a new one.
 """
 
 import ctypes
@@ -17,11 +17,11 @@ from pathlib import Path
 __all__ = ["make_folder", "sync_folder", "synced_together", "write_durably", "write_new"]
 
 _MODE = 0o700
-"""What lies in the node's folder is of patients."""
+"""Private, because the node's folder contains patient data."""
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, durably, for this user alone."""
+    """Create a folder and its missing parents, durably and for this user alone."""
     missing = [folder]
     while not missing[-1].exists():
         missing.append(missing[-1].parent)
@@ -40,12 +40,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_durably(path: Path, content: bytes | Path) -> None:
-    """Write a file so that it is whole or absent, even after a power cut: temporary file, fsync, rename, fsync.
+    """Write a file so that it is complete or absent, even after a power cut: temporary file, fsync, rename, fsync.
 
     Parameters
     ----------
     content
-        A path: of the file whose content it is.
+        Bytes, or the path of a file to copy.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
@@ -66,7 +66,7 @@ def write_durably(path: Path, content: bytes | Path) -> None:
 
 
 def write_new(path: str, content: bytes) -> None:
-    """Write a file that is not there yet, for this user alone; it is for others to sync it."""
+    """Write a file that does not exist yet, for this user alone; the caller must sync it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         rest = memoryview(content)
@@ -78,21 +78,21 @@ def write_new(path: str, content: bytes) -> None:
 
 @contextmanager
 def synced_together(folder: Path) -> Iterator[None]:
-    """Make durable at the end of a block all that it wrote to a folder's file system: one wait for many files.
+    """Sync, at the end of a block, everything that it wrote to a folder's file system: one wait for many files.
 
-    The descriptor is there before anything is written: it is told of every error since (syncfs(2)).
+    The descriptor is opened before anything is written, so that it reports every error since (syncfs(2)).
 
     Raises
     ------
     OSError
-        When something could not be written; nothing of the block counts then. EIO where the folder itself is none, so
-        that it is not taken for something that lies in the way of one file in it.
+        When something could not be written; then nothing that the block wrote is safe. EIO where the folder itself is
+        not a folder, to distinguish this from an obstacle to a single file in it.
     """
     try:
         make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise OSError(errno.EIO, "there is no folder to write to") from error
+        raise OSError(errno.EIO, "the folder to write to does not exist") from error
     try:
         yield
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):

@@ -1,4 +1,4 @@
-"""The node's folder is its user's alone: patients' images lie there, and the database names them."""
+"""Keeps the node's folder private to its user: it contains patients' images, and the database names them."""
 
 import contextlib
 import os
@@ -10,16 +10,16 @@ from dicom_node.storage.durable import make_folder
 __all__ = ["keep_private", "open_to_others"]
 
 _UMASK = 0o077
-"""Nothing for the group and for others; hosts that share the folder run the node as the same user."""
+"""No permissions for the group and for others; hosts that share the folder run the node as the same user."""
 
 
 def keep_private(folder: Path) -> None:
-    """Let this process and its children write for their user alone, and close the node's folder to others.
+    """Make all files of this process and its children private to their user, and close the node's folder to others.
 
-    Nor is an image of their memory written when they crash (core(5)): it would hold patients' names and images.
+    Also disable core dumps (core(5)), which would contain patients' names and images.
 
-    What an earlier version left within it with wider permissions is out of reach behind it. A folder of another user is
-    left as it is; `doctor` names it.
+    Files in the folder that an earlier version wrote with wider permissions are out of reach as well. A folder of
+    another user is left as it is; `doctor` reports it.
     """
     os.umask(_UMASK)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -30,6 +30,6 @@ def keep_private(folder: Path) -> None:
 
 
 def open_to_others(folder: Path) -> int:
-    """Return the permissions of a folder that other users of the machine can enter or read, else 0."""
+    """Return the permissions of a folder if other users of the machine can enter or read it, else 0."""
     mode = folder.stat().st_mode & 0o7777
     return mode if mode & _UMASK else 0

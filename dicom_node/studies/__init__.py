@@ -1,1 +1,1 @@
-"""Studies: what is held of each, when it is ready, and where it stands."""
+"""Studies: what the node holds of each, when it is ready, and its status."""

@@ -1,4 +1,4 @@
-"""When a study is ready, its instances are frozen into the manifest of a run; until then it is said what is awaited."""
+"""Freezes the instances of a ready study into the manifest of a run; until then, notes what is awaited."""
 
 import hashlib
 from dataclasses import dataclass
@@ -28,12 +28,13 @@ __all__ = ["NOT_JUDGED", "Assembly", "StudyReady"]
 _log = structlog.get_logger()
 
 CLAIM = timedelta(seconds=30)
-"""A worker that judges a study keeps the others off it for this long; one that dies meanwhile delays it no longer."""
+"""A worker that judges a study reserves it for this long; if the worker dies, the study is delayed by no more."""
 
 JUDGED_AT_ONCE = 20
 
 NOT_JUDGED = (
-    "the node could not tell whether it is whole: see its log; `glionode replay` or a further image tries again"
+    "the node could not determine whether the study is complete: see its log; `glionode replay` or another image "
+    "tries again"
 )
 
 
@@ -44,7 +45,7 @@ class StudyReady:
     Attributes
     ----------
     run_id
-        Made of the study and the hash of its manifest: the same content is the same run, other content another one.
+        Made of the study's key and the hash of its manifest: equal content is the same run, other content another one.
     reason
         Why it counts as complete.
     """
@@ -56,12 +57,12 @@ class StudyReady:
 
 
 class Assembly:
-    """Judges studies of which something has arrived, and those whose time has come.
+    """Judges studies of which something has arrived, and those whose waiting time is over.
 
     Parameters
     ----------
     calling_ae
-        AE title under which sources are asked what they hold.
+        Calling AE title for queries to sources.
     """
 
     def __init__(self, database: Database, folder: Path, settings: AssemblySettings, calling_ae: str) -> None:
@@ -94,17 +95,17 @@ class Assembly:
             return bool(session.execute(claimed).rowcount)  # type: ignore[attr-defined]
 
     def _judge_alone(self, study_uid: str, now: datetime) -> StudyReady | None:
-        """Judge one study so that whatever is wrong with it stays with it."""
+        """Judge one study; an error affects no other study."""
         try:
             return self._judge(study_uid, now)
-        except (sa.exc.DBAPIError, OSError) as error:  # it passes: the study is due again when the claim is over
+        except (sa.exc.DBAPIError, OSError) as error:  # temporary: the study is due again when the claim is over
             _log.warning("not_judged", error=type(error).__name__)
         except Exception:  # noqa: BLE001 - the worker's loop: one study must not stop those behind it
             self._close(study_uid)
         return None
 
     def _close(self, study_uid: str) -> None:
-        """Close a study that cannot be judged; another image of it, or `glionode replay`, has it judged again."""
+        """Close a study that cannot be judged; after another image or `glionode replay` it is judged again."""
         with self._database.session() as session:
             study = session.get_one(StudyRow, study_uid, with_for_update=True)
             study.state, study.reason, study.awaited = StudyState.FAILED, NOT_JUDGED, []
@@ -113,23 +114,23 @@ class Assembly:
         self._reader.forget(study_uid)
 
     def _judge(self, study_uid: str, now: datetime) -> StudyReady | None:
-        seen = self._reader.read(study_uid, now)
-        verdict = judge(seen.series, self._wanted, seen.transfer, seen.source, self._patience, now)
+        received = self._reader.read(study_uid, now)
+        verdict = judge(received.series, self._wanted, received.transfer, received.source, self._patience, now)
         if not verdict.ready:
-            self._wait(study_uid, verdict, now, asked=seen.source is not None)
+            self._wait(study_uid, verdict, now, has_source=received.source is not None)
             return None
-        ready = self._freeze(study_uid, seen.transfer.last_at, verdict, now)
+        ready = self._freeze(study_uid, received.transfer.last_at, verdict, now)
         if ready is not None:
             self._reader.forget(study_uid)
         return ready
 
-    def _wait(self, study_uid: str, verdict: Verdict, now: datetime, *, asked: bool) -> None:
+    def _wait(self, study_uid: str, verdict: Verdict, now: datetime, *, has_source: bool) -> None:
         look_at = verdict.look_at or now + self._patience.quiet
         with self._database.session() as session:
             study = session.get_one(StudyRow, study_uid, with_for_update=True)
             study.awaited = list(verdict.awaited)
-            if study.look_at == now + CLAIM:  # else something has happened since, and it is due at once
-                study.look_at = min(look_at, now + ASK_AGAIN) if asked else look_at
+            if study.look_at == now + CLAIM:  # otherwise something has arrived since, and the study is due at once
+                study.look_at = min(look_at, now + ASK_AGAIN) if has_source else look_at
 
     def _freeze(self, study_uid: str, last_at: datetime, verdict: Verdict, now: datetime) -> StudyReady | None:
         urgent = urgent_ae_titles(self._database)
@@ -146,7 +147,7 @@ class Assembly:
             run_id = f"{study.key}-{digest.hexdigest()[:16]}"
             study.awaited = []
             known = session.get(RunRow, run_id)
-            if known is not None and known.state == RunState.SUPERSEDED:  # back to content that was given up midway
+            if known is not None and known.state == RunState.SUPERSEDED:  # back to content whose run was stopped midway
                 _begin_anew(session, study, known, now)
                 return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
             if known is not None:  # the study has gone back to content that was processed before
@@ -159,10 +160,10 @@ class Assembly:
 
 
 def _begin_anew(session: Session, study: StudyRow, run: RunRow, now: datetime) -> None:
-    """Let a run that was given up for later content begin again, as the newest of its study."""
+    """Start a superseded run again, as the newest of its study."""
     run.revision, run.step = _next_revision(session, study), ""
     made = session.scalar(sa.select(ResultRow.sop_instance_uid).where(ResultRow.run_id == run.run_id).limit(1))
-    if made is None:  # else its objects, which may have been sent, would tell another time under the same UIDs
+    if made is None:  # otherwise its objects, which may have been sent, would state another time under the same UIDs
         run.ready_at = now.replace(microsecond=0)
     study.state, study.current_run = StudyState.QUEUED, run.run_id
     requeue(session, run)

@@ -1,4 +1,4 @@
-"""What the node holds and may be looked at: received instances, and the newest results of each study."""
+"""What the node can show: received instances, and the newest results of each study."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from viewer_integration.big_endian import turn_little_endian
 
 __all__ = ["HeldInstance", "HeldSeries", "HeldStudy", "Holdings"]
 
-_PAGE = 50  # studies that one look into the database fetches; SQLite lets no one write meanwhile
+_PAGE = 50  # studies that one query fetches; SQLite lets no process write meanwhile
 _DEFERRED_BYTES = 1024  # a larger value, pixel data above all, stays on disk
 _HEADER_BYTES = 256 * 2**20
-_WHOLE_BYTES = 256 * 2**20  # a reader asks for the frames of one instance one by one
+_WHOLE_BYTES = 256 * 2**20  # a viewer requests the frames of one instance one by one
 _IN_MEMORY = 55
-"""Times what an element takes in a file is what it takes once it was looked at, by `tracemalloc` on Python 3.11: 55
-with functional groups, 20 with plain elements, at most 165 in items with nothing in them."""
+"""Memory of an element that has been accessed, as a multiple of its size in the file, by `tracemalloc` on Python 3.11:
+55 with functional groups, 20 with plain elements, at most 165 in empty items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class HeldInstance:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldSeries:
-    """One series: how many instances it has, of which kinds, and one of those that most are."""
+    """One series: the number of its instances, their SOP classes, and a sample of the most frequent class."""
 
     series_uid: str
     sop_class_uids: tuple[str, ...]
@@ -59,7 +59,7 @@ class HeldStudy:
 
 
 class Holdings:
-    """Reads the database for what is there, and the files for what they say.
+    """Reads from the database which instances are there, and from the files what they contain.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Holdings:
         self._folder = folder
 
     def studies(self, study_uids: Collection[str] = ()) -> Iterator[HeldStudy]:
-        """Yield studies, the last received first; the database is asked page by page.
+        """Yield studies, the last received first; the database is queried page by page.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Holdings:
                 series_uid=uid,
                 sop_class_uids=tuple(sorted(row.sop_class_uid for row in kinds)),
                 count=sum(row.count for row in kinds),
-                # One of what most of them are, lest a picture among images stands for the series.
+                # Of the most frequent SOP class, so that a screenshot among images does not represent the series.
                 sample=self._folder / max(kinds, key=lambda row: (row.count, row.sop_class_uid)).path,
             )
             for uid, kinds in sorted(by_series.items())
@@ -146,7 +146,7 @@ class Holdings:
     def header(self, path: Path) -> SettledDataset:
         """Return an instance's header with large values left on disk; it is shared, so it must not be changed.
 
-        It is read as it is encoded, whatever it says of that; what is stored in big endian is given as if it were
+        It is read by its actual encoding, whatever its header states. What is stored in big endian is returned as
         explicit VR little endian.
 
         Raises
@@ -161,7 +161,7 @@ class Holdings:
     def whole(self, path: Path) -> SettledDataset:
         """Return an instance with its pixel data; it is shared, so it must not be changed.
 
-        It is read as it is encoded, whatever it says of that; what is stored in big endian is given as if it were
+        It is read by its actual encoding, whatever its header states. What is stored in big endian is returned as
         explicit VR little endian.
 
         Raises
@@ -175,7 +175,7 @@ class Holdings:
 
 
 def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
-    """Select what is held of a study.
+    """Select the instances that are held of a study.
 
     An object of the node that a PACS sent back to it is not shown twice, and an outdated one not at all.
     """
@@ -208,14 +208,14 @@ def _read_header(path: Path) -> tuple[SettledDataset, int]:
 
 
 def _left_on_disk(ds: SettledDataset, size: int) -> int:
-    """Return the bytes of values that nobody reads from a header; a sequence is read as soon as it is looked at."""
+    """Return the bytes of values that stay on disk; a sequence is read as soon as it is accessed."""
     raw: list[object] = [ds.get_item(tag, keep_deferred=True) for tag in ds.keys()]  # noqa: SIM118 - no values read
     left = [one for one in raw if isinstance(one, RawDataElement) and one.value is None and not _is_sequence(one)]
     return sum(min(one.length, size - one.value_tell) for one in left)
 
 
 def _is_sequence(element: RawDataElement) -> bool:
-    """Tell whether a value will be read as a sequence, also one whose VR the file does not say (PS3.5 7.1.3, 6.2.2)."""
+    """Return whether a value is read as a sequence, also if the file does not state its VR (PS3.5 7.1.3, 6.2.2)."""
     if element.VR in (None, "UN") and dictionary_has_tag(element.tag):
         return dictionary_VR(element.tag) == "SQ"
     return element.VR == "SQ"
@@ -236,7 +236,7 @@ def _in_little_endian(path: Path, defer_bytes: int | None = None) -> SettledData
     except (OSError, InvalidDicomError):
         raise
     except Exception as error:
-        # pydicom raises many kinds for a broken file, and whoever looks at other studies must not meet any of them.
+        # pydicom raises many kinds of errors for a broken file; none of them may affect a reader of other studies.
         message = f"cannot be read ({type(error).__name__})"
         raise InvalidDicomError(message) from error
     return ds

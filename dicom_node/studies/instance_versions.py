@@ -23,9 +23,9 @@ _SCALING = ("RescaleSlope", "RescaleIntercept")
 
 
 def version_decisions(database: Database, folder: Path, study_uid: str) -> list[Decision]:
-    """Compare the newest version of every instance that came in several with the one before it.
+    """Compare the newest version of every instance that was received in several with the one before it.
 
-    Equal decoded pixels and geometry are a correction of the header; anything else is flagged. The newest is
+    Equal decoded pixels and geometry are a correction of the header; anything else is flagged. The newest version is
     used either way, and every version stays in the inbox.
     """
     corrected, differing = 0, []
@@ -36,11 +36,11 @@ def version_decisions(database: Database, folder: Path, study_uid: str) -> list[
             differing.append(Path(newest).stem.rsplit(".", 1)[0])
     decisions = []
     if corrected:
-        reason = f"{corrected} instance(s) came again with another header and equal pixels: the newest is used"
+        reason = f"{corrected} instance(s) received again with another header and equal pixels: the newest is used"
         decisions.append(Decision(code="header_corrected", subject="study", reason=reason))
     if differing:
         reason = (
-            f"{len(differing)} instance(s) came again with OTHER PIXELS under the same UID: the newest is used, "
+            f"{len(differing)} instance(s) received again with OTHER PIXELS under the same UID: the newest is used, "
             f"all are kept; first: {differing[0]}"
         )
         decisions.append(Decision(code="pixels_differ", subject="study", reason=reason))
@@ -64,19 +64,19 @@ def _same_image(first: Path, second: Path) -> bool:
     try:
         a, b = read_instance(first), read_instance(second)
     except (ConversionError, InvalidDicomError):
-        return False  # what nobody can read cannot be called equal
+        return False  # unreadable files do not count as equal
     if not all(_same_numbers(Attributes(a), Attributes(b), keyword) for keyword in (*_GEOMETRY, *_SCALING)):
         return False
     frames = range(pixel_format(a).frames)
     try:
         pairs = zip(stored_images(first, frames), stored_images(second, frames), strict=True)
         return all(np.array_equal(one.values, other.values) for (_, one), (_, other) in pairs)
-    except Exception:  # noqa: BLE001 - what cannot be decoded, or is no measurement, is equal by its bytes or not at all
+    except Exception:  # noqa: BLE001 - what cannot be decoded, or is not a measurement, is compared by its bytes
         return a.get("PixelData") is not None and a.get("PixelData") == b.get("PixelData")
 
 
 def _same_numbers(first: Attributes, second: Attributes, keyword: str) -> bool:
-    """Tell whether two headers say the same numbers, however they are written; what is no number, as it stands."""
+    """Return whether two headers contain the same numbers, however written; other values are compared as text."""
     one, other = first.numbers(keyword), second.numbers(keyword)
     if not one or len(one) != len(other):
         return first.text(keyword) == second.text(keyword)

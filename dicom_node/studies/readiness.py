@@ -1,8 +1,13 @@
-"""Whether a study is ready: by what has come of it, never by a timer alone. Pure; `dicom_node.studies.assembly` asks.
+"""Decides whether a study is complete enough to process. Pure functions, called by `dicom_node.studies.assembly`.
 
-The evidence for a series, in this order: the source holds no more of it; its own headers' number has come; the
-associations that brought it were released and nothing came since; and, as the last resort, silence. What is known to
-be incomplete is waited for longer, up to a bound, and is then not used.
+The evidence that a series is complete, in this order:
+
+1. the source holds no more images of it;
+2. as many images were received as its own headers state;
+3. the associations that sent it were released, and nothing has arrived since;
+4. as the last resort, nothing has arrived for a longer time (silence).
+
+The node waits longer for a series that is known to be incomplete, up to a limit, and then does not use it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,29 +24,29 @@ __all__ = ["Patience", "StudyTransfer", "Verdict", "judge"]
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long is waited, all by the one setting ``assembly.quiet_period_s``.
+    """How long the node waits, derived from the one setting ``assembly.quiet_period_s``.
 
     Attributes
     ----------
     quiet
-        Silence after which a study of which nothing is known to be missing counts as complete.
+        Silence after which a study counts as complete if nothing is known to be missing.
     """
 
     quiet: timedelta
 
     @property
     def released(self) -> timedelta:
-        """Silence after the last association was released: two thirds, above the pauses of 30 s that senders make."""
+        """Silence after the last association was released: two thirds, longer than the 30 s that senders pause."""
         return self.quiet * 2 / 3
 
     @property
     def aborted(self) -> timedelta:
-        """Silence after an association that was aborted: three times, since senders try again after a while."""
+        """Silence after an aborted association: three times as long, because senders try again after a while."""
         return self.quiet * 3
 
     @property
     def incomplete(self) -> timedelta:
-        """Silence after which what is known to be missing is given up: fifteen times, 12.5 minutes as delivered.
+        """Silence after which missing images are no longer awaited: fifteen times as long, 12.5 minutes by default.
 
         A PACS that lost its connection tries again within minutes.
         """
@@ -49,22 +54,22 @@ class Patience:
 
     @property
     def examination(self) -> timedelta:
-        """From the first image on, the bound of any waiting for more: 100 minutes as delivered."""
+        """Upper limit of any waiting, from the first image on: 100 minutes by default."""
         return self.quiet * 120
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTransfer:
-    """When and how a study came.
+    """When and how a study was received.
 
     Attributes
     ----------
     open_associations
-        How many of those that brought images of it are still open.
+        Number of associations that sent images of it and are still open.
     released
-        Whether the last that ended was released; False for one that was aborted or lost. None where none is known.
+        Whether the association that ended last was released; False if it was aborted or lost, None if none is known.
     patients
-        How many patients its current images name.
+        Number of different patients in its current images.
     """
 
     first_at: datetime
@@ -76,7 +81,7 @@ class StudyTransfer:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was found.
+    """Whether a study is ready to be processed.
 
     Attributes
     ----------
@@ -85,11 +90,11 @@ class Verdict:
     reason
         Why it counts as ready.
     awaited
-        What is waited for, each in words.
+        What the node waits for, in sentences.
     look_at
-        When time alone would change the verdict.
+        When the verdict changes if nothing arrives.
     incomplete
-        Series that must not be used, because images of them never came, each with a sentence.
+        Series that must not be used because images are missing, each with a sentence.
     """
 
     ready: bool
@@ -107,37 +112,37 @@ def judge(
     patience: Patience,
     now: datetime,
 ) -> Verdict:
-    """Judge a study.
+    """Decide whether a study is ready.
 
     Parameters
     ----------
     series
-        Those that may have a role.
+        Series that may have a role.
     wanted
-        Roles that are waited for; once each is there and whole, nothing else is.
+        Roles to wait for. Once each is there and complete, the node waits for nothing else.
     """
-    whole = {one.series_uid: why for one in series if (why := _whole_because(one, source, patience, now))}
+    complete = {one.series_uid: why for one in series if (why := _complete_because(one, source, patience, now))}
     lacking = _lacking(series, wanted)
-    if series and not lacking and len(whole) == len(series) and transfer.patients == 1:
-        reasons = dict.fromkeys(whole.values())
-        return Verdict(ready=True, reason=f"every wanted sequence is whole: {'; '.join(reasons)}")
-    case = _Case(series=series, whole=whole, lacking=lacking, transfer=transfer, source=source)
+    if series and not lacking and len(complete) == len(series) and transfer.patients == 1:
+        reasons = dict.fromkeys(complete.values())
+        return Verdict(ready=True, reason=f"every wanted sequence is complete: {'; '.join(reasons)}")
+    case = _Case(series=series, complete=complete, lacking=lacking, transfer=transfer, source=source)
     return _by_silence(case, patience, now)
 
 
-def _whole_because(one: SeriesProgress, source: SourceCounts | None, patience: Patience, now: datetime) -> str:
-    """Return the evidence that nothing more of a series will come, or nothing."""
+def _complete_because(one: SeriesProgress, source: SourceCounts | None, patience: Patience, now: datetime) -> str:
+    """Return the evidence that no more images of a series will arrive; empty if there is none."""
     if source is not None and source.missing.get(one.series_uid) == 0:
         settled = source.grew_at is None or now - source.grew_at >= patience.released
         if settled and source.counts[one.series_uid] <= one.held:
-            return f"all that {source.peer} holds of them has come"
+            return f"all images that {source.peer} holds were received"
     if one.whole_as_stated and not one.flaw:
-        return "as many images have come as their headers state"
+        return "as many images were received as the headers state"
     return ""
 
 
 def _lacking(series: Sequence[SeriesProgress], wanted: frozenset[Role]) -> frozenset[Role]:
-    """Return the wanted roles that no series is there for; one that may be either of two stands for one of them."""
+    """Return the wanted roles without a series; a series that may have either of two roles counts for one of them."""
     open_roles = set(wanted) - {role for one in series if one.sure and len(one.roles) == 1 for role in one.roles}
     for one in series:
         if len(one.roles) > 1 and (fits := sorted(open_roles & one.roles)):
@@ -146,20 +151,20 @@ def _lacking(series: Sequence[SeriesProgress], wanted: frozenset[Role]) -> froze
 
 
 def _awaited(case: "_Case") -> tuple[str, ...]:
-    """Say what is waited for, as an administrator wants to read it."""
-    found = [case.sentence(one) for one in case.series if one.series_uid not in case.whole]
-    found += [f"{role}: nothing has come yet" for role in sorted(case.lacking)]
+    """Return what the node waits for, in sentences for an administrator."""
+    awaited = [case.sentence(one) for one in case.series if one.series_uid not in case.complete]
+    awaited += [f"{role}: nothing received yet" for role in sorted(case.lacking)]
     if case.transfer.patients > 1:
-        found.append(f"the images name {case.transfer.patients} patients: the rest of a correction")
-    return tuple(found)
+        awaited.append(f"the images name {case.transfer.patients} patients: the rest of a correction is awaited")
+    return tuple(awaited)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Case:
-    """A study that is not ready by content."""
+    """A study whose content does not show that it is ready."""
 
     series: Sequence[SeriesProgress]
-    whole: Mapping[SeriesUID, str]
+    complete: Mapping[SeriesUID, str]
     lacking: frozenset[Role]
     transfer: StudyTransfer
     source: SourceCounts | None
@@ -167,21 +172,21 @@ class _Case:
     @property
     def missing(self) -> tuple[SeriesProgress, ...]:
         """Series of which images are known to be missing."""
-        return tuple(one for one in self.series if one.series_uid not in self.whole and self._is_short(one))
+        return tuple(one for one in self.series if one.series_uid not in self.complete and self._is_short(one))
 
     def sentence(self, one: SeriesProgress) -> str:
         at_source = self.source.counts.get(one.series_uid, 0) if self.source else 0
         if self.source and at_source > one.held:
             return f"{one.name}: {one.held} of {at_source} slices that {self.source.peer} holds"
-        return one.awaits or f"{one.name}: {one.held} slices, and nothing tells yet that they are all"
+        return one.awaits or f"{one.name}: {one.held} slices; it is not known yet whether these are all"
 
     def patience(self, patience: Patience) -> timedelta:
-        """Return how long silence has to last."""
+        """Return how long silence has to last before the study counts as ready."""
         if self.missing or self.transfer.patients > 1:
             return patience.incomplete
         if self.transfer.released is False:
             return patience.aborted
-        doubtful = any(one.doubt for one in self.series if one.series_uid not in self.whole)
+        doubtful = any(one.doubt for one in self.series if one.series_uid not in self.complete)
         if self.transfer.released and not self.transfer.open_associations and not doubtful:
             return patience.released
         return patience.quiet
@@ -200,6 +205,6 @@ def _by_silence(case: _Case, patience: Patience, now: datetime) -> Verdict:
     if wait == patience.released:
         reason += " after the association was released"
     elif case.missing:
-        reason += f"; given up: {'; '.join(case.sentence(one) for one in case.missing)}"
+        reason += f"; no longer awaited: {'; '.join(case.sentence(one) for one in case.missing)}"
     incomplete = {one.series_uid: case.sentence(one) for one in case.missing}
     return Verdict(ready=True, reason=reason, incomplete=incomplete)

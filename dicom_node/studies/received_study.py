@@ -1,4 +1,4 @@
-"""A study that still arrives, as readiness sees it: the progress of its series, how it came, what its source holds."""
+"""A study that is being received: the progress of its series, how it was sent, what its source holds."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ __all__ = ["ReceivedStudy", "StudyReader"]
 _log = structlog.get_logger()
 
 HEADERS_KEPT = 20_000
-"""About 50 kB each in the worst case seen, so up to 1 GB; a study's are dropped when it is ready."""
+"""About 50 kB each in the worst case seen, so up to 1 GB; those of a study are dropped when it is ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedStudy:
-    """What has come of a study at one moment."""
+    """What was received of a study at one moment."""
 
     series: tuple[SeriesProgress, ...]
     transfer: StudyTransfer
@@ -40,22 +40,22 @@ class ReceivedStudy:
 
 
 class StudyReader:
-    """Reads each header once, however often a study that grows is looked at."""
+    """Reads each header once, however often a growing study is judged."""
 
     def __init__(self, database: Database, folder: Path, source: SourceReader) -> None:
         self._database = database
         self._folder = folder
         self._source = source
         self._headers: OrderedDict[Path, pydicom.Dataset] = OrderedDict()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def read(self, study_uid: str, now: datetime) -> ReceivedStudy:
-        """Look at a study, and ask its source when something has come since it was asked last."""
+        """Read the state of a study, and query its source if something may have changed since the last query."""
         with self._database.session() as session:
             study = session.get_one(StudyRow, study_uid)
             instances = current_instances(session, study_uid)
             ids = {row.association_id for row in instances} - {""}
-            # Also those of the same senders that broke off since, before any image of theirs came through.
+            # Also associations of the same senders that were aborted since, before any of their images was received.
             broken = sa.and_(
                 AssociationRow.calling_ae.in_({row.calling_ae for row in instances}),
                 AssociationRow.end == AssociationEnd.ABORTED,
@@ -75,17 +75,17 @@ class StudyReader:
         below = self._folder / "inbox" / study_uid
         for path in [path for path in self._headers if path.is_relative_to(below)]:
             del self._headers[path]
-        self._told.discard(study_uid)
+        self._reported.discard(study_uid)
 
     def _progress_or_none(self, study: StudyRow, instances: Sequence[InstanceRow]) -> tuple[SeriesProgress, ...]:
-        """Return the progress; none for a study whose headers cannot be made sense of: then silence alone tells."""
+        """Return the progress; none for a study whose headers cannot be interpreted: then only silence decides."""
         try:
             return self._progress(study.study_uid, instances)
         except (sa.exc.DBAPIError, OSError):
             raise
-        except Exception:  # noqa: BLE001 - whatever a header holds: the study's run, in the child, says what is wrong
-            if study.study_uid not in self._told:
-                self._told.add(study.study_uid)
+        except Exception:  # noqa: BLE001 - whatever a header contains: the study's run, in the child, gives a reason
+            if study.study_uid not in self._reported:
+                self._reported.add(study.study_uid)
                 _log.exception("unreadable_study", study=study.key)
             return ()
 
@@ -94,7 +94,7 @@ class StudyReader:
             studies = read_studies((self._folder / row.path for row in instances), read=self._header)
         except UnusableStudy:
             return ()
-        # An image may name another study further on than where it was filed by; the run will be rejected for it.
+        # Further on, an image may name another study than the one it was filed under; the run will be rejected then.
         study = next((study for study in studies if study.study_uid == study_uid), None)
         if study is None:
             return ()

@@ -24,17 +24,17 @@ _OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.UNDELIVERED)
 def inputs_sha256(
     selection: SeriesSelection, manifest: Sequence[Mapping[str, str]], settings: Settings, model_sha256: str
 ) -> str:
-    """Return the hash of everything that a result rests on: chosen images to the byte, settings and model.
+    """Return the hash of everything that a result depends on: the bytes of the chosen images, settings and model.
 
     Parameters
     ----------
     manifest
-        The instances that the run works on.
+        The instances that the run processes.
     """
     of_instance = {
         (series_uid, entry["sop_instance_uid"]): entry["sha256"]
         for entry in manifest
-        # Manifests of before the UIDs of series stood in them are of one instance for each UID.
+        # Older manifests, without Series Instance UIDs, contain one instance for each SOP Instance UID.
         for series_uid in (entry.get("series_uid", ""), "")
     }
     chosen = {
@@ -47,17 +47,17 @@ def inputs_sha256(
         ]
         for role, series in selection.series.items()
     }
-    rests_on = [chosen, selection.reference, asdict(settings.processing) | {"threads": None}, model_sha256]
-    return hashlib.sha256(json.dumps(rests_on, sort_keys=True).encode()).hexdigest()
+    inputs = [chosen, selection.reference, asdict(settings.processing) | {"threads": None}, model_sha256]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def begin_revision(database: Database, run_id: str, inputs: str) -> bool:
-    """Note what a run uses; stop it where an earlier one used the same, and stop earlier ones where it did not.
+    """Note what a run uses. Stop it if an earlier run used the same; otherwise stop earlier runs that are still open.
 
     Returns
     -------
     bool
-        False when the run was stopped: the earlier result stands, and nothing new is sent.
+        False when the run was stopped: the earlier result remains valid, and nothing new is sent.
     """
     with database.session() as session:
         run = session.get_one(RunRow, run_id)
@@ -69,7 +69,8 @@ def begin_revision(database: Database, run_id: str, inputs: str) -> bool:
         ).all()
         same = next((one for one in earlier if one.inputs_sha256 == inputs and one.state in (*_STANDING, *_OPEN)), None)
         if same is not None and not _outdated(same, earlier):
-            _close(run, RunState.UNCHANGED, f"what came is not used; the result of revision {same.revision} stands")
+            reason = f"the new images are not used; the result of revision {same.revision} remains valid"
+            _close(run, RunState.UNCHANGED, reason)
             run.same_as = same.run_id
             study = session.get_one(StudyRow, run.study_uid)
             if study.current_run == run_id and study.state != StudyState.RECEIVING:
@@ -81,7 +82,7 @@ def begin_revision(database: Database, run_id: str, inputs: str) -> bool:
 
 
 def _outdated(same: RunRow, earlier: Sequence[RunRow]) -> bool:
-    """Tell whether other content has been worked on since: the study went back, and so must its result."""
+    """Return whether other content was processed since: the study went back to this content, so its result must too."""
     return any(
         one.revision > same.revision and one.state not in (RunState.UNCHANGED, RunState.FAILED) for one in earlier
     )
@@ -92,7 +93,7 @@ def _close(run: RunRow, state: RunState, reason: str) -> None:
 
 
 def stand_as(session: Session, study: StudyRow, run: RunRow) -> None:
-    """Let a study stand as an earlier run left it; where that run had nothing new to say, as the one before."""
+    """Give a study the state of an earlier run; if that run was unchanged, the state of the run before it."""
     while run.same_as and (before := session.get(RunRow, run.same_as)) is not None:
         run = before
     study.state, study.reason, study.current_run = StudyState(run.state), run.reason, run.run_id
@@ -104,7 +105,7 @@ def predecessor_of(database: Database, run_id: str, profile: str = "") -> Predec
     Parameters
     ----------
     profile
-        Of the destinations that the report is for.
+        Profile of the destinations that the report is for.
     """
     with database.session() as session:
         run = session.get_one(RunRow, run_id)

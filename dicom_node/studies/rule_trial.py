@@ -21,10 +21,10 @@ from dicom_node.studies.stored_study import headers_only, stored_study
 __all__ = ["KindChange", "Trial", "try_rules"]
 
 LOOKED_AT = 100
-"""Newest studies of which one image a series is looked at: about a second."""
+"""Newest studies of which one image per series is read: about a second."""
 
 RECOGNISED_AGAIN = 10
-"""Of these, the newest with a fitting series are recognised again: about a second each, for their headers."""
+"""Of these, the newest with a matching series are recognised again: about a second each, to read their headers."""
 
 _log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ Reader = Callable[[Series], ImageVolume]
 
 @dataclass(frozen=True, kw_only=True)
 class KindChange:
-    """One series that would be another kind; `description` is the site's free text, for people's eyes only."""
+    """One series that would be another kind; `description` is the site's free text, to be shown only to people."""
 
     study_key: str
     series: str
@@ -51,14 +51,14 @@ class Trial:
     changes
         Each series that would be another kind, the newest study first.
     fitting
-        How many series the added, changed or removed rules fit, in the studies that were recognised again.
+        Number of series that the added, changed or removed rules match, in the studies that were recognised again.
     overruled
-        How many of these would not be what such a rule says: an earlier rule decides, or the rule is removed.
+        Number of these that would not get the kind of such a rule: an earlier rule decides, or the rule is removed.
     studies, not_tried, looked_at
-        How many studies were recognised again, how many more may have fitting series, and among how many newest
-        studies those were sought.
+        Number of studies that were recognised again, of further studies that may have matching series, and of the
+        newest studies that were searched for them.
     unreadable
-        How many of these hold files that cannot be read, so that nothing can be said of them.
+        Number of these with files that cannot be read, so that nothing is known about them.
     """
 
     changes: tuple[KindChange, ...]
@@ -86,23 +86,23 @@ def try_rules(
     looked_at: int = LOOKED_AT,
     recognised_again: int = RECOGNISED_AGAIN,
 ) -> Trial:
-    """Recognise stored studies by the present rules and by others, and tell where the kinds differ.
+    """Recognise stored studies by the present rules and by others, and return where the kinds differ.
 
     Parameters
     ----------
     rules
-        All rules as they would be.
+        All rules as they would be after the change.
     read
         Reads the pixels of a series, `conversion.reading.read_series`; by default headers alone are used.
     looked_at, recognised_again
-        Studies at most, the newest first.
+        Maximum number of studies, the newest first.
     """
     present = site_rules(database)
     sought = set(present) ^ set(rules) or set(rules)
     outcomes: list[_Outcome] = []
-    not_tried = seen = unreadable = 0
+    not_tried = examined = unreadable = 0
     for held in islice(Holdings(database, folder).studies(), looked_at):
-        seen += 1
+        examined += 1
         try:
             if not _any_may_fit(held, sought):
                 continue
@@ -111,7 +111,7 @@ def try_rules(
                 continue
             study = stored_study(database, folder, held.study_uid)
             outcomes.append(_compare(held, recognise(study, read, present), recognise(study, read, rules), sought))
-        except Exception as error:  # noqa: BLE001 - a stranger's files: the trial goes on without their study
+        except Exception as error:  # noqa: BLE001 - files from outside: the trial goes on without their study
             unreadable += 1
             _log.warning("held_study_unreadable", study=held.key, error=type(error).__name__)
     return Trial(
@@ -120,13 +120,13 @@ def try_rules(
         overruled=sum(outcome.overruled for outcome in outcomes),
         studies=len(outcomes),
         not_tried=not_tried,
-        looked_at=seen,
+        looked_at=examined,
         unreadable=unreadable,
     )
 
 
 def _any_may_fit(held: HeldStudy, rules: set[SiteRule]) -> bool:
-    """Tell whether a rule may fit one of a study's series, by one image of each."""
+    """Return whether a rule may match one of a study's series, judged by one image of each."""
     try:
         samples = [series for study in read_studies(s.sample for s in held.series) for series in study.series]
     except ConversionError:  # nothing of it is an MR image
@@ -135,7 +135,7 @@ def _any_may_fit(held: HeldStudy, rules: set[SiteRule]) -> bool:
 
 
 def _may_fit(rule: SiteRule, series: Series) -> bool:
-    """Leave out the name of the sequence: alone of the five it can differ within a series."""
+    """Return whether a rule may match; the sequence name is ignored, as only it can differ within a series."""
     if not any((rule.manufacturer, rule.station, rule.description, rule.protocol)):
         return True
     return replace(rule, technique="").matches(series)
@@ -156,9 +156,9 @@ def _compare(
         for recognition in after
         if recognition.kind != kinds[recognition.series.key]
     ]
-    said = [(each.kind, {rule.kind for rule in sought if rule.matches(each.series)}) for each in after]
+    by_rules = [(each.kind, {rule.kind for rule in sought if rule.matches(each.series)}) for each in after]
     return _Outcome(
         changes=changes,
-        fitting=sum(bool(rule_kinds) for _, rule_kinds in said),
-        overruled=sum(bool(rule_kinds) and kind not in rule_kinds for kind, rule_kinds in said),
+        fitting=sum(bool(rule_kinds) for _, rule_kinds in by_rules),
+        overruled=sum(bool(rule_kinds) and kind not in rule_kinds for kind, rule_kinds in by_rules),
     )

@@ -1,4 +1,4 @@
-"""The folder of one run, ``<folder>/work/<run>``: its list of images, and which arrays lie there."""
+"""The folder of one run, ``<folder>/work/<run>``: its list of images, and which arrays are stored there."""
 
 import json
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ __all__ = ["RunFolder"]
 
 
 class RunFolder:
-    """What of a run's files can be told without reading a voxel."""
+    """What can be read of a run's files, and done to them, without reading a voxel."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._folder = folder / "work" / run_id
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """Where the files are stored."""
         return self._folder
 
     def save_manifest(self, instances: list[dict[str, str]], incomplete: Mapping[SeriesUID, str]) -> None:
-        """Keep the frozen list of instances the run works on, and which series never became whole, in a sentence."""
+        """Store the frozen list of instances that the run processes, and a sentence for each incomplete series."""
         self._save_json("manifest", {"instances": instances, "incomplete": dict(incomplete)})
 
     def load_incomplete(self) -> dict[SeriesUID, str]:
-        """Return the series that must not be used, because images of them never came, and what is missing."""
+        """Return the series that must not be used because images are missing, and what is missing."""
         kept: Mapping[str, str] = self._load_json("manifest").get("incomplete", {})
         return {SeriesUID(uid): sentence for uid, sentence in kept.items()}
 
@@ -37,16 +37,16 @@ class RunFolder:
         return instances
 
     def has_arrays(self) -> bool:
-        """Tell whether the arrays that a second look needs are still there."""
+        """Return whether the arrays that the shadow model needs are still there."""
         return all((self._folder / f"{name}.npz").exists() for name in ("aligned", "segmentation"))
 
     def has_arrays_for(self, step: str) -> bool:
-        """Tell whether the arrays that a step reads are there."""
+        """Return whether the arrays that a step reads are there."""
         needed = {"align": ("volumes",), "segment": ("aligned",), "encode": ("segmentation",)}.get(step, ())
         return all((self._folder / f"{name}.npz").exists() for name in needed)
 
     def clear_arrays(self) -> None:
-        """Remove what only the steps needed; the small JSON files stay as evidence."""
+        """Remove the arrays, which only the steps need; the small JSON files stay as evidence."""
         for name in ("volumes", "aligned", "segmentation"):
             (self._folder / f"{name}.npz").unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The queue of runs, in the database: which comes next, what becomes of a dead worker's, and what people do to it."""
+"""The queue of runs in the database: which run is next, and what happens to the runs of dead workers."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 TAKE_OVERS = 10
-"""A run at one step of which this many workers died is left aside: the next one would die of it too."""
+"""If more workers than this die at one step of a run, the run fails: the next worker would die too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class Start:
     Attributes
     ----------
     attempt
-        Which one; what an earlier start still does is refused.
+        Number of the start; what an earlier start still does is refused.
     first
-        The step to begin with; empty for the first.
+        The step to begin with; empty for the first step.
     """
 
     run_id: str
@@ -52,12 +52,12 @@ class Start:
 
 
 def workflow_id(run_id: str, attempt: int) -> str:
-    """Return the name of a run's durable workflow: of the first start the run's own."""
+    """Return the name of a run's durable workflow; for the first start it is the run's own name."""
     return f"{run_id}.{attempt}" if attempt else run_id
 
 
 def claim_next(database: Database, executor: str) -> Start | None:
-    """Take the run that comes next: the most urgent, then the one that waits longest."""
+    """Take the next run: the most urgent, then the one that has waited longest."""
     queued = sa.select(RunRow).where(RunRow.state == RunState.QUEUED)
     with database.session() as session:
         first = queued.order_by(RunRow.priority, RunRow.ready_at).limit(1).with_for_update(skip_locked=True)
@@ -69,9 +69,9 @@ def claim_next(database: Database, executor: str) -> Start | None:
 
 
 def claim_shadow(database: Database) -> str | None:
-    """Take a run whose results are out and that the shadow model has not seen yet; return its id.
+    """Take a run that production has finished and that is still due for the shadow model; return its id.
 
-    Whose deliveries are under way stays with the worker that has them.
+    Deliveries that are under way stay with the worker that performs them.
     """
     due = sa.select(RunRow).where(RunRow.shadow_due).order_by(RunRow.ready_at).limit(1)
     with database.session() as session:
@@ -83,32 +83,32 @@ def claim_shadow(database: Database) -> str | None:
 
 
 def own_starts(database: Database, executor: str) -> list[Start]:
-    """Return the runs that a worker had when it was last heard of, so that none is lost between two rows."""
+    """Return the runs that a worker had when it stopped, so that none is lost between two rows."""
     with database.session() as session:
         rows = session.scalars(_running_at([executor])).all()
         return [_start(run) for run in rows]
 
 
 def has_work(database: Database, executor: str) -> bool:
-    """Tell whether a worker has a run at work."""
+    """Return whether a worker has a run at work."""
     with database.session() as session:
         return session.scalar(_running_at([executor]).limit(1)) is not None
 
 
 def take_over(session: Session, dead: Collection[str]) -> list[Start]:
-    """Put what dead workers had back into the queue, and make their rounds of delivery due; otherwise as `put_back`."""
+    """Put the runs of dead workers back into the queue, as `put_back` does, and make their delivery rounds due."""
     give_back_rounds(session, dead)
     return put_back(session, dead)
 
 
 def put_back(session: Session, executors: Collection[str]) -> list[Start]:
-    """Put runs back into the queue that nobody works on any more; return the starts that are over with."""
+    """Put runs back into the queue that no worker processes any more; return the starts that have ended."""
     over = []
     for run in session.scalars(_running_at(executors).with_for_update(skip_locked=True)).all():
         over.append(_start(run))
         run.takeovers += 1
         if run.takeovers > TAKE_OVERS:
-            sentence = f"{run.takeovers} workers died while at it; look at memory and the node's log, then replay it"
+            sentence = f"{run.takeovers} workers died during this run; check memory and the node's log, then replay it"
             finish(session, run, RunState.FAILED, "worker_killed", sentence)
         else:
             requeue(session, run)
@@ -116,13 +116,13 @@ def put_back(session: Session, executors: Collection[str]) -> list[Start]:
 
 
 def give_back_rounds(session: Session, executors: Collection[str]) -> None:
-    """Make rounds of delivery due that workers died in."""
+    """Make the delivery rounds due during which workers died."""
     of_theirs = (RunRow.state == RunState.UNDELIVERED, RunRow.executor.in_(list(executors)))
     session.execute(sa.update(RunRow).where(*of_theirs).values(deliver_at=utc_now(), executor=""))
 
 
 def requeue(session: Session, run: RunRow) -> None:
-    """Let a run begin again at the step that it was in; what its start so far still does is refused."""
+    """Queue a run again at the step that it was in; what its earlier start still does is refused."""
     run.state, run.executor, run.code, run.reason, run.finished_at = RunState.QUEUED, "", "", "", None
     run.attempt += 1
     follow(session, run)

@@ -1,4 +1,4 @@
-"""What the source of a study said it holds of it, kept between questions, and whether that is all of it."""
+"""How many instances of a study its source holds, stored between queries, and how many are missing here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,31 +14,32 @@ from dicom_node.peers.registry import sources
 __all__ = ["ASK_AGAIN", "SourceCounts", "SourceReader"]
 
 ASK_AGAIN = timedelta(seconds=30)
-"""How often a source is asked anew of which nothing new is expected."""
+"""Interval between queries to a source from which nothing new is expected."""
 
 ASK_GROWING = timedelta(seconds=5)
-"""How often one that may itself be receiving."""
+"""Interval between queries to a source that may itself still be receiving the study."""
 
 LEFT_ALONE = timedelta(seconds=30)
-"""A source that could not be asked holds up the judging of every study, so it is left alone for a while."""
+"""A source that could not be queried delays the judging of every study, so it is not queried for this long."""
 
 Here = frozenset[tuple[str, str]]
-"""Series and SOP Instance UIDs; the latter alone may stand in two series of a study."""
+"""Series and SOP Instance UIDs; one SOP Instance UID may occur in two series of a study."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCounts:
-    """What a peer held of a study's MR series when it was asked last.
+    """What a peer held of a study's MR series at the last query.
 
     Attributes
     ----------
     missing
-        By series, how many of its instances had not come here.
+        By series, the number of its instances that had not been received here.
     grew_at
-        When it was last seen to have grown, or to have just what was here: then it may itself be receiving. None for a
-        source that was ahead at the first question and has not grown since: it has the whole study.
+        When the peer was last found to hold more than before, or exactly what was here: then it may itself be
+        receiving. None for a source that held more than the node at the first query and has not grown since: it has
+        the complete study.
     """
 
     peer: str
@@ -48,19 +49,19 @@ class SourceCounts:
     grew_at: datetime | None = None
 
     def ask_at(self, held: Mapping[str, int]) -> datetime:
-        """Return from when on asking again may tell something new.
+        """Return the time from which another query may give something new.
 
         Parameters
         ----------
         held
-            Instances that have come, by series.
+            Number of received instances, by series.
         """
         if not self.counts or any(self.counts.get(series_uid, 0) > number for series_uid, number in held.items()):
-            return self.asked_at + ASK_AGAIN  # it does not know the study, or is known to hold more than has come
+            return self.asked_at + ASK_AGAIN  # it does not hold the study, or holds more than was received
         return self.asked_at if self.grew_at is None else self.asked_at + ASK_GROWING
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the database keeps it."""
+        """Return it in the form stored in the database."""
         return {
             "peer": self.peer,
             "asked_at": self.asked_at.isoformat(),
@@ -71,7 +72,7 @@ class SourceCounts:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "SourceCounts | None":
-        """Return what the database keeps, None where nobody was asked yet."""
+        """Return what is stored in the database; None if no source was queried yet."""
         if not kept:
             return None
         return cls(
@@ -84,20 +85,20 @@ class SourceCounts:
 
     @classmethod
     def after(cls, earlier: "SourceCounts | None", peer: str, held: Held, here: Here, now: datetime) -> "SourceCounts":
-        """Return what is known after an answer.
+        """Return what is known after a response.
 
         Parameters
         ----------
         held
-            The answer.
+            Instances in the response.
         here
-            Instances of the study that have come. One that came in a series that the answer does not know counts:
-            it may have been given another Series Instance UID on the way.
+            Received instances of the study. One in a series that the response does not contain counts as received: its
+            Series Instance UID may have been changed on the way.
         """
         counts = {series_uid: len(instances) for series_uid, instances in held.items()}
-        moved = {uid for series_uid, uid in here if series_uid not in held}
+        in_other_series = {uid for series_uid, uid in here if series_uid not in held}
         missing = {
-            series_uid: sum((series_uid, uid) not in here and uid not in moved for uid in instances)
+            series_uid: sum((series_uid, uid) not in here and uid not in in_other_series for uid in instances)
             for series_uid, instances in held.items()
         }
         if earlier is None or earlier.peer != peer:
@@ -108,7 +109,7 @@ class SourceCounts:
 
 
 class SourceReader:
-    """Asks the peers that are there to be asked, the sender of the study first."""
+    """Queries the peers that are sources, the sender of the study first."""
 
     def __init__(self, database: Database, calling_ae: str) -> None:
         self._database = database
@@ -118,14 +119,14 @@ class SourceReader:
     def ask(
         self, study_uid: str, senders: Sequence[str], here: Here, earlier: SourceCounts | None, now: datetime
     ) -> SourceCounts | None:
-        """Return what the source holds, nothing where none knows the study; None where none can be asked.
+        """Return what the source holds: no counts if no source holds the study, None if none can be queried.
 
         Parameters
         ----------
         senders
-            Calling AE titles that the study came under.
+            Calling AE titles of the study's senders.
         """
-        asked = False
+        answered = False
         for peer in sources(self._database, senders[0] if senders else ""):
             if now < self._silent_until.get(peer.name, now):
                 continue
@@ -135,7 +136,7 @@ class SourceReader:
                 self._silent_until[peer.name] = now + LEFT_ALONE
                 _log.warning("source_not_asked", peer=peer.name, reason=str(error))
                 continue
-            asked = True
+            answered = True
             if held:
                 return SourceCounts.after(earlier, peer.name, held, here, now)
-        return SourceCounts(peer="", asked_at=now) if asked else None
+        return SourceCounts(peer="", asked_at=now) if answered else None

@@ -1,4 +1,4 @@
-"""What stands in the database: every study with its state, reason, decisions and deliveries, and what was refused."""
+"""Status from the database: every study with its state, reason, decisions and deliveries, and what was refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStatus:
-    """One study as its newest run stands.
+    """One study with the state of its newest run.
 
     Attributes
     ----------
     awaited
-        What a study that still arrives is waited for, each in words.
+        What the node waits for while the study is being received, in sentences.
     ready_because
-        Why the newest run counted as ready.
+        Why the study counted as ready for its newest run.
     decisions
-        Everything that was left out, preferred or assumed, with the evidence it rests on.
+        Everything that was left out, preferred or assumed, with the evidence for it.
     results
         (kind, SOP instance UID, path relative to the node's folder).
     deliveries
@@ -54,7 +54,7 @@ class StudyStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class RefusalStatus:
-    """What was not stored of a caller for one code: the newest time and reason, how often, and since when."""
+    """Refusals of one caller with one code: the newest time and reason, how often, and since when."""
 
     at: str
     first_at: str
@@ -71,7 +71,7 @@ class NodeStatus:
     Attributes
     ----------
     more_studies, more_refusals
-        How many older ones are in the database beside those here.
+        Number of older ones in the database that are not listed here.
     """
 
     studies: tuple[StudyStatus, ...]
@@ -86,7 +86,7 @@ def read_status(database: Database, limit: int | None = 100) -> NodeStatus:
     Parameters
     ----------
     limit
-        Studies at most; None for every one.
+        Maximum number of studies; None for all.
     """
     newest = sa.select(StudyRow).order_by(StudyRow.last_received_at.desc(), StudyRow.study_uid).limit(limit)
     with database.session() as session:
@@ -125,7 +125,7 @@ def read_study_status(database: Database, key: str) -> StudyStatus | None:
 
 
 def _studies(session: Session, studies: Sequence[StudyRow]) -> list[StudyStatus]:
-    """Put studies together from a few statements for all of them: a long list is as quick as a short one."""
+    """Read all studies with a few statements for all of them, so that a long list is as quick as a short one."""
     run_ids = [study.current_run for study in studies if study.current_run]
     runs = {run.run_id: run for run in session.scalars(sa.select(RunRow).where(RunRow.run_id.in_(run_ids)))}
     counted = (

@@ -1,4 +1,4 @@
-"""A study that the node holds, as recognition sees it."""
+"""A study that the node holds, as recognition reads it."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,8 +20,8 @@ _STUDIES_KEPT = 16  # at about 1 kB an image
 
 
 def headers_only(series: Series) -> ImageVolume:
-    """Refuse to read pixels, so that recognition rests on headers: quick enough for a page."""
-    sentence = f"{series.name}: pixels are not looked at here"
+    """Refuse to read pixels, so that recognition uses only headers, which is quick enough for a page."""
+    sentence = f"{series.name}: pixels are not read here"
     raise UnreadableSeries(ConversionReason.UNREADABLE_PIXELS, sentence)
 
 
@@ -39,9 +39,10 @@ def stored_study(database: Database, folder: Path, study_uid: str) -> Study:
 
 
 def current_instances(session: Session, study_uid: str) -> Sequence[InstanceRow]:
-    """Return what is current of a study, by series and instance.
+    """Return the current instances of a study, by series and instance.
 
-    Without the node's own results: a PACS that routes everything sends them back, and a run over them would never end.
+    The node's own results are left out: a PACS that routes everything sends them back, and runs on them would never
+    end.
     """
     own = InstanceRow.sop_instance_uid.in_(sa.select(ResultRow.sop_instance_uid))
     current = sa.select(InstanceRow).where(InstanceRow.study_uid == study_uid, InstanceRow.current, ~own)

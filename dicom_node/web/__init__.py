@@ -1,1 +1,1 @@
-"""The pages: administration panel and viewer."""
+"""Administration panel and viewer."""

@@ -1,4 +1,4 @@
-"""The panel: pages and JSON for the people who run the node."""
+"""The panel: pages and JSON for administrators of the node."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -54,7 +54,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     pages = Jinja2Templates(_HERE / "templates")
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     _handle_errors(app, pages)
-    _handle_the_unforeseen(app, pages)
+    _handle_unexpected(app, pages)
     app.include_router(login_routes(database, pages))
     app.include_router(peer_routes(settings, database, pages))
     app.include_router(api_routes(settings, database))
@@ -69,14 +69,14 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
-        """Answer once the database has answered."""
+        """Report health once the database has answered."""
         with database.session() as session:
             session.execute(sa.text("SELECT 1"))
         return {"status": "ok"}
 
     @app.get("/")
     def start() -> Response:
-        """Lead to the studies, or to the peers while there are none."""
+        """Redirect to the studies, or to the AE titles while there are none."""
         return RedirectResponse("/studies" if list_peers(database) else "/peers", status_code=303)
 
     return Guard(app, "panel", _HEADERS)
@@ -105,16 +105,16 @@ def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
         return page(request, error.detail, "There is no such page in this panel.", error.status_code)
 
 
-def _handle_the_unforeseen(app: FastAPI, pages: Jinja2Templates) -> None:
-    """Answer what does not fit its route, and whatever went wrong."""
+def _handle_unexpected(app: FastAPI, pages: Jinja2Templates) -> None:
+    """Answer requests with invalid parameters, and unexpected errors."""
     page = partial(_page, pages)
 
     @app.exception_handler(RequestValidationError)
     async def unusable(request: Request, error: RequestValidationError) -> Response:
-        """Say what cannot be used without repeating it: not everything that was sent can be written in an answer."""
+        """Name what is invalid without repeating it: not every value that was sent can be written in an answer."""
         if not request.url.path.startswith("/api/"):
-            return page(request, "Not possible", "The panel cannot use what was sent to this address.", 422)
-        problems = [{"loc": _told(problem["loc"]), "msg": problem["msg"]} for problem in error.errors()]
+            return page(request, "Not possible", "This address or what was entered is not valid.", 422)
+        problems = [{"loc": _location(problem["loc"]), "msg": problem["msg"]} for problem in error.errors()]
         return JSONResponse({"detail": problems}, status_code=422)
 
     @app.exception_handler(Exception)
@@ -129,6 +129,6 @@ def _page(pages: Jinja2Templates, request: Request, heading: str, sentence: str,
     return pages.TemplateResponse(request, "message.html", context, status_code=status_code)
 
 
-def _told(place: Sequence[object]) -> list[str]:
-    """Return where something stood, without what cannot be written as UTF-8."""
-    return [str(step).encode("ascii", "backslashreplace").decode("ascii") for step in place]
+def _location(steps: Sequence[object]) -> list[str]:
+    """Return the location of an invalid value, in ASCII since not every text can be written as UTF-8."""
+    return [str(step).encode("ascii", "backslashreplace").decode("ascii") for step in steps]

@@ -1,4 +1,4 @@
-"""Who may see the panel: a one-time link opens a session; only hashes of both are kept."""
+"""Controls access to the panel: a one-time link opens a session; only hashes of both are stored."""
 
 import hashlib
 import secrets
@@ -35,20 +35,20 @@ def new_login_link(database: Database, base_url: str) -> str:
     Parameters
     ----------
     base_url
-        Where the panel is served, such as ``http://127.0.0.1:8040``.
+        Address of the panel, such as ``http://127.0.0.1:8040``.
     """
     token = _new_token(database, "link", _LINK_VALID)
     return f"{base_url.rstrip('/')}/login?{urlencode({'token': token})}"
 
 
 async def refusal(request: Request, database: Database) -> Response | None:
-    """Return the answer to a request that may not pass, or None.
+    """Return the answer to a request that is refused, or None when it is allowed.
 
-    A request that changes something has to come from a page of the panel itself. Then everything but the
-    login page, its style and the health check needs a session: pages lead to the login page, the API answers 401.
+    A request that changes something has to come from a page of the panel itself. Everything but the login page, its
+    style and the health check needs a session. Without one, pages redirect to the login page and the API answers 401.
     """
     if request.method not in _SAFE_METHODS and not _from_own_page(request):
-        return PlainTextResponse("This request did not come from a page of the panel.", status_code=403)
+        return PlainTextResponse("This request was not sent by a page of the panel.", status_code=403)
     path = request.url.path
     if path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER):
         return None
@@ -60,12 +60,12 @@ async def refusal(request: Request, database: Database) -> Response | None:
 
 
 def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
-    """Return the login page and the way out."""
+    """Return the routes to log in and out."""
     routes = APIRouter()
 
     @routes.get("/login", response_class=HTMLResponse)
     def ask(request: Request, token: str = "") -> Response:
-        """Show a button: whatever only looks at the link, such as a mail scanner, does not use it up."""
+        """Show a button, so that a program that only opens the link, such as a mail scanner, does not use it up."""
         return pages.TemplateResponse(request, "login.html", {"token": token})
 
     @routes.post("/login")
@@ -96,7 +96,7 @@ def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
 
 
 def _from_own_page(request: Request) -> bool:
-    """Compare Origin with Host; a client that is no browser sends no Origin and has no cookie to abuse."""
+    """Compare Origin with Host; a client other than a browser sends no Origin and has no cookie to abuse."""
     origin = request.headers.get("origin")
     return origin is None or origin_host(origin) == request.headers.get("host", "") != ""
 
@@ -123,10 +123,10 @@ def _is_valid(database: Database, token: str, kind: str) -> bool:
 
 
 def _use_up(database: Database, token: str, kind: str) -> bool:
-    """Delete a token; true for the one caller who did it while it was valid."""
-    wanted = sa.delete(LoginTokenRow).where(
+    """Delete a token; return true to the one caller that deleted it while it was valid."""
+    statement = sa.delete(LoginTokenRow).where(
         LoginTokenRow.token_sha256 == _sha256(token), LoginTokenRow.kind == kind, LoginTokenRow.expires_at > utc_now()
     )
     with database.session() as session:
-        result = session.execute(wanted)
+        result = session.execute(statement)
     return bool(getattr(result, "rowcount", 0))

@@ -1,4 +1,4 @@
-"""Forwards reading DICOMweb requests to another origin, such as Orthanc, so that the same page shows its studies."""
+"""Forwards DICOMweb read requests to another origin, such as Orthanc, so that the same page shows its studies."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,8 @@ __all__ = ["DicomwebUpstream", "ForwardLimits"]
 log = structlog.get_logger(__name__)
 
 _ROOT = "/dicom-web"
-_ASKED = ("accept", "host")  # an origin builds its bulk data addresses from the host that the browser named
-_ANSWERED = ("content-type", "content-length", "etag", "last-modified", "warning")
+_FORWARDED = ("accept", "host")  # an origin builds its bulk data addresses from the browser's Host
+_RETURNED = ("content-type", "content-length", "etag", "last-modified", "warning")
 _CONNECT_S = 10
 
 
@@ -33,9 +33,9 @@ class ForwardLimits:
     answer_s
         Until its answer begins, and between two pieces of it.
     whole_s
-        Until its answer is through: a study of 2 GB at 0.6 MB a second.
+        Until its answer is complete: a study of 2 GB at 0.6 MB a second.
     largest_bytes
-        Of one answer; nothing of it is kept, but a browser that asked for a study waits for its end.
+        Size of one answer. It is not stored, but a browser that requested a study waits for its end.
     """
 
     answer_s: float = 120.0
@@ -44,16 +44,16 @@ class ForwardLimits:
 
 
 class DicomwebUpstream:
-    """Answers for `/dicom-web` and `/wado` from another DICOMweb origin.
+    """Answers `/dicom-web` and `/wado` from another DICOMweb origin.
 
     Parameters
     ----------
     root
-        Its DICOMweb root, such as ``http://127.0.0.1:8042/dicom-web``; user and password may stand in it. Its path
+        Its DICOMweb root, such as ``http://127.0.0.1:8042/dicom-web``, with user and password if needed. Its path
         should be ``/dicom-web``, since the addresses of bulk data in its answers are not rewritten. WADO-URI is
-        expected at ``/wado`` beside it.
+        expected at ``/wado`` on the same host.
     limits
-        Of each answer.
+        Limits of each answer.
     """
 
     def __init__(self, root: str, limits: ForwardLimits = ForwardLimits()) -> None:
@@ -65,10 +65,10 @@ class DicomwebUpstream:
         self._wado = f"{parts.scheme}://{parts.netloc}/wado"
         self._client = httpx.AsyncClient(timeout=httpx.Timeout(limits.answer_s, connect=_CONNECT_S), trust_env=False)
         self._limits = limits
-        self._client.headers.clear()  # httpx would ask for compressed answers, which are then not the origin's bytes
+        self._client.headers.clear()  # httpx would request compressed answers, which differ from the origin's bytes
 
     def routes(self) -> list[Route]:
-        """Return the routes, which stand at the root of the viewer's port."""
+        """Return the routes, which belong at the root of the viewer's port."""
         return [
             Route(_ROOT + "/{path:path}", self.forward, methods=["GET"]),
             Route("/wado", self.forward, methods=["GET"]),
@@ -86,23 +86,23 @@ class DicomwebUpstream:
         if "/../" in f"{path}/":
             raise HTTPException(400, "The address must not leave the DICOMweb root.")
         target = self._wado if path == "/wado" else self._root + path.removeprefix(_ROOT)
-        headers = {name: value for name, value in request.headers.items() if name in _ASKED}
+        headers = {name: value for name, value in request.headers.items() if name in _FORWARDED}
         query = request.url.query.encode("ascii") or None
         outgoing = self._client.build_request("GET", httpx.URL(target, query=query), headers=headers)
         try:
-            async with asyncio.timeout(self._limits.answer_s):  # httpx counts anew with each byte
+            async with asyncio.timeout(self._limits.answer_s):  # httpx restarts its timeout with each byte
                 answer = await self._client.send(outgoing, stream=True)
         except (httpx.TransportError, TimeoutError) as error:
             log.warning("dicomweb_upstream_unreachable", error=type(error).__name__)
-            raise HTTPException(502, "The DICOMweb origin behind this page does not answer.") from error
+            raise HTTPException(502, "The DICOMweb server behind this page does not answer.") from error
         return _Forwarded(answer, self._limits)
 
 
 class _Forwarded(StreamingResponse):
-    """An answer that is passed on as it comes, and let go when the browser goes away or its limits are reached."""
+    """An answer that is passed on as it arrives, and closed when the browser disconnects or a limit is reached."""
 
     def __init__(self, answer: httpx.Response, limits: ForwardLimits) -> None:
-        kept = {name: value for name, value in answer.headers.items() if name in _ANSWERED}
+        kept = {name: value for name, value in answer.headers.items() if name in _RETURNED}
         super().__init__(self._pieces(), answer.status_code, kept | {"Cache-Control": "no-store"})
         self._answer, self._limits = answer, limits
         self._deadline = asyncio.timeout(limits.whole_s)
@@ -112,7 +112,7 @@ class _Forwarded(StreamingResponse):
             async with self._deadline:
                 await super().__call__(scope, receive, send)
         except TimeoutError:
-            # What is not complete is not ended properly either, so the server cuts the line and the browser sees that.
+            # An incomplete answer is not ended properly, so the server closes the connection and the browser notices.
             log.warning("dicomweb_upstream_cut", whole_s=self._limits.whole_s, largest=self._limits.largest_bytes)
         finally:
             await self._answer.aclose()
@@ -123,5 +123,5 @@ class _Forwarded(StreamingResponse):
             size += len(piece)
             if size > self._limits.largest_bytes:
                 self._deadline.reschedule(0.0)
-                await asyncio.Event().wait()  # until that ends this
+                await asyncio.Event().wait()  # until the deadline cancels this
             yield piece

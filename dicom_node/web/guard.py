@@ -1,4 +1,4 @@
-"""What stands before panel and viewer: sizes, so that nobody takes the memory, and an end for whatever goes wrong."""
+"""Protects panel and viewer: limits requests, so that none exhausts memory, and answers unexpected errors."""
 
 from collections.abc import Mapping
 
@@ -12,33 +12,33 @@ from dicom_node.web.http_server import MOST_HEAD_BYTES
 __all__ = ["BROKEN", "Guard"]
 
 MOST_ADDRESS_BYTES = 8 * 1024
-"""Of path and query: a viewer asks for many studies by their UIDs of 64 characters."""
+"""Limit of path and query: a viewer requests many studies by their UIDs of 64 characters."""
 
 MOST_BODY_BYTES = 64 * 1024
-"""The largest form, that of a rule, has five patterns of 255 characters."""
+"""Limit of the content: the largest form, that of a rule, has five patterns of 255 characters."""
 
 MOST_FIELDS = 100
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-_NULS = (b"\0", b"%00", b"\\u0000")  # as they stand in forms and in JSON
+_NULS = (b"\0", b"%00", b"\\u0000")  # as written in forms and in JSON
 
-BROKEN = "Something went wrong here. The node's log says what and where; please tell whoever looks after the node."
+BROKEN = "An error occurred. Please tell the administrator of the node; the cause is in the node's log."
 
 _log = structlog.get_logger()
 
 
 class Guard:
-    """Lets requests of a sensible size through, each with its whole body, and ends what fails with a log event.
+    """Passes on requests of a sensible size with their complete body, and logs unexpected errors.
 
     Parameters
     ----------
     app
         Panel or viewer.
     name
-        How logs call it.
+        Its name in logs.
     headers
-        Of every answer, whoever gives it.
+        Headers of every answer, including refusals.
     """
 
     def __init__(self, app: ASGIApp, name: str, headers: Mapping[str, str]) -> None:
@@ -66,8 +66,8 @@ class Guard:
             await _checked(self._app, scope, receive, send_with_headers)
         except ClientDisconnect:
             pass
-        except Exception:  # noqa: BLE001 - the end of the line: whatever happened, it is logged, and the next one is answered
-            # The name of what was called, never the address: addresses hold study UIDs. A method may be any word.
+        except Exception:  # noqa: BLE001 - the last resort: any error is logged, and the next request is answered
+            # Log the name of the function, never the address: addresses contain study UIDs. A method may be any word.
             called = getattr(scope.get("endpoint"), "__qualname__", "")
             method = scope["method"] if scope["method"] in _METHODS else "another"
             _log.exception("web_defect", port=self._name, method=method, called=called)
@@ -96,16 +96,16 @@ def _too_large(scope: Scope) -> Response | None:
 
 
 def _with_nul() -> Response:
-    """Refuse what PostgreSQL cannot look up: a text with NUL is in no row."""
-    return PlainTextResponse("This request holds a NUL character.\n", 400)
+    """Refuse a text with NUL, which PostgreSQL cannot look up."""
+    return PlainTextResponse("This request contains a NUL character.\n", 400)
 
 
 def _body_too_large() -> Response:
-    return PlainTextResponse(f"A request has {MOST_BODY_BYTES // 1024} KiB of content at most.\n", 413)
+    return PlainTextResponse(f"A request may have at most {MOST_BODY_BYTES // 1024} KiB of content.\n", 413)
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Return what came, or None as soon as it is too much, whatever its Content-Length says."""
+    """Return the body, or None as soon as it is too large, whatever its Content-Length states."""
     body = bytearray()
     while True:
         message = await receive()
@@ -125,20 +125,20 @@ def _too_much(scope: Scope, body: bytes | None) -> Response | None:
         return _with_nul()
     content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"").lower()
     if content_type.startswith(b"multipart/"):
-        return PlainTextResponse("Forms are sent as application/x-www-form-urlencoded; no file is needed.\n", 415)
+        return PlainTextResponse("Send forms as application/x-www-form-urlencoded, without files.\n", 415)
     if content_type.startswith(b"application/x-www-form-urlencoded") and body.count(b"&") >= MOST_FIELDS:
-        return PlainTextResponse(f"A form has {MOST_FIELDS} fields at most.\n", 413)
+        return PlainTextResponse(f"A form may have at most {MOST_FIELDS} fields.\n", 413)
     return None
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    given = False
+    replayed = False
 
     async def again() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again

@@ -1,4 +1,4 @@
-"""The HTTP server under panel and viewer: uvicorn, with deadlines for its clients and a limit of their number."""
+"""The HTTP server of panel and viewer: uvicorn, with deadlines for clients and a limit on connections."""
 
 import asyncio
 import logging
@@ -13,10 +13,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 __all__ = ["MOST_CONNECTIONS", "MOST_HEAD_BYTES", "Deadlines", "http_server"]
 
 MOST_HEAD_BYTES = 16 * 1024
-"""Of a request's line and headers together."""
+"""Limit of a request's line and headers together."""
 
 MOST_CONNECTIONS = 256
-"""Of one port; beyond it, the one that has sent nothing whole for the longest time gives way to the new one."""
+"""Limit of one port. Beyond it, a new connection closes the one that has sent no complete request for longest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class Deadlines:
     Attributes
     ----------
     request_s
-        For a whole request, from its first byte to its last (for the first, from the connection): people send a form.
+        For a complete request, from its first byte to its last (the first: from the connection); a form is small.
     write_s
-        In which it has to take what waits for it, 64 KiB at most.
+        For taking the data that waits to be sent, 64 KiB at most.
     idle_s
         Between an answer and the next request.
     """
@@ -39,7 +39,7 @@ class Deadlines:
 
 
 def http_server(app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None = None) -> uvicorn.Server:
-    """Return a server that writes no access log and no messages of its own: addresses hold study UIDs.
+    """Return a server that writes no access log and no messages of its own, since addresses contain study UIDs.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ def http_server(app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None 
     port
         Port to listen on; 0 takes a free one.
     deadlines
-        By default those of `Deadlines`.
+        The defaults of `Deadlines` when None.
     """
     chosen = deadlines or Deadlines()
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each address that is forwarded
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each forwarded address
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -72,7 +72,7 @@ def http_server(app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None 
 
 
 class _Connection(H11Protocol):
-    """One connection, which ends when its client keeps it waiting."""
+    """One connection, which is closed when its client exceeds a deadline."""
 
     deadlines = Deadlines()
     _since = 0.0
@@ -80,7 +80,7 @@ class _Connection(H11Protocol):
     _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
+        """Start the deadline of the first request."""
         super().connection_made(transport)
         self._since = self.loop.time()
         self._receiving = self.loop.call_later(self.deadlines.request_s, transport.abort)
@@ -88,19 +88,19 @@ class _Connection(H11Protocol):
             self._oldest_waiting().transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadlines."""
+        """Cancel the deadlines."""
         self._received()
         self._written()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Go on with a request, or begin one."""
+        """Start the deadline with the first byte of a request."""
         if self._receiving is None:
             self._receiving = self.loop.call_later(self.deadlines.request_s, self.transport.abort)
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """Note when a request is complete."""
+        """Cancel the deadline when a request is complete."""
         super().handle_events()
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._received()
@@ -111,13 +111,13 @@ class _Connection(H11Protocol):
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Wait for a client that does not take what it asked for."""
+        """Start the deadline of a client that does not take its answer."""
         if self._writing is None:
             self._writing = self.loop.call_later(self.deadlines.write_s, self.transport.abort)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Note that it did."""
+        """Cancel that deadline."""
         self._written()
         super().resume_writing()
 
@@ -134,4 +134,4 @@ class _Connection(H11Protocol):
     def _oldest_waiting(self) -> "_Connection":
         others: set[Any] = self.connections - {self}
         waiting = [one for one in others if one.cycle is None or one.cycle.response_complete]
-        return min(waiting, key=lambda one: float(one._since), default=self)  # noqa: SLF001 - of its own class
+        return min(waiting, key=lambda one: float(one._since), default=self)  # noqa: SLF001 - same class

@@ -25,11 +25,11 @@ _LEFT_OUT = ("ort", "dicom-microscopy-viewer")  # neural networks and slide micr
 
 
 class BundleError(Exception):
-    """OHIF could not be fetched, or what came is not what is pinned."""
+    """OHIF could not be fetched, or the archive is not the pinned one."""
 
 
 def default_folder() -> Path:
-    """Return the folder in the user's cache that OHIF is unpacked to."""
+    """Return the folder in the user's cache to which OHIF is unpacked."""
     cache = os.environ.get("XDG_CACHE_HOME")
     root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
     return root / "glionode" / f"ohif-{OHIF_VERSION}"
@@ -41,21 +41,21 @@ def ohif_folder(settings: Settings) -> Path:
 
 
 def install_ohif(folder: Path, archive: Path | None = None, integrity: str = OHIF_INTEGRITY) -> bool:
-    """Fetch, verify and unpack OHIF, unless the folder holds it already.
+    """Fetch, verify and unpack OHIF, unless the folder contains it already.
 
     Parameters
     ----------
     folder
-        Where the page will lie; it appears complete or not at all.
+        Folder of the page; it appears complete or not at all.
     archive
         An archive that was fetched before; by default npm fetches it.
     integrity
-        What the archive must be.
+        Required subresource integrity of the archive.
 
     Returns
     -------
     bool
-        True when it was unpacked, False when there was nothing to do.
+        True when it was unpacked, False when it was there already.
 
     Raises
     ------
@@ -94,20 +94,22 @@ def _fetch(work: Path) -> Path:
         stderr=subprocess.PIPE,
         text=True,
     )
-    found = list(work.glob("*.tgz"))
-    if answer.returncode != 0 or len(found) != 1:
+    archives = list(work.glob("*.tgz"))
+    if answer.returncode != 0 or len(archives) != 1:
         problems = [line for line in str(answer.stderr).splitlines() if line.startswith("npm error")]
-        message = f"npm could not fetch {OHIF_PACKAGE}@{OHIF_VERSION}: {' '.join(problems[:3]) or 'no archive came'}"
+        message = (
+            f"npm could not fetch {OHIF_PACKAGE}@{OHIF_VERSION}: {' '.join(problems[:3]) or 'no archive received'}"
+        )
         raise BundleError(message)
-    return found[0]
+    return archives[0]
 
 
 def _verify(package: Path, integrity: str) -> None:
     with package.open("rb") as file:
         digest = hashlib.file_digest(file, "sha512").digest()
-    found = "sha512-" + base64.b64encode(digest).decode("ascii")
-    if found != integrity:
-        message = f"the archive of {OHIF_PACKAGE} has integrity {found}, pinned is {integrity}"
+    actual = "sha512-" + base64.b64encode(digest).decode("ascii")
+    if actual != integrity:
+        message = f"the archive of {OHIF_PACKAGE} is not the pinned one (integrity {actual}, pinned {integrity})"
         raise BundleError(message)
 
 
@@ -133,9 +135,11 @@ def _wanted(member: tarfile.TarInfo) -> PurePosixPath | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Install OHIF for this user; return the exit status."""
+    """Install OHIF for this user and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m dicom_node.web.ohif_bundle", description=__doc__)
-    parser.add_argument("--folder", type=Path, help="where to unpack it (default: setting viewer.folder, or the cache)")
+    parser.add_argument(
+        "--folder", type=Path, help="folder for OHIF (default: setting viewer.folder, or a cache folder)"
+    )
     options = parser.parse_args(arguments)
     try:
         install_ohif(options.folder or ohif_folder(read_settings()))

@@ -1,4 +1,4 @@
-"""Which page a browser says that a request comes from."""
+"""Reads which page a browser names as the origin of a request."""
 
 from urllib.parse import urlsplit
 
@@ -6,7 +6,7 @@ __all__ = ["origin_host"]
 
 
 def origin_host(origin: str) -> str:
-    """Return host and port of an Origin header; empty for ``null`` and for what is no address."""
+    """Return host and port of an Origin header; empty for ``null`` and for an invalid address."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

@@ -37,7 +37,7 @@ class PeerModel(BaseModel):
 
 
 class PeerChange(BaseModel):
-    """What can be changed of a peer."""
+    """A change of a peer."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class EchoModel(BaseModel):
 
 
 def api_routes(settings: Settings, database: Database) -> APIRouter:
-    """Return the API; the application answers an unknown name with 404, a peer that cannot be used with 422."""
+    """Return the API; the application answers an unknown name with 404 and an invalid peer with 422."""
     routes = APIRouter(prefix="/api/peers")
 
     @routes.get("")

@@ -1,4 +1,4 @@
-"""What the panel's buttons do to a study's run, and to the node: plain forms, so that they work without JavaScript."""
+"""The buttons for a study's run and for the node, as plain forms that work without JavaScript."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ Action = Literal["stat", "routine", "cancel", "replay", "restart"]
 
 
 def operation_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
-    """Return what the forms post to; each leads back to the page that it stands on."""
+    """Return the targets of the forms; each redirects to the page of its form."""
     routes = APIRouter(include_in_schema=False)
     actions: dict[str, Callable[[str], object]] = {
         "stat": lambda key: prioritise(database, key, Priority.STAT),
@@ -68,7 +68,7 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
 
 
 def _number(entered: str) -> int:
-    """Return a number of priors, or one that is refused; Python reads no number of thousands of digits."""
+    """Return the number of priors, or one that is refused; Python cannot read a number of thousands of digits."""
     return int(entered) if entered.isascii() and entered.isdigit() and len(entered) <= 2 else -1
 
 

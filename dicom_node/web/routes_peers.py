@@ -1,4 +1,4 @@
-"""The page of the AE titles: plain forms, so that it works without JavaScript."""
+"""The page of the AE titles, with plain forms that work without JavaScript."""
 
 from typing import Annotated, Literal
 
@@ -16,11 +16,11 @@ from dicom_node.settings import Settings
 __all__ = ["peer_routes"]
 
 _DIGITS = 10
-"""Of the largest number that an integer string holds (PS3.5 6.2)."""
+"""Digits of the largest number in an integer string (PS3.5 6.2)."""
 
 
 class _PeerForm(BaseModel):
-    """The form as entered, so that it can be shown again beside what was wrong."""
+    """The form as entered, so that it can be shown again with its errors."""
 
     name: str = ""
     ae_title: str = ""
@@ -40,7 +40,7 @@ class _PeerForm(BaseModel):
     proof: str = "auto"
 
     def peer(self) -> Peer:
-        """Return the peer that was meant; an entry that is no number becomes one that is refused."""
+        """Return the peer; an entry that is not a number becomes one that is refused."""
         return Peer(
             **self.model_dump(exclude={"port", "seg_series", "sr_series"}),
             port=_number(self.port) if self.port.strip() else 0,
@@ -55,7 +55,7 @@ def _number(entered: str) -> int:
 
 
 def peer_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
-    """Return the page and what its forms do."""
+    """Return the page and the targets of its forms."""
     routes = APIRouter(prefix="/peers", include_in_schema=False)
 
     def show(request: Request, *, status_code: int = 200, **shown: object) -> Response:

@@ -1,4 +1,4 @@
-"""The pages of the site rules: plain forms, and no rule is saved before a person has seen what it would change."""
+"""The pages of the site rules, with plain forms and a preview of what a rule would change before it is saved."""
 
 from typing import Annotated
 
@@ -45,13 +45,13 @@ class RuleForm(BaseModel):
 
 
 def rule_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
-    """Return the list of the rules and what its forms do."""
+    """Return the list of the rules and the targets of its forms."""
     routes = APIRouter(prefix=_PREFIX, include_in_schema=False)
 
     @routes.get("")
     def listed(request: Request) -> Response:
-        found = site_rules(database)
-        return _page(pages, request, "rules.html", RuleForm(name=free_name(found)), rules=found)
+        rules = site_rules(database)
+        return _page(pages, request, "rules.html", RuleForm(name=free_name(rules)), rules=rules)
 
     @routes.get("/export")
     def export() -> Response:
@@ -71,7 +71,7 @@ def rule_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
 
 
 def new_rule_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
-    """Return the way to a new rule: what it would change, then saving it."""
+    """Return the two steps to a new rule: a preview of its changes, and saving it."""
     routes = APIRouter(prefix=_PREFIX, include_in_schema=False)
 
     @routes.post("/preview")
@@ -89,7 +89,7 @@ def new_rule_routes(settings: Settings, database: Database, pages: Jinja2Templat
             add_rule(database, make_rule(form.model_dump()))
         except RuleError as error:
             return _wrong(pages, request, form, error)
-        known = form.study.isalnum() and form.study.isascii()  # nothing else becomes part of an address
+        known = form.study.isalnum() and form.study.isascii()  # other text must not become part of an address
         return RedirectResponse(f"/studies/{form.study}?saved=1" if known else "/rules", status_code=303)
 
     return routes

@@ -1,4 +1,4 @@
-"""The pages of the studies: where each stands and why, and what the series of one study were taken for."""
+"""The pages of the studies: the state of each with its reason, and how the series of one study were recognised."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -19,11 +19,11 @@ __all__ = ["study_routes"]
 
 _SHOWN = 100
 _PREFILLED = ("manufacturer", "description", "protocol")
-"""What a correction begins with; station and name of the sequence would make most rules too narrow."""
+"""Fields that a correction starts with; station and sequence name would make most rules too narrow."""
 
 
 def study_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
-    """Return the pages; they change nothing. A study is named by its key in addresses, never by its UID."""
+    """Return the pages, which change nothing. Addresses contain the key of a study, never its UID."""
     routes = APIRouter(include_in_schema=False)
 
     def viewer(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""What the page of one study shows of its series: what each was taken for, how surely, and by which evidence."""
+"""Collects the series of a study for its page: how each was recognised, with what confidence and evidence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesShown:
-    """One series as the page shows it; descriptions are the site's free text, for people's eyes only.
+    """One series as shown on the page; descriptions are the site's free text and only shown to people.
 
     Attributes
     ----------
     role
-        The role it was chosen for in the newest run, or empty.
+        The sequence as which the newest run used it, or empty.
     recognised
-        As the newest run did; else by headers alone.
+        Recognition by the newest run, or by headers alone when there is none.
     recorded
-        Whether it was the newest run.
+        Whether the recognition is of the newest run.
     decisions
-        What the newest run decided about it.
+        Reasons of the newest run's decisions about it.
     rule
-        The site rule that fits it now, or None.
+        The site rule that matches it now, or None.
     patterns
-        Patterns that fit it literally, to begin a new rule with.
+        Patterns that match it literally, as the start of a new rule.
     """
 
     series: Series
@@ -54,7 +54,7 @@ class SeriesShown:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyShown:
-    """The series of a study, what was decided beside them, and why they cannot be shown where they cannot."""
+    """The series of a study and the other decisions about it; `problem` gives the reason when there are no series."""
 
     series: tuple[SeriesShown, ...]
     decisions: tuple[Decision, ...]
@@ -62,25 +62,25 @@ class StudyShown:
 
 
 def show_study(database: Database, folder: Path, status: StudyStatus) -> StudyShown:
-    """Bring together what the files, the newest run and the site's rules say of a study."""
+    """Combine the files of a study with its newest run and the site's rules."""
     try:
-        return _read_and_shown(database, folder, status)
+        return _read_study(database, folder, status)
     except ConversionError as error:
         return StudyShown(series=(), decisions=status.decisions, problem=str(error))
-    except Exception as error:  # noqa: BLE001 - a stranger's files: whatever they hold, the page answers
+    except Exception as error:  # noqa: BLE001 - received files may raise any error; the page still answers
         _log.exception("study_page_unreadable", study=status.key)
-        problem = f"a file of it cannot be read as DICOM ({type(error).__name__}); send the study again, or without it."
+        problem = f"a file cannot be read as DICOM ({type(error).__name__}). Send the study again, or without the file."
         return StudyShown(series=(), decisions=status.decisions, problem=problem)
 
 
-def _read_and_shown(database: Database, folder: Path, status: StudyStatus) -> StudyShown:
+def _read_study(database: Database, folder: Path, status: StudyStatus) -> StudyShown:
     study = stored_study(database, folder, status.study_uid)
     rules = site_rules(database)
-    kept = {(each.series_uid, each.part): each for each in recognised_in_newest_run(database, status.study_uid)}
-    now = _by_headers(study, rules, known=kept)
-    series = tuple(_shown(one, status, rules, kept.get(one.key), now) for one in study.series)
-    told = {decision for one in study.series for decision in _about(one, status)}
-    return StudyShown(series=series, decisions=tuple(each for each in status.decisions if each not in told))
+    recorded = {(each.series_uid, each.part): each for each in recognised_in_newest_run(database, status.study_uid)}
+    by_headers = _by_headers(study, rules, known=recorded)
+    series = tuple(_shown(one, status, rules, recorded.get(one.key), by_headers) for one in study.series)
+    shown = {decision for one in study.series for decision in _about(one, status)}
+    return StudyShown(series=series, decisions=tuple(each for each in status.decisions if each not in shown))
 
 
 def _by_headers(
@@ -95,15 +95,15 @@ def _shown(
     series: Series,
     status: StudyStatus,
     rules: Sequence[SiteRule],
-    kept: Recognised | None,
-    now: Mapping[tuple[str, str], Recognised],
+    recorded: Recognised | None,
+    by_headers: Mapping[tuple[str, str], Recognised],
 ) -> SeriesShown:
     sequences = status.summary.get("sequences", {})
     return SeriesShown(
         series=series,
         role=next((role for role, name in sequences.items() if name == series.name), ""),
-        recognised=kept or now[series.key],
-        recorded=kept is not None,
+        recognised=recorded or by_headers[series.key],
+        recorded=recorded is not None,
         decisions=tuple(dict.fromkeys(decision.reason for decision in _about(series, status))),
         rule=next((rule for rule in rules if rule.matches(series)), None),
         patterns=patterns_of(series),
@@ -111,7 +111,7 @@ def _shown(
 
 
 def _about(series: Series, status: StudyStatus) -> list[Decision]:
-    """Return the decisions about a series, or about all volumes of it."""
+    """Return the decisions about a series or about all its volumes."""
     names = {series.name, f"series {series.number}"}
     return [
         decision

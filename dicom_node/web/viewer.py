@@ -1,4 +1,4 @@
-"""The viewer's own port: OHIF, its configuration, and a DICOMweb origin that can only be read."""
+"""The viewer on its own port: OHIF, its configuration, and a read-only DICOMweb origin."""
 
 import ipaddress
 import socket
@@ -31,29 +31,29 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_NOT_INSTALLED = "The viewer OHIF is not installed here. Install it with: make viewer"
-_READ_ONLY = "This address can only be read (GET and HEAD). Images reach the node by DICOM C-STORE."
+_NOT_INSTALLED = "The OHIF viewer is not installed here. Install it with: make viewer"
+_READ_ONLY = "This address is read-only (GET and HEAD). Send images to the node by DICOM C-STORE."
 _DATA = ("/dicom-web", "/wado")
-_OTHER_PAGE = "Images are given to the viewer's own page, not to other web pages."
+_OTHER_PAGE = "Only the viewer's own page can load images, not other web pages."
 _OTHER_HOST = "This page is not served under this host name."
 
 
 def viewer_app(
     source: Holdings | str, ohif_folder: Path, *, title: str = "GlioNode", host_names: Collection[str] = ()
 ) -> ASGIApp:
-    """Return the application that serves OHIF and what it shows.
+    """Return the application that serves OHIF and the images it shows.
 
     Parameters
     ----------
     source
-        What the node holds, or the DICOMweb root of another origin, such as ``http://127.0.0.1:8042/dicom-web``.
+        The stored studies, or the DICOMweb root of another origin, such as ``http://127.0.0.1:8042/dicom-web``.
     ohif_folder
-        Folder of the built OHIF; while it is missing, the page says how to install it.
+        Folder of the built OHIF; while it is missing, the page explains how to install it.
     title
         Name of the data source in the page's header.
     host_names
-        Names under which the page may be asked for, beside IP addresses, ``localhost`` and this machine's own
-        name. Any other is refused, so that no web page can reach the images through a name of its own.
+        Host names of the page besides IP addresses, ``localhost`` and this machine's own name. Any other name is
+        refused, so that no web page can reach the images through a name of its own (DNS rebinding).
     """
     config = app_config(DataSource(title=title))
 
@@ -68,7 +68,7 @@ def viewer_app(
             Route("/app-config.js", configuration, methods=["GET"]),
             Mount("/", _Pages(ohif_folder)),
         ],
-        exception_handlers={HTTPException: _sentence, Exception: _broken},
+        exception_handlers={HTTPException: _http_error, Exception: _broken},
         lifespan=origin.lifespan if isinstance(origin, DicomwebUpstream) else None,
     )
     own_names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
@@ -77,17 +77,17 @@ def viewer_app(
 
 
 class _Pages(StaticFiles):
-    """OHIF's files; an address of its single page that is no file gives the page itself."""
+    """OHIF's files; an address without a file returns the single page itself."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)
         self._index = folder / "index.html"
 
     async def check_config(self) -> None:
-        """Nothing to check at start: the folder may be installed while the server runs."""
+        """Check nothing at start: the folder may be installed while the server runs."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the file, the page for an address inside it, or a sentence when OHIF is not installed."""
+        """Return the file, the page for an address inside it, or a message when OHIF is not installed."""
         if not self._index.is_file():
             return PlainTextResponse(_NOT_INSTALLED + "\n", 503)
         try:
@@ -101,7 +101,7 @@ class _Pages(StaticFiles):
 
 
 class _Readers:
-    """Lets only reading requests for a known host through, and to the images only those of the viewer's own page."""
+    """Allows only read requests for a known host name, and images only to the viewer's own page."""
 
     def __init__(self, app: ASGIApp, host_names: frozenset[str]) -> None:
         self._app = app
@@ -118,7 +118,7 @@ class _Readers:
         headers = Headers(scope=scope)
         if not self._is_own(headers.get("host", "")):
             return PlainTextResponse(_OTHER_HOST + "\n", 421)
-        if scope["path"].startswith(_DATA) and not _asked_by_own_page(headers):
+        if scope["path"].startswith(_DATA) and not _is_from_own_page(headers):
             return PlainTextResponse(_OTHER_PAGE + "\n", 403)
         return None
 
@@ -132,22 +132,22 @@ class _Readers:
         return True
 
 
-def _asked_by_own_page(headers: Headers) -> bool:
-    """Tell a page of this address, a person's address bar and a program from another page, which browsers name."""
+def _is_from_own_page(headers: Headers) -> bool:
+    """Return whether a request is from this page, an address bar or a program; browsers name any other page."""
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return False
     return "origin" not in headers or origin_host(headers["origin"]) == headers.get("host")
 
 
 def _unknown(_request: Request) -> Response:
-    raise HTTPException(404, "This DICOMweb service is not offered here.")
+    raise HTTPException(404, "This DICOMweb service is not supported here.")
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:
     return PlainTextResponse(BROKEN + "\n", 500, headers={"Cache-Control": "no-store"})
 
 
-def _sentence(_request: Request, error: Exception) -> Response:
+def _http_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)

@@ -1,1 +1,1 @@
-"""Files in, files out: what needs no running node."""
+"""Commands that read files and write files, without a running node."""

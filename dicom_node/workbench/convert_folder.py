@@ -1,4 +1,4 @@
-"""`glionode convert`: every MR series of a folder as NIfTI and JSON, and a list of what was left out with reasons."""
+"""`glionode convert`: every MR series of a folder as NIfTI and JSON, and a list of what was left out, with reasons."""
 
 import json
 import re
@@ -30,7 +30,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A series or file that was not converted; `series_uid` is empty for what belongs to no series."""
+    """A series or file that was not converted; `series_uid` is empty for a file that belongs to no series."""
 
     subject: str
     series_uid: str
@@ -47,12 +47,12 @@ class Conversion:
 
 
 class Progress:
-    """Where a conversion stands: a wrapper of its three loops, silent unless a bar is given.
+    """Progress of a conversion: wraps its three loops; silent unless a bar is given.
 
     Parameters
     ----------
     bar
-        Takes what is iterated over and the name of the phase; for example `tqdm`.
+        Takes the items and the name of the phase, and iterates over the items; for example `tqdm`.
     """
 
     def __init__(self, bar: Callable[[Sequence[Any], str], Iterable[Any]] | None = None) -> None:
@@ -63,11 +63,11 @@ class Progress:
         return items if self._bar is None else self._bar(list(items), phase)
 
     def on_call(self, function: Callable[[Series], ImageVolume], items: Sequence[Series], phase: str) -> Any:  # noqa: ANN401
-        """Return the function, one step of the phase further at each call."""
+        """Return the function so that each call advances the phase by one step."""
         steps, lock = iter(self.over(items, phase)), threading.Lock()
 
         def counted(series: Series) -> ImageVolume:
-            with lock:  # a bar is a generator, which one thread at a time may ask
+            with lock:  # a bar is a generator, which only one thread at a time may advance
                 next(steps, None)
             return function(series)
 
@@ -82,12 +82,12 @@ def convert_folder(
     Parameters
     ----------
     rules
-        What the site said about its series.
+        The site's rules for its series.
 
     Raises
     ------
     UnusableStudy
-        When the folder holds no DICOM image at all.
+        When the folder contains no DICOM image.
     """
     progress = progress or Progress()
     studies = read_studies(dicom_files(folder), lambda paths: progress.over(paths, "reading headers"))
@@ -108,7 +108,7 @@ def convert_folder(
             for recognition in progress.over(recognitions, "converting"):
                 try:
                     path = _path(recognition, out, taken=files)
-                    writers.write(read(recognition.series), path, _told(recognition, study))
+                    writers.write(read(recognition.series), path, _sidecar(recognition, study))
                 except ConversionError as error:
                     series = recognition.series
                     code, reason = str(error.reason), str(error)
@@ -122,7 +122,7 @@ def convert_folder(
 
 
 _LEAVES_OUT = ("unreadable_file", *NOT_USED, "copied_image")
-"""Decisions of reading by which something is not among the volumes."""
+"""Codes of the decisions by which reading leaves something out of the volumes."""
 
 
 def _left_out(decision: Decision) -> LeftOut:
@@ -130,36 +130,36 @@ def _left_out(decision: Decision) -> LeftOut:
 
 
 class _Writers:
-    """Write on every core, since compressing takes longer than all else; twice as many volumes wait at most."""
+    """Write volumes on every core, because compression takes longest; at most two volumes per core wait."""
 
     def __init__(self) -> None:
         self._pool, self._most = ThreadPoolExecutor(cores()), 2 * cores()
         self._written: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return the writers."""
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Wait for what is left; after an error nothing further is begun."""
+        """Wait for the remaining writes; after an error, start no further ones."""
         self._pool.shutdown(cancel_futures=kind is not None)
         while kind is None and self._written:
             self._written.popleft().result()
 
-    def write(self, volume: ImageVolume, path: Path, told: Callable[[Grid], str]) -> None:
-        """Write a volume, and then what is known of it; an earlier one that failed raises here."""
+    def write(self, volume: ImageVolume, path: Path, sidecar: Callable[[Grid], str]) -> None:
+        """Write a volume and then its JSON; an earlier write that failed raises here."""
         if len(self._written) == self._most:
             self._written.popleft().result()
-        self._written.append(self._pool.submit(self._write, volume, path, told))
+        self._written.append(self._pool.submit(self._write, volume, path, sidecar))
 
     @staticmethod
-    def _write(volume: ImageVolume, path: Path, told: Callable[[Grid], str]) -> None:
+    def _write(volume: ImageVolume, path: Path, sidecar: Callable[[Grid], str]) -> None:
         write_canonical_nifti(volume, path)
-        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(told(volume.grid))
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(sidecar(volume.grid))
 
 
 def _path(recognition: Recognition, out: Path, taken: Sequence[Path]) -> Path:
-    """Return a file's name, whose stem says number, part and kind."""
+    """Return an unused path; the file name consists of series number, part and kind."""
     series = recognition.series
     words = (f"{series.number:04d}", series.part, recognition.kind)
     stem = re.sub(r"[^A-Za-z0-9.]+", "_", "_".join(word for word in words if word))
@@ -170,10 +170,10 @@ def _path(recognition: Recognition, out: Path, taken: Sequence[Path]) -> Path:
     return path
 
 
-def _told(recognition: Recognition, study: Study) -> Callable[[Grid], str]:
-    """Return what makes the text of a series' JSON, which also says where its volume lies."""
-    of_study = (decision for decision in study.decisions if decision.series_uid == recognition.series.series_uid)
-    decisions = [*of_study, *stack_slices(recognition.series).decisions, *recognition.decisions]
+def _sidecar(recognition: Recognition, study: Study) -> Callable[[Grid], str]:
+    """Return a function from the grid of a series' volume to the text of its JSON."""
+    on_reading = (decision for decision in study.decisions if decision.series_uid == recognition.series.series_uid)
+    decisions = [*on_reading, *stack_slices(recognition.series).decisions, *recognition.decisions]
     return lambda grid: json.dumps(_describe(recognition, grid, decisions), indent=1)
 
 

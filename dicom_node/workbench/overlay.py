@@ -1,4 +1,4 @@
-"""A picture of a result: the slices with most tumour, and the regions drawn over them."""
+"""The overlay picture of a result: slices through the tumour with the regions drawn on them."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ OPACITY = 0.45
 
 
 def write_overlay(image: ImageVolume, labels: LabelVolume, path: Path) -> None:
-    """Write a PNG of up to six axial slices, each as it is and with the regions in their recommended colours.
+    """Write a PNG of up to six axial slices, each without and with the regions in their recommended colours.
 
     Parameters
     ----------

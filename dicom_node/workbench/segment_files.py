@@ -1,4 +1,4 @@
-"""`glionode segment`: a DICOM folder, NIfTI volumes or one image slice in; masks, picture and findings out."""
+"""`glionode segment`: a DICOM folder, NIfTI volumes or an image slice in; masks, overlay picture and findings out."""
 
 import hashlib
 import json
@@ -41,14 +41,14 @@ __all__ = ["WorkbenchResult", "segment_dicom", "segment_nifti", "segment_slice"]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkbenchResult:
-    """What was written and found.
+    """The files written and the findings.
 
     Attributes
     ----------
     volumes_ml
-        By region, or None where the input has no spacing.
+        By region; None where the input has no voxel spacing.
     no_tumour
-        A sentence that no tumour was found; empty where one was.
+        A sentence stating that no tumour was found; empty where one was found.
     """
 
     files: tuple[Path, ...]
@@ -67,14 +67,14 @@ def segment_dicom(
     Parameters
     ----------
     rules
-        Rules of a site about its series.
+        The site's rules for its series.
     native
         Whether the labels are also written on every sequence's own grid.
 
     Raises
     ------
     ConversionError, InferenceError, ResultError
-        With the sentence that says why there is no result.
+        With a sentence that states why there is no result.
     """
     paths = dicom_files(folder)
     if not paths:
@@ -105,7 +105,7 @@ def segment_dicom(
 def segment_nifti(
     paths: Mapping[Role, Path], out: Path, settings: Settings, *, native: bool = False
 ) -> WorkbenchResult:
-    """Segment NIfTI volumes of one person; volumes that share a grid are taken as registered already."""
+    """Segment NIfTI volumes of one person; volumes that share a grid are taken as already registered."""
     volumes = {role: read_nifti(path) for role, path in paths.items()}
     preferred = (Role(settings.processing.reference), Role.T1CE, Role.FLAIR)
     reference = next((role for role in preferred if role in volumes), None)
@@ -123,20 +123,20 @@ def segment_nifti(
 def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> WorkbenchResult:
     """Segment one axial slice from a PNG, JPEG or TIFF file.
 
-    A grey image is the sequence `role`; a colour image with differing channels is T1, FLAIR, T1 after contrast in red,
-    green, blue (the layout of the public LGG set). A picture has no spacing, so 1 mm is assumed for the network and
-    no volume is stated.
+    A grey image is taken as the sequence `role`. A colour image with differing channels is taken as T1, FLAIR and T1
+    after contrast in red, green and blue (the layout of the public LGG set). An image file has no voxel spacing, so
+    1 mm is assumed for the network and no volume is stated.
     """
     run = _run_of(_read_slice(path, role), settings, spacing_known=False)
     segment(run)
     findings = admit(run.findings)
-    reason = "an image slice states no spacing: the network assumed 1 mm, and no volume is given"
+    reason = "an image slice has no voxel spacing: 1 mm was assumed for the network, and no volume is given"
     decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *run.decisions)
     return _write(_work(run, findings, decisions), out, [])
 
 
 def _run_of(aligned: AlignedVolumes, settings: Settings, *, spacing_known: bool = True) -> RunInMemory:
-    """Return a run of volumes that stand on one grid already; of its patient nothing is known."""
+    """Return a run of volumes that are already on one grid; nothing is known about the patient."""
     model = _segmenter(settings)
     run = RunInMemory(processing=settings.processing, model=model, spacing_known=spacing_known)
     run.kept.save_aligned(aligned)
@@ -146,19 +146,20 @@ def _run_of(aligned: AlignedVolumes, settings: Settings, *, spacing_known: bool 
 def _write_native(
     aligned: AlignedVolumes, segmentation: Segmentation, grids: Mapping[Role, Grid], out: Path
 ) -> list[Path]:
-    """Write the labels on the own grid of every sequence that was used, where its scanner put them."""
+    """Write the labels on the native grid of every sequence that was used, in its scanner coordinates."""
     out.mkdir(parents=True, exist_ok=True)
     files = []
     for role in aligned.volumes.keys() & grids.keys():
-        move = aligned.registrations.get(role)
-        labels = labels_on(segmentation.label_volume, grids[role], move.matrix if move else None)
+        registration = aligned.registrations.get(role)
+        matrix = registration.matrix if registration else None
+        labels = labels_on(segmentation.label_volume, grids[role], matrix)
         files.append(out / f"segmentation_on_{role.lower()}.nii.gz")
         write_nifti(labels, files[-1])
     return sorted(files)
 
 
 def _sha256_of(paths: Sequence[Path]) -> str:
-    """Return one hash over the content of all files, in any order of theirs the same."""
+    """Return one hash over the contents of all files, independent of their order."""
     each = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
     return hashlib.sha256("\n".join(each).encode()).hexdigest()
 
@@ -193,7 +194,7 @@ def _read_slice(path: Path, role: Role) -> AlignedVolumes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Work:
-    """What there is to write, whatever was given."""
+    """The results to write, for any kind of input."""
 
     image: ImageVolume
     segmentation: Segmentation

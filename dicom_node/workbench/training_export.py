@@ -1,7 +1,7 @@
-"""Makes a training set of what people corrected: studies whose SEG came back from a viewer, as BraTS lays cases out.
+"""Makes a training set in the BraTS layout from studies whose SEG a person drew or corrected in a viewer.
 
-Cases have pseudonyms of this installation's own secret, so nobody outside can tell which study a case is. Nothing of
-a DICOM header goes along but the geometry. Faces are not removed from the images.
+The names of cases are pseudonyms made with a secret of this installation, so an outsider cannot link a case to its
+study. Of the DICOM headers only the geometry is exported. Faces are not removed from the images.
 """
 
 import hashlib
@@ -40,33 +40,33 @@ FORMAT = 1
 SEGMENT_CODES = MappingProxyType(
     {(c.property_type.value, c.property_type.scheme_designator): c.region for c in SEGMENTS.values()}
 )
-"""Region of a coded property type, as this node's own SEGs have it."""
+"""Region of each coded property type that this node writes in its own SEGs."""
 
 _BRATS_VALUES = ((Region.WT, 2), (Region.TC, 1), (Region.ET, 4))
-"""In the order in which they are written, the later over the earlier: what is left of WT is ED, of TC NCR."""
+"""In writing order, later over earlier: the remainder of WT is ED, the remainder of TC is NCR."""
 
 _NOTICE = (
-    "Pseudonymous, not anonymous: the images show whole heads with their faces. Keep and pass it on as patient data. "
-    "Regions that 'annotated' does not name are unknown, and not absent."
+    "Pseudonymous, not anonymous: the images show complete heads with faces. Store and share them as patient data. "
+    "Regions that 'annotated' does not list are unknown, not absent."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedCase:
-    """One case of the set, as its manifest describes it.
+    """One case of the set, as described in the manifest.
 
     Attributes
     ----------
     sequences
-        The roles that were recognised and brought onto the reference's grid.
+        The roles that were recognised and aligned to the grid of the reference.
     annotated
-        The regions that the SEG knows; in the label file 1 is TC without ET, 2 is WT without TC, 4 is ET.
+        The regions that the SEG annotates. In the label file, 1 is TC without ET, 2 is WT without TC, and 4 is ET.
     drawn_by
         Algorithm types of the segments: MANUAL, SEMIAUTOMATIC, AUTOMATIC.
     drawn_with
-        Manufacturer in the SEG.
+        Manufacturer as stated in the SEG.
     files
-        SHA-256 by name.
+        SHA-256 by file name.
     """
 
     case: str
@@ -81,7 +81,7 @@ class ExportedCase:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingExport:
-    """What was written, and what was left out with the reason, by the study's key in logs."""
+    """The cases that were written, and the studies that were left out, by their key in logs, with the reason."""
 
     cases: tuple[ExportedCase, ...]
     skipped: tuple[SkippedCase, ...]
@@ -90,7 +90,7 @@ class TrainingExport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Corrected:
-    """A study that holds a SEG which this node has not made."""
+    """A study that contains a SEG which this node did not make."""
 
     key: str
     patient: str
@@ -111,16 +111,16 @@ def export_training_set(
     folder
         The node's folder, to which the paths in the database are relative.
     out
-        Folder of the set, new or empty: sets are never mixed.
+        Folder of the set, new or empty, so that sets are never mixed.
     rules
-        What the site said about its series.
+        The site's rules for its series.
     progress
         Wraps the list of studies, for a progress bar.
 
     Raises
     ------
     ValueError
-        When `out` holds something already.
+        When `out` is not empty.
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out}: not empty; a training set needs a folder of its own")
@@ -144,7 +144,7 @@ def export_training_set(
 def _corrected_studies(
     database: Database, folder: Path, key: KeyedHash, skipped: list[SkippedCase]
 ) -> list[_Corrected]:
-    """Return the studies with a SEG from outside, without what this node has made itself."""
+    """Return the studies with a SEG from outside, without the objects that this node made itself."""
     own = sa.select(ResultRow.sop_instance_uid)
     held = sa.and_(InstanceRow.current, InstanceRow.sop_instance_uid.not_in(own))
     with_seg = sa.select(InstanceRow.study_uid).where(
@@ -158,7 +158,7 @@ def _corrected_studies(
         for study in studies.all():
             if study.state == StudyState.RECEIVING:
                 skipped.append(
-                    SkippedCase(name=study.key, reason="instances still arrive; export it when it is complete")
+                    SkippedCase(name=study.key, reason="still being received; export it when it is complete")
                 )
                 continue
             rows = session.scalars(sa.select(InstanceRow).where(held, InstanceRow.study_uid == study.study_uid)).all()
@@ -167,8 +167,8 @@ def _corrected_studies(
                 skipped.append(SkippedCase(name=study.key, reason=reason))
                 continue
             of_patient = rows[0].patient_key
-            nobody = of_patient == key("")  # without an identifier, each study counts as a person of its own
-            patient = key("training patient", study.key if nobody else of_patient)
+            anonymous = of_patient == key("")  # without an identifier, each study counts as a separate person
+            patient = key("training patient", study.key if anonymous else of_patient)
             paths = tuple(sorted(folder / row.path for row in rows))
             found.append(_Corrected(key=study.key, patient=patient, paths=paths))
     return found
@@ -208,7 +208,7 @@ def _sha256(path: Path) -> str:
 
 
 def _describe(cases: Sequence[ExportedCase], skipped: int) -> dict[str, Any]:
-    """Return the manifest; reasons of what was skipped may quote what people typed, so they are only counted."""
+    """Return the manifest. It only counts skipped studies, because their reasons may quote text that people typed."""
     return {
         "format": FORMAT,
         "made_by": {"software": "GlioNode", "version": version("glionode")},

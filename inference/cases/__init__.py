@@ -1,1 +1,1 @@
-"""Annotated cases: volumes of one patient with what experts drew, whatever layout they lie in."""
+"""Annotated cases: the volumes of a patient with the experts' annotations, read from several data set layouts."""

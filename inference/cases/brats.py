@@ -1,4 +1,6 @@
-"""The BraTS challenges' layouts and labels, 2017 to 2023, by file names alone; folders may lie in ``HGG`` and ``LGG``.
+"""The layouts and labels of the BraTS challenges from 2017 to 2023, also in ``HGG`` and ``LGG`` folders.
+
+A layout is recognised by its file names alone.
 
 ==============  ==============================================  ==========================
 year            files of a case                                 labels
@@ -29,11 +31,11 @@ __all__ = ["LAYOUT", "TRAINING_SET", "CaseName", "case_name", "open_brats"]
 
 LAYOUT = (
     "for each case <case>_{t1,t1ce,t2,flair,seg}.nii.gz (to 2021) or <case>-{t1n,t1c,t2w,t2f,seg}.nii.gz (since 2023), "
-    "in folders of any depth; T1CE or FLAIR, and seg, are needed"
+    "in folders of any depth; seg is required, and T1CE or FLAIR"
 )
 
 TRAINING_SET = "training_set.json"
-"""What `glionode export --training` writes beside its cases: which regions of a case were annotated."""
+"""File that `glionode export --training` writes beside its cases; it lists the annotated regions of each case."""
 
 _ROLES_UNTIL_2021 = {"t1": Role.T1, "t1ce": Role.T1CE, "t2": Role.T2, "flair": Role.FLAIR}
 _ROLES_SINCE_2023 = {"t1n": Role.T1, "t1c": Role.T1CE, "t2w": Role.T2, "t2f": Role.FLAIR}
@@ -46,17 +48,17 @@ _NAMES = (
     re.compile(r"(?P<patient>GlioNode-[0-9a-f]+)-(?P<timepoint>[0-9a-f]+)"),
     re.compile(r"BraTS\d\d_(?P<person>(?P<site>[A-Z]+\d*|2013)_\w+)_(?P<timepoint>\d+)", re.IGNORECASE),
 )
-"""In this order: since 2023, this node's own training sets, and 2017 to 2019, where a centre is named."""
+"""Names since 2023, names of this node's own training sets, and names from 2017 to 2019, which contain a centre."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseName:
-    """What the name of a case tells.
+    """The facts in the name of a case.
 
     Attributes
     ----------
     patient
-        The name without year and time point, so that one person is one patient in several years' sets.
+        The name without year and time point, so that a person is the same patient in the sets of several years.
     """
 
     patient: str
@@ -75,7 +77,7 @@ class _Files:
 
 
 def case_name(case_id: str) -> CaseName:
-    """Return what the name of a case tells; where nothing is known of its form, it is the patient's.
+    """Return the facts in the name of a case; a name of unknown form is taken as the patient.
 
     >>> case_name("Brats18_CBICA_AAB_1")
     CaseName(patient='BraTS_CBICA_AAB', site='CBICA', timepoint='1')
@@ -84,21 +86,21 @@ def case_name(case_id: str) -> CaseName:
     """
     for pattern in _NAMES:
         if match := pattern.fullmatch(case_id):
-            told = match.groupdict()
-            patient = told.get("patient") or f"BraTS_{told['person']}"
-            return CaseName(patient=patient, site=told.get("site") or "", timepoint=told["timepoint"])
+            groups = match.groupdict()
+            patient = groups.get("patient") or f"BraTS_{groups['person']}"
+            return CaseName(patient=patient, site=groups.get("site") or "", timepoint=groups["timepoint"])
     return CaseName(patient=case_id)
 
 
 def open_brats(root: Path) -> CaseSet:
-    """Find the cases of the set; each is read when its turn comes."""
+    """Find the cases of the set; each is read only when it is needed."""
     annotated = _annotated(root / TRAINING_SET)
     cases: dict[str, StoredCase] = {}
     skipped: list[SkippedCase] = []
     for (_, case_id), found in sorted(_found(root, skipped).items()):
         reason = _what_is_missing(case_id, found)
         if case_id in cases:
-            reason = f"{case_id} is there twice; the one in {cases[case_id].files[0].parent.name} is used"
+            reason = f"{case_id} exists twice; the one in {cases[case_id].files[0].parent.name} is used"
         if reason:
             skipped.append(SkippedCase(name=case_id, reason=reason))
             continue
@@ -116,7 +118,7 @@ _Found = dict[tuple[Path, str], dict[str, list[Path]]]
 
 
 def _found(root: Path, skipped: list[SkippedCase]) -> _Found:
-    """Return files by folder, case and what each holds; other volumes, and folders without any, are reported."""
+    """Return files by folder, case and sequence; report other volumes and empty folders."""
     found: _Found = {}
     for folder, paths in folders_below(root):
         if not paths:
@@ -138,26 +140,26 @@ def _sort_in(paths: list[Path], found: _Found, skipped: list[SkippedCase]) -> No
 def _what_is_missing(case_id: str, found: Mapping[str, list[Path]]) -> str:
     twice = [key for key, paths in found.items() if len(paths) > 1]
     if twice:
-        return f"{twice[0]} is there twice: {', '.join(path.name for path in found[twice[0]])}"
+        return f"{twice[0]} exists twice: {', '.join(path.name for path in found[twice[0]])}"
     if "seg" not in found:
         return f"no annotation: {case_id}_seg.nii.gz or {case_id}-seg.nii.gz is missing"
     roles = [_ROLES[key] for key in found if key != "seg"]
     if not {Role.T1CE, Role.FLAIR} & set(roles):
-        return "neither T1CE (t1ce, t1c) nor FLAIR (flair, t2f) is there, and one of them is needed"
+        return "has neither T1CE (t1ce, t1c) nor FLAIR (flair, t2f); one of them is needed"
     if len(set(roles)) < len(roles):
-        return "a sequence is there under two names, of before and of since 2023"
+        return "one sequence has two files, one named as until 2021 and one as since 2023"
     return ""
 
 
 def _annotated(path: Path) -> dict[str, tuple[Region, ...]]:
-    """Return the annotated regions of the cases that this node exported; nothing for a set of other origin."""
+    """Return the annotated regions of the cases that this node exported; empty for a set of other origin."""
     if not path.exists():
         return {}
     try:
         kept = json.loads(path.read_text("utf-8"))
         return {case["case"]: tuple(Region(name) for name in case["annotated"]) for case in kept["cases"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise unreadable(f"{path.name}: does not say which regions were annotated, as it should") from error
+        raise unreadable(f"{path.name}: does not state which regions were annotated") from error
 
 
 def _reference(root: Path, case_id: str, files: _Files) -> StoredCase:
@@ -192,15 +194,15 @@ def _read(case_id: str, files: _Files) -> AnnotatedCase:
 
 
 def _values(files: _Files, labels: NDArray[np.int16]) -> dict[int, Label]:
-    """Return what the values of a file mean; 3 is ET since 2023, 4 was before, and together they mean neither."""
+    """Return the meaning of each label. ET is 3 since 2023 and 4 before; a file with both is ambiguous and refused."""
     found, name = set(np.unique(labels).tolist()), files.labels.name
     if unknown := found - {0, 1, 2, 3, 4}:
-        raise unreadable(f"{name}: label {min(unknown)} is none of BraTS (0, 1, 2, and 3 or 4)")
+        raise unreadable(f"{name}: label {min(unknown)} is not a BraTS label (0, 1, 2, and 3 or 4)")
     if {3, 4} <= found:
         raise unreadable(
-            f"{name}: holds both label 3 and label 4; enhancing tumour is 4 until 2021 and 3 since 2023, so it "
-            "cannot be told which it is here (4 marks a resection cavity since 2024)"
+            f"{name}: contains both label 3 and label 4. Enhancing tumour is 4 until 2021 and 3 since 2023, so its "
+            "label here is ambiguous (4 marks a resection cavity since 2024)"
         )
     if files.since_2023 and 4 in found:
-        raise unreadable(f"{name}: label 4 in a file named as since 2023, where enhancing tumour is 3")
+        raise unreadable(f"{name}: label 4 in a file named as in the sets since 2023, where enhancing tumour is 3")
     return {1: Label.NCR, 2: Label.ED, 3: Label.ET, 4: Label.ET}

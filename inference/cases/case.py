@@ -1,4 +1,4 @@
-"""One annotated case, and a set of them that is read case by case."""
+"""One annotated case, and a set of cases that are read one by one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ __all__ = ["AnnotatedCase", "CaseReference", "CaseSet", "SkippedCase"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnnotatedCase:
-    """The volumes of one patient at one time, on one grid, and the regions that experts drew on it.
+    """The volumes of one patient at one time point, on one grid, and the regions that experts drew on them.
 
     Attributes
     ----------
     case_id
         Name of the case in its set.
     patient
-        Identifier of the person in its set; the unit of every split.
+        Identifier of the person in the set; splits are made by patient.
     site
-        Where the case was acquired, as far as its set tells; empty where it does not.
+        Where the case was acquired; empty where the set does not state it.
     volumes
-        Sequences on the grid of the reference; the case's missing ones are not there.
+        The available sequences, on the grid of the reference.
     regions
         By region (WT, TC, ET), bool, shape of the grid, read-only; only the regions that were annotated.
     spacing_known
-        False where the set records no voxel size, so that nothing in mm or ml may be stated.
+        False where the set records no voxel size; then nothing may be stated in mm or ml.
     """
 
     case_id: str
@@ -41,26 +41,26 @@ class AnnotatedCase:
     spacing_known: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse regions off the grid, and close their arrays."""
-        closed = {}
+        """Refuse regions of another shape than the grid, and make their arrays read-only."""
+        read_only = {}
         for region, mask in self.regions.items():
             if mask.shape != self.volumes.grid.shape:
-                message = f"{self.case_id}: {region} has the shape {mask.shape}, the grid {self.volumes.grid.shape}"
+                message = f"{self.case_id}: {region} has shape {mask.shape}, the grid {self.volumes.grid.shape}"
                 raise ValueError(message)
             view = np.asarray(mask, bool).view()
             view.setflags(write=False)
-            closed[Region(region)] = view
-        object.__setattr__(self, "regions", MappingProxyType(closed))
+            read_only[Region(region)] = view
+        object.__setattr__(self, "regions", MappingProxyType(read_only))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseReference:
-    """A case that can be read when its turn comes.
+    """A case that is read only when it is needed.
 
     Attributes
     ----------
     read
-        Returns the case; raises `UnreadableCase` with the reason where its files turn out to be unusable.
+        Returns the case; raises `UnreadableCase` with the reason if its files are unusable.
     """
 
     case_id: str
@@ -71,12 +71,12 @@ class CaseReference:
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedCase:
-    """What of a set is not used, and why.
+    """A part of a set that is not used, with the reason.
 
     Attributes
     ----------
     reason
-        One sentence for a person: what is missing, and what would work.
+        One sentence for the reader: what is missing, and what would work.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""DICOM studies with a Segmentation (SEG) by experts: this node's own form, and that of others.
+"""DICOM studies with a Segmentation (SEG) by experts, written by this node or by other software.
 
-The sequences are recognised and brought onto the grid of the series that the SEG was drawn on, as the node does with
-every study; the SEG is read by its geometry. Names of patients, studies and folders appear nowhere: persons and
-studies are called by hashes of their identifiers.
+The sequences are recognised and resampled onto the grid of the series that the SEG was drawn on, as the node does with
+every study. The SEG is read by its geometry. Names of patients, studies and folders appear nowhere: persons and
+studies are named by hashes of their identifiers.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ LAYOUT = (
 
 _MR = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 _LENGTH = 12
-"""Hexadecimal digits of a name: two of a million studies share one with a probability of 0.2 %."""
+"""Hexadecimal digits of a name: among a million studies, two share a name with a probability of 0.2 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,20 +56,20 @@ class StudyCase(StoredCase):
     Attributes
     ----------
     meaning
-        What beside the files decides what is read: the regions of the segments and the site's rules, as text.
+        What determines the case besides its files: the regions of the segments and the site rules, as text.
     """
 
     segmentation: Path
     meaning: str
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the files' names, sizes and times, and of what they were taken for."""
+        """Return the SHA-256 of the files' names, sizes and times, and of their interpretation (`meaning`)."""
         return hashlib.sha256(f"{super().fingerprint()} {self.meaning}".encode()).hexdigest()
 
 
 @dataclass(kw_only=True)
 class _Files:
-    """The files of one study, as a first look sorts them."""
+    """The files of one study, sorted by their headers."""
 
     images: list[Path] = field(default_factory=list)
     segmentations: list[Path] = field(default_factory=list)
@@ -88,29 +88,29 @@ def open_studies(
     automatic: bool = True,
     progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
 ) -> CaseSet:
-    """Find the studies with a SEG; pixels are read when a study's turn comes.
+    """Find the studies with a SEG; pixels are read only when a study is needed.
 
     Parameters
     ----------
     codes
         Region of a coded property type, by code value and coding scheme designator.
     rules
-        What the site said about its series.
+        The site's rules for its series.
     paths
-        The files below `root` that count; by default all.
+        The files below `root` to use; by default all.
     automatic
-        Whether a SEG that no person had a hand in counts.
+        Whether a SEG that no person drew or corrected is used.
     progress
         Wraps the iteration over files.
     """
     studies, unread = _scan(progress(dicom_files(root) if paths is None else sorted(paths)))
-    skipped = [SkippedCase(name="files", reason=f"{unread} that are no DICOM")] if unread else []
+    skipped = [SkippedCase(name="files", reason=f"{unread} could not be read as DICOM")] if unread else []
     cases = []
     for study_uid, files in studies.items():
         case_id = _name("study", study_uid)
         if not files.images or not files.segmentations:
             what = "SEG" if files.images else "MR images"
-            skipped.append(SkippedCase(name=case_id, reason=f"no {what} in the study; both are needed"))
+            skipped.append(SkippedCase(name=case_id, reason=f"no {what} in the study; MR images and a SEG are needed"))
             continue
         if len(files.patients) > 1:
             reason = f"its files name {len(files.patients)} different patients; correct that at the source"
@@ -141,13 +141,13 @@ def _name(kind: str, identifier: str) -> str:
 
 
 def _scan(paths: Iterable[Path]) -> tuple[dict[str, _Files], int]:
-    """Sort files into studies by their headers; the second value counts those that are no DICOM."""
+    """Sort files into studies by their headers; the second value counts files that could not be read as DICOM."""
     studies: dict[str, _Files] = {}
     unread = 0
     for path in paths:
         try:
             ds = read_instance(path, pixels=False)
-        except Exception:  # noqa: BLE001 - pydicom raises many kinds for a broken file; each counts as unread
+        except Exception:  # noqa: BLE001 - pydicom raises many kinds of errors for a broken file; each counts as unread
             unread += 1
             continue
         study_uid, series_uid = identifier(ds, "StudyInstanceUID"), identifier(ds, "SeriesInstanceUID")
@@ -175,7 +175,7 @@ def _read(
         ds = read_instance(annotation.path)
         masks = segment_masks(ds, volumes.grid).masks
         if not any(mask.any() for mask in masks.values()) and _holds_anything(ds):
-            raise unreadable(f"{case_id}: all of the segmentation lies outside the images it was drawn on")
+            raise unreadable(f"{case_id}: the whole segmentation lies outside the images it was drawn on")
     except ConversionError as error:
         raise unreadable(f"{case_id}: {error}") from error
     parts: dict[Region, NDArray[np.bool_]] = {}
@@ -191,7 +191,7 @@ def _holds_anything(ds: pydicom.Dataset) -> bool:
 
 
 def _aligned(files: _Files, annotation: Annotation, rules: tuple[SiteRule, ...]) -> AlignedVolumes:
-    """Recognise the sequences and bring them onto the grid of the series that the SEG was drawn on."""
+    """Recognise the sequences and align them to the series that the SEG was drawn on."""
     study = read_study(files.images)
     recognitions = recognise(study, read_series, rules)
     best = best_of_each_role(recognitions)
@@ -216,15 +216,13 @@ def _aligned(files: _Files, annotation: Annotation, rules: tuple[SiteRule, ...])
 
 def _check_useful(volumes: Mapping[Role, ImageVolume]) -> None:
     if not {Role.T1CE, Role.FLAIR} & volumes.keys():
-        raise unreadable(
-            "neither T1 after contrast nor FLAIR is there, as recognised and aligned; one of them is needed"
-        )
+        raise unreadable("neither T1 after contrast nor FLAIR could be recognised and aligned; one of them is needed")
 
 
 def _reference(series: dict[Role, Series], recognitions: Sequence[Recognition], annotation: Annotation) -> Role:
-    """Return the role of the series that the SEG was drawn on, which is used even where a better one of it exists.
+    """Return the role of the series that the SEG was drawn on; it is used even if a better series of its role exists.
 
-    Where that series has no role, T1CE or FLAIR in the same frame of reference stands for it.
+    If that series has no role, T1CE or FLAIR in the same frame of reference takes its place.
     """
     for recognition in recognitions:
         if recognition.series.series_uid == annotation.drawn_on and recognition.role is not None:
@@ -234,6 +232,6 @@ def _reference(series: dict[Role, Series], recognitions: Sequence[Recognition], 
         if role in series and series[role].frame_of_reference_uid == annotation.header.frame_of_reference_uid:
             return role
     raise unreadable(
-        "the series that the SEG was drawn on is none of T1, T1CE, T2 and FLAIR, and neither T1CE nor FLAIR lies in "
-        "its frame of reference"
+        "the series that the SEG was drawn on is not recognised as T1, T1CE, T2 or FLAIR, and neither T1CE nor FLAIR "
+        "shares its frame of reference"
     )

@@ -1,4 +1,4 @@
-"""Opens a folder of annotated cases in one of the layouts that people have."""
+"""Opens a folder of annotated cases in one of the supported layouts."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
 LAYOUTS: tuple[str, ...] = tuple(_DESCRIPTIONS)
 
 REASONS_NAMED = 3
-"""How many of the skipped an error names; the report has all of them."""
+"""Number of skipped items that an error names; the report lists all of them."""
 
 
 def open_cases(
@@ -28,7 +28,7 @@ def open_cases(
     codes: Mapping[tuple[str, str], Region] | None = None,
     progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
 ) -> CaseSet:
-    """Find the annotated cases of a folder; each is read when its turn comes.
+    """Find the annotated cases of a folder; each is read only when it is needed.
 
     Parameters
     ----------
@@ -37,19 +37,19 @@ def open_cases(
     root
         The folder.
     codes
-        For ``dicom``: which region a coded property type of a segment is, by code value and coding scheme.
+        For ``dicom``: region of a coded property type of a segment, by code value and coding scheme.
     progress
-        For ``dicom``: wraps the iteration over files, whose headers are read.
+        For ``dicom``: wraps the iteration over the files while their headers are read.
 
     Raises
     ------
     UnreadableCase
-        With NO_CASES where there is none: what was looked for, where, and why what is there was skipped.
+        With NO_CASES if there is no case. The message states what was expected, where, and why items were skipped.
     """
     if layout not in _DESCRIPTIONS:
         raise empty_set(f"the layout {layout!r} is not known; use one of {', '.join(LAYOUTS)}")
     if not root.is_dir():
-        raise empty_set(f"{root}: there is no such folder; the layout {layout} is {_DESCRIPTIONS[layout]}")
+        raise empty_set(f"{root}: no such folder; the layout {layout} needs {_DESCRIPTIONS[layout]}")
     if layout == "dicom":
         found = dicom_studies.open_studies(root, codes=codes or {}, progress=progress)
     else:
@@ -59,4 +59,4 @@ def open_cases(
     named = "; ".join(f"{item.name}: {item.reason}" for item in found.skipped[:REASONS_NAMED])
     more = f" and {len(found.skipped) - REASONS_NAMED} more" if len(found.skipped) > REASONS_NAMED else ""
     skipped = f" (skipped: {named}{more})" if named else ""
-    raise empty_set(f"{root}: no case of the layout {layout} in it, which is {_DESCRIPTIONS[layout]}{skipped}")
+    raise empty_set(f"{root}: no case of the layout {layout} found; it needs {_DESCRIPTIONS[layout]}{skipped}")

@@ -1,6 +1,6 @@
 """Task01_BrainTumour of the Medical Segmentation Decathlon: four sequences in one file, labels in another order.
 
-``dataset.json`` says which channel holds what and what the labels mean; neither is taken from memory.
+The meaning of channels and labels is read from ``dataset.json``; neither is assumed.
 """
 
 import json
@@ -34,16 +34,17 @@ _LABELS = {Region.NCR: Label.NCR, Region.ED: Label.ED, Region.ET: Label.ET}
 
 @dataclass(frozen=True, kw_only=True)
 class _Meaning:
-    """What `dataset.json` says."""
+    """Channels and labels as stated in `dataset.json`."""
 
     channels: tuple[Role, ...]
     values: Mapping[int, Label]
 
 
 def open_msd(root: Path) -> CaseSet:
-    """Find the cases of the set; names tell nothing of patients or sites, so each case is a patient.
+    """Find the cases of the set. Names contain neither patient nor site, so each case counts as a patient.
 
-    Files beginning with ``._``, which the archive is full of, are left over from the computer it was packed on.
+    The archive contains many files beginning with ``._``, left over from the computer it was packed on. They are
+    ignored.
     """
     if not (root / "dataset.json").exists() and (root / "Task01_BrainTumour").is_dir():
         root = root / "Task01_BrainTumour"
@@ -54,7 +55,7 @@ def open_msd(root: Path) -> CaseSet:
         _reference(root, images[name], labels[name], meaning) for name in sorted(images.keys() & labels.keys())
     )
     skipped = [
-        SkippedCase(name=name, reason=f"no {'labelsTr' if name in images else 'imagesTr'}/{name} to it")
+        SkippedCase(name=name, reason=f"{'labelsTr' if name in images else 'imagesTr'}/{name} is missing")
         for name in sorted(images.keys() ^ labels.keys())
     ]
     tests = _volumes(root / "imagesTs")
@@ -74,17 +75,17 @@ def _meaning(path: Path) -> _Meaning:
         modality = {int(number): str(name) for number, name in content["modality"].items()}
         labels = {int(value): str(name) for value, name in content["labels"].items()}
     except OSError as error:
-        raise empty_set(f"{path}: not there; Task01_BrainTumour needs {LAYOUT}") from error
+        raise empty_set(f"{path}: no such file; Task01_BrainTumour needs {LAYOUT}") from error
     except (ValueError, KeyError, AttributeError) as error:
-        raise empty_set(f"{path}: 'modality' and 'labels' are not there, each a name by number") from error
+        raise empty_set(f"{path}: needs 'modality' and 'labels', each an object of names by number") from error
     roles = {number: _ROLES.get(name.strip().lower().replace("-", "")) for number, name in modality.items()}
     parts = {value: region_of_words(name) for value, name in labels.items() if value != 0}
     unknown = [modality[number] for number, role in roles.items() if role is None]
     unknown += [labels[value] for value, part in parts.items() if part not in _LABELS]
     if unknown or set(roles) != set(range(len(roles))):
-        what = f"'{unknown[0]}' is not understood" if unknown else "the channels are not numbered 0, 1, 2, ..."
+        what = f"'{unknown[0]}' is not recognised" if unknown else "the channels are not numbered 0, 1, 2, ..."
         raise empty_set(
-            f"{path}: {what}; sequences are {', '.join(_ROLES)}, labels name edema, non-enhancing, enhancing"
+            f"{path}: {what}; known sequences are {', '.join(_ROLES)}; labels name edema, non-enhancing, enhancing"
         )
     channels = tuple(role for number in range(len(roles)) if (role := roles[number]) is not None)
     values = {value: _LABELS[part] for value, part in parts.items() if part is not None}

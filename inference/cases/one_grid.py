@@ -1,4 +1,4 @@
-"""Sequences and annotations that the makers of a set delivered on one grid: read, checked, and put together."""
+"""Reads and checks sequences and annotations that a data set provides on one grid."""
 
 import gzip
 import math
@@ -24,45 +24,45 @@ from inference.regions import REGION_LABELS, Label, Region
 __all__ = ["EXPERT_REGIONS", "as_delivered", "check_same_grid", "read_image", "read_labels", "regions_of", "volume_of"]
 
 EXPERT_REGIONS = (Region.WT, Region.TC, Region.ET)
-"""The regions that sets are annotated and judged in."""
+"""The regions in which sets are annotated and evaluated."""
 
 SAME_PLACE_MM = 0.25
-"""Grids of one case may differ by this much: a quaternion in single precision, as a NIfTI header has, is off by up to
-0.2 mm at the far corner of an oblique head."""
+"""Tolerated distance between the grids of a case. A NIfTI header stores a quaternion in single precision, which is off
+by up to 0.2 mm at the far corner of an oblique head."""
 
 _HEADER, _PART = 348, 2**22
-"""Bytes of a NIfTI-1 header (nifti1.h: dim at 40, bitpix at 72, vox_offset at 108), and of what is read at once."""
+"""Bytes of a NIfTI-1 header (nifti1.h: dim at 40, bitpix at 72, vox_offset at 108), and of one read."""
 
-_NOT_WHOLE = 1e-3
-"""A label that is further from a whole number is an interpolated one."""
+_NOT_INTEGER = 1e-3
+"""A label that is further than this from an integer was interpolated."""
 
 
 def read_image(path: Path) -> sitk.Image:
-    """Read an image file in single precision; raises `UnreadableCase` where that fails, or a part is missing."""
-    _check_whole(path)
+    """Read an image file in single precision; raise `UnreadableCase` if that fails or the file is truncated."""
+    _check_complete(path)
     try:
         image: sitk.Image = sitk.ReadImage(str(path), sitk.sitkFloat32)
     except RuntimeError as error:
-        raise unreadable(f"{path.name}: cannot be read; the file is damaged or no image") from error
+        raise unreadable(f"{path.name}: cannot be read; the file is damaged or not an image") from error
     return image
 
 
-def _check_whole(path: Path) -> None:
-    """Refuse a NIfTI file that ends before its voxels do: ITK reads what is missing as zeros, without a word."""
+def _check_complete(path: Path) -> None:
+    """Refuse a NIfTI file that ends before its last voxel: ITK silently reads the missing voxels as zeros."""
     header, size = b"", 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while part := file.read(_PART):
                 header, size = header or part[:_HEADER], size + len(part)
     except (EOFError, OSError, zlib.error) as error:
-        raise unreadable(f"{path.name}: cannot be read; the file is cut off, damaged or no image") from error
+        raise unreadable(f"{path.name}: cannot be read; the file is truncated, damaged or not an image") from error
     order = next((mark for mark in "<>" if header[:4] == struct.pack(f"{mark}i", _HEADER)), "")
     if not order or len(header) < _HEADER:
-        return  # no NIfTI-1 file: whatever it is, ITK judges it
+        return  # not a NIfTI-1 file: left to ITK
     rank, *lengths = struct.unpack_from(f"{order}8h", header, 40)
     (bits,), (offset,) = struct.unpack_from(f"{order}h", header, 72), struct.unpack_from(f"{order}f", header, 108)
     if 1 <= rank <= len(lengths) and size < offset + math.prod(lengths[:rank]) * bits / 8:
-        raise unreadable(f"{path.name}: the file is cut off; {size} bytes are fewer than its header promises")
+        raise unreadable(f"{path.name}: the file is truncated; its {size} bytes are fewer than its header states")
 
 
 def volume_of(image: sitk.Image, name: str, frame_of_reference_uid: str) -> ImageVolume:
@@ -71,60 +71,60 @@ def volume_of(image: sitk.Image, name: str, frame_of_reference_uid: str) -> Imag
     Parameters
     ----------
     name
-        How the image is called in messages.
+        Name of the image in messages.
     frame_of_reference_uid
-        Stands for the space of the case; NIfTI has no name for it.
+        Identifies the space of the case, for which NIfTI has no identifier.
     """
     if image.GetDimension() != 3:
-        raise unreadable(f"{name}: {image.GetDimension()} dimensions where a volume has three")
+        raise unreadable(f"{name}: has {image.GetDimension()} dimensions; a volume has three")
     try:
         volume = from_simpleitk(image, grid_from_simpleitk(image, frame_of_reference_uid))
     except ConversionError as error:
         raise unreadable(f"{name}: {error}") from error
     if not np.isfinite(volume.voxels).all():
-        raise unreadable(f"{name}: some voxels are no numbers")
+        raise unreadable(f"{name}: some voxels are not finite numbers")
     return volume
 
 
 def read_labels(path: Path, grid: Grid) -> NDArray[np.int16]:
-    """Read the label values of a case, which have to lie on its grid and to be whole numbers."""
+    """Read the label values of a case; they must be integers on the grid of the case."""
     volume = volume_of(read_image(path), path.name, grid.frame_of_reference_uid)
     check_same_grid(path.name, volume.grid, grid)
     labels = np.rint(volume.voxels)
-    if float(np.abs(volume.voxels - labels).max()) > _NOT_WHOLE:
-        raise unreadable(f"{path.name}: holds values between labels, so it was interpolated; the original is needed")
+    if float(np.abs(volume.voxels - labels).max()) > _NOT_INTEGER:
+        raise unreadable(f"{path.name}: contains values between labels, so it was interpolated; give the original")
     return np.asarray(labels, np.int16)
 
 
 def check_same_grid(name: str, grid: Grid, wanted: Grid) -> None:
-    """Raise `UnreadableCase` where a grid puts a voxel elsewhere than the grid of its case does."""
+    """Raise `UnreadableCase` if a grid places a voxel elsewhere than the grid of its case does."""
     if grid.shape != wanted.shape:
-        raise unreadable(f"{name}: {grid.shape} voxels (slice, row, column) where the case has {wanted.shape}")
+        raise unreadable(f"{name}: has {grid.shape} voxels (slice, row, column), the case {wanted.shape}")
     corners = np.array([[k, j, i] for k in (0, 1) for j in (0, 1) for i in (0, 1)]) * (np.array(grid.shape) - 1.0)
     apart = float(np.linalg.norm(grid.position_mm(corners) - wanted.position_mm(corners), axis=1).max())
     if apart > SAME_PLACE_MM:
-        raise unreadable(f"{name}: lies up to {apart:.1f} mm off the case's other files; register it to them first")
+        raise unreadable(f"{name}: is up to {apart:.1f} mm off the case's other files; register it to them first")
 
 
 def as_delivered(case_id: str, volumes: Mapping[Role, ImageVolume]) -> AlignedVolumes:
-    """Put sequences together that lie on one grid; the missing ones are declared.
+    """Combine sequences that are on one grid, and declare the missing ones.
 
-    The reference is T1CE where it is there, else FLAIR: what the node itself prefers.
+    The reference is T1CE if available, else FLAIR, as in the node itself.
 
     Raises
     ------
     UnreadableCase
-        When both are missing, a sequence lies on another grid, or one shows nothing.
+        When both are missing, a sequence is on another grid, or a sequence has no signal.
     """
     reference = next((role for role in (Role.T1CE, Role.FLAIR) if role in volumes), None)
     if reference is None:
-        raise unreadable(f"{case_id}: neither T1CE nor FLAIR is there, and one of them is needed")
+        raise unreadable(f"{case_id}: has neither T1CE nor FLAIR; one of them is needed")
     grid = volumes[reference].grid
     for role, volume in volumes.items():
         check_same_grid(f"{case_id}, {role}", volume.grid, grid)
         if not (volume.voxels > 0).any():
-            raise unreadable(f"{case_id}, {role}: holds no signal")
-    reason = "the makers of the set brought all sequences onto one grid, so nothing was registered or resampled"
+            raise unreadable(f"{case_id}, {role}: has no signal")
+    reason = "the data set provides all sequences on one grid, so nothing was registered or resampled"
     decisions = [Decision(code="already_aligned", subject="study", reason=reason)]
     for role in Role:
         if role not in volumes:
@@ -144,7 +144,7 @@ def regions_of(labels: NDArray[np.integer], values: Mapping[int, Label]) -> dict
     labels
         Shape (slice, row, column).
     values
-        What each value other than 0 means.
+        Meaning of each value other than 0.
     """
     return {
         region: np.isin(labels, [value for value, label in values.items() if label in REGION_LABELS[region]])

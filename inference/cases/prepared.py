@@ -1,6 +1,6 @@
-"""Cases as a network wants them: resampled, normalised, cut to the head; made once and kept on disk.
+"""Cases prepared for a network: resampled, normalised, cropped to the head; computed once and cached on disk.
 
-A kept file is named by everything that it depends on, so one that is out of date is never found, only left over.
+The name of a cached file is a hash of everything that it depends on, so an outdated file is never used, only left over.
 """
 
 import functools
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 VERSION = 4
-"""Goes up with every change that makes other arrays of the same files."""
+"""Increases with every change that produces other arrays from the same files."""
 
 _CPU = torch.device("cpu")
 
@@ -55,13 +55,13 @@ class Preparation:
     Attributes
     ----------
     spacing_mm
-        In-plane voxel size; slices keep their distance where it is larger. None leaves voxels as they are, and cases
-        of unknown spacing are left so in any case.
+        In-plane voxel size; slices keep their distance where it is larger. None keeps the voxels as they are. Cases of
+        unknown spacing always keep theirs.
     cubes
-        Whether slices are brought to `spacing_mm` as well, for networks over volumes; these see the brain alone, so
-        skull and scalp are taken away where there are any, as the node does.
+        Whether the distance of slices is resampled to `spacing_mm` as well, for networks over volumes. These networks
+        get the brain alone, so skull and scalp are removed if present, as in the node.
     n4
-        Whether the bias field is taken out of every sequence; seconds for each.
+        Whether the bias field of every sequence is corrected; takes seconds per sequence.
     """
 
     spacing_mm: float | None = 1.0
@@ -76,20 +76,20 @@ class PreparedCase:
     Attributes
     ----------
     patient
-        The unit of every split.
+        Splits are made by patient.
     source
         ``lgg``, ``brats``, ``msd`` or ``dicom``.
     images
-        Normalised intensities in the order of `CHANNELS`, float16, shape (4, slice, row, column), read-only and mapped
-        from disk, so that only what is looked at takes memory; a missing sequence is zeros.
+        Normalised intensities in the order of `CHANNELS`, float16, shape (4, slice, row, column), read-only and
+        memory-mapped, so that only the parts in use take memory. A missing sequence is zeros.
     present
-        Which of the four channels hold a real sequence.
+        Which of the four channels contain a real sequence.
     regions
         Masks of WT, TC, ET, bool, shape (3, slice, row, column).
     annotated
         Which of the three regions the source's experts drew.
     spacing_mm
-        Of (slice, row, column); None where the source does not tell.
+        Of (slice, row, column); None where the source does not state it.
     stripped
         Whether `images` show the brain alone.
     """
@@ -113,7 +113,7 @@ class PreparedCase:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedReference:
-    """A prepared case that is opened when its turn comes."""
+    """A prepared case that is opened only when it is needed."""
 
     case_id: str
     patient: str
@@ -122,24 +122,24 @@ class PreparedReference:
     path: Path
 
     def read(self) -> PreparedCase:
-        """Open the case; raises `UnreadableCase` where its file was damaged since it was looked at."""
+        """Open the case; raise `UnreadableCase` if its file was damaged since it was checked."""
         try:
-            arrays, kept = read_arrays(self.path)
-            shape = tuple(kept["shape"])
+            arrays, facts = read_arrays(self.path)
+            shape = tuple(facts["shape"])
             bits = np.unpackbits(arrays["regions"], count=len(EXPERT_REGIONS) * int(np.prod(shape)))
             bits.setflags(write=False)
-            spacing = kept["spacing_mm"]
+            spacing = facts["spacing_mm"]
             return PreparedCase(
                 case_id=self.case_id,
                 patient=self.patient,
                 source=self.source,
                 site=self.site,
                 images=arrays["images"],
-                present=tuple(kept["present"]),
+                present=tuple(facts["present"]),
                 regions=bits.view(bool).reshape(len(EXPERT_REGIONS), *shape),
-                annotated=tuple(kept["annotated"]),
+                annotated=tuple(facts["annotated"]),
                 spacing_mm=None if spacing is None else tuple(spacing),
-                stripped=kept["stripped"],
+                stripped=facts["stripped"],
             )
         except (OSError, ValueError, KeyError) as error:
             raise unreadable(f"{self.case_id}: its prepared file is damaged; prepare the cases again") from error
@@ -147,7 +147,7 @@ class PreparedReference:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedSet:
-    """The prepared cases of one or several sets, and what could not be prepared."""
+    """The prepared cases of one or several sets, and the items that could not be prepared."""
 
     cases: tuple[PreparedReference, ...]
     skipped: tuple[SkippedCase, ...]
@@ -159,19 +159,19 @@ Progress = Callable[[list[tuple[str, CaseReference]]], Iterable[tuple[str, CaseR
 def prepare_cases(
     sets: Iterable[CaseSet], settings: Preparation, cache: Path, progress: Progress = iter
 ) -> PreparedSet:
-    """Prepare every case that is not kept already.
+    """Prepare every case that is not cached already.
 
     Parameters
     ----------
     cache
-        Folder of the kept files; made when missing.
+        Folder of the cached files; created if missing.
     progress
         Wraps the list of sources and cases, for a progress bar.
 
     Returns
     -------
     PreparedSet
-        Its `skipped` holds what the sets had skipped, and cases whose files turned out to be unusable.
+        Its `skipped` lists what the sets skipped, and cases whose files are unusable.
     """
     sets = list(sets)
     skipped = [item for one in sets for item in one.skipped]
@@ -185,16 +185,16 @@ def prepare_cases(
 
 
 def prepare(case: CaseReference, source: str, settings: Preparation, cache: Path) -> PreparedReference:
-    """Prepare one case, or find it kept; a kept file that is damaged is made again."""
+    """Prepare one case, or use its cached file; a damaged cached file is computed again."""
     read: AnnotatedCase | None = None
     if isinstance(case, StoredCase):
         fingerprint = case.fingerprint()
     else:
         read = case.read()
-        fingerprint = _content(read)
+        fingerprint = _content_hash(read)
     path = cache / f"{_key(case, source, settings, fingerprint)}.npz"
     if not whole(path):
-        _keep(path, read or case.read(), settings)
+        _prepare_file(path, read or case.read(), settings)
     return PreparedReference(case_id=case.case_id, patient=case.patient, source=source, site=case.site, path=path)
 
 
@@ -203,8 +203,8 @@ def _key(case: CaseReference, source: str, settings: Preparation, fingerprint: s
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 
-def _content(case: AnnotatedCase) -> str:
-    """Return the SHA-256 of what a case holds."""
+def _content_hash(case: AnnotatedCase) -> str:
+    """Return the SHA-256 of the contents of a case."""
     digest = hashlib.sha256(case.volumes.grid.affine.tobytes())
     for role in sorted(case.volumes.volumes):
         digest.update(role.encode() + case.volumes.volumes[role].voxels.tobytes())
@@ -213,39 +213,39 @@ def _content(case: AnnotatedCase) -> str:
     return digest.hexdigest()
 
 
-def _keep(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
+def _prepare_file(path: Path, case: AnnotatedCase, settings: Preparation) -> None:
     grid = _grid(case, settings)
     present = tuple(Role(name) in case.volumes.volumes for name in CHANNELS)
     study = StudyTensors.of(case.volumes, _CPU)
     brain = find_brain(_brain_network(), study) if case.spacing_known else None
-    shown = None
+    brain_mask = None
     if brain is not None and settings.cubes and not brain.stripped:
-        shown = sampled_mask(brain.tight, study.grid, grid)
-    images = torch.stack([_channel(case, Role(name), grid, settings, shown) for name in CHANNELS])
+        brain_mask = sampled_mask(brain.tight, study.grid, grid)
+    images = torch.stack([_channel(case, Role(name), grid, settings, brain_mask) for name in CHANNELS])
     regions = np.stack([_region(case, region, grid) for region in EXPERT_REGIONS])
     box = signal_box(images, torch.from_numpy(regions.any(axis=0)))
-    kept = {
+    facts = {
         "present": present,
         "annotated": tuple(region in case.regions for region in EXPERT_REGIONS),
         "spacing_mm": grid.spacing_mm.tolist() if case.spacing_known else None,
-        "stripped": shown is not None or _brain_alone(case, study, brain),
+        "stripped": brain_mask is not None or _skull_stripped(case, study, brain),
     }
-    _write(path, images[:, *box].numpy(), regions[:, *box], kept)
+    _write(path, images[:, *box].numpy(), regions[:, *box], facts)
 
 
 def keep_prepared(case: PreparedCase, path: Path) -> PreparedReference:
-    """Keep a case that was made of another prepared one."""
-    kept = {name: getattr(case, name) for name in ("present", "annotated", "spacing_mm", "stripped")}
-    _write(path, case.images, case.regions, kept)
+    """Store a case that was derived from another prepared case."""
+    facts = {name: getattr(case, name) for name in ("present", "annotated", "spacing_mm", "stripped")}
+    _write(path, case.images, case.regions, facts)
     return PreparedReference(case_id=case.case_id, patient=case.patient, source=case.source, site=case.site, path=path)
 
 
-def _write(path: Path, images: NDArray[np.floating], regions: NDArray[np.bool_], kept: dict[str, object]) -> None:
+def _write(path: Path, images: NDArray[np.floating], regions: NDArray[np.bool_], facts: dict[str, object]) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
         "images": images.astype(np.float16),
         "regions": np.packbits(regions),
     }
-    write_arrays(path, arrays, kept | {"shape": images.shape[1:]})
+    write_arrays(path, arrays, facts | {"shape": images.shape[1:]})
 
 
 @functools.cache
@@ -253,28 +253,28 @@ def _brain_network() -> BrainNetwork:
     return load_brain(_CPU)
 
 
-def _brain_alone(case: AnnotatedCase, study: StudyTensors, brain: BrainFound | None) -> bool:
-    """Tell a case without skull and scalp; a piece too small to show a brain has none either."""
+def _skull_stripped(case: AnnotatedCase, study: StudyTensors, brain: BrainFound | None) -> bool:
+    """Tell whether a case has no skull and scalp; a piece too small to show a brain counts as having none."""
     if brain is not None or not case.spacing_known:
         return brain is not None and brain.stripped
     return not shows_enough(study)
 
 
 def _grid(case: AnnotatedCase, settings: Preparation) -> Grid:
-    """Return the stack of axial slices a network is to see; the same rule as for segmenting."""
+    """Return the grid of axial slices for the network, by the same rule as for segmentation."""
     native = case.volumes.grid
     if settings.spacing_mm is None or not case.spacing_known:
         return native.permuted(*native.axial_order())
     return working_grid(native, settings.spacing_mm, cubes=settings.cubes)
 
 
-def _channel(case: AnnotatedCase, role: Role, grid: Grid, settings: Preparation, shown: Tensor | None) -> Tensor:
+def _channel(case: AnnotatedCase, role: Role, grid: Grid, settings: Preparation, brain_mask: Tensor | None) -> Tensor:
     volume: ImageVolume | None = case.volumes.volumes.get(role)
     if volume is None:
         return torch.zeros(grid.shape)
-    given = without_bias_field(volume) if settings.n4 else volume
-    voxels = sampled(torch.tensor(given.voxels), given.grid, grid)
-    return normalise_intensity(voxels if shown is None else torch.where(shown, voxels, 0))
+    corrected = without_bias_field(volume) if settings.n4 else volume
+    voxels = sampled(torch.tensor(corrected.voxels), corrected.grid, grid)
+    return normalise_intensity(voxels if brain_mask is None else torch.where(brain_mask, voxels, 0))
 
 
 def _region(case: AnnotatedCase, region: Region, grid: Grid) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""What people call the parts of a tumour: words of labels and segments, in one table."""
+"""The words that people use for the parts of a tumour in labels and segments, in one table."""
 
 import re
 
@@ -7,7 +7,7 @@ from inference.regions import Region
 __all__ = ["region_of_words"]
 
 _ABBREVIATIONS = {region.value.lower(): region for region in Region} | {"net": Region.NCR, "ncr/net": Region.NCR}
-"""Names that stand alone."""
+"""Names that must match the complete text."""
 
 _WORDS = (
     (r"necro|non[\s-]*enhanc", Region.NCR),
@@ -17,8 +17,8 @@ _WORDS = (
     (r"whole[\s-]*tumou?r", Region.WT),
     (r"tumou?r|neoplasm|\bgtv", Region.WT),
 )
-"""The first that occurs decides: "non-enhancing tumour core" is NCR, "enhancing tumour" ET, "peritumoural edema" ED,
-and a plain "tumour" all of it."""
+"""The first match decides: "non-enhancing tumour core" is NCR, "enhancing tumour" ET, "peritumoural edema" ED,
+and a plain "tumour" the whole tumour."""
 
 
 def region_of_words(text: str) -> Region | None:

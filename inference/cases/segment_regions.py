@@ -1,16 +1,16 @@
-"""From the segments of a DICOM Segmentation to the regions that are annotated by it.
+"""Maps the segments of a DICOM Segmentation to the regions that they annotate.
 
 ===============================================  ==========================================================
-what the segments are                            what counts as annotated
+segments                                         annotated regions
 ===============================================  ==========================================================
 ED, and NCR or ET (the parts, as BraTS has them)  WT, TC and ET, each the union of its parts; an absent part is empty
 WT                                               WT
 ED alone                                         WT: the FLAIR abnormality
-TC, or NCR without ED                            TC, with NCR and ET in it; not WT, for nothing tells where edema ends
+TC, or NCR without ED                            TC, including NCR and ET; not WT, as nothing shows where edema ends
 ET                                               ET
 ===============================================  ==========================================================
 
-Every region holds those within it: ET lies in TC where both are annotated, and both lie in WT.
+Regions are nested: ET is part of TC where both are annotated, and both are part of WT.
 """
 
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ _WHOLE = (Region.WT, Region.ED, *_CORE)
 
 
 def region_of_segment(segment: SegmentDescription, codes: Mapping[tuple[str, str], Region]) -> Region | None:
-    """Return what a segment shows, or None where that is not understood.
+    """Return the region that a segment shows, or None where it is not recognised.
 
-    The coded property type decides, unless it says no more than "neoplasm": that is coded for parts of a tumour, too.
-    Then, and where the code is unknown, the words of the label decide, and last those of the code's meaning. Viewers
-    that know no code write "Tissue" and let the person name the segment.
+    The coded property type decides, unless it is only "neoplasm", which is also used for parts of a tumour. Then, and
+    if the code is unknown, the words of the label decide, and last the words of the code's meaning. Viewers that know
+    no code write "Tissue" and let the person name the segment.
 
     Parameters
     ----------
@@ -49,18 +49,18 @@ def region_of_segment(segment: SegmentDescription, codes: Mapping[tuple[str, str
 
 
 def annotated_regions(parts: Mapping[Region, NDArray[np.bool_]]) -> Masks:
-    """Return the regions that are annotated; the table of this module says which.
+    """Return the annotated regions, by the table of this module.
 
     Parameters
     ----------
     parts
-        What was segmented, on one grid.
+        Mask of each segmented part, all on one grid.
     """
-    whole_scheme = Region.ED in parts and bool({Region.NCR, Region.ET} & parts.keys())
+    complete_scheme = Region.ED in parts and bool({Region.NCR, Region.ET} & parts.keys())
     known: Masks = {}
-    if whole_scheme or Region.ET in parts:
+    if complete_scheme or Region.ET in parts:
         known[Region.ET] = _union(parts, (Region.ET,))
-    if whole_scheme or {Region.TC, Region.NCR} & parts.keys():
+    if complete_scheme or {Region.TC, Region.NCR} & parts.keys():
         known[Region.TC] = _union(parts, _CORE)
     if {Region.WT, Region.ED} & parts.keys():
         known[Region.WT] = _union(parts, _WHOLE)

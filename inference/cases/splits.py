@@ -1,7 +1,7 @@
-"""Who is trained on and who is held out: always whole patients, stated and stored.
+"""Training and held-out patients: a split is always by patient, and it is stored.
 
-Slices or studies of one patient on both sides of a split measure how well a network remembers a head it has seen, not
-how well it finds a tumour in one it has not; figures of such splits are refused here, however they came about.
+With slices or studies of one patient on both sides of a split, the figures measure how well a network remembers a head,
+not how well it finds a tumour in a new one (data leakage). Such splits are refused, whatever their origin.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ METHOD = "patients ranked by SHA-256 of seed and name within each set, dealt to 
 FORMAT = 1
 
 _WHY = (
-    "slices or cases of one patient on both sides measure memory, not skill, so splits are by patient and a split by "
-    "slice is refused"
+    "slices or cases of one patient on both sides are data leakage: the figures would measure memory, not skill. Split "
+    "by patient; a split by slice is refused"
 )
 
 _UNLINKED_BRATS = r"BraTS20_Training_\d+|BraTS2021_\d+|BraTS-GLI-\d+|BRATS_\d+"
-"""Names of sets that hold persons of other sets under new numbers: BraTS 2020, 2021, since 2023, and MSD Task01."""
+"""Names in sets that contain persons of other sets under new numbers: BraTS 2020, 2021, since 2023, and MSD Task01."""
 
 _PERHAPS_THE_SAME: tuple[tuple[str, str], ...] = (
     (r"BraTS_TCIA\d*_\w+", r"TCGA_\w+"),
@@ -36,8 +36,8 @@ _PERHAPS_THE_SAME: tuple[tuple[str, str], ...] = (
     (r"BRATS_\d+", r"BraTS-GLI-\d+"),
     (r"BraTS2021_\d+", r"BraTS20_Training_\d+"),
 )
-"""Patients named as on the left may be persons named as on the right: both sets took them from one archive, and no name
-links them. TCIA is the archive of TCGA, from which the LGG set comes."""
+"""Patients named as on the left may be persons named as on the right: both sets used the same archive, and the names do
+not link them. TCIA is the archive of TCGA, the source of the LGG set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +47,13 @@ class Split:
     Attributes
     ----------
     folds
-        Sorted names of the patients of each fold; each is held out once.
+        Sorted names of the patients of each fold; each fold is held out once.
     always_training
-        Patients that are never held out, because they may be persons of another set under another name.
+        Patients that are never held out, because they may also be in another set under another name.
     seed
-        Of the hash that made the folds.
+        Seed of the hash that assigned patients to folds.
     how
-        How they were made, for a person.
+        How the folds were made, as a text for people.
     """
 
     folds: tuple[tuple[str, ...], ...]
@@ -65,12 +65,12 @@ class Split:
         """Sort the names, and refuse a patient that is in two folds."""
         object.__setattr__(self, "folds", tuple(tuple(sorted(fold)) for fold in self.folds))
         object.__setattr__(self, "always_training", tuple(sorted(self.always_training)))
-        seen: set[str] = set()
+        placed: set[str] = set()
         for group in (*self.folds, self.always_training):
             for patient in group:
-                if patient in seen:
+                if patient in placed:
                     raise unreadable(f"patient {patient} is in two folds of the split; {_WHY}")
-                seen.add(patient)
+                placed.add(patient)
 
     @property
     def sha256(self) -> str:
@@ -82,7 +82,7 @@ class Split:
         return frozenset(self.folds[fold])
 
     def training(self, fold: int) -> frozenset[str]:
-        """Return the patients that are trained on while a fold is held out."""
+        """Return the training patients while a fold is held out."""
         others = (name for k, names in enumerate(self.folds) if k != fold for name in names)
         return frozenset((*others, *self.always_training))
 
@@ -97,24 +97,24 @@ class Split:
 
 
 def make_split(sets: Sequence[CaseSet], folds: int, seed: int) -> Split:
-    """Deal the patients of one or several sets to folds.
+    """Assign the patients of one or several sets to folds.
 
-    Every set is dealt alike, so each fold holds about the same share of each.
+    Each set is distributed evenly, so each fold contains about the same share of each set.
 
     Parameters
     ----------
     folds
-        At least two; a fold is a held-out part of 1 / `folds`.
+        At least two; each fold holds out a share of 1 / `folds`.
     seed
-        Another seed makes other folds; the same makes the same on every computer.
+        The same seed gives the same folds on every computer, another seed other folds.
 
     Raises
     ------
     UnreadableCase
-        When there are fewer patients that may be held out than folds.
+        When fewer patients may be held out than there are folds.
     """
     if folds < 2:
-        raise ValueError("a split needs two folds or more: something has to be held out")
+        raise ValueError("a split needs at least two folds, one of which is held out")
     everyone = {case.patient for one in sets for case in one.cases}
     kept = perhaps_the_same_person(everyone)
     dealt: list[list[str]] = [[] for _ in range(folds)]
@@ -125,7 +125,7 @@ def make_split(sets: Sequence[CaseSet], folds: int, seed: int) -> Split:
             dealt[place % folds].append(patient)
             place += 1
     if place < folds:
-        raise unreadable(f"{place} patients that may be held out are too few for {folds} folds")
+        raise unreadable(f"only {place} patients may be held out, too few for {folds} folds")
     return Split(folds=tuple(map(tuple, dealt)), always_training=tuple(kept), seed=seed)
 
 
@@ -134,9 +134,10 @@ def _rank(seed: int, patient: str) -> str:
 
 
 def perhaps_the_same_person(patients: Iterable[str]) -> set[str]:
-    """Return the patients who may be persons of another set among `patients` under another name.
+    """Return the patients who may be in `patients` a second time, under a name of another set.
 
-    Held out, they could have been trained on; so they are trained on always. A set alone has none.
+    If they were held out, they could have been trained on under the other name. They are therefore always trained on.
+    A single set has none.
     """
     names = set(patients)
     kept: set[str] = set()
@@ -147,14 +148,14 @@ def perhaps_the_same_person(patients: Iterable[str]) -> set[str]:
 
 
 def check_sides(training: Iterable[str], held_out: Iterable[str], cases: Iterable[CaseReference]) -> None:
-    """Refuse a split that has one patient on both sides, whatever it is made of.
+    """Refuse a split that has one patient on both sides, whether it lists patients, cases or slices.
 
     Parameters
     ----------
     training, held_out
         Names of patients, of cases, or of slices (``<case>_<k>``, with or without ``.tif``).
     cases
-        The cases the names are about.
+        The cases that the names refer to.
 
     Raises
     ------
@@ -177,29 +178,29 @@ def _patient(name: str, patient_of: Mapping[str, str]) -> str:
         for case in (wanted, re.sub(r"[_-]\d+$", "", wanted)):
             if case in patient_of:
                 return patient_of[case]
-    raise unreadable(f"the split names '{name}', which is no patient and no case of the set")
+    raise unreadable(f"the split names '{name}', which is neither a patient nor a case of the set")
 
 
 def split_to_json(split: Split) -> str:
     """Return a split as JSON; equal splits give equal text."""
-    return json.dumps({**split._content(), "sha256": split.sha256}, indent=1) + "\n"  # noqa: SLF001 - its own form
+    return json.dumps({**split._content(), "sha256": split.sha256}, indent=1) + "\n"  # noqa: SLF001 - its own format
 
 
 def split_from_json(text: str, cases: Iterable[CaseReference]) -> Split:
-    """Return the split of a file: one of `split_to_json`, or a list of ``{"train": [...], "val": [...]}``.
+    """Read a split: the text of `split_to_json`, or a list of ``{"train": [...], "val": [...]}``.
 
-    The list is what nnU-Net and many scripts write. Its names may be those of patients, cases or slices; what it holds
-    out makes the folds, whole patients. Those of a ``test`` part are in no fold and not trained on.
+    nnU-Net and many scripts write such lists. The names may be those of patients, cases or slices. The held-out names
+    make the folds, always by patient. Patients of a ``test`` part are in no fold and not trained on.
 
     Parameters
     ----------
     cases
-        The cases the split is about.
+        The cases that the split refers to.
 
     Raises
     ------
     UnreadableCase
-        When the text is no split, was changed by hand, or has a patient on both sides.
+        When the text is not a split, was changed by hand, or has a patient on both sides.
     """
     cases = tuple(cases)
     try:
@@ -208,7 +209,7 @@ def split_from_json(text: str, cases: Iterable[CaseReference]) -> Split:
             return _own(content)
         return _foreign(_as_pairs(content), cases)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise unreadable("the split is none: 'folds' of patients, or a list of 'train' and 'val', is needed") from error
+        raise unreadable("not a split: 'folds' of patients, or a list of 'train' and 'val', is needed") from error
 
 
 def _own(content: Mapping[str, Any]) -> Split:
@@ -219,12 +220,12 @@ def _own(content: Mapping[str, Any]) -> Split:
         how=str(content["how"]),
     )
     if content["sha256"] != split.sha256:
-        raise unreadable("the split is not the one that was made: its SHA-256 does not fit its names")
+        raise unreadable("the split was changed after it was made: its SHA-256 does not match its contents")
     return split
 
 
 def _as_pairs(content: Any) -> list[dict[str, list[str]]]:  # noqa: ANN401 - whatever a file holds
-    """Return folds as training and held-out names; what is called ``test`` is on neither side of the others."""
+    """Return folds as training and held-out names; names under ``test`` belong to neither."""
     if isinstance(content, dict) and "folds" in content:
         folds = [list(fold) for fold in content["folds"]]
         return [

@@ -1,4 +1,4 @@
-"""A case that knows its files, so that what was computed from them can be told stale."""
+"""A case with the list of its files, so that outdated results computed from them are detected."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ __all__ = ["StoredCase", "empty_set", "unreadable"]
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCase(CaseReference):
-    """A case of files on disk.
+    """A case stored in files on disk.
 
     Attributes
     ----------
     root
-        Folder of the whole set.
+        Folder of the set.
     files
-        Every file the case is read from, below `root`.
+        All files of the case, below `root`.
     """
 
     root: Path
     files: tuple[Path, ...]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the files' names, sizes and times of change, in hexadecimal.
+        """Return the SHA-256 of the files' names, sizes and modification times, in hexadecimal.
 
-        Names are relative, so a set that was moved as a whole stays what it was. Contents are not read: a set of
-        30 GB would take minutes at every start.
+        Names are relative, so the value stays the same if the set is moved to another folder. Contents are not read,
+        because that would take minutes at every start for a set of 30 GB.
         """
         digest = hashlib.sha256()
         for path in sorted(self.files):
@@ -39,10 +39,10 @@ class StoredCase(CaseReference):
 
 
 def unreadable(sentence: str) -> UnreadableCase:
-    """Return the error of one case that turns out to be unusable."""
+    """Return the error for a single unusable case."""
     return UnreadableCase(InferenceReason.UNREADABLE_CASE, sentence)
 
 
 def empty_set(sentence: str) -> UnreadableCase:
-    """Return the error of a folder without a single usable case."""
+    """Return the error for a folder without any usable case."""
     return UnreadableCase(InferenceReason.NO_CASES, sentence)

@@ -1,1 +1,1 @@
-"""How good a model is on cases whose truth experts have drawn: figures, their intervals, and a report to read."""
+"""Evaluation of a model against experts' annotations: figures, their confidence intervals, and a report."""

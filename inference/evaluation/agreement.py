@@ -1,4 +1,4 @@
-"""Whether two measures of the same volumes agree: Bland and Altman's limits, Lin's concordance."""
+"""Agreement of two measurements of the same volumes: Bland-Altman limits and Lin's concordance."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 __all__ = ["BlandAltman", "bland_altman", "concordance"]
 
 _NORMAL_95 = 1.959964
-"""Standard deviations to each side that hold 95 % of a normal distribution."""
+"""Standard deviations to each side of the mean that cover 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,9 @@ class BlandAltman:
     Attributes
     ----------
     bias
-        Their mean, in the unit of the volumes.
+        Mean difference, in the unit of the volumes.
     lower, upper
-        Limits that hold 95 % of the differences if they are normal; None for a single case.
+        Limits of agreement: 95 % of the differences lie between them if normally distributed. None for a single case.
     """
 
     bias: float
@@ -47,7 +47,7 @@ def bland_altman(measured: NDArray[np.float64], reference: NDArray[np.float64]) 
 def concordance(
     measured: NDArray[np.float64], reference: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return Lin's concordance correlation coefficient (Biometrics 1989;45:255-268), with moments over n.
+    """Return Lin's concordance correlation coefficient (Biometrics 1989;45:255-268), with moments divided by n.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def concordance(
     Returns
     -------
     numpy.ndarray
-        Shape (resamples,); NaN where all volumes of a resample are one and the same.
+        Shape (resamples,); NaN where all volumes of a resample are equal.
     """
     total = weights.sum(axis=1)
     mean_x, mean_y = weights @ measured / total, weights @ reference / total

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: of voxels at 0.7, seven of ten should be tumour."""
+"""Calibration of probabilities: of the voxels predicted at 0.7, seven in ten should be tumour."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,21 @@ from inference.preprocessing import tissue_level
 __all__ = ["BINS", "Calibration", "calibrate", "expected_error", "head_mask"]
 
 BINS = 15
-"""Of equal width from 0 to 1, as in Guo et al., "On calibration of modern neural networks", ICML 2017."""
+"""Bins of equal width from 0 to 1, as in Guo et al., "On calibration of modern neural networks", ICML 2017."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """Sums over the voxels of each bin of probability.
+    """Sums over the voxels of each probability bin.
 
     Attributes
     ----------
     voxels
-        How many, shape (BINS,), float64.
+        Number of voxels, shape (BINS,), float64.
     probability
         Sum of their probabilities.
     tumour
-        How many are tumour.
+        Number of tumour voxels.
     """
 
     voxels: NDArray[np.float64]
@@ -42,7 +42,7 @@ def calibrate(
     Parameters
     ----------
     probabilities, reference, inside
-        Of equal shape; what lies outside the head is certain and would flatter.
+        Of equal shape. Voxels outside the head are certain and would make the calibration look better.
     """
     values = probabilities[inside].astype(np.float64)
     bins = np.clip((values * BINS).astype(np.int64), 0, BINS - 1)
@@ -56,7 +56,7 @@ def calibrate(
 def expected_error(
     voxels: NDArray[np.float64], probability: NDArray[np.float64], tumour: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the expected calibration error: the mean gap of probability and truth over bins, weighted by voxels.
+    """Return the expected calibration error: the mean gap between probability and truth over bins, weighted by voxels.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def expected_error(
 
 
 def head_mask(volumes: AlignedVolumes) -> NDArray[np.bool_]:
-    """Return what is tissue on any sequence, with everything that it surrounds within a slice."""
+    """Return the voxels that are tissue on any sequence, with holes filled slice by slice."""
     tissue = np.zeros(volumes.grid.shape, bool)
     for volume in volumes.volumes.values():
         tissue |= volume.voxels > tissue_level(volume.voxels)

@@ -1,4 +1,4 @@
-"""The voxel-wise classification report: every class, macro and weighted averages, as scikit-learn prints them."""
+"""The voxel-wise classification report: each class with macro and weighted averages, in scikit-learn's format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class ClassFigures:
     Attributes
     ----------
     support
-        Voxels of the reference.
+        Number of voxels in the reference.
     """
 
     name: str
@@ -28,7 +28,7 @@ class ClassFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationReport:
-    """Figures of a confusion matrix; a division by nothing is 0, as in scikit-learn's `zero_division=0`."""
+    """Figures of a confusion matrix; a division by zero gives 0, as with scikit-learn's `zero_division=0`."""
 
     classes: tuple[ClassFigures, ...]
     accuracy: float
@@ -44,8 +44,8 @@ def confusion(predicted: NDArray[np.uint8], reference: NDArray[np.uint8], classe
 
 def classification_report(matrix: NDArray[np.int64], names: Sequence[str]) -> ClassificationReport:
     """Return the report of a confusion matrix with the reference along its rows."""
-    hit, said, true = np.diagonal(matrix).astype(float), matrix.sum(axis=0), matrix.sum(axis=1)
-    precision, recall, f1 = _divide(hit, said), _divide(hit, true), _divide(2 * hit, said + true)
+    hits, predicted, true = np.diagonal(matrix).astype(float), matrix.sum(axis=0), matrix.sum(axis=1)
+    precision, recall, f1 = _divide(hits, predicted), _divide(hits, true), _divide(2 * hits, predicted + true)
     total = int(matrix.sum())
     rows = [
         ClassFigures(name=name, precision=float(p), recall=float(r), f1=float(f), support=int(n))
@@ -62,7 +62,7 @@ def classification_report(matrix: NDArray[np.int64], names: Sequence[str]) -> Cl
         )
         for name, share in (("macro avg", even), ("weighted avg", weight))
     ]
-    accuracy = float(hit.sum()) / total if total else 0.0
+    accuracy = float(hits.sum()) / total if total else 0.0
     return ClassificationReport(classes=tuple(rows), accuracy=accuracy, macro=averages[0], weighted=averages[1])
 
 

@@ -23,11 +23,11 @@ _Document = dict[str, Any]
 def evaluation_json(evaluation: Evaluation) -> str:
     """Return the document.
 
-    `cases` holds every case; a region that the set does not annotate is absent from it, one that the model could not
-    tell is not `told` and counts as an empty answer, and a case that could not be read has no regions and says why in
-    `problem`. `pooled`, `mean` and
-    `median` hold plain numbers by region and figure, `intervals` the ends of each one's interval in the same places.
-    What needs an unknown voxel size is null.
+    `cases` lists every case. A region that the set does not annotate is absent from a case. A region that the model
+    did not delineate has `told` false and counts as an empty prediction. A case that could not be read has no regions,
+    and `problem` states the reason. `pooled`, `mean` and `median` hold plain numbers by region and figure. `intervals`
+    holds the limits of their confidence intervals under the same keys. A figure that needs an unknown voxel size is
+    null.
     """
     regions = evaluation.regions
     parts = {
@@ -46,7 +46,7 @@ def evaluation_json(evaluation: Evaluation) -> str:
             str(region): {"found": f.lesions_found, "missed": f.lesions_missed, "false": f.lesions_false}
             for region, f in regions.items()
         },
-        "counts": {str(region): {"cases": f.cases, "untold": f.untold} for region, f in regions.items()},
+        "counts": {str(region): {"cases": f.cases, "untold": f.not_delineated} for region, f in regions.items()},
         "subgroups": [
             {
                 "kind": group.kind,
@@ -120,11 +120,11 @@ def _estimate(found: Estimate | None) -> _Document | None:
     return None if found is None else asdict(found)
 
 
-def _volume(found: RegionSummary) -> _Document:
-    agreement, differences = found.volume, found.volume.differences
+def _volume(summary: RegionSummary) -> _Document:
+    agreement, differences = summary.volume, summary.volume.differences
     return {
-        "intervals": found.intervals,
-        "intervals_held": found.intervals_held,
+        "intervals": summary.intervals,
+        "intervals_held": summary.intervals_held,
         "bias_ml": _estimate(agreement.bias),
         "lower_ml": None if differences is None else differences.lower,
         "upper_ml": None if differences is None else differences.upper,
@@ -169,13 +169,13 @@ def _case(case: CaseResult) -> _Document:
     }
 
 
-def _figures(found: RegionFigures) -> _Document:
-    counts, lesions = found.counts, found.lesions
+def _figures(figures: RegionFigures) -> _Document:
+    counts, lesions = figures.counts, figures.lesions
     return {
-        **{str(measure): value for measure, value in found.values.items()},
-        "told": found.told,
-        "interval_ml": None if found.interval_ml is None else list(found.interval_ml),
-        "ece": None if found.calibration is None else _error(found.calibration),
+        **{str(measure): value for measure, value in figures.values.items()},
+        "told": figures.delineated,
+        "interval_ml": None if figures.interval_ml is None else list(figures.interval_ml),
+        "ece": None if figures.calibration is None else _error(figures.calibration),
         "voxels": counts.predicted,
         "reference_voxels": counts.reference,
         "true_positive": counts.true_positive,
@@ -189,7 +189,7 @@ def _figures(found: RegionFigures) -> _Document:
 
 
 def _finite(value: float | None) -> float | None:
-    """Return a number JSON can hold: what is infinitely new is as new as the largest double."""
+    """Return a number that JSON can hold: an infinite novelty becomes the largest double."""
     return None if value is None else min(value, sys.float_info.max)
 
 

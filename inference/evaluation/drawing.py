@@ -1,4 +1,4 @@
-"""A plot by matplotlib as SVG that stands within a page: its text is the page's, its points say what they are."""
+"""Matplotlib plots as inline SVG: the text takes the page's font, and each point has a tooltip."""
 
 import io
 import re
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 __all__ = ["Drawing"]
 
-_LOOK: dict[Any, Any] = {
+_STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#56626b",
     "axes.grid": True,
     "axes.grid.axis": "y",
@@ -34,7 +34,7 @@ _POINTS_AN_INCH = 72.0
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _LEFT_OUT = ("metadata", "defs")
-"""Who made it and when, and what is drawn somewhere else: names in it would meet those of the page's other plots."""
+"""Author and date, and the shapes that are inlined: their names would collide with those of the page's other plots."""
 
 
 class Drawing:
@@ -43,20 +43,20 @@ class Drawing:
     Parameters
     ----------
     x_label, y_label
-        Of the scales.
+        Labels of the axes.
     size
-        Width and height of the whole picture, in points, which a page takes for its own units.
+        Width and height of the plot in points; the page uses them as its own units.
     """
 
     def __init__(self, x_label: str, y_label: str, size: tuple[float, float] = (340.0, 260.0)) -> None:
         self._label, self._tips = f"{y_label} by {x_label}", list[str]()
-        with rc_context(_LOOK):
+        with rc_context(_STYLE):
             inches = (size[0] / _POINTS_AN_INCH, size[1] / _POINTS_AN_INCH)
             self._figure = Figure(figsize=inches, layout="constrained")
             self.axes = self._figure.add_subplot(xlabel=x_label, ylabel=y_label)
 
     def dot(self, x: float, y: float, colour: str, tip: str, radius: float = 3.6) -> None:
-        """Draw a point with a tip that shows when the mouse rests on it."""
+        """Draw a point with a tooltip."""
         (point,) = self.axes.plot([x], [y], "o", color=colour, markersize=2 * radius, alpha=0.62, clip_on=False)
         point.set(markeredgecolor="white", markeredgewidth=0.7)
         point.set_gid(f"tip{len(self._tips)}")
@@ -70,20 +70,20 @@ class Drawing:
         )
 
     def svg(self) -> Markup:
-        """Return the picture, the same for the same plot; it asks for nothing outside of it."""
+        """Return the plot as self-contained SVG. Equal plots give equal text."""
         written = io.BytesIO()
-        with rc_context(_LOOK):
+        with rc_context(_STYLE):
             self._figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
         root = ET.fromstring(written.getvalue())  # noqa: S314 - what matplotlib has just written
-        _put_in_place(root)
+        _inline_shapes(root)
         for element in root.iter():
             element.tag = element.tag.removeprefix(_SVG)
             element.attrib.pop("clip-path", None)
             name = element.attrib.pop("id", "")
             if name.startswith("tip"):
-                told = ET.Element("title")
-                told.text = self._tips[int(name.removeprefix("tip"))]
-                element.insert(0, told)
+                title = ET.Element("title")
+                title.text = self._tips[int(name.removeprefix("tip"))]
+                element.insert(0, title)
         kept = {"class": "plot", "viewBox": root.attrib["viewBox"], "role": "img", "aria-label": self._label}
         root.attrib.clear()
         root.attrib.update(kept)
@@ -91,8 +91,8 @@ class Drawing:
         return Markup(re.sub(r"font: [\d.]+px [^;\"]*", "font-size: 11px", text))  # noqa: S704 - escaped by ElementTree
 
 
-def _put_in_place(root: ET.Element) -> None:
-    """Draw what is defined once and used by name where it is used."""
+def _inline_shapes(root: ET.Element) -> None:
+    """Replace each reference to a shape by a copy of the shape."""
     defined = {f"#{element.attrib['id']}": element for element in root.iter() if "id" in element.attrib}
     for element in list(root.iter(f"{_SVG}use")):
         shape = deepcopy(defined[element.attrib[_HREF]])

@@ -1,4 +1,4 @@
-"""Runs a model over a set of annotated cases, one at a time, and keeps figures and a few small pictures only."""
+"""Runs a model over a set of annotated cases, one at a time, and keeps only the figures and a few small pictures."""
 
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
@@ -30,26 +30,26 @@ def evaluate(
     progress: Callable[[CaseResult], None] | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Hold a model against the experts of a set.
+    """Compare a model with the experts' annotations of a set.
 
     Parameters
     ----------
     segmenter
-        One for all cases, or what returns the one for each case.
+        One for all cases, or a function that returns the segmenter for a case.
     sequences
-        What the model may see; all that there is when empty. A case that lacks one of them is evaluated with what it
-        has, and marked.
+        The sequences that the model is given; empty for all that a case has. A case that lacks one of them is evaluated
+        with the others, and marked.
     progress
-        Called with each case when it is done.
+        Called with each case after it was evaluated.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
     UnreadableCase
-        When not one case could be read.
+        When no case could be read.
     UnsuitableInput
-        When not one case suits the model.
+        When no case suits the model.
     """
     choose = segmenter if callable(segmenter) else lambda _: segmenter
     run = _Run(choose, tuple(sequences))
@@ -60,14 +60,14 @@ def evaluate(
     run.require_answers()
     regions = {region: summarise(run.cases, region, seed) for region in REGIONS}
     shown = sum(case.dice is not None for case in run.cases)
-    half = (shown + 1) // 2  # no case is among the worst and the best
+    half = (shown + 1) // 2  # no case is in both galleries
     return Evaluation(
         source=case_set.source,
         sequences=tuple(str(role) for role in sequences),
         models=tuple(run.models),
         cases=tuple(run.cases),
         skipped=case_set.skipped,
-        regions=MappingProxyType({region: found for region, found in regions.items() if found is not None}),
+        regions=MappingProxyType({region: summary for region, summary in regions.items() if summary is not None}),
         subgroups=make_subgroups(run.cases, seed),
         whole_tumour_report=_whole_tumour_report(run.cases),
         label_report=_label_report(run.cases),
@@ -77,7 +77,7 @@ def evaluate(
 
 
 class _Run:
-    """What is kept while the cases pass by."""
+    """The results that are kept while the cases are evaluated one by one."""
 
     def __init__(self, choose: Callable[[CaseReference], Segments], sequences: tuple[Role, ...]) -> None:
         self._choose, self._sequences = choose, sequences
@@ -87,7 +87,7 @@ class _Run:
         self.best: list[Shown] = []
 
     def add(self, reference: CaseReference) -> CaseResult:
-        """Read, segment and judge one case; its volumes are gone on return."""
+        """Read, segment and judge one case; its volumes are released on return."""
         try:
             case = reference.read()
         except (UnreadableCase, ConversionError) as refusal:
@@ -117,23 +117,23 @@ class _Run:
         self.best = sorted([*self.best, shown], key=dice, reverse=True)[:GALLERY]
 
     def require_answers(self) -> None:
-        """Raise what stood in the way of the first case where none has an answer."""
+        """Raise the problem of the first case when no case was segmented."""
         if self.models:
             return
         read = [case for case in self.cases if case.regions]
-        problem = next((case.problem for case in read or self.cases), "the set has none")
+        problem = next((case.problem for case in read or self.cases), "the set contains no cases")
         if read:
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, f"no case could be segmented: {problem}")
         raise UnreadableCase(InferenceReason.NO_CASES, f"no case could be evaluated: {problem}")
 
 
 def _whole_tumour_report(cases: Sequence[CaseResult]) -> ClassificationReport | None:
-    figures = [found for case in cases if (found := case.regions.get(Region.WT)) is not None]
-    if not figures:
+    per_case = [figures for case in cases if (figures := case.regions.get(Region.WT)) is not None]
+    if not per_case:
         return None
-    rows = [[f.counts.true_negative, f.counts.false_positive] for f in figures]
-    more = [[f.counts.false_negative, f.counts.true_positive] for f in figures]
-    matrix = np.array([np.sum(rows, axis=0), np.sum(more, axis=0)], np.int64)
+    background = [[f.counts.true_negative, f.counts.false_positive] for f in per_case]
+    tumour = [[f.counts.false_negative, f.counts.true_positive] for f in per_case]
+    matrix = np.array([np.sum(background, axis=0), np.sum(tumour, axis=0)], np.int64)
     return classification_report(matrix, ("background", "whole tumour"))
 
 

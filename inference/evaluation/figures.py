@@ -19,7 +19,7 @@ _NO_SPACING = np.ones(3)
 
 
 class Measure(enum.StrEnum):
-    """Names of the figures, as they stand in the JSON document; `_mm` and `_ml` need the voxel size."""
+    """Names of the figures, as in the JSON document; those in `_mm` and `_ml` need the voxel size."""
 
     DICE = "dice"
     IOU = "iou"
@@ -45,25 +45,25 @@ OVERLAP = (
     Measure.F1,
     Measure.ACCURACY,
 )
-"""What follows from counts of voxels, and so can be pooled over cases."""
+"""The figures that are computed from voxel counts and can therefore be pooled over cases."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionFigures:
-    """How well one region of one case was found.
+    """The figures of one region of one case.
 
     Attributes
     ----------
     values
         Every `Measure`; None where it needs a voxel size that is unknown.
     lesions
-        Its HD95 means nothing where the voxel size is unknown; `values` holds what may be stated.
+        Its HD95 is meaningless where the voxel size is unknown; `values` holds only what may be stated.
     calibration
-        None where the model gave no probabilities.
+        None where the model returned no probabilities.
     interval_ml
-        The volumes that the model expected; None where it told none.
-    told
-        Whether the model could tell the region from the rest; if not, it counts as an empty answer.
+        The interval that the model predicted for the volume; None where it predicted none.
+    delineated
+        Whether the model delineated the region; if not, it counts as an empty prediction.
     """
 
     counts: Counts
@@ -71,7 +71,7 @@ class RegionFigures:
     lesions: LesionScore
     calibration: Calibration | None
     interval_ml: tuple[float, float] | None = None
-    told: bool = True
+    delineated: bool = True
 
     @property
     def interval_holds(self) -> bool | None:
@@ -88,7 +88,7 @@ def compare(
     spacing_mm: NDArray[np.float64] | None,
     calibration: Calibration | None = None,
 ) -> RegionFigures:
-    """Hold one predicted region against the experts'.
+    """Compare one predicted region with the experts'.
 
     Parameters
     ----------
@@ -115,5 +115,5 @@ def compare(
 
 
 def overlap_values(counts: Counts) -> dict[Measure, float]:
-    """Return the figures that follow from counts."""
+    """Return the figures that are computed from voxel counts."""
     return {Measure(name): value for name, value in vars(overlap(counts)).items()}

@@ -1,4 +1,4 @@
-"""How sure a figure is: a bootstrap over patients, who are the unit that was sampled, not cases or voxels."""
+"""Confidence intervals by bootstrap over patients, the unit that was sampled (not cases or voxels)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 __all__ = ["COVERAGE", "REPLICATES", "Estimate", "estimate", "estimate_from", "resample_patients"]
 
 REPLICATES = 2000
-"""Another seed then moves the ends of an interval by 0.001 of Dice (41 cases, standard deviation 0.1)."""
+"""With this many, another seed moves the limits of an interval by 0.001 Dice (41 cases, standard deviation 0.1)."""
 
 COVERAGE = 0.95
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Takes how often each case counts, shape (resamples, cases); returns one figure each, NaN where it is undefined."""
+"""Takes how often each case counts, shape (resamples, cases). Returns one figure per resample, NaN where undefined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Estimate:
     Attributes
     ----------
     low, high
-        Percentile interval of `COVERAGE`; None for a single patient.
+        Limits of the percentile interval with `COVERAGE`; None for a single patient.
     """
 
     value: float
@@ -33,7 +33,7 @@ class Estimate:
 
 
 def resample_patients(patients: Sequence[str], replicates: int = REPLICATES, seed: int = 0) -> NDArray[np.float64]:
-    """Draw as many patients as there are, with replacement, again and again.
+    """Draw bootstrap samples: each draws as many patients as there are, with replacement.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def resample_patients(patients: Sequence[str], replicates: int = REPLICATES, see
     Returns
     -------
     numpy.ndarray
-        Shape (replicates, cases): how often each case counts; no replicate for a single patient.
+        Shape (replicates, cases): how often each case counts. Without replicates for a single patient.
     """
     names, of_case = np.unique(np.asarray(list(patients), dtype=str), return_inverse=True)
     if len(names) == 1:
@@ -53,12 +53,12 @@ def resample_patients(patients: Sequence[str], replicates: int = REPLICATES, see
 
 
 def estimate(statistic: Statistic, resamples: NDArray[np.float64]) -> Estimate | None:
-    """Return a statistic of all cases, and the interval that its resamples span.
+    """Return a statistic of all cases with the interval over its resamples.
 
     Parameters
     ----------
     resamples
-        What `resample_patients` returned, for the same cases in the same order.
+        Result of `resample_patients`, for the same cases in the same order.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def estimate(statistic: Statistic, resamples: NDArray[np.float64]) -> Estimate |
 
 
 def estimate_from(value: float, drawn: NDArray[np.float64]) -> Estimate | None:
-    """Return a figure with the percentile interval of its resamples, shape (resamples,), without undefined ones."""
+    """Return a figure with the percentile interval of its resamples, shape (resamples,), ignoring undefined ones."""
     if not np.isfinite(value):
         return None
     defined = drawn[np.isfinite(drawn)]

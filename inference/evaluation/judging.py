@@ -1,4 +1,4 @@
-"""One case: what the model is given, what it answers, and how that compares with the experts."""
+"""One case: the sequences given to the model, its segmentation, and the comparison with the experts' annotation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,26 +26,26 @@ from inference.segmentation import Quality, Segmentation
 __all__ = ["Answer", "Segments", "ask", "judge", "show"]
 
 _STAND_IN = (Role.T1CE, Role.FLAIR, Role.T1, Role.T2)
-"""Which sequence becomes the reference where the set's own is withheld; all lie on one grid."""
+"""The order in which a sequence becomes the reference when the set's own is withheld. All are on one grid."""
 
 Masks = Mapping[Region, NDArray[np.bool_]]
 
 
 class Segments(Protocol):
-    """Whatever finds tumours, such as `inference.segmenter.Segmenter`."""
+    """Anything that segments a study, such as `inference.segmenter.Segmenter`."""
 
     def segment(self, aligned: AlignedVolumes, *, spacing_known: bool = True) -> Segmentation:
-        """Segment one study; raises `UnsuitableInput` where it cannot."""
+        """Segment one study; raise `UnsuitableInput` where that is not possible."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """What the model said about a case.
+    """The model's answer to a case.
 
     Attributes
     ----------
     segmentation
-        None where there is no answer; `problem` says why.
+        None where there is none; `problem` states the reason.
     sequences, lacking
         As in `CaseResult`.
     """
@@ -57,7 +57,7 @@ class Answer:
 
 
 def ask(segmenter: Segments, case: AnnotatedCase, wanted: Sequence[Role]) -> Answer:
-    """Give the model the wanted sequences of a case, or all when none is named."""
+    """Segment a case from the wanted sequences, or from all of them when none is named."""
     volumes = case.volumes
     kept = [role for role in volumes.volumes if not wanted or role in wanted]
     lacking = tuple(str(role) for role in wanted if role not in volumes.volumes)
@@ -66,10 +66,10 @@ def ask(segmenter: Segments, case: AnnotatedCase, wanted: Sequence[Role]) -> Ans
         return Answer(segmentation=None, problem=problem, sequences=(), lacking=lacking)
     given = tuple(str(role) for role in Role if role in kept)
     try:
-        found = segmenter.segment(_restricted(volumes, kept), spacing_known=case.spacing_known)
+        segmentation = segmenter.segment(_restricted(volumes, kept), spacing_known=case.spacing_known)
     except (UnsuitableInput, ConversionError) as refusal:
         return Answer(segmentation=None, problem=str(refusal), sequences=given, lacking=lacking)
-    return Answer(segmentation=found, sequences=given, lacking=lacking)
+    return Answer(segmentation=segmentation, sequences=given, lacking=lacking)
 
 
 def _restricted(volumes: AlignedVolumes, kept: Sequence[Role]) -> AlignedVolumes:
@@ -77,12 +77,12 @@ def _restricted(volumes: AlignedVolumes, kept: Sequence[Role]) -> AlignedVolumes
         return volumes
     reference = volumes.reference if volumes.reference in kept else next(role for role in _STAND_IN if role in kept)
     chosen = MappingProxyType({role: volumes.volumes[role] for role in kept})
-    moved = {role: found for role, found in volumes.registrations.items() if role in kept}
-    return replace(volumes, reference=reference, volumes=chosen, registrations=MappingProxyType(moved))
+    registrations = {role: one for role, one in volumes.registrations.items() if role in kept}
+    return replace(volumes, reference=reference, volumes=chosen, registrations=MappingProxyType(registrations))
 
 
 def judge(case: AnnotatedCase, answer: Answer) -> CaseResult:
-    """Hold an answer against the experts; no answer counts as an empty one."""
+    """Compare an answer with the experts' annotation; a missing segmentation counts as an empty one."""
     predicted = _predicted(case, answer)
     spacing = case.volumes.grid.spacing_mm if case.spacing_known else None
     calibrated = _calibrated(case, answer)
@@ -90,11 +90,11 @@ def judge(case: AnnotatedCase, answer: Answer) -> CaseResult:
     figures: dict[Region, RegionFigures] = {}
     for region in (one for one in REGIONS if one in case.regions):
         truth = case.regions[region]
-        said = predicted.get(region, np.zeros_like(truth))
-        found = compare(said, truth, spacing, calibrated.get(region))
-        told = region in predicted
-        interval = quality.interval_ml.get(region) if case.spacing_known and told else None
-        figures[region] = replace(found, interval_ml=interval, told=told)
+        mask = predicted.get(region, np.zeros_like(truth))
+        compared = compare(mask, truth, spacing, calibrated.get(region))
+        delineated = region in predicted
+        interval = quality.interval_ml.get(region) if case.spacing_known and delineated else None
+        figures[region] = replace(compared, interval_ml=interval, delineated=delineated)
     return CaseResult(
         case_id=case.case_id,
         patient=case.patient,
@@ -110,18 +110,18 @@ def judge(case: AnnotatedCase, answer: Answer) -> CaseResult:
 
 
 def show(case: AnnotatedCase, answer: Answer) -> CasePicture:
-    """Take the picture of a case that the report may show."""
+    """Return the picture of a case that the report may show."""
     known = answer.segmentation.probabilities if answer.segmentation is not None else {}
     reference = {region: case.regions[region] for region in REGIONS if region in case.regions}
     return take_picture(case.volumes, reference, _predicted(case, answer), known.get(Region.WT))
 
 
 def _predicted(case: AnnotatedCase, answer: Answer) -> Masks:
-    """Return the annotated regions as the model drew them; those that it could not tell are not there."""
-    found = answer.segmentation
-    if found is None:
+    """Return the annotated regions as the model segmented them, without those that it did not delineate."""
+    segmentation = answer.segmentation
+    if segmentation is None:
         return {region: np.zeros_like(mask) for region, mask in case.regions.items()}
-    return {region: found.mask_of(region) for region in case.regions if region in found.regions}
+    return {region: segmentation.mask_of(region) for region in case.regions if region in segmentation.regions}
 
 
 def _calibrated(case: AnnotatedCase, answer: Answer) -> Mapping[Region, Calibration]:
@@ -138,7 +138,7 @@ def _calibrated(case: AnnotatedCase, answer: Answer) -> Mapping[Region, Calibrat
 def _confusion(reference: Masks, predicted: Masks) -> NDArray[np.int64] | None:
     if not (set(REGIONS) <= set(reference) and set(REGIONS) <= set(predicted)):
         return None
-    true, said = (
+    truth, prediction = (
         label_regions(*(torch.tensor(masks[region]) for region in REGIONS)).numpy() for masks in (reference, predicted)
     )
-    return confusion(said, true, len(LABELS))
+    return confusion(prediction, truth, len(LABELS))

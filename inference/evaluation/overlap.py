@@ -1,4 +1,4 @@
-"""Figures that follow from four counts of voxels."""
+"""Overlap metrics, computed from four voxel counts (TP, FP, FN, TN)."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,7 +11,7 @@ __all__ = ["Counts", "Overlap", "count", "overlap"]
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Voxels by what was said and what is true; over the whole grid, air included."""
+    """Voxel counts by prediction and reference, over the complete grid, air included."""
 
     true_positive: int
     false_positive: int
@@ -20,12 +20,12 @@ class Counts:
 
     @property
     def predicted(self) -> int:
-        """How many voxels the model marked."""
+        """Number of voxels that the model marked."""
         return self.true_positive + self.false_positive
 
     @property
     def reference(self) -> int:
-        """How many voxels the experts marked."""
+        """Number of voxels that the experts marked."""
         return self.true_positive + self.false_negative
 
     def __add__(self, other: Self) -> Self:
@@ -41,14 +41,14 @@ class Counts:
 class Overlap:
     """How well two masks agree, each within 0 to 1.
 
-    Two empty masks agree, so all figures are 1; where one of them is empty, everything about the tumour is 0. In
-    between nothing is undefined. Specificity and accuracy speak about the whole grid and are near 1 for every small
-    lesion; they are here because others report them.
+    Two empty masks agree, so all figures are 1. Where only one of them is empty, every figure of the tumour is 0. No
+    figure is ever undefined. Specificity and accuracy cover the complete grid and are close to 1 for every small
+    lesion; they are given because others report them.
 
     Attributes
     ----------
     f1
-        The Dice coefficient by its other name.
+        The Dice coefficient under its other name.
     """
 
     dice: float
@@ -65,25 +65,25 @@ def count(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Counts:
     if predicted.shape != reference.shape:
         raise ValueError(f"masks of shapes {predicted.shape} and {reference.shape} cannot be compared")
     both = int(np.count_nonzero(predicted & reference))
-    said, true = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
+    marked, true = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
     return Counts(
         true_positive=both,
-        false_positive=said - both,
+        false_positive=marked - both,
         false_negative=true - both,
-        true_negative=predicted.size - said - true + both,
+        true_negative=predicted.size - marked - true + both,
     )
 
 
 def overlap(counts: Counts) -> Overlap:
-    """Return the figures of one pair of masks, or of many whose counts were added (pooled voxel-wise)."""
+    """Return the figures of one pair of masks, or of several whose counts were added (pooled over voxels)."""
     tp, fp, fn, tn = counts.true_positive, counts.false_positive, counts.false_negative, counts.true_negative
-    nothing = counts.predicted + counts.reference == 0
-    dice = 1.0 if nothing else 2 * tp / (counts.predicted + counts.reference)
+    both_empty = counts.predicted + counts.reference == 0
+    dice = 1.0 if both_empty else 2 * tp / (counts.predicted + counts.reference)
     return Overlap(
         dice=dice,
-        iou=1.0 if nothing else tp / (tp + fp + fn),
-        precision=1.0 if nothing else _share(tp, counts.predicted, otherwise=0.0),
-        recall=1.0 if nothing else _share(tp, counts.reference, otherwise=0.0),
+        iou=1.0 if both_empty else tp / (tp + fp + fn),
+        precision=1.0 if both_empty else _share(tp, counts.predicted, otherwise=0.0),
+        recall=1.0 if both_empty else _share(tp, counts.reference, otherwise=0.0),
         specificity=_share(tn, tn + fp, otherwise=1.0),
         f1=dice,
         accuracy=_share(tp + tn, tp + fp + fn + tn, otherwise=1.0),

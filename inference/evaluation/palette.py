@@ -1,4 +1,4 @@
-"""How regions are called and coloured wherever an evaluation shows them."""
+"""Names and colours of the regions in reports."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,5 +14,5 @@ WORDS: Mapping[Region, str] = MappingProxyType(
 )
 
 INK: Mapping[Region, str] = MappingProxyType({Region.WT: "#0072b2", Region.TC: "#d55e00", Region.ET: "#b0558a"})
-"""Colours of the regions: blue, vermilion and purple of Okabe and Ito's set for every kind of colour vision, the
-last darkened for white paper."""
+"""Colours of the regions: blue, vermilion and purple of Okabe and Ito's set for every kind of colour vision, with the
+purple darkened for white paper."""

@@ -1,4 +1,4 @@
-"""What a reader of the report sees of a case: one slice, the experts' outline, the model's, and its confidence."""
+"""The picture of a case in the report: one slice, the outlines by experts and model, and the model's confidence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ from inference.regions import Region
 __all__ = ["CasePicture", "take_picture"]
 
 _MARGIN = 6
-"""Voxels of air that are left around the head."""
+"""Margin of air around the head, in voxels."""
 
 _AIR = 0.05
-"""Share of the brightest voxel up to which a voxel is air, for the choice of window and frame only."""
+"""A voxel up to this share of the brightest one is air. Used only to choose the window and the frame."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CasePicture:
-    """One axial slice as radiologists look at it: the front above, the patient's left on the right side.
+    """One axial slice in radiological convention: anterior at the top, the patient's left on the right side.
 
     Attributes
     ----------
     slice_number
-        Counted from the feet, from 1.
+        Counted from the inferior end, starting at 1.
     grey
         By sequence, uint8, shape (rows, columns), cropped to the head.
     shown_on
-        The sequence on which each region is seen best, of those that there are.
+        The available sequence that shows each region best.
     pixel_aspect
-        Height of a pixel over its width.
+        Height of a pixel divided by its width.
     reference, predicted
         By region, bool, shape of the slice.
     confidence
-        Probability of the whole tumour, float16, shape of the slice; None where the model gave none.
+        Probability of the whole tumour, float16, shape of the slice; None where the model returned none.
     """
 
     slice_number: int
@@ -56,20 +56,20 @@ def take_picture(
     predicted: Mapping[Region, NDArray[np.bool_]],
     confidence: NDArray[np.float16] | None,
 ) -> CasePicture:
-    """Take the slice with most tumour of the reference, or of the prediction where the reference is empty.
+    """Return the slice with the most tumour in the reference, or in the prediction where the reference is empty.
 
     Parameters
     ----------
     volumes
-        Of them FLAIR is shown for the whole tumour and T1 after contrast for its core, or else what there is.
+        The whole tumour is shown on FLAIR and its core on T1 after contrast, or on another sequence if that is missing.
     reference, predicted
-        By region, on the grid of the volumes; the first one given decides on the slice.
+        By region, on the grid of the volumes; the first region determines the slice.
     """
     first = next(iter(reference))
     chosen = _slice(
         _axial(reference[first], volumes.grid), _axial(predicted.get(first, reference[first]), volumes.grid)
     )
-    roles = {region: _seen_on(region, volumes) for region in reference}
+    roles = {region: _best_sequence(region, volumes) for region in reference}
     planes = {role: _scaled(_axial(volumes.volumes[role].voxels, volumes.grid)[chosen]) for role in roles.values()}
     box = _box(np.any([plane > _AIR for plane in planes.values()], axis=0))
     spacing = volumes.grid.permuted(*volumes.grid.axial_order()).spacing_mm
@@ -88,13 +88,13 @@ def take_picture(
     )
 
 
-def _seen_on(region: Region, volumes: AlignedVolumes) -> Role:
+def _best_sequence(region: Region, volumes: AlignedVolumes) -> Role:
     best = Role.FLAIR if region is Region.WT else Role.T1CE
     return next(role for role in (best, Role.FLAIR, volumes.reference) if role in volumes.volumes)
 
 
 def _scaled(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return 0 to 1; white is chosen of the slice's tissue, so that a bright tumour keeps its texture."""
+    """Scale to 0 to 1. White is set by the tissue of this slice, so that a bright tumour keeps its texture."""
     tissue = plane[plane > _AIR * plane.max()]
     white = float(np.percentile(tissue, 99.8)) if tissue.size else 1.0
     return np.asarray(np.clip(plane / white, 0.0, 1.0))

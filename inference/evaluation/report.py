@@ -1,4 +1,4 @@
-"""The report to read: one HTML page that carries its pictures and needs nothing from anywhere."""
+"""The report: one self-contained HTML page with its pictures embedded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ _NAMES: Mapping[Measure, str] = {
     Measure.SURFACE_DICE: f"Surface Dice at {SURFACE_TOLERANCE_MM:g} mm",
     Measure.LESION_DICE: "Lesion-wise Dice",
     Measure.LESION_HD95: "Lesion-wise HD95, mm",
-    Measure.VOLUME: "Volume by the model, ml",
-    Measure.REFERENCE: "Volume by the experts, ml",
+    Measure.VOLUME: "Model volume, ml",
+    Measure.REFERENCE: "Experts' volume, ml",
 }
 _UNKNOWN = "\N{EN DASH}"
 _MEDIANS = (Measure.DICE, Measure.HD95, Measure.LESION_DICE)
@@ -40,7 +40,7 @@ _IN_SUBGROUPS = (Measure.DICE, Measure.HD95)
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One line of the table of figures: a name, and a cell for each region."""
+    """One row of a table of figures: a name, and a cell for each region."""
 
     name: str
     cells: tuple[str, ...]
@@ -52,9 +52,9 @@ def report_html(evaluation: Evaluation, *, data: str, made_by: str) -> str:
     Parameters
     ----------
     data
-        What was evaluated on, for the reader: the name of a folder.
+        Name of the data set as the reader sees it: the name of a folder.
     made_by
-        Program and version.
+        Name and version of the program.
     """
     environment = Environment(
         loader=PackageLoader("inference.evaluation"),
@@ -86,7 +86,7 @@ def report_html(evaluation: Evaluation, *, data: str, made_by: str) -> str:
         reports=_reports(evaluation),
         ranked=sorted(evaluation.cases, key=lambda case: -1.0 if case.dice is None else case.dice),
         patients=len({case.patient for case in evaluation.cases}),
-        told_of=[case for case in evaluation.cases if case.problem or case.lacking],
+        noted=[case for case in evaluation.cases if case.problem or case.lacking],
         rule={
             "replicates": REPLICATES,
             "no_surface": f"{NO_SURFACE_MM:g}",
@@ -141,7 +141,7 @@ def _tables(evaluation: Evaluation) -> list[tuple[str, list[_Row]]]:
         _Row(name="Bias (model minus experts), ml", cells=tuple(_cell(one.volume.bias, 2) for one in summaries)),
         _Row(name="Lin's concordance", cells=tuple(_cell(one.volume.concordance) for one in summaries)),
         _Row(
-            name="Volume intervals that hold the experts' volume",
+            name="Volume intervals that contain the experts' volume",
             cells=tuple(f"{one.intervals_held} of {one.intervals}" if one.intervals else "-" for one in summaries),
         ),
         _Row(name="Expected calibration error", cells=tuple(_cell(one.calibration_error, 4) for one in summaries)),
@@ -153,31 +153,31 @@ def _tables(evaluation: Evaluation) -> list[tuple[str, list[_Row]]]:
     tables = [
         ("Mean over cases", [row("mean", measure) for measure in _NAMES]),
         ("Median over cases", [row("median", measure) for measure in _MEDIANS]),
-        ("Voxels of all cases together", pooled),
-        ("Volume, confidence, lesions", volume),
+        ("Voxels of all cases pooled", pooled),
+        ("Volume, calibration, lesions", volume),
     ]
     return [(title, [one for one in rows if set(one.cells) != {_UNKNOWN}]) for title, rows in tables]
 
 
 def _panels(evaluation: Evaluation) -> list[tuple[str, str, list[tuple[str, Markup]]]]:
-    """Return the small plots by question, each with one plot for every region that has it."""
+    """Return the panels of small plots: title, note, and one plot for each region that has it."""
     rows: list[tuple[str, str, list[tuple[str, Markup | None]]]] = [
         (
-            "Are volumes right?",
-            "Each point is a case; on the dashed line both volumes are equal.",
+            "Volumes: model against experts",
+            "Each point is a case. On the dashed line, both volumes are equal.",
             [(WORDS[region], volume_plot(evaluation.cases, region)) for region in evaluation.regions],
         ),
         (
-            "How far are they off?",
-            "Bland and Altman: the line is the bias, the dashed lines hold 95 % of the differences if they are normal.",
+            "Volume differences (Bland-Altman)",
+            "Solid line: bias. Dashed lines: limits of agreement, which hold 95 % of normally distributed differences.",
             [
                 (WORDS[region], difference_plot(evaluation.cases, region, summary))
                 for region, summary in evaluation.regions.items()
             ],
         ),
         (
-            "Does confidence mean what it says?",
-            "Voxels inside the head by probability; below the dashed line the model is too sure. Larger: more voxels.",
+            "Calibration",
+            "Voxels inside the head by probability. Below the dashed line: overconfident. Larger points: more voxels.",
             [(WORDS[region], reliability_plot(region, summary)) for region, summary in evaluation.regions.items()],
         ),
     ]
@@ -189,24 +189,24 @@ def _gallery(shown: Sequence[Shown], key: str) -> list[tuple[Shown, list[tuple[s
 
 
 def _subgroups(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, int, list[tuple[str, str]]]]]]:
-    """Return the kinds that part the cases at all, each with its groups and their figures and intervals."""
+    """Return the kinds of subgroups with more than one group, each group with its figures and intervals."""
     kinds: dict[str, list[tuple[str, int, list[tuple[str, str]]]]] = {}
     for group in evaluation.subgroups:
         means = [group.regions.get(region) for region in evaluation.regions]
-        cells = [_stacked(None if mean is None else mean[m], _digits(m)) for mean in means for m in _IN_SUBGROUPS]
+        cells = [_with_interval(None if mean is None else mean[m], _digits(m)) for mean in means for m in _IN_SUBGROUPS]
         kinds.setdefault(group.kind, []).append((group.name, group.cases, cells))
     return [(kind, groups) for kind, groups in kinds.items() if len(groups) > 1]
 
 
-def _stacked(found: Estimate | None, digits: int) -> tuple[str, str]:
+def _with_interval(found: Estimate | None, digits: int) -> tuple[str, str]:
     if found is None or found.low is None:
         return _figure(found, digits), ""
     return _figure(found, digits), _range(found, digits)
 
 
 def _reports(evaluation: Evaluation) -> list[tuple[str, str]]:
-    found = (
+    reports = (
         ("Whole tumour against background", evaluation.whole_tumour_report),
         ("By label", evaluation.label_report),
     )
-    return [(title, report_text(report, 3)) for title, report in found if report is not None]
+    return [(title, report_text(report, 3)) for title, report in reports if report is not None]

@@ -1,4 +1,4 @@
-"""What an evaluation comes to: values only, from the single case to the whole set."""
+"""The result of an evaluation, from the single case to the complete set; values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from inference.segmentation import ModelIdentity, Quality
 __all__ = ["LABELS", "REGIONS", "CaseResult", "Evaluation", "RegionSummary", "Shown", "Subgroup", "VolumeAgreement"]
 
 REGIONS = (Region.WT, Region.TC, Region.ET)
-"""What is evaluated, as far as the set annotates it."""
+"""The regions that are evaluated, as far as the set annotates them."""
 
 LABELS = (Label.BACKGROUND, Label.NCR, Label.ED, Label.ET)
-"""Classes of the report by labels; their values are their places in a confusion matrix."""
+"""Classes of the report by label. Their values are their rows and columns in a confusion matrix."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,19 +33,19 @@ class CaseResult:
     Attributes
     ----------
     sequences
-        What the model was given.
+        The sequences that the model was given.
     lacking
-        What was asked for and the case does not have.
+        Sequences that were requested and that the case does not have.
     problem
-        Why the case could not be read or segmented; empty when all is well. A case that was read and not segmented
-        counts as an empty answer; one that was not read has no truth and no figures.
+        Why the case could not be read or segmented; empty without a problem. A case that was read but not segmented
+        counts as an empty prediction. A case that was not read has no reference and no figures.
     regions
-        The annotated ones; where the model could not tell the region from the rest of the tumour, as an empty answer.
+        Figures of the annotated regions. A region that the model did not delineate counts as an empty prediction.
     quality, flags
-        What the model itself found doubtful; None and empty without an answer.
+        What the model itself found doubtful; None and empty without a segmentation.
     confusion
         Voxels of background, NCR, ED and ET, shape (4 of the reference, 4 of the prediction); None where one of the
-        regions is not annotated or not told.
+        regions is not annotated or not delineated.
     """
 
     case_id: str
@@ -61,23 +61,24 @@ class CaseResult:
 
     @property
     def dice(self) -> float | None:
-        """Dice of the largest region that has figures; what cases are ranked by."""
-        found = next(iter(self.regions.values()), None)
-        return None if found is None else found.values[Measure.DICE]
+        """Dice of the largest region that has figures. Cases are ranked by it."""
+        largest = next(iter(self.regions.values()), None)
+        return None if largest is None else largest.values[Measure.DICE]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeAgreement:
-    """Volumes of the model against those of the experts.
+    """Agreement of the model's volumes with the experts'.
 
     Attributes
     ----------
     differences
         In ml; None where a voxel size is unknown.
     bias
-        The mean difference with its interval, in ml; None likewise.
+        Mean difference with its interval, in ml; None where a voxel size is unknown.
     concordance
-        Lin's coefficient, of ml or else of voxel counts; None where it is undefined.
+        Lin's coefficient of the volumes in ml, or of voxel counts where a voxel size is unknown. None where it is
+        undefined.
     """
 
     differences: BlandAltman | None
@@ -92,21 +93,21 @@ class RegionSummary:
     Attributes
     ----------
     cases
-        How many the figures rest on: all whose experts drew the region.
-    untold
-        In how many of them the model could not tell it, which counts as an empty answer.
+        Number of cases behind the figures: all in which experts drew the region.
+    not_delineated
+        In how many of these cases the model did not delineate the region, which counts as an empty prediction.
     mean, median
-        Over cases; None where a figure is unknown for one of them.
+        Over cases; None where the figure is unknown for one of them.
     pooled
-        Of the voxels of all cases together.
+        Over the voxels of all cases together.
     lesions_found, lesions_missed, lesions_false
         Sums over cases.
     intervals, intervals_held
-        For how many cases the model told a volume interval, and how many of these hold the experts' volume.
+        Number of cases with a volume interval, and number of these intervals that contain the experts' volume.
     """
 
     cases: int
-    untold: int
+    not_delineated: int
     mean: Mapping[Measure, Estimate | None]
     median: Mapping[Measure, Estimate | None]
     pooled: Mapping[Measure, Estimate | None]
@@ -122,14 +123,14 @@ class RegionSummary:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subgroup:
-    """The cases that have something in common.
+    """Cases that share a property.
 
     Attributes
     ----------
     kind
         ``site``, ``sequences`` or ``lesion size``.
     regions
-        Means over the subgroup's cases, by region and figure.
+        Means over the cases of the subgroup, by region and figure.
     """
 
     kind: str
@@ -148,22 +149,22 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """A model on a set of annotated cases.
+    """The evaluation of a model on a set of annotated cases.
 
     Attributes
     ----------
     sequences
-        What the model was restricted to; empty for all.
+        The sequences that the model was restricted to; empty for all.
     models
-        Every model that answered; one, unless the input decides.
+        Every model that returned a segmentation; one, unless the model depends on the input.
     regions
-        Those with at least one case.
+        The regions with at least one case.
     whole_tumour_report
         Background and whole tumour, over the voxels of all cases; None without a case.
     label_report
-        Background, NCR, ED and ET, over the cases that have all; None without one.
+        Background, NCR, ED and ET, over the cases in which all are known; None without such a case.
     worst, best
-        By Dice, the worst and the best first.
+        By Dice, starting with the worst and with the best case respectively.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""What cases have in common: where they come from, what the model was given, how large the lesion is."""
+"""Subgroups of cases: by site, by the sequences given to the model, and by lesion size."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from inference.regions import Region
 __all__ = ["BANDS_ML", "make_subgroups"]
 
 BANDS_ML = (1.0, 10.0, 50.0)
-"""Limits of the whole tumour's size: under 1 ml a result is flagged; the others part the known sets in about thirds."""
+"""Limits of whole tumour volume. Below 1 ml a result is flagged; the others divide the known sets into about thirds."""
 
 _THIRDS = ("smallest third", "middle third", "largest third")
 
 
 def make_subgroups(cases: Sequence[CaseResult], seed: int) -> tuple[Subgroup, ...]:
-    """Sort the cases that have figures by site, by sequences and by size; an unknown site makes no group."""
+    """Group the cases that have figures by site, by sequences and by size. Cases of unknown site form no group."""
     known = [case for case in cases if case.dice is not None]
     sizes = _sizes(known)
     keys: list[tuple[str, dict[str, str]]] = [
@@ -38,21 +38,21 @@ def make_subgroups(cases: Sequence[CaseResult], seed: int) -> tuple[Subgroup, ..
 
 
 def _sizes(cases: Sequence[CaseResult]) -> dict[str, str]:
-    """Return the size group of each case: bands in ml, or thirds of voxel counts where no voxel size is known."""
-    found, counted = {}, {}
+    """Return the size group of each case: a band in ml, or a third of the voxel counts where no voxel size is known."""
+    groups, counted = {}, {}
     for case in cases:
         figures = case.regions.get(Region.WT)
         if figures is None:
             continue
         volume_ml = figures.values[Measure.REFERENCE]
         if figures.counts.reference == 0:
-            found[case.case_id] = "no tumour"
+            groups[case.case_id] = "no tumour"
         elif volume_ml is None:
             counted[case.case_id] = figures.counts.reference
         else:
-            found[case.case_id] = _band(volume_ml)
+            groups[case.case_id] = _band(volume_ml)
     limits = np.quantile(list(counted.values()), (1 / 3, 2 / 3)) if counted else np.zeros(2)
-    return found | {name: _THIRDS[int(np.searchsorted(limits, voxels))] for name, voxels in counted.items()}
+    return groups | {name: _THIRDS[int(np.searchsorted(limits, voxels))] for name, voxels in counted.items()}
 
 
 def _band(volume_ml: float) -> str:

@@ -1,4 +1,4 @@
-"""From the figures of cases to those of a set, each with its bootstrap interval."""
+"""Summarises the figures of all cases of a set, each with its bootstrap interval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -18,23 +18,23 @@ __all__ = ["region_means", "summarise"]
 
 _Values = NDArray[np.float64]
 _Middle = Callable[[_Values, _Values], _Values]
-"""Takes values, shape (cases,), and how often each counts, shape (resamples, cases)."""
+"""A mean or median. Takes values, shape (cases,), and how often each counts, shape (resamples, cases)."""
 
 
 def summarise(cases: Sequence[CaseResult], region: Region, seed: int) -> RegionSummary | None:
-    """Return one region over all cases that have figures of it; None where there is none."""
-    patients, figures = _told(cases, region)
+    """Summarise one region over all cases that have figures of it; return None where no case has."""
+    patients, figures = _with_figures(cases, region)
     if not figures:
         return None
     resamples = resample_patients(patients, seed=seed)
     return RegionSummary(
         cases=len(figures),
-        untold=sum(not found.told for found in figures),
+        not_delineated=sum(not found.delineated for found in figures),
         mean=_over_cases(figures, resamples, _mean),
         median=_over_cases(figures, resamples, _median),
         pooled=_pooled(figures, resamples),
         volume=_volume(figures, resamples),
-        calibration=_added(figures),
+        calibration=_calibration_sums(figures),
         calibration_error=_calibration_error(patients, figures, seed),
         lesions_found=sum(found.lesions.found for found in figures),
         lesions_missed=sum(found.lesions.missed for found in figures),
@@ -45,14 +45,15 @@ def summarise(cases: Sequence[CaseResult], region: Region, seed: int) -> RegionS
 
 
 def region_means(cases: Sequence[CaseResult], region: Region, seed: int) -> Mapping[Measure, Estimate | None] | None:
-    """Return the means alone, for a part of the cases; None where no case has figures of the region."""
-    patients, figures = _told(cases, region)
+    """Return the means only, for a part of the cases; None where no case has figures of the region."""
+    patients, figures = _with_figures(cases, region)
     return _over_cases(figures, resample_patients(patients, seed=seed), _mean) if figures else None
 
 
-def _told(cases: Sequence[CaseResult], region: Region) -> tuple[list[str], list[RegionFigures]]:
-    told = [(case.patient, figures) for case in cases if (figures := case.regions.get(region)) is not None]
-    return [patient for patient, _ in told], [figures for _, figures in told]
+def _with_figures(cases: Sequence[CaseResult], region: Region) -> tuple[list[str], list[RegionFigures]]:
+    """Return patient and figures of every case that has figures of the region."""
+    pairs = [(case.patient, figures) for case in cases if (figures := case.regions.get(region)) is not None]
+    return [patient for patient, _ in pairs], [figures for _, figures in pairs]
 
 
 def _over_cases(
@@ -66,7 +67,7 @@ def _over_cases(
 
 
 def _column(figures: Sequence[RegionFigures], measure: Measure) -> _Values | None:
-    """Return one figure of all cases; None where a case lacks it, because a mean runs over all cases."""
+    """Return one figure of all cases. None where a case lacks it, because a mean must cover all cases."""
     values = [found.values[measure] for found in figures]
     return None if None in values else np.asarray(values, np.float64)
 
@@ -85,10 +86,10 @@ def _median(values: _Values, weights: _Values) -> _Values:
 
 def _pooled(figures: Sequence[RegionFigures], resamples: _Values) -> Mapping[Measure, Estimate | None]:
     counts = np.array([_row(found.counts) for found in figures], np.float64)
-    whole = overlap_values(_counts(counts.sum(axis=0)))
-    drawn = [overlap_values(_counts(row)) for row in resamples @ counts]
+    total = overlap_values(_counts(counts.sum(axis=0)))
+    resampled = [overlap_values(_counts(row)) for row in resamples @ counts]
     return MappingProxyType(
-        {measure: estimate_from(whole[measure], np.array([one[measure] for one in drawn])) for measure in OVERLAP}
+        {measure: estimate_from(total[measure], np.array([one[measure] for one in resampled])) for measure in OVERLAP}
     )
 
 
@@ -120,7 +121,7 @@ def _concordance(measured: _Values, reference: _Values, resamples: _Values) -> E
     return estimate(lambda weights: concordance(measured, reference, weights), resamples)
 
 
-def _added(figures: Sequence[RegionFigures]) -> Calibration | None:
+def _calibration_sums(figures: Sequence[RegionFigures]) -> Calibration | None:
     known = [found.calibration for found in figures if found.calibration is not None]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, by MONAI, in mm of the true spacing."""
+"""Surface distances between two masks in mm, computed by MONAI with the true voxel spacing."""
 
 import warnings
 from collections.abc import Iterator
@@ -16,23 +16,23 @@ NO_SURFACE_MM = 374.0
 """HD95 where one mask is empty: about the diagonal of 240 x 240 x 155 mm, as BraTS counts it."""
 
 SURFACE_TOLERANCE_MM = 1.0
-"""Surfaces this far apart agree: one voxel of the grid on which the experts of BraTS drew."""
+"""Surfaces agree up to this distance: one voxel of the grid on which the experts of BraTS drew."""
 
 
 def hd95(predicted: NDArray[np.bool_], reference: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> float:
-    """Return the larger of the two directed 95th percentiles of the distance between surfaces, in mm.
+    """Return the larger of the two directed 95th percentiles of the surface distance, in mm.
 
     Parameters
     ----------
     predicted, reference
-        Of equal shape; a surface is the voxels of a mask with one of six neighbours outside it.
+        Of equal shape. A surface consists of the voxels of a mask that have one of six neighbours outside it.
     spacing_mm
         Along each axis.
 
     Returns
     -------
     float
-        0 where both are empty, `NO_SURFACE_MM` where one is.
+        0 where both masks are empty, `NO_SURFACE_MM` where one is.
     """
     if not (predicted.any() and reference.any()):
         return NO_SURFACE_MM if predicted.any() or reference.any() else 0.0
@@ -50,12 +50,12 @@ def surface_dice(
     spacing_mm: NDArray[np.float64],
     tolerance_mm: float = SURFACE_TOLERANCE_MM,
 ) -> float:
-    """Return the share of both surfaces that lies within the tolerance of the other one.
+    """Return the share of both surfaces that lies within the tolerance of the other.
 
     Returns
     -------
     float
-        1 where both are empty, 0 where one is.
+        1 where both masks are empty, 0 where one is.
     """
     if not (predicted.any() and reference.any()):
         return 0.0 if predicted.any() or reference.any() else 1.0
@@ -71,7 +71,7 @@ def surface_dice(
 
 
 def union_box(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the smallest box that holds both masks, one of which is not empty."""
+    """Return the smallest box around both masks, at least one of which must not be empty."""
     either = first | second
     box = []
     for axis in range(either.ndim):
@@ -81,7 +81,7 @@ def union_box(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[slic
 
 
 def _tensors(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return both masks within their box, with MONAI's axes of batch and channel."""
+    """Return both masks cropped to their common box, with MONAI's batch and channel axes."""
     box = union_box(predicted, reference)
     first, second = (torch.from_numpy(mask[box].astype(np.float32))[None, None] for mask in (predicted, reference))
     return first, second
@@ -89,7 +89,7 @@ def _tensors(predicted: NDArray[np.bool_], reference: NDArray[np.bool_]) -> tupl
 
 @contextmanager
 def _quiet_monai() -> Iterator[None]:
-    """Keep MONAI 1.6 from warning about an argument that it passes to itself."""
+    """Silence MONAI 1.6's warning about an argument that it passes to itself."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
         yield

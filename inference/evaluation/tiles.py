@@ -1,4 +1,4 @@
-"""The pictures of a case as SVG: a grey slice, sharp outlines on it, and a map of the model's confidence."""
+"""The pictures of a case as SVG: a grey slice with sharp outlines, and a map of the model's confidence."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from inference.regions import Region
 __all__ = ["CONFIDENCE_COLOURS", "EXPERTS", "MODEL", "case_tiles", "outline"]
 
 EXPERTS, MODEL = "#3ddbd9", "#ffb000"
-"""Colours of the two outlines: apart in hue and brightness, and neither is grey."""
+"""Colours of the two outlines. They differ in hue and brightness, and neither is grey."""
 
 CONFIDENCE_COLOURS = ((20, 11, 52), (101, 21, 110), (172, 44, 90), (229, 92, 48), (251, 164, 10), (250, 250, 160))
 """From 0 to 1, each brighter than the one before (after matplotlib's "inferno")."""
@@ -34,15 +34,15 @@ def case_tiles(picture: CasePicture, key: str) -> list[tuple[str, Markup]]:
     Parameters
     ----------
     key
-        Names the grey pictures within the page, which holds each once.
+        Prefix for the names of the grey pictures in the page; each picture is embedded once.
     """
-    seen: set[str] = set()
+    embedded: set[str] = set()
 
     def grey(sequence: str) -> Markup:
         name = f"{key}-{sequence}"
-        if sequence in seen:
+        if sequence in embedded:
             return Markup('<use href="#{}"/>').format(name)
-        seen.add(sequence)
+        embedded.add(sequence)
         return _image(picture.grey[sequence], Markup(' id="{}"').format(name))
 
     drawn = [(region, on) for region, on in picture.shown_on.items() if region in picture.predicted]
@@ -52,8 +52,8 @@ def case_tiles(picture: CasePicture, key: str) -> list[tuple[str, Markup]]:
     ]
     if picture.confidence is not None:
         heat = _image(_coloured(picture.confidence))
-        whole = next(iter(picture.shown_on.values()))
-        tiles.append(("confidence, whole tumour", _tile(picture, [grey(whole), heat])))
+        sequence = next(iter(picture.shown_on.values()))
+        tiles.append(("confidence, whole tumour", _tile(picture, [grey(sequence), heat])))
     return tiles
 
 
@@ -79,7 +79,7 @@ def _outlines(picture: CasePicture, region: Region) -> list[Markup]:
 
 
 def outline(mask: NDArray[np.bool_]) -> str:
-    """Return an SVG path along the edges of a mask's pixels, a pixel being one user unit."""
+    """Return an SVG path along the pixel edges of a mask; one pixel is one user unit."""
     padded = np.pad(mask, 1)
     lines = [f"M{x} {y}h{length}" for y, x, length in _runs(padded[1:, 1:-1] != padded[:-1, 1:-1])]
     lines += [f"M{x} {y}v{length}" for x, y, length in _runs((padded[1:-1, 1:] != padded[1:-1, :-1]).T)]
@@ -87,7 +87,7 @@ def outline(mask: NDArray[np.bool_]) -> str:
 
 
 def _runs(edges: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
-    """Return line, start and length of every run of True along the second axis."""
+    """Return line, start and length of each run of True along the second axis."""
     change = np.diff(np.pad(edges, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     starts, ends = np.argwhere(change == 1), np.argwhere(change == -1)
     return [(int(line), int(a), int(b - a)) for (line, a), (_, b) in zip(starts, ends, strict=True)]

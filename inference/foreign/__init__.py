@@ -1,1 +1,1 @@
-"""Models from elsewhere: read without trust, converted, and run behind the face of our own networks."""
+"""Third-party models: read without trust, converted, and run through the interface of our own networks."""

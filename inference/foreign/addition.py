@@ -1,4 +1,4 @@
-"""Adds a model to a node's own: copied, converted, loaded and tried aside, and moved to its place when all is right."""
+"""Adds a model to a node: copies, converts, loads and tries it in a temporary folder, and then moves it into place."""
 
 import math
 import tempfile
@@ -21,30 +21,30 @@ from inference.trust import novelty_of
 __all__ = ["add_model"]
 
 _TRIAL_EDGE = 32
-"""Least edge in voxels of the image that a new model is tried on."""
+"""Minimum edge, in voxels, of the image on which a new model is tried."""
 
 
-def add_model(registry: Registry, source: Path, told: ForeignFacts | None = None) -> StoredModel:
-    """Take a model in: a folder of our own form, a MONAI bundle, or an ONNX file.
+def add_model(registry: Registry, source: Path, given: ForeignFacts | None = None) -> StoredModel:
+    """Add a model: a folder in our own format, a MONAI bundle, or an ONNX file.
 
     Parameters
     ----------
-    told
-        What a person says about a model that does not say it.
+    given
+        Facts from the user about a model that does not state them itself.
 
     Raises
     ------
     UnusableModel
-        With the reason; then nothing of it stays.
+        With the reason; then no part of the model is kept.
     """
     registry.own.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=registry.own) as scratch:
         staged = Path(scratch) / "model"
         staged.mkdir()
-        take_in(source, staged, told or ForeignFacts())
+        take_in(source, staged, given or ForeignFacts())
         manifest = _tried(source, staged)
         if any((one.name, one.version) == (manifest.name, manifest.version) for one in registry.listing().models):
-            raise refused(source, f"{manifest.name} {manifest.version} is here already; give it another version")
+            raise refused(source, f"{manifest.name} {manifest.version} exists already; give it another version")
         write_checksums(staged)
         place = registry.own / manifest.name / manifest.version
         place.parent.mkdir(exist_ok=True)
@@ -53,16 +53,16 @@ def add_model(registry: Registry, source: Path, told: ForeignFacts | None = None
 
 
 def _tried(source: Path, staged: Path) -> ModelManifest:
-    """Load what was copied, let every network answer once, and return the manifest."""
+    """Load the copied model, run every network once, and return the manifest."""
     try:
         model = load_model(str(staged), "cpu")
         for network in model.networks:
             images = _trial_images(network, len(model.manifest.channels))
             answer = predict(replace(model, networks=(network,)), images).probabilities
             if answer.shape != (len(REGIONS), *images.shape[1:]):
-                raise refused(source, f"its network {network.manifest.name} answers {answer.shape} to {images.shape}")
+                raise refused(source, f"its network {network.manifest.name} returns {answer.shape} for {images.shape}")
             if not 0 <= float(answer.min()) <= float(answer.max()) <= 1:
-                raise refused(source, f"its network {network.manifest.name} answers what is not a probability")
+                raise refused(source, f"its network {network.manifest.name} returns values that are not probabilities")
         _try_novelty(source, model)
     except UNFIT as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
@@ -71,17 +71,17 @@ def _tried(source: Path, staged: Path) -> ModelManifest:
 
 
 def _try_novelty(source: Path, model: ModelBundle) -> None:
-    """Let the autoencoder judge a ramp, with all sequences and with one."""
+    """Run the autoencoder on a ramp of brightness, with all sequences and with one."""
     names = model.manifest.channels
     ramp = torch.linspace(0, 2, len(names) * _TRIAL_EDGE**3).reshape(-1, *[_TRIAL_EDGE] * 3)
     for present in (names, names[:1]):
-        found = novelty_of(model, ramp, (GRID_MM,) * 3, present)
-        if found is not None and not math.isfinite(found):
-            raise refused(source, "its autoencoder answers what is not a number")
+        novelty = novelty_of(model, ramp, (GRID_MM,) * 3, present)
+        if novelty is not None and not math.isfinite(novelty):
+            raise refused(source, "its autoencoder returns a value that is not a finite number")
 
 
 def _trial_images(network: LoadedNetwork, channels: int) -> Tensor:
-    """Return a ramp of brightness that is wide enough for every level of the network."""
+    """Return a ramp of brightness that is large enough for every level of the network."""
     edge = max(_TRIAL_EDGE, 2 * int(getattr(network.module, "multiple", 1)))
     shape = (channels, edge if network.manifest.input == "volume" else 1, edge, edge)
     return torch.linspace(0, 2, math.prod(shape)).reshape(shape)

@@ -1,4 +1,4 @@
-"""Files of a model that somebody else made: what may be read of them, and what is refused."""
+"""Files of third-party models: which of them may be read, and which are refused."""
 
 import json
 import stat
@@ -19,27 +19,27 @@ _PICKLES = frozenset(
 )
 
 
-def refused(source: Path, why: str) -> UnusableModel:
-    """Return the error of a model that is not taken in; only the last part of its path is told."""
-    return UnusableModel(InferenceReason.MODEL_UNKNOWN, f"{source.name}: {why}")
+def refused(source: Path, reason: str) -> UnusableModel:
+    """Return the error for a refused model; it contains only the last part of the path."""
+    return UnusableModel(InferenceReason.MODEL_UNKNOWN, f"{source.name}: {reason}")
 
 
 def read_regular(path: Path, largest: int = LARGEST_FILE) -> bytes:
-    """Return the bytes of a plain file of a bounded size; a link is not followed.
+    """Return the bytes of a plain file of limited size; links are not followed.
 
     Raises
     ------
     UnusableModel
-        When it is absent, a link, anything but a file, or too large.
+        When it is missing, a link, not a file, or too large.
     """
     try:
-        found = path.lstat()
-        if stat.S_ISLNK(found.st_mode):
-            raise refused(path, "a symbolic link; a model is plain files alone")
-        if not stat.S_ISREG(found.st_mode):
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            raise refused(path, "a symbolic link; a model may contain plain files only")
+        if not stat.S_ISREG(status.st_mode):
             raise refused(path, "not a plain file")
-        if found.st_size > largest:
-            raise refused(path, f"{found.st_size} bytes; {largest} at most")
+        if status.st_size > largest:
+            raise refused(path, f"{status.st_size} bytes; {largest} at most")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise refused(path, "cannot be read") from error
@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     UnusableModel
-        When there is none.
+        When the file contains none.
     """
     try:
         content = json.loads(read_regular(path, LARGEST_JSON))
@@ -63,10 +63,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def why_not(path: Path) -> str:
-    """Return why a file of this name has no place in a model folder."""
+    """Return why a file of this name is not allowed in a model folder."""
     if path.suffix.lower() in _PICKLES:
         return (
-            "a pickle, or an archive that may hold one, can run any program when it is opened; give safetensors, ONNX, "
-            "or a MONAI bundle with configs/inference.json and models/model.pt"
+            "a pickle, or an archive that may contain one, can run any program when it is opened; give safetensors, "
+            "ONNX, or a MONAI bundle with configs/inference.json and models/model.pt"
         )
-    return "this kind of file has no place in a model folder"
+    return "this kind of file is not allowed in a model folder"

@@ -1,4 +1,4 @@
-"""Copies a model from elsewhere into an empty folder in our own form: plain files, safetensors or ONNX, a manifest."""
+"""Copies a third-party model into an empty folder in our own format: plain files, safetensors or ONNX, a manifest."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ _LARGEST_TEXT = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignFacts:
-    """What a person says about a model from elsewhere; empty where the model itself or its default decides.
+    """Facts that the user states about a third-party model; empty where the model itself or the default decides.
 
     Attributes
     ----------
@@ -59,13 +59,13 @@ class ForeignFacts:
     normalise: str = "none"
 
 
-def take_in(source: Path, into: Path, told: ForeignFacts) -> None:
+def take_in(source: Path, into: Path, given: ForeignFacts) -> None:
     """Fill an empty folder with a model.
 
     Raises
     ------
     UnusableModel
-        When the source is none of the forms, or holds what is not allowed.
+        When the source has none of the supported formats, or contains something that is not allowed.
     """
     if not source.exists():
         raise refused(source, "there is no such file or folder")
@@ -73,13 +73,13 @@ def take_in(source: Path, into: Path, told: ForeignFacts) -> None:
         if source.is_dir() and (source / MANIFEST).exists():
             _copy_own(source, into)
         elif source.is_dir() and is_monai_bundle(source):
-            _from_monai(source, into, told)
+            _from_monai(source, into, given)
             give_brain(into)
         elif source.suffix.lower() == ".onnx":
-            _from_onnx(source, into, told)
+            _from_onnx(source, into, given)
             give_brain(into)
         elif source.is_dir():
-            raise refused(source, f"neither {MANIFEST} (our form) nor configs/inference.json (a MONAI bundle) in it")
+            raise refused(source, f"has neither {MANIFEST} (our format) nor configs/inference.json (a MONAI bundle)")
         else:
             raise refused(source, why_not(source))
     except ValueError as error:
@@ -95,81 +95,81 @@ def _copy_own(source: Path, into: Path) -> None:
         path = Path(entry.path)
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode) or not stat.S_ISREG(mode):
-            raise refused(path, "a link, folder or device; a model is plain files alone")
+            raise refused(path, "a link, folder or device; a model may contain plain files only")
         plain = path.suffix.lower() in _KINDS or entry.name.startswith("LICEN") or entry.name == "SHA256SUMS"
         if not plain or not _FILE_NAME.fullmatch(entry.name):
             raise refused(path, why_not(path))
-        if entry.name != "SHA256SUMS":  # written anew, once everything has proved right
+        if entry.name != "SHA256SUMS":  # written again once everything was checked
             (into / entry.name).write_bytes(read_regular(path))
     if missing := [network.weights for network in manifest.networks if not (into / network.weights).is_file()]:
         raise refused(source, f"{', '.join(missing)} is missing")
 
 
-def _from_monai(source: Path, into: Path, told: ForeignFacts) -> None:
+def _from_monai(source: Path, into: Path, given: ForeignFacts) -> None:
     facts = read_bundle(source)
     weights = convert_weights(source)
     (into / "weights.safetensors").write_bytes(weights)
     settings = {
         "arguments": facts.arguments,
-        "axes": told.axes or ("LPS" if facts.dimensions == 3 else "LP"),
-        "outputs": list(told.outputs or facts.outputs),
+        "axes": given.axes or ("LPS" if facts.dimensions == 3 else "LP"),
+        "outputs": list(given.outputs or facts.outputs),
         "normalise": "nonzero",
     }
     network = _network(facts.architecture, settings, weights, "weights.safetensors", facts.dimensions)
     _copy_texts(source, into, facts)
-    write_manifest(into, _monai_manifest(source, facts, told, network))
+    write_manifest(into, _monai_manifest(source, facts, given, network))
 
 
-def _monai_manifest(source: Path, facts: BundleFacts, told: ForeignFacts, network: dict[str, Any]) -> ModelManifest:
-    channels = told.channels or facts.channels
+def _monai_manifest(source: Path, facts: BundleFacts, given: ForeignFacts, network: dict[str, Any]) -> ModelManifest:
+    channels = given.channels or facts.channels
     data = [text for text in (facts.text("data_source"), facts.text("image_classes")) if text]
     metrics = facts.metadata.get("eval_metrics")
     return ModelManifest(
-        name=told.name or _name_of(source),
-        version=told.version or facts.text("version") or "0",
+        name=given.name or _name_of(source),
+        version=given.version or facts.text("version") or "0",
         licence=_licence(source),
         intended_use=f"{_RESEARCH_USE} {facts.text('intended_use')}".strip(),
-        **_as_others_made_it(channels, network, told),
+        **_imported_fields(channels, network, given),
         training_data="; ".join(data),
         metrics=metrics if isinstance(metrics, dict) else {},
     )
 
 
-def _from_onnx(source: Path, into: Path, told: ForeignFacts) -> None:
+def _from_onnx(source: Path, into: Path, given: ForeignFacts) -> None:
     content = read_regular(source)
     shape = onnx_shape(content)
-    channels = told.channels or CHANNELS
+    channels = given.channels or CHANNELS
     if shape.channels not in {None, len(channels)}:
-        sentence = f"{shape.channels} channels in; say which, in order, of {', '.join(CHANNELS)}"
+        sentence = f"has {shape.channels} input channels; name them in order, out of {', '.join(CHANNELS)}"
         raise ValueError(sentence)
-    outputs = list(told.outputs or REGIONS)
+    outputs = list(given.outputs or REGIONS)
     settings = {
-        "axes": told.axes or "SPL"[3 - shape.dimensions :],
+        "axes": given.axes or "SPL"[3 - shape.dimensions :],
         "outputs": outputs,
-        "normalise": told.normalise,
-        "answers": told.answers,
+        "normalise": given.normalise,
+        "answers": given.answers,
         "multiple": shape.multiple,
     }
     (into / "network.onnx").write_bytes(content)
     network = _network(ONNX, settings, content, "network.onnx", shape.dimensions)
     manifest = ModelManifest(
-        name=told.name or _name_of(source),
-        version=told.version or "1",
+        name=given.name or _name_of(source),
+        version=given.version or "1",
         licence="not stated",
         intended_use=_RESEARCH_USE,
-        **_as_others_made_it(channels, network, told),
+        **_imported_fields(channels, network, given),
     )
     write_manifest(into, manifest)
 
 
-def _as_others_made_it(channels: tuple[str, ...], network: dict[str, Any], told: ForeignFacts) -> dict[str, Any]:
-    """Return what a manifest says of every network that others trained: all its channels, and nothing tuned here."""
+def _imported_fields(channels: tuple[str, ...], network: dict[str, Any], given: ForeignFacts) -> dict[str, Any]:
+    """Return the manifest fields of an imported network: it needs all of its channels, and no threshold is tuned."""
     return {
         "channels": channels,
         "one_of": channels,
         "core_needs": ("T1CE",) if "T1CE" in channels else (),
         "needs": channels,
-        "networks": (NetworkManifest(**network | {"spacing_mm": told.spacing_mm}),),
+        "networks": (NetworkManifest(**network | {"spacing_mm": given.spacing_mm}),),
         "thresholds": (0.5, 0.5, 0.5),
         "minimum_lesion_ml": 0.0,
         "minimum_share": 0.0,
@@ -190,7 +190,7 @@ def _network(architecture: str, settings: dict[str, Any], weights: bytes, file: 
 
 
 def _copy_texts(source: Path, into: Path, facts: BundleFacts) -> None:
-    """Copy card and licences; a bundle without a card gets one from its metadata."""
+    """Copy the model card and licences; write a card from the metadata if the bundle has none."""
     for name, target in (("docs/README.md", CARD), ("LICENSE", LICENCE), ("docs/data_license.txt", "DATA_LICENSE.txt")):
         if (source / name).exists():
             (into / target).write_bytes(read_regular(source / name, _LARGEST_TEXT))
@@ -213,6 +213,6 @@ def _label_map(outputs: list[str]) -> dict[str, str]:
 
 
 def _name_of(source: Path) -> str:
-    """Return a name in the letters that a manifest allows."""
+    """Return a name with only the characters that a manifest allows."""
     stem = source.resolve().stem if source.is_file() else source.resolve().name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64] or "model"

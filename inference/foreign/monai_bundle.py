@@ -1,10 +1,11 @@
-"""Takes in a MONAI bundle of the layout of `brats_mri_segmentation`: weights converted, nothing executed.
+"""Imports a MONAI bundle with the layout of `brats_mri_segmentation`: converts its weights and executes nothing.
 
-Of ``configs/inference.json`` the network's definition alone is read, as plain values; every other expression in it
-stays unread, and none is evaluated. Channels, outputs and figures come from ``configs/metadata.json``. The published
+Only the network definition in ``configs/inference.json`` is read, as plain values. Other expressions in it are not
+read, and none is evaluated. Channels, outputs and figures are read from ``configs/metadata.json``. The published
 bundle (Project-MONAI/model-zoo, models/brats_mri_segmentation/configs/metadata.json, ``network_data_format``) has the
 channels T1c, T1, T2, FLAIR and the outputs tumour core, whole tumour, enhancing tumour; it normalises each channel over
-all but zeros (NormalizeIntensityd: nonzero, channel_wise), answers logits, and sees arrays as BraTS stores them (LPS).
+its non-zero voxels (NormalizeIntensityd: nonzero, channel_wise), returns logits, and takes arrays in the axis order of
+BraTS files (LPS).
 """
 
 import io
@@ -48,12 +49,12 @@ _TYPES = frozenset(
 
 
 class BundleFacts:
-    """What a bundle says about its network.
+    """The facts that a bundle states about its network.
 
     Attributes
     ----------
     architecture, arguments
-        The network, in the names of `inference.foreign_network`.
+        The network, in the terms of `inference.foreign_network`.
     channels, outputs
         In the network's order.
     """
@@ -74,44 +75,44 @@ class BundleFacts:
         self.channels = self._order(source, "inputs", _CHANNELS, _PUBLISHED_CHANNELS)
         self.outputs = self._order(source, "outputs", _OUTPUTS, _PUBLISHED_OUTPUTS)
         if sorted(self.outputs) != sorted(REGIONS):
-            raise refused(source, f"{METADATA}: outputs {', '.join(self.outputs)}; WT, TC and ET needed")
+            raise refused(source, f"{METADATA}: outputs are {', '.join(self.outputs)}; WT, TC and ET are needed")
 
     @property
     def dimensions(self) -> int:
-        """Return 2 for a network over slices, 3 over volumes."""
+        """Return 2 for a network over slices, 3 for a network over volumes."""
         return 2 if self.arguments.get("spatial_dims", 3) == 2 else 3
 
     def text(self, name: str) -> str:
-        """Return a text of the metadata, empty where there is none."""
+        """Return a text of the metadata, or an empty string if it is missing."""
         value = self.metadata.get(name)
         return value.strip()[:_LONGEST_TEXT] if isinstance(value, str) else ""
 
     def _order(self, source: Path, side: str, known: Mapping[str, str], published: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what the metadata says about one side of the network, or the published bundle's order."""
+        """Return the order of inputs or outputs stated in the metadata, or else that of the published bundle."""
         formats = self.metadata.get("network_data_format")
         sides = formats.get(side) if isinstance(formats, dict) else None
         first = next((one for one in sides.values() if isinstance(one, dict)), {}) if isinstance(sides, dict) else {}
-        told = first.get("channel_def")
-        if not isinstance(told, dict) or not told:
+        channel_def = first.get("channel_def")
+        if not isinstance(channel_def, dict) or not channel_def:
             return published
         try:
-            names = [str(told[str(place)]).strip() for place in range(len(told))]
+            names = [str(channel_def[str(place)]).strip() for place in range(len(channel_def))]
         except KeyError as error:
-            raise refused(source, f"{METADATA}: channel_def of {side} does not count from 0") from error
+            raise refused(source, f"{METADATA}: channel_def of {side} is not numbered from 0") from error
         folded = {name.casefold().replace("tumour", "tumor"): meaning for name, meaning in known.items()}
         keys = [name.casefold().replace("tumour", "tumor") for name in names]
-        if foreign := [name for name, key in zip(names, keys, strict=True) if key not in folded]:
+        if unknown := [name for name, key in zip(names, keys, strict=True) if key not in folded]:
             raise refused(
-                source, f"{METADATA}: channel_def of {side} names {', '.join(foreign)[:80]}, which is unknown"
+                source, f"{METADATA}: channel_def of {side} names {', '.join(unknown)[:80]}, which is unknown"
             )
         return tuple(folded[key] for key in keys)
 
 
 def is_monai_bundle(source: Path) -> bool:
-    """Tell whether a folder has the layout of a bundle; its own folders may be no links to elsewhere."""
+    """Tell whether a folder has the layout of a bundle; refuse it if one of its folders is a link."""
     for name in ("configs", "models", "docs"):
         if (source / name).is_symlink():
-            raise refused(source / name, "a symbolic link; a model is plain files alone")
+            raise refused(source / name, "a symbolic link; a model may contain plain files only")
     return (source / CONFIGURATION).is_file() or (source / METADATA).is_file()
 
 
@@ -121,7 +122,7 @@ def read_bundle(source: Path) -> BundleFacts:
     Raises
     ------
     UnusableModel
-        When it is not of the layout, or names what is not allowed.
+        When it does not have this layout, or names something that is not allowed.
     """
     return BundleFacts(source)
 
@@ -132,14 +133,14 @@ def convert_weights(source: Path) -> bytes:
     Raises
     ------
     UnusableModel
-        When the file holds anything but tensors.
+        When the file contains anything but tensors.
     """
     path = source / WEIGHTS
     content = read_regular(path)
     _check_archive(path, content)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns over old formats; whatever it warns of, it refuses or reads
+            warnings.simplefilter("ignore")  # torch warns about old formats, which it then refuses or reads
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
@@ -150,7 +151,7 @@ def convert_weights(source: Path) -> bytes:
         AttributeError,
         EOFError,
     ) as error:
-        reason = "holds more than weights, or cannot be read; only tensors are ever loaded from it (weights_only)"
+        reason = "contains more than weights, or cannot be read; only tensors are loaded (weights_only)"
         raise refused(path, reason) from error
     for key in _WRAPPED_IN:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
@@ -160,7 +161,7 @@ def convert_weights(source: Path) -> bytes:
 
 
 def _check_archive(path: Path, content: bytes) -> None:
-    """Refuse TorchScript, and archives that grow when they are opened."""
+    """Refuse TorchScript, and archives that are too large when unpacked."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return
     try:
@@ -169,23 +170,23 @@ def _check_archive(path: Path, content: bytes) -> None:
     except (zipfile.BadZipFile, ValueError) as error:
         raise refused(path, "a damaged archive") from error
     if any(entry.filename.endswith("constants.pkl") for entry in entries):
-        raise refused(path, "TorchScript holds a program; give the state_dict")
+        raise refused(path, "TorchScript contains a program; give the state_dict")
     if sum(entry.file_size for entry in entries) > LARGEST_FILE:
-        raise refused(path, f"more than {LARGEST_FILE} bytes when opened")
+        raise refused(path, f"more than {LARGEST_FILE} bytes when unpacked")
 
 
-def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:  # noqa: ANN401 - whatever a file held
+def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:  # noqa: ANN401 - any content of a file
     if not isinstance(loaded, dict) or not loaded:
-        raise refused(path, "no state_dict in it")
+        raise refused(path, "contains no state_dict")
     total = 0
     for name, tensor in loaded.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
             raise refused(path, f"{str(name)[:60]!r} is not a tensor")
         total += tensor.numel() * tensor.element_size()
         if tensor.device.type != "cpu" or tensor.dtype not in _TYPES:
-            raise refused(path, f"{name[:60]!r} is of a kind that weights are not ({tensor.device}, {tensor.dtype})")
+            raise refused(path, f"{name[:60]!r} has an unsupported device or type ({tensor.device}, {tensor.dtype})")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() or total > LARGEST_FILE:
-            raise refused(path, f"{name[:60]!r} claims more than the file holds")
+            raise refused(path, f"{name[:60]!r} claims more data than the file contains")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise refused(path, f"{name[:60]!r} holds values that are not finite")
+            raise refused(path, f"{name[:60]!r} contains values that are not finite")
     return {f"body.{name}": tensor.detach().clone().contiguous() for name, tensor in loaded.items()}

@@ -1,1 +1,1 @@
-"""How the shipped weights were made: data sets, augmentation, losses and the training loop."""
+"""Training of the shipped weights: data sets, augmentation, losses and the training loop."""

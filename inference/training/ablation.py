@@ -1,4 +1,4 @@
-"""What each sequence is worth: the Dice of a network with every useful subset of T1, T1CE, T2, FLAIR."""
+"""Ablation of sequences: the Dice of a network with every useful subset of T1, T1CE, T2 and FLAIR."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ SUBSETS: tuple[Subset, ...] = tuple(
         key=lambda subset: (-sum(subset), [not kept for kept in subset]),
     )
 )
-"""The twelve subsets that hold T1CE or FLAIR, the largest first: without either nothing is segmented."""
+"""The twelve subsets that contain T1CE or FLAIR, the largest first. Without either, nothing is segmented."""
 
 _CORE = (Region.TC, Region.ET)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationRow:
-    """One subset.
+    """The result of one subset of sequences.
 
     Attributes
     ----------
     cases
-        Cases that hold all of its sequences; the others say nothing about it.
+        Number of cases that have all of its sequences. The others are not scored.
     dice
-        Mean by source and region, such as ``brats WT``; core and enhancing tumour only with T1CE.
+        Mean Dice by source and region, such as ``brats WT``. Core and enhancing tumour are scored only with T1CE.
     """
 
     sequences: tuple[str, ...]
@@ -57,25 +57,27 @@ def ablate(
     progress
         Wraps the subsets, for a progress bar.
     views
-        As the plan of the training has it.
+        As in the plan of the training.
     """
     return tuple(_row(network, cases, subset, views) for subset in progress(SUBSETS))
 
 
 def _row(network: TumourUNet, cases: Sequence[PreparedCase], subset: Subset, views: int) -> AblationRow:
-    able = [case for case in cases if all(there or not kept for there, kept in zip(case.present, subset, strict=True))]
+    usable = [
+        case for case in cases if all(present or not kept for present, kept in zip(case.present, subset, strict=True))
+    ]
     values: dict[str, list[float]] = {}
-    for case in able:
+    for case in usable:
         for region, dice in case_dice(network, case, subset, views).items():
             if subset[1] or region not in _CORE:
                 values.setdefault(f"{case.source} {region}", []).append(dice)
     names = tuple(name for name, kept in zip(CHANNELS, subset, strict=True) if kept)
     means = {name: float(np.mean(group)) for name, group in sorted(values.items())}
-    return AblationRow(sequences=names, cases=len(able), dice=means)
+    return AblationRow(sequences=names, cases=len(usable), dice=means)
 
 
 def ablation_table(rows: Sequence[AblationRow]) -> str:
-    """Return the rows as a Markdown table; a dash where a figure has no meaning."""
+    """Return the rows as a Markdown table, with a dash where a figure has no meaning."""
     columns = sorted({name for row in rows for name in row.dice})
     lines = [("sequences", "cases", *columns), ("---",) * (len(columns) + 2)]
     for row in rows:

@@ -1,4 +1,4 @@
-"""Trains the network that finds the brain on heads without end, and writes it down (as Hoopes 2022, SynthStrip)."""
+"""Trains the network that finds the brain on an endless stream of heads, and stores it (as SynthStrip, Hoopes 2022)."""
 
 import hashlib
 import json
@@ -33,10 +33,10 @@ BRAIN_NETWORK: dict[str, Any] = {
     "fold": 2,
     "norm": "instance",
 }
-"""1.1 million numbers; instance norm, as a batch holds two heads of contrasts that never meet again."""
+"""1.1 million parameters. Instance norm, since a batch contains two heads with unrelated contrasts."""
 
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY, GRADIENT_NORM, EMA_DECAY = 2e-3, 100, 1e-4, 1.0, 0.995
-"""Gradients are cut early, since a sample of no contrast at all comes now and then; an average over 200 steps."""
+"""Gradients are clipped early, since some samples have no contrast at all. The weights are averaged over 200 steps."""
 
 WEIGHTS, DESCRIPTION = "brain.safetensors", "brain.json"
 
@@ -46,16 +46,16 @@ WATCHED_FROM = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class BrainDescription:
-    """What stands beside the weights.
+    """The description that is stored beside the weights.
 
     Attributes
     ----------
     settings
-        Of `inference.unet.TumourUNet`.
+        Keyword arguments of `inference.unet.TumourUNet`.
     spacing_mm
-        Edge of the cubes that the network is shown.
+        Voxel size of the network's input, isotropic.
     recipe_sha256, heads_sha256
-        Of how the samples were made, and of the names of the heads that they were made of.
+        Hashes over the recipe of the samples, and over the names of the heads that they were made from.
     """
 
     settings: dict[str, Any]
@@ -69,19 +69,19 @@ class BrainDescription:
 
 
 class BrainSamples:
-    """Heads as the training loop takes them: one channel, one region."""
+    """Samples of heads in the form of the training loop: one channel, one region."""
 
     def __init__(self, heads: HeadSampler) -> None:
         self._heads = heads
 
     def sample(self, number: int) -> Sample:
-        """Return an image, its brain, each (1, slice, row, column), and that the brain is known."""
+        """Return an image and its brain mask, each (1, slice, row, column), and a 1: the brain is annotated."""
         view = self._heads.sample(number)
         return torch.from_numpy(view.image)[None], torch.from_numpy(view.brain)[None].float(), torch.ones(1)
 
 
 def brain_plan(heads: HeadSampler, steps: int, **changes: Any) -> TrainingPlan:  # noqa: ANN401 - any field
-    """Return the plan of a training on such samples, or one with other fields."""
+    """Return the plan of a training on these samples. `changes` replaces fields of the usual plan."""
     usual: dict[str, Any] = {
         "network": BRAIN_NETWORK,
         "batch_size": 2,
@@ -104,23 +104,23 @@ def train_brain(  # noqa: PLR0913 - what is given by name
     start: Path | None = None,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
-    """Train the network, going on from the checkpoint in the folder where there is one.
+    """Train the network. Resumes from the checkpoint in the folder if there is one.
 
     Parameters
     ----------
     folder
-        Gets ``checkpoint.pt``, and at the end the files that `write_brain` writes.
+        Receives ``checkpoint.pt``, and at the end the files that `write_brain` writes.
     start
-        Weights of an earlier training that this one begins with; the plan names their hash.
+        Weights of an earlier training from which this one starts. The plan contains their hash.
     loaders
-        Processes that make samples; their number changes no weight.
+        Number of processes that make samples. It does not change the weights.
     watch
         Called after each step.
 
     Raises
     ------
     UnusableModel
-        When the checkpoint is of another plan, recipe or set of heads.
+        When the checkpoint belongs to another plan, recipe or set of heads.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
@@ -134,7 +134,7 @@ def train_brain(  # noqa: PLR0913 - what is given by name
 
 
 def write_brain(folder: Path, trained: Trained, heads: HeadSampler, plan: TrainingPlan) -> None:
-    """Write the weights as float16 and, beside them, what they are."""
+    """Write the weights as float16, and their description beside them."""
     recipe_sha256, heads_sha256 = _origin(heads)
     description = BrainDescription(
         settings=plan.network,
@@ -150,42 +150,42 @@ def write_brain(folder: Path, trained: Trained, heads: HeadSampler, plan: Traini
 
 
 def place_brain(trained: Path, model: Path, *, threshold: float, agreement_flag: float, facts: dict[str, Any]) -> str:
-    """Put a trained network for the brain into a model's folder, in the place of the one that it has.
+    """Replace the brain network in a model's folder by a newly trained one.
 
     Parameters
     ----------
     trained
         Folder that `write_brain` wrote.
     threshold, agreement_flag
-        As the manifest states them.
+        Values for the manifest.
     facts
-        What the model card tells of the training; steps and seed are added.
+        What the model card states about the training. Steps and seed are added.
 
     Returns
     -------
     str
         SHA-256 of the manifest: the model's new identity.
     """
-    told = json.loads((trained / DESCRIPTION).read_text("utf-8"))
+    description = json.loads((trained / DESCRIPTION).read_text("utf-8"))
     _, manifest, _ = read_manifest(str(model.absolute()))
     brain = BrainManifest(
-        settings=told["settings"],
+        settings=description["settings"],
         weights=WEIGHTS,
-        weights_sha256=told["weights_sha256"],
-        spacing_mm=told["spacing_mm"],
+        weights_sha256=description["weights_sha256"],
+        spacing_mm=description["spacing_mm"],
         threshold=threshold,
         agreement_flag=agreement_flag,
     )
     shutil.copyfile(trained / WEIGHTS, model / WEIGHTS)
     read_weights(model, manifest.name, brain)
-    kept = {name: told[name] for name in ("steps", "seed", "recipe_sha256", "heads_sha256")}
+    kept = {name: description[name] for name in ("steps", "seed", "recipe_sha256", "heads_sha256")}
     manifest = replace(manifest, brain=brain, metrics={**manifest.metrics, "brain": {**facts, **kept}})
     return restate(model, manifest)
 
 
 @torch.inference_mode()
 def brain_dice(network: TumourUNet, heads: HeadSampler, numbers: range) -> list[float]:
-    """Return the Dice coefficient of each of some samples, for heads that training did not see."""
+    """Return the Dice coefficient of each of the numbered samples, for heads that were not trained on."""
     device = next(network.parameters()).device
     network.eval()
     scores = []

@@ -1,4 +1,4 @@
-"""Several trainings as one model: the networks of all folds, and an autoencoder, in one folder."""
+"""Combines several trainings into one model: the networks of all folds and an autoencoder in one folder."""
 
 import json
 import shutil
@@ -22,16 +22,16 @@ LICENCE_FILE = "LICENSE-WEIGHTS"
 
 @dataclass(frozen=True, kw_only=True)
 class Imprint:
-    """What a person says about a model that is put together.
+    """What the user states about a combined model.
 
     Attributes
     ----------
     trained_on
-        The cases with their sources, for the card; the sets' names and counts when empty.
+        The cases with their sources, for the model card. When empty, the names and counts of the data sets are used.
     licence
-        File with the terms of the weights, copied beside them.
+        File with the licence terms of the weights. It is copied beside them.
     slices_on_volumes
-        Share of networks for slices in the answer over volumes, in the regions they learned.
+        Weight of the networks for slices in the prediction for volumes, in the regions they were trained on.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Imprint:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """A training's outcome."""
+    """The outcome of a training."""
 
     folder: Path
     manifest: ModelManifest
@@ -55,17 +55,17 @@ class _Run:
 
 
 def combine(runs: Sequence[Path], out: Path, imprint: Imprint, autoencoder: Path | None = None) -> Path:
-    """Put the networks of several trainings into one model folder; nothing is tuned yet.
+    """Put the networks of several trainings into one model folder, without tuning.
 
     Parameters
     ----------
     runs
-        Folders that `inference.training.run` wrote; networks of equal input become one ensemble and have to be of one
-        split, else a patient held out from one would have been seen by another.
+        Folders that `inference.training.run` wrote. Networks of equal input become one ensemble. They must come from
+        one split, else a patient held out from one of them would have been trained on by another.
     out
-        Is made; must not exist.
+        Folder to create. It must not exist.
     autoencoder
-        Folder of the training of an autoencoder.
+        Folder of an autoencoder's training.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def combine(runs: Sequence[Path], out: Path, imprint: Imprint, autoencoder: Path
     Raises
     ------
     UnusableModel
-        When a run has no model, or the runs do not go together.
+        When a run has no model, or the runs cannot be combined.
     FileExistsError
         When `out` exists.
     """
@@ -110,7 +110,7 @@ def combine(runs: Sequence[Path], out: Path, imprint: Imprint, autoencoder: Path
         metrics={"trainings": {_name(run): run.facts for run in found}},
     )
     write_manifest(out, manifest)
-    write_card(out, give_brain(out))  # a training of an earlier version brought none
+    write_card(out, give_brain(out))  # a training by an earlier version has no brain network
     return out
 
 
@@ -122,12 +122,10 @@ def _read(folder: Path) -> _Run:
     manifest = read_manifest(str(folder / "model"))[1]
     try:
         facts = json.loads((folder / "report.json").read_text("utf-8"))
-        told = {"fold": int(facts["fold"]), "split_sha256": str(facts["split_sha256"])}
-        return _Run(folder=folder, manifest=manifest, facts={**facts, **told})
+        needed = {"fold": int(facts["fold"]), "split_sha256": str(facts["split_sha256"])}
+        return _Run(folder=folder, manifest=manifest, facts={**facts, **needed})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        sentence = (
-            f"{folder}: no report.json of a finished training; give the folders that `glionode train --out` wrote"
-        )
+        sentence = f"{folder}: no report.json of a finished training; use the folders that `glionode train --out` wrote"
         raise UnusableModel(InferenceReason.MODEL_MISSING, sentence) from error
 
 
@@ -136,14 +134,14 @@ def _check_together(runs: Sequence[_Run]) -> None:
     for run in runs[1:]:
         if run.facts["split_sha256"] != first.facts["split_sha256"]:
             sentence = (
-                f"{run.folder} and {first.folder} were trained by different splits; their folds do not go together"
+                f"{run.folder} and {first.folder} were trained with different splits; their folds cannot be combined"
             )
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
         if run.network.regions != first.network.regions or run.network.spacing_mm != first.network.spacing_mm:
-            sentence = f"{run.folder} and {first.folder} learned different regions or voxel sizes"
+            sentence = f"{run.folder} and {first.folder} were trained on different regions or voxel sizes"
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
     if len({run.facts["fold"] for run in runs}) < len(runs):
-        sentence = f"two of the {len(runs)} trainings over {first.network.input} held out the same fold"
+        sentence = f"two of the {len(runs)} trainings with input {first.network.input} held out the same fold"
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
 
 

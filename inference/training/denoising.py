@@ -1,4 +1,4 @@
-"""Samples for the denoising autoencoder: a head at 4 mm, damaged, and what it was before."""
+"""Samples for the denoising autoencoder: a head at 4 mm, damaged, and the same head undamaged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,31 +21,31 @@ TURN_DEG = 12.0
 SCALES = (0.9, 1.1)
 SHIFT_VOXELS = 1.5
 LEAVE_OUT = 0.3
-"""Chance that a sequence is not shown and has to be made up from the others."""
+"""Probability that a sequence is left out and has to be reconstructed from the others."""
 
 MOST_BLOCKS = 3
 BLOCK_VOXELS = (4, 16)
-"""Boxes of 16 to 64 mm that are blanked."""
+"""Edge of the boxes that are blanked: 16 to 64 mm."""
 
 NOISE = 0.3
-"""Largest standard deviation of noise, in units of the tissue's median."""
+"""Largest standard deviation of the noise, in units of the tissue median."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Small:
-    """A case at 2 mm, so that turning it does not blur what is learned at 4 mm."""
+    """A case at 2 mm, so that rotating it does not blur the images at 4 mm on which the network is trained."""
 
     images: Tensor
     present: Tensor
 
 
 class DenoisingSampler:
-    """Samples of a plan, each decided by the seed and its number alone; patients are drawn evenly.
+    """Samples of a plan. Each depends on the seed and its number alone. Patients are drawn evenly.
 
     Parameters
     ----------
     cases
-        Prepared as cubes of 1 mm.
+        Prepared as isotropic voxels of 1 mm.
     """
 
     def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan) -> None:
@@ -53,11 +53,11 @@ class DenoisingSampler:
         self._cases = [_small(case) for case in cases]
 
     def sample(self, number: int) -> Sample:
-        """Return a damaged head, the whole one, and which sequences there are, shape (channel,)."""
+        """Return a damaged head, the undamaged one, and which sequences are present, shape (channel,)."""
         rng = np.random.default_rng([self._plan.seed, number])
         torch.manual_seed(int(rng.integers(2**62)))
         case = self._cases[rng.integers(len(self._cases))]
-        whole = augment_intensity(_moved(case.images)) * case.present[:, None, None, None]
+        whole = augment_intensity(_transformed(case.images)) * case.present[:, None, None, None]
         return _damaged(whole, case.present), whole, case.present
 
 
@@ -69,8 +69,8 @@ def _small(case: PreparedCase) -> _Small:
     return _Small(centred(images, [2 * size for size in GRID_SHAPE]), torch.tensor(case.present, dtype=torch.float32))
 
 
-def _moved(images: Tensor) -> Tensor:
-    """Return the head at `GRID_MM`, turned, scaled, shifted a little and mirrored at random."""
+def _transformed(images: Tensor) -> Tensor:
+    """Return the head at `GRID_MM`, slightly rotated, scaled and shifted, and mirrored at random."""
     angles = torch.deg2rad(torch.empty(3).uniform_(-TURN_DEG, TURN_DEG))
     turn = torch.eye(3)
     for axis in range(3):
@@ -82,17 +82,17 @@ def _moved(images: Tensor) -> Tensor:
     turn = turn / torch.empty(1).uniform_(*SCALES)
     turn[:, 0] *= 1.0 if torch.rand(()) < 0.5 else -1.0
     size = torch.tensor(images.shape[:0:-1], dtype=torch.float32)
-    turn = turn * size[None, :] / size[:, None]  # in units of half an edge, which differ from axis to axis
+    turn = turn * size[None, :] / size[:, None]  # in units of half an edge, which differs between axes
     shift = torch.empty(3, 1).uniform_(-SHIFT_VOXELS, SHIFT_VOXELS) * 4 / size[:, None]
     grid = F.affine_grid(torch.cat([turn, shift], dim=1)[None], [1, 1, *GRID_SHAPE], align_corners=False)
     return F.grid_sample(images[None], grid, align_corners=False)[0]
 
 
 def _damaged(whole: Tensor, present: Tensor) -> Tensor:
-    """Return the head with noise, blanked boxes and sequences left out; one sequence always stays."""
+    """Return the head with noise, blanked boxes and sequences left out. At least one sequence always stays."""
     damaged = whole + torch.randn_like(whole) * float(torch.rand(())) * NOISE * (whole > 0)
     for _ in range(int(torch.randint(0, MOST_BLOCKS + 1, ()))):
-        box = [_stretch(length) for length in whole.shape[1:]]
+        box = [_random_range(length) for length in whole.shape[1:]]
         damaged[:, box[0], box[1], box[2]] = 0
     shown = (torch.rand(len(present)) >= LEAVE_OUT).float() * present
     if not bool(shown.any()):
@@ -100,14 +100,14 @@ def _damaged(whole: Tensor, present: Tensor) -> Tensor:
     return damaged.clamp(min=0) * shown[:, None, None, None]
 
 
-def _stretch(length: int) -> slice:
+def _random_range(length: int) -> slice:
     size = int(torch.randint(BLOCK_VOXELS[0], BLOCK_VOXELS[1] + 1, ()))
     start = int(torch.randint(0, max(1, length - size), ()))
     return slice(start, start + size)
 
 
 def reconstruction_loss(made: Tensor, whole: Tensor, present: Tensor) -> Tensor:
-    """Return the mean absolute error over the sequences that there are.
+    """Return the mean absolute error over the sequences that are present.
 
     Parameters
     ----------

@@ -30,12 +30,12 @@ __all__ = ["Lessons", "Progress", "Trainable", "Trained", "TrainingWork", "train
 Trainable = TumourUNet | HeadAutoencoder
 
 SMOOTHING = 0.98
-"""Of the loss that is shown: the mean of about the last fifty steps."""
+"""Of the loss that is reported: about the mean of the last fifty steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training stands.
+    """The progress of a training.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Progress:
     rate
         Learning rate.
     dice
-        Of the last validation, None before the first.
+        Of the last validation. None before the first.
     step_s
         Duration of this step.
     """
@@ -59,16 +59,16 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingWork:
-    """What is to be done, and where.
+    """The plan of a training, and its folder.
 
     Attributes
     ----------
     identity
-        Of plan, split, fold and cases together; a checkpoint of another identity is never gone on from.
+        Of plan, split, fold and cases together. A training never resumes from a checkpoint of another identity.
     folder
-        Gets ``checkpoint.pt``, replaced whole every `plan.checkpoint_every` steps.
+        Receives ``checkpoint.pt``, which is replaced atomically every `plan.checkpoint_every` steps.
     loaders
-        Processes that make samples; 0 makes them in this one. Their number changes no weight.
+        Number of processes that make samples; 0 makes them in this process. It does not change the weights.
     """
 
     plan: TrainingPlan
@@ -79,12 +79,12 @@ class TrainingWork:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lessons:
-    """What is learned from.
+    """The samples that a network is trained on, and the loss.
 
     Attributes
     ----------
     loss
-        Of logits, what was wanted and what of it is known, as `inference.training.losses.supervised_loss` takes them.
+        Takes logits, targets and which targets are annotated, as `inference.training.losses.supervised_loss` does.
     loaders
         As in `TrainingWork`.
     """
@@ -96,14 +96,14 @@ class Lessons:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """The outcome.
+    """The outcome of a training.
 
     Attributes
     ----------
     network
-        The moving average; of the best validation where there was one.
+        The moving average of the weights, at the best validation if there was one.
     history
-        One `Progress` for every step of every process that worked on it.
+        One `Progress` for each step, also of the processes before a restart.
     """
 
     network: Trainable
@@ -114,7 +114,7 @@ class Trained:
 
 @dataclass
 class _State:
-    """What a checkpoint holds besides tensors."""
+    """What a checkpoint contains besides tensors."""
 
     step: int = 0
     loss: float = 0.0
@@ -132,23 +132,24 @@ def train(
     validation: Sequence[PreparedCase] = (),
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
-    """Train a network, going on from the checkpoint in the folder where there is one.
+    """Train a network. Resumes from the checkpoint in the folder if there is one.
 
-    Under `torchrun` every process takes every n-th sample and the gradients are averaged; the first one writes.
+    Under `torchrun` each of n processes takes every n-th batch, and the gradients are averaged. The first process
+    writes the checkpoint.
 
     Parameters
     ----------
     network
         Untrained, on the device to train on.
     cases, validation
-        Patients to learn from, and others that decide when to stop.
+        Patients to train on, and others that decide when to stop.
     watch
         Called after each step.
 
     Raises
     ------
     UnusableModel
-        When the checkpoint is of another plan, split, fold or set of cases.
+        When the checkpoint belongs to another plan, split, fold or set of cases.
     """
     return _Training(network, _lessons(cases, work, next(network.parameters()).device), work).run(validation, watch)
 
@@ -156,7 +157,7 @@ def train(
 def train_on(
     network: Trainable, lessons: Lessons, work: TrainingWork, watch: Callable[[Progress], None] = lambda _: None
 ) -> Trained:
-    """Train a network as `train` does, on samples that are made of something else than prepared cases."""
+    """Train a network as `train` does, but on samples that are not made from prepared cases."""
     return _Training(network, lessons, work).run((), watch)
 
 
@@ -165,9 +166,9 @@ class _Training:
         plan = work.plan
         torch.manual_seed(plan.seed)
         order = {2: torch.channels_last, 3: torch.channels_last_3d}.get(getattr(network, "dimensions", 0))
-        if order is not None:  # that its convolutions work in: a tenth faster over slices, a third over volumes
+        if order is not None:  # the memory format of its convolutions: 10 % faster on slices, a third on volumes
             network.to(memory_format=order)  # type: ignore[call-overload]
-        torch.backends.cudnn.benchmark = True  # samples are all of one size
+        torch.backends.cudnn.benchmark = True  # all samples have the same size
         self.network, self.plan, self.identity = network, plan, work.identity
         self.device = next(network.parameters()).device
         volumes = any(isinstance(part, nn.Conv3d) for part in network.modules())
@@ -188,7 +189,7 @@ class _Training:
 
     def run(self, validation: Sequence[PreparedCase], watch: Callable[[Progress], None]) -> Trained:
         plan, state = self.plan, self.state
-        while state.step < plan.steps and not self._patience_is_out():
+        while state.step < plan.steps and not self._out_of_patience():
             began = time.monotonic()
             loss = self._step()
             state.loss = loss if state.step == 0 else SMOOTHING * state.loss + (1 - SMOOTHING) * loss
@@ -202,7 +203,7 @@ class _Training:
             )
             state.history.append(progress)
             watch(progress)
-            if state.step % plan.checkpoint_every == 0 or state.step == plan.steps or self._patience_is_out():
+            if state.step % plan.checkpoint_every == 0 or state.step == plan.steps or self._out_of_patience():
                 self._save()
         kept = self.best if state.best >= 0 else self.average
         score = state.best if state.best >= 0 else None
@@ -220,27 +221,27 @@ class _Training:
                 break
             for buffer, before in zip(self.network.buffers(), statistics, strict=True):
                 buffer.copy_(before)
-        else:  # such a step teaches nothing, and would end the training
+        else:  # skipped: a step with infinite gradients would ruin the weights
             return self.state.loss if self.state.step else 0.0
         self.optimiser.step()
         self._follow(min(self.plan.ema_decay, (self.state.step + 1) / (self.state.step + 10)))
         return total
 
     def _gradients(self, batches: Sequence[tuple[Tensor, ...]], kind: torch.dtype) -> tuple[float, float]:
-        """Leave the gradients of some batches with the weights, cut; return the loss, and how long they were."""
+        """Accumulate the clipped gradients of some batches. Return the loss, and their norm before clipping."""
         self.optimiser.zero_grad()
         total = 0.0
-        for images, wanted, known in batches:
+        for images, targets, annotated in batches:
             with torch.autocast(self.device.type, dtype=kind, enabled=kind is torch.bfloat16):
-                answer: Tensor = self.module(images)
-            loss = self.loss(answer.float(), wanted, known) / self.plan.accumulate
+                logits: Tensor = self.module(images)
+            loss = self.loss(logits.float(), targets, annotated) / self.plan.accumulate
             loss.backward()
             total += float(loss.detach())
         return total, float(nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_norm))
 
     @torch.no_grad()
     def _follow(self, decay: float) -> None:
-        """Move the average, statistics of batch norm included, towards the network."""
+        """Update the moving average from the network, including the statistics of batch norm."""
         for slow, fast in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
             if slow.is_floating_point():
                 slow.lerp_(fast, 1 - decay)
@@ -250,7 +251,7 @@ class _Training:
     def _validate(self, cases: Sequence[PreparedCase]) -> None:
         state = self.state
         if not isinstance(self.average, TumourUNet):
-            raise TypeError("an autoencoder finds no tumour to score")
+            raise TypeError("an autoencoder predicts no tumour that could be scored")
         state.dice = mean_dice(self.average, cases, self.plan.views)
         if state.dice > state.best:
             state.best, state.validations_since_best = state.dice, 0
@@ -258,7 +259,7 @@ class _Training:
         else:
             state.validations_since_best += 1
 
-    def _patience_is_out(self) -> bool:
+    def _out_of_patience(self) -> bool:
         return 0 < self.plan.patience <= self.state.validations_since_best
 
     def _parts(self) -> dict[str, Any]:
@@ -279,8 +280,8 @@ class _Training:
         kept = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         if kept.get("task") != self.identity:
             sentence = (
-                f"{self.checkpoint} belongs to another plan, split, fold or set of cases, whose patients it may have "
-                "seen; give another folder, or the same arguments as before"
+                f"{self.checkpoint} belongs to another plan, split, fold or set of cases, so it may have been trained "
+                "on patients that are held out now; use another folder, or the same arguments as before"
             )
             raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
         for name, part in self._parts().items():
@@ -291,9 +292,9 @@ class _Training:
 
 
 def _lessons(cases: Sequence[PreparedCase], work: TrainingWork, device: torch.device) -> Lessons:
-    """Return who makes the samples, and in how many processes besides this one.
+    """Return what makes the samples, and in how many processes besides this one.
 
-    On a GPU volumes are turned and changed where they are learned from, since sixteen cores cannot keep up with it.
+    On a GPU, volumes are transformed and augmented on the GPU itself, since sixteen CPU cores cannot keep up with it.
     """
     if work.plan.task == RECONSTRUCT:
         return Lessons(sampler=DenoisingSampler(cases, work.plan), loss=reconstruction_loss, loaders=work.loaders)

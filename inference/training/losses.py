@@ -1,4 +1,4 @@
-"""The training loss: soft Dice plus binary cross-entropy over regions that an expert drew."""
+"""The training loss: soft Dice plus binary cross-entropy over the regions that an expert drew."""
 
 import torch
 import torch.nn.functional as F
@@ -7,11 +7,11 @@ from torch import Tensor
 __all__ = ["region_loss", "supervised_loss"]
 
 LEVEL_WEIGHT = 0.5
-"""Of each coarser level against the one above it (Isensee 2021)."""
+"""Weight of each coarser level relative to the next finer one (Isensee 2021)."""
 
 
 def supervised_loss(logits: Tensor, targets: Tensor, annotated: Tensor) -> Tensor:
-    """Return the loss of every level that the network answered with, the finest weighing most.
+    """Return the weighted mean of the losses of all levels of the prediction. The finest level has the largest weight.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def region_loss(logits: Tensor, targets: Tensor, annotated: Tensor) -> Tensor:
     logits, targets
         Shape (batch, region, ...); targets 0 or 1.
     annotated
-        Shape (batch, region), 1 where the region is known for that sample; elsewhere it adds nothing.
+        Shape (batch, region), 1 where the region is annotated for that sample. Other regions add nothing.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def region_loss(logits: Tensor, targets: Tensor, annotated: Tensor) -> Tensor:
         A scalar.
     """
     flat, truth = logits.flatten(2), targets.flatten(2)
-    # Sums by sample and region come first and are weighed then: weighing voxels would cost a pass over memory each.
+    # Sum by sample and region first and apply the weights then: to weight voxels would cost a pass over memory each.
     entropy = F.binary_cross_entropy_with_logits(flat, truth, reduction="none").mean(dim=2)
     entropy_mean = (entropy * annotated).sum() / annotated.sum().clamp(min=1)
     probability = torch.sigmoid(flat)

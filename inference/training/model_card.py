@@ -1,4 +1,4 @@
-"""The card of a model that was made of several trainings: what it is, what it was trained on, how well it does."""
+"""Writes the model card of a model that was combined from several trainings: purpose, training data, figures."""
 
 from pathlib import Path
 
@@ -20,29 +20,31 @@ users are responsible for the source terms; retrain with `glionode train` for ot
 
 ## Networks
 
-| network | input | regions | fold held out | trained on | steps | hours | of |
+| network | input | regions | held-out fold | trained on | steps | hours | hardware |
 |---|---|---|---|---|---|---|---|
 {networks}
 
-Networks of equal input are averaged; the looks along three axes count as answers of their own.
+The predictions of networks of equal input are averaged. Each of the three axes counts as a separate prediction.
 
 {brain}
 ## Cross-validated figures
 
-Each patient answered by the networks that never saw it, with thresholds and smallest parts that the other folds chose.
+For each patient, the networks that were not trained on it made the prediction. Thresholds and smallest volumes were
+chosen on the other folds.
 
 | input | figure | value |
 |---|---|---|
 {figures}
 
-Thresholds {thresholds}. Islands below {minimum_lesion_ml:g} ml or {minimum_share:.0%} of the largest lesion are left
-out; core below {minimum_core_ml:g} ml and enhancing tumour below {minimum_enhancing_ml:g} ml count as what is around.
+Thresholds: {thresholds}. Islands below {minimum_lesion_ml:g} ml or {minimum_share:.0%} of the largest lesion are left
+out. Core below {minimum_core_ml:g} ml and enhancing tumour below {minimum_enhancing_ml:g} ml count as the tissue
+around them.
 {sides}{doubt}
 """
 
 
 def restate(folder: Path, manifest: ModelManifest) -> str:
-    """Write a folder's manifest anew, and with it the card and the list of checksums.
+    """Rewrite the manifest of a model folder, its card and its list of checksums.
 
     Returns
     -------
@@ -56,9 +58,9 @@ def restate(folder: Path, manifest: ModelManifest) -> str:
 
 
 def write_card(folder: Path, manifest: ModelManifest) -> None:
-    """Write the card anew from what the manifest says."""
+    """Write the model card from the manifest."""
     limits = sorted({(one.input, one.thresholds or manifest.thresholds) for one in manifest.networks})
-    told = {
+    computed = {
         "networks": "\n".join(_network_rows(manifest)),
         "figures": "\n".join(_figure_rows(manifest)) or "| | not tuned yet: `glionode models tune` | |",
         "thresholds": "; ".join(f"{kind} {', '.join(f'{limit:g}' for limit in limit3)}" for kind, limit3 in limits),
@@ -68,7 +70,7 @@ def write_card(folder: Path, manifest: ModelManifest) -> None:
     }
     names = ("name", "version", "intended_use", "licence", "training_data", "minimum_lesion_ml", "minimum_share")
     inner = ("minimum_core_ml", "minimum_enhancing_ml")
-    text = _TEXT.format(**{name: getattr(manifest, name) for name in (*names, *inner)}, **told)
+    text = _TEXT.format(**{name: getattr(manifest, name) for name in (*names, *inner)}, **computed)
     (folder / CARD).write_text(text, encoding="utf-8")
 
 
@@ -78,41 +80,41 @@ def _network_rows(manifest: ModelManifest) -> list[str]:
     for one in manifest.networks:
         facts = trainings.get(one.name, {})
         cases = ", ".join(f"{count} {source}" for source, count in facts.get("cases", {}).items())
-        looks = "volume, three axes" if one.views > 1 else one.input
+        input_text = "volume, three axes" if one.views > 1 else one.input
         if one.share_on_volumes:
-            looks += f"; {one.share_on_volumes:.0%} of what is said of volumes"
+            input_text += f"; {one.share_on_volumes:.0%} of the prediction for volumes"
         rows.append(
-            f"| {one.name} | {looks} | {', '.join(one.regions)} | {'-' if one.fold is None else one.fold} | {cases} | "
-            f"{facts.get('steps', '-')} | {facts.get('hours', '-')} | {facts.get('device', 'one CPU core')} |"
+            f"| {one.name} | {input_text} | {', '.join(one.regions)} | {'-' if one.fold is None else one.fold} | "
+            f"{cases} | {facts.get('steps', '-')} | {facts.get('hours', '-')} | {facts.get('device', 'one CPU core')} |"
         )
     return rows
 
 
 def _brain(manifest: ModelManifest) -> str:
-    """Return what finds the brain, and what it was trained on, where the model says so."""
+    """Return a paragraph about the brain network and its training, if the manifest describes it."""
     facts = manifest.metrics.get("brain")
     if manifest.brain is None or not isinstance(facts, dict):
         return ""
     return (
-        f"A network of its own finds the brain on cubes of {manifest.brain.spacing_mm:g} mm, whatever the sequence: "
-        f"{facts.get('trained_on', 'not said on what it was trained')}; {facts.get('steps', '-')} steps, "
-        f"{facts.get('hours', '-')} hours of {facts.get('device', 'one CPU core')}.\n"
+        f"A separate network finds the brain at {manifest.brain.spacing_mm:g} mm in any sequence. It was trained on "
+        f"{facts.get('trained_on', 'data that are not stated')}; {facts.get('steps', '-')} steps, "
+        f"{facts.get('hours', '-')} hours on {facts.get('device', 'one CPU core')}.\n"
     )
 
 
 def _sides(manifest: ModelManifest) -> str:
-    """Return what else is left out: what is faint, and what both halves of a brain show."""
-    told = ""
+    """Return what else is left out: faint spots, and parts that appear in both halves of the brain."""
+    text = ""
     if manifest.minimum_peak:
-        told = (
-            f"Spots below {FAINT_ML:g} ml without a core are left out where no voxel is tumour with a probability of "
-            f"{manifest.minimum_peak:g}.\n"
+        text = (
+            f"Spots below {FAINT_ML:g} ml without a core are left out if the tumour probability is below "
+            f"{manifest.minimum_peak:g} in all of their voxels.\n"
         )
     if not manifest.both_sides_ml:
-        return told
-    return told + (
-        f"Parts without a core of up to {manifest.both_sides_ml:g} ml that both halves of a brain show alike are taken "
-        "for disease of the white matter and left out, which a flag says.\n"
+        return text
+    return text + (
+        f"Parts of up to {manifest.both_sides_ml:g} ml without a core that appear alike in both halves of the brain "
+        "are taken for white matter disease and left out; the result is flagged.\n"
     )
 
 
@@ -129,19 +131,20 @@ def _doubt(manifest: ModelManifest) -> str:
     parts = []
     for one in {one.input: one for one in manifest.networks}.values():
         if one.interval_factors:
-            parts.append(f"Networks over {one.input} state volume intervals for {', '.join(one.interval_factors)}.")
+            parts.append(f"Volume intervals are given for {', '.join(one.interval_factors)} (input {one.input}).")
         if one.agreement_flag:
             parts.append(
-                f"Their results whose looks agree by a Dice below {one.agreement_flag:g} are flagged, below "
-                f"{one.agreement_gate:g} withheld ({one.input})."
+                f"A result is flagged if the ensemble's predictions agree with a Dice below {one.agreement_flag:g}, "
+                f"and withheld below {one.agreement_gate:g} (input {one.input})."
             )
     if manifest.brain is not None:
         parts.append(
-            f"Brains of two sequences that agree by a Dice below {manifest.brain.agreement_flag:g} are flagged."
+            "A result is flagged if the brains found in two sequences agree with a Dice below "
+            f"{manifest.brain.agreement_flag:g}."
         )
     if manifest.autoencoder is not None:
         parts.append(
-            f"Studies of a novelty from {manifest.autoencoder.flag:g} are flagged, from {manifest.autoencoder.gate:g} "
-            "withheld."
+            f"A result is flagged if the novelty of the study is {manifest.autoencoder.flag:g} or more, and withheld "
+            f"at {manifest.autoencoder.gate:g} or more."
         )
     return "\n" + "\n".join(parts) if parts else ""

@@ -1,4 +1,4 @@
-"""A trained network as a model folder: manifest, weights, card and licence."""
+"""Writes a trained network as a model folder: manifest, weights, card and licence."""
 
 import hashlib
 import json
@@ -33,36 +33,37 @@ __all__ = [
 WEIGHTS, AUTOENCODER_WEIGHTS, AUTOENCODER = "weights.safetensors", "autoencoder.safetensors", "autoencoder.json"
 
 FLAGGED_FROM = 0.99
-"""Share of held-out studies, thick slices and missing sequences among them, that stay below the flag."""
+"""Share of held-out studies that stay below the flag, thick slices and missing sequences included."""
 
 GATE_FACTOR = 1.5
-"""A study half as new again as the newest of the held-out ones gets no result; chosen, not measured on patients yet."""
+"""The result is withheld if the novelty exceeds the largest of the held-out studies by half. Chosen, not measured on
+patients yet."""
 
 LICENCE = "CC BY-NC-SA 4.0"
 INTENDED_USE = "Research use only, not a medical device. Untreated glioma of adults."
 THRESHOLDS = (0.5, 0.5, 0.5)
 MINIMUM_LESION_ML = 0.3
-"""As the first shipped model has it; 300 voxels of 1 mm, not tuned."""
+"""As in the first shipped model: 300 voxels of 1 mm, not tuned."""
 
 MINIMUM_SHARE = 0.1
 MINIMUM_INNER_ML = 0.05
-"""The BraTS challenge of 2023 counts no lesion of fewer than 50 voxels of 1 mm."""
+"""The BraTS challenge of 2023 ignores lesions of fewer than 50 voxels of 1 mm."""
 
 SPACING_MM = 1.0
 LABEL_MAP = {
-    "WT": "probability of the whole tumour from its threshold on, inside the brain, islands left out",
-    "TC": "probability of the core from its threshold on, within WT; elsewhere WT is edema",
-    "ET": "probability of enhancement from its threshold on, within TC; the rest of TC is necrosis",
+    "WT": "whole-tumour probability at or above its threshold, inside the brain, islands left out",
+    "TC": "core probability at or above its threshold, within WT; elsewhere WT is edema",
+    "ET": "enhancing-tumour probability at or above its threshold, within TC; the rest of TC is necrosis",
 }
-"""What `inference.labelling` does, for people."""
+"""The rules of `inference.labelling`, for people."""
 
 _CARD = """# {name}
 
-A {kind} U-Net with the channels T1, T1 after contrast, T2, FLAIR; a missing sequence is an empty channel. Three
+A {kind} U-Net with the channels T1, T1 after contrast, T2, FLAIR. A missing sequence is an empty channel. Three
 outputs: whole tumour (WT), tumour core (TC), enhancing tumour (ET).
 
-**Research use only, not a medical device.** Made by `glionode train`. The licence of the weights follows the terms of
-the cases they were trained on: look at them before passing this folder on.
+**Research use only, not a medical device.** Made by `glionode train`. The licence of the weights depends on the terms
+of the cases that they were trained on: check these terms before you pass this folder on.
 
 ## Training
 
@@ -71,7 +72,7 @@ SHA-256 {split}.
 
 ## Held-out figures
 
-Mean plain Dice by patient, threshold 0.5, one look.{chosen}
+Mean plain Dice by patient, threshold 0.5, without mirrored views.{chosen}
 
 | set and region | mean Dice |
 |---|---|
@@ -86,14 +87,14 @@ def write_model(
     facts: dict[str, Any],
     regions: tuple[str, ...] = REGIONS,
 ) -> None:
-    """Write the folder that ``glionode models add`` takes; weights are stored as float16.
+    """Write a folder for ``glionode models add``, with the weights as float16.
 
     Parameters
     ----------
     facts
-        What `inference.training.run` says of the training.
+        Facts about the training, as `inference.training.run` collects them.
     regions
-        Those that the cases were annotated with.
+        Regions in which the cases were annotated.
     """
     weights_sha256 = write_weights(folder, network)
     volume = network.dimensions == 3 or plan.views == 3
@@ -140,12 +141,12 @@ def write_model(
 def write_autoencoder(
     folder: Path, network: HeadAutoencoder, plan: TrainingPlan, scale: NoveltyScale, held_out: Sequence[float]
 ) -> None:
-    """Write the folder that ``glionode models combine`` takes for a model's autoencoder.
+    """Write the folder from which ``glionode models combine`` takes an autoencoder.
 
     Parameters
     ----------
     held_out
-        Novelty of the held-out studies, from which the limits follow.
+        Novelty of the held-out studies. The limits are computed from it.
     """
     manifest = AutoencoderManifest(
         settings=plan.network,
@@ -188,6 +189,6 @@ def _card(name: str, *, volume: bool, facts: dict[str, Any]) -> str:
         folds=facts["folds"],
         plan=facts["plan_sha256"][:16],
         split=facts["split_sha256"][:16],
-        chosen=f" The same patients chose {facts['fold_also_chose']}." if facts["fold_also_chose"] else "",
+        chosen=f" The same patients also decided {facts['fold_also_chose']}." if facts["fold_also_chose"] else "",
         figures=figures or "| (none held out) | |",
     )

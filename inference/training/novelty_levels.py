@@ -1,4 +1,4 @@
-"""What an autoencoder's errors are held against: those on patients it was not trained on, as clinics may send them."""
+"""Reference levels for an autoencoder's errors: its errors on held-out patients, as clinics may send them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -19,13 +19,13 @@ LEVEL = 0.95
 """Share of held-out studies that stay below each level."""
 
 THICK_MM = 6.0
-"""Each study counts twice, the second time as slices of this thickness show it."""
+"""Each study counts twice, the second time with slices of this thickness."""
 
 Errors = tuple[tuple[str, ...], dict[str, float]]
 
 
 def novelty_scale(network: HeadAutoencoder, cases: Sequence[PreparedCase]) -> NoveltyScale:
-    """Return the levels of the errors of held-out patients, over every useful subset of their sequences."""
+    """Return the reference levels of the errors of held-out patients, over every useful subset of their sequences."""
     whole: list[list[float]] = [[] for _ in CHANNELS]
     channels: dict[str, list[list[float]]] = {name: [[] for _ in CHANNELS[1:]] for name in CHANNELS}
     for case in cases:
@@ -40,7 +40,7 @@ def novelty_scale(network: HeadAutoencoder, cases: Sequence[PreparedCase]) -> No
 
 
 def held_out_novelty(network: HeadAutoencoder, cases: Sequence[PreparedCase], scale: NoveltyScale) -> list[float]:
-    """Return the score of every held-out study in every useful subset of its sequences."""
+    """Return the novelty of every held-out study, for every useful subset of its sequences."""
     return [novelty(errors, scale) for case in cases for _, errors in _errors(network, case)]
 
 
@@ -51,16 +51,16 @@ def _level(values: Sequence[float]) -> float:
 def _errors(network: HeadAutoencoder, case: PreparedCase) -> Iterator[Errors]:
     device = next(network.parameters()).device
     images = torch.tensor(case.images, dtype=torch.float32, device=device)
-    seen = overview(images, case.spacing_mm or (1.0, 1.0, 1.0))
-    there = [name for name, present in zip(CHANNELS, case.present, strict=True) if present]
-    for study, kept in product((seen, _thick(seen)), product((True, False), repeat=len(there))):
-        present = tuple(name for name, keep in zip(there, kept, strict=True) if keep)
+    thin = overview(images, case.spacing_mm or (1.0, 1.0, 1.0))
+    available = [name for name, present in zip(CHANNELS, case.present, strict=True) if present]
+    for study, kept in product((thin, _thick(thin)), product((True, False), repeat=len(available))):
+        present = tuple(name for name, keep in zip(available, kept, strict=True) if keep)
         if {"T1CE", "FLAIR"} & set(present):
             shown = torch.tensor([name in present for name in CHANNELS], device=device)[:, None, None, None]
             yield present, reconstruction_errors(network, study * shown, CHANNELS, present)
 
 
-def _thick(seen: Tensor) -> Tensor:
-    count = max(1, round(seen.shape[1] * GRID_MM / THICK_MM))
-    slices = F.adaptive_avg_pool3d(seen, (count, seen.shape[2], seen.shape[3]))
-    return F.interpolate(slices[None], size=seen.shape[1:], mode="trilinear", align_corners=False)[0]
+def _thick(study: Tensor) -> Tensor:
+    count = max(1, round(study.shape[1] * GRID_MM / THICK_MM))
+    slices = F.adaptive_avg_pool3d(study, (count, study.shape[2], study.shape[3]))
+    return F.interpolate(slices[None], size=study.shape[1:], mode="trilinear", align_corners=False)[0]

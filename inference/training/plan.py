@@ -1,4 +1,4 @@
-"""Everything that decides a training besides its data, as one value."""
+"""The plan of a training: everything that decides it besides its data, as one value."""
 
 import hashlib
 import json
@@ -14,51 +14,52 @@ __all__ = ["RECONSTRUCT", "SEGMENT", "TrainingPlan"]
 SEGMENT, RECONSTRUCT = "segment", "reconstruct"
 
 FEWEST_RESIDUAL = 8
-"""Filters at a level of a residual network: with fewer, the gradient of strided 1 x 1 convolutions writes beside its
-memory on processors with AVX2 and ends the process (torch 2.13 with oneDNN, channels last: 4, 5 and 6 do, 8 do not)."""
+"""Fewest filters at a level of a residual network. With fewer, the gradient of strided 1 x 1 convolutions writes out of
+bounds on processors with AVX2 and ends the process (torch 2.13 with oneDNN, channels last: 4, 5 and 6 do, 8 do not)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """A plan; the same plan on the same cases gives the same weights (CPU, one loader).
+    """A plan of a training. The same plan on the same cases gives the same weights (CPU, one loader).
 
     Attributes
     ----------
     task
         ``segment`` a tumour, or ``reconstruct`` a damaged head.
     views
-        1: slices as they were acquired, from foot to head. 3: slices along all three axes of volumes of 1 mm.
+        1: slices as they were acquired, from foot to head. 3: slices along all three axes of volumes at 1 mm.
     network
         Settings of `inference.unet.TumourUNet`, or of `inference.autoencoder.HeadAutoencoder`.
     crop
-        Slices, rows, columns of a sample; slices count for 3D networks only.
+        Slices, rows, columns of a sample. The slices are used by 3D networks only.
     accumulate
         Batches whose gradients are summed before a step.
     learning_rate
-        Its peak; it rises over `warm_up` steps and falls along a cosine.
+        Peak of the learning rate. It rises over `warm_up` steps and falls along a cosine.
     ema_decay
-        Of the moving average of the weights, which is what is kept.
+        Decay of the moving average of the weights. The average is what is stored.
     tumour_share
-        Share of samples whose middle shows tumour; of slices alone, volumes lie anywhere.
+        Share of samples whose middle slice shows tumour. For slices only; volumes are placed anywhere.
     head_share
-        Share of skull-stripped slices that get a synthetic skull and scalp; of volumes, remains of them.
+        Share of skull-stripped slices that get a synthetic skull and scalp. Volumes get remains of them.
     drop
-        Chance that a sample loses T1, T1CE, T2, FLAIR; it always keeps T1CE or FLAIR.
+        Probabilities that a sample loses T1, T1CE, T2, FLAIR. It always keeps T1CE or FLAIR.
     subset_share
-        Share of samples that keep a set of sequences drawn from all that hold T1CE or FLAIR, those that clinics send
-        more often than others (`inference.training.augmentation.keep_subset`), instead of `drop`.
+        Share of samples to which `drop` does not apply. They keep a random set of sequences with T1CE or FLAIR, and
+        sets that clinics send are drawn more often (`inference.training.augmentation.keep_subset`).
     carved_share
-        Shares of slices of volumes, without and with a tumour of their own, into which another patient's tumour is set.
+        Shares of slices of volumes, without and with a tumour, into which another patient's tumour is implanted.
     cavity_share
-        Share of slices of volumes with a cavity in the brain, as an operation leaves it: no tumour.
+        Share of slices of volumes with a cavity in the brain, as surgery leaves it: no tumour.
     tight_share
         Share of skull-stripped slices whose brain is cut too tight, in patches.
     source_share
-        Share of samples from each set; sets not named share what is left by their number of patients.
+        Share of samples from each data set. The sets not named share the rest in proportion to their patients.
     start_sha256
-        Of the weights that the training begins with; empty for random ones.
+        Hash of the weights from which the training starts. Empty for random weights.
     validate_every, patience
-        Steps between validations, and how many without a better one end the training; 0 turns either off.
+        Steps between validations, and after how many validations without improvement the training ends. 0 turns either
+        off.
     """
 
     task: str = SEGMENT
@@ -90,13 +91,13 @@ class TrainingPlan:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained, before hours are spent on it."""
+        """Refuse a plan that cannot be trained, before hours are spent on it."""
         self._check_numbers()
         if self.task not in (SEGMENT, RECONSTRUCT):
             message = f"task {self.task!r}: use {SEGMENT} or {RECONSTRUCT}"
             raise ValueError(message)
         if self.task == RECONSTRUCT and self.validate_every:
-            message = "an autoencoder is scored when it is trained; leave validate_every at 0"
+            message = "an autoencoder is scored at the end of its training only; leave validate_every at 0"
             raise ValueError(message)
         if self.views not in (1, 3) or (self.views == 3 and self.network.get("dimensions") != 2):
             message = f"views {self.views}: use 1, or 3 with a network of 2 dimensions"
@@ -135,6 +136,6 @@ class TrainingPlan:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def rate_at(self, step: int) -> float:
-        """Return the factor of the learning rate at a step: a linear rise, then half a cosine to a hundredth."""
+        """Return the factor of the learning rate at a step: a linear rise, then half a cosine down to 0.01."""
         rise = min(1.0, (step + 1) / self.warm_up)
         return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step, self.steps) / self.steps)))

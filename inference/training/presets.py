@@ -1,4 +1,4 @@
-"""Plans to begin with: one for stacks of slices, one for volumes, one for the autoencoder."""
+"""Default plans: for stacks of slices, for volumes and for the autoencoder."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,7 +12,7 @@ __all__ = ["AUTOENCODER", "DIMENSIONS", "PRESETS", "VIEWS", "plan_for", "prepara
 
 VIEWS, AUTOENCODER = "views", "autoencoder"
 
-# Chosen by what two CPU cores can do in hours; rates and shares are usual ones and were not searched (`--search` does).
+# Chosen for training in hours on two CPU cores. Rates and shares are usual values; they were not searched (`--search`).
 _SLICES: dict[str, Any] = {
     "network": {"dimensions": 2, "context": 1, "fold": 2, "filters": [32, 64, 128, 192, 256]},
     "crop": (1, 192, 192),
@@ -76,7 +76,7 @@ def plan_for(dimensions: str, variant: str = "plain", **changes: Any) -> Trainin
     variant
         One of `inference.unet.VARIANTS`.
     changes
-        Fields of `TrainingPlan` that differ from the preset; a ``network`` is merged with the preset's.
+        Fields of `TrainingPlan` that differ from the preset. A ``network`` is merged with that of the preset.
     """
     preset = PRESETS[dimensions]
     shape = {} if dimensions == AUTOENCODER else {"variant": variant}
@@ -85,6 +85,6 @@ def plan_for(dimensions: str, variant: str = "plain", **changes: Any) -> Trainin
 
 
 def preparation_for(plan: TrainingPlan, *, n4: bool = False) -> Preparation:
-    """Return how cases have to be prepared for a plan: 1 mm in plane, for volumes along every axis."""
+    """Return how cases have to be prepared for a plan: at 1 mm in plane, for volumes along every axis."""
     cubes = plan.task == RECONSTRUCT or plan.views == 3 or plan.network["dimensions"] == 3
     return Preparation(spacing_mm=1.0, cubes=cubes, n4=n4)

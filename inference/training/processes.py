@@ -11,7 +11,7 @@ __all__ = ["device_name", "joined", "place"]
 
 
 def place() -> tuple[int, int]:
-    """Return the number of this process, and how many there are."""
+    """Return the rank of this process, and the number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
@@ -19,14 +19,14 @@ def place() -> tuple[int, int]:
 
 @contextmanager
 def joined(device: str = "auto") -> Iterator[tuple[int, int]]:
-    """Meet the other processes that `torchrun` started, if any; NCCL where there is a GPU for each, else gloo.
+    """Join the other processes that `torchrun` started, if any, by NCCL if each has a GPU, else by gloo.
 
-    With a GPU for each, that of this process becomes torch's current one, which ``cuda`` means.
+    If each has a GPU, that of this process becomes torch's current device, to which ``cuda`` refers.
 
     Parameters
     ----------
     device
-        What the training is to run on.
+        Device that the training is to run on.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0, 1
@@ -43,7 +43,7 @@ def joined(device: str = "auto") -> Iterator[tuple[int, int]]:
 
 
 def device_name(device: str) -> str:
-    """Return what a training runs on, in words."""
+    """Return the name of the device that a training runs on, for people."""
     if not device.startswith("cuda"):
         return f"CPU, threads: {torch.get_num_threads()}"
     return str(torch.cuda.get_device_name(device))

@@ -1,4 +1,4 @@
-"""One training from prepared cases to a model folder with its figures: what ``glionode train`` does."""
+"""Runs one training, from prepared cases to a model folder with its figures: the work of ``glionode train``."""
 
 import hashlib
 import json
@@ -32,18 +32,18 @@ __all__ = ["RunReport", "TrainingTask", "run_training"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask:
-    """What to train on what, and where the outcome goes.
+    """The data and the plan of a training, and the folder of its outcome.
 
     Attributes
     ----------
     fold
         Number of the fold of `split` that is held out.
     start
-        Model folder of an earlier training whose weights this one begins with; the plan names their hash.
+        Model folder of an earlier training from whose weights this one starts. The plan contains their hash.
     n4
-        Whether the cases were prepared without their bias field; the model says so, and the node does the same.
+        Whether the bias field was removed from the cases (N4). The manifest states it, and the node does the same.
     out
-        Gets ``plan.json``, ``split.json``, ``checkpoint.pt``, ``report.json`` and the folder ``model``.
+        Receives ``plan.json``, ``split.json``, ``checkpoint.pt``, ``report.json`` and the folder ``model``.
     """
 
     cases: PreparedSet
@@ -58,7 +58,7 @@ class TrainingTask:
 
     @property
     def sha256(self) -> str:
-        """Hash over all that decides the weights: the plan, the split with its fold, and the prepared cases."""
+        """Hash over everything that decides the weights: the plan, the split with its fold, and the prepared cases."""
         cases = sorted(case.path.stem for case in self.cases.cases)
         parts = [self.plan.sha256, self.split.sha256, str(self.fold), *cases]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -66,16 +66,16 @@ class TrainingTask:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What a training came to.
+    """The result of a training.
 
     Attributes
     ----------
     model
-        Folder that ``glionode models add`` takes; of an autoencoder, that ``glionode models combine`` takes.
+        Folder for ``glionode models add``. For an autoencoder, the folder for ``glionode models combine``.
     held_out
         Dice by region for each held-out case, in order of their names.
     mean
-        Their mean by source and region, such as ``lgg WT``.
+        Mean of these by source and region, such as ``lgg WT``.
     """
 
     model: Path
@@ -86,14 +86,15 @@ class RunReport:
 
 
 def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda _: None) -> RunReport:
-    """Train on all folds but one and score the one that was held out.
+    """Train on all folds but one, and score the held-out fold.
 
-    Killed and started again with the same task it goes on from its last checkpoint, to the same weights.
+    If a training is killed and started again with the same task, it resumes from its last checkpoint and reaches the
+    same weights.
 
     Raises
     ------
     UnreadableCase
-        When no case is left to learn from.
+        When no case is left to train on.
     """
     held, training = task.split.held_out(task.fold), task.split.training(task.fold)
     learning = [case.read() for case in task.cases.cases if case.patient in training]
@@ -116,7 +117,7 @@ def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda 
 def _reported(
     task: TrainingTask, trained: Trained, learning: Sequence[PreparedCase], held_out: Sequence[PreparedCase]
 ) -> RunReport:
-    """Score the held-out patients, and write the outcome where this is the first process."""
+    """Score the held-out patients. The first process writes the outcome."""
     network, hours = trained.network, sum(progress.step_s for progress in trained.history) / 3600
     if isinstance(network, HeadAutoencoder):
         report = RunReport(model=task.out / "autoencoder", steps=trained.step, hours=hours, held_out={}, mean={})
@@ -139,7 +140,7 @@ def _autoencoder_reported(
     learning: Sequence[PreparedCase],
     held_out: Sequence[PreparedCase],
 ) -> RunReport:
-    """Work out the levels that novelty is held against, and write them beside the weights."""
+    """Compute the reference levels of novelty, and write them beside the weights."""
     if not held_out:
         raise UnreadableCase(InferenceReason.NO_CASES, "an autoencoder needs held-out patients for its levels")
     scale = novelty_scale(network, held_out)
@@ -159,8 +160,8 @@ def _means(cases: Sequence[PreparedCase], scores: dict[str, dict[Region, float]]
     return {name: float(np.mean(group)) for name, group in sorted(values.items())}
 
 
-def _shown(cases: Sequence[PreparedCase]) -> list[bool]:
-    """Return which channels any case holds."""
+def _channels_present(cases: Sequence[PreparedCase]) -> list[bool]:
+    """Return for each channel whether any case has it."""
     return [any(present) for present in zip(*(case.present for case in cases), strict=True)]
 
 
@@ -174,7 +175,7 @@ def _facts(task: TrainingTask, learning: Sequence[PreparedCase], report: RunRepo
         "cases": {source: sum(case.source == source for case in learning) for source in sources},
         "cases_sha256": hashlib.sha256("\n".join(sorted(case.case_id for case in learning)).encode()).hexdigest(),
         "n4": task.n4,
-        "not_seen": [name for name, shown in zip(CHANNELS, _shown(learning), strict=True) if not shown],
+        "not_seen": [name for name, any_has in zip(CHANNELS, _channels_present(learning), strict=True) if not any_has],
         "fold_also_chose": "the weights, by validation" if task.plan.validate_every else "",
         "seed": task.plan.seed,
         "steps": report.steps,

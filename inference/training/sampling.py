@@ -1,4 +1,4 @@
-"""Endless training samples; sample k depends on the seed and on k alone, whichever process makes it."""
+"""Endless training samples. Sample k depends on the seed and on k alone, whichever process makes it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -29,31 +29,33 @@ from inference.training.windows import FURTHEST_NEIGHBOUR, VIEWS, View, Volume, 
 __all__ = ["Batches", "MakesSamples", "Sample", "Sampler"]
 
 Sample = tuple[Tensor, Tensor, Tensor]
-"""Images (channel, slice, row, column), regions likewise, and which regions were annotated, shape (region,)."""
+"""Images (channel, slice, row, column), regions (region, slice, row, column), and which regions were annotated, shape
+(region,)."""
 
 THIN_MM = 1.5
-"""Slices closer than this stand in for thick ones too, by neighbours that lie further away."""
+"""Stacks with slices closer than this also simulate thick slices, by neighbours that are further away."""
 
 CARVED_SHIFT = 6.0
-"""Standard deviation, in slices, of where a tumour is set along the view against where it grew."""
+"""Standard deviation, in slices along the view, between the original position of a tumour and where it is implanted."""
 
 
 class Sampler:
-    """Samples of a plan, sets drawn by their share and patients evenly within a set.
+    """Samples of a plan. Data sets are drawn by their share, and patients evenly within a set.
 
     Parameters
     ----------
     device
-        Where volumes are turned and changed; all cases stay there, 30 to 60 MB each. Slices are made on the CPU.
+        Device on which volumes are transformed and augmented. All cases stay there, 30 to 60 MB each. Slices are made
+        on the CPU.
     """
 
     def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan, device: torch.device | None = None) -> None:
         self._plan, self._device = plan, device or torch.device("cpu")
         self._kept: dict[str, Volume] = {}
         self._tumours: dict[tuple[str, str, int], NDArray[np.intp]] = {}
-        carves = plan.views > 1 and any(plan.carved_share)
+        implants = plan.views > 1 and any(plan.carved_share)
         self._donors = [
-            case for case in cases if carves and all(case.present) and case.regions_known and case.regions[0].any()
+            case for case in cases if implants and all(case.present) and case.regions_known and case.regions[0].any()
         ]
         sources = sorted({case.source for case in cases})
         self._by_source = [[case for case in cases if case.source == source] for source in sources]
@@ -89,7 +91,7 @@ class Sampler:
         return images * present.to(images.device)[:, None, None, None], regions, annotated
 
     def _surround(self, images: Tensor, present: Tensor) -> Tensor:
-        """Draw around a brain what networks for volumes see of the head, or what networks for slices see."""
+        """Add remains of the head around a brain for networks over volumes, or a skull and scalp for slices."""
         if self._volumes:
             return add_remains(images, present)
         return add_rim(images, present) if self._plan.views > 1 else add_synthetic_head(images, present)
@@ -99,7 +101,7 @@ class Sampler:
         return bool(self._plan.network["dimensions"] == 3)
 
     def _volume(self, case: PreparedCase) -> Volume:
-        if self._device.type == "cpu":  # a case is mapped from disk, and reading it costs less than keeping all
+        if self._device.type == "cpu":  # a case is memory-mapped: to read it costs less than to keep all of them
             return Volume.of(case, self._device)
         if case.case_id not in self._kept:
             self._kept[case.case_id] = Volume.of(case, self._device)
@@ -108,7 +110,7 @@ class Sampler:
     def _window(self, case: PreparedCase, rng: np.random.Generator) -> Window:
         if self._volumes:
             return volume_window(self._volume(case), self._plan.crop)
-        flat = case.spacing_mm is None  # of such a stack nobody knows how far apart its slices are
+        flat = case.spacing_mm is None  # the slice distance of such a stack is unknown
         view = VIEWS[rng.integers(1 if flat else self._plan.views)]
         tumour = self._tumour_slices(case, view)
         if flat or self._plan.views == 1:
@@ -121,8 +123,8 @@ class Sampler:
         return with_cavity(window) if rng.random() < self._plan.cavity_share else window
 
     def _middle(self, case: PreparedCase, view: View, tumour: NDArray[np.intp], rng: np.random.Generator) -> int:
-        wanted = tumour.size and rng.random() < self._plan.tumour_share
-        return int(rng.choice(tumour)) if wanted else int(rng.integers(case.images.shape[view.axes[0] + 1]))
+        on_tumour = tumour.size and rng.random() < self._plan.tumour_share
+        return int(rng.choice(tumour)) if on_tumour else int(rng.integers(case.images.shape[view.axes[0] + 1]))
 
     def _slices(
         self, case: PreparedCase, view: View, middle: int, rng: np.random.Generator, *, everywhere: bool = False
@@ -134,48 +136,48 @@ class Sampler:
         return slice_window(case, middle, context, self._plan.crop[1:], step, view, everywhere=everywhere)
 
     def _donor(self, case: PreparedCase, rng: np.random.Generator) -> PreparedCase | None:
-        """Return the case whose tumour is set into this one, or None where it stays as it is."""
+        """Return the case whose tumour is implanted into this one, or None if this one stays unchanged."""
         share = self._plan.carved_share[int(case.regions_known and self._tumour_slices(case, VIEWS[0]).size > 0)]
         if not case.regions_known or not self._donors or rng.random() >= share:
             return None
         return self._donors[rng.integers(len(self._donors))]
 
     def _with_tumour_of(self, other: PreparedCase, case: PreparedCase, view: View, rng: np.random.Generator) -> Window:
-        """Return slices of a case, at about the height of another one's tumour, with that tumour in it."""
-        theirs = int(rng.choice(self._tumour_slices(other, view)))
+        """Return slices of a case with another case's tumour implanted at about its original height."""
+        source_slice = int(rng.choice(self._tumour_slices(other, view)))
         sizes = [one.images.shape[view.axes[0] + 1] for one in (other, case)]
-        middle = round((theirs + rng.normal(0, CARVED_SHIFT)) / sizes[0] * sizes[1])
+        middle = round((source_slice + rng.normal(0, CARVED_SHIFT)) / sizes[0] * sizes[1])
         onto = self._slices(case, view, min(max(middle, 0), sizes[1] - 1), rng)
-        return carved(onto, self._slices(other, view, theirs, rng, everywhere=True))
+        return carved(onto, self._slices(other, view, source_slice, rng, everywhere=True))
 
     def _tumour_slices(self, case: PreparedCase, view: View) -> NDArray[np.intp]:
         """Return the slices of a view that show tumour."""
         key = (case.source, case.case_id, view.axes[0])
         if key not in self._tumours:
             others = tuple(axis for axis in range(3) if axis != view.axes[0])
-            drawn = case.regions[list(case.annotated).index(True)]  # the widest region that was drawn
-            self._tumours[key] = np.flatnonzero(drawn.any(axis=others))
+            widest = case.regions[list(case.annotated).index(True)]  # the largest region that was annotated
+            self._tumours[key] = np.flatnonzero(widest.any(axis=others))
         return self._tumours[key]
 
 
 class MakesSamples(Protocol):
-    """Whatever makes a sample of its number, and the same one every time."""
+    """A source of samples that always makes the same sample from the same number."""
 
     def sample(self, number: int) -> Sample:
         """Return one sample by its number."""
 
 
 class Batches(IterableDataset[Sample]):
-    """Batches without end: batch k holds the samples from k times the batch size on.
+    """An endless stream of batches. Batch k contains the samples from k times the batch size on.
 
-    Loaders take turns by whole batches, so their number changes nothing.
+    Loaders take turns by complete batches, so their number changes nothing.
 
     Parameters
     ----------
     first
-        Number of the first batch, where a training goes on.
+        Number of the first batch, for a training that is resumed.
     every
-        Distance of the numbers, so that several trainers take turns.
+        Distance between batch numbers, so that several training processes take turns.
     """
 
     def __init__(self, sampler: MakesSamples, batch_size: int, first: int = 0, every: int = 1) -> None:
@@ -194,7 +196,7 @@ class Batches(IterableDataset[Sample]):
 
 
 def _shares(sources: list[str], counts: list[int], wanted: dict[str, float]) -> list[float]:
-    """Return the share of each set: as wanted, the rest by the number of patients."""
+    """Return the share of each data set: as given in the plan, the rest in proportion to the number of patients."""
     left = 1 - sum(wanted.get(source, 0.0) for source in sources)
     others = sum(count for source, count in zip(sources, counts, strict=True) if source not in wanted)
     shares = [

@@ -1,4 +1,4 @@
-"""How well a network does on whole patients while it is trained: plain Dice of the regions that experts drew."""
+"""Scores a network on complete patients during training: plain Dice of the regions that experts drew."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ THRESHOLD = 0.5
 
 
 def mean_dice(network: TumourUNet, cases: Sequence[PreparedCase], views: int = 1) -> float:
-    """Return the mean over patients of the mean over their regions; every patient weighs the same."""
+    """Return the mean over patients of the mean Dice over their regions. Every patient has the same weight."""
     return float(np.mean([np.mean(list(case_dice(network, case, views=views).values())) for case in cases]))
 
 
@@ -27,14 +27,14 @@ def case_dice(
     keep: tuple[bool, bool, bool, bool] = (True, True, True, True),
     views: int = 1,
 ) -> dict[Region, float]:
-    """Return the Dice of each annotated region of one patient; nothing drawn and nothing found is 1.
+    """Return the Dice of each annotated region of one patient. It is 1 if a region is empty in both masks.
 
     Parameters
     ----------
     keep
-        Which of the four sequences the network may see.
+        Which of the four sequences the network is given.
     views
-        As the plan has it.
+        As in the plan.
     """
     network.eval()
     images = case.images.astype(np.float32) * np.array(keep)[:, None, None, None]

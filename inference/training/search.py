@@ -1,4 +1,4 @@
-"""Hyper-parameters tried by Optuna: short trainings, the promising ones to their end."""
+"""Searches hyper-parameters with Optuna: short trainings, of which only the promising ones run to their end."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 __all__ = ["search"]
 
 SHARE_OF_STEPS = 0.1
-"""Of the plan's steps that one trial gets: enough to rank learning rates, not to train."""
+"""Share of the plan's steps that one trial runs: enough to rank learning rates, not to train."""
 
 VALIDATIONS = 4
-"""In one trial; after each, a trial below the median of the others is given up."""
+"""Validations in one trial. After each, a trial below the median of the others is stopped."""
 
 WIDTHS = (0.5, 0.75, 1.0)
 """Factors of the plan's feature maps."""
 
 
 def search(task: TrainingTask, trials: int, watch: Callable[[int, Progress], None]) -> TrainingPlan:
-    """Return the best plan of so many trials; trials of an interrupted search count.
+    """Return the best plan found in a number of trials.
 
     Parameters
     ----------
     task
-        What is searched for: its plan is the middle of what is tried, its held-out fold decides.
+        Its plan is the starting point of the search. The score on its held-out fold decides.
     trials
-        In all.
+        Total number of trials, including those of an interrupted search.
     watch
-        Called with the number of the trial after each of its steps.
+        Called after each step of a trial, with the number of the trial.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def search(task: TrainingTask, trials: int, watch: Callable[[int, Progress], Non
 
 
 def _try(task: TrainingTask, trial: "Trial", watch: Callable[[int, Progress], None]) -> float:
-    from optuna import TrialPruned  # noqa: PLC0415 - there, since a trial is
+    from optuna import TrialPruned  # noqa: PLC0415 - installed, since a trial exists
 
     plan = _changed(
         task.plan,

@@ -1,4 +1,4 @@
-"""Weights to begin with: a training that goes on from a model, on more cases or for longer."""
+"""Initial weights from an earlier model, for a training that continues it on more cases or for longer."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,19 +15,19 @@ __all__ = ["check_start", "start_weights"]
 
 
 def check_start(model: Path, settings: dict[str, object], fold: int) -> str:
-    """Return the SHA-256 of a model's weights.
+    """Return the SHA-256 of the weights from which a training starts.
 
     Parameters
     ----------
     settings
-        Of the network that is to begin with them.
+        Settings of the network that is to be trained.
     fold
-        The one that is to be held out; of an ensemble the network counts that held it out too.
+        The fold that is to be held out. In an ensemble, the network that held out the same fold is taken.
 
     Raises
     ------
     UnusableModel
-        When no network of the model is an equal one.
+        When no network of the model has the same settings.
     """
     return _network(model, settings, fold).weights_sha256
 
@@ -40,16 +40,16 @@ def start_weights(
     Raises
     ------
     UnusableModel
-        When its training may have seen a patient that is to be held out now.
+        When it may have been trained on a patient that is to be held out now.
     """
     manifest, network = read_manifest(str(model.absolute()))[1], _network(model, settings, fold)
-    told = manifest.metrics.get("trainings", {}).get(network.name, manifest.metrics)
-    sources = set(told.get("cases", {}))
-    not_seen = set(told.get("held_out_dice", {}))
-    if seen := sorted(one.case_id for one in held_out if one.source in sources and one.case_id not in not_seen):
+    facts = manifest.metrics.get("trainings", {}).get(network.name, manifest.metrics)
+    sources = set(facts.get("cases", {}))
+    was_held_out = set(facts.get("held_out_dice", {}))
+    if leaked := sorted(one.case_id for one in held_out if one.source in sources and one.case_id not in was_held_out):
         sentence = (
-            f"{model}: its training did not hold out {len(seen)} of the cases that fold {fold} holds out, such as "
-            f"{seen[0]}, so no figure would count; take the same split and fold"
+            f"{model}: its training did not hold out {len(leaked)} of the cases that fold {fold} holds out, such as "
+            f"{leaked[0]}, so the held-out figures would be invalid; use the same split and fold"
         )
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
     content = read_weights(model, manifest.name, network)
@@ -61,17 +61,21 @@ def _network(model: Path, settings: dict[str, object], fold: int) -> NetworkMani
     equal = [one for one in networks if _shape(one.settings) == _shape(settings)]
     if not equal:
         sentence = (
-            f"{model}: its network is {_shape(networks[0].settings)}; a training begins with one equal to its own"
+            f"{model}: its network has the settings {_shape(networks[0].settings)}; a training can only start from a "
+            "network with the same settings as its own"
         )
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
     if len(equal) > 1:
         equal = [one for one in equal if one.fold == fold]
     if len(equal) != 1:
-        sentence = f"{model}: of its {len(networks)} networks not one alone is equal and held out fold {fold}"
+        sentence = (
+            f"{model}: exactly one of its {len(networks)} networks must have the same settings and have held out fold "
+            f"{fold}, but {len(equal)} do"
+        )
         raise UnusableModel(InferenceReason.MODEL_UNKNOWN, sentence)
     return equal[0]
 
 
 def _shape(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings that decide which tensors there are."""
+    """Return the settings that decide the names and shapes of the tensors."""
     return {key: value for key, value in settings.items() if key != "deep_supervision"}

@@ -1,4 +1,4 @@
-"""Curves of a training for TensorBoard and MLflow; both are optional, and neither calls home."""
+"""Writes the curves of a training to TensorBoard and MLflow. Both are optional, and neither sends telemetry."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +16,12 @@ __all__ = ["missing_extra", "tracked"]
 Tracker = Callable[[Progress], None]
 
 EVERY = 10
-"""Steps between two points of a curve."""
+"""Number of steps between two points of a curve."""
 
 
 @contextmanager
 def tracked(plan: TrainingPlan, *, tensorboard: Path | None = None, mlflow: str = "") -> Iterator[Tracker]:
-    """Return what writes the progress of a training down.
+    """Yield a function that writes the progress of a training to the chosen trackers.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def tracked(plan: TrainingPlan, *, tensorboard: Path | None = None, mlflow: str 
     Raises
     ------
     UnusableModel
-        When the package that is asked for is not installed.
+        When a required package is not installed.
     """
     with ExitStack() as stack:
         trackers: list[Tracker] = []
@@ -56,7 +56,7 @@ def _curves(progress: Progress) -> Mapping[str, float]:
 
 
 def missing_extra(package: str) -> UnusableModel:
-    """Return the error that a library of the extra is not there."""
+    """Return the error for a missing library of the extra ``training``."""
     sentence = f"{package} is not installed; install glionode[training]"
     return UnusableModel(InferenceReason.MODEL_MISSING, sentence)
 

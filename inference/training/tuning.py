@@ -1,7 +1,7 @@
-"""What follows a training: thresholds, smallest parts, intervals and limits, chosen on held-out patients alone.
+"""Tunes a trained model on held-out patients alone: thresholds, smallest volumes, intervals and limits.
 
-Each patient is answered by the networks that did not see it. What is chosen on these answers is stated in the manifest;
-the figures beside it are of thresholds chosen without the fold they are counted on.
+Each patient is segmented by the networks that were not trained on it. The values chosen on these predictions go into
+the manifest. The figures beside them are cross-validated: each fold is scored with thresholds chosen on the others.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,37 +30,37 @@ from inference.uncertainty import doubt_ml, interval_factors, volume_interval
 __all__ = ["HeldOutAnswer", "answers_of", "tune"]
 
 THRESHOLDS = tuple(sorted((round(0.15 + 0.05 * step, 2) for step in range(12)), key=lambda limit: abs(limit - 0.5)))
-"""The middle first: of thresholds that do equally well the first is taken."""
+"""Sorted by distance from 0.5: of thresholds with equal scores, the first is taken."""
 
 SHARES = (0.0, 0.02, 0.05, 0.1)
 LESIONS_ML = (0.0, 0.1, 0.3)
 PARTS_ML = (0.0, 0.05, 0.1, 0.25, 0.5)
-"""Smallest islands and parts that are tried; larger ones would lose true satellites."""
+"""Candidates for the smallest islands and parts. Larger limits would lose true satellite lesions."""
 
 SHOWN = 0.05
-"""Probability below which no candidate threshold lies, so that a case is kept as the box of what is above."""
+"""All candidate thresholds are above this probability, so a case is cropped to the box of the voxels above it."""
 
 AGREEMENT_FLAGGED, AGREEMENT_REFUSED = 0.1, 0.5
-"""The tenth of held-out patients whose looks agree least are flagged; what agrees half as well is withheld.
-Both chosen, not measured on patients yet."""
+"""Flagged is the tenth of held-out patients with the lowest agreement between predictions. Withheld are results that
+agree half as well. Both are chosen, not measured on patients yet."""
 
 
 LARGE_ML = 5.0
-"""From here on the width of an interval tells something: under it partial volume alone is a third."""
+"""Smallest volume for which the width of an interval is meaningful: below it, partial volume alone is a third."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOutAnswer:
-    """What networks that did not see a patient say of it, cut to where anything is said or drawn.
+    """The prediction for a held-out patient, cropped to the voxels that are predicted or annotated.
 
     Attributes
     ----------
     kind
-        ``slices`` or ``volume``: which networks answered.
+        ``slices`` or ``volume``: the input of the networks that made the prediction.
     grid
-        Of the box; its voxel size counts, its place does not.
+        Of the box. Only its voxel size is used, not its position.
     doubts_ml
-        By region, over the whole study; empty where the voxel size is unknown.
+        By region, over the complete study. Empty if the voxel size is unknown.
     """
 
     case_id: str
@@ -80,12 +80,12 @@ def answers_of(
     sequences: Sequence[Role] = (),
     progress: Callable[[Sequence[CaseReference]], Iterable[CaseReference]] = iter,
 ) -> Iterator[HeldOutAnswer]:
-    """Yield the held-out answers over a set; a case without an answer has nothing to tune by and is left out.
+    """Yield the held-out predictions for a data set. A case without a prediction cannot be used and is left out.
 
     Parameters
     ----------
     sequences
-        What the networks may see; all when empty.
+        Sequences that the networks are given. All of them when empty.
     """
     for reference in progress(segmenters.held_out(case_set).cases):
         try:
@@ -124,7 +124,7 @@ def _cut(case: AnnotatedCase, found: Segmentation, fold: int) -> HeldOutAnswer:
 
 
 def tune(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
-    """Return the manifest with what these answers do best with, by mean Dice over patients."""
+    """Return the manifest with the settings that give the best mean Dice over patients for these predictions."""
     judge = _Judge()
     chosen = _tuned(judge, manifest, answers)
     kinds = {answer.kind for answer in answers}
@@ -137,7 +137,7 @@ def tune(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelMani
 
 
 def _with_limits(manifest: ModelManifest, kind: str, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
-    """Return the manifest with the intervals and the limits of agreement of all networks of one input."""
+    """Return the manifest with volume intervals and limits of agreement for all networks of one input."""
     flag = float(np.quantile([answer.agreement for answer in answers], AGREEMENT_FLAGGED))
     limits: dict[str, Any] = {
         "interval_factors": _intervals(manifest, [answer for answer in answers if answer.doubts_ml]),
@@ -149,20 +149,20 @@ def _with_limits(manifest: ModelManifest, kind: str, answers: Sequence[HeldOutAn
 
 
 class _Judge:
-    """Dice of an answer under a manifest's settings, worked out once for each."""
+    """Computes the Dice of a prediction under the settings of a manifest, and caches it."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], dict[Region, float]] = {}
 
     def mean(self, manifest: ModelManifest, answers: Sequence[HeldOutAnswer], region: Region) -> float:
-        """Return the mean over the patients for whom experts drew the region."""
+        """Return the mean Dice over the patients in whom experts drew the region."""
         return float(np.mean([self.dice(manifest, one, region) for one in answers if region in one.reference]))
 
     def dice(self, manifest: ModelManifest, answer: HeldOutAnswer, region: Region) -> float:
         """Return the Dice of a region that experts drew."""
         limits = _limits(manifest, answer.kind)
         key: tuple[object, ...] = (answer.case_id, answer.kind, manifest.minimum_share, manifest.minimum_lesion_ml)
-        wanted: tuple[Region, ...] = (Region.WT,)  # nothing inside changes its outline
+        wanted: tuple[Region, ...] = (Region.WT,)  # the settings of TC and ET do not change its outline
         key += (limits[0],)
         if region is not Region.WT:
             wanted = tuple(answer.reference)
@@ -174,7 +174,7 @@ class _Judge:
 
 
 def _tuned(judge: _Judge, manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> ModelManifest:
-    """Choose one setting after the other, each with those before it as chosen."""
+    """Choose the settings one after the other, each given the choices before it."""
 
     def best(candidates: Sequence[ModelManifest], group: Sequence[HeldOutAnswer], region: Region) -> ModelManifest:
         scores = [judge.mean(candidate, group, region) for candidate in candidates]
@@ -215,16 +215,16 @@ def _masks(
     manifest: ModelManifest, answer: HeldOutAnswer, wanted: Sequence[Region] = ()
 ) -> dict[Region, NDArray[np.bool_]]:
     settings = replace(manifest, thresholds=_limits(manifest, answer.kind))
-    asked = [region for region in answer.probabilities if not wanted or region in wanted]
-    known = {region: torch.from_numpy(answer.probabilities[region]) for region in asked}
-    labels = label_study(known, LabelRules(manifest=settings, grid=answer.grid))[0].numpy()
-    return {region: region_mask(labels, region) for region in known}
+    regions = [region for region in answer.probabilities if not wanted or region in wanted]
+    probabilities = {region: torch.from_numpy(answer.probabilities[region]) for region in regions}
+    labels = label_study(probabilities, LabelRules(manifest=settings, grid=answer.grid))[0].numpy()
+    return {region: region_mask(labels, region) for region in regions}
 
 
 def _cross_validated(
     judge: _Judge, manifest: ModelManifest, answers: Sequence[HeldOutAnswer], kind: str
 ) -> dict[str, float]:
-    """Return mean Dice by region, each fold with what the others chose."""
+    """Return the mean Dice by region, each fold with the settings chosen on the others."""
     values: dict[str, list[float]] = {}
     for fold in sorted({answer.fold for answer in answers}):
         others = [answer for answer in answers if answer.fold != fold] or list(answers)
@@ -235,28 +235,28 @@ def _cross_validated(
     return {name: round(float(np.mean(group)), 4) for name, group in values.items()}
 
 
-_Told = Mapping[Region, tuple[float, float, float, float]]
-"""By region the volume found, its doubt in ml, the looks' agreement, and the true volume."""
+_Volumes = Mapping[Region, tuple[float, float, float, float]]
+"""By region: the predicted volume, its doubt in ml, the agreement between predictions, and the true volume."""
 
 
 def _intervals(manifest: ModelManifest, answers: Sequence[HeldOutAnswer]) -> dict[str, list[float]]:
-    told = [_told(manifest, answer) for answer in answers]
-    factors = {region: _factors(told, region) for region in PREDICTED}
+    volumes = [_volumes(manifest, answer) for answer in answers]
+    factors = {region: _factors(volumes, region) for region in PREDICTED}
     return {str(region): [round(one, 4) for one in pair] for region, pair in factors.items() if pair is not None}
 
 
 def _interval_figures(manifest: ModelManifest, answers: Sequence[HeldOutAnswer], kind: str) -> dict[str, float]:
-    """Return how many intervals hold, and how wide they are, each fold's by the factors of the others."""
-    told = [(one.fold, _told(manifest, one)) for one in answers if one.kind == kind and one.doubts_ml]
+    """Return how many intervals contain the true volume, and how wide they are, with factors from the other folds."""
+    volumes = [(one.fold, _volumes(manifest, one)) for one in answers if one.kind == kind and one.doubts_ml]
     figures: dict[str, float] = {}
     for region in PREDICTED:
         held, widths = list[bool](), list[float]()
-        for fold in sorted({fold for fold, _ in told}):
-            factors = _factors([one for other, one in told if other != fold], region)
+        for fold in sorted({fold for fold, _ in volumes}):
+            factors = _factors([one for other, one in volumes if other != fold], region)
             if factors is None:
                 continue
             for found, doubt, agreement, truth in (
-                one[region] for other, one in told if other == fold and region in one
+                one[region] for other, one in volumes if other == fold and region in one
             ):
                 low, high = volume_interval(found, doubt, agreement, factors)
                 held.append(low <= truth <= high)
@@ -267,7 +267,7 @@ def _interval_figures(manifest: ModelManifest, answers: Sequence[HeldOutAnswer],
     return figures
 
 
-def _told(manifest: ModelManifest, answer: HeldOutAnswer) -> _Told:
+def _volumes(manifest: ModelManifest, answer: HeldOutAnswer) -> _Volumes:
     return {
         region: (_volume(mask, answer), answer.doubts_ml[region], answer.agreement, _volume(known, answer))
         for region, mask in _masks(manifest, answer).items()
@@ -275,9 +275,9 @@ def _told(manifest: ModelManifest, answer: HeldOutAnswer) -> _Told:
     }
 
 
-def _factors(told: Iterable[_Told], region: Region) -> tuple[float, float] | None:
-    """Return the factors of a region's intervals; None for too few patients: better none than one that fails."""
-    known = [one[region] for one in told if region in one]
+def _factors(volumes: Iterable[_Volumes], region: Region) -> tuple[float, float] | None:
+    """Return the factors of a region's intervals, or None for too few patients: better none than a wrong interval."""
+    known = [one[region] for one in volumes if region in one]
     try:
         return interval_factors(*zip(*known, strict=True)) if known else None
     except ValueError:

@@ -1,6 +1,6 @@
-"""Random windows on a case: slices with their neighbours, or volumes, turned, scaled, mirrored and bent.
+"""Random windows on a case, rotated, scaled, mirrored and deformed: slices with their neighbours, or volumes.
 
-Images and regions are sampled by one grid, so a label never leaves its image.
+Images and regions are sampled on the same grid, so labels always stay aligned with their image.
 """
 
 import math
@@ -19,37 +19,37 @@ from inference.manifest import REGIONS
 __all__ = ["VIEWS", "View", "Volume", "Window", "slice_window", "volume_window"]
 
 TURN_DEG = 35.0
-"""In the axial plane; patients lie within 20°, and scanners' oblique stacks add to it."""
+"""Rotation in the axial plane. Heads are rotated by up to 20°, and oblique stacks add to it."""
 
 TILT_DEG = 12.0
-"""About the other two axes; the working grid is axial already."""
+"""Rotation about the other two axes. The working grid is axial already."""
 
-# Ranges as in nnU-Net (Isensee 2021: scales 0.7 to 1.4) and a little narrower; not tuned on these sets.
+# Ranges like those of nnU-Net (Isensee 2021: scales 0.7 to 1.4), a little narrower. Not tuned on these data sets.
 SCALES = (0.75, 1.3)
 ASPECTS = (0.92, 1.08)
 SHIFT = 0.15
-"""Of the window, to each side."""
+"""Largest shift as a share of the window, to each side."""
 
 BENT_SHARE = 0.25
 BEND = 0.04
-"""Standard deviation of the bending's control points, as a share of half the window: about 4 mm."""
+"""Standard deviation of the control points of the deformation, as a share of half the window: about 4 mm."""
 
 BEND_POINTS = 6
 UPSIDE_DOWN_SHARE = 0.1
 FURTHEST_NEIGHBOUR = 5
-"""Largest distance of the neighbours of a 1 mm slice, in slices: a stack of thick slices shows them 2 to 6 mm away."""
+"""Largest distance of the neighbours of a 1 mm slice, in slices: in a stack of thick slices they are 2 to 6 mm away."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How a volume is cut into slices.
+    """The plane in which a volume is sliced.
 
     Attributes
     ----------
     axes
-        Which axis of (slice, row, column) of the case becomes the slice, the row and the column.
+        Which axes of (slice, row, column) of the case become the slice, the row and the column.
     mirrored
-        Whether columns may be turned round: only where they run from one side of the patient to the other.
+        Whether columns may be reversed: only if they run from one side of the patient to the other.
     """
 
     axes: tuple[int, int, int]
@@ -69,9 +69,9 @@ class Window:
     images
         Shape (channel, slice, row, column).
     regions
-        0 or 1, shape (region, slice, row, column); of a slice network the one slice in the middle.
+        0 or 1, shape (region, slice, row, column). For slice networks, the middle slice only.
     everywhere
-        Where the whole tumour lies in every slice of `images`, shape (1, slice, row, column), where that was asked for.
+        Mask of the whole tumour in every slice of `images`, shape (1, slice, row, column), if requested.
     """
 
     images: Tensor
@@ -89,16 +89,16 @@ def slice_window(  # noqa: PLR0913 - a window is a place and a size
     *,
     everywhere: bool = False,
 ) -> Window:
-    """Return one slice with its neighbours, turned in its plane.
+    """Return one slice with its neighbours, rotated in its plane.
 
     Parameters
     ----------
     middle
-        The slice, along the first axis of the view.
+        Index of the slice along the first axis of the view.
     step
-        Distance of the neighbours in slices; beyond the ends the last slice repeats.
+        Distance of the neighbours in slices. Beyond the ends, the last slice repeats.
     everywhere
-        Whether it shall be told where the tumour lies in the neighbours as well.
+        Whether to return the tumour mask of the neighbours as well.
     """
     volume = case.images.transpose(0, *(axis + 1 for axis in view.axes))
     drawn = case.regions.transpose(0, *(axis + 1 for axis in view.axes))
@@ -110,9 +110,9 @@ def slice_window(  # noqa: PLR0913 - a window is a place and a size
     grid = F.affine_grid(plane[None], [1, 1, *size], align_corners=False)
     if _uniform(0, 1) < BENT_SHARE:
         grid = grid + _bending(size)
-    moved = F.grid_sample(images.flatten(0, 1)[None], grid, mode="bilinear", align_corners=False)[0]
+    sampled = F.grid_sample(images.flatten(0, 1)[None], grid, mode="bilinear", align_corners=False)[0]
     masks = F.grid_sample(regions[None], grid, mode="bilinear", align_corners=False)[0]
-    window = Window(images=moved.reshape(channels, slices, *size), regions=(masks > 0.5).float()[:, None])
+    window = Window(images=sampled.reshape(channels, slices, *size), regions=(masks > 0.5).float()[:, None])
     if not everywhere:
         return window
     tumour = torch.from_numpy(drawn[0][chosen].astype(np.float32))
@@ -122,14 +122,14 @@ def slice_window(  # noqa: PLR0913 - a window is a place and a size
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A case on the device that samples are made on.
+    """A case on the device on which its samples are made.
 
     Attributes
     ----------
     images
         float32, shape (channel, slice, row, column).
     count
-        How many of the nested regions hold a voxel, float32, shape (1, slice, row, column).
+        How many of the nested regions contain each voxel, float32, shape (1, slice, row, column).
     """
 
     images: Tensor
@@ -143,17 +143,17 @@ class Volume:
 
 
 def volume_window(volume: Volume, size: tuple[int, int, int]) -> Window:
-    """Return a volume turned about all axes, its middle anywhere in the case."""
+    """Return a volume rotated about all axes, with its middle anywhere in the case."""
     shape = volume.images.shape[1:]
     theta = _space(size, (shape[0], shape[1], shape[2])).to(volume.images.device)
     grid = F.affine_grid(theta[None], [1, 1, *size], align_corners=False)
     if _uniform(0, 1) < BENT_SHARE:
         grid = grid + _bending(size, volume.images.device)
-    moved = F.grid_sample(volume.images[None], grid, mode="bilinear", align_corners=False)[0]
-    # One nearest look-up of the count keeps nested regions nested.
+    sampled = F.grid_sample(volume.images[None], grid, mode="bilinear", align_corners=False)[0]
+    # One nearest-neighbour look-up of the count keeps nested regions nested.
     count = F.grid_sample(volume.count[None], grid, mode="nearest", align_corners=False)[0, 0]
     regions = torch.stack([count > level + 0.5 for level in range(len(REGIONS))])
-    return Window(images=moved, regions=regions.float())
+    return Window(images=sampled, regions=regions.float())
 
 
 def _uniform(low: float, high: float) -> float:

@@ -160,7 +160,7 @@ def test_a_t2_alone(node: Node) -> None:
     _send(node, _encoded(study))
     told = _told(node, study)
     assert told["state"] == "rejected"
-    assert "neither T1 after contrast nor FLAIR recognised" in told["reason"]
+    assert "neither T1 after contrast nor FLAIR was recognised" in told["reason"]
 
 
 def test_a_child_gets_no_result_and_the_pacs_is_told_why(node: Node, pacs: Pacs) -> None:

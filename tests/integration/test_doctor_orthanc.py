@@ -278,7 +278,7 @@ def test_orthanc_wants_its_password(node: _Node, tmp_path: Path) -> None:
     with node.listening(), _orthanc(tmp_path / "orthanc", auth=(user, password), **options) as orthanc:
         wrong = OrthancTarget(url=orthanc.url, username=user, password="wrong")  # noqa: S106
         (check,) = connect_orthanc(wrong, node.settings, node.database)
-        assert "wants a user name and a password" in check.detail
+        assert "requires a user name and a password" in check.detail
         assert list_peers(node.database) == []
         right = OrthancTarget(url=orthanc.url, username=user, password=password)
         assert _failed(connect_orthanc(right, node.settings, node.database)) == []
@@ -294,7 +294,7 @@ def test_an_orthanc_that_is_not_there(node: _Node) -> None:
 @pytest.mark.parametrize("url", ["127.0.0.1:8042", "ftp://host", "http://host:port", ""])
 def test_a_url_that_is_none(node: _Node, url: str) -> None:
     (check,) = connect_orthanc(OrthancTarget(url=url), node.settings, node.database)
-    assert "looks like http://127.0.0.1:8042" in check.detail
+    assert "should look like http://127.0.0.1:8042" in check.detail
 
 
 def _named(checks: list[Check], name: str) -> Check:
@@ -335,7 +335,7 @@ def test_a_node_without_senders_says_so(node: _Node) -> None:
     check = _named(diagnose(node.settings, node.database), "listener")
     server.shutdown()
     assert check.ok
-    assert "no peer may send to it yet" in check.detail
+    assert "no peer may send to it" in check.detail
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom 3.0.4 after a refused connection
@@ -351,7 +351,7 @@ def test_what_is_not_there_is_said(node: _Node, tmp_path: Path) -> None:
     away = Peer(name="Away", ae_title="AWAY", host="127.0.0.1", port=free_port())
     checks = diagnose(settings, node.database, away)
     assert _failed(checks) == ["folder", "disk", "model", "viewer", "peer Away"]
-    assert "No node runs" in _named(checks, "listener").detail
+    assert "No node is running" in _named(checks, "listener").detail
     assert "make setup" in _named(checks, "viewer").detail
 
 

@@ -119,7 +119,7 @@ def test_an_orthanc_that_wants_authorisation_gets_it_from_the_environment(
         peer = Peer(name="Orthanc", ae_title="MY-PACS 1", is_source=True, is_destination=True, **root)
         outbox = Outbox(settings, database, "worker")
         (first, *_) = outbox._receipts(paths, peer)
-        assert (first.accepted, first.reason) == (False, "Orthanc answered 401 to STOW-RS and nothing of the objects")
+        assert (first.accepted, first.reason) == (False, "Orthanc answered 401 to STOW-RS, but reported on no object")
         with pytest.raises(QueryFailed, match="answered 401 to WADO-RS"):
             Fetcher(settings, database, peer).fetch(_study_uid("now"))
         header = "Basic " + base64.b64encode(b"node:a secret").decode()

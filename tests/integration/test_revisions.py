@@ -73,7 +73,7 @@ def test_a_late_series_replaces_the_result_and_a_series_of_no_use_leaves_it(tmp_
         assert _results(node, pacs, study_uid).keys() == second.keys()
         assert set(pacs.received) == sent
         runs = node.rows("glionode.sqlite", "SELECT state, reason FROM run ORDER BY ready_at, revision")
-        assert runs[-1] == ("unchanged", "what came is not used; the result of revision 2 stands")
+        assert runs[-1] == ("unchanged", "the new images are not used; the result of revision 2 remains valid")
 
 
 def _scout(like: Dataset) -> list[Dataset]:
@@ -102,6 +102,6 @@ def test_a_patient_corrected_in_the_pacs_reaches_later_results(tmp_path: Path) -
             assert {(str(ds.PatientID), str(ds.PatientName)) for ds in sent} == {("MERGED", "Müller^Änne")}
             told = [decision.reason for decision in study.decisions if decision.code == "demographics_corrected"]
             assert told == [
-                "the PACS says otherwise than the images about PatientID, PatientName: results follow the PACS"
+                "PatientID, PatientName: the PACS differs from the images; the results use the PACS's values"
             ]
             assert "Müller" not in node.log_file.read_text(encoding="utf-8")

@@ -245,4 +245,4 @@ def test_a_setting_that_does_not_exist_is_named(data: Path, tmp_path: Path) -> N
     (tmp_path / "wrong.toml").write_text("learning_speed = 1\n")
     done = _run("dicom_node.cli", *_arguments(data, tmp_path / "out", "--plan", str(tmp_path / "wrong.toml")))
     assert done.returncode == 2
-    assert "'learning_speed' is no setting of a plan" in done.stderr
+    assert "'learning_speed' is not a setting of a plan" in done.stderr

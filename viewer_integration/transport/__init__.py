@@ -1,1 +1,1 @@
-"""What speaks on the network with peers: associations, delivery, storage commitment."""
+"""Network communication with peers: associations, delivery, storage commitment."""

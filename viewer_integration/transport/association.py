@@ -1,4 +1,4 @@
-"""Associations that the node asks for, and in words why one was not granted."""
+"""Request associations, and explain in words why one was not established."""
 
 import socket
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ __all__ = [
 CONNECTION_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 120
 ANSWER_BYTES = 2**24
-"""Of one answer, which is held in memory: the UIDs of 100,000 instances that failed take a third of it."""
+"""Size limit of one answer, which is held in memory: the UIDs of 100,000 failed instances take a third of it."""
 
 MAXIMUM_CONTEXTS = 128
 """Presentation contexts an association can propose (PS3.8 9.3.2.2)."""
 
 CONNECTED = 0x00
-"""What is heard first, before any PDU; no PDU has this type."""
+"""Noted when the connection is open, before any PDU; no PDU has this type."""
 
 REJECTED = 0x03
 """PDU type of A-ASSOCIATE-RJ."""
@@ -45,12 +45,12 @@ ABORTED = 0x07
 """PDU type of A-ABORT."""
 
 ContextRequest = tuple[str, str]
-"""Abstract syntax and transfer syntax; several of one abstract syntax are proposed one by one."""
+"""Abstract syntax and transfer syntax; each transfer syntax is proposed in a presentation context of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteEntity:
-    """Another application entity, and how people call it."""
+    """Another application entity, and the name that people use for it."""
 
     name: str
     ae_title: str
@@ -59,7 +59,7 @@ class RemoteEntity:
 
     @property
     def where(self) -> str:
-        """Return what a sentence calls it."""
+        """Return how sentences refer to it."""
         return f"{self.ae_title} at {self.host}:{self.port}"
 
 
@@ -67,9 +67,9 @@ def open_association(
     remote: RemoteEntity,
     calling_ae: str,
     contexts: Sequence[ContextRequest],
-    **options: Any,  # noqa: ANN401 - whatever pynetdicom takes
+    **options: Any,  # noqa: ANN401 - whatever pynetdicom accepts
 ) -> tuple[Association, str]:
-    """Ask for an association.
+    """Request an association.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def open_association(
     Returns
     -------
     tuple of Association and str
-        Established, or a sentence that says why not.
+        The sentence is empty if the association is established; otherwise it explains why not.
     """
     entity = AE(ae_title=calling_ae)
     entity.connection_timeout = CONNECTION_TIMEOUT_S
@@ -89,12 +89,12 @@ def open_association(
     entity.dimse_timeout = entity.network_timeout = ANSWER_TIMEOUT_S
     for abstract_syntax, transfer_syntax in contexts[:MAXIMUM_CONTEXTS]:
         entity.add_requested_context(abstract_syntax, transfer_syntax)
-    heard: list[int] = []
+    received: list[int] = []  # PDU types
     handlers = [
-        (evt.EVT_CONN_OPEN, lambda _event: heard.append(CONNECTED)),
+        (evt.EVT_CONN_OPEN, lambda _event: received.append(CONNECTED)),
         (evt.EVT_CONN_OPEN, guard_requests),
         (evt.EVT_CONN_OPEN, send_at_once),
-        (evt.EVT_DATA_RECV, lambda event: heard.append(event.data[0])),
+        (evt.EVT_DATA_RECV, lambda event: received.append(event.data[0])),
         (evt.EVT_DATA_RECV, _keep_rejection),
         *options.pop("evt_handlers", []),
     ]
@@ -108,31 +108,31 @@ def open_association(
             **options,
         )
     except UnicodeError:
-        return _none(entity), f"{remote.host!r} is no host name; correct the address of {remote.name}"
+        return _none(entity), f"{remote.host!r} is not a host name; correct the address of {remote.name}"
     except (OSError, RuntimeError) as error:
         return _none(entity), _not_tried(remote, error)
     if not assoc.is_established:
         let_go(assoc)
-        return assoc, _why_not(assoc, remote, heard)
+        return assoc, _why_not(assoc, remote, received)
     guard_answers(assoc)
     limit_data_sets(assoc, ANSWER_BYTES, lambda: None)
     return assoc, ""
 
 
 def _none(entity: AE) -> Association:
-    """Return an association that never was: nothing runs, and it is not established."""
+    """Return an association that was never started: nothing runs, and it is not established."""
     return Association(entity, "requestor")
 
 
 def _not_tried(remote: RemoteEntity, error: OSError | RuntimeError) -> str:
-    """Say why nobody was called: the name is not known, or this machine has no descriptor or thread left."""
+    """Return why no connection was tried: the host name is unknown, or no file descriptor or thread is left."""
     if isinstance(error, socket.gaierror):
-        return f"the host name {remote.host} is not known to this machine; check it, and the name server"
-    return f"this machine could not call {remote.where} ({type(error).__name__}: {error})"
+        return f"this machine cannot resolve the host name {remote.host}; check it and the name server"
+    return f"this machine could not connect to {remote.where} ({type(error).__name__}: {error})"
 
 
 def send_at_once(event: evt.Event) -> None:
-    """Send small packets without waiting for the answer to the one before (TCP_NODELAY).
+    """Send small packets without waiting for the acknowledgement of the previous one (TCP_NODELAY).
 
     Nagle's algorithm and delayed acknowledgement together cost 40 ms a message on Linux, measured on loopback.
     """
@@ -141,22 +141,22 @@ def send_at_once(event: evt.Event) -> None:
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _why_not(assoc: Association, remote: RemoteEntity, heard: Sequence[int]) -> str:
-    if CONNECTED not in heard:
+def _why_not(assoc: Association, remote: RemoteEntity, received: Sequence[int]) -> str:
+    if CONNECTED not in received:
         return f"{remote.where} does not answer; check address, port and firewall"
-    if REJECTED in heard:
+    if REJECTED in received:
         return f"{remote.where} rejected the association; {_reason(assoc)}"
-    if ACCEPTED in heard and assoc.acceptor.primitive is not None:
-        return f"{remote.where} takes none of the kinds of object and transfer syntaxes that it was offered"
-    if ABORTED in heard:
+    if ACCEPTED in received and assoc.acceptor.primitive is not None:
+        return f"{remote.where} accepts none of the offered kinds of object (SOP classes) and transfer syntaxes"
+    if ABORTED in received:
         return f"{remote.where} aborted the association"
-    if ACCEPTED in heard:
-        return f"{remote.where} answered the request for an association with something that is no DICOM"
-    return f"{remote.where} took the connection, but no association: is that a DICOM port, and is it free?"
+    if ACCEPTED in received:
+        return f"{remote.where} answered the association request with something that is not DICOM"
+    return f"{remote.where} accepted the connection, but no association; check that it is a DICOM port and not busy"
 
 
 def _keep_rejection(event: evt.Event) -> None:
-    """Keep a rejection as it comes: where the connection is closed behind it, pynetdicom may see that first."""
+    """Keep a rejection on receipt: if the connection is closed right after it, pynetdicom may notice that first."""
     if event.data[0] == REJECTED:
         pdu = A_ASSOCIATE_RJ()
         pdu.decode(bytes(event.data))
@@ -167,9 +167,9 @@ def _reason(assoc: Association) -> str:
     """Return what a rejection means (PS3.8 9.3.4)."""
     answer: Any = assoc.acceptor.primitive
     if answer is None:
-        return "it gives no reason that can be read"
+        return "it gave no readable reason"
     if (answer.result_source, answer.diagnostic) == (1, 7):
-        return "it has another AE title; correct that of the destination here"
+        return "it does not recognise the called AE title; correct the AE title of the destination here"
     if answer.result_source == 1:
-        return "check that it knows this node's AE title"
-    return f"it says: {answer.reason_str}"
+        return "check that this node's AE title is configured there"
+    return f"its reason: {answer.reason_str}"

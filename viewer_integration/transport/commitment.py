@@ -1,4 +1,4 @@
-"""Storage commitment as SCU: a destination is asked to take responsibility for objects (PS3.4 J)."""
+"""Storage commitment as SCU: asks a destination to take responsibility for objects (PS3.4 J)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,24 +22,24 @@ REQUEST = 1
 """Action type of a request (PS3.4 J.3.2)."""
 
 _REASONS = {
-    0x0110: "processing failure",
-    0x0112: "it does not hold the object",
-    0x0213: "resource limitation",
-    0x0122: "the SOP class is not supported",
-    0x0119: "class and instance conflict",
-    0x0131: "duplicate transaction UID",
+    0x0110: "it reported a processing failure",
+    0x0112: "it does not have the object",
+    0x0213: "it reported a resource limitation",
+    0x0122: "it does not support the SOP class",
+    0x0119: "it reported a class and instance conflict",
+    0x0131: "it reported a duplicate transaction UID",
 }
 """Failure reasons (PS3.3 C.14.1.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommitmentAnswer:
-    """What an N-EVENT-REPORT says.
+    """The content of an N-EVENT-REPORT.
 
     Attributes
     ----------
     failed
-        Why a destination does not take responsibility, by SOP Instance UID.
+        By SOP Instance UID: why the destination does not take responsibility for it.
     """
 
     transaction_uid: str
@@ -50,7 +50,7 @@ class CommitmentAnswer:
 def read_answer(report: Dataset) -> CommitmentAnswer:
     """Read the event information of an N-EVENT-REPORT (PS3.4 table J.3-2).
 
-    An item that names no instance says nothing.
+    Items that name no instance are ignored.
     """
     committed = (identifier(item, "ReferencedSOPInstanceUID") for item in items(report, "ReferencedSOPSequence"))
     failed = {
@@ -65,7 +65,7 @@ def read_answer(report: Dataset) -> CommitmentAnswer:
 
 
 def _reason(code: float | None) -> str:
-    return "no reason given" if code is None else _REASONS.get(int(code), f"failure 0x{int(code):04X}")
+    return "it gave no reason" if code is None else _REASONS.get(int(code), f"it reported failure 0x{int(code):04X}")
 
 
 def request_commitment(
@@ -75,19 +75,19 @@ def request_commitment(
     transaction_uid: str,
     answered: Callable[[CommitmentAnswer], None],
 ) -> str:
-    """Ask for commitment; the answer comes over this association, or later over one that the destination opens.
+    """Request commitment; the answer arrives over this association, or later over one that the destination opens.
 
     Parameters
     ----------
     objects
         SOP Class UID and SOP Instance UID of each.
     answered
-        Called with an answer that comes over this association.
+        Called with an answer that arrives over this association.
 
     Returns
     -------
     str
-        Empty when the request was taken, else a sentence that says why not.
+        Empty when the request was accepted, otherwise a sentence that explains why not.
     """
 
     def on_report(event: evt.Event) -> tuple[int, None]:
@@ -101,7 +101,7 @@ def request_commitment(
         return refusal
     try:
         if not assoc.accepted_contexts:
-            return f"{remote.where} offers no storage commitment"
+            return f"{remote.where} does not support storage commitment"
         ds = Dataset()
         ds.TransactionUID = transaction_uid
         ds.ReferencedSOPSequence = [_reference(*one) for one in objects]
@@ -109,7 +109,8 @@ def request_commitment(
         code = status.get("Status")
         if code == 0x0000:
             return ""
-        return f"{remote.where} {'gave no answer' if code is None else f'answered 0x{code:04X}'} to the request"
+        answer = "gave no answer" if code is None else f"answered 0x{code:04X}"
+        return f"{remote.where} {answer} to the storage commitment request"
     finally:
         if assoc.is_established:
             assoc.release()

@@ -1,4 +1,4 @@
-"""Delivery by C-STORE, with the answer to every single object kept as a value."""
+"""Delivery by C-STORE, with a receipt for every object."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -32,19 +32,19 @@ _PLAIN = {
         ExplicitVRBigEndian,
     )
 }
-"""Transfer syntaxes whose pixels are no stream of their own: one can be made of the other."""
+"""Transfer syntaxes without encapsulated pixels: each can be converted to any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryReceipt:
-    """What a destination said to one file.
+    """The answer of a destination to one file.
 
     Attributes
     ----------
     status
-        C-STORE status, or None when no answer came.
+        C-STORE status, or None when there was no answer.
     reason
-        A sentence for a person when it is not a plain success.
+        A sentence for a person; empty when it is a plain success.
     """
 
     path: Path
@@ -59,13 +59,13 @@ def send_files(
 ) -> Iterator[DeliveryReceipt]:
     """Send DICOM files over one association, and yield a receipt for each, in order.
 
-    A warning status (0xB000 to 0xBFFF) counts as accepted and is kept. Never raises for what the destination or the
-    network does.
+    A warning status (0xB000 to 0xBFFF) counts as accepted and is kept. Never raises because of the destination or the
+    network.
 
     Parameters
     ----------
     transfer_syntax
-        An uncompressed one to encode uncompressed files anew in; None sends each as it is stored.
+        An uncompressed transfer syntax to convert uncompressed files to; None sends each as it is stored.
     """
     metas = [(path, _read_meta(path)) for path in paths]
     contexts = _contexts([meta for _, meta in metas if not isinstance(meta, str)], transfer_syntax)
@@ -84,10 +84,10 @@ def send_files(
 
 
 def _contexts(metas: Sequence[pydicom.dataset.FileMetaDataset], transfer_syntax: UID | None) -> list[ContextRequest]:
-    """Return what is proposed: each kind of object as it is stored, and what is plain in the default syntax, too.
+    """Return the contexts to propose: each kind of object as stored, and uncompressed ones in the default syntax too.
 
-    Everybody takes Implicit VR Little Endian (PS3.5 10.1), and some take nothing else. It comes behind, so that a peer
-    that takes both gets what is stored.
+    Every peer accepts Implicit VR Little Endian (PS3.5 10.1), and some accept nothing else. It is proposed last, so
+    that a peer that accepts both receives what is stored.
     """
     stored = {(str(m.MediaStorageSOPClassUID), str(transfer_syntax or m.TransferSyntaxUID)) for m in metas}
     plain = {(kind, str(ImplicitVRLittleEndian)) for kind, syntax in stored if syntax in _PLAIN}
@@ -95,7 +95,7 @@ def _contexts(metas: Sequence[pydicom.dataset.FileMetaDataset], transfer_syntax:
 
 
 def _read_meta(path: Path) -> pydicom.dataset.FileMetaDataset | str:
-    """Return what a file is, by its data set where its file meta information is silent or wrong; else a reason."""
+    """Return the file meta information, taken from the data set where it is missing or wrong; otherwise a reason."""
     try:
         meta = read_instance(path, pixels=False).file_meta
     except UnsettledEncoding as error:
@@ -119,23 +119,23 @@ def _send(
     try:
         ds: pydicom.FileDataset = read_instance(path)
         if transfer_syntax is not None and transfer_syntax != ds.file_meta.TransferSyntaxUID:
-            ds = _encoded_anew(ds, transfer_syntax)
-        if not (taken := _taken(assoc, ds)):
+            ds = _re_encoded(ds, transfer_syntax)
+        if not (accepted_syntaxes := _accepted_syntaxes(assoc, ds)):
             form = f"{ds.file_meta.MediaStorageSOPClassUID.name}, {ds.file_meta.TransferSyntaxUID.name}"
             sentence = f"{destination.ae_title} does not accept this kind of object ({form})"
             return _failed(path, sop_instance_uid, None, sentence)
-        if was_big_endian(ds) and ds.file_meta.TransferSyntaxUID not in taken:
+        if was_big_endian(ds) and ds.file_meta.TransferSyntaxUID not in accepted_syntaxes:
             turn_little_endian(ds)
             ds = pydicom.dcmread(io.BytesIO(little_endian_file(ds)))
     except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for a damaged file; the others are still sent
         return _failed(path, sop_instance_uid, None, f"the file is damaged ({type(error).__name__}); not sent")
     try:
         answer = assoc.send_c_store(ds)
-    except Exception as error:  # noqa: BLE001 - the line never raises, so it is the file that cannot be encoded
+    except Exception as error:  # noqa: BLE001 - the association never raises, so the file cannot be encoded
         return _failed(path, sop_instance_uid, None, f"the file cannot be encoded ({type(error).__name__}); not sent")
     status = answer.get("Status")
     if status is None:
-        assoc.abort()  # else the next file would wait for an answer on a lost connection
+        assoc.abort()  # otherwise the next file would wait for an answer on a lost connection
         return _failed(path, sop_instance_uid, None, f"{destination.ae_title} gave no answer")
     accepted = status == 0 or 0xB000 <= status <= 0xBFFF or status in (0x0001, 0x0107, 0x0116)
     reason = "" if status == 0 else f"{destination.ae_title} answered 0x{status:04X}"
@@ -149,14 +149,14 @@ def _send(
     )
 
 
-def _taken(assoc: Association, ds: pydicom.FileDataset) -> set[str]:
-    """Return the accepted transfer syntaxes that a file can be sent in: its own, or any plain one where it is plain."""
+def _accepted_syntaxes(assoc: Association, ds: pydicom.FileDataset) -> set[str]:
+    """Return the accepted transfer syntaxes that a file can be sent in: its own, or if it is plain, any plain one."""
     own, kind = str(ds.file_meta.TransferSyntaxUID), ds.file_meta.MediaStorageSOPClassUID
     accepted = {str(c.transfer_syntax[0]) for c in assoc.accepted_contexts if c.abstract_syntax == kind}
     return accepted & (_PLAIN | {own} if own in _PLAIN else {own})
 
 
-def _encoded_anew(ds: pydicom.FileDataset, transfer_syntax: UID) -> pydicom.FileDataset:
+def _re_encoded(ds: pydicom.FileDataset, transfer_syntax: UID) -> pydicom.FileDataset:
     buffer = io.BytesIO()
     ds.file_meta.TransferSyntaxUID = transfer_syntax
     pydicom.dcmwrite(buffer, ds, implicit_vr=transfer_syntax.is_implicit_VR, little_endian=True)

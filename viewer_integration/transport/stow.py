@@ -1,4 +1,4 @@
-"""Delivery by STOW-RS (PS3.18 10.5): one request for all objects, and what it says of each."""
+"""Delivery by STOW-RS (PS3.18 10.5): one request for all objects, and a receipt for each."""
 
 import json
 import secrets
@@ -17,10 +17,10 @@ __all__ = ["store_over_web"]
 
 TIMEOUT_S = 120.0
 WHOLE_ANSWER_S = 300.0
-"""An answer that begins may take this long altogether; a drip would satisfy a limit for each read for ever."""
+"""Limit for receiving a complete answer; a slow trickle would never exceed a limit for each read."""
 
 LARGEST_ANSWER_BYTES = 2**20
-"""A run's few objects take some hundred bytes each."""
+"""The few objects of a run take some hundred bytes each."""
 
 _REFERENCED, _FAILED = "00081199", "00081198"
 _HIGHEST_STATUS = 0xFFFF
@@ -28,27 +28,28 @@ _INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
 
 
 def store_over_web(paths: Sequence[Path], name: str, url: str, headers: Mapping[str, str]) -> Iterator[DeliveryReceipt]:
-    """Store files over one request, and yield a receipt for each, in order.
+    """Store files with one request, and yield a receipt for each, in order.
 
-    An object is accepted when the answer says so of it: what stands in the FailedSOPSequence, or is not mentioned at
-    all, is not. Never raises for what the destination or the network does, nor for a file that cannot be read.
+    An object is accepted only if the answer lists it as stored. It is not accepted if the FailedSOPSequence lists it,
+    or the answer does not mention it. Never raises because of the destination, the network, or a file that cannot be
+    read.
 
     Parameters
     ----------
     name
-        What sentences call the destination.
+        How sentences refer to the destination.
     url
         Base address of its DICOMweb services.
     headers
-        Of authorisation.
+        HTTP headers for authorisation.
     """
     read = [_read_file(path) for path in paths]
     contents = [one.content for one in read if one.content]
-    told, why = _stored(contents, name, url, headers) if contents else ({}, "")
+    outcomes, failure = _stored(contents, name, url, headers) if contents else ({}, "")
     for path, one in zip(paths, read, strict=True):
-        sentence = one.fault or why or f"{name} said nothing of this object"
+        sentence = one.fault or failure or f"{name} did not report on this object"
         accepted, status, reason = (
-            told.get(one.uid, (False, None, sentence)) if one.content else (False, None, sentence)
+            outcomes.get(one.uid, (False, None, sentence)) if one.content else (False, None, sentence)
         )
         yield DeliveryReceipt(path=path, sop_instance_uid=one.uid, accepted=accepted, status=status, reason=reason)
 
@@ -71,11 +72,12 @@ def _read_file(path: Path) -> _File:
         return _File(fault=f"the file is damaged ({type(error).__name__}); not sent")
 
 
-_Told = dict[str, tuple[bool, int | None, str]]
+_Outcomes = dict[str, tuple[bool, int | None, str]]
+"""By SOP Instance UID: whether the object was accepted, its status, and a reason."""
 
 
-def _stored(contents: Sequence[bytes], name: str, url: str, headers: Mapping[str, str]) -> tuple[_Told, str]:
-    """Return what was said of each object, and why nothing was."""
+def _stored(contents: Sequence[bytes], name: str, url: str, headers: Mapping[str, str]) -> tuple[_Outcomes, str]:
+    """Return the outcome of each object, or why there is none."""
     boundary = f"glionode-{secrets.token_hex(16)}"
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     wanted = {**headers, "Content-Type": kind, "Accept": "application/dicom+json", "Accept-Encoding": "identity"}
@@ -88,13 +90,13 @@ def _stored(contents: Sequence[bytes], name: str, url: str, headers: Mapping[str
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return {}, f"{name} could not be reached by STOW-RS ({type(error).__name__})"
     if body is None:
-        return {}, f"{name} answered {answer.status_code} to STOW-RS at too great length, or too slowly"
-    told = _read(_parsed(body), name)
-    return told, "" if told else f"{name} answered {answer.status_code} to STOW-RS and nothing of the objects"
+        return {}, f"{name} answered {answer.status_code} to STOW-RS, but the answer was too long or too slow"
+    outcomes = _read(_parsed(body), name)
+    return outcomes, "" if outcomes else f"{name} answered {answer.status_code} to STOW-RS, but reported on no object"
 
 
 def _read_body(answer: httpx.Response) -> bytes | None:
-    """Return what a destination answers; None where it comes to no end."""
+    """Return the answer of a destination; None where it is too long or too slow."""
     body, deadline = bytearray(), time.monotonic() + WHOLE_ANSWER_S
     for chunk in answer.iter_raw():
         body += chunk
@@ -105,10 +107,10 @@ def _read_body(answer: httpx.Response) -> bytes | None:
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
     try:
-        said = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _body(contents: Sequence[bytes], boundary: str) -> bytes:
@@ -117,21 +119,21 @@ def _body(contents: Sequence[bytes], boundary: str) -> bytes:
     return b"\r\n".join([*parts, f"--{boundary}--\r\n".encode()])
 
 
-def _read(said: Mapping[str, Any], name: str) -> _Told:
-    told: _Told = {}
-    for item in _values(said, _REFERENCED):
+def _read(document: Mapping[str, Any], name: str) -> _Outcomes:
+    outcomes: _Outcomes = {}
+    for item in _values(document, _REFERENCED):
         warning = _number(item, _WARNING)
         reason = "" if warning is None else f"{name} stored it with warning 0x{warning:04X}"
-        told[_text(item, _INSTANCE)] = (True, warning or 0, reason)
-    for item in _values(said, _FAILED):
+        outcomes[_text(item, _INSTANCE)] = (True, warning or 0, reason)
+    for item in _values(document, _FAILED):
         failure = _number(item, _FAILURE)
         reason = f"{name} did not store it{'' if failure is None else f' (0x{failure:04X})'}"
-        told[_text(item, _INSTANCE)] = (False, failure, reason)
-    return told
+        outcomes[_text(item, _INSTANCE)] = (False, failure, reason)
+    return outcomes
 
 
 def _values(item: object, tag: str) -> list[Any]:
-    """Return the values of an attribute in the JSON of DICOM (PS3.18 F.2); none where it has another form."""
+    """Return the values of an attribute in DICOM JSON (PS3.18 F.2); none where it has another form."""
     element = item.get(tag) if isinstance(item, dict) else None
     found = element.get("Value") if isinstance(element, dict) else None
     return found if isinstance(found, list) else []
@@ -143,7 +145,7 @@ def _text(item: object, tag: str) -> str:
 
 
 def _number(item: object, tag: str) -> int | None:
-    """Return a status; None for what is none."""
+    """Return a status; None for anything that is not one."""
     values = _values(item, tag)
     is_status = bool(values) and type(values[0]) is int and 0 <= values[0] <= _HIGHEST_STATUS
     return values[0] if is_status else None

@@ -1,4 +1,4 @@
-"""Who decides whether an association is let in."""
+"""The type of the function that accepts or rejects an association."""
 
 from collections.abc import Callable
 
@@ -9,4 +9,4 @@ from dicom_node.reception.acceptor.association_request import Rejection
 __all__ = ["Admit"]
 
 Admit = Callable[[Association], Rejection | None]
-"""Says why a request for association that was understood is rejected all the same; None where it is not."""
+"""Returns why a well-formed association request is rejected; None where it is accepted."""

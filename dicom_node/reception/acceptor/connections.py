@@ -1,8 +1,8 @@
-"""Who is at the door: connections that have not been let in yet, and the seats of those that have.
+"""Counts the connections that wait for their association to be accepted, and the associations.
 
-A connection costs a stranger nothing, so it takes no seat: that it gets when its association is accepted. Those that
-wait are limited for each address and in all, and the one that has waited longest makes room, so silent connections
-shut nobody out: a sender that says who it is has waited for milliseconds.
+Any machine can open connections, so a connection takes a seat only when its association is accepted. The number of
+waiting connections is limited for each address and in all. At the limit, the one that has waited longest is closed. So
+silent connections cannot block other senders, whose association requests arrive within milliseconds.
 """
 
 import threading
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 __all__ = ["Connections"]
 
 ADDRESSES = 8
-"""In all, as many may wait as this number of addresses may have waiting; each costs two threads."""
+"""Limit on all waiting connections, as a multiple of the limit for one address; each costs two threads."""
 
 
 @dataclass(kw_only=True)
@@ -22,9 +22,9 @@ class Connections:
     Attributes
     ----------
     waiting_for_each
-        Connections from one address that may wait to be let in.
+        Number of connections from one address that may wait for acceptance.
     seats
-        Associations at once.
+        Number of simultaneous associations.
     """
 
     waiting_for_each: int
@@ -34,7 +34,7 @@ class Connections:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self, one: Hashable, address: str, hang_up: Callable[[], None]) -> None:
-        """Have a connection wait; whoever has waited too long for that is hung up on."""
+        """Let a connection wait; at the limit, close the one that has waited longest."""
         with self._lock:
             same = [other for other, (whose, _) in self._waiting.items() if whose == address]
             crowded = len(same) >= self.waiting_for_each
@@ -46,7 +46,7 @@ class Connections:
             evicted()
 
     def sit(self, one: Hashable) -> bool:
-        """Give a connection a seat, if one is free; it waits no more."""
+        """Give a waiting connection a seat; return False if none is free."""
         with self._lock:
             if len(self._seated) >= self.seats:
                 return False
@@ -55,7 +55,7 @@ class Connections:
             return True
 
     def leave(self, one: Hashable) -> None:
-        """Forget a connection, which has ended."""
+        """Remove a connection that has ended."""
         with self._lock:
             self._waiting.pop(one, None)
             self._seated.discard(one)

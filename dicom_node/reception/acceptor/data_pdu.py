@@ -1,4 +1,4 @@
-"""The PDU that carries messages, P-DATA-TF (PS3.8 9.3.5), as bytes: no copies, and no objects for each value."""
+"""The P-DATA-TF PDU, which carries messages (PS3.8 9.3.5), as bytes: without copies or an object for each value."""
 
 import struct
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ _SHORTEST_ITEM = 2
 
 
 class DataPdu:
-    """One that has come, in the place of pynetdicom's PDU and of the primitive that is made of it.
+    """A received PDU; replaces both pynetdicom's PDU and the primitive made from it.
 
     Parameters
     ----------
     content
-        What follows type and length.
+        The bytes after type and length.
 
     Attributes
     ----------
     presentation_data_value_list
-        By context ID each value, with its message control header.
+        Pairs of context ID and value, which begins with its message control header.
 
     Raises
     ------
@@ -34,18 +34,18 @@ class DataPdu:
         self.presentation_data_value_list = list(_values(content))
 
     def to_primitive(self) -> "DataPdu":
-        """Return what the state machine hands on."""
+        """Return the primitive, for the state machine."""
         return self
 
 
 def data_pdu(context_id: int, value: bytes) -> bytes:
-    """Return one that carries a value, which has to be as short as every peer takes it."""
+    """Return a PDU with one value, which must be short enough for every peer."""
     item = _ITEM.pack(len(value) + 1, context_id) + value
     return _HEAD.pack(_TYPE, 0, len(item)) + item
 
 
 def _values(content: bytes | bytearray) -> Iterator[tuple[int, memoryview]]:
-    """Yield the values; one is copied where it would keep a PDU in memory that is much larger than itself."""
+    """Yield the values; copy a value that would otherwise keep a much larger PDU in memory."""
     offset, size, view = 0, len(content), memoryview(content)
     while offset < size:
         length, context_id = _ITEM.unpack_from(content, offset) if offset + _ITEM.size <= size else (0, 0)

@@ -1,7 +1,7 @@
-"""DIMSE commands as bytes: requests and answers (PS3.7 9.3, 10.3), and the header of a file (PS3.10 7.1).
+"""DIMSE commands as bytes: requests and responses (PS3.7 9.3, 10.3), and the header of a file (PS3.10 7.1).
 
-pynetdicom builds a data set of each through pydicom, which took 1.2 ms of the 2.3 ms of processor time that receiving
-an image cost where this was measured; these few fields are packed and unpacked in place.
+pynetdicom builds each as a data set with pydicom. That took 1.2 ms of the 2.3 ms of processor time for receiving an
+image where this was measured, so these few fields are packed and unpacked directly.
 """
 
 import struct
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 CANNOT_UNDERSTAND = 0xC000
-"""Status of the Storage Service Class for what is no data set (PS3.4 B.2.3)."""
+"""Status of the Storage Service Class for a data set that cannot be understood (PS3.4 B.2.3)."""
 
 _SOP_CLASS, _REQUESTED_CLASS, _FIELD, _MESSAGE_ID, _ANSWERED_ID = 0x0002, 0x0003, 0x0100, 0x0110, 0x0120
 _DATA_SET_TYPE, _STATUS, _SOP_INSTANCE, _REQUESTED_INSTANCE, _EVENT_TYPE = 0x0800, 0x0900, 0x1000, 0x1001, 0x1002
@@ -31,7 +31,7 @@ _DATA_SET_TYPE, _STATUS, _SOP_INSTANCE, _REQUESTED_INSTANCE, _EVENT_TYPE = 0x080
 
 C_STORE, C_ECHO, N_EVENT_REPORT, C_CANCEL = 0x0001, 0x0030, 0x0100, 0x0FFF
 _ANSWER = 0x8000
-"""Command fields, and the bit that makes one an answer (PS3.7 E.1-1)."""
+"""Command fields, and the bit that marks a response (PS3.7 E.1-1)."""
 
 _NO_DATA_SET = 0x0101
 
@@ -41,7 +41,7 @@ _SHORT = struct.Struct("<H")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreCommand:
-    """What a C-STORE request says before the data set."""
+    """The command of a C-STORE request, which precedes the data set."""
 
     message_id: int
     sop_class_uid: str
@@ -50,7 +50,7 @@ class StoreCommand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
-    """What a request says before the data set; a UID or an event type that it lacks is empty or None."""
+    """The command of a message, which precedes the data set; a missing UID is empty, a missing event type None."""
 
     field: int
     message_id: int
@@ -61,12 +61,12 @@ class Command:
 
     @property
     def is_answer(self) -> bool:
-        """Whether it answers a request."""
+        """Whether it is a response."""
         return bool(self.field & _ANSWER)
 
     @property
     def store(self) -> StoreCommand | None:
-        """What it says as a C-STORE request; None where it is none, or not whole."""
+        """The command as a C-STORE request; None where it is another one, or incomplete."""
         if self.field != C_STORE or not (self.has_data_set and self.sop_class_uid and self.sop_instance_uid):
             return None
         return StoreCommand(
@@ -80,14 +80,14 @@ def read_command(encoded: bytes) -> Command:
     Raises
     ------
     ValueError
-        When it is none, or does not even say what it asks for and under which number.
+        When it is not a command set, or lacks the command field, the message ID or the data set type.
     """
     elements = _elements(encoded)
     field = _number(elements, _FIELD)
     named = _ANSWERED_ID if field == C_CANCEL or (field is not None and field & _ANSWER) else _MESSAGE_ID
     message_id, data_set_type = _number(elements, named), _number(elements, _DATA_SET_TYPE)
     if field is None or message_id is None or data_set_type is None:
-        message = "a command set without command, message ID or data set type"
+        message = "the command set lacks the command field, the message ID or the data set type"
         raise ValueError(message)
     return Command(
         field=field,
@@ -100,7 +100,7 @@ def read_command(encoded: bytes) -> Command:
 
 
 def response(command: Command, status: int) -> bytes:
-    """Return the answer's command set, Implicit VR Little Endian."""
+    """Return the command set of the response, Implicit VR Little Endian."""
     values = [
         (_SOP_CLASS, _padded(command.sop_class_uid)),
         (_FIELD, _SHORT.pack(command.field | _ANSWER)),
@@ -115,7 +115,7 @@ def response(command: Command, status: int) -> bytes:
 
 
 def file_header(command: StoreCommand, transfer_syntax_uid: str) -> bytes:
-    """Return what stands before the data set in a DICOM file: preamble, prefix and file meta information."""
+    """Return what precedes the data set in a DICOM file: preamble, prefix and file meta information."""
     body = struct.pack("<HH2sHI", 2, 0x0001, b"OB", 0, 2) + b"\x00\x01"
     for element, vr, value in (
         (0x0002, b"UI", _padded(command.sop_class_uid)),
@@ -147,7 +147,7 @@ def _number(elements: dict[int, bytes], element: int) -> int | None:
 
 
 def _uid(value: bytes) -> str:
-    """Read a UID; empty where it is no text that an answer could repeat."""
+    """Read a UID; empty where it is not text that a response could repeat."""
     text = value.rstrip(b"\0 ").decode("latin-1")
     return text if text.isascii() and text.isprintable() else ""
 

@@ -1,9 +1,9 @@
-"""A connection that is read in large pieces, within limits of size and time, whatever comes over it.
+"""A connection that is read in large pieces, within limits of size and time, whatever arrives.
 
-A PDU is measured before it is read: by its type, and by what may come at that point of an association (PS3.8 9.2, 9.3).
+A PDU is checked before it is read: its type and length must be allowed at this point (PS3.8 9.2, 9.3).
 """
 
-# ruff: noqa: SLF001 - as in prompt_association.py, which puts this in the place of pynetdicom's
+# ruff: noqa: SLF001 - as in prompt_association.py, which replaces pynetdicom's class by this one
 
 import contextlib
 import select
@@ -19,28 +19,28 @@ from pynetdicom.transport import AssociationSocket
 __all__ = ["MAXIMUM_PDU_BYTES", "SLOWEST_BYTES_PER_S", "Line", "LineError", "Pace", "limit_waits"]
 
 MAXIMUM_PDU_BYTES = 2**20
-"""Announced to senders as the largest P-DATA-TF PDU, and held: as fast as without limit, and a MiB of memory each."""
+"""Announced to senders as the largest P-DATA-TF PDU, and enforced: as fast as no limit, and a MiB of memory each."""
 
 REQUEST_BYTES = 2**19
-"""128 presentation contexts with forty transfer syntaxes each are 0.4 MB."""
+"""Limit for a request: 128 presentation contexts with forty transfer syntaxes each take 0.4 MB."""
 
 SLOWEST_BYTES_PER_S = 1024
-"""A modem of 1998 was five times faster; who is slower than this for long holds a seat and brings nothing."""
+"""A modem of 1998 was five times faster; a sender that is slower for long only blocks an association."""
 
 ANSWER_BUFFER_BYTES = 2**16
-"""Some hundred answers; a sender that takes none is noticed by them, and the kernel would keep megabytes of them."""
+"""Some hundred responses; a sender that reads none is noticed once they fill it. The kernel would buffer megabytes."""
 
 HEAD_BYTES = 6
 _HEAD = struct.Struct(">BBI")
 _REQUEST, _P_DATA, _RELEASE, _ABORT = 0x01, 0x04, 0x05, 0x07
 _FIXED_BYTES = 4
-"""Of a request for release and of an abort (PS3.8 9.3.6, 9.3.8)."""
+"""Length of a release request and of an abort (PS3.8 9.3.6, 9.3.8)."""
 
 _AWAITS_REQUEST, _ESTABLISHED = "Sta2", "Sta6"
 
 
 class LineError(Exception):
-    """Something came that is not read; the code and the text say why, the text for people."""
+    """A PDU that is not read; the code gives the reason, and the text explains it to people."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -49,7 +49,7 @@ class LineError(Exception):
 
 @dataclass(kw_only=True)
 class Pace:
-    """How long something may take: a time, and longer only while it comes at a rate that leads somewhere."""
+    """How long a message may take: a limit, extended while data arrive at a sufficient rate."""
 
     limit_s: float
     bytes_per_s: int = 0
@@ -57,12 +57,12 @@ class Pace:
     _began: float = field(default_factory=time.monotonic)
 
     def begin_anew(self) -> None:
-        """Count from now."""
+        """Start measuring now."""
         self._began, self.received = time.monotonic(), 0
 
     @property
     def is_late(self) -> bool:
-        """Whether it has taken longer."""
+        """Whether the message has taken too long."""
         earned = self.received / self.bytes_per_s if self.bytes_per_s else 0.0
         return time.monotonic() - self._began > self.limit_s + earned
 
@@ -71,10 +71,10 @@ class Line(AssociationSocket):
     """The connection of an association."""
 
     connection: socket.socket
-    """Also when pynetdicom has forgotten it, which is before it is closed where the other side was the first."""
+    """Kept when pynetdicom drops its own reference, which it does before it closes if the peer closed first."""
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until there is something to read, or the line is dead."""
+        """Wait until data can be read or the connection is dead."""
         connection = self.socket
         if connection is None:
             return False
@@ -89,21 +89,21 @@ class Line(AssociationSocket):
             return False
 
     def read_pdu(self, state: str, pace: Pace) -> tuple[bytes | bytearray, bytes | bytearray]:
-        """Read one PDU, its head and the rest; shorter than it says where the other side closed first.
+        """Read one PDU, its header and the rest; shorter than stated if the peer closed the connection.
 
         Parameters
         ----------
         state
-            Of the state machine.
+            Current state of the state machine.
 
         Raises
         ------
         LineError
-            For what may not come then, is too large or too slow.
+            When the PDU is not allowed in that state, is too large or too slow.
         OSError
-            When the connection is dead, or silent for longer than it may be.
+            When the connection is dead, or has been silent for too long.
         """
-        if pace.is_late:  # a message that drips in whole PDUs
+        if pace.is_late:  # a slow message in complete PDUs
             raise _too_slow()
         head = self._read(HEAD_BYTES, pace)
         if len(head) < HEAD_BYTES:
@@ -113,7 +113,7 @@ class Line(AssociationSocket):
         return head, self._read(length, pace)
 
     def discard(self) -> bool:
-        """Read what there is and forget it; tell whether the other side has not closed yet."""
+        """Read and drop what has arrived; return whether the peer has not closed the connection yet."""
         try:
             return bool(self.connection.recv(MAXIMUM_PDU_BYTES, socket.MSG_DONTWAIT))
         except BlockingIOError:
@@ -122,7 +122,7 @@ class Line(AssociationSocket):
             return False
 
     def send(self, bytestream: bytes) -> None:
-        """Send; a peer that takes its answers too slowly is hung up on, as one that takes none."""
+        """Send bytes; close the connection if the peer reads its responses too slowly or not at all."""
         pace, rest = Pace(limit_s=self.assoc.network_timeout or 0.0), memoryview(bytestream)
         try:
             while rest:
@@ -133,12 +133,12 @@ class Line(AssociationSocket):
             self.event_queue.put("Evt17")
 
     def hang_up(self) -> None:
-        """Have whoever waits for the connection see its end; another thread may say this."""
+        """Shut the connection down, so that waiting threads notice its end; any thread may call this."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _read(self, size: int, pace: Pace) -> bytes | bytearray:
-        """Read so many bytes; what comes whole, as nearly always, is not copied."""
+        """Read so many bytes; bytes that arrive together, as nearly always, are not copied."""
         received, idle = bytearray(), self.assoc.dul._idle_timer
         while len(received) < size:
             try:
@@ -152,7 +152,7 @@ class Line(AssociationSocket):
             if not piece:
                 break
             pace.received += len(piece)
-            idle.restart()  # a large PDU over a slow line is traffic too
+            idle.restart()  # a large PDU over a slow connection is traffic too
             if len(piece) == size:
                 return piece
             received += piece
@@ -162,29 +162,28 @@ class Line(AssociationSocket):
 
 
 def _too_slow() -> LineError:
-    return LineError("too_slow", "what came was so slow that it was not waited for any longer; the sender tries again")
+    return LineError("too_slow", "data arrived too slowly, so the connection was ended; the sender can try again")
 
 
 def _check_head(kind: int, length: int, state: str) -> None:
-    """Refuse, before it is read, what may not come now, or not in that size."""
+    """Refuse a PDU, before it is read, that is not allowed now or not in that size."""
     if kind == _ABORT and length == _FIXED_BYTES:
         return
     if state == _AWAITS_REQUEST:
         if kind != _REQUEST:
-            raise LineError("bad_association_request", "something else came where a request for association belongs")
+            raise LineError("bad_association_request", "the connection did not begin with an association request")
         if length > REQUEST_BYTES:
-            raise LineError(
-                "bad_association_request", f"the request for association has more than {REQUEST_BYTES} bytes"
-            )
+            raise LineError("bad_association_request", f"the association request is larger than {REQUEST_BYTES} bytes")
         return
     largest = {_P_DATA: MAXIMUM_PDU_BYTES + HEAD_BYTES, _RELEASE: _FIXED_BYTES}.get(kind, -1)
     if state != _ESTABLISHED or length > largest or (kind == _RELEASE and length != _FIXED_BYTES):
-        what = "a message in a PDU larger than was agreed" if kind == _P_DATA and state == _ESTABLISHED else "a PDU"
-        raise LineError("protocol_error", f"the association was ended: {what} came that may not come there")
+        is_data = kind == _P_DATA and state == _ESTABLISHED
+        what = "a P-DATA-TF PDU is larger than negotiated" if is_data else "a PDU is not allowed at this point"
+        raise LineError("protocol_error", f"the association was aborted: {what}")
 
 
 def limit_waits(connection: socket.socket, seconds: float) -> None:
-    """Have reads and writes end when a peer falls silent within a PDU; else its threads would wait for ever."""
+    """End reads and writes when a peer falls silent within a PDU; otherwise its threads would wait for ever."""
     limit = struct.pack("ll", int(seconds), int(1e6 * (seconds % 1)))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

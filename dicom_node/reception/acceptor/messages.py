@@ -1,10 +1,10 @@
-"""The messages of an association: put together from their fragments, within limits, and answered at once (PS3.7 9, 10).
+"""The DIMSE messages of an association: assembled from fragments, within limits, and answered at once (PS3.7 9, 10).
 
-A C-ECHO and a C-STORE are answered over the presentation context that is for them alone; what this node does not do is
-answered, too, with a status that says so.
+C-ECHO and C-STORE requests are accepted only over their own presentation contexts. Operations that this node does not
+support are answered with the status for this.
 """
 
-# ruff: noqa: SLF001 - as in prompt_association.py, which puts this in the place of pynetdicom's
+# ruff: noqa: SLF001 - as in prompt_association.py, which replaces pynetdicom's class by this one
 
 import queue
 from collections.abc import Callable
@@ -37,40 +37,40 @@ from dicom_node.reception.spool import Spool
 __all__ = ["MakeSpool", "Messages", "OnEnd", "OnReport", "OnStore", "Refuse", "Services", "too_large"]
 
 OnStore = Callable[[Association, StoreCommand, str, Incoming], int]
-"""Stores a data set that came over an association in a transfer syntax; returns the status."""
+"""Stores a data set that arrived over an association in a transfer syntax; returns the status."""
 
 MakeSpool = Callable[[StoreCommand, str], Spool]
-"""Makes the file for a large data set that comes in a transfer syntax."""
+"""Creates the file for a large data set that arrives in a transfer syntax."""
 
 OnReport = Callable[[Association, UID, bytes], int]
-"""Notes an answer about storage commitment that came in a transfer syntax; returns the status."""
+"""Records a storage commitment result that arrived in a transfer syntax; returns the status."""
 
 Refuse = Callable[[Association, str, str], None]
-"""Notes that something of an association was refused, by its code and for what reason."""
+"""Records that something was refused in an association, with its code and reason."""
 
 SUCCESS, SOP_CLASS_NOT_SUPPORTED, UNRECOGNISED_OPERATION, OUT_OF_RESOURCES = 0x0000, 0x0122, 0x0211, 0xA700
 """Statuses (PS3.7 C, PS3.4 B.2.3)."""
 
 COMMAND_BYTES = 2**14
-"""A command set has a dozen elements, of which a UID is the longest: a thousand bytes are many."""
+"""Limit for a command set: it has a dozen elements, the longest a UID, and rarely a thousand bytes."""
 
 OTHER_DATA_SET_BYTES = 2**24
-"""Of what is not stored: an answer about storage commitment takes some 200 bytes for each instance."""
+"""Limit for data sets that are not stored: a storage commitment result takes some 200 bytes for each instance."""
 
 _COMMAND, _LAST = 0x01, 0x02
 """Bits of the message control header (PS3.8 E.2)."""
 
 
 class OnEnd(Protocol):
-    """Notes that an association has ended, and whether it was released."""
+    """Records that an association has ended, and whether it was released."""
 
     def __call__(self, assoc: Association, *, released: bool) -> None:
-        """Note it."""
+        """Record it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """Who answers what comes over an association; `data_set_bytes` is the largest data set that is stored."""
+    """The functions that answer the messages of an association; `data_set_bytes` is the largest data set to store."""
 
     on_store: OnStore
     make_spool: MakeSpool
@@ -81,16 +81,16 @@ class Services:
 
 
 def too_large(limit_bytes: int, what: str = "limits.data_set_gib") -> str:
-    """Return why a data set that is larger than a limit was not taken."""
-    return f"a data set is larger than {limit_bytes / 2**30:g} GiB ({what}); it was not taken"
+    """Return the reason for refusing a data set that is larger than a limit."""
+    return f"a data set was not stored because it is larger than {limit_bytes / 2**30:g} GiB ({what})"
 
 
 class _OutOfOrder(Exception):  # noqa: N818 - named for what happened
-    """A fragment that belongs to no message; the text is for people."""
+    """A fragment that does not belong to a message; the text is for people."""
 
 
 class Messages(DIMSEServiceProvider):
-    """Answers a request when its last fragment has come."""
+    """Answers a request when its last fragment has arrived."""
 
     _services: Services
     _context_id: int
@@ -98,33 +98,33 @@ class Messages(DIMSEServiceProvider):
     _command: Command | None
     _data_set: Incoming
     _size: int
-    _told: set[str]
+    _recorded: set[str]
 
     def serve_at_once(self, services: Services) -> None:
-        """Take the place of what pynetdicom made."""
-        self._services, self._told = services, set()
+        """Replace the state that pynetdicom created."""
+        self._services, self._recorded = services, set()
         self._data_set = Incoming()
         self.msg_queue = cast("Any", _NothingWaits())
         self._begin_anew()
 
     @property
     def between(self) -> bool:
-        """Whether no message is under way."""
+        """Whether no message is being received."""
         return self._command is None and not self._encoded
 
     def give_up(self) -> None:
-        """Remove what has come of a message that will not be whole; the thread that reads says this."""
+        """Remove what was received of an incomplete message; for the thread that reads."""
         self._data_set.discard()
 
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take fragments; one out of order ends the association."""
+        """Receive fragments; one out of order ends the association."""
         try:
             for context_id, value in primitive.presentation_data_value_list:
                 fragment = memoryview(value)
                 self._take(context_id, fragment[0], fragment[1:])
         except _OutOfOrder as error:
             self._begin_anew()
-            self._services.refuse(self.assoc, "protocol_error", f"the association was ended: {error}")
+            self._services.refuse(self.assoc, "protocol_error", f"the association was aborted: {error}")
             self.dul.event_queue.put("Evt19")
 
     def _begin_anew(self) -> None:
@@ -134,7 +134,7 @@ class Messages(DIMSEServiceProvider):
 
     def _take(self, context_id: int, control: int, fragment: memoryview) -> None:
         if context_id not in self.assoc._accepted_cx:
-            raise _OutOfOrder("a message came over a presentation context that was not accepted")
+            raise _OutOfOrder("a message used a presentation context that was not accepted")
         if not self.between and context_id != self._context_id:
             raise _OutOfOrder("a message changed its presentation context")
         self._context_id = context_id
@@ -145,15 +145,15 @@ class Messages(DIMSEServiceProvider):
 
     def _take_command(self, fragment: memoryview, *, is_last: bool) -> None:
         if self._command is not None:
-            raise _OutOfOrder("a second command came before the data set of the first")
+            raise _OutOfOrder("a second command arrived before the data set of the first")
         self._encoded += fragment
         if len(self._encoded) > COMMAND_BYTES:
-            raise _OutOfOrder(f"a command of more than {COMMAND_BYTES} bytes came")
+            raise _OutOfOrder(f"a command is larger than {COMMAND_BYTES} bytes")
         if is_last:
             try:
                 self._command = read_command(bytes(self._encoded))
             except ValueError:
-                raise _OutOfOrder("a command came that cannot be read") from None
+                raise _OutOfOrder("a command cannot be read") from None
             if (store := self._command.store) is not None:
                 syntax = self.assoc._accepted_cx[self._context_id].transfer_syntax[0]
                 self._data_set = Incoming(lambda: self._services.make_spool(store, syntax))
@@ -162,14 +162,14 @@ class Messages(DIMSEServiceProvider):
 
     def _take_data(self, fragment: memoryview, *, is_last: bool) -> None:
         if self._command is None:
-            raise _OutOfOrder("a data set came without a command")
+            raise _OutOfOrder("a data set arrived without a command")
         self._size += len(fragment)
         if self._size <= self._largest(self._command):
             self._data_set.take(fragment)
         else:
-            self._data_set.discard()  # the rest is let pass, for the sender listens only when it has sent everything
+            self._data_set.discard()  # the rest is ignored: a sender reads no response before it has sent all
             if self._size > 2 * self._largest(self._command):
-                raise _OutOfOrder("a data set came of more than twice the size that is taken")
+                raise _OutOfOrder("a data set is more than twice as large as the limit")
         if is_last:
             self._serve(self._command)
 
@@ -181,7 +181,7 @@ class Messages(DIMSEServiceProvider):
         too_large = self._size > self._largest(command)
         context_id = self._context_id
         try:
-            if command.is_answer or command.field == C_CANCEL:  # this node asks for nothing here, and nothing lasts
+            if command.is_answer or command.field == C_CANCEL:  # this node asks nothing here; nothing to cancel
                 return
             status = self._too_large(command) if too_large else self._status(command, context, self._data_set)
         finally:
@@ -189,30 +189,30 @@ class Messages(DIMSEServiceProvider):
         value = bytes([_COMMAND | _LAST]) + response(command, status)
         if self.dul.event_queue.empty():
             cast("Line", self.dul.socket).send(data_pdu(context_id, value))
-        else:  # what happened before comes first: it may end the association
+        else:  # earlier events first: they may end the association
             answer = P_DATA()
             answer._presentation_data_value_list.append((context_id, value))
             self.dul.send_pdu(answer)
 
     def _refuse_once(self, code: str, reason: str) -> None:
-        """Note what costs a sender nothing to repeat once for an association: the database is slower than it."""
-        if code not in self._told:
-            self._told.add(code)
+        """Record a reason once for an association: a sender can repeat it faster than the database can record it."""
+        if code not in self._recorded:
+            self._recorded.add(code)
             self._services.refuse(self.assoc, code, reason)
 
     def _too_large(self, command: Command) -> int:
-        what = "limits.data_set_gib" if command.field == C_STORE else "what an answer may have"
+        what = "limits.data_set_gib" if command.field == C_STORE else "the limit for a storage commitment result"
         self._services.refuse(self.assoc, "data_set_too_large", too_large(self._largest(command), what))
         return OUT_OF_RESOURCES
 
     def _status(self, command: Command, context: Any, data_set: Incoming) -> int:  # noqa: ANN401 - pynetdicom's context
         served = {C_ECHO: _is_verification, C_STORE: _is_storage, N_EVENT_REPORT: _is_commitment}.get(command.field)
         if served is None:
-            reason = f"it asked for an operation (0x{command.field:04X}) that this node does not do"
+            reason = f"this node does not support the requested operation (0x{command.field:04X})"
             self._refuse_once("unsupported_operation", reason)
             return UNRECOGNISED_OPERATION
         if not served(context.abstract_syntax) or _names_another(command, context.abstract_syntax):
-            reason = "a request came over a presentation context that is for another SOP class; it was not done"
+            reason = "a request was refused because its presentation context is for another SOP class"
             self._refuse_once("sop_class_mismatch", reason)
             return SOP_CLASS_NOT_SUPPORTED
         if command.field == C_ECHO:
@@ -220,7 +220,7 @@ class Messages(DIMSEServiceProvider):
         if command.field == N_EVENT_REPORT:
             return self._services.on_report(self.assoc, context.transfer_syntax[0], data_set.content)
         if (store := command.store) is None:
-            reason = "a request to store names no SOP instance or brings no data set; the sender keeps the image"
+            reason = "a C-STORE request has no SOP Instance UID or no data set; the sender keeps the image"
             self._services.refuse(self.assoc, "unreadable_data_set", reason)
             return CANNOT_UNDERSTAND
         return self._services.on_store(self.assoc, store, context.transfer_syntax[0], data_set)
@@ -243,13 +243,13 @@ def _names_another(command: Command, abstract_syntax: UID) -> bool:
 
 
 class _NothingWaits:
-    """Stands where requests would wait for the association's thread: they have been answered."""
+    """Replaces the queue of requests for the association's thread: they have been answered already."""
 
     queue: tuple[()] = ()
 
     def put(self, _item: tuple[int, Any]) -> None:
-        """Let pass that pynetdicom wakes who waits for a response, as nobody does here."""
+        """Ignore an item: pynetdicom uses it to wake a thread that waits for a response, and none does here."""
 
     def get(self, **_how: object) -> tuple[int, Any]:
-        """Tell that nothing waits."""
+        """Report an empty queue."""
         raise queue.Empty

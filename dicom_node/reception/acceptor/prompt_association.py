@@ -1,15 +1,14 @@
-"""pynetdicom's acceptor, woken by what happens instead of looking every millisecond, and answering at once.
+"""pynetdicom's acceptor, woken by events instead of polling every millisecond, and answering at once.
 
-As it comes, two threads for each association look a thousand times a second whether there is something to do, a
-message waits for both of them in turn, and a PDU is read in pieces of 4 KiB, however large it says to be, for as long
-as it takes. At sixteen associations that looking alone took more of the processor than receiving
-(`benchmarks/ingest.md`). Here the thread that reads a request also answers it (`upper_layer`), messages pass without
-pydicom (`messages`), and what a stranger may send, and how slowly, is limited (`line`, `association_request`,
-`connections`).
+In the original, two threads for each association poll a thousand times a second, a message waits for both of them in
+turn, and a PDU is read in pieces of 4 KiB, whatever length it states, for as long as it takes. At sixteen associations
+the polling alone took more processor time than receiving (`benchmarks/ingest.md`). Here the thread that reads a request
+also answers it (`upper_layer`), messages are processed without pydicom (`messages`), and what an unknown sender may
+send, and how slowly, is limited (`line`, `association_request`, `connections`).
 """
 
-# ruff: noqa: SLF001 - what is exchanged here pynetdicom offers no other way to; its version is pinned, and
-# tests/unit/dicom_node/test_prompt_association.py holds what it must do
+# ruff: noqa: SLF001 - pynetdicom has no public way to replace these parts; its version is pinned, and
+# tests/unit/dicom_node/test_prompt_association.py tests what they must do
 
 import copy
 import threading
@@ -34,14 +33,14 @@ __all__ = ["PromptRequestHandler", "SupportedContexts"]
 _log = structlog.get_logger()
 
 GRACE_S = 5.0
-"""How much later than here pynetdicom's own timers for a request for association run out: they tell nobody."""
+"""How much later pynetdicom's own timers for an association request expire, as they record no refusal."""
 
 
 class SupportedContexts(list[PresentationContext]):
-    """What a server supports, copied for each association one level deep.
+    """The presentation contexts that a server supports, copied one level deep for each association.
 
-    pynetdicom copies every transfer syntax of every context, which took longer than all the rest of an association's
-    beginning; nothing changes them there.
+    pynetdicom copies every transfer syntax of every context, which took longer than all other steps of opening an
+    association. Nothing modifies them there.
     """
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "SupportedContexts":
@@ -49,7 +48,7 @@ class SupportedContexts(list[PresentationContext]):
 
 
 class PromptRequestHandler(RequestHandler):
-    """Makes of each connection a prompt association."""
+    """Turns each connection into a prompt association."""
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class PromptRequestHandler(RequestHandler):
         super().__init__(request, address, server)  # does all the work
 
     def handle(self) -> None:
-        """Serve in threads of its own; where the machine has none left, the connection ends."""
+        """Serve in separate threads; close the connection where the machine has none left."""
         assoc = cast("_Association", self._create_association())
         try:
             evt.trigger(assoc, evt.EVT_CONN_OPEN, {"address": self.client_address})
@@ -76,7 +75,7 @@ class PromptRequestHandler(RequestHandler):
     def _create_association(self) -> Association:
         assoc = super()._create_association()
         line = cast("Line", assoc.dul.socket)
-        # Nothing runs yet: the parts that pynetdicom put together are exchanged before the first thread starts.
+        # Nothing runs yet: the parts that pynetdicom created are replaced before the first thread starts.
         assoc.__class__ = _Association
         assoc.acse.__class__ = _Negotiation
         assoc.dul.__class__ = UpperLayer
@@ -95,18 +94,18 @@ class PromptRequestHandler(RequestHandler):
 
 
 class _Association(Association):
-    """An association whose requests are answered by the thread that reads them, and of which nothing is left."""
+    """An association whose requests are answered by the thread that reads them, and that always ends completely."""
 
     def belong_to(self, services: Services, connections: Connections) -> None:
-        """Say to whom the end is told."""
+        """Set the objects that are notified of the end."""
         self._services, self._connections = services, connections
 
     def run(self) -> None:
-        """Run what this class has; pynetdicom named its own as the thread's target before it was exchanged."""
+        """Run this class's `run_reactor`; pynetdicom set its own as the thread's target before the class changed."""
         self.run_reactor()
 
     def run_reactor(self) -> None:
-        """Negotiate, serve and end; as pynetdicom's for an acceptor, but it ends in every case."""
+        """Negotiate, serve and end, as pynetdicom does for an acceptor, but end in every case."""
         try:
             self.dul.start()
             self._started_dul = True
@@ -117,14 +116,14 @@ class _Association(Association):
                 self.acse.negotiate_association()
                 if self.is_established:
                     self._run_reactor()
-        except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever came over it
+        except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever arrived
             _log.error("connection_failed", exc_info=error)
             self.dul.kill_dul()
         finally:
             self.end()
 
     def end(self) -> None:
-        """End the connection and all that serves it; say so where nobody has."""
+        """Close the connection, stop its threads, and report the end if that has not been done."""
         self.kill()
         cast("Line", self.dul.socket).connection.close()
         self._connections.leave(self)
@@ -136,10 +135,10 @@ class _Association(Association):
 
 
 class _Negotiation(ACSE):
-    """Rejects whom this node does not admit."""
+    """Rejects associations that this node does not accept."""
 
     def admit_by(self, admit: Admit) -> None:
-        """Say who decides."""
+        """Set the function that decides."""
         self._admit = admit
 
     def _negotiate_as_acceptor(self) -> None:

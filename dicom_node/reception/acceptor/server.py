@@ -1,4 +1,4 @@
-"""The server behind the port: with prompt associations where they know the version of pynetdicom, else with its own."""
+"""The server at the port: prompt associations if they support the installed pynetdicom, else pynetdicom's own."""
 
 import functools
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ __all__ = ["KNOWN_VERSION", "make_server"]
 _log = structlog.get_logger()
 
 KNOWN_VERSION = "3.0.4"
-"""Of pynetdicom, whose private parts are exchanged. One suite of tests holds both ways to the same promises."""
+"""Version of pynetdicom whose private parts are replaced. The same tests check both acceptors."""
 
 
 def make_server(
@@ -33,12 +33,12 @@ def make_server(
     services: Services,
     connections: Connections,
 ) -> ThreadedAssociationServer:
-    """Open a port; the server answers once it is told to serve.
+    """Open a port; the server answers once `serve_forever` is called.
 
     Parameters
     ----------
     handlers
-        Of events, for either way.
+        Event handlers, for both acceptors.
     """
     if pynetdicom.__version__ == KNOWN_VERSION:
         made_by = functools.partial(PromptRequestHandler, admit=admit, services=services, connections=connections)

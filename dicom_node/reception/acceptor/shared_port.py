@@ -1,4 +1,4 @@
-"""A DICOM port that several listener processes share: the kernel deals out connections (SO_REUSEPORT, socket(7))."""
+"""A DICOM port that several listener processes share: the kernel distributes connections (SO_REUSEPORT, socket(7))."""
 
 import socket
 import socketserver
@@ -10,10 +10,10 @@ __all__ = ["SharedPortServer"]
 
 
 class SharedPortServer(ThreadedAssociationServer):
-    """Serves each association in a thread, beside other processes on the same port."""
+    """Serves each association in a thread, alongside other processes on the same port."""
 
     request_queue_size = 128
-    """Connections that wait to be accepted; with Python's default of 5, senders that come at once are turned away."""
+    """Connections that may wait to be accepted; with Python's default of 5, simultaneous senders are refused."""
 
     def server_bind(self) -> None:
         """Bind so that another listener of the same user may bind the same port."""
@@ -22,5 +22,5 @@ class SharedPortServer(ThreadedAssociationServer):
 
     def shutdown(self) -> None:
         """Stop accepting, and close the port."""
-        socketserver.BaseServer.shutdown(self)  # pynetdicom's would look for itself among the servers that AE started
+        socketserver.BaseServer.shutdown(self)  # pynetdicom's looks for itself among the servers that AE started
         self.server_close()

@@ -1,6 +1,6 @@
-"""Associations as pynetdicom serves them, for a version of it that the prompt ones do not know.
+"""Associations as pynetdicom serves them, for a version of it that the prompt ones do not support.
 
-Slower, and without the limits of `line`: a data set is gathered in memory however large it is, and refused afterwards.
+They are slower, and lack the limits of `line`: a data set of any size is kept in memory, and refused only afterwards.
 """
 
 from io import BytesIO
@@ -27,7 +27,7 @@ __all__ = ["stock_handlers"]
 
 
 def stock_handlers(admit: Admit, services: Services, connections: Connections) -> list[Any]:
-    """Return what a server of pynetdicom's own does at each event."""
+    """Return the event handlers for pynetdicom's own server."""
 
     def request(event: evt.Event) -> None:
         assoc = event.assoc
@@ -35,15 +35,15 @@ def stock_handlers(admit: Admit, services: Services, connections: Connections) -
         rejection = admit(assoc)
         if rejection is not None:
             assoc.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
-            assoc.kill()  # as pynetdicom does after a rejection of its own: when it has gone out
+            assoc.kill()  # as pynetdicom does after its own rejections: once it is sent
 
     def store(event: evt.Event) -> int:
         return _store(event, services)
 
     def report(event: evt.Event) -> tuple[int, None]:
-        told = cast("N_EVENT_REPORT", event.request).EventInformation
+        information = cast("N_EVENT_REPORT", event.request).EventInformation
         syntax = UID(event.context.transfer_syntax)
-        return services.on_report(event.assoc, syntax, b"" if told is None else told.getvalue()), None
+        return services.on_report(event.assoc, syntax, b"" if information is None else information.getvalue()), None
 
     def end(event: evt.Event) -> None:
         connections.leave(event.assoc)
@@ -72,9 +72,9 @@ def _store(event: evt.Event, services: Services) -> int:
     if len(content) > services.data_set_bytes:
         services.refuse(assoc, "data_set_too_large", too_large(services.data_set_bytes))
         return OUT_OF_RESOURCES
-    came = Incoming(lambda: services.make_spool(command, syntax))
+    incoming = Incoming(lambda: services.make_spool(command, syntax))
     try:
-        came.take(content)
-        return services.on_store(assoc, command, syntax, came)
+        incoming.take(content)
+        return services.on_store(assoc, command, syntax, incoming)
     finally:
-        came.discard()
+        incoming.discard()

@@ -1,6 +1,6 @@
-"""The thread that reads an association: it sleeps until something comes, and takes no more than may come (PS3.8 9)."""
+"""The thread that reads an association: sleeps until data arrive, and accepts only what PS3.8 9 allows."""
 
-# ruff: noqa: SLF001 - as in prompt_association.py, which puts this in the place of pynetdicom's
+# ruff: noqa: SLF001 - as in prompt_association.py, which replaces pynetdicom's class by this one
 
 import struct
 import threading
@@ -21,32 +21,32 @@ __all__ = ["Checkpoint", "UpperLayer"]
 _log = structlog.get_logger()
 
 LOOK_S = 0.05
-"""How long a thread sleeps when nobody wakes it: what pynetdicom does in one thread it may only notice in another."""
+"""How long a thread sleeps if nothing wakes it: pynetdicom changes state in one thread without waking the other."""
 
 GLANCE_S = 0.001
-"""The same where it is for the association's thread to speak: it accepts, or answers a request for release."""
+"""The same while the association's thread is to send: it accepts, or answers a release request."""
 
 LOOKS_PER_TIMEOUT = 4
-"""How often, until an association without traffic is given up, it is looked whether the rest of a PDU comes."""
+"""How often a read of an incomplete PDU is checked before an association without traffic is closed."""
 
 TIMEOUTS_PER_MESSAGE = 4
-"""How many times as long as an association may be silent a message may take; longer where it comes fast enough."""
+"""Time limit for a message, as a multiple of the network timeout; longer where data arrive fast enough."""
 
 LINGER_S = 1.0
-"""How long what a peer still sends is let pass after the last word to it, which a reset of the line could overtake."""
+"""How long data from a peer are ignored after the last PDU to it, which a reset of the connection could overtake."""
 
 _REQUEST, _REJECTION, _P_DATA_TF, _EVENT_OF_P_DATA, _ABORT = 0x01, 0x03, 0x04, "Evt10", 0x07
 _PLAIN_ABORT = b"\7\0\0\0\0\4\0\0\0\0"
-"""An abort by the service user; who ends it and why is nothing that this node acts on, but pynetdicom checks."""
+"""An abort by the service user: this node ignores source and reason of an abort, but pynetdicom checks them."""
 
 _INVALID, _DEAD = "Evt19", "Evt17"
 
 _AWAITS_REQUEST, _CLOSED, _PEERS_TURN = "Sta2", "Sta13", ("Sta2", "Sta6")
-"""For a request for association; for the connection to be closed; these two, or within an association (PS3.8 9.2)."""
+"""States (PS3.8 9.2): awaiting the association request; awaiting the close; those in which the peer is to send."""
 
 
 class Checkpoint(threading.Event):
-    """Where the association's own thread waits: until it may go on, and until there is something to look at."""
+    """Where the association's own thread waits for news, and for permission to continue."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,26 +54,26 @@ class Checkpoint(threading.Event):
         self.set()
 
     def set(self) -> None:
-        """Let the association's thread go on, and wake it."""
+        """Let the association's thread continue, and wake it."""
         super().set()
         self._news.set()
 
-    def tell(self) -> None:
+    def wake(self) -> None:
         """Wake the association's thread."""
         self._news.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for news, or a while; then until it may go on."""
+        """Wait for news or a short time, then for permission to continue."""
         self._news.wait(LOOK_S)
         self._news.clear()
         return super().wait(timeout)
 
 
 class UpperLayer(DULServiceProvider):
-    """Sleeps until something comes over the line, and takes no more than may come."""
+    """Sleeps until data arrive over the connection, and accepts only what is allowed."""
 
     def limit(self, services: Services, association_timeout_s: float, network_timeout_s: float) -> None:
-        """Set how long a request for association, and how slow a message may be."""
+        """Set how long an association request may take, and how slow a message may be."""
         self._services = services
         self._request_pace = Pace(limit_s=association_timeout_s)
         self._message_pace = Pace(limit_s=TIMEOUTS_PER_MESSAGE * network_timeout_s, bytes_per_s=SLOWEST_BYTES_PER_S)
@@ -82,19 +82,19 @@ class UpperLayer(DULServiceProvider):
         limit_waits(self._line.connection, min(association_timeout_s, network_timeout_s) / LOOKS_PER_TIMEOUT)
 
     def make_room(self) -> None:
-        """End a connection that waits to be let in, for another; another thread says this."""
+        """Close a connection that waits for acceptance, in favour of another; other threads call this."""
         self._made_room = True
         self._line.hang_up()
 
     def run(self) -> None:
-        """Run what this class has, as above."""
+        """Run this class's `run_reactor`, as in `prompt_association`."""
         self.run_reactor()
 
     def run_reactor(self) -> None:
-        """Read until the connection has ended; that it has is said in every case."""
+        """Read until the connection has ended, and notify the association's thread in every case."""
         try:
             super().run_reactor()
-        except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever came over it
+        except Exception as error:  # noqa: BLE001 - the thread ends here, and its connection, whatever arrived
             _log.error("connection_failed", exc_info=error)
         finally:
             cast("Messages", self.assoc.dimse).give_up()
@@ -102,11 +102,11 @@ class UpperLayer(DULServiceProvider):
             self._wake_association()
 
     def _wake_association(self) -> None:
-        """Tell the association's thread that this one has ended; else it would wait for a request."""
+        """Notify the association's thread that this one has ended; otherwise it would wait for a request."""
         ended = A_P_ABORT()
         ended.provider_reason = 0
         self.to_user_queue.put(ended)
-        self._tell()
+        self._wake()
 
     @property
     def _line(self) -> Line:
@@ -118,14 +118,14 @@ class UpperLayer(DULServiceProvider):
 
     def _is_transport_event(self) -> bool:
         if self.to_user_queue.queue:  # a release or an abort
-            self._tell()
+            self._wake()
         if self.state_machine.current_state == _CLOSED:
             self._close_gently()
             return True
         if not self.event_queue.empty():
             return False
         if self._awaits_request and self._request_pace.is_late:
-            self._refuse("too_slow", "no whole request for association came in time")
+            self._refuse("too_slow", "no complete association request arrived in time")
             return True
         is_peers_turn = self.state_machine.current_state in _PEERS_TURN
         if not self._line.wait(LOOK_S if is_peers_turn else GLANCE_S):
@@ -134,19 +134,19 @@ class UpperLayer(DULServiceProvider):
         return True
 
     def _process_recv_primitive(self) -> bool:
-        if not self.event_queue.empty():  # what happened before comes first: it may end the association
+        if not self.event_queue.empty():  # earlier events first: they may end the association
             return False
         state = self.state_machine.current_state
         if state not in (_AWAITS_REQUEST, _CLOSED) or not self.to_provider_queue.queue:
             return super()._process_recv_primitive()
-        # Nothing can be said here any more, or yet: an answer after an abort, or the node's own end.
+        # Nothing can be sent in these states: a response after an abort, or an abort when the node stops.
         self.to_provider_queue.queue.clear()
         if state == _AWAITS_REQUEST:
             self._line.hang_up()
         return False
 
     def _close_gently(self) -> None:
-        """Close the line when the peer has, or has nothing more to say; what still comes is let pass for a moment."""
+        """Close the connection when the peer has closed it or sends nothing more; ignore late data for a moment."""
         now = time.monotonic()
         self._lingers_until = self._lingers_until or now + LINGER_S
         is_over = now >= self._lingers_until or not (self._left_unread or self._line.wait(0.0))
@@ -172,9 +172,9 @@ class UpperLayer(DULServiceProvider):
         try:
             pdu, event = self._decoded(head, rest)
         except BadRequest as bad:
-            self._turn_away(bad)
+            self._reject(bad)
         except ValueError:
-            self._refuse("protocol_error", "the association was ended: the lengths in a PDU do not add up")
+            self._refuse("protocol_error", "the association was aborted: the lengths in a PDU do not add up")
         else:
             self._recv_pdu.put(pdu)
             self.event_queue.put(event)
@@ -188,13 +188,13 @@ class UpperLayer(DULServiceProvider):
         return self._decode_pdu(bytearray(_PLAIN_ABORT) if head[0] == _ABORT else whole)
 
     def _refuse(self, code: str, reason: str) -> None:
-        """Note why, and have the state machine abort."""
+        """Record the reason, and have the state machine abort."""
         self._left_unread = True
         self._services.refuse(self.assoc, code, reason)
         self.event_queue.put(_INVALID)
 
-    def _turn_away(self, bad: BadRequest) -> None:
-        """Answer a request for association that is none, or not for such as this node."""
+    def _reject(self, bad: BadRequest) -> None:
+        """Answer an association request that is malformed or not meant for a node like this."""
         rejection = bad.rejection
         if bad.calling_ae:
             self.assoc.requestor.ae_title = bad.calling_ae
@@ -209,13 +209,11 @@ class UpperLayer(DULServiceProvider):
 
     def _note_early_end(self, began: bool) -> None:  # noqa: FBT001 - whether a PDU did
         if self._made_room:
-            reason = (
-                "too many connections of its address waited to be let in; the one that had waited longest was ended"
-            )
+            reason = "too many connections from its address were waiting; the one that had waited longest was closed"
             self._services.refuse(self.assoc, "too_many_connections", reason)
         elif began and self._awaits_request:
-            reason = "the connection ended within the request for association"
+            reason = "the connection ended within the association request"
             self._services.refuse(self.assoc, "bad_association_request", reason)
 
-    def _tell(self) -> None:
-        cast("Checkpoint", self.assoc._reactor_checkpoint).tell()
+    def _wake(self) -> None:
+        cast("Checkpoint", self.assoc._reactor_checkpoint).wake()

@@ -1,4 +1,4 @@
-// Shows the result of a C-ECHO in its row without loading the page again; without this file the form does the same.
+// Shows the result of a C-ECHO in its row without reloading the page. Without this file, the form does the same.
 "use strict";
 
 async function call(form) {
@@ -6,7 +6,7 @@ async function call(form) {
   const result = form.closest("tbody").querySelector("[role=status]");
   button.disabled = true;
   result.className = "";
-  result.textContent = "Calling …";
+  result.textContent = "Sending C-ECHO …";
   try {
     const answer = await fetch(form.dataset.echo, { method: "POST" });
     if (answer.status === 401) {

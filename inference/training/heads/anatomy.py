@@ -1,6 +1,7 @@
-"""What the numbers of a label map mean: FreeSurfer's for the brain, those of SynthSeg's maps around it, and ours.
+"""Labels of a label map: FreeSurfer's for the brain, those of SynthSeg's maps around it, and our own.
 
-Label maps of whole heads as SynthSeg was trained on (Billot et al. 2023, Medical Image Analysis 86:102789).
+The label maps of whole heads are those on which SynthSeg was trained (Billot et al. 2023, Medical Image Analysis
+86:102789).
 """
 
 from enum import StrEnum
@@ -27,28 +28,29 @@ __all__ = [
 AIR = 0
 
 FLUID = 24
-"""Around the brain and in its furrows."""
+"""Around the brain and in its sulci."""
 
 OUTSIDE = (500, 600)
-"""From, and below: skull, scalp, eyes, vessels and all else that is not of the brain."""
+"""Range of labels (first, end) outside the brain: skull, scalp, eyes, vessels and everything else."""
 
 BONE = (511, 514)
-"""Bone without marrow, which no common sequence shows bright."""
+"""Bone without marrow, which is dark in all common sequences."""
 
 WHITE_MATTER = (2, 41)
 VENTRICLES = (4, 43)
 
 NECROSIS, OEDEMA, ENHANCING, CAVITY, OPENED_SKULL, WHITE_MATTER_LESION = 901, 902, 903, 904, 905, 906
-"""Implanted by code; all but the opened skull lie in the brain. The first three less 900 are 1, 2, 3 of a shape."""
+"""Implanted by code. All but the opened skull are in the brain. The first three minus 900 are the labels 1, 2, 3 of a
+`TumourShape`."""
 
 IMPLANTED = 900
-"""Labels above it are implants."""
+"""Labels above this one are implants."""
 
 HIGHEST_LABEL = 999
 
 
 class Tissue(StrEnum):
-    """What looks alike in every sequence."""
+    """Tissues that have the same appearance within each sequence."""
 
     WHITE = "white matter"
     GREY = "grey matter"

@@ -1,4 +1,4 @@
-"""What is no brain, so that a network learns to find none: noise, and bodies of layers as bottles and limbs."""
+"""Images without a brain, to train a network to find none there: noise, and layered bodies like bottles or limbs."""
 
 from dataclasses import dataclass
 
@@ -12,34 +12,34 @@ from inference.training.heads.smooth_field import smooth_field
 __all__ = ["BodyChances", "drawn_body"]
 
 RADII_MM = (25.0, 100.0)
-"""Of a body: a wrist to a trunk."""
+"""Radius of a body: from a wrist to a trunk."""
 
 THINNER = (0.5, 0.95)
-"""Each layer's radius in that of the layer around it."""
+"""Radius of each layer relative to the layer around it."""
 
 TILT_DEG, ANY_DEG = 25.0, 180.0
 DENTS = (3, 9)
-"""Cells along each axis of the field by which a surface is uneven."""
+"""Cells along each axis of the random field that makes a surface uneven."""
 
 GRAIN_CELLS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class BodyChances:
-    """How often, and how much at most.
+    """Probabilities and limits of images without a brain.
 
     Attributes
     ----------
     noise
-        Share that is noise alone, a scan without anything in the coil.
+        Share of images that are noise alone, like a scan with an empty coil.
     long
-        Share of bodies that go on through the field of view, as limbs do.
+        Share of bodies that extend through the field of view, as limbs do.
     aside
-        Share of bodies that lie off the middle, by up to `shift_mm`.
+        Share of bodies that are off-centre, by up to `shift_mm`.
     bodies, layers
-        Most of them beside and within each other.
+        Largest number of bodies in an image, and of layers in a body.
     uneven
-        Most of a surface's unevenness, in radii.
+        Largest unevenness of a surface, in radii.
     """
 
     noise: float = 0.15
@@ -52,7 +52,7 @@ class BodyChances:
 
 
 def drawn_body(rng: np.random.Generator, grid: SampleGrid, chances: BodyChances) -> NDArray[np.float32]:
-    """Return an image without a brain, shape of the grid, brightness about 0 to 1."""
+    """Return an image without a brain, in the shape of the grid, with a brightness of about 0 to 1."""
     if rng.random() < chances.noise:
         return np.asarray(
             np.maximum(_grain(rng, grid.shape, rng.uniform(0.2, 0.6), rng.uniform(0.05, 0.2)), 0), np.float32
@@ -68,7 +68,7 @@ def drawn_body(rng: np.random.Generator, grid: SampleGrid, chances: BodyChances)
 
 
 def _radius(rng: np.random.Generator, grid: SampleGrid, chances: BodyChances) -> NDArray[np.float32]:
-    """Return how far from a body's axis or middle each place lies, in radii of its surface."""
+    """Return the distance of each voxel from the body's axis or centre, in radii of its surface."""
     turn = turned(rng, TILT_DEG if rng.random() < chances.aside else ANY_DEG)
     aside = rng.uniform(-chances.shift_mm, chances.shift_mm, 3) * (rng.random() < chances.aside)
     sizes = rng.uniform(*RADII_MM, 3)

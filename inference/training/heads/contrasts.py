@@ -1,7 +1,7 @@
-"""Labels to intensities: like a common sequence, or like none there is.
+"""Turns labels into intensities, with the contrast of a common sequence or of none.
 
-SynthSeg draws a mean and a deviation for every label (Billot 2023, section 3.2), which teaches a network that no
-brightness can be relied on. Half of the images look roughly like the sequences that will be asked about.
+SynthSeg draws a mean and a deviation for every label (Billot 2023, section 3.2), so a network trained on its images
+cannot rely on any brightness. Here half of the images roughly resemble the sequences that the node receives.
 """
 
 from dataclasses import dataclass
@@ -46,50 +46,51 @@ SEQUENCES: dict[str, dict[Tissue | int, float]] = {
         OEDEMA: 0.95, NECROSIS: 0.55, ENHANCING: 0.75, CAVITY: 0.15, WHITE_MATTER_LESION: 0.9,
     },
 }  # fmt: skip
-"""Rough brightness in units of the brightest common tissue, as read off a few clinical images."""
+"""Rough brightness in units of the brightest common tissue, read off a few clinical images."""
 
 BRIGHTEST = 1.2
 
 TISSUE_SPREAD, LABEL_SPREAD, LESION_SPREAD = 0.07, 0.02, 0.12
-"""Standard deviations: of a tissue from image to image, of a structure from its tissue, of a lesion's brightness."""
+"""Standard deviations of brightness: of a tissue between images, of a structure from its tissue, of a lesion."""
 
 STRANGE_SPREAD = 0.04
-"""Of a structure from its tissue where the image is like no sequence."""
+"""Standard deviation of a structure from its tissue in images that resemble no sequence."""
 
 UNEVEN = (0.01, 0.12)
 EVEN = (0.01, 0.07)
-"""Standard deviations within a structure, of images like no sequence and like one."""
+"""Standard deviations within a structure, in images that resemble no sequence and in those that resemble one."""
 
 BONE_UP_TO = 0.25
 AIR_UP_TO = 0.08
 AIR_UNEVEN = 0.03
 DIMMED = (0.1, 0.5)
-"""Factors on all that lies outside the brain where fat is suppressed or a coil is far."""
+"""Factors on everything outside the brain, as with fat suppression or a distant coil."""
 
 GRAIN = (0.2, 1.0)
 CLOUD_NODES = (12, 29)
 CLOUD = 1.5
-"""Texture within a structure: grain of one voxel, and clouds of so many cells whose deviation at nodes is this."""
+"""Texture within a structure: the strength of a grain of one voxel, and the cells of a smooth field with its largest
+standard deviation."""
 
 SOFT_NODES = (5, 19)
 SOFT = 0.3
-"""Fat, muscle and skin share one label: a field of up to this deviation parts them."""
+"""Fat, muscle and skin share one label. A smooth field with up to this standard deviation makes them differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastChances:
-    """How often.
+    """Probabilities of contrasts.
 
     Attributes
     ----------
     like_a_sequence
         Share of images with the brightness of a common sequence.
     one_fluid, one_fluid_strange
-        Share of these, and of the others, in which the fluid around the brain looks like that of the ventricles.
+        Share of these, and of the others, in which the fluid around the brain is as bright as in the ventricles.
     dimmed_outside
-        Share in which all outside the brain is darker.
+        Share in which everything outside the brain is darker.
     silent_air
-        Share in which the air is exactly dark.
+        Share in which the air is exactly zero.
     """
 
     like_a_sequence: float = 0.55
@@ -127,7 +128,7 @@ def drawn_contrast(rng: np.random.Generator, chances: ContrastChances) -> DrawnC
 
 
 def painted(rng: np.random.Generator, labels: NDArray[np.int16], contrast: DrawnContrast) -> NDArray[np.float32]:
-    """Return an image of labels, nowhere negative."""
+    """Return an image of the labels without negative values."""
     texture = rng.standard_normal(labels.shape, np.float32) * np.float32(rng.uniform(*GRAIN))
     nodes = int(rng.integers(CLOUD_NODES[0], CLOUD_NODES[1] + 1))
     texture += smooth_field(rng, labels.shape, nodes, CLOUD * rng.uniform())

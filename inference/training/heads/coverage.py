@@ -1,4 +1,4 @@
-"""What of a head an image shows: partial fields of view, faces removed, brains cut out; image and brain as one."""
+"""Coverage of a head: partial field of view, defacing, skull-stripping. Image and brain mask change together."""
 
 from dataclasses import dataclass
 
@@ -9,33 +9,33 @@ from scipy import ndimage
 __all__ = ["CoverageChances", "View", "covered", "defaced", "stripped", "within_field"]
 
 FACE_GAP_MM = 4.0
-"""Removing a face leaves at least so much around the brain."""
+"""Defacing leaves at least this margin around the brain."""
 
 FACE_DEPTH_MM = (-4.0, 16.0)
-"""How far the removed box reaches back beyond the brain's front; negative ends before it."""
+"""How far the removed box extends back beyond the front of the brain. A negative value ends in front of it."""
 
 FACE_HEIGHT_MM = (10.0, 60.0)
-"""How far it reaches up from the brain's lowest slice."""
+"""How far the box extends up from the lowest slice of the brain."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageChances:
-    """How often, and how much at most.
+    """Probabilities and limits of incomplete heads.
 
     Attributes
     ----------
     partial, each_side
-        Share of images with a partial field of view, and the chance of each of its two ends to be cut.
+        Share of images with a partial field of view, and the probability that each of its two ends is cut.
     brain_lost
         Largest share of the brain's extent that is lost at one end.
     margin_mm
-        Most that is left beyond the brain at an end that is cut.
+        Largest margin beyond the brain that is left at an end that is cut.
     defaced
         Share of images without a face.
     stripped
-        Share of which nothing but the brain is left.
+        Share of skull-stripped images.
     strip_margin
-        Most voxels that are left around it; the brain is then what is left.
+        Largest margin in voxels that skull-stripping leaves around the brain. It then counts as brain.
     """
 
     partial: float = 0.4
@@ -49,7 +49,7 @@ class CoverageChances:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """An image and the brain in it, shapes (slice, row, column)."""
+    """An image and its brain mask, shapes (slice, row, column)."""
 
     image: NDArray[np.float32]
     brain: NDArray[np.bool_]
@@ -64,12 +64,12 @@ def covered(
     *,
     bare: bool = False,
 ) -> View:
-    """Return what a tool or a protocol might have left of a head.
+    """Return the part of a head that a tool or a protocol might leave.
 
     Parameters
     ----------
     bare
-        Whether the image shows the brain alone already; no tool is used on it then.
+        Whether the image is skull-stripped already. It is then neither stripped nor defaced.
     """
     if not bare and rng.random() < chances.stripped:
         view = stripped(view, int(rng.integers(chances.strip_margin + 1)))
@@ -81,7 +81,7 @@ def covered(
 
 
 def within_field(view: View, axis: int, first: int, last: int) -> View:
-    """Return a view in which nothing before the first and after the last plane is shown."""
+    """Return a view that is empty before the first and after the last plane."""
     outside = np.ones(view.image.shape[axis], bool)
     outside[max(0, first) : max(0, last + 1)] = False
     planes = tuple(outside if k == axis else slice(None) for k in range(3))
@@ -91,7 +91,7 @@ def within_field(view: View, axis: int, first: int, last: int) -> View:
 
 
 def defaced(view: View, depth_mm: float, height_mm: float, spacing_mm: float) -> View:
-    """Return a view without what lies in front and below, none of it brain."""
+    """Return a view with the region in front of and below the brain removed, but none of the brain."""
     rows, slices = np.flatnonzero(view.brain.any(axis=(0, 2))), np.flatnonzero(view.brain.any(axis=(1, 2)))
     if not len(rows):
         return view
@@ -103,7 +103,7 @@ def defaced(view: View, depth_mm: float, height_mm: float, spacing_mm: float) ->
 
 
 def stripped(view: View, margin: int) -> View:
-    """Return a view of the brain alone and of so many voxels around it, all of which count as brain then."""
+    """Return a skull-stripped view with a margin in voxels around the brain. The margin then counts as brain."""
     kept = ndimage.binary_dilation(view.brain, iterations=margin) if margin else view.brain
     return View(image=np.where(kept, view.image, np.float32(0)), brain=kept)
 

@@ -1,4 +1,4 @@
-"""Heads turned, scaled, sheared, mirrored, moved and bent; labels and brain by one and the same deformation."""
+"""Random deformations of heads: rotation, scaling, shear, mirroring, shift and bending, alike for labels and brain."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,27 +15,27 @@ __all__ = ["Deformation", "DeformationLimits", "drawn_deformation", "image_at", 
 
 @dataclass(frozen=True, kw_only=True)
 class DeformationLimits:
-    """How far a head may be from how it was; the ranges of SynthSeg (Billot 2023, table 1) but where noted.
+    """Limits of the deformation of a head. The ranges are those of SynthSeg (Billot 2023, table 1) unless noted.
 
     Attributes
     ----------
     turn_deg
-        Either way about each axis; SynthSeg has 15, coils and stiff necks more.
+        Largest rotation about each axis, either way. SynthSeg has 15; coils and stiff necks cause more.
     size
-        Smallest and largest of the whole head against itself: from a small woman's to the MNI152's, which is larger
-        than any one's.
+        Smallest and largest scale of the whole head: from the head of a small woman to that of the MNI152, which is
+        larger than any real one.
     scale, shear
-        Relative, either way, of each axis.
+        Largest relative change of each axis, either way.
     shift_mm
-        Either way along each axis.
+        Largest shift along each axis, either way.
     further_up_mm
-        Either way along the slices on top of that, as fields of view differ there most.
+        Largest additional shift along the slice axis, either way, since fields of view differ most in this direction.
     bend_mm
         Largest standard deviation of a node's displacement.
     bend_nodes
-        Fewest and most cells of the bending field.
+        Smallest and largest number of cells of the bending field.
     mirrored
-        Chance that left and right change places.
+        Probability that left and right are swapped.
     """
 
     turn_deg: float = 20.0
@@ -51,16 +51,16 @@ class DeformationLimits:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Deformation:
-    """Where each place of a sample comes from.
+    """The mapping from positions in a sample to positions in the head.
 
     Attributes
     ----------
     matrix
-        Shape (3, 3): millimetres from the sample's middle to millimetres from the brain's, over (slice, row, column).
+        Shape (3, 3): from mm relative to the sample's centre to mm relative to the brain's, over (slice, row, column).
     shift_mm
-        Added before the matrix.
+        Added before the matrix is applied.
     bend_mm
-        Displacement at nodes, shape (3, n, n, n).
+        Displacement at the nodes, shape (3, n, n, n).
     """
 
     matrix: NDArray[np.float64]
@@ -70,24 +70,24 @@ class Deformation:
     def places(
         self, grid: SampleGrid, middle: NDArray[np.float64], spacing_mm: tuple[float, float, float]
     ) -> NDArray[np.float32]:
-        """Return indices into the head for every place of the grid.
+        """Return the indices into the head for every voxel of the grid.
 
         Parameters
         ----------
         middle
-            Index of the brain's middle in the head.
+            Index of the brain's centre in the head.
         spacing_mm
-            Of the head.
+            Voxel spacing of the head.
 
         Returns
         -------
         numpy.ndarray
             Shape (3, slice, row, column).
         """
-        moved = [offset + shift for offset, shift in zip(grid.offsets_mm(), self.shift_mm, strict=True)]
+        shifted = [offset + shift for offset, shift in zip(grid.offsets_mm(), self.shift_mm, strict=True)]
         places = np.empty((3, *grid.shape), np.float32)
         for axis, row in enumerate(self.matrix):
-            straight = sum(factor * part for factor, part in zip(row, moved, strict=True))
+            straight = sum(factor * part for factor, part in zip(row, shifted, strict=True))
             places[axis] = straight + interpolated(self.bend_mm[axis], grid.shape)
             places[axis] = places[axis] / spacing_mm[axis] + middle[axis]
         return places
@@ -107,7 +107,7 @@ def drawn_deformation(rng: np.random.Generator, limits: DeformationLimits) -> De
 
 
 def turned(rng: np.random.Generator, most_deg: float) -> NDArray[np.float64]:
-    """Return a random rotation, up to so many degrees either way about each axis."""
+    """Return a random rotation matrix, with angles of up to `most_deg` either way about each axis."""
     a, b, c = np.deg2rad(rng.uniform(-most_deg, most_deg, 3))
     about_slices = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_rows = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
@@ -116,7 +116,7 @@ def turned(rng: np.random.Generator, most_deg: float) -> NDArray[np.float64]:
 
 
 def labels_at(labels: NDArray[Any], places: NDArray[np.floating]) -> NDArray[Any]:
-    """Return the nearest labels, zero outside.
+    """Return the labels of the nearest voxels, zero outside.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ def labels_at(labels: NDArray[Any], places: NDArray[np.floating]) -> NDArray[Any
     for index, size in zip(nearest, labels.shape, strict=True):
         inside &= (index >= 0) & (index < size)
         np.clip(index, 0, size - 1, out=index)
-    found = np.asarray(labels[tuple(nearest)])
-    found[~inside] = 0
-    return found
+    sampled = np.asarray(labels[tuple(nearest)])
+    sampled[~inside] = 0
+    return sampled
 
 
 def image_at(image: NDArray[np.float32], places: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return trilinear intensities, zero outside."""
+    """Return trilinearly interpolated intensities, zero outside."""
     return np.asarray(ndimage.map_coordinates(image, places, output=np.float32, order=1, cval=0.0, prefilter=False))

@@ -1,4 +1,4 @@
-"""What a scanner makes of a head: shading, blur, thick slices, ghosts and noise. None of it moves the brain."""
+"""Degrades images of heads as scanners do: shading, blur, thick slices, ghosts and noise. The brain does not move."""
 
 from dataclasses import dataclass
 
@@ -13,35 +13,37 @@ __all__ = ["DegradationLimits", "degraded", "ghosted", "noisy", "shaded", "thick
 Image = NDArray[np.float32]
 
 SHADING_NODES = (2, 4)
-"""Fewest and most cells of a coil's shading over the head."""
+"""Smallest and largest number of cells of a coil's shading over the head."""
 
 GAP = 1.15
-"""Largest distance of slices in units of their thickness."""
+"""Largest distance between slices in units of their thickness."""
 
 GHOSTS = (2, 4)
-"""A ghost lies half to a quarter of the field of view away (N/2 ghosts and breathing)."""
+"""A ghost is displaced by half to a quarter of the field of view (N/2 ghosts and breathing)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DegradationLimits:
-    """How often, and how bad at most.
+    """Probabilities and limits of degradation.
 
     Attributes
     ----------
     curved, gamma
-        Share of images whose greys are bent, and the exponents.
+        Share of images with a gamma correction, and the range of exponents.
     shaded, shading
-        Share with coil shading, and the largest deviation of its logarithm; 0.45 is a factor of about 2.5 either way.
+        Share with coil shading, and the largest standard deviation of its logarithm. 0.45 is a factor of about 2.5
+        either way.
     blur_mm
         Largest standard deviation of the blur along each axis.
     thick, thickness_mm
-        Share in thick slices, and the thinnest and thickest of them.
+        Share with thick slices, and the range of their thickness.
     ghosted, ghost
-        Share with a ghost, and its faintest and strongest share of the image.
+        Share with a ghost, and the range of its intensity relative to the image.
     noisy, noise
-        Share with noise, and its largest deviation in units of common brightness.
+        Share with noise, and its largest standard deviation in units of common brightness.
     rician
-        Share of the noise that is of magnitude images (Gudbjartsson 1995), which lifts the air; the rest is normal.
+        Share of the noisy images with the Rician noise of magnitude images (Gudbjartsson 1995), which brightens the
+        air. The others have normal noise.
     """
 
     curved: float = 0.3
@@ -61,14 +63,14 @@ class DegradationLimits:
 def degraded(
     rng: np.random.Generator, image: Image, slice_axis: int, spacing_mm: float, limits: DegradationLimits
 ) -> Image:
-    """Return an image as a scanner might have made it, nowhere negative.
+    """Return an image as a scanner might have acquired it, without negative values.
 
     Parameters
     ----------
     image
         Shape (slice, row, column), not negative.
     slice_axis
-        Axis that thick slices are stacked along.
+        Axis along which thick slices are stacked.
     """
     if rng.random() < limits.curved:
         image = image ** np.float32(rng.uniform(*limits.gamma))
@@ -86,15 +88,15 @@ def degraded(
 
 
 def shaded(rng: np.random.Generator, image: Image, deviation: float) -> Image:
-    """Return an image with slow factors whose logarithm has this deviation at its nodes."""
+    """Return an image multiplied by a smooth field whose logarithm has this standard deviation at its nodes."""
     nodes = int(rng.integers(SHADING_NODES[0], SHADING_NODES[1] + 1))
     return np.asarray(image * np.exp(smooth_field(rng, image.shape, nodes, deviation)))
 
 
 def thick_slices(rng: np.random.Generator, image: Image, axis: int, thickness: float) -> Image:
-    """Return an image made of slices so many voxels thick, linear between their middles.
+    """Return an image made of slices of a thickness in voxels, interpolated linearly between their centres.
 
-    The first lies anywhere, and up to 15 % of their thickness is left out between two of them.
+    The position of the first slice is random, with a gap of up to 15 % of the thickness between slices.
     """
     size = image.shape[axis]
     flat = ndimage.uniform_filter1d(image, max(1, round(thickness)), axis=axis)
@@ -109,10 +111,10 @@ def thick_slices(rng: np.random.Generator, image: Image, axis: int, thickness: f
 
 
 def ghosted(rng: np.random.Generator, image: Image, strength: float) -> Image:
-    """Return an image over which a fainter one lies, moved along rows or columns as phase encoding does."""
+    """Return an image with a fainter copy of itself, shifted along rows or columns as phase encoding does."""
     axis = int(rng.integers(1, 3))
-    moved = image.shape[axis] // int(rng.integers(GHOSTS[0], GHOSTS[1] + 1))
-    return np.asarray(image + np.float32(strength) * np.roll(image, moved, axis))
+    shift = image.shape[axis] // int(rng.integers(GHOSTS[0], GHOSTS[1] + 1))
+    return np.asarray(image + np.float32(strength) * np.roll(image, shift, axis))
 
 
 def noisy(rng: np.random.Generator, image: Image, deviation: float, *, rician: bool) -> Image:

@@ -1,6 +1,6 @@
-"""Tumours and resection cavities put into label maps, at the brain's edge too; the skull over a cavity is opened.
+"""Implants tumours and resection cavities into label maps, also at the brain's edge, and opens the skull over a cavity.
 
-The brain stays what it was: a tumour and the cavity it leaves are of it. What lies outside becomes no tumour.
+The brain mask does not change: tumours and cavities count as brain. Nothing outside the brain becomes tumour.
 """
 
 from collections.abc import Sequence
@@ -20,36 +20,37 @@ Labels = NDArray[np.int16]
 Mask = NDArray[np.bool_]
 
 EDGE_DEPTH_MM = 16.0
-"""Middles of tumours at the edge lie at most so deep: most of them reach the surface then."""
+"""Largest depth of the centre of a tumour at the edge. At this depth most tumours reach the surface."""
 
 CORE, RIM = 0.5, 0.75
-"""Radii of a blob's necrosis and of the enhancement around it; oedema beyond."""
+"""Radii of a blob's necrosis and of the enhancement around it, relative to the blob. Beyond is oedema."""
 
 SCAR = 1.18
-"""Radius to which a cavity's wall enhances."""
+"""Radius up to which the wall of a cavity enhances, relative to the cavity."""
 
 OPENED = 1.6
-"""Radius to which the skull and scalp over a cavity are changed."""
+"""Radius up to which the skull and scalp over a cavity are changed, relative to the cavity."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImplantChances:
-    """How often, and how large.
+    """Probabilities and sizes of implants.
 
     Attributes
     ----------
     any
-        Share of heads with an implant; the rest keep heads without one familiar.
+        Share of heads with an implant. The others keep the network trained on heads without one.
     tumour, cavity
-        Of those, shares with only the one; the rest has a tumour and a cavity in it, as after partial resection.
+        Of those, shares with only a tumour and only a cavity. The rest have a tumour with a cavity in it, as after
+        partial resection.
     at_edge
-        Share whose middle is near the surface, where a brain's outline is hard to tell.
+        Share with the centre near the surface, where the outline of the brain is hard to find.
     by_expert
-        Share of tumours with a real shape, where there are any.
+        Share of tumours with a shape drawn by an expert, if there are any.
     tumour_mm, cavity_mm
-        Smallest and largest radius of what is made up.
+        Smallest and largest radius of synthetic shapes.
     scar, opened_skull
-        Shares of cavities.
+        Shares of cavities with a scar, and with an opened skull.
     """
 
     any: float = 0.6
@@ -71,7 +72,7 @@ def implanted(
     spacing_mm: float,
     chances: ImplantChances,
 ) -> Labels:
-    """Return labels with a tumour, a cavity, both or nothing put in."""
+    """Return labels with a tumour, a cavity, both or nothing implanted."""
     if rng.random() >= chances.any or not brain.any():
         return labels
     centre = _centre(rng, brain, spacing_mm, at_edge=rng.random() < chances.at_edge)
@@ -89,7 +90,7 @@ def implanted(
 
 
 def tumour_implanted(labels: Labels, brain: Mask, tumour: Labels, centre: tuple[int, ...]) -> Labels:
-    """Return labels with what of a tumour lies in the brain.
+    """Return labels with the part of a tumour that lies in the brain.
 
     Parameters
     ----------
@@ -112,12 +113,12 @@ def cavity_implanted(
     scar: bool,
     opened_skull: bool,
 ) -> Labels:
-    """Return labels with a cavity where the brain is; its wall and the skull over it change where that is wanted.
+    """Return labels with a cavity in the brain, optionally with a scar at its wall and an opened skull over it.
 
     Parameters
     ----------
     hole
-        As `blob` returns it.
+        As returned by `blob`.
     """
     place = overlap(len(hole) // 2, centre, labels.shape)
     away, inside = hole[place.box], brain[place.volume]

@@ -1,4 +1,4 @@
-"""A head as labels, and where its brain is."""
+"""A head as a label map, with its brain mask."""
 
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
@@ -14,8 +14,7 @@ __all__ = ["LabelMap", "box_of", "closed_brain", "middle_of", "read_only"]
 Kind = TypeVar("Kind", bound=np.generic)
 
 CLOSED_MM = 5.0
-"""Furrows up to twice as wide count as brain, as in SynthStrip's masks (Hoopes 2022): what surrounds the hull does not.
-"""
+"""Sulci up to twice as wide count as brain, as in SynthStrip's masks (Hoopes 2022). Fluid outside the hull does not."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,11 +24,11 @@ class LabelMap:
     Attributes
     ----------
     name
-        Tells heads apart where some are held out.
+        Identifies the head, so that some can be held out.
     labels
-        Shape (slice, row, column), numbered as `inference.training.heads.anatomy` says.
+        Shape (slice, row, column), with the labels of `inference.training.heads.anatomy`.
     brain
-        Same shape: brain tissue with the fluid in its furrows and ventricles, without holes.
+        Same shape: brain tissue with the fluid in its sulci and ventricles, without holes.
     spacing_mm
         Of slices, rows and columns.
     """
@@ -41,7 +40,7 @@ class LabelMap:
     middle: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuse a head without a brain, and close the arrays."""
+        """Refuse a head without a brain, and make the arrays read-only."""
         if self.labels.shape != self.brain.shape or not self.brain.any():
             message = f"{self.name}: labels of shape {self.labels.shape} need a brain of the same shape"
             raise ValueError(message)
@@ -51,7 +50,7 @@ class LabelMap:
 
     @classmethod
     def of(cls, name: str, labels: NDArray[np.integer], spacing_mm: tuple[float, float, float]) -> Self:
-        """Return the head in the smallest box that holds it."""
+        """Return the head, cropped to the smallest box that contains it."""
         box = box_of(labels != AIR)
         kept = np.ascontiguousarray(labels[box], np.int16)
         tissue = (kept > AIR) & (kept < OUTSIDE[0]) & (kept != FLUID)
@@ -59,12 +58,12 @@ class LabelMap:
 
 
 def closed_brain(tissue: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
-    """Return tissue with its furrows closed by `CLOSED_MM` and its holes filled.
+    """Return tissue with its sulci closed by `CLOSED_MM` and its holes filled.
 
     Parameters
     ----------
     tissue
-        Shape (slice, row, column); every label of the brain but the fluid around it.
+        Shape (slice, row, column): every label of the brain except the fluid around it.
     """
     room = int(np.ceil(CLOSED_MM / min(spacing_mm))) + 1
     box = box_of(tissue)
@@ -78,12 +77,12 @@ def closed_brain(tissue: NDArray[np.bool_], spacing_mm: tuple[float, float, floa
 
 
 def box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the smallest box that holds all of a mask; all of the volume where there is nothing."""
+    """Return the smallest box that contains a mask. For an empty mask, return the complete volume."""
     return ndimage.find_objects(mask.astype(np.int8))[0] if mask.any() else (slice(None),) * mask.ndim
 
 
 def read_only(array: NDArray[Kind]) -> NDArray[Kind]:
-    """Return a view that nobody writes to."""
+    """Return a read-only view of an array."""
     view = array.view()
     view.setflags(write=False)
     return view

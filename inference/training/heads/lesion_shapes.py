@@ -1,4 +1,4 @@
-"""Shapes of lesions on small boxes, and where on a sample such a box comes to lie."""
+"""Shapes of lesions in small boxes, and the position of such a box in a sample."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ from inference.training.heads.smooth_field import smooth_field
 __all__ = ["Overlap", "TumourShape", "blob", "overlap", "placed_shape"]
 
 AXES = (0.6, 1.3)
-"""Half axes of a blob in units of its radius: egg-shaped, not spindle-shaped."""
+"""Semi-axes of a blob in units of its radius: egg-shaped, not spindle-shaped."""
 
 ROUGHNESS = 0.12
-"""Standard deviation that a blob's surface moves by, in units of its radius, over a quarter of its box."""
+"""Standard deviation of a blob's surface in units of its radius. It varies over a quarter of its box."""
 
 ROUGH_NODES = 4
 
 REACH = 1.8
-"""Half edge of a blob's box in radii: what an opened skull around it takes too."""
+"""Half edge of a blob's box in radii. The box also contains the opened skull around it."""
 
 ZOOM = (0.6, 1.3)
-"""Of shapes drawn by experts, so that 58 of them give small tumours as well."""
+"""Scales of the shapes drawn by experts, so that the 58 of them give small tumours as well."""
 
 ALL_AROUND_DEG = 180.0
 
@@ -44,12 +44,12 @@ class TumourShape:
     spacing_mm: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        """Close the array."""
+        """Make the array read-only."""
         object.__setattr__(self, "labels", read_only(self.labels))
 
     @classmethod
     def of_brats(cls, labels: NDArray[np.integer], spacing_mm: tuple[float, float, float]) -> "TumourShape | None":
-        """Return a shape of a BraTS label map (enhancing tumour is 4, or 3 since 2023), or None where it is empty."""
+        """Return the shape in a BraTS label map (enhancing tumour is 4, or 3 since 2023), or None if it is empty."""
         if not (labels > 0).any():
             return None
         kept = labels[box_of(labels > 0)]
@@ -58,14 +58,14 @@ class TumourShape:
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """What a box and a volume have in common, in indices of each."""
+    """The overlap of a box and a volume, in indices of each."""
 
     volume: tuple[slice, ...]
     box: tuple[slice, ...]
 
 
 def overlap(reach: int, centre: tuple[int, ...], shape: tuple[int, ...]) -> Overlap:
-    """Return where a box of `reach` voxels to each side of its middle lies in a volume."""
+    """Return the overlap of a volume and a box with `reach` voxels on each side of its centre."""
     low = [middle - reach for middle in centre]
     volume = tuple(slice(max(0, a), min(size, a + 2 * reach + 1)) for a, size in zip(low, shape, strict=True))
     box = tuple(slice(part.start - a, part.stop - a) for part, a in zip(volume, low, strict=True))
@@ -73,7 +73,9 @@ def overlap(reach: int, centre: tuple[int, ...], shape: tuple[int, ...]) -> Over
 
 
 def blob(rng: np.random.Generator, radius_mm: float, spacing_mm: float) -> NDArray[np.float32]:
-    """Return the distance from a rough ellipsoid's middle in units of its radius there; below 1 is inside.
+    """Return the distance from the centre of a rough ellipsoid, in units of its radius in that direction.
+
+    Values below 1 are inside.
 
     Returns
     -------
@@ -87,7 +89,7 @@ def blob(rng: np.random.Generator, radius_mm: float, spacing_mm: float) -> NDArr
 
 
 def placed_shape(rng: np.random.Generator, shape: TumourShape, spacing_mm: float) -> NDArray[np.int16]:
-    """Return a shape turned, mirrored or zoomed at random, in a cube with an odd number of voxels along each edge."""
+    """Return a shape rotated, mirrored and scaled at random, in a cube with an odd number of voxels along each edge."""
     zoom = rng.uniform(*ZOOM)
     side = 1.0 if rng.random() < 0.5 else -1.0
     size_mm = np.array(shape.labels.shape) * shape.spacing_mm
@@ -99,6 +101,6 @@ def placed_shape(rng: np.random.Generator, shape: TumourShape, spacing_mm: float
 
 
 def _around(matrix: NDArray[np.float64], reach: int, spacing_mm: float) -> NDArray[np.float64]:
-    """Return millimetres from the middle of a cube through a matrix, shape (3, n, n, n)."""
+    """Return the offsets in mm from the centre of a cube, multiplied by a matrix, shape (3, n, n, n)."""
     along = np.arange(-reach, reach + 1) * spacing_mm
     return np.tensordot(matrix, np.stack(np.meshgrid(along, along, along, indexing="ij")), 1)

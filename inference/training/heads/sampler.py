@@ -1,4 +1,4 @@
-"""Endless heads with their brains; sample k depends on the seed and on k alone, whichever process makes it."""
+"""Endless heads with their brains. Sample k depends on the seed and on k alone, whichever process makes it."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ from inference.training.heads.white_matter_disease import WhiteMatterDisease, wi
 __all__ = ["HeadSampler", "Heads", "Recipe", "drawn_labels"]
 
 ATTEMPTS = 20
-"""Draws until one shows enough brain; the last is taken as it is, so that a sample ends in any case."""
+"""Number of draws to find one with enough brain. The last one is taken as it is, so this always ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +35,18 @@ class Recipe:
     Attributes
     ----------
     brainless
-        Share of samples that show no brain, but noise or another body.
+        Share of samples without a brain, which show noise or another body.
     real
-        Share of the others from real images, where there are any; their contrasts, artefacts and necks are true, those
-        of the synthesised ones are of every kind.
+        Share of the other samples that are made from real images, if there are any. Real images have true contrasts,
+        artefacts and necks; synthetic ones have every kind of them.
     inverted
-        Share of these with dark and bright exchanged, so that their contrasts are not all that is learned.
+        Share of the real images with dark and bright exchanged, so that the network cannot rely on their contrasts.
     axial
-        Share of samples in slices from foot to head for sure; the others are stacked along any axis.
+        Share of samples that are always stacked from foot to head. The others are stacked along a random axis.
     edge_blurred
-        Share of skull-stripped heads around whose brain noise and blur of the image stay.
+        Share of skull-stripped heads that keep the noise and blur around the brain.
     least_brain_ml
-        Samples with less are drawn again: the smallest slab that a brain is to be found in.
+        Samples with less brain are drawn again. This is the smallest slab in which a brain has to be found.
     """
 
     grid: SampleGrid = field(default_factory=SampleGrid)
@@ -72,16 +72,16 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Heads:
-    """What samples are made of."""
+    """The heads and shapes that samples are made from."""
 
     maps: Sequence[LabelMap]
     shapes: Sequence[TumourShape] = ()
     real: Sequence[RealHead] = ()
 
     def __post_init__(self) -> None:
-        """Refuse to begin without a head."""
+        """Refuse an empty collection."""
         if not self.maps and not self.real:
-            message = "no head to make samples of: give label maps or real images"
+            message = "no head to make samples from; label maps or real images are needed"
             raise ValueError(message)
 
     @property
@@ -91,13 +91,13 @@ class Heads:
 
 
 class HeadSampler:
-    """Samples of a recipe; heads are drawn evenly."""
+    """Samples of a recipe. Heads are drawn evenly."""
 
     def __init__(self, heads: Heads, recipe: Recipe, seed: int) -> None:
         self.heads, self.recipe, self.seed = heads, recipe, seed
 
     def sample(self, number: int) -> View:
-        """Return one sample by its number: brightness from 0 to 1.3, and the brain."""
+        """Return one sample by its number: an image with brightness from 0 to 1.3, and its brain mask."""
         rng = np.random.default_rng([self.seed, number])
         if rng.random() < self.recipe.brainless:
             return self._brainless(rng)
@@ -119,7 +119,7 @@ class HeadSampler:
         spacing_mm = recipe.grid.spacing_mm
         if real and (not self.heads.maps or rng.random() < recipe.real):
             head = real[int(rng.integers(len(real)))]
-            image, brain = self._moved(rng, head)
+            image, brain = self._deformed(rng, head)
         else:
             head = None
             image, brain = self._synthesised(rng, self.heads.maps[int(rng.integers(len(self.heads.maps)))])
@@ -133,7 +133,7 @@ class HeadSampler:
         labels, brain = drawn_labels(rng, head, self.heads.shapes, self.recipe)
         return painted(rng, labels, drawn_contrast(rng, self.recipe.contrasts)), brain
 
-    def _moved(self, rng: np.random.Generator, head: RealHead) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _deformed(self, rng: np.random.Generator, head: RealHead) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         deformation = drawn_deformation(rng, self.recipe.deformation)
         places = deformation.places(self.recipe.grid, head.middle, head.spacing_mm)
         image, brain = image_at(head.image, places), labels_at(head.brain, places)
@@ -143,7 +143,7 @@ class HeadSampler:
 def drawn_labels(
     rng: np.random.Generator, head: LabelMap, shapes: Sequence[TumourShape], recipe: Recipe
 ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-    """Return the labels of a deformed head with what ails it, and its brain, on the recipe's grid."""
+    """Return the labels of a deformed head with its lesions, and its brain mask, on the recipe's grid."""
     spacing_mm = recipe.grid.spacing_mm
     places = drawn_deformation(rng, recipe.deformation).places(recipe.grid, head.middle, head.spacing_mm)
     labels, brain = labels_at(head.labels, places), labels_at(head.brain, places)
@@ -152,6 +152,6 @@ def drawn_labels(
 
 
 def _shown(image: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return an image as bright as the network is shown it."""
-    found: NDArray[np.float32] = relative_brightness(torch.from_numpy(np.ascontiguousarray(image, np.float32))).numpy()
-    return found
+    """Return an image with the brightness that the network receives."""
+    scaled: NDArray[np.float32] = relative_brightness(torch.from_numpy(np.ascontiguousarray(image, np.float32))).numpy()
+    return scaled

@@ -1,4 +1,4 @@
-"""Lesions of the white matter, as age and multiple sclerosis leave them: part of the brain, and no tumour."""
+"""White matter lesions, as in old age and multiple sclerosis: part of the brain, and no tumour."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,19 @@ __all__ = ["WhiteMatterDisease", "with_lesions"]
 
 @dataclass(frozen=True, kw_only=True)
 class WhiteMatterDisease:
-    """How often, how much, and where.
+    """Probability, extent and position of white matter lesions.
 
     Attributes
     ----------
     any
-        Share of heads with it; more than half of those over 60 have some.
+        Share of heads with lesions. More than half of people over 60 have some.
     nodes
-        Fewest and most cells of the field whose peaks become lesions: 5 to 15 mm each over a head.
+        Smallest and largest number of cells of the random field whose peaks become lesions: 5 to 15 mm each over a
+        head.
     level
-        Lowest and highest threshold of that field in standard deviations of its nodes: many lesions to a few.
+        Lowest and highest threshold of that field, in standard deviations of its nodes: from many lesions to a few.
     reach_mm
-        Smallest and largest distance from the ventricles, around which caps and bands of such lesions lie.
+        Range of the largest distance from the ventricles, around which caps and bands of such lesions form.
     """
 
     any: float = 0.3
@@ -38,7 +39,7 @@ class WhiteMatterDisease:
 def with_lesions(
     rng: np.random.Generator, labels: NDArray[np.int16], spacing_mm: float, disease: WhiteMatterDisease
 ) -> NDArray[np.int16]:
-    """Return labels in which some white matter beside the ventricles is diseased, or which are as they were."""
+    """Return labels with lesions in the white matter around the ventricles, or unchanged labels."""
     if rng.random() >= disease.any:
         return labels
     reach_mm = rng.uniform(*disease.reach_mm)

@@ -1,1 +1,1 @@
-"""Tumours taken out of brains, set into others, and what looks like one and is none."""
+"""Tumours removed from brains or implanted into others, and cavities that look like tumours."""

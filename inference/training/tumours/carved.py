@@ -1,7 +1,7 @@
-"""Tumours carved out of one patient and set into another, as CarveMix does (Zhang 2021), and cavities that are none.
+"""Implants a tumour of one patient into another, as CarveMix does (Zhang 2021), and cavities that are no tumours.
 
-Where a tumour is set, the brain around it is another patient's: the same tumour is seen in many brains, and the same
-brain with and without one, so that no background gives the answer away.
+An implanted tumour is surrounded by another patient's brain. The network is trained on the same tumour in many brains,
+and on the same brain with and without a tumour, so it cannot infer the tumour from the background.
 """
 
 import torch
@@ -14,42 +14,43 @@ from inference.training.windows import Window
 __all__ = ["carved", "with_cavity"]
 
 WIDEST = 4
-"""Pixels that are taken with a tumour at most; the seam lies in them."""
+"""Largest margin around a tumour that is implanted with it, in pixels. The seam lies in this margin."""
 
 SOFT = 5
-"""Pixels over which one brain goes over into the other."""
+"""Pixels over which one brain blends into the other."""
 
 FAINT_SHARE = 0.4
 FAINT = (0.4, 1.1)
-"""Share of tumours whose contrast to the brain around is changed, and by what factor: faint ones are what fails."""
+"""Share of tumours whose contrast to the surrounding brain is changed, and the range of factors. Networks fail mostly
+on faint tumours."""
 
 LEAST_AROUND = 50
-"""Pixels of brain around a tumour that its contrast is measured against; with fewer it stays as it is."""
+"""Fewest pixels of surrounding brain against which contrast is measured. With fewer, the contrast stays unchanged."""
 
 CAVITY_RADIUS = (6.0, 26.0)
 CAVITY_EDGE = 2.0
 CAVITY_LEVELS = ((0.2, 0.55), (0.2, 0.55), (1.5, 2.8), (0.15, 1.0))
-"""Brightness of fluid in T1, T1CE, T2 and FLAIR in units of the tissue's median, as ventricles have it; old blood and
-protein make some fluids brighter on FLAIR and T1."""
+"""Brightness of fluid in T1, T1CE, T2 and FLAIR in units of the tissue median, as in ventricles. Old blood and protein
+make some fluids brighter on FLAIR and T1."""
 
 
 def carved(onto: Window, tumour: Window) -> Window:
-    """Return a window into whose brain the tumour of another window is set, at the same place.
+    """Return a window with the tumour of another window implanted at the same position.
 
     Parameters
     ----------
     onto
-        Another patient's brain.
+        The brain that receives the tumour.
     tumour
-        Its `everywhere` tells where the tumour lies in each slice.
+        The window of the tumour. Its `everywhere` is the mask of the tumour in each slice.
     """
     brain = (onto.images > 0).any(dim=0, keepdim=True)
     place = tumour.everywhere
     if place is None or not bool((place.bool() & brain).any()):
         return onto
-    # Beyond its own brain there is air, which would come with it as a dark arc.
+    # Outside its own brain there is air, which would be implanted as a dark arc.
     shown = (tumour.images > 0).any(dim=0, keepdim=True)
-    share = _soft(place, _whole(1, WIDEST)) * brain * shown
+    share = _soft(place, _integer(1, WIDEST)) * brain * shown
     images = torch.lerp(onto.images, _fainter(tumour.images, place), share)
     middle = place.shape[1] // 2
     taken = share[:, middle : middle + 1] > 0.5
@@ -58,7 +59,7 @@ def carved(onto: Window, tumour: Window) -> Window:
 
 
 def with_cavity(window: Window) -> Window:
-    """Return a window with an ellipse of fluid in the brain: what an operation leaves, and no tumour."""
+    """Return a window with an ellipsoid of fluid in the brain, as surgery leaves it. It is no tumour."""
     channels, slices, rows, columns = window.images.shape
     brain = (window.images > 0).any(dim=0)
     places = brain[slices // 2].nonzero()
@@ -70,7 +71,7 @@ def with_cavity(window: Window) -> Window:
     cosine, sine = float(torch.cos(torch.tensor(turn))), float(torch.sin(torch.tensor(turn)))
     down = torch.arange(rows)[None, :, None] - row
     right = torch.arange(columns)[None, None, :] - column
-    through = 2.0 * (torch.arange(slices) - slices // 2)[:, None, None]  # slices of a view lie 2 mm apart
+    through = 2.0 * (torch.arange(slices) - slices // 2)[:, None, None]  # slices of a view are 2 mm apart
     first, second = down * cosine + right * sine, right * cosine - down * sine
     away = ((first / radii[0]) ** 2 + (second / radii[1]) ** 2 + (through / radii[2]) ** 2).sqrt()
     inside = ((1 - away) * min(radii) / CAVITY_EDGE + 0.5).clamp(0, 1) * brain
@@ -83,13 +84,13 @@ def with_cavity(window: Window) -> Window:
 
 
 def _soft(mask: Tensor, wider: int) -> Tensor:
-    """Return a mask grown and smeared over its edge, shape (1, slice, row, column)."""
+    """Return a mask dilated and blurred at its edge, shape (1, slice, row, column)."""
     grown = F.max_pool2d(mask[0][:, None], 2 * wider + 1, stride=1, padding=wider)
     return F.avg_pool2d(grown, SOFT, stride=1, padding=SOFT // 2)[:, 0][None]
 
 
 def _fainter(images: Tensor, place: Tensor) -> Tensor:
-    """Return images whose contrast to the brain around the tumour is lower now and then, in all sequences alike."""
+    """Return images in which some tumours have a changed contrast to the surrounding brain, alike in all sequences."""
     if _uniform(0, 1) >= FAINT_SHARE:
         return images
     wide = F.max_pool2d(place[0][:, None], 17, stride=1, padding=8)[:, 0][None]
@@ -105,5 +106,5 @@ def _uniform(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand(()))
 
 
-def _whole(low: int, high: int) -> int:
+def _integer(low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, ()))

@@ -1,7 +1,7 @@
-"""Brains made whole: the half that holds the tumour is replaced by the mirror image of the other half.
+"""Makes tumour-free brains: replaces the half with the tumour by the mirror image of the other half.
 
-Nobody has T1 after contrast, T2 and FLAIR of many healthy brains; of a patient whose tumour lies in one half the other
-half is one, in all sequences, of the same scanner and with the same artefacts.
+T1 after contrast, T2 and FLAIR of many healthy brains are not available. In a patient with a tumour in one half, the
+other half is healthy tissue in all sequences, from the same scanner and with the same artefacts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,29 +20,30 @@ from inference.midplane import Midplane, find_midplane
 __all__ = ["WHOLE", "made_whole", "whole_cases"]
 
 VERSION = 2
-"""Goes up with every change that makes other brains of the same ones."""
+"""Must be increased with every change that alters the resulting brains."""
 
 WHOLE = " whole"
-"""What the name and the source of such a case have behind those of the case that it was."""
+"""Suffix that the name and the source of such a case get."""
 
 COARSE = 3
-"""Every third voxel is looked at to find the midplane: a plane is known far better than a voxel."""
+"""The midplane is found on every third voxel: a plane is located far more precisely than a voxel."""
 
 SWELLING = 4
-"""Voxels of `COARSE` around a tumour in which halves differ; 12 mm: oedema that nobody drew, and what is shifted."""
+"""Coarse voxels (`COARSE`) around a tumour in which the halves differ, 12 mm: oedema that was not drawn, and shifted
+tissue."""
 
 ACROSS_MM = 2.0
-"""A tumour that reaches so far over the midplane grows in both halves; less is what an outline is exact to."""
+"""A tumour that reaches further over the midplane grows in both halves. Less is within the accuracy of an outline."""
 
 SEAM_MM = 3.0
-"""Width over which one half goes over into the other."""
+"""Width over which one half blends into the other."""
 
 
 def made_whole(case: PreparedCase) -> PreparedCase | None:
-    """Return a brain without its tumour, or None where that is not to be had.
+    """Return a brain without its tumour, or None if that is not possible.
 
-    None are brains in both halves of which tumour lies, whose halves are no mirror images, which are not shown alone or
-    whose whole tumour nobody drew.
+    It is not possible if there is tumour in both halves, if the halves are not mirror images of each other, if the
+    images are not skull-stripped, or if the whole tumour is not annotated.
     """
     tumour = case.regions[0]
     if case.spacing_mm is None or not case.stripped or not case.annotated[0] or not tumour.any():
@@ -70,7 +71,9 @@ def whole_cases(
     cases: Sequence[PreparedReference],
     progress: Callable[[Sequence[PreparedReference]], Iterable[PreparedReference]] = iter,
 ) -> tuple[PreparedReference, ...]:
-    """Return the brains of prepared cases that can be made whole, kept beside them; seconds for each that is new.
+    """Return tumour-free brains of prepared cases, where possible. They are stored beside the cases.
+
+    A brain that is not stored yet takes seconds.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ def whole_cases(
 
 
 def _midplane_of(case: PreparedCase) -> Midplane | None:
-    """Return the midplane of a brain on cubes of a millimetre, along (left, back, up) from its first voxel."""
+    """Return the midplane of a brain with voxels of 1 mm, along (left, back, up) from its first voxel."""
     coarse = (slice(None, None, COARSE),) * 3
     image = case.images[(np.array(case.present), *coarse)].astype(np.float32).mean(axis=0)
     healthy = ~ndimage.binary_dilation(case.regions[0][coarse], iterations=SWELLING)
@@ -108,7 +111,7 @@ def _cubes(shape: tuple[int, ...], size_mm: float) -> Grid:
 
 
 def _mirrored(plane: Midplane, left_mm: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return where each voxel's mirror image lies, shape (3, slice, row, column)."""
+    """Return the position of each voxel's mirror image, shape (3, slice, row, column)."""
     places = np.stack(np.meshgrid(*(np.arange(size, dtype=np.float32) for size in left_mm.shape), indexing="ij"))
     return np.asarray(places - 2 * plane.normal[::-1].astype(np.float32)[:, None, None, None] * left_mm, np.float32)
 
@@ -116,11 +119,11 @@ def _mirrored(plane: Midplane, left_mm: NDArray[np.float32]) -> NDArray[np.float
 def _halved(
     images: NDArray[np.float32], inside: NDArray[np.float32], mirror: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return images whose half with `inside` above 0 is the mirror image of the other one."""
+    """Return images in which the half with `inside` above 0 is the mirror image of the other half."""
     taken = inside > -SEAM_MM / 2
     places = mirror[:, taken]
     share = np.clip(inside[taken] / SEAM_MM + 0.5, 0, 1)
-    # Air stays exactly dark: what is no brain is told from the nearest voxel, not from a mean over the edge.
+    # Air stays exactly zero: the brain mask is taken from the nearest voxel, not from an average over the edge.
     brain = ndimage.map_coordinates((images > 0).any(axis=0).astype(np.uint8), places, order=0) > 0
     changed = images.copy()
     for channel, values in zip(changed, images, strict=True):

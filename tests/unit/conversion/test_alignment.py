@@ -100,7 +100,7 @@ def test_one_grid_is_no_proof_of_one_space(head: ImageVolume) -> None:
     assert aligned.volumes[Role.FLAIR] is rolled
     _, doubt = aligned.decisions
     assert (doubt.code, doubt.subject) == ("alignment_doubtful", "FLAIR")
-    assert "lost 4 mm away" in doubt.reason
+    assert "may not be aligned with it: the anatomy does not match clearly" in doubt.reason
 
 
 @pytest.mark.parametrize("other", [_grid((12, 14, 15)), _grid(frame="1.2.4")], ids=["shape", "frame of reference"])
@@ -125,7 +125,7 @@ def test_align_brings_every_sequence_onto_the_reference_and_says_how(head: Image
         f"registered to T1CE by a translation of {found.move_mm:.1f} mm and a rotation of {found.rotation_deg:.1f}°"
         in decision.reason
     )
-    assert f"4 mm away {found.sharpness:.0%} of it is lost" in decision.reason
+    assert f"an offset of 4 mm loses {found.sharpness:.0%} of it" in decision.reason
     assert aligned.refused == ()
 
 
@@ -144,9 +144,10 @@ def test_what_cannot_be_registered_is_left_out_and_declared_whatever_the_threads
     assert np.array_equal(alone.registrations[Role.FLAIR].matrix, together.registrations[Role.FLAIR].matrix)
     assert np.array_equal(alone.volumes[Role.FLAIR].voxels, together.volumes[Role.FLAIR].voxels)
     said = {(decision.code, decision.subject): decision.reason for decision in alone.decisions}
-    why = "a series holds less than 1 ml of tissue; the sequence is left out and counts as missing"
-    assert said["registration_refused", "T1"] == f"not brought onto T1CE: {why}"
-    assert "of the reference's tissue (less than 75%)" in said["registration_doubtful", "FLAIR"]
+    why = "a series contains less than 1 ml of tissue"
+    refusal = f"not registered to T1CE, so the sequence is left out and counts as missing ({why})"
+    assert said["registration_refused", "T1"] == refusal
+    assert "of the reference's tissue (limit 75%)" in said["registration_doubtful", "FLAIR"]
     assert ("registered", "FLAIR") in said
 
 

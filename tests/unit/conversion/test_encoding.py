@@ -88,10 +88,10 @@ def test_compressed_pixels_in_implicit_vr_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("true", "stated", "says"),
     [
-        (ExplicitVRLittleEndian, ImplicitVRLittleEndian, "says Implicit VR Little Endian.* it is Explicit VR Little"),
-        (ImplicitVRLittleEndian, ExplicitVRLittleEndian, "says Explicit VR Little Endian.* it is Implicit VR Little"),
-        (ExplicitVRLittleEndian, "", "does not name a transfer syntax.* it is Explicit VR Little"),
-        (RLELossless, ExplicitVRLittleEndian, "says Explicit VR Little Endian.* it is RLE Lossless"),
+        (ExplicitVRLittleEndian, ImplicitVRLittleEndian, "as Explicit VR Little Endian.* states Implicit VR Little"),
+        (ImplicitVRLittleEndian, ExplicitVRLittleEndian, "as Implicit VR Little Endian.* states Explicit VR Little"),
+        (ExplicitVRLittleEndian, "", "as Explicit VR Little Endian.* states no transfer syntax"),
+        (RLELossless, ExplicitVRLittleEndian, "as RLE Lossless.* states Explicit VR Little"),
     ],
 )
 def test_what_was_settled_is_said(tmp_path: Path, true: UID, stated: str, says: str) -> None:
@@ -131,10 +131,10 @@ def _cut_deflated(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (_garbage, "fits that as little as implicit or explicit VR"),
+        (_garbage, "data set fits neither implicit nor explicit VR"),
         (_no_length, "pixel data have no length and are not encapsulated"),
-        (_unknown_syntax, "1.2.840.113619.5.2, which is no transfer syntax of DICOM"),
-        (_cut_deflated, "deflated data set was cut short"),
+        (_unknown_syntax, "1.2.840.113619.5.2 is not a DICOM transfer syntax"),
+        (_cut_deflated, "deflated data set is truncated"),
     ],
 )
 def test_what_cannot_be_settled_is_refused_by_name(tmp_path: Path, damage: object, says: str) -> None:

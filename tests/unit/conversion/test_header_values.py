@@ -123,7 +123,7 @@ def test_an_image_of_no_study_is_left_out_and_said(tmp_path: Path, value: bytes)
     put_raw(slices[2], "StudyInstanceUID", "UI", value)
     study = read_study(write_slices(tmp_path, slices))
     assert [decision.code for decision in study.decisions] == ["unreadable_file"]
-    assert "StudyInstanceUID is missing, or what stands there is no UID" in study.decisions[0].reason
+    assert "StudyInstanceUID is missing or not a valid UID" in study.decisions[0].reason
 
 
 def test_a_sop_class_that_is_no_uid_is_quoted(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_sop_class_that_is_no_uid_is_quoted(tmp_path: Path) -> None:
     (study,) = read_studies(paths)
     (decision,) = study.decisions
     assert decision.code == "not_mr"
-    assert "have 'MR Image Storage' as SOP Class UID, which is no UID" in decision.reason
+    assert "have 'MR Image Storage' as SOP Class UID, which is not a UID" in decision.reason
 
 
 def test_a_frame_of_reference_for_each_image_makes_one_volume_and_is_said(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_series_whose_images_have_a_series_uid_each_is_named(tmp_path: Path) -
         ds.SeriesInstanceUID = f"1.2.{k + 1}"
     study = read_study(write_slices(tmp_path, slices))
     assert "series_apart" in [decision.code for decision in study.decisions]
-    with pytest.raises(UnusableStudy, match="10 images with the series number 1 came under a Series Instance UID each"):
+    with pytest.raises(UnusableStudy, match="10 images with series number 1 each have their own Series Instance UID"):
         select_series(study, recognise(study, read_series))
 
 
@@ -177,7 +177,7 @@ def test_a_series_whose_images_name_a_study_each_is_named(tmp_path: Path) -> Non
     slices = mr_slices(_VOXELS, axis_aligned("axial"))
     for k, ds in enumerate(slices):
         ds.StudyInstanceUID = f"1.2.{k + 1}"
-    with pytest.raises(UnusableStudy, match="6 studies; images of one series name different Study Instance UIDs"):
+    with pytest.raises(UnusableStudy, match="6 studies; images of one series have different Study Instance UIDs"):
         read_study(write_slices(tmp_path, slices))
 
 

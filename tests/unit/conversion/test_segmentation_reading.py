@@ -206,10 +206,10 @@ def _spoil(ds: Dataset, how: str) -> None:
     [
         ("frame of reference", "another frame of reference"),
         ("no position", "frame 1 of the segmentation has no position"),
-        ("sheared", "do not stand on each other"),
+        ("sheared", "shifted sideways"),
         ("uneven", "unevenly spaced"),
         ("orientation", "differ in orientation"),
-        ("count", "places for"),
+        ("count", "positions for"),
     ],
 )
 def test_frames_that_make_no_stack_in_the_images_space_are_refused(how: str, sentence: str) -> None:
@@ -227,7 +227,7 @@ def test_truncated_pixels_and_other_objects_are_refused() -> None:
     ds.PixelData = ds.PixelData[:4]
     with pytest.raises(UnreadableSeries, match="pixels of the segmentation cannot be read"):
         segment_masks(ds, _grid(affine))
-    with pytest.raises(UnreadableSeries, match="no segmentation"):
+    with pytest.raises(UnreadableSeries, match="not a segmentation"):
         segmentation_header(_series(affine)[0])
 
 
@@ -256,7 +256,7 @@ def test_a_bomb_is_neither_decoded_nor_laid_out() -> None:
     affine = axis_aligned("axial")
     ds = foreign_seg(_series(affine), [ForeignSegment(label="A", mask=_body())], affine)
     ds.Rows = ds.Columns = 60000
-    with pytest.raises(UnreadableSeries, match="states 4 frames of 60000 x 60000 pixels"):
+    with pytest.raises(UnreadableSeries, match="has 4 frames of 60000 x 60000 pixels"):
         segment_masks(ds, _grid(affine))
     ds = foreign_seg(_series(affine), [ForeignSegment(label="A", mask=_body())], affine)
     ds.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient[2] = 3e9

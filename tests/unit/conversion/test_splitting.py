@@ -210,7 +210,7 @@ def test_no_image_is_lost_or_doubled_whatever_the_order(order: list[int], alone:
     headers = [_header(number) for number in range(4 * SLICES)]
     headers[alone] = replace(headers[alone], traits=Traits(component="phase"))
     parts = split_images(tuple(headers[k] for k in order))
-    kept = sorted(image.instance_number for part in parts for image in (*part.images, *part.doubled))
+    kept = sorted(image.instance_number for part in parts for image in (*part.images, *part.duplicates))
     assert kept == list(range(4 * SLICES))
     assert len({part.name for part in parts}) == len(parts)
     assert {part.name for part in parts} == {part.name for part in split_images(tuple(headers))}

@@ -217,4 +217,4 @@ def test_rounded_directions_make_a_grid_at_right_angles_near_the_true_one(decima
 def test_directions_that_are_none_are_called_that(row: Vector, column: Vector, written: str) -> None:
     error = _refusal([replace(header, row_direction=row, column_direction=column) for header in _headers()])
     assert error.reason is ConversionReason.MISSING_POSITION
-    assert f"ImageOrientationPatient {written} names no two directions at right angles" in str(error)
+    assert f"ImageOrientationPatient {written} does not contain two directions at right angles" in str(error)

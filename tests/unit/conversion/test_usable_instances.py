@@ -94,7 +94,7 @@ def test_a_sop_class_that_is_no_uid_is_called_that(tmp_path: Path) -> None:
         ds._dict[Tag("SOPClassUID")] = RawDataElement(
             Tag("SOPClassUID"), "UI", len(value), value, 0, is_implicit_VR=False, is_little_endian=True
         )
-    with pytest.raises(UnusableStudy, match=r"6 instance.* as SOP Class UID, which is no UID .modality MR"):
+    with pytest.raises(UnusableStudy, match=r"6 instance.* as SOP Class UID, which is not a UID .modality MR"):
         read_study(write_slices(tmp_path, images))
 
 
@@ -189,5 +189,7 @@ def test_a_photometric_interpretation_that_is_none_is_quoted(tmp_path: Path) -> 
     images = _series()
     for ds in images:
         ds.PhotometricInterpretation = "MONOCHROME"
-    with pytest.raises(UnusableStudy, match=r"6 instance.* 'MONOCHROME' as PhotometricInterpretation, which is none"):
+    with pytest.raises(
+        UnusableStudy, match=r"6 instance.* 'MONOCHROME' as PhotometricInterpretation, which is invalid"
+    ):
         read_study(write_slices(tmp_path, images))

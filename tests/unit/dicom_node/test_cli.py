@@ -185,7 +185,7 @@ def test_send_tells_what_was_accepted(tmp_path: Path, study: Path) -> None:
         pacs.answer = 0xA700
         refused = _run(tmp_path, "send", study, "--to", address)
     _assert_one_line(refused, "PACS answered 0xA700")
-    assert refused.stdout == f"0 accepted, {shown['accepted']} not\n"
+    assert refused.stdout == f"0 accepted, {shown['accepted']} failed\n"
 
 
 def test_send_to_nobody_fails_in_one_line(tmp_path: Path, study: Path) -> None:

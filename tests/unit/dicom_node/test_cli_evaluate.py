@@ -88,7 +88,7 @@ def test_json_and_report_are_written(brats: Path, model: Path, tmp_path: Path) -
     assert found["cases"][1]["regions"]["TC"]["told"] is False
     assert (found["model"]["name"], len(found["model"]["sha256"])) == ("detector", 64)
     page = (report / "index.html").read_text("utf-8")
-    assert "How well detector 1.2.3 finds tumours" in page
+    assert "Evaluation of detector 1.2.3" in page
     assert brats.name in page
     assert str(brats.parent) not in page + document.read_text("utf-8")
 
@@ -101,7 +101,7 @@ def test_without_files_a_table_is_printed(brats: Path, model: Path) -> None:
     notice, title, head, whole, core, enhancing, lacking = done.stdout.splitlines()
     assert (notice, title) == (
         "Research use only. Not a medical device.",
-        "detector 1.2.3 on 2 cases (brats), given FLAIR, T1CE only",
+        "detector 1.2.3 on 2 cases (brats), given only FLAIR, T1CE",
     )
     assert " ".join(head.split()) == ("cases mean Dice (95 %) pooled Dice precision recall median HD95 mm concordance")
     assert whole.split()[:2] == ["WT", "2"]

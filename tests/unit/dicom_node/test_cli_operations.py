@@ -90,7 +90,7 @@ def test_maintenance_is_switched(database: Database) -> None:
 
 
 def test_workers_are_listed(database: Database) -> None:
-    assert _run("workers").stdout == "no worker runs: start `glionode work`\n"
+    assert _run("workers").stdout == "no worker is running: start `glionode work`\n"
     executor = WorkerBook(database).executor
     told = _json("workers")["workers"]
     assert isinstance(told, list)
@@ -122,5 +122,5 @@ def test_a_study_of_which_not_all_came_is_a_failure(database: Database) -> None:
         put_peer(database, Peer(name="Strange", ae_title="S", host="127.0.0.1", port=scp.port, is_source=True))
         done = _run("fetch", uid, "--from", "Strange")
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith(f"glionode: not all of it came: {uid}; fetch it again")
-    assert "incomplete: the source counts 2 more than came here" in done.stdout
+    assert done.stderr.startswith(f"glionode: incomplete: {uid}; fetch again")
+    assert "incomplete: the source reports 2 more as sent than were received" in done.stdout

@@ -55,7 +55,7 @@ def test_the_command_leads_to_the_rules_and_logs_nothing(tmp_path: Path) -> None
 
 
 def test_rules_go_through_their_life(tmp_path: Path) -> None:
-    assert _rules(tmp_path, "list").stdout == "no site rules; the built-in ones decide\n"
+    assert _rules(tmp_path, "list").stdout == "no site rules; only the built-in ones apply\n"
     added = _rules(tmp_path, "add", "Scout", "--kind", "Localizer", "--protocol", 'sc"out*', "--json")
     assert _document(added) == {"rules": [SCOUT]}
     _rules(tmp_path, "add", "After contrast", "--kind", "t1ce", "--description", "*nach km*")
@@ -70,7 +70,7 @@ def test_rules_go_through_their_life(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["add", "A", "--kind", "T1C", "--station", "x"], 1, "glionode: A kind is one of T1, T1CE"),
+        (["add", "A", "--kind", "T1C", "--station", "x"], 1, "glionode: The kind must be one of T1, T1CE"),
         (["add", "A", "--kind", "T1"], 1, "at least one pattern"),
         (["remove", "Ghost"], 1, "glionode: No site rule is called 'Ghost'."),
         (["import", __file__], 1, "test_cli_rules.py: "),
@@ -97,5 +97,5 @@ def test_a_rule_is_tested_on_stored_studies(tmp_path: Path) -> None:
     file = tmp_path / "rules.toml"
     file.write_text('[[rule]]\nname = "A"\nkind = "T2"\ndescription = "flair"\n', encoding="utf-8")
     text = _rules(tmp_path, "test", "--file", file).stdout
-    assert text.startswith("a1b2c3 series 1: FLAIR -> T2  'FLAIR'\n1 series would change, of 1 that fit, by headers;")
+    assert text.startswith("a1b2c3 series 1: FLAIR -> T2  'FLAIR'\n1 series would change, 1 match (by headers;")
     assert _document(_rules(tmp_path, "list", "--json")) == {"rules": []}

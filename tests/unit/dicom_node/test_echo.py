@@ -51,7 +51,7 @@ def test_a_peer_that_does_not_know_the_caller() -> None:
         result = echo(peer, CALLER)
     assert result.outcome is EchoOutcome.REJECTED
     assert result.calling_ae_unknown
-    assert "does not know the calling AE title GLIONODE" in result.sentence
+    assert "does not recognise the calling AE title GLIONODE" in result.sentence
 
 
 def test_a_peer_that_has_another_name() -> None:
@@ -62,7 +62,7 @@ def test_a_peer_that_has_another_name() -> None:
         result = echo(peer, CALLER)
     assert result.outcome is EchoOutcome.REJECTED
     assert not result.calling_ae_unknown
-    assert "has another AE title" in result.sentence
+    assert "does not recognise the called AE title" in result.sentence
 
 
 def test_a_peer_that_is_full_says_so() -> None:

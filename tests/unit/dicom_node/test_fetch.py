@@ -86,7 +86,7 @@ def test_priors_follow_a_merge_in_the_pacs(database: Database, settings: Setting
 def test_a_study_that_the_source_does_not_hold_is_told(
     database: Database, settings: Settings, archive: Archive
 ) -> None:
-    with pytest.raises(QueryFailed, match=r"Archive sent nothing of the study; does it hold it\?"):
+    with pytest.raises(QueryFailed, match=r"Archive sent nothing of the study; check that it has the study"):
         Fetcher(settings, database, _source(archive)).fetch("1.2.3")
-    with pytest.raises(QueryFailed, match="Archive does not know the study or its patient"):
+    with pytest.raises(QueryFailed, match="Archive lists no such study, or no Patient ID for it"):
         Fetcher(settings, database, _source(archive)).fetch("1.2.3", priors=1)

@@ -85,7 +85,7 @@ def test_a_request_that_workers_end_over_ends_at_last(books: Database, settings:
     assert not fetch_next(settings, books, executor)
     row = _row(books)
     assert row.state == FetchState.FAILED
-    assert row.reason == "3 workers ended while they fetched it; look at the node's log, then ask again"
+    assert row.reason == "3 workers ended while fetching it; check the node's log, then request it again"
     assert web.asked == []
 
 

@@ -73,7 +73,7 @@ def test_a_source_that_sends_on_and_on_is_cut_off(
     scp.sends = lambda: itertools.cycle(_IMAGES)
     (done,) = _fetcher(settings, database, scp).fetch(_STUDY)
     assert (done.instances, done.complete) == (SLICES, False)
-    assert done.problems[0].startswith("incomplete: the source sends more than")
+    assert done.problems[0].startswith("incomplete: the source sent more than")
 
 
 def test_a_source_that_is_not_through_in_time_is_cut_off(
@@ -81,7 +81,7 @@ def test_a_source_that_is_not_through_in_time_is_cut_off(
 ) -> None:
     monkeypatch.setattr(fetch, "GET_S", -1.0)
     scp.sends = lambda: itertools.cycle(_IMAGES)
-    with pytest.raises(QueryFailed, match="it was not through after"):
+    with pytest.raises(QueryFailed, match="the transfer was not complete after"):
         _fetcher(settings, database, scp).fetch(_STUDY)
 
 
@@ -129,7 +129,7 @@ def test_an_object_that_is_not_what_the_source_says_is_refused(
     scp.sends = lambda: [*_IMAGES[:3], _called_mr(3, SecondaryCaptureImageStorage), _called_mr(4, "")]
     (done,) = _fetcher(settings, database, scp).fetch(_STUDY)
     assert (done.instances, done.failed) == (3, 2)
-    assert done.problems == ("2 of another kind (SOP class) than the source says",)
+    assert done.problems == ("2 of another SOP class than the source stated",)
 
 
 def test_one_uid_in_two_series_is_two_instances(database: Database, settings: Settings, scp: StrangeScp) -> None:
@@ -167,7 +167,7 @@ def test_what_a_c_move_brought_elsewhere_did_not_come(
     monkeypatch.setattr(fetch, "FILED_S", 0.3)
     moving.says = (SLICES, 0)
     fetcher = _fetcher(settings, database, moving)
-    with pytest.raises(QueryFailed, match="the source counts 10 more than came here"):
+    with pytest.raises(QueryFailed, match="the source reports 10 more as sent than were received"):
         fetcher.fetch(_STUDY)
     inbox = Inbox(database, settings.node.folder)
     for ds in _IMAGES[:4]:
@@ -205,7 +205,7 @@ def test_priors_are_of_an_earlier_day(
 
     scp.finds = finds
     fetcher = _fetcher(settings, database, scp)
-    with pytest.raises(QueryFailed, match="does not know the study or its patient"):
+    with pytest.raises(QueryFailed, match="lists no such study, or no Patient ID for it"):
         fetcher._priors(_STUDY)  # two answers to one UID: nobody knows whose it is
     scp.finds = lambda _level: finds(_level)[: len(of_others) + 1]
     assert [study.study_uid for study in fetcher._priors(_STUDY)] == expected

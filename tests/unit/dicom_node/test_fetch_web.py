@@ -150,17 +150,17 @@ def test_an_answer_has_to_come_to_an_end(
             send(piece)
 
     web.replies[_STUDY] = reply
-    with pytest.raises(QueryFailed, match="Web did not come to an end with its answer to WADO-RS"):
+    with pytest.raises(QueryFailed, match="Web did not finish its answer to WADO-RS in time"):
         Fetcher(settings, database, _peer(web.root), web_limits=limits).fetch(_STUDY)
 
 
 @pytest.mark.parametrize(
     ("kind", "code", "headers", "sentence"),
     [
-        ("text/html", 200, {}, "answered WADO-RS with what is not multipart/related with a boundary"),
+        ("text/html", 200, {}, "the WADO-RS answer of Web is not multipart/related with a boundary"),
         ("multipart/related", 200, {}, "is not multipart/related with a boundary"),
         ('multipart/related; boundary="' + "x" * 5000 + '"', 200, {}, "breaks the rules of multipart messages"),
-        ("", 200, {"Content_Encoding": "gzip"}, "answered WADO-RS compressed, which it was asked not to do"),
+        ("", 200, {"Content_Encoding": "gzip"}, "compressed its answer to WADO-RS although not asked to"),
         ("", 302, {"Location": "http://127.0.0.1:1/elsewhere"}, "answered 302 to WADO-RS: enter the address"),
         ("", 500, {}, "answered 500 to WADO-RS"),
         ("", 204, {}, "sent nothing of the study"),
@@ -193,7 +193,7 @@ def test_what_breaks_the_rules_of_multipart_is_refused(fetcher: Fetcher, web: We
 
 def test_parts_of_other_kinds_are_counted(fetcher: Fetcher, web: WebSource) -> None:
     web.answers(_STUDY, multipart(_FILES, kind="application/octet-stream"))
-    with pytest.raises(QueryFailed, match="sent nothing of the study; 10 no application/dicom"):
+    with pytest.raises(QueryFailed, match="sent nothing of the study; 10 not application/dicom"):
         fetcher.fetch(_STUDY)
 
 
@@ -204,7 +204,7 @@ def test_neither_parts_nor_their_sizes_are_without_end(
     web.answers(_STUDY, multipart(itertools.islice(itertools.cycle(_FILES), 10_000)))
     (done,) = fetcher.fetch(_STUDY)
     assert (done.instances, done.complete) == (SLICES, False)
-    assert "the source sends more than" in done.problems[0]
+    assert "the source sent more than" in done.problems[0]
     monkeypatch.setattr(wado, "LARGEST_PART_BYTES", 2**20)
     web.answers(_STUDY, multipart([_FILES[0], bytes(2**21)]))
     assert "sent a part of more than" in fetcher.fetch(_STUDY)[0].problems[0]
@@ -217,7 +217,7 @@ def test_a_deflated_bomb_is_unreadable(fetcher: Fetcher, web: WebSource, monkeyp
     ds.DataSetTrailingPadding = bytes(2**24)
     web.answers(_STUDY, multipart([file_of(ds), *_FILES[1:]]))
     (done,) = fetcher.fetch(_STUDY)
-    assert (done.instances, done.problems) == (SLICES - 1, ("1 not taken (unreadable_data_set)",))
+    assert (done.instances, done.problems) == (SLICES - 1, ("1 not accepted (unreadable_data_set)",))
 
 
 def test_nothing_is_fetched_onto_a_full_disk(database: Database, tmp_path: Path, web: WebSource) -> None:
@@ -253,7 +253,7 @@ def test_a_secret_without_its_origin_is_shown_to_nobody_and_that_is_said(
 
 @pytest.mark.parametrize("uid", ["../1.2.3", "1.2.3/../../x", "", "1.2.²", "1" * 70])
 def test_only_a_uid_becomes_part_of_an_address(fetcher: Fetcher, web: WebSource, uid: str) -> None:
-    with pytest.raises(QueryFailed, match="a Study Instance UID is numbers with dots"):
+    with pytest.raises(QueryFailed, match="a Study Instance UID consists of numbers separated by dots"):
         fetcher.fetch(uid)
     assert web.asked == []
 

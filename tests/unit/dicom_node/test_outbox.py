@@ -158,7 +158,8 @@ def test_a_destination_that_says_yes_and_keeps_nothing_is_noticed(
     put_peer(database, _peer(archive))
     archive.loses = True
     run = _deliver(database, settings, run_id)
-    assert (run.state, run.reason) == (RunState.UNDELIVERED, "PACS: PACS accepted it, but it does not show it yet")
+    reason = "PACS accepted it, but has not confirmed that it stored it: a query does not find it yet"
+    assert (run.state, run.reason) == (RunState.UNDELIVERED, f"PACS: {reason}")
     archive.loses = False
     assert _deliver(database, settings, run_id).state == RunState.DELIVERED
     assert len(archive.stored) == 4
@@ -229,8 +230,8 @@ def test_another_form_than_was_made_is_told(
     put_peer(database, _peer(archive, seg_form="labelmap"))
     run = _deliver(database, settings, run_id)
     assert run.state == RunState.UNDELIVERED
-    assert run.reason == "PACS: wants another form of objects than was made; process the study anew"
-    with pytest.raises(Impossible, match="were not made as PACS wants them"):
+    assert run.reason == "PACS: needs another form of objects than was made; process the study again"
+    with pytest.raises(Impossible, match="were not made in the form for PACS"):
         resend(database, "k")
 
 
@@ -316,7 +317,7 @@ def test_a_run_whose_round_breaks_off_does_not_keep_back_those_behind_it(
         assert session.get_one(RunRow, run_id).state == RunState.DELIVERED
         bad = session.get_one(RunRow, "bad")
         assert (bad.state, bad.rounds) == (RunState.UNDELIVERED, 1)
-        assert bad.reason.startswith("PACS: not sent yet; PACS: its round of delivery broke off (ValueError)")
+        assert bad.reason.startswith("PACS: not sent yet; PACS: delivery broke off (ValueError)")
         assert bad.deliver_at <= utc_now() + timedelta(seconds=LONGEST_PAUSE_S)  # not only when its claim runs out
 
 
@@ -333,14 +334,14 @@ def _spoil(path: Path, how: str) -> None:
         path.write_bytes(content)
 
 
-ANEW = "; not sent: `glionode replay --from-start` makes it anew"
+ANEW = "; not sent: `glionode replay --from-start` creates it again"
 
 
 SPOILT = {
     "gone": "the file cannot be read (FileNotFoundError)",
     "folder": "the file cannot be read (IsADirectoryError)",
-    "cut": "the file is not as it was written",
-    "flipped": "the file is not as it was written",
+    "cut": "the file has changed since it was written",
+    "flipped": "the file has changed since it was written",
 }
 
 
@@ -400,7 +401,7 @@ def test_a_destination_that_is_gone_is_not_waited_for(
         "no destination is configured: the results are kept on the node",
     )
     assert {(row.state, row.reason) for row in _rows(database)} == {
-        (DeliveryState.CALLED_OFF, "it is no enabled destination any more")
+        (DeliveryState.CALLED_OFF, "it is no longer an enabled destination")
     }
 
 

@@ -141,13 +141,13 @@ def test_what_is_exported_seeds_another_node(database: Database, tmp_path: Path)
     ("text", "sentence"),
     [
         ("[[peer]]\nname = 'A'\n", "peer 1: ae_title must be given"),
-        ("[[peer]]\nname = 'A'\nae_title = 'A'\nport = '104'\n", "port = '104', but a int is needed"),
+        ("[[peer]]\nname = 'A'\nae_title = 'A'\nport = '104'\n", "port = '104', but must be of type int"),
         ("[[peer]]\nname = 'A'\nae_title = 'A'\ncolour = 'red'\n", "unknown key 'colour'"),
         ("[[peer]]\nname = 'A'\nae_title = 'A'\nhost = 'a'\n", "peer 1: A host needs its port"),
         ("[[peer]]\nname = 'A'\nae_title = 'A'\n" * 2, "two peers have the same name"),
-        ("[node]\nfolder = 'x'\n", "only [[peer]] tables are known here, not node"),
+        ("[node]\nfolder = 'x'\n", "only [[peer]] tables are allowed here, not node"),
         ("[peer]\nname = 'A'\n", "not this form"),
-        ("peer = [1]\n", "peer 1: a table is needed"),
+        ("peer = [1]\n", "peer 1: must be a table"),
         ("[[peer", "Site file"),
     ],
 )

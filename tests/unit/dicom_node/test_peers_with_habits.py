@@ -45,7 +45,7 @@ def test_a_peer_with_habits_is_asked(database: Database, tmp_path: Path, habit: 
         assert echo(_peer(scp), "GLIONODE", 10).outcome is EchoOutcome.OK
         assert studies_of_patient(_peer(scp), "GLIONODE", "P1") == []
         assert demographics_of(_peer(scp), "GLIONODE", "1.2.3") == {}
-        with pytest.raises(QueryFailed, match=r"Odd sent nothing of the study; does it hold it\?"):
+        with pytest.raises(QueryFailed, match=r"Odd sent nothing of the study; check that it has the study"):
             _fetcher(database, tmp_path, scp).fetch("1.2.3")
     assert scp.asked == [C_ECHO, C_FIND, C_FIND, C_GET]
 

@@ -118,7 +118,7 @@ def test_what_it_does_not_hold_is_missing_with_its_reason(database: Database, li
     with _committer(listener.port, {"3.2": 0x0112}) as peer:
         put_peer(database, peer)
         proof = Prover(database, "GLIONODE").prove(peer, OBJECTS)
-    assert (proof.proven, dict(proof.missing)) == ({"3.1"}, {"3.2": "it does not hold the object"})
+    assert (proof.proven, dict(proof.missing)) == ({"3.1"}, {"3.2": "it does not have the object"})
 
 
 def test_an_answer_that_nobody_asked_for_is_refused_and_noted(database: Database, listener: Listener) -> None:
@@ -157,7 +157,7 @@ def test_a_destination_without_commitment_proves_nothing_where_nothing_else_will
 def test_a_failure_without_a_reason_and_one_that_nobody_knows_are_told() -> None:
     report = _report("1.2", {"3.1": 0x0999})
     report.FailedSOPSequence.append(_reference("3.2"))
-    assert dict(read_answer(report).failed) == {"3.1": "failure 0x0999", "3.2": "no reason given"}
+    assert dict(read_answer(report).failed) == {"3.1": "it reported failure 0x0999", "3.2": "it gave no reason"}
 
 
 def test_an_answer_that_is_broken_in_part_counts_for_the_rest() -> None:
@@ -170,7 +170,7 @@ def test_an_answer_that_is_broken_in_part_counts_for_the_rest() -> None:
     report.ReferencedSOPSequence[1].ReferencedSOPInstanceUID = "3.2"
     answer = read_answer(report)
     assert (answer.transaction_uid, answer.committed) == ("1.2.3", ("3.2",))
-    assert dict(answer.failed) == {"3.1": "no reason given"}
+    assert dict(answer.failed) == {"3.1": "it gave no reason"}
     put_raw(report, "FailedSOPSequence", "LO", b"no sequence")
     assert dict(read_answer(report).failed) == {}
 

@@ -64,5 +64,5 @@ def test_a_peer_that_does_not_answer_is_told(archive: Archive) -> None:
 
 def test_a_web_address_that_does_not_answer_is_told(archive: Archive) -> None:
     peer = _peer(archive, dicomweb_url="http://127.0.0.1:1/dicom-web")
-    with pytest.raises(QueryFailed, match=r"could not be asked by QIDO-RS \(ConnectError\)"):
+    with pytest.raises(QueryFailed, match=r"could not be reached by QIDO-RS \(ConnectError\)"):
         instances_of_study(peer, "GLIONODE", "1.2.3")

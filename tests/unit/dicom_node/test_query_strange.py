@@ -68,7 +68,7 @@ def test_one_instance_in_two_series_is_not_counted_twice(scp: StrangeScp) -> Non
 def test_answers_without_end_are_left(scp: StrangeScp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "MOST_ANSWERS", 20)
     scp.finds = lambda _level: (identifier({"SeriesInstanceUID": b"1.2.9"}) for _ in itertools.count())
-    with pytest.raises(QueryFailed, match="does not come to an end with its answers to a C-FIND at level SERIES"):
+    with pytest.raises(QueryFailed, match="did not finish its answers to a C-FIND at level SERIES"):
         instances_of_study(_peer(scp), "NODE", "1.2")
 
 
@@ -103,7 +103,7 @@ def test_json_that_is_none_of_the_standard_is_refused(web: WebSource, body: byte
     web.answers("/series", [body], "application/dicom+json")
     web.answers("/studies", [body], "application/dicom+json")
     peer = Peer(name="Web", ae_title="WEB", dicomweb_url=web.root, is_source=True)
-    with pytest.raises(QueryFailed, match=r"Web (answered QIDO-RS with|tells of a series without)"):
+    with pytest.raises(QueryFailed, match=r"Web (answered QIDO-RS with|lists a series without)"):
         instances_of_study(peer, "NODE", "1.2")
     with suppress(QueryFailed):  # nothing else may come out of it
         assert studies_of_patient(peer, "NODE", "P/1?x") == []
@@ -116,5 +116,5 @@ def test_a_part_of_what_a_peer_holds_is_no_count(web: WebSource) -> None:
     web.answers("/series", [series], "application/dicom+json")
     web.answers("/instances", [b"[]"], "application/dicom+json", Warning='299 web "There are additional results"')
     peer = Peer(name="Web", ae_title="WEB", dicomweb_url=web.root, is_source=True)
-    with pytest.raises(QueryFailed, match="tells of only a part of what it holds"):
+    with pytest.raises(QueryFailed, match="returned only part of its results"):
         instances_of_study(peer, "NODE", "1.2")

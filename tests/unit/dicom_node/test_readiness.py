@@ -52,7 +52,7 @@ def _source(missing: int = 0, grew_s: float | None = None, number: int = 26) -> 
 def test_four_whole_sequences_start_at_once() -> None:
     verdict = _judge(FOUR, 0)
     assert verdict.ready
-    assert verdict.reason == "every wanted sequence is whole: as many images have come as their headers state"
+    assert verdict.reason == "every wanted sequence is complete: as many images were received as the headers state"
 
 
 def test_a_site_that_wants_two_sequences_does_not_wait_for_four() -> None:
@@ -65,7 +65,7 @@ def test_counts_of_the_source_are_enough_where_headers_are_silent() -> None:
     assert not _judge(SILENT, 0).ready
     verdict = _judge(SILENT, 0, _source())
     assert verdict.ready
-    assert verdict.reason == "every wanted sequence is whole: all that PACS holds of them has come"
+    assert verdict.reason == "every wanted sequence is complete: all images that PACS holds were received"
 
 
 def test_a_source_that_holds_more_is_waited_for_and_named() -> None:
@@ -90,9 +90,9 @@ def test_what_is_awaited_is_said() -> None:
     short = replace(FOUR[3], sop_instance_uids=frozenset(list(FOUR[3].sop_instance_uids)[:22]))
     verdict = _judge((FOUR[0], replace(FOUR[2], stated=0), short), 1)
     assert verdict.awaited == (
-        "T2 (series 3): 26 slices, and nothing tells yet that they are all",
+        "T2 (series 3): 26 slices; it is not known yet whether these are all",
         "FLAIR (series 4): 22 of 26 slices",
-        "T1CE: nothing has come yet",
+        "T1CE: nothing received yet",
     )
 
 
@@ -132,7 +132,7 @@ def test_what_is_known_to_be_incomplete_waits_to_a_bound_and_must_then_not_be_us
     verdict = _judge((*SILENT[:3], gapped), 900)
     assert verdict.ready
     sentence = "FLAIR (series 4): 17 of 20 slices between the first and the last"
-    assert verdict.reason == f"nothing arrived for 900 s; given up: {sentence}"
+    assert verdict.reason == f"nothing arrived for 900 s; no longer awaited: {sentence}"
     assert verdict.incomplete == {"1.4": sentence}
 
 
@@ -146,7 +146,7 @@ def test_an_examination_that_never_ends_is_bounded() -> None:
 def test_two_patients_in_one_study_are_a_correction_that_still_arrives() -> None:
     verdict = _judge(FOUR, 100, patients=2)
     assert not verdict.ready
-    assert verdict.awaited == ("the images name 2 patients: the rest of a correction",)
+    assert verdict.awaited == ("the images name 2 patients: the rest of a correction is awaited",)
     assert _judge(FOUR, 900, patients=2).ready
 
 

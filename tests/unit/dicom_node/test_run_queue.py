@@ -101,7 +101,7 @@ def test_a_run_that_kills_every_worker_is_left_aside_with_its_reason(books: Data
             take_over(session, [f"host/{number}"])
     run = _run(books, "poison")
     assert (run.state, run.code) == (RunState.FAILED, "worker_killed")
-    assert run.reason.startswith(f"{TAKE_OVERS + 1} workers died while at it")
+    assert run.reason.startswith(f"{TAKE_OVERS + 1} workers died during this run")
     assert claim_next(books, "host/9") is None
     with books.session() as session:
         assert session.get_one(StudyRow, "1.poison").state == StudyState.FAILED

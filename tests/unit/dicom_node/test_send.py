@@ -98,7 +98,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_sent(tmp_path: Path) -> None:
     with running_pacs() as pacs:
         sending = _send(tmp_path, pacs)
     assert sending.accepted == len(paths) - 1
-    assert sending.failed == ((paths[0], "its deflated data set was cut short; not sent"),)
+    assert sending.failed == ((paths[0], "its deflated data set is truncated; not sent"),)
 
 
 def test_a_refusal_is_told_for_each_file(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_settings_do_not_change() -> None:
 
 
 def test_a_node_needs_a_listener() -> None:
-    with pytest.raises(SettingsError, match=r"listener\.processes 0: at least 1"):
+    with pytest.raises(SettingsError, match=r"listener\.processes 0: must be at least 1"):
         read_settings(environment={"GLIONODE_LISTENER_PROCESSES": "0"})
 
 

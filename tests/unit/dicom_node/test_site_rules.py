@@ -105,7 +105,7 @@ def test_the_newest_rule_is_asked_first(database: Database) -> None:
 
 def test_a_name_is_given_once(database: Database) -> None:
     add_rule(database, AFTER)
-    with pytest.raises(RuleError, match="called 'After contrast' already"):
+    with pytest.raises(RuleError, match="called 'After contrast' exists already"):
         add_rule(database, replace(DARK, name="After contrast"))
     assert site_rules(database) == (AFTER,)
 
@@ -170,7 +170,7 @@ def test_hard_characters_survive_toml() -> None:
     ("text", "sentence"),
     [
         ("[[rule]]\nname = 'A'\nkind = 'T1'\n", "rules.toml, rule 1: A rule needs at least one pattern"),
-        ("[[rule]]\nname = 'A'\nstation = 'x'\n", "rules.toml, rule 1: A kind is"),
+        ("[[rule]]\nname = 'A'\nstation = 'x'\n", "rules.toml, rule 1: The kind must be"),
         ("[[rule]]\nname = 'A'\nkind = 1\n", "rule 1: kind = 1, but a text in quotes is needed"),
         ("[[rule]]\ncolour = 'red'\n", "unknown key 'colour'; known: name, kind, manufacturer"),
         ("[[rule]]\nname = 'A'\nkind = 'T1'\nstation = 'x'\n" * 2, "two rules have the same name"),

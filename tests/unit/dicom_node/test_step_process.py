@@ -94,7 +94,7 @@ def test_a_crash_within_a_step_is_tried_again(child: StepProcess, settings: Sett
     threading.Timer(1.0, os.kill, (victim.pid, signal.SIGKILL)).start()
     outcome = child.perform("convert", RUN)
     assert (outcome.consequence, outcome.code) == (Consequence.RETRY, "step_crashed")
-    assert outcome.reason == "the process at the step convert ended by itself (status -9)"
+    assert outcome.reason == "the process for the step convert ended unexpectedly (status -9)"
 
 
 def _manifest(settings: Settings) -> Path:

@@ -167,7 +167,7 @@ def test_images_that_name_another_study_inside_are_refused(
     run_id = _run_of_a_child(database, settings)
     for path in sorted(settings.node.folder.glob("inbox/*/*.dcm"))[:renamed]:
         path.write_bytes(with_second_study_uid(path.read_bytes()))
-    with pytest.raises(UnusableStudy, match="belong to 2 studies" if renamed else "name another study inside"):
+    with pytest.raises(UnusableStudy, match="belong to 2 studies" if renamed else "contain another Study Instance UID"):
         DurableSteps(settings, database).perform("select", run_id)
 
 
@@ -178,7 +178,7 @@ def test_what_headers_do_not_allow_is_refused_before_the_networks_run(database: 
     ds.SOPInstanceUID = dcmread(first).SOPInstanceUID
     ds.save_as(second)
     steps = _up_to(settings, database, run_id, "select")
-    with pytest.raises(UnusableSource, match="10 images of the reference series have 9 SOP Instance UIDs"):
+    with pytest.raises(UnusableSource, match=r"share SOP Instance UIDs.*\(10 images, 9 UIDs\)"):
         steps.perform("convert", run_id)
 
 
@@ -200,7 +200,7 @@ def test_what_a_destination_wants_is_rehearsed(
         database,
         Peer(name="PACS", ae_title="PACS", host="127.0.0.1", port=104, is_destination=True, seg_form="labelmap"),
     )
-    with pytest.raises(UnusableSource, match="allow no valid result"):
+    with pytest.raises(UnusableSource, match="no valid result can be made"):
         steps.perform("convert", run_id)
 
 

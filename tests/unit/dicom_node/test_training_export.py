@@ -163,7 +163,7 @@ def test_what_no_person_corrected_is_left_out_with_its_reason(database: Database
     assert "several patients" in said["mixed"]
     assert "no person has drawn or corrected it" in said["automatic"]
     assert "'Ventricles'" in said["unknown"]
-    assert "still arrive" in said["arriving"]
+    assert "still being received" in said["arriving"]
     manifest = (tmp_path / "set" / "training_set.json").read_text("utf-8")
     assert json.loads(manifest)["skipped_studies"] == 4
     assert "Ventricles" not in manifest

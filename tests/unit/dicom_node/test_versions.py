@@ -165,7 +165,7 @@ def test_one_uid_in_two_series_is_two_images(database: Database, tmp_path: Path,
     study = stored_study(database, tmp_path, study_uid)
     assert [len(series.images) for series in study.series] == [len(images) // 2] * 2
     (decision,) = [decision for decision in study.decisions if decision.code == "uid_in_several_series"]
-    assert f"{len(images) // 2} SOP Instance UID(s) stand in series 1 and in series 2" in decision.reason
+    assert f"{len(images) // 2} SOP Instance UID(s) are used in series 1 and in series 2" in decision.reason
 
 
 def test_a_series_that_shares_its_uids_is_still_corrected_by_its_own(database: Database, tmp_path: Path) -> None:

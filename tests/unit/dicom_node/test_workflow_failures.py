@@ -85,7 +85,7 @@ def test_what_nobody_foresaw_is_a_defect_and_told_without_its_text(error: Except
 )
 def test_a_full_disk_is_told_as_one(error: Exception) -> None:
     assert consequence_of(error) is Consequence.RETRY
-    assert reason_of(error) == ("disk_full", "there is no room left on the node's disk")
+    assert reason_of(error) == ("disk_full", "the node's disk is full")
 
 
 @pytest.mark.parametrize("error", [OperationalError("closed"), CrashShutdown(), CannotConnectNow()])

@@ -107,4 +107,6 @@ def test_a_study_with_nothing_but_such_disease_ends_without_a_tumour_and_says_so
     assert ("both_sides" in [flag.code for flag in found.flags]) is both
     assert ("both_sides" in [decision.code for decision in found.decisions]) is both
     if both:
-        assert set(found.quality.agreement.values()) == {1.0}, "no look sees a tumour by the rules of all together"
+        assert set(found.quality.agreement.values()) == {1.0}, (
+            "no prediction shows a tumour by the rules of all together"
+        )

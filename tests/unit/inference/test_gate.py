@@ -45,7 +45,7 @@ def _codes(findings: Findings) -> list[tuple[str, bool]]:
 def test_each_flag_has_its_reason(
     volume_ml: float, patient: PatientFacts, decision: str, expected: list[tuple[str, bool]]
 ) -> None:
-    decisions = [Decision(code=decision, subject="T2", reason="T2 on T1CE needs a look: far")]
+    decisions = [Decision(code=decision, subject="T2", reason="check the alignment of T2 with T1CE: far")]
     assert _codes(with_flags(_findings(volume_ml), decisions, patient)) == expected
 
 
@@ -88,7 +88,7 @@ def test_a_withheld_result_does_not_tell_the_volume_by_a_flag() -> None:
 
 
 def test_a_withheld_result_cannot_hold_a_number() -> None:
-    with pytest.raises(ValueError, match="a withheld result holds no region"):
+    with pytest.raises(ValueError, match="a withheld result must not contain regions"):
         Findings(regions=_findings().regions, withheld="for a reason")
 
 

@@ -89,7 +89,7 @@ def test_what_lies_along_the_edge_of_the_brain_alone_is_left_out(manifest: Model
     assert np.array_equal(labels[:, 25:] > 0, wt[:, 25:] > 0)
     (decision,) = decisions
     assert (decision.code, decision.subject) == ("brain_edge", "WT")
-    assert decision.reason.startswith("0.5 ml along the brain's edge")
+    assert decision.reason.startswith("0.5 ml along the edge of the brain")
     assert label_study({Region.WT: wt}, manifest, GRID, _brain(away, stripped=True))[1] == ()
 
 
@@ -148,5 +148,5 @@ def test_disease_of_both_sides_is_left_out_where_the_model_says_so(tmp_path: Pat
     (flag,) = decided_flags(decisions) or (None,)
     assert (flag is None) is (most_ml == 0)
     if flag is not None:
-        assert flag.sentence.startswith(f"{int(both.sum()) / 1000:.1f} ml that both halves of the brain show alike")
+        assert flag.sentence.startswith(f"{int(both.sum()) / 1000:.1f} ml were left out as white matter disease: check")
         assert not flag.closes

@@ -75,7 +75,7 @@ def test_an_empty_region_has_no_volume_and_no_centroid() -> None:
 def test_a_study_in_which_nothing_is_found_says_so() -> None:
     assert not _measure(_coronal(), _cuboids()).no_tumour
     found = _measure(_coronal(), np.zeros((6, 7, 8), np.uint8)).no_tumour
-    assert found.startswith("No tumour found. From which volume on")
+    assert found.startswith("No tumour found. How small a tumour")
 
 
 def test_only_the_known_regions_are_measured_in_their_order() -> None:

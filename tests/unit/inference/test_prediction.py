@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from inference.forward import BATCH_SLICES
 from inference.model_bundle import LoadedNetwork, ModelBundle, load_model
-from inference.prediction import MARGIN_MM, SAY_MM, Prediction
+from inference.prediction import MARGIN_MM, SECOND_REACH_MM, Prediction
 from inference.prediction import predict as predict_tensor
 from inference.unet import TumourUNet
 from tests.support.detector_model import SHIFT_ROWS, write_detector
@@ -100,13 +100,13 @@ def test_the_same_input_gives_the_same_answer(detector: ModelBundle) -> None:
     assert np.array_equal(first.spread, second.spread)
 
 
-def test_doubt_is_what_differs_between_the_looks(detector: ModelBundle) -> None:
+def test_doubt_is_what_differs_between_the_predictions(detector: ModelBundle) -> None:
     """What a network finds on one side alone is half a finding, since the mirror image lacks it: spread 0.5."""
     channels = _channels([5])
     channels[1, 3, 14:24, 40:50] = 3.0
     found = predict(_one_sided(detector), channels)
     patch = (slice(14, 24), slice(40, 50))
-    assert found.looks == 2
+    assert found.predictions_made == 2
     assert found.spread[1, 3, *patch] == pytest.approx(0.5, abs=0.05)
     assert found.spread[0, 5, *patch] == pytest.approx(0.0, abs=0.02)
     assert found.agreement[0] == pytest.approx(1.0)
@@ -150,7 +150,7 @@ def test_the_second_network_looks_at_the_surroundings_of_what_the_first_found(de
     staged, whole = (predict(model, channels, staged=value) for value in (True, False))
     near = np.zeros(channels.shape[1:], bool)
     near[25 - MARGIN_MM : 35 + MARGIN_MM, 20 - MARGIN_MM : 32 + MARGIN_MM, 50 - MARGIN_MM : 62 + MARGIN_MM] = True
-    assert staged.looks == whole.looks == 6
+    assert staged.predictions_made == whole.predictions_made == 6
     assert np.array_equal(staged.probabilities[0][near], whole.probabilities[0][near])
     lesion = channels[3] > 2
     assert staged.probabilities[0][lesion].min() == pytest.approx(1.0)
@@ -203,7 +203,7 @@ def test_networks_for_slices_have_their_share_whatever_their_number(
     model = _with_second(detector, [_Even(1, 2, 1)] * mains, [_Even(-1, -2, -1)] * seconds, share_on_volumes=share)
     found = predict(model, _lesion())
     assert [one.manifest.input for one in model.networks] == [*["volume"] * mains, *["slices"] * seconds]
-    assert found.looks == 3 * mains + seconds
+    assert found.predictions_made == 3 * mains + seconds
     assert found.probabilities[0] == pytest.approx((1 - share) * _chance(1) + share * _chance(-1), abs=2e-3)
     assert found.probabilities[1] == pytest.approx(_chance(2), abs=2e-3), "of the core they say nothing"
     assert found.spread[1].max() == pytest.approx(0, abs=1e-3)
@@ -216,7 +216,7 @@ def test_what_they_alone_suspect_counts_for_nothing(detector: ModelBundle) -> No
     model = _with_second(detector, [_Even(-100, -100, -100)], [_Says(wild=True)])
     found = predict(model, _lesion())
     assert found.probabilities[0].max() < 0.01
-    assert (found.looks, found.agreement[0]) == (3, 1.0)
+    assert (found.predictions_made, found.agreement[0]) == (3, 1.0)
 
 
 def test_beside_what_is_found_they_have_their_say(detector: ModelBundle) -> None:
@@ -224,22 +224,22 @@ def test_beside_what_is_found_they_have_their_say(detector: ModelBundle) -> None
     found = predict(model, _lesion())
     away = ndimage.distance_transform_cdt(~lesion, metric="chessboard")
     assert found.probabilities[0][lesion].min() == pytest.approx(1.0)
-    assert found.probabilities[0][~lesion & (away <= SAY_MM)] == pytest.approx(0.5)
-    assert found.probabilities[0][away > SAY_MM].max() < 0.01
-    assert found.spread[0][away > SAY_MM].max() < 0.01
+    assert found.probabilities[0][~lesion & (away <= SECOND_REACH_MM)] == pytest.approx(0.5)
+    assert found.probabilities[0][away > SECOND_REACH_MM].max() < 0.01
+    assert found.spread[0][away > SECOND_REACH_MM].max() < 0.01
     assert found.agreement[0] < 1
 
 
-@pytest.mark.parametrize(("needed", "looks"), [((), 4), (("T1", "FLAIR"), 4), (("T2",), 3), (("FLAIR", "T2"), 3)])
+@pytest.mark.parametrize(("needed", "predictions"), [((), 4), (("T1", "FLAIR"), 4), (("T2",), 3), (("FLAIR", "T2"), 3)])
 def test_they_have_no_say_without_what_all_their_cases_had(
-    detector: ModelBundle, needed: tuple[str, ...], looks: int
+    detector: ModelBundle, needed: tuple[str, ...], predictions: int
 ) -> None:
     model = _with_second(detector, [_Even(1, 1, 1)], [_Even(-1, -1, -1)], needed_on_volumes=needed)
     channels = _lesion()
     channels[2] = 0
     found = predict(model, channels)
-    assert found.looks == looks
-    expected = _chance(1) if looks == 3 else (_chance(1) + _chance(-1)) / 2
+    assert found.predictions_made == predictions
+    expected = _chance(1) if predictions == 3 else (_chance(1) + _chance(-1)) / 2
     assert found.probabilities[0] == pytest.approx(expected, abs=2e-3)
 
 

@@ -103,7 +103,7 @@ def test_a_setting_never_changes_its_meaning_by_an_addition(tmp_path: Path, regi
     add_model(registry, write_detector(tmp_path / "1"))
     assert registry.resolve("detector").version == "1.2.3"
     add_model(registry, write_detector(tmp_path / "2", version="2"))
-    with pytest.raises(UnusableModel, match=r"several versions of detector: name one of detector/1\.2\.3, detector/2"):
+    with pytest.raises(UnusableModel, match=r"several versions of detector; name one of detector/1\.2\.3, detector/2"):
         registry.resolve("detector")
     assert registry.resolve("detector/2").version == "2"
     assert registry.resolve(str(tmp_path / "1")).folder == tmp_path / "1"
@@ -121,7 +121,7 @@ def test_a_model_that_is_not_here_is_told_with_those_that_are(tmp_path: Path, re
 def test_the_same_version_is_not_taken_in_twice(tmp_path: Path, registry: Registry) -> None:
     source = write_detector(tmp_path / "source")
     added = add_model(registry, source)
-    assert "detector 1.2.3 is here already" in _refused(registry, source)
+    assert "detector 1.2.3 exists already" in _refused(registry, source)
     registry.verify(added)
 
 
@@ -180,7 +180,7 @@ def test_a_folder_under_another_name_is_listed_as_unusable(tmp_path: Path, regis
     added.folder.rename(added.folder.with_name("7"))
     ((folder, reason),) = registry.listing().unusable
     assert folder.name == "7"
-    assert "holds the manifest of detector 1.2.3" in reason
+    assert "contains the manifest of another model, detector 1.2.3" in reason
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "broken"])
@@ -221,7 +221,7 @@ def test_a_pickle_is_refused_unopened(tmp_path: Path, registry: Registry, name: 
 def test_files_without_a_place_in_a_model_are_refused(tmp_path: Path, registry: Registry, name: str) -> None:
     source = write_detector(tmp_path / "source")
     (source / name).write_bytes(b"")
-    assert f"{name}: this kind of file has no place" in _refused(registry, source)
+    assert f"{name}: this kind of file is not allowed" in _refused(registry, source)
 
 
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, registry: Registry) -> None:
@@ -329,7 +329,7 @@ def test_an_autoencoder_that_cannot_answer_is_refused(tmp_path: Path, registry: 
         gate=2.0,
     )
     write_manifest(source, replace(read_manifest(str(source))[1], autoencoder=told))
-    assert "its autoencoder answers what is not a number" in _refused(registry, source)
+    assert "its autoencoder returns a value that is not a finite number" in _refused(registry, source)
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path, registry: Registry) -> None:
@@ -340,5 +340,5 @@ def test_what_is_no_model_is_refused(tmp_path: Path, registry: Registry) -> None
         (many / f"{number}.md").touch()
     assert "there is no such file or folder" in _refused(registry, tmp_path / "absent")
     assert "neither manifest.json" in _refused(registry, tmp_path / "empty")
-    assert "no place in a model folder" in _refused(registry, tmp_path / "notes.txt")
+    assert "not allowed in a model folder" in _refused(registry, tmp_path / "notes.txt")
     assert "42 files; 32 at most" in _refused(registry, many)

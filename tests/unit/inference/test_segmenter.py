@@ -221,7 +221,7 @@ def test_neither_contrast_nor_flair_is_refused(segmenter: Segmenter) -> None:
 
 def test_a_sequence_that_a_model_needs_is_refused_when_missing(tmp_path: Path) -> None:
     segmenter = Segmenter(load_model(str(write_detector(tmp_path, needs=["T1", "FLAIR"])), "cpu", threads=1))
-    with pytest.raises(UnsuitableInput, match=r"was not trained to go without T1$") as caught:
+    with pytest.raises(UnsuitableInput, match=r"the study lacks sequences that .* needs: T1$") as caught:
         segmenter.segment(_aligned(_axial(), (Role.T1CE, Role.FLAIR)))
     assert caught.value.reason is InferenceReason.SEQUENCES_MISSING
 
@@ -258,8 +258,8 @@ def test_specks_below_the_smallest_lesion_are_left_out_and_that_is_said(
     assert [decision.code for decision in segmentation.decisions] == ["islands"] * (2 - lesions)
 
 
-def test_what_is_left_out_of_the_answer_is_nothing_that_a_look_sees(tmp_path: Path) -> None:
-    """Each look marks the 5.6 ml that are an island here; that all together see nothing is no disagreement."""
+def test_what_is_left_out_of_the_answer_is_nothing_that_a_prediction_shows(tmp_path: Path) -> None:
+    """Each prediction marks the 5.6 ml that are an island here; that all together show nothing is no disagreement."""
     said = {"minimum_lesion_ml": 10.0, "interval_factors": {"WT": [-1.0, 1.0]}}
     found = Segmenter(load_model(str(write_detector(tmp_path, **said)), "cpu", threads=1)).segment(_aligned(_axial()))
     assert not found.label_volume.labels.any()
@@ -305,7 +305,7 @@ def test_a_model_for_an_atlas_is_shown_the_axes_of_the_atlas(two_kinds: Segmente
     assert axes is not None
     assert not np.allclose(axes, np.eye(3), atol=1e-3)
     seen = model._input(model.model, _tensors(aligned), brain, aligned, spacing_known=True)
-    assert seen.turned
+    assert seen.atlas_axes
     assert np.allclose(seen.grid.directions, axes[:, ::-1])
     found = model.segment(aligned)
     assert found.label_volume.grid is head.grid
@@ -407,11 +407,11 @@ def test_networks_for_volumes_are_shown_the_brain_alone(
     model = Segmenter(replace(two_kinds.model, networks=(one,)))
     aligned = AlignedVolumes(reference=Role.FLAIR, volumes={Role.FLAIR: head}, registrations={}, decisions=())
     found = model.segment(aligned, spacing_known=spacing_known)
-    looks = 3 if spacing_known else 2
-    assert found.quality.looks == looks
+    predictions = 3 if spacing_known else 2
+    assert found.quality.looks == predictions
     assert found.quality.arithmetic in ("bfloat16 on cpu", "float32 on cpu")
     voxel_ml = 1.0 if spacing_known else head.grid.voxel_volume_ml * 1000
-    assert least_ml < sum(network.body.seen_ml) * voxel_ml / looks < most_ml
+    assert least_ml < sum(network.body.seen_ml) * voxel_ml / predictions < most_ml
 
 
 def test_a_study_in_which_no_brain_is_found_is_as_strange_as_can_be(segmenter: Segmenter) -> None:

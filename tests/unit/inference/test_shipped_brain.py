@@ -70,7 +70,7 @@ def test_a_damaged_one_is_refused(tmp_path: Path, damage: str) -> None:
         ({"agreement_flag": 2}, "brain: agreement_flag = 2"),
         ({"weights": "../brain.safetensors"}, "brain: weights"),
         ({"more": 1}, "unknown field more"),
-        ({"weights": "weights.safetensors"}, "a value of its own for each network"),
+        ({"weights": "weights.safetensors"}, "different for each network"),
     ],
 )
 def test_what_a_manifest_says_of_it_is_checked(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:

@@ -26,6 +26,7 @@ def test_the_volume_is_that_of_the_contrast_and_the_slices(
 def test_the_sentence_says_what_may_have_been_missed() -> None:
     assert contrast_of(("T2", "FLAIR", "T1CE")) == "T1CE+FLAIR"
     assert no_tumour_sentence(2.5, ("T1", "FLAIR")) == (
-        "No tumour found. Of tumours of 2.5 ml nine in ten are found in such images (FLAIR); smaller ones may be missed"
+        "No tumour found. The model finds nine in ten tumours of 2.5 ml in such images (FLAIR) "
+        "and may miss smaller ones"
     )
     assert "was not measured" in no_tumour_sentence(None, ("FLAIR",))

@@ -70,12 +70,12 @@ def test_a_model_without_an_autoencoder_judges_no_novelty_but_misses_no_missing_
     assert (flag.code, flag.closes) == ("not_a_brain", True)
 
 
-@pytest.mark.parametrize(("seen_ml", "share"), [([0.0, 0.9, 0.0, 0.02], 1.0), ([0.0, 1.0, 5.0, 0.0], 0.5)])
-def test_looks_agree_on_nothing_where_they_see_less_than_a_millilitre(seen_ml: list[float], share: float) -> None:
+@pytest.mark.parametrize(("single_ml", "share"), [([0.0, 0.9, 0.0, 0.02], 1.0), ([0.0, 1.0, 5.0, 0.0], 0.5)])
+def test_predictions_agree_on_nothing_below_a_millilitre(single_ml: list[float], share: float) -> None:
     nothing = torch.zeros(3, 2, 2, 2)
-    seen = Prediction(probabilities=nothing, spread=nothing, agreement=(0.1, 0.2, 0.3), looks=4)
+    seen = Prediction(probabilities=nothing, spread=nothing, agreement=(0.1, 0.2, 0.3), predictions_made=4)
     regions = (Region.WT, Region.ET)
-    assert agreements(seen, regions, seen_ml) == {Region.WT: share, Region.ET: share}
+    assert agreements(seen, regions, single_ml) == {Region.WT: share, Region.ET: share}
     assert agreements(seen, regions) == {Region.WT: 0.1, Region.ET: 0.3}
 
 
@@ -83,9 +83,7 @@ def test_who_sees_a_tumour_where_all_together_see_none_is_told(manifest: ModelMa
     network = manifest.networks[0]
     (flag,) = model_flags(manifest.autoencoder, network, _quality(0.5), brain_missed=False, nothing_found=True)
     assert (flag.code, flag.closes) == ("low_agreement", False)
-    assert flag.sentence == (
-        "50% of the model's 6 answers (networks, each along several directions) show a tumour, all together show none"
-    )
+    assert flag.sentence == ("no tumour was found, but 50% of the model's 6 predictions show one: check the images")
     assert model_flags(manifest.autoencoder, network, _quality(1.0), brain_missed=False, nothing_found=True) == ()
 
 

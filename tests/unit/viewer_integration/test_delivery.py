@@ -255,7 +255,7 @@ def test_a_file_in_a_syntax_that_is_none_is_not_sent(tmp_path: Path) -> None:
         mislabel(path, "1.2.3")
     with _peer() as peer:
         receipts = _send(paths, peer.destination)
-    says = "it is stated to be in 1.2.3, which is no transfer syntax of DICOM; not sent"
+    says = "its stated transfer syntax 1.2.3 is not a DICOM transfer syntax; not sent"
     assert {receipt.reason for receipt in receipts} == {says}
 
 

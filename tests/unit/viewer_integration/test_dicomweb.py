@@ -381,7 +381,7 @@ def test_missing_and_short_pixel_data_are_errors(study: ViewerStudy) -> None:
     with pytest.raises(FrameError, match="ends before frame 2"):
         frame_part(short, 2)
     del short.Rows
-    with pytest.raises(FrameError, match="laid out"):
+    with pytest.raises(FrameError, match="layout of its pixel data"):
         frame_part(short, 1)
 
 

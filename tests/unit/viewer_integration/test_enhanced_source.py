@@ -185,7 +185,7 @@ def test_the_proof_refuses_a_frame_that_names_another(tmp_path: Path, wrong: str
     first[wrong] = next(other[wrong] for other in others if other[wrong] != first[wrong])
     buffer = io.BytesIO()
     seg.save_as(buffer)
-    with pytest.raises(ProofFailed, match="names another image"):
+    with pytest.raises(ProofFailed, match="references another image"):
         _prove_references(buffer.getvalue(), run.source, grid)
 
 

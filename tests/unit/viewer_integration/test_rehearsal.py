@@ -37,14 +37,14 @@ def test_images_that_share_a_uid_are_refused_by_name(tmp_path: Path, labels: NDA
     run = make_run(tmp_path, labels, axis_aligned("axial"))
     first, *others = run.source.instances
     source = replace(run.source, instances=(first, first, *others[1:]))
-    with pytest.raises(UnusableSource, match="6 images of the reference series have 5 SOP Instance UIDs"):
+    with pytest.raises(UnusableSource, match=r"share SOP Instance UIDs.*\(6 images, 5 UIDs\)"):
         rehearse(source, run.segmentation.label_volume.grid)
 
 
 def test_what_nobody_foresaw_is_refused_by_its_kind(tmp_path: Path, labels: NDArray[np.uint8]) -> None:
     run = make_run(tmp_path, labels, axis_aligned("axial"))
     source = replace(run.source, images=run.source.images[:-1])
-    with pytest.raises(UnusableSource, match="allow no valid result"):
+    with pytest.raises(UnusableSource, match="no valid result can be made"):
         rehearse(source, run.segmentation.label_volume.grid)
 
 
@@ -53,7 +53,7 @@ def test_every_form_that_is_wanted_is_rehearsed(tmp_path: Path, labels: NDArray[
     grid, label_map = run.segmentation.label_volume.grid, ResultProfile(seg_form=SegForm.LABELMAP)
     rehearse(run.source, grid, [DEFAULT_PROFILE, label_map])
     impossible = replace(label_map, seg_series=0)  # no valid object has that number
-    with pytest.raises(UnusableSource, match="allow no valid result"):
+    with pytest.raises(UnusableSource, match="no valid result can be made"):
         rehearse(run.source, grid, [DEFAULT_PROFILE, impossible])
 
 

@@ -264,11 +264,13 @@ def test_flags_and_intervals_are_said_in_words_and_belong_to_the_identity(run: R
     told = replace(run, findings=Findings(regions=(*run.findings.regions[:-2], *regions), flags=(flag,)))
     (section,) = _items(_report(told), "C0034375")
     said = [item.TextValue for item in section.ContentSequence]
-    assert said[0] == "Flag small_lesion - the whole tumour has 0.40 ml"
-    assert [text.split(":")[0] for text in said[1:]] == [
-        f"{finding.region} volume {finding.volume_ml:.1f} ml" for finding in regions
+    names = {Region.WT: "Whole tumor", Region.TC: "Tumor core"}
+    assert said[:2] == [
+        f"{names[finding.region]} {finding.volume_ml:.1f} ml, interval 0.2 to 1.5 ml "
+        "(9 of 10 such intervals contained the experts' volume)"
+        for finding in regions
     ]
-    assert all(text.endswith("0.2 to 1.5 ml") for text in said[1:])
+    assert said[2:] == ["Flag small_lesion - the whole tumour has 0.40 ml"]
     assert told.encode().objects[1].sop_instance_uid != run.encode().objects[1].sop_instance_uid
     path = tmp_path / "sr.dcm"
     path.write_bytes(told.encode().objects[-1].content)
@@ -288,7 +290,7 @@ def test_a_study_without_a_tumour_has_a_report_that_says_so_in_the_list_of_serie
     assert report.SeriesDescription == "GlioNode no tumour found - research use only"
     (section,) = _items(report, "C0034375")
     (said,) = [item.TextValue for item in section.ContentSequence if "tumour" in item.TextValue]
-    assert said.startswith("No tumour found. Of tumours of 0.8 ml nine in ten are found in such images")
+    assert said.startswith("No tumour found. The model finds nine in ten tumours of 0.8 ml in such images")
     path = tmp_path / "sr.dcm"
     path.write_bytes(result.content)
     checked = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
@@ -308,7 +310,7 @@ def test_a_withheld_result_is_a_report_that_says_why_and_holds_no_number(run: Ru
     assert not list(_items(report, "126010")), "no section of measurements, empty or not"
     assert not list(_items(report, "125007"))
     (section,) = _items(report, "C0034375")
-    assert [item.TextValue for item in section.ContentSequence][-2:] == [
+    assert [item.TextValue for item in section.ContentSequence][:2] == [
         f"No result - {sentence}",
         "Flag under_18 - the patient is under 18",
     ]

@@ -152,8 +152,8 @@ def test_a_pacs_that_starts_anew_while_a_file_is_read_is_a_receipt(files: list[P
 @pytest.mark.parametrize(
     ("host", "told"),
     [
-        ("no-such-host.invalid", "the host name no-such-host.invalid is not known to this machine"),
-        ("a..b", "'a..b' is no host name"),
+        ("no-such-host.invalid", "this machine cannot resolve the host name no-such-host.invalid"),
+        ("a..b", "'a..b' is not a host name"),
     ],
 )
 def test_a_host_that_cannot_be_found_is_said(files: list[Path], host: str, told: str) -> None:
@@ -257,14 +257,17 @@ def test_objects_reach_a_peer_whose_acceptance_is_not_to_the_letter(
 @pytest.mark.parametrize(
     ("acceptance", "told"),
     [
-        (lambda pdu: _sized(pdu[:80]), "something that is no DICOM"),
+        (lambda pdu: _sized(pdu[:80]), "something that is not DICOM"),
         (lambda _: struct.pack(">BBIBBBB", 0x07, 0, 4, 0, 0, 0, 0), "aborted the association"),
-        (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 3), "check that it knows this node's AE title"),
-        (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 7), "it has another AE title"),
-        (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 2, 3, 2), "it says: Local limit exceeded"),
+        (
+            lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 3),
+            "this node's AE title is configured there",
+        ),
+        (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 1, 1, 7), "it does not recognise the called AE title"),
+        (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 2, 3, 2), "its reason: Local limit exceeded"),
         (lambda _: struct.pack(">BBIBBBB", 0x03, 0, 4, 0, 9, 9, 99), "rejected the association"),
-        (lambda _: struct.pack(">BBIBB", 0x03, 0, 2, 0, 1), "it gives no reason that can be read"),
-        (lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n", "took the connection, but no association"),
+        (lambda _: struct.pack(">BBIBB", 0x03, 0, 2, 0, 1), "it gave no readable reason"),
+        (lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n", "accepted the connection, but no association"),
     ],
     ids=["unreadable", "abort", "calling", "called", "busy", "senseless", "cut", "http"],
 )
@@ -279,7 +282,7 @@ def test_why_there_is_no_association_is_said_of_the_right_side(
 def test_a_peer_that_takes_nothing_is_not_said_to_have_aborted(files: list[Path]) -> None:
     with odd_scp(OddScp(takes=())) as scp:
         (receipt,) = send_files(files[:1], scp.remote, "GLIONODE")
-    assert receipt.reason.endswith("takes none of the kinds of object and transfer syntaxes that it was offered")
+    assert receipt.reason.endswith("accepts none of the offered kinds of object (SOP classes) and transfer syntaxes")
 
 
 def test_a_peer_that_closes_after_one_object_keeps_that_one(files: list[Path]) -> None:

@@ -354,7 +354,7 @@ def test_labels_are_not_decoded_onto_another_grid(run: Run) -> None:
     affine = grid.affine.copy()
     affine[:3, 3] += grid.affine[:3, 0] / 2
     shifted = Grid(shape=grid.shape, affine=affine, frame_of_reference_uid=grid.frame_of_reference_uid)
-    with pytest.raises(ProofFailed, match=r"1\.50 mm beside"):
+    with pytest.raises(ProofFailed, match=r"1\.50 mm off"):
         decode_labels(content, shifted, (1, 2, 3))
 
 
@@ -418,7 +418,7 @@ def test_a_segmentation_that_lies_further_from_its_slices_than_a_stack_may_is_fo
         if fits:
             assert np.array_equal(decode_labels(content, shifted, (1, 2, 3)), run.segmentation.label_volume.labels)
         else:
-            with pytest.raises(ProofFailed, match=r"0\.20 mm beside"):
+            with pytest.raises(ProofFailed, match=r"0\.20 mm off"):
                 decode_labels(content, shifted, (1, 2, 3))
 
 

@@ -82,14 +82,14 @@ def test_an_object_that_the_answer_does_not_name_is_not_accepted(web: _Web, path
     web.answer = JSONResponse(_sequences(stored=[_item(_uids()[0])]), 200)
     assert _told(store_over_web(paths[:2], "PACS", web.url, {})) == [
         (True, 0, ""),
-        (False, None, "PACS said nothing of this object"),
+        (False, None, "PACS did not report on this object"),
     ]
 
 
 @pytest.mark.parametrize("answer", [PlainTextResponse("", 200), JSONResponse([], 200), PlainTextResponse("no", 503)])
 def test_an_answer_without_a_word_on_objects_is_a_failure(web: _Web, paths: list[Path], answer: Response) -> None:
     web.answer = answer
-    reason = f"PACS answered {answer.status_code} to STOW-RS and nothing of the objects"
+    reason = f"PACS answered {answer.status_code} to STOW-RS, but reported on no object"
     assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [(False, None, reason)]
 
 
@@ -146,7 +146,7 @@ def test_an_answer_of_another_form_proves_nothing_and_breaks_nothing(
     web.answer = JSONResponse(said, 200)
     ((accepted, status, reason),) = _told(store_over_web(paths[:1], "PACS", web.url, {}))
     assert (accepted, status) == (False, None)
-    assert reason in ("PACS answered 200 to STOW-RS and nothing of the objects", "PACS said nothing of this object")
+    assert reason in ("PACS answered 200 to STOW-RS, but reported on no object", "PACS did not report on this object")
 
 
 @pytest.mark.parametrize("status", ["x", None, True, 1 << 40])
@@ -158,13 +158,13 @@ def test_a_failure_whose_reason_is_no_number_is_a_failure(web: _Web, paths: list
 
 def test_an_answer_without_end_is_cut_off(web: _Web, paths: list[Path]) -> None:
     web.answer = PlainTextResponse(" " * (2**20 + 1), 200)
-    reason = "PACS answered 200 to STOW-RS at too great length, or too slowly"
+    reason = "PACS answered 200 to STOW-RS, but the answer was too long or too slow"
     assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [(False, None, reason)]
 
 
 def test_a_redirect_is_not_followed_with_a_secret(web: _Web, paths: list[Path]) -> None:
     web.answer = Response(status_code=307, headers={"Location": f"{web.url}/studies"})
-    reason = "PACS answered 307 to STOW-RS and nothing of the objects"
+    reason = "PACS answered 307 to STOW-RS, but reported on no object"
     told = _told(store_over_web(paths[:1], "PACS", web.url, {"Authorization": "Bearer secret"}))
     assert told == [(False, None, reason)]
     assert len(web.bodies) == 1

@@ -1,4 +1,4 @@
-"""Site rules, what each series was taken for, and the evidence of decisions."""
+"""Site rules, how each series was recognised, and the evidence of decisions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply this revision; decisions that stand in the database already have no evidence and name no series."""
+    """Apply this revision; decisions that are in the database already have no evidence and name no series."""
     op.create_table(
         "site_rule",
         sa.Column("name", sa.String(length=64), nullable=False),

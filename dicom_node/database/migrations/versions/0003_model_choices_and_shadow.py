@@ -1,4 +1,4 @@
-"""Which model has which role, and what a shadow model found."""
+"""The roles of models, and the results of shadow models."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a study waits for, the associations that brought it, what a run uses, and peers that are asked."""
+"""What a study waits for, the associations that sent it, what a run uses, and peers that are queried."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,7 +27,7 @@ def _create_association() -> None:
 
 
 def upgrade() -> None:
-    """Apply this revision; studies that still receive are looked at at once."""
+    """Apply this revision; studies that are being received are judged at once."""
     _create_association()
     with op.batch_alter_table("study", schema=None) as batch_op:
         batch_op.add_column(sa.Column("look_at", _ZONED, nullable=False, server_default="2000-01-01 00:00:00"))

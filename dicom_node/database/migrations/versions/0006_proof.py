@@ -1,4 +1,4 @@
-"""What destinations want, in which profile an object is, and the proof that it arrived."""
+"""What destinations want, the profile of each object, and the proof that it arrived."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Studies that people asked for on the panel."""
+"""Studies that were requested on the panel."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which worker fetches a study that people asked for, and how often it was begun."""
+"""Which worker fetches a requested study, and how often the fetch was started."""
 
 import sqlalchemy as sa
 from alembic import op

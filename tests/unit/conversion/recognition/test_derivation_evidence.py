@@ -103,7 +103,7 @@ def test_a_code_outweighs_all_that_a_header_keeps_of_its_source(value: str) -> N
     found = recognised(series_of(1, derivation=Derivation(codes=(value,)), **FULL))[1]
     assert found.kind == kind
     assert found.confidence > 0.95
-    assert f"DerivationCodeSequence names {value} ({meaning})" in [e.says for e in found.evidence]
+    assert f"DerivationCodeSequence contains {value} ({meaning})" in [e.says for e in found.evidence]
     assert (found.role is None) is (kind != "reformat")
 
 
@@ -126,7 +126,7 @@ def test_a_code_outweighs_all_that_a_header_keeps_of_its_source(value: str) -> N
 def test_a_description_tells_what_was_made(words: str, kind: str) -> None:
     found = recognised(series_of(1, derivation=Derivation(words=words), **FULL))[1]
     assert (found.kind, found.role) == (kind, None)
-    assert found.evidence[0].says.startswith("DerivationDescription says '")
+    assert found.evidence[0].says.startswith("DerivationDescription contains '")
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_an_original_series_named_after_contrast_is_known_as_a_difference(form: 
     found = _recognised(volumes, post, series_of(2, **TIRM))
     assert (found[1].kind, found[1].role) == ("subtraction", None)
     assert found[2].kind == "FLAIR"
-    assert "% of the brain that series 2 shows is as dark as air" in found[1].evidence[0].says
+    assert "% of the brain (located in series 2) is as dark as air" in found[1].evidence[0].says
 
 
 def test_the_same_series_is_t1_after_contrast_with_a_brain_in_it() -> None:

@@ -204,13 +204,13 @@ def test_most_weightings_are_named_without_words() -> None:
     ("header", "source", "says"),
     [
         ({"tr": 9000, "te": 110, "ti": 2500}, "timing", "TR 9000 ms, TE 110 ms, TI 2500 ms: long inversion, long echo"),
-        ({"description": "Ax DWI"}, "description", "description says 'dwi'"),
-        ({"protocol": "Ax DWI"}, "description", "protocol name says 'dwi'"),
+        ({"description": "Ax DWI"}, "description", "description contains 'dwi'"),
+        ({"protocol": "Ax DWI"}, "description", "protocol name contains 'dwi'"),
         ({"itype": "DERIVED\\PRIMARY\\ADC"}, "image type", "ImageType ADC"),
         ({"tech": "*tfl3d1_ns"}, "sequence", "sequence *tfl3d1_ns"),
         ({"b": 1000.0}, "image type", "b-value 1000 s/mm²"),
         ({"acquisition_contrast": "T2"}, "sequence", "AcquisitionContrast T2"),
-        ({"slices": 2}, "geometry", "2 image(s) only"),
+        ({"slices": 2}, "geometry", "only 2 image(s)"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -203,7 +203,7 @@ DERIVED, ORIGINAL = "DERIVED\\SECONDARY\\OTHER", "ORIGINAL\\PRIMARY\\M"
 def test_a_subtraction_is_known_by_the_names_that_consoles_give(words: str, image_type: str) -> None:
     found = recognised(series_of(1, agent=True, itype=image_type, description=words, **TFE))[1]
     assert (found.kind, found.role) == ("subtraction", None)
-    assert found.evidence[0].says.startswith("description says '")
+    assert found.evidence[0].says.startswith("description contains '")
 
 
 @pytest.mark.parametrize("words", ["dT1", "5-3", "12 - 4", "700-600"])

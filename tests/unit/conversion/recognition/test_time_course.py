@@ -68,7 +68,7 @@ def test_the_first_and_the_last_phase_are_compared_first() -> None:
 def test_without_pixels_the_first_phase_stays_open() -> None:
     first, *later = recognise(study_of(*COURSE), no_pixels)
     assert first.abstained
-    assert any("all 4 phases of one course" in evidence.says for evidence in first.evidence)
+    assert any("all 4 phases of a dynamic series" in evidence.says for evidence in first.evidence)
     assert [recognition.kind for recognition in later] == [Role.T1CE] * 3
 
 

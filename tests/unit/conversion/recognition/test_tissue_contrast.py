@@ -68,9 +68,9 @@ def test_gain_and_offset_change_nothing(gain: float, offset: float) -> None:
 def test_the_reason_names_fluid_and_what_lies_beside_it() -> None:
     t1, t2 = (tissue_contrast(phantom_volume(role)).reason for role in ("T1", "T2"))
 
-    assert t1.startswith("fluid darker than brain")
-    assert t2.startswith("fluid brighter than brain")
-    assert "darker than tissue away from it" in t1
+    assert t1.startswith("fluid is darker than brain")
+    assert t2.startswith("fluid is brighter than brain")
+    assert "darker than tissue further away" in t1
 
 
 def test_a_brain_without_skull_is_told_too() -> None:

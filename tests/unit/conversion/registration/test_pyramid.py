@@ -114,7 +114,7 @@ def test_negative_brightness_is_lifted() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "value", "sentence"),
-    [((3, 40, 40), 50.0, "3 slices is too flat"), ((20, 20, 20), 0.0, "less than 1 ml of tissue")],
+    [((3, 40, 40), 50.0, "3 slices is too thin"), ((20, 20, 20), 0.0, "less than 1 ml of tissue")],
 )
 def test_what_holds_no_head_is_refused(shape: tuple[int, int, int], value: float, sentence: str) -> None:
     grid = Grid(shape=shape, affine=axis_aligned("axial"), frame_of_reference_uid="1.2.3")

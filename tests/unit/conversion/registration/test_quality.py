@@ -56,12 +56,12 @@ def test_only_a_misfit_is_tried_again() -> None:
 def test_every_reason_carries_its_figures() -> None:
     poor = replace(SOUND, sharpness=0.21, inverse_consistency_mm=12.3, overlap=0.05, move_mm=80.4, rotation_deg=70.0)
     assert faults(poor) == (
-        "only 21% of the mutual information is lost 4 mm away, where one anatomy loses 30% and more",
-        "there and back, tissue is 12.3 mm from its place (more than 10 mm)",
-        "it covers 5% of the reference's tissue (less than 10%)",
+        "the anatomy does not match clearly (an offset of 4 mm loses only 21% of the mutual information, limit 30%)",
+        "registering in the opposite direction gives a different result (up to 12.3 mm apart, limit 10 mm)",
+        "it covers only 5% of the reference's tissue (limit 10%)",
     )
     assert doubts(poor)[-2:] == (
-        "a translation of 80 mm is more than a head can make in a coil",
-        "a turn of 70° is more than a head can make in a coil",
+        "a translation of 80 mm is more than a head coil leaves room for",
+        "a rotation of 70° is more than a head coil leaves room for",
     )
     assert blurred(0.5) == ""

@@ -119,7 +119,7 @@ def test_a_head_far_outside_the_coil_is_brought_together_and_declared(fixed: Ima
     found = register(fixed, shifted_grid(fixed, far))
     assert errors_mm(found.matrix, far, tissue_mm(fixed)).max() < 0.5
     assert found.metric_before == 0.0
-    assert doubts(found) == ("a translation of 1559 mm is more than a head can make in a coil",)
+    assert doubts(found) == ("a translation of 1559 mm is more than a head coil leaves room for",)
 
 
 def test_an_affine_registration_finds_a_stretch(fixed: ImageVolume) -> None:
@@ -151,7 +151,7 @@ def _noise(shape: tuple[int, int, int] = (33, 50, 50)) -> NDArray[np.float32]:
 def test_noise_and_strangers_are_refused_with_figures(fixed: ImageVolume) -> None:
     static = ImageVolume(grid=_stranger(1).grid, voxels=_noise(_stranger(1).grid.shape))
     for wrong in (static, _stranger(1)):
-        with pytest.raises(RegistrationFailed, match=r"of the mutual information is lost 4 mm away") as caught:
+        with pytest.raises(RegistrationFailed, match=r"loses only -?\d+% of the mutual information") as caught:
             register(fixed, wrong)
         assert caught.value.reason is ConversionReason.REGISTRATION_FAILED
 
@@ -161,7 +161,7 @@ def test_noise_and_strangers_are_refused_with_figures(fixed: ImageVolume) -> Non
     [
         (np.zeros((30, 40, 40)), "less than 1 ml of tissue"),
         (np.full((30, 40, 40), 7.0), "hardly overlap"),
-        (_noise((2, 40, 40)), "2 slices is too flat"),
+        (_noise((2, 40, 40)), "2 slices is too thin"),
     ],
     ids=["empty", "even", "flat"],
 )
@@ -181,9 +181,9 @@ def test_a_shared_place_is_confirmed_by_anatomy_alone(fixed: ImageVolume) -> Non
     aside = np.eye(4)
     aside[:3, 3] = [12.0, 0.0, 0.0]
     assert confirm(fixed, degraded(fixed, np.random.default_rng(1))) == ""
-    assert "lost 4 mm away" in confirm(fixed, shifted_grid(fixed, aside))
+    assert "the anatomy does not match clearly" in confirm(fixed, shifted_grid(fixed, aside))
     empty = ImageVolume(grid=fixed.grid, voxels=np.zeros(fixed.grid.shape, np.float32))
-    assert confirm(fixed, empty) == "this could not be checked, a series holds less than 1 ml of tissue"
+    assert confirm(fixed, empty) == "this could not be checked (a series contains less than 1 ml of tissue)"
 
 
 def _smooth(shift_mm: float) -> ImageVolume:
@@ -203,4 +203,4 @@ def test_what_has_no_sharp_anatomy_is_registered_and_declared() -> None:
     found = register(_smooth(0.0), _smooth(40.0))
     assert found.move_mm == pytest.approx(40.0, abs=1.0)
     (doubt,) = doubts(found)
-    assert "of the mutual information is lost 4 mm away" in doubt
+    assert "the anatomy does not match clearly" in doubt

@@ -38,7 +38,7 @@ def test_the_scanners_geometry_is_given_up_for_a_clearly_better_place(pair: Pair
 
 def test_the_scanners_geometry_is_followed_where_it_is_right(pair: Pair) -> None:
     """The plan's own starts are all far beside: only the geometry leads there."""
-    beside = SearchPlan(turns_deg=(150.0,), heights_mm=(0.0,), coarse=1, middle=1)
+    beside = SearchPlan(rotations_deg=(150.0,), heights_mm=(0.0,), coarse=1, middle=1)
     near = AWAY @ move((3.0, 3.0, -3.0), (3.0, -3.0, 3.0), CENTRE_MM)
     found = search(pair, beside, near, Event())
     assert found is not None

@@ -47,7 +47,7 @@ def test_a_study_that_waits_can_be_put_first_and_cancelled(panel: httpx.Client, 
     page = panel.get("/studies/abc").text
     assert "STAT: before all others" in page
     assert "Cancel" in page
-    assert "Process anew" not in page
+    assert "Process again" not in page
     assert panel.post("/studies/abc/stat").status_code == 200  # after the redirect
     assert _run(database).priority == Priority.STAT
     panel.post("/studies/abc/cancel")
@@ -79,13 +79,13 @@ def test_what_is_awaited_stands_on_both_pages(panel: httpx.Client, database: Dat
 def test_maintenance_is_shown_and_ended(panel: httpx.Client, database: Database) -> None:
     panel.post("/maintenance/on")
     assert in_maintenance(database)
-    assert "senders are asked to come back later" in panel.get("/studies").text
+    assert "senders are asked to try again later" in panel.get("/studies").text
     panel.post("/maintenance/off")
     assert not in_maintenance(database)
 
 
 def test_the_workers_are_shown(panel: httpx.Client, database: Database) -> None:
-    assert "No worker runs" in panel.get("/studies").text
+    assert "No worker is running" in panel.get("/studies").text
     executor = WorkerBook(database).executor
     assert executor in panel.get("/studies").text
 
@@ -93,7 +93,7 @@ def test_the_workers_are_shown(panel: httpx.Client, database: Database) -> None:
 def test_a_study_is_fetched_by_a_worker_and_the_page_says_so(
     panel: httpx.Client, database: Database, settings: Settings
 ) -> None:
-    assert "Nobody to fetch from yet" in panel.get("/fetch").text
+    assert "No peer to fetch from yet" in panel.get("/fetch").text
     with running_archive() as archive:
         images = make_small_study("fetched", roles=["FLAIR"])
         archive.put(*images)
@@ -101,7 +101,7 @@ def test_a_study_is_fetched_by_a_worker_and_the_page_says_so(
             database, Peer(name="Archive", ae_title="ARCHIVE", host="127.0.0.1", port=archive.port, is_source=True)
         )
         form = {"study_uid": str(images[0].StudyInstanceUID), "source": "Archive", "priors": "0"}
-        assert "a worker looks for it" in panel.post("/fetch", data=form).text
+        assert "no result yet" in panel.post("/fetch", data=form).text
         assert fetch_next(settings, database, "worker")
         assert not fetch_next(settings, database, "worker")
         assert "10 instances of 1 studies by C-GET, 0 failed" in panel.get("/fetch").text
@@ -115,9 +115,9 @@ def test_a_study_is_fetched_by_a_worker_and_the_page_says_so(
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
-        ({"study_uid": "../../etc"}, "A Study Instance UID is numbers with dots between them"),
+        ({"study_uid": "../../etc"}, "A Study Instance UID consists of numbers separated by dots"),
         ({"study_uid": "1.2.3", "source": "nobody"}, "No peer is called"),
-        ({"study_uid": "1.2.3", "priors": "99"}, "Priors are from 0 to 20"),
+        ({"study_uid": "1.2.3", "priors": "99"}, "The number of priors is from 0 to 20"),
     ],
 )
 def test_a_request_that_cannot_be_is_refused_with_its_reason(

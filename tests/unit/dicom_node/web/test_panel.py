@@ -283,7 +283,7 @@ def test_studies_show_state_reason_sequences_and_volumes(client: httpx.Client, d
 
 
 def test_a_study_without_a_tumour_says_so_instead_of_zeros(client: httpx.Client, database: Database) -> None:
-    sentence = "No tumour found. Of tumours of 0.8 ml nine in ten are found in such images (FLAIR)"
+    sentence = "No tumour found. The model finds nine in ten tumours of 0.8 ml in such images (FLAIR)"
     with database.session() as session:
         session.add(StudyRow(study_uid="1.2.3", key="a1b2c3", state="delivered", current_run="1.2.3-1"))
         session.flush()

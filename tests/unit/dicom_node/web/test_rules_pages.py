@@ -119,7 +119,7 @@ def test_before_a_run_series_are_shown_by_their_headers(client: httpx.Client, st
     assert study_uid
     first, second = _cards(client.get(f"/studies/{KEY}").text)
     assert "series 1 10 images · T1 · GlioNode tests" in first
-    assert "by headers and today's rules alone" in first
+    assert "by headers and current rules only" in first
     assert "TR 560 ms, TE 11 ms: short repetition, short echo for T1" in first
     assert "FLAIR 100 %" in second
     assert "long inversion, long echo for FLAIR" in second
@@ -140,7 +140,7 @@ def test_after_a_run_its_kinds_confidence_evidence_and_decisions_are_shown(
     assert "used as" not in second
     assert 'value="0.930"' in page
     assert "&lt;here&gt;" in page
-    assert ">a picture</td>" in page.split("Also decided")[1]
+    assert ">a picture</td>" in page.split("Other decisions")[1]
 
 
 def test_a_study_without_mr_says_so(client: httpx.Client, database: Database, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_saved_rule_is_said_on_the_page_of_its_study(
     assert site_rules(database) == (FLAIR_IS_T2,)
     page = client.get(answer.headers["location"]).text
     assert "The rule is saved." in page
-    assert "The site rule After contrast says that it is T2" in _cards(page)[1]
+    assert "The site rule After contrast sets the kind to T2" in _cards(page)[1]
     assert study_uid not in answer.headers["location"]
 
 
@@ -227,7 +227,7 @@ def test_a_name_that_is_taken_is_told(client: httpx.Client, database: Database) 
     import_rules(database, [FLAIR_IS_T2])
     answer = client.post("/rules", data={**RULE, "kind": "T1"})
     assert answer.status_code == 422
-    assert "is called &#39;After contrast&#39; already" in answer.text
+    assert "called &#39;After contrast&#39; exists already" in answer.text
     assert site_rules(database) == (FLAIR_IS_T2,)
 
 

@@ -105,8 +105,8 @@ def test_what_is_no_whole_case_is_skipped_with_its_reason(tmp_path: Path) -> Non
     assert len(found.skipped) == 6
     assert "A_seg.nii.gz or A-seg.nii.gz is missing" in reasons["A"]
     assert "neither T1CE" in reasons["B"]
-    assert "t1 is there twice" in reasons["C"]
-    assert "is there twice; the one in" in reasons[OLD]
+    assert "t1 exists twice" in reasons["C"]
+    assert "exists twice; the one in" in reasons[OLD]
     assert "empty folder" in reasons["D"]
     assert "named neither" in reasons["W39_1998.09.19_Segm.nii"]
 
@@ -122,7 +122,7 @@ def _both() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     [
         (_both(), OLD, ("t1ce",), "both label 3 and label 4"),
         (brats_labels(4), NEW, NEW_KEYS, "since 2023, where enhancing tumour is 3"),
-        (brats_labels(7), OLD, ("t1ce",), "label 7 is none of BraTS"),
+        (brats_labels(7), OLD, ("t1ce",), "label 7 is not a BraTS label"),
         (brats_labels().astype(np.float32) * 0.7, OLD, ("t1ce",), "between labels"),
         (brats_labels()[1:], OLD, ("t1ce",), "voxels"),
     ],
@@ -144,14 +144,14 @@ def test_labels_that_do_not_say_what_they_mean_are_refused(
 def test_a_sequence_off_the_others_is_refused(tmp_path: Path) -> None:
     folder = write_brats(tmp_path, OLD)
     write_nifti(folder / f"{OLD}_t2.nii.gz", tissue(2, 140), origin=(0.0, -236.0, 0.0))
-    with pytest.raises(UnreadableCase, match=r"T2: lies up to 3.0 mm off"):
+    with pytest.raises(UnreadableCase, match=r"T2: is up to 3.0 mm off"):
         open_brats(tmp_path).cases[0].read()
 
 
 def test_an_empty_or_damaged_sequence_is_refused(tmp_path: Path) -> None:
     folder = write_brats(tmp_path, OLD)
     write_nifti(folder / f"{OLD}_t2.nii.gz", np.zeros(SHAPE, np.uint8))
-    with pytest.raises(UnreadableCase, match="T2: holds no signal"):
+    with pytest.raises(UnreadableCase, match="T2: has no signal"):
         open_brats(tmp_path).cases[0].read()
     (folder / f"{OLD}_t2.nii.gz").write_bytes(b"damaged")
     with pytest.raises(UnreadableCase, match="cannot be read"):
@@ -164,7 +164,7 @@ def test_a_file_that_is_cut_off_is_refused_and_not_read_as_zeros(tmp_path: Path,
     folder = write_brats(tmp_path, OLD, suffix=suffix)
     path = folder / f"{OLD}_{what}{suffix}"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UnreadableCase, match=rf"_{what}\.nii.*: .*the file is cut off"):
+    with pytest.raises(UnreadableCase, match=rf"_{what}\.nii.*: .*the file is truncated"):
         open_brats(tmp_path).cases[0].read()
 
 

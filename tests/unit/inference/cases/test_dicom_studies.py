@@ -191,11 +191,11 @@ def test_what_is_not_used_is_reported_with_its_reason(tmp_path: Path) -> None:
     assert len(found.cases) == 1
     assert len(found.skipped) == 5
     for words in (
-        "segment 4 ('Ventricles') is not understood",
+        "segment 4 ('Ventricles') is not recognised",
         "no SEG in the study",
         "no MR images in the study",
         "the images that series 300 was drawn on are not in the folder",
-        "1 that are no DICOM",
+        "1 could not be read as DICOM",
     ):
         assert words in _reasons(found)
 

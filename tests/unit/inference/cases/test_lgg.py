@@ -83,7 +83,7 @@ def test_what_is_no_whole_case_is_skipped_with_its_reason(tmp_path: Path) -> Non
     found = open_lgg(tmp_path)
     assert [case.case_id for case in found.cases] == [CASE]
     assert [item.name for item in found.skipped] == ["A_no_mask", "B_no_image", "C_gap", "D_empty", "data.csv"]
-    said = ("slice 4 has no mask", "slice 4 has no image", "slice 4 of 1 to 11", "no slices", "beside the cases")
+    said = ("slice 4 has no mask", "slice 4 has no image", "slice 4 of 1 to 11", "no slices", "beside the case folders")
     for item, words in zip(found.skipped, said, strict=True):
         assert words in item.reason
 

@@ -49,8 +49,8 @@ def test_cases_are_listed_and_what_lacks_a_half_is_skipped(tmp_path: Path) -> No
     found = open_msd(tmp_path)
     assert [case.case_id for case in found.cases] == ["BRATS_001"]
     assert {item.name: item.reason for item in found.skipped} == {
-        "BRATS_002.nii.gz": "no labelsTr/BRATS_002.nii.gz to it",
-        "BRATS_003.nii.gz": "no imagesTr/BRATS_003.nii.gz to it",
+        "BRATS_002.nii.gz": "labelsTr/BRATS_002.nii.gz is missing",
+        "BRATS_003.nii.gz": "imagesTr/BRATS_003.nii.gz is missing",
         "imagesTs": "1 test images without labels",
     }
 
@@ -58,9 +58,9 @@ def test_cases_are_listed_and_what_lacks_a_half_is_skipped(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("modality", "labels", "sentence"),
     [
-        (("FLAIR", "PET"), LABELS, "'PET' is not understood"),
-        (MODALITY, {0: "background", 1: "liver"}, "'liver' is not understood"),
-        (MODALITY, {0: "background", 1: "whole tumor"}, "'whole tumor' is not understood"),
+        (("FLAIR", "PET"), LABELS, "'PET' is not recognised"),
+        (MODALITY, {0: "background", 1: "liver"}, "'liver' is not recognised"),
+        (MODALITY, {0: "background", 1: "whole tumor"}, "'whole tumor' is not recognised"),
     ],
 )
 def test_a_description_that_is_not_understood_is_refused(
@@ -72,7 +72,9 @@ def test_a_description_that_is_not_understood_is_refused(
     assert refused.value.reason is InferenceReason.NO_CASES
 
 
-@pytest.mark.parametrize(("text", "sentence"), [(None, "not there"), ("{}", "are not there"), ("[", "are not there")])
+@pytest.mark.parametrize(
+    ("text", "sentence"), [(None, "no such file"), ("{}", "needs 'modality'"), ("[", "needs 'modality'")]
+)
 def test_a_missing_description_is_refused(tmp_path: Path, text: str | None, sentence: str) -> None:
     if text is not None:
         (tmp_path / "dataset.json").write_text(text)

@@ -140,7 +140,7 @@ class BrightSegmenter:
             sequences=tuple(str(role) for role in ALL if role in roles),
             decisions=(),
             quality=Quality(looks=2, agreement={Region.WT: 0.8}, interval_ml=INTERVALS_ML, novelty=math.inf),
-            flags=(Flag(code=FlagCode.LOW_AGREEMENT, sentence="the looks differ"),),
+            flags=(Flag(code=FlagCode.LOW_AGREEMENT, sentence="the predictions differ"),),
         )
 
 

@@ -160,12 +160,12 @@ def test_a_reference_that_may_be_seen_stays() -> None:
 def test_what_the_model_cannot_tell_counts_as_an_empty_answer() -> None:
     """A mean runs over all cases: one that leaves out what was not answered would flatter."""
     found = _evaluate(annotated("a"), annotated("b", roles=(Role.FLAIR,)))
-    assert not found.cases[1].regions[TC].told
+    assert not found.cases[1].regions[TC].delineated
     assert _value(found.cases[1], TC) == 0
     assert found.regions[TC].mean[Measure.DICE].value == pytest.approx(_value(found.cases[0], TC) / 2)
     assert found.cases[1].confusion is None
-    assert (found.regions[TC].cases, found.regions[TC].untold) == (2, 1)
-    assert (found.regions[WT].cases, found.regions[WT].untold) == (2, 0)
+    assert (found.regions[TC].cases, found.regions[TC].not_delineated) == (2, 1)
+    assert (found.regions[WT].cases, found.regions[WT].not_delineated) == (2, 0)
 
 
 def test_what_the_experts_did_not_draw_is_absent() -> None:
@@ -281,7 +281,7 @@ def test_nothing_to_evaluate_is_an_error_that_says_why() -> None:
     with pytest.raises(UnreadableCase, match="no case could be evaluated: a: the file is cut short") as refusal:
         _evaluate(damaged("a"), damaged("b"))
     assert refusal.value.reason is InferenceReason.NO_CASES
-    with pytest.raises(UnreadableCase, match="the set has none"):
+    with pytest.raises(UnreadableCase, match="the set contains no cases"):
         evaluate(BrightSegmenter(), CaseSet(source="lgg", cases=(), skipped=()))
     with pytest.raises(UnsuitableInput, match="no case could be segmented: the case has none of T2"):
         _evaluate(annotated("a", roles=(Role.FLAIR,)), sequences=(Role.T2,))

@@ -55,8 +55,8 @@ def test_who_was_seen_by_all_is_left_out_and_said(model: ModelBundle, cases: Cas
     kept = HeldOutSegmenters(model, SPLIT).held_out(cases)
     assert [case.case_id for case in kept.cases] == ["Brats18_A_1", "Brats18_B_1"]
     skipped = [(item.name, item.reason) for item in kept.skipped]
-    assert skipped == [(f"Brats18_{x}_1", "every network may have seen this patient") for x in "CD"]
-    with pytest.raises(UnreadableCase, match="held out from no network"):
+    assert skipped == [(f"Brats18_{x}_1", "every network may have been trained on this patient") for x in "CD"]
+    with pytest.raises(UnreadableCase, match="not held out from any network"):
         HeldOutSegmenters(model, SPLIT).for_case(cases.cases[3])
 
 
@@ -73,7 +73,7 @@ def test_an_evaluation_takes_the_networks_case_by_case(model: ModelBundle, cases
 
 def test_a_model_that_names_no_fold_is_refused(tmp_path: Path, cases: CaseSet) -> None:
     plain = load_model(str(write_detector(tmp_path / "plain")), "cpu", threads=1)
-    with pytest.raises(UnusableModel, match="none of its networks says which fold"):
+    with pytest.raises(UnusableModel, match="none of its networks states which fold"):
         HeldOutSegmenters(plain, SPLIT)
     folded = replace(plain.networks[0], manifest=replace(plain.networks[0].manifest, fold=0))
     strangers = replace(SPLIT, folds=(("x",), ("y",), ("z",)))
@@ -83,7 +83,7 @@ def test_a_model_that_names_no_fold_is_refused(tmp_path: Path, cases: CaseSet) -
 
 def test_another_split_than_that_of_the_trainings_is_refused(model: ModelBundle) -> None:
     """By its folds the networks would answer patients that they were trained on."""
-    with pytest.raises(UnusableModel, match="trained by another split"):
+    with pytest.raises(UnusableModel, match="trained with another split"):
         HeldOutSegmenters(model, replace(SPLIT, seed=2))
     told = {"trainings": {one.manifest.name: {"split_sha256": SPLIT.sha256} for one in model.networks[:1]}}
     named = replace(model, manifest=replace(model.manifest, metrics=told))

@@ -76,7 +76,8 @@ def test_it_says_what_and_by_whom(html: str) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
     assert "Research use only. Not a medical device." in text
     assert "bright 1.0, manifest SHA-256 " + "ab" * 32 in text
-    assert "on 3 of 4 cases of 4 patients in small &amp; synthetic (layout brats), given FLAIR, T1CE, T1 only." in text
+    assert "on 3 of 4 cases of 4 patients in small &amp; synthetic (layout brats). The model was given " in text
+    assert "was given FLAIR, T1CE, T1 only." in text
     assert "c: the file is cut short" in text
     assert "without T1CE, T1" in text
     assert "skipped: holds no slices" in text
@@ -88,7 +89,7 @@ def test_it_says_what_and_by_whom(html: str) -> None:
 def test_figures_stand_with_their_intervals(html: str) -> None:
     assert re.search(r"<td>Dice \(F1\)</td><td>0\.\d{3} \(0\.\d{3} to 1\.000\)</td>", html)
     assert "By site" in html
-    assert "in 1 more the model could not tell it" in html
+    assert "in 1 of them not delineated by the model" in html
 
 
 def test_pictures_are_of_the_worst_and_best_and_show_the_confidence(html: str) -> None:
@@ -106,7 +107,7 @@ def test_without_spacing_it_says_so_and_draws_no_differences() -> None:
     found = evaluate(BrightSegmenter(), case_set(annotated("a", spacing_known=False, regions=(Region.WT,))))
     html = report_html(found, data="x", made_by="y")
     assert "The set records no voxel size" in html
-    assert "How far are they off?" not in html
+    assert "Volume differences (Bland-Altman)" not in html
     assert "experts (thousand voxels)" in html
     assert "HD95, mm</td>" not in html
 

@@ -120,8 +120,8 @@ def test_another_order_of_channels_is_followed(registry: Registry, tmp_path: Pat
 
 
 def test_what_a_person_says_goes_first(registry: Registry, bundle: Path) -> None:
-    told = ForeignFacts(name="mine", version="7", channels=("T1", "T1CE", "T2", "FLAIR"), axes="RAS", spacing_mm=1.5)
-    model = add_model(registry, bundle, told)
+    given = ForeignFacts(name="mine", version="7", channels=("T1", "T1CE", "T2", "FLAIR"), axes="RAS", spacing_mm=1.5)
+    model = add_model(registry, bundle, given)
     assert (model.name, model.version) == ("mine", "7")
     assert model.manifest.channels == ("T1", "T1CE", "T2", "FLAIR")
     assert (model.manifest.networks[0].settings["axes"], model.manifest.networks[0].spacing_mm) == ("RAS", 1.5)
@@ -195,7 +195,7 @@ def test_a_program_in_torchscript_is_refused(registry: Registry, bundle: Path) -
     with zipfile.ZipFile(bundle / "models" / "model.pt", "w") as archive:
         archive.writestr("model/constants.pkl", pickle.dumps(()))
         archive.writestr("model/code/__torch__.py", "")
-    assert "TorchScript holds a program" in _refused(registry, bundle)
+    assert "TorchScript contains a program" in _refused(registry, bundle)
 
 
 def test_an_archive_that_grows_is_refused(registry: Registry, bundle: Path) -> None:
@@ -206,7 +206,7 @@ def test_an_archive_that_grows_is_refused(registry: Registry, bundle: Path) -> N
     entry = content.index(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = (0xFFFFFFF0).to_bytes(4, "little")  # the size it claims to have when opened
     (bundle / "models" / "model.pt").write_bytes(content)
-    assert "bytes when opened" in _refused(registry, bundle)
+    assert "bytes when unpacked" in _refused(registry, bundle)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "link", "absent", "list"])
@@ -230,10 +230,10 @@ def test_damaged_weights_are_refused(registry: Registry, bundle: Path, tmp_path:
     ("says", "changed"),
     [
         ("is not a tensor", lambda _: 1.0),
-        ("holds values that are not finite", lambda value: value * float("inf")),
-        ("claims more than the file holds", lambda _: torch.zeros(1).expand(10**12)),  # terabytes of one number
-        ("of a kind that weights are not (meta", lambda value: value.to("meta")),
-        ("of a kind that weights are not (cpu, torch.float8", lambda value: value.to(torch.float8_e4m3fn)),
+        ("contains values that are not finite", lambda value: value * float("inf")),
+        ("claims more data than the file contains", lambda _: torch.zeros(1).expand(10**12)),  # terabytes of one number
+        ("unsupported device or type (meta", lambda value: value.to("meta")),
+        ("unsupported device or type (cpu, torch.float8", lambda value: value.to(torch.float8_e4m3fn)),
     ],
 )
 def test_tensors_that_are_no_weights_are_refused(
@@ -250,7 +250,7 @@ def test_a_folder_of_the_bundle_that_is_a_link_is_refused(
 ) -> None:
     (bundle / name).rename(tmp_path / "elsewhere")
     (bundle / name).symlink_to(tmp_path / "elsewhere")
-    assert _refused(registry, bundle) == f"{name}: a symbolic link; a model is plain files alone"
+    assert _refused(registry, bundle) == f"{name}: a symbolic link; a model may contain plain files only"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"network_def": 3}', '{"network_def": {"a": 1}}', "[" * 9999])

@@ -73,8 +73,8 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "node")
 
 
-def _added(registry: Registry, path: Path, **told: Any) -> ModelBundle:  # noqa: ANN401
-    return load_model(str(add_model(registry, path, ForeignFacts(**told)).folder), "cpu", threads=1)
+def _added(registry: Registry, path: Path, **given: Any) -> ModelBundle:  # noqa: ANN401
+    return load_model(str(add_model(registry, path, ForeignFacts(**given)).folder), "cpu", threads=1)
 
 
 def _images(slices: int = 5) -> NDArray[np.float32]:
@@ -125,9 +125,9 @@ def test_the_channels_may_be_left_open(registry: Registry, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"channels": 2}, "2 channels in; say which"),
-        ({"more": True}, "1 inputs and 2 outputs"),
-        ({"kind": 10}, "float32 needed"),
+        ({"channels": 2}, "has 2 input channels; name them in order"),
+        ({"more": True}, "one output are needed .found 1 and 2"),
+        ({"kind": 10}, "must be float32"),
         ({"external": True}, "outside the ONNX file are not read"),
         ({"external in an attribute": True}, "outside the ONNX file are not read"),
         ({"operator": "NoSuchOperator"}, "onnxruntime cannot open it"),

@@ -67,8 +67,8 @@ def test_networks_keep_their_fold_and_their_weights(tmp_path: Path) -> None:
     card = (out / "MODEL_CARD.md").read_text()
     assert "not a medical device" in card
     assert "| slices-1 | slices | WT | 1 | 4 lgg | 1 | 0.1 | one CPU core |" in card
-    assert "Brains of two sequences that agree by a Dice below" in card
-    assert "novelty from 0.996 are flagged, from 1.5 withheld" in card
+    assert "if the brains found in two sequences agree with a Dice below" in card
+    assert "novelty of the study is 0.996 or more, and withheld at 1.5 or more" in card
     assert "Trained on 4 cases of lgg; " in card
     assert set(model.manifest.metrics["trainings"]) == {"slices-1", "slices-0", "volume-2"}
 
@@ -80,7 +80,7 @@ def test_networks_for_slices_get_their_share_on_volumes(tmp_path: Path) -> None:
     assert [one.manifest.share_on_volumes for one in model.networks] == [0.4, 0.0]
     assert [one.manifest.name for one in model.for_input("volume").networks] == ["volume-0", "slices-0"]
     assert [one.manifest.name for one in model.for_input("slices").networks] == ["slices-0"]
-    assert "slices; 40% of what is said of volumes" in (out / "MODEL_CARD.md").read_text()
+    assert "slices; 40% of the prediction for volumes" in (out / "MODEL_CARD.md").read_text()
 
 
 def test_a_changed_byte_of_the_autoencoder_stops_the_model(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_changed_byte_of_the_autoencoder_stops_the_model(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("second", "sentence"),
     [
-        ({"fold": 1, "split": "t"}, "by different splits"),
+        ({"fold": 1, "split": "t"}, "with different splits"),
         ({"fold": 0}, "held out the same fold"),
         ({"fold": 1, "regions": ("WT",)}, "different regions or voxel sizes"),
     ],

@@ -100,7 +100,7 @@ def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, cases: list[Pre
     other = _plan(learning_rate=1e-3)
     with pytest.raises(UnusableModel, match="belongs to another plan, split, fold or set of cases"):
         train(_network(other), cases, _work(other, tmp_path))
-    with pytest.raises(UnusableModel, match="whose patients it may have seen"):
+    with pytest.raises(UnusableModel, match="may have been trained on patients that are held out now"):
         train(_network(_plan()), cases, _work(_plan(), tmp_path, "of another fold"))
 
 

@@ -43,7 +43,7 @@ def test_the_weights_are_those_of_the_model(tmp_path: Path) -> None:
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
     folder, _ = _model(tmp_path / "model")
-    with pytest.raises(UnusableModel, match="begins with one equal to its own"):
+    with pytest.raises(UnusableModel, match="can only start from a network with the same settings as its own"):
         check_start(folder, {**PLAN.network, "filters": [4, 6, 10]}, 1)
 
 
@@ -70,5 +70,5 @@ def test_of_an_ensemble_the_network_that_held_out_the_same_fold_begins(tmp_path:
     assert start_weights(ensemble, PLAN.network, 1, [training_case("lgg", 1)])
     with pytest.raises(UnusableModel, match="such as lgg1"):
         start_weights(ensemble, PLAN.network, 0, [training_case("lgg", 1)])
-    with pytest.raises(UnusableModel, match="not one alone is equal and held out fold 2"):
+    with pytest.raises(UnusableModel, match="same settings and have held out fold 2"):
         check_start(ensemble, PLAN.network, 2)

@@ -214,11 +214,11 @@ def test_a_grid_of_other_cubes_shows_the_same_head(heads: Heads) -> None:
 
 
 def test_nothing_to_make_samples_of_is_refused() -> None:
-    with pytest.raises(ValueError, match="no head to make samples of"):
+    with pytest.raises(ValueError, match="no head to make samples from"):
         Heads(maps=())
-    with pytest.raises(ValueError, match="holds nothing"):
+    with pytest.raises(ValueError, match="is empty"):
         SampleGrid(shape=(1, 8, 8))
-    with pytest.raises(ValueError, match="holds nothing"):
+    with pytest.raises(ValueError, match="is empty"):
         SampleGrid(spacing_mm=0.0)
 
 
