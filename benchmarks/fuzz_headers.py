@@ -66,12 +66,12 @@ def header_fuzz(seed: int, folders: tuple[Path, ...] = ()) -> HeaderFuzz:
     return HeaderFuzz([[elements_of(ds) for ds in base] for base in bases], seed)
 
 
-def look_at(files: list[bytes], *, asked: bool = True) -> str:
+def look_at(files: list[bytes], *, queried: bool = True) -> str:
     """Process a variant as the node does, but without pixels. Return the outcome: the reasons of errors, or ``whole``.
 
     Parameters
     ----------
-    asked
+    queried
         Whether to answer the viewer's queries as well, which takes a third of the time.
 
     Raises
@@ -90,7 +90,7 @@ def look_at(files: list[bytes], *, asked: bool = True) -> str:
         studies = read_studies(contents, read=header)
     except ConversionError as error:
         return str(error.reason)
-    if read and asked:  # read anew, as the viewer does: pydicom drops the raw bytes of an element once it is accessed
+    if read and queried:  # read anew, as the viewer does: pydicom drops the raw bytes of an element once it is accessed
         _ask_for(dcmread(io.BytesIO(contents[next(iter(read))]), stop_before_pixels=True))
     return " ".join(_look_at(study, read) for study in studies)
 
@@ -126,12 +126,12 @@ def _as_source(series: Series, read: Mapping[Path, Dataset]) -> str:
     return "whole"
 
 
-def look_at_all(fuzz: HeaderFuzz, first: int, count: int, *, asked_every: int = 1) -> Counter[str]:
+def look_at_all(fuzz: HeaderFuzz, first: int, count: int, *, queried_every: int = 1) -> Counter[str]:
     """Process variants by their numbers. Return the count of each outcome.
 
     Parameters
     ----------
-    asked_every
+    queried_every
         The viewer's queries are answered for one in this many variants.
 
     Raises
@@ -142,7 +142,7 @@ def look_at_all(fuzz: HeaderFuzz, first: int, count: int, *, asked_every: int = 
     ended: Counter[str] = Counter()
     for number in range(first, first + count):
         try:
-            ended[look_at(fuzz.variant(number), asked=number % asked_every == 0)] += 1
+            ended[look_at(fuzz.variant(number), queried=number % queried_every == 0)] += 1
         except Exception as error:
             raise Unforeseen(f"variant {number}: {type(error).__name__}") from error
     return ended

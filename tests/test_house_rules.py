@@ -71,6 +71,26 @@ TURNED = {
 _TURNS = {"flip", "flipud", "fliplr", "moveaxis", "movedim", "permute", "permuted", "rot90", "swapaxes", "transpose"}
 
 
+_ADAPTS_PYNETDICOM = (
+    "dicom_node/reception/acceptor/",
+    "viewer_integration/transport/requestor.py",
+    "dicom_node/logs.py",
+)
+"""Where pynetdicom's private names may be used: the accepting side, the requesting side, and its handler of logs."""
+
+
+def _uses_private_names(path: Path) -> bool:
+    """Return whether a file that imports pynetdicom uses a private name of anything but its own class."""
+    source = path.read_text("utf-8")
+    if "import pynetdicom" not in source and "from pynetdicom" not in source:
+        return False
+    names = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    return any(
+        node.attr.startswith("_") and not node.attr.startswith("__") and ast.unparse(node.value) not in {"self", "cls"}
+        for node in names
+    )
+
+
 def _blind(path: Path) -> int:
     """Return how many handlers of a file take whatever is raised, and do not raise again."""
     handlers = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ExceptHandler))
@@ -97,6 +117,12 @@ def test_whatever_is_raised_is_caught_for_two_reasons_only() -> None:
 def test_arrays_are_turned_in_conversion_and_where_it_is_known_why() -> None:
     turning = {str(path.relative_to(ROOT)) for path in SOURCES if _turns(path)}
     assert {name for name in turning if not name.startswith("conversion/")} == set(TURNED)
+
+
+def test_private_names_of_pynetdicom_are_used_where_its_version_is_checked() -> None:
+    using = {str(path.relative_to(ROOT)) for path in SOURCES if _uses_private_names(path)}
+    assert len(using) > 3
+    assert {name for name in using if not name.startswith(_ADAPTS_PYNETDICOM)} == set()
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,6 @@ pynetdicom keeps a complete data set in memory before it passes it on. Here the 
 while they arrive, and a mark is passed on in their place.
 """
 
-# ruff: noqa: SLF001 - pynetdicom has no public way to replace these parts; its version is pinned, and
-# tests/unit/dicom_node/test_fetch_large.py tests what they must do
-
 import itertools
 import threading
 from collections.abc import Callable
@@ -69,14 +66,14 @@ class StoredDataSets:
             self._waiting.clear()
 
     def _receive(self, primitive: P_DATA) -> None:
-        fragments = primitive._presentation_data_value_list
+        fragments = primitive.presentation_data_value_list
         with self._lock:
             kept = [(context_id, rest) for context_id, value in fragments for rest in self._rest(context_id, value)]
             is_too_much = len(self._waiting) > MOST_WAITING
         if is_too_much:
             self._assoc.dul.event_queue.put("Evt15")  # this side aborts
         elif kept:
-            primitive._presentation_data_value_list = kept
+            fragments[:] = kept
             self._hand_on(primitive)
 
     def _rest(self, context_id: int, value: bytes) -> list[bytes]:
@@ -102,7 +99,7 @@ class StoredDataSets:
         if self._under_way is not None:
             self._under_way.discard()
             self._under_way = None
-        context = self._assoc._accepted_cx.get(context_id)
+        context = next((one for one in self._assoc.accepted_contexts if one.context_id == context_id), None)
         if self._ended or context is None or (store := _store_of(encoded)) is None:
             return
         header = self._header = file_header(store, context.transfer_syntax[0])

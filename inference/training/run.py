@@ -97,9 +97,9 @@ def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda 
         When no case is left to train on.
     """
     held, training = task.split.held_out(task.fold), task.split.training(task.fold)
-    learning = [case.read() for case in task.cases.cases if case.patient in training]
+    training_cases = [case.read() for case in task.cases.cases if case.patient in training]
     held_out = [case.read() for case in task.cases.cases if case.patient in held]
-    if not learning:
+    if not training_cases:
         raise UnreadableCase(InferenceReason.NO_CASES, "no case is left to train on in this fold")
     task.out.mkdir(parents=True, exist_ok=True)
     (task.out / "plan.json").write_text(json.dumps(asdict(task.plan), indent=1))
@@ -110,24 +110,24 @@ def run_training(task: TrainingTask, watch: Callable[[Progress], None] = lambda 
         network.load_state_dict(start_weights(task.start, task.plan.network, task.fold, held_out))
     validation = held_out if task.plan.validate_every else ()
     work = TrainingWork(plan=task.plan, identity=task.sha256, folder=task.out, loaders=task.loaders)
-    trained = train(network, learning, work, validation=validation, watch=watch)
-    return _reported(task, trained, learning, held_out)
+    trained = train(network, training_cases, work, validation=validation, watch=watch)
+    return _reported(task, trained, training_cases, held_out)
 
 
 def _reported(
-    task: TrainingTask, trained: Trained, learning: Sequence[PreparedCase], held_out: Sequence[PreparedCase]
+    task: TrainingTask, trained: Trained, training_cases: Sequence[PreparedCase], held_out: Sequence[PreparedCase]
 ) -> RunReport:
     """Score the held-out patients. The first process writes the outcome."""
     network, hours = trained.network, sum(progress.step_s for progress in trained.history) / 3600
     if isinstance(network, HeadAutoencoder):
         report = RunReport(model=task.out / "autoencoder", steps=trained.step, hours=hours, held_out={}, mean={})
-        return _autoencoder_reported(task, network, report, learning, held_out)
+        return _autoencoder_reported(task, network, report, training_cases, held_out)
     scores = {case.case_id: case_dice(network, case, views=task.plan.views) for case in held_out}
     means = _means(held_out, scores)
     report = RunReport(model=task.out / "model", steps=trained.step, hours=hours, held_out=scores, mean=means)
     if place()[0] == 0:
-        facts = _facts(task, learning, report)
-        regions = REGIONS if any(all(case.annotated) for case in learning) else REGIONS[:1]
+        facts = _facts(task, training_cases, report)
+        regions = REGIONS if any(all(case.annotated) for case in training_cases) else REGIONS[:1]
         write_model(report.model, network, task.plan, facts, regions)
         (task.out / "report.json").write_text(json.dumps(facts, indent=1))
     return report
@@ -137,7 +137,7 @@ def _autoencoder_reported(
     task: TrainingTask,
     network: HeadAutoencoder,
     report: RunReport,
-    learning: Sequence[PreparedCase],
+    training_cases: Sequence[PreparedCase],
     held_out: Sequence[PreparedCase],
 ) -> RunReport:
     """Compute the reference levels of novelty, and write them beside the weights."""
@@ -148,7 +148,7 @@ def _autoencoder_reported(
     report = replace(report, mean={"novelty": float(np.mean(scores))})
     if place()[0] == 0:
         write_autoencoder(report.model, network, task.plan, scale, scores)
-        (task.out / "report.json").write_text(json.dumps(_facts(task, learning, report), indent=1))
+        (task.out / "report.json").write_text(json.dumps(_facts(task, training_cases, report), indent=1))
     return report
 
 
@@ -165,17 +165,19 @@ def _channels_present(cases: Sequence[PreparedCase]) -> list[bool]:
     return [any(present) for present in zip(*(case.present for case in cases), strict=True)]
 
 
-def _facts(task: TrainingTask, learning: Sequence[PreparedCase], report: RunReport) -> dict[str, Any]:
-    sources = sorted({case.source for case in learning})
+def _facts(task: TrainingTask, training_cases: Sequence[PreparedCase], report: RunReport) -> dict[str, Any]:
+    sources = sorted({case.source for case in training_cases})
     return {
         "plan_sha256": task.plan.sha256,
         "split_sha256": task.split.sha256,
         "fold": task.fold,
         "folds": len(task.split.folds),
-        "cases": {source: sum(case.source == source for case in learning) for source in sources},
-        "cases_sha256": hashlib.sha256("\n".join(sorted(case.case_id for case in learning)).encode()).hexdigest(),
+        "cases": {source: sum(case.source == source for case in training_cases) for source in sources},
+        "cases_sha256": hashlib.sha256("\n".join(sorted(case.case_id for case in training_cases)).encode()).hexdigest(),
         "n4": task.n4,
-        "not_seen": [name for name, any_has in zip(CHANNELS, _channels_present(learning), strict=True) if not any_has],
+        "not_seen": [
+            name for name, any_has in zip(CHANNELS, _channels_present(training_cases), strict=True) if not any_has
+        ],
         "fold_also_chose": "the weights, by validation" if task.plan.validate_every else "",
         "seed": task.plan.seed,
         "steps": report.steps,

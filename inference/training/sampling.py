@@ -86,7 +86,7 @@ class Sampler:
         else:
             images, present = drop_sequences(images, present, self._plan.drop)
         annotated = torch.tensor(case.annotated, dtype=torch.float32)
-        if not bool(present[1]):  # without contrast, neither enhancement nor the core can be learned
+        if not bool(present[1]):  # without contrast agent, neither enhancement nor the core is visible
             annotated[1:] = 0
         return images * present.to(images.device)[:, None, None, None], regions, annotated
 

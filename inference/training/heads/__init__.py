@@ -1,1 +1,1 @@
-"""Heads to learn the brain from, as scanners might send them: synthesised from label maps, and real ones."""
+"""Heads to train the brain network on, as scanners might send them: synthetic ones from label maps, and real ones."""

@@ -21,7 +21,7 @@ from tests.support.header_fuzz import READ, changed_inside, elements_of, leaves
 SEED = 14
 PARTS = 20
 """So that none comes near the limit of time of one test."""
-ASKED_EVERY = 4
+QUERIED_EVERY = 4
 """Of the variants the viewer asks for one in so many here, and for all by hand: its JSON takes a third of the time."""
 
 COUNT = int(os.environ.get("GLIONODE_TEST_HEADERS", "20000")) // PARTS
@@ -35,7 +35,7 @@ def _as_the_node_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_header_raises_what_nobody_foresees(part: int) -> None:
-    ended = look_at_all(header_fuzz(SEED), part * COUNT, COUNT, asked_every=ASKED_EVERY)
+    ended = look_at_all(header_fuzz(SEED), part * COUNT, COUNT, queried_every=QUERIED_EVERY)
     assert ended.total() == COUNT
     assert len(ended) > 1, "variants differ in how they end"
 

@@ -33,7 +33,7 @@ def test_the_rate_rises_and_falls() -> None:
         ),
         (
             {"network": {"dimensions": 2, "variant": "attention", "deep_supervision": True, "filters": [4, 8, 8]}},
-            "without",
+            "attention excludes deep supervision",
         ),
         ({"network": {"dimensions": 2, "filters": [4, 8]}}, "three levels"),
         ({"source_share": {"lgg": 0.7, "brats": 0.5}}, "add up to 1 or less"),
