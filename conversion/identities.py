@@ -41,6 +41,9 @@ def frame_of_reference(images: Sequence[Dataset]) -> tuple[str, str]:
             "its images have no Frame of Reference UID; results use one that is generated from the Study Instance UID",
         )
     if len(set(named)) > 1:
+        if len(set(known)) == 1:
+            lacking = f"{named.count('')} of its {len(images)} images"
+            return known[0], f"{lacking} have no Frame of Reference UID; that of the others is used for all"
         reason = (
             f"its {len(images)} images have {len(set(known))} different Frame of Reference UIDs, as some "
             "de-identifiers leave them; the first is used for all"

@@ -139,7 +139,7 @@ def at_one_place(images: Sequence[ImageHeader]) -> list[tuple[ImageHeader, ...]]
     """Group images at one position with equal traits, such as copies; images without a position stay alone."""
     placed = [image for image in images if image.position_mm is not None]
     found: list[tuple[ImageHeader, ...]] = [(image,) for image in images if image.position_mm is None]
-    for near in runs(placed, lambda image: sum(image.position_mm or ()), SAME_POSITION_MM):
+    for near in runs(placed, lambda image: sum(image.position_mm or ()), 3 * SAME_POSITION_MM):  # of each axis
         found += grouped(near, _alike)
     return found
 

@@ -192,5 +192,7 @@ def _decision(code: str, reason: str) -> tuple[str, str]:
 
 
 def _as_stored(value: int, stored: PixelFormat) -> int:
+    if stored.signed and value >= 1 << (stored.allocated - 1):
+        value -= 1 << stored.allocated  # a sign-extended value, read as US: implicit VR does not tell US from SS
     span = 1 << stored.stored
     return value - span if stored.signed and value >= span // 2 else value + span if value < stored.least else value

@@ -229,9 +229,13 @@ def clock_s(written: str) -> float | None:
     return hours * 3600.0 + minutes * 60.0 + seconds + float(f"0.{found[4] or 0}")
 
 
+_LAST_MICROSECOND = 24 * 3600 * 1_000_000 - 1
+"""Of a day; a leap second is written like it, since hour 24 is no time (PS3.5, VR TM)."""
+
+
 def clock_text(seconds: float) -> str:
-    """Return seconds since midnight as DICOM writes a time (PS3.5, VR TM)."""
-    whole, micro = divmod(round(seconds * 1e6), 1_000_000)
+    """Return seconds since midnight as DICOM writes a time (PS3.5, VR TM); what rounds to midnight stays on its day."""
+    whole, micro = divmod(min(round(seconds * 1e6), _LAST_MICROSECOND), 1_000_000)
     return f"{whole // 3600:02d}{whole // 60 % 60:02d}{whole % 60:02d}" + (f".{micro:06d}" if micro else "")
 
 

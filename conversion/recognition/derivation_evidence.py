@@ -78,7 +78,7 @@ _WORDS = (
         "subtraction",
         r"(?<!ground[ -])(?<!noise[ -])(?<!line[ -])(?<!offset[ -])(su[bs]s?tra[ck]|soustr|sottraz)|^sub$",
     ),
-    ("subtraction", r"\bpost\w* ?(-|minus) ?pre\b"),
+    ("subtraction", r"\bpost\w*( \w+)? ?(-|minus) ?pre(?![a-z])"),
     ("ADC", r"\badc\b|apparent diff"),
     (
         "perfusion",
