@@ -32,9 +32,9 @@ _LOADS_TORCH = frozenset(
         "inference/cases/test_prepared",
         *(
             f"inference/evaluation/test_{name}"
-            for name in ("calibration", "document", "evaluation", "held_out", "lesions", "picture")
+            for name in ("calibration", "document", "evaluation", "figures", "held_out", "lesions", "picture")
         ),
-        *(f"inference/evaluation/test_{name}" for name in ("report", "surface")),
+        *(f"inference/evaluation/test_{name}" for name in ("report", "subgroups", "summary", "surface")),
         *(f"inference/foreign/test_{name}" for name in ("monai_bundle", "network", "onnx_model")),
         *(
             f"inference/test_{name}"

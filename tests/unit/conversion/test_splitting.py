@@ -11,8 +11,8 @@ from pydicom import Dataset
 
 from conversion.errors import BrokenGeometry, ConversionReason
 from conversion.reading import dicom_files, read_series, read_study
-from conversion.splitting import split_images
-from conversion.study import ImageHeader, Study, Traits
+from conversion.splitting import positions_of, split_images
+from conversion.study import ImageHeader, Study, Traits, Vector
 from tests.support.dicom_series import axis_aligned, mr_slices, uid_of, write_slices
 
 SLICES = 6
@@ -279,3 +279,48 @@ def test_a_missing_slice_between_two_blocks_is_no_volume_of_its_own() -> None:
 def test_an_acquisition_with_a_missing_slice_is_not_split_off() -> None:
     one, two = _stack(1, 0.0, 6.0, acquisition_number=4), _stack(13, 0.7, 6.0, 5, acquisition_number=5)
     assert _parts(one, two) == {"": 23}
+
+
+def _at(number: int, place: Vector | None, **changes: object) -> ImageHeader:
+    return replace(_header(0), instance_number=number, position_mm=place, **changes)  # type: ignore[arg-type]
+
+
+def _numbers(places: list[list[ImageHeader]]) -> list[list[int]]:
+    return [[image.number for image in place] for place in places]
+
+
+def test_positions_are_in_the_order_of_the_slices_and_images_in_the_order_of_their_numbers() -> None:
+    images = tuple(_at(n, (0.0, 0.0, z)) for n, z in ((4, 6.0), (3, 0.0), (9, 3.0), (1, 6.0), (2, 3.0)))
+    assert _numbers(positions_of(images)) == [[3], [2, 9], [1, 4]]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "normal"),
+    [
+        ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+        ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, -1.0)),
+        ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0), (-1.0, 0.0, 0.0)),
+        ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)),
+        ((0.8, 0.0, 0.6), (0.0, 1.0, 0.0), (-0.6, 0.0, 0.8)),
+    ],
+)
+def test_the_slice_axis_is_the_right_handed_normal_of_rows_and_columns(
+    row: Vector, column: Vector, normal: Vector
+) -> None:
+    """Each corner also moves within its plane, by more than the slices lie apart."""
+    corners = 3.0 * np.arange(4)[:, None] * normal - 50.0 * np.arange(4)[:, None] * row
+    images = [_at(k + 1, tuple(corners[k]), row_direction=row, column_direction=column) for k in (2, 0, 3, 1)]
+    assert _numbers(positions_of(tuple(images))) == [[1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize(("apart_mm", "count"), [(0.015, 1), (0.025, 2)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_images_lie_at_one_position_within_a_fiftieth_of_a_millimetre(axis: int, apart_mm: float, count: int) -> None:
+    second = tuple(apart_mm * (k == axis) for k in range(3))
+    assert len(positions_of((_at(1, (0.0, 0.0, 0.0)), _at(2, (second[0], second[1], second[2]))))) == count
+
+
+def test_frames_are_ordered_by_instance_and_then_by_frame() -> None:
+    images = tuple(_at(instance, (0.0, 0.0, 0.0), frame=frame) for instance, frame in ((2, 1), (1, 7), (1, 3)))
+    (place,) = positions_of(images)
+    assert [(image.instance_number, image.frame) for image in place] == [(1, 3), (1, 7), (2, 1)]

@@ -1,6 +1,7 @@
 """Requests for association, byte by byte: what is written anew is what pynetdicom reads, whatever came."""
 
 import random
+import struct
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +12,7 @@ from dicom_node.reception.acceptor.association_request import BLANK_TITLE, BadRe
 from tests.support.pdu_fuzz import spoilt
 from tests.support.raw_request import EXPLICIT, MR, associate_request, context_item, item, user_item
 
-NAME = item(0x10, b"1.2.840.10008.3.1.1.1")
+NAME, CONTEXT, USER = item(0x10, b"1.2.840.10008.3.1.1.1"), context_item(), user_item()
 
 
 def _read(pdu: bytes) -> A_ASSOCIATE_RQ:
@@ -73,3 +74,64 @@ def _is_refused_by_name_or_read(pdu: bytes) -> bool:
     except BadRequest as bad:
         return bool(bad.rejection.reason) and (bad.rejection.reason + bad.calling_ae).isprintable()
     return mend_request(mended) == mended and bool(_read(mended).encode() == mended)
+
+
+def _refused(pdu: bytes) -> BadRequest:
+    with pytest.raises(BadRequest) as caught:
+        mend_request(pdu)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("pdu", "reason", "answer"),
+    [
+        (associate_request()[:73], "it ends within its fixed fields", (0, 0, 0)),
+        (associate_request(version=2), "it does not support version 1 of the DICOM upper layer protocol", (1, 2, 2)),
+        (associate_request(items=[item(0x10, b"1.2.3"), CONTEXT, USER]), "its application context is not", (1, 1, 2)),
+        (associate_request(items=[NAME, USER]), "it proposes no presentation context", (0, 0, 0)),
+        (associate_request(items=[NAME, CONTEXT, CONTEXT, USER]), "are not all odd and different", (0, 0, 0)),
+        (associate_request(items=[NAME, context_item(2), USER]), "are not all odd and different", (0, 0, 0)),
+        (associate_request(items=[NAME, item(0x20, b"\1"), USER]), "a presentation context is incomplete", (0, 0, 0)),
+        (associate_request(items=[NAME, context_item(1, []), USER]), "exactly one abstract syntax", (0, 0, 0)),
+        (associate_request(items=[NAME, context_item(1, [MR, MR]), USER]), "exactly one abstract syntax", (0, 0, 0)),
+        (associate_request(items=[NAME, context_item(1, [MR], []), USER]), "at least one transfer syntax", (0, 0, 0)),
+        (associate_request() + b"\x50\0", "an item is incomplete", (0, 0, 0)),
+        (associate_request()[:-1], "an item is longer than the item that contains it", (0, 0, 0)),
+    ],
+)
+def test_a_request_that_is_refused_is_answered_with_its_reason(
+    pdu: bytes, reason: str, answer: tuple[int, int, int]
+) -> None:
+    """Results, sources and reasons of A-ASSOCIATE-RJ are those of PS3.8 9.3.4; without a result it is aborted."""
+    bad = _refused(pdu)
+    assert str(bad).startswith("the association request was refused: ")
+    assert reason in str(bad)
+    rejection = bad.rejection
+    assert (rejection.result, rejection.source, rejection.diagnostic) == answer
+    assert (rejection.code, bad.calling_ae) == ("bad_association_request", "SENDER" if len(pdu) > 73 else "")
+
+
+@pytest.mark.parametrize(
+    ("stated", "kept"), [(0, 0), (1, 256), (255, 256), (256, 256), (2**17, 2**17), (None, 16384), (b"\1", 16384)]
+)
+def test_a_maximum_length_that_no_answer_fits_is_raised(stated: int | bytes | None, kept: int) -> None:
+    length = struct.pack(">I", stated) if isinstance(stated, int) else stated
+    read = _read(mend_request(associate_request(items=[NAME, CONTEXT, user_item(length=length)])))
+    assert read.user_information is not None
+    assert read.user_information.maximum_length == kept
+
+
+def _role(uid: bytes, flags: bytes) -> bytes:
+    return item(0x54, struct.pack(">H", len(uid)) + uid + flags)
+
+
+def test_of_the_roles_of_a_class_the_first_counts_and_one_that_is_none_is_left_out() -> None:
+    roles = [_role(MR + b"\0", b"\0\1"), _role(MR, b"\1\0"), _role(b"1.9", b"\2\0"), _role(b"1.8", b"\1")]
+    mended = mend_request(associate_request(items=[NAME, CONTEXT, user_item(*roles, item(0x54, b"\0"))]))
+    assert mended.count(b"\x54\0\0") == 1
+    assert _role(MR, b"\0\1") in mended
+
+
+def test_a_title_shows_what_is_not_allowed_in_one_as_a_question_mark() -> None:
+    read = _read(mend_request(associate_request("MÜ\\LLER\t".encode("latin-1").ljust(16))))
+    assert read.calling_ae_title == "M??LLER?"

@@ -92,7 +92,7 @@ def test_what_is_added_is_told_and_verified(tmp_path: Path, detector: Path) -> N
     assert Path(added["folder"]) == tmp_path / "node" / "models" / "detector" / "1.2.3"
     rows = _document("verify")["models"]
     assert [(row["name"], row["ok"]) for row in rows] == [("detector", True), (SHIPPED, True)]
-    assert "here already" in _failure("add", detector)
+    assert "exists already" in _failure("add", detector)
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "manifest.json"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage
+from pydicom.uid import UID, CTImageStorage
 
 from conversion.errors import UnusableStudy
 from conversion.nifti import read_nifti, write_nifti
@@ -134,7 +134,7 @@ def test_the_volumes_of_one_series_are_named_by_what_distinguishes_them(tmp_path
     first = make_small_study("convert", roles=["T2"])
     for ds in first:
         ds.EchoTime, ds.InstanceNumber = 20.0, ds.InstanceNumber + 100
-        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid_of("first echo", str(ds.InstanceNumber))
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(uid_of("first echo", str(ds.InstanceNumber)))
     done = _convert(tmp_path, [*study, *first])
     told = [_description(path) for path in done.files]
     assert {description["geometry"]["part"] for description in told} == {"echo 20 ms", "echo 100 ms"}
@@ -200,6 +200,53 @@ def test_a_folder_without_dicom_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("no image")
     with pytest.raises(UnusableStudy, match="no readable DICOM image"):
         convert_folder(tmp_path, tmp_path / "out")
+
+
+def test_progress_without_a_bar_hands_the_items_on_untouched() -> None:
+    items = iter([1, 2, 3])
+    assert Progress().over(items, "reading headers") is items
+    assert list(items) == [1, 2, 3]
+
+
+def test_a_bar_that_is_at_its_end_stops_no_call() -> None:
+    """Recognition may read a series again that left the cache."""
+    steps: list[object] = []
+
+    def bar(items: Sequence[Any], phase: str) -> Iterator[Any]:
+        for item in items:
+            steps.append((phase, item))
+            yield item
+
+    volume = ImageVolume(
+        grid=Grid(shape=(1, 1, 1), affine=np.eye(4), frame_of_reference_uid="1.2"),
+        voxels=np.ones((1, 1, 1), np.float32),
+    )
+    series: Any = "one series"
+    counted = Progress(bar).on_call(lambda given: volume if given is series else None, [series], "recognising")  # type: ignore[arg-type, return-value]
+    assert [counted(series) for _ in range(3)] == [volume] * 3
+    assert steps == [("recognising", "one series")]
+
+
+def test_a_kind_that_is_no_role_is_other(tmp_path: Path) -> None:
+    study = make_small_study("convert", roles=["T2"])
+    for ds in study:
+        ds.SeriesDescription, ds.ImageType = "localizer", ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    (path,) = _convert(tmp_path, study).files
+    told = _description(path)
+    assert (told["role"], told["evidence"]["kind"].lower()) == ("other", "localizer")
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "0000_T2.nii.gz"), (12345, "12345_T2.nii.gz")])
+def test_a_name_has_four_digits_and_the_list_of_an_earlier_conversion_is_replaced(
+    tmp_path: Path, number: int, name: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "left_out.json").write_text('[{"subject": "series 9"}]')
+    study = make_small_study("convert", roles=["T2"])
+    for ds in study:
+        ds.SeriesNumber = number
+    assert [path.name for path in _convert(tmp_path, study).files] == [name]
+    assert json.loads((tmp_path / "out" / "left_out.json").read_text()) == []
 
 
 @pytest.mark.parametrize("as_labels", [False, True])

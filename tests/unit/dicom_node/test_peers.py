@@ -8,17 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_node.database.engine import Database, open_database
-from dicom_node.peers.peer import Peer, PeerError
+from dicom_node.peers.peer import Peer, PeerError, UnknownPeer
 from dicom_node.peers.registry import (
     accepted_calling_ae_titles,
     add_peer,
     destinations,
     export_peers,
+    get_peer,
     list_peers,
+    may_send,
     put_peer,
     remove_peer,
     seed_peers,
     set_enabled,
+    sources,
+    urgent_ae_titles,
 )
 from dicom_node.settings import config_folder
 
@@ -197,3 +201,59 @@ def test_a_secret_is_shown_to_its_own_origin_alone(
     assert peer.web_headers == ({"Authorization": "Bearer secret"} if is_shown else {})
     assert ("set GLIONODE_DICOMWEB_ORIGIN_MY_PACS to" in peer.withheld_secret) is not is_shown
     assert "secret" not in peer.withheld_secret
+
+
+def test_a_peer_is_found_by_its_name_with_every_setting(database: Database) -> None:
+    whole = Peer(
+        name="Whole", ae_title=" WHOLE ", host=" pacs ", port=104, may_send=False, is_destination=True, is_urgent=True,
+        is_source=True, dicomweb_url="https://pacs.example.org/web/", send_by="stow-rs", objects=" sr ,seg",
+        transfer_syntax="deflated", seg_form="labelmap", seg_series=1, sr_series=2**31 - 1, proof="none", enabled=False,
+    )  # fmt: skip
+    add_peer(database, whole)
+    assert get_peer(database, "Whole") == whole
+    assert (whole.ae_title, whole.host, whole.dicomweb_url) == ("WHOLE", "pacs", "https://pacs.example.org/web")
+    assert (whole.kinds, whole.profile.key) == (frozenset({"SEG", "SR"}), f"labelmap-1-{2**31 - 1}")
+    with pytest.raises(UnknownPeer, match="No peer is called 'whole'"):
+        get_peer(database, "whole")
+
+
+def test_the_sender_of_a_study_is_the_first_source(database: Database) -> None:
+    for name in ("A", "B", "C"):
+        add_peer(database, Peer(name=name, ae_title=f"{name}{name}", host="h", port=104, is_source=True))
+    add_peer(database, Peer(name="Off", ae_title="OFF", host="h", port=104, is_source=True, enabled=False))
+    add_peer(database, SCANNER)
+    asked = {title: [peer.name for peer in sources(database, title)] for title in ("", "BB", "OFF", "MR1")}
+    assert asked == {"": ["A", "B", "C"], "BB": ["B", "A", "C"], "OFF": ["A", "B", "C"], "MR1": ["A", "B", "C"]}
+
+
+def test_who_is_urgent_and_who_may_send_is_asked_by_ae_title(database: Database) -> None:
+    add_peer(database, Peer(name="Emergency", ae_title="MR2", is_urgent=True))
+    add_peer(database, Peer(name="Off", ae_title="OFF", is_urgent=True, enabled=False))
+    add_peer(database, Peer(name="Deaf", ae_title="DEAF", may_send=False))
+    add_peer(database, SCANNER)
+    assert urgent_ae_titles(database) == {"MR2"}
+    allowed = [title for title in ("MR1", "MR2", "OFF", "DEAF", "mr1", "MR1 ", "") if may_send(database, title)]
+    assert allowed == ["MR1", "MR2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "fields"),
+    [
+        ({"send_by": "stow-rs", "is_destination": True}, ["dicomweb_url"]),
+        ({"is_source": True}, ["host"]),
+        ({"is_source": True, "dicomweb_url": "https://pacs.example.org"}, []),
+        ({"dicomweb_url": "ftp://pacs.example.org"}, ["dicomweb_url"]),
+        ({"dicomweb_url": "https://user:secret@pacs.example.org"}, ["dicomweb_url"]),
+        ({"dicomweb_url": "https://pacs.example.org/web?x=1"}, ["dicomweb_url"]),
+        ({"host": "fe80::1%eth0", "port": 65535}, []),
+        ({"objects": ""}, ["objects"]),
+        ({"objects": "SEG,PDF"}, ["objects"]),
+        ({"seg_series": 0, "sr_series": 2**31}, ["seg_series", "sr_series"]),
+        ({"send_by": "ftp", "proof": "trust", "seg_form": ""}, ["send_by", "seg_form", "proof"]),
+    ],
+)
+def test_the_settings_of_a_peer_are_checked_for_its_roles(values: dict[str, Any], fields: list[str]) -> None:
+    if fields:
+        assert _problem_fields(**values) == fields
+    else:
+        assert Peer(name="A", ae_title="A", **values)

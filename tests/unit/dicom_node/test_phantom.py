@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from scipy import ndimage
 
 from conversion.reading import read_series as read_pixels
 from conversion.reading import read_study
@@ -17,6 +19,7 @@ from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
 from dicom_node.demo.anatomy import Head, Tissue
 from dicom_node.demo.contrast import SEQUENCES
+from dicom_node.demo.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
 from dicom_node.demo.phantom import DEMO_PLAN, TEST_PLANS, Phantom, PhantomPlan, make_phantom, write_study
 from dicom_node.demo.smooth_noise import smooth_noise
 from dicom_node.demo.tumour import Tumour, grow_tumour
@@ -222,6 +225,48 @@ def test_other_transfer_syntaxes_carry_the_same_pixels(tmp_path: Path, transfer_
     plain, encoded = (read_series(tmp_path / name / "1") for name in ("plain", "other"))
     assert encoded.first.file_meta.TransferSyntaxUID == transfer_syntax
     np.testing.assert_array_equal(encoded.voxels, plain.voxels)
+
+
+def test_the_brain_lies_where_mni152_has_it() -> None:
+    """In LPS mm, within what an individual brain differs; its lowest part is the cerebellum, at the back."""
+    brain = phantom_of(small_plan()).head.tissue == Tissue.BRAIN
+    assert brain.shape == HEAD_SHAPE
+    place = np.argwhere(brain) + HEAD_ORIGIN_MM[::-1]
+    np.testing.assert_allclose(place.min(axis=0), [-72, -73, -72], atol=8)
+    np.testing.assert_allclose(place.max(axis=0), [81, 107, 72], atol=8)
+    lowest = place[place[:, 0] < -55]
+    assert lowest[:, 1].mean() > 20
+    assert abs(place[:, 2].mean()) < 2, "as much on the left as on the right"
+
+
+def test_fractions_of_tissue_fill_the_brain_and_nothing_else() -> None:
+    head = phantom_of(small_plan()).head
+    brain = head.tissue == Tissue.BRAIN
+    for part in (head.gm, head.wm):
+        assert part.min() >= 0
+        assert not part[~brain].any()
+    assert (head.gm + head.wm).max() <= 1 + 1e-6
+    grey_ml, white_ml = (float(part.sum()) / 1000 for part in (head.gm, head.wm))
+    assert 500 < white_ml < grey_ml < 1100, "an adult has some 700 ml of grey and 500 ml of white matter"
+
+
+def test_skull_and_scalp_lie_between_the_brain_and_the_air() -> None:
+    tissue = phantom_of(small_plan()).head.tissue
+    brain = tissue == Tissue.BRAIN
+    near = ndimage.binary_dilation(brain, iterations=2) & (tissue != Tissue.VESSEL)
+    assert set(np.unique(tissue[near & ~brain])) <= {Tissue.CSF, Tissue.DURA, Tissue.BONE, Tissue.MARROW}
+    seen = [int(value) for value, _ in groupby(tissue[::-1, 120, 92])]
+    assert seen[0] == Tissue.AIR
+    assert seen.index(Tissue.BONE) < seen.index(Tissue.BRAIN)
+    assert seen[1] in (Tissue.SKIN, Tissue.FAT)
+
+
+def test_the_eyes_look_to_the_front_and_have_the_size_of_eyes() -> None:
+    places = np.argwhere(phantom_of(small_plan()).head.tissue == Tissue.VITREOUS) + HEAD_ORIGIN_MM[::-1]
+    for side in (-1, 1):
+        eye = places[places[:, 2] * side > 0]
+        np.testing.assert_allclose(eye.mean(axis=0), [-38, -65, 33 * side], atol=0.5)
+        assert len(eye) / 1000 == pytest.approx(4 / 3 * np.pi * 11.8**3 / 1000, rel=0.05)
 
 
 def test_head_without_tumour_has_no_labels() -> None:

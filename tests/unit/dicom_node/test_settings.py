@@ -183,3 +183,46 @@ def test_what_a_file_says_in_words_is_no_number(tmp_path: Path) -> None:
     site = _write(tmp_path, '[web]\nport = "many"\n')
     with pytest.raises(SettingsError, match=r"web\.port = 'many': input should be a valid integer"):
         read_settings(site, environment={})
+
+
+@pytest.mark.parametrize(("gib", "size"), [("2", 2**31), ("0.5", 2**29), ("1e-9", 1)])
+def test_limits_in_gib_are_bytes(gib: str, size: int) -> None:
+    environment = {"GLIONODE_LIMITS_DATA_SET_GIB": gib, "GLIONODE_LIMITS_STEP_MEMORY_GIB": gib}
+    limits = read_settings(environment=environment).limits
+    assert (limits.data_set_bytes, limits.memory_bytes) == (size, size)
+
+
+def test_a_step_without_a_limit_may_take_four_fifths_of_the_machine() -> None:
+    known = Path("/proc/meminfo").read_text(encoding="ascii").split()
+    machine = int(known[known.index("MemTotal:") + 1]) * 1024
+    limits = read_settings(environment={"GLIONODE_LIMITS_STEP_MEMORY_GIB": "0"}).limits
+    assert limits.memory_bytes == pytest.approx(0.8 * machine, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "roles"), [("T1CE", ("T1CE",)), (" t1ce , flair,", ("T1CE", "FLAIR")), ("T1,T1", ("T1", "T1"))]
+)
+def test_wanted_sequences_are_read_in_any_case(wanted: str, roles: tuple[str, ...]) -> None:
+    assert read_settings(environment={"GLIONODE_ASSEMBLY_WANTED": wanted}).assembly.wanted_roles == roles
+
+
+@pytest.mark.parametrize("wanted", ["", " , ", "T1CE,DWI", "T1CE;FLAIR"])
+def test_wanted_sequences_that_do_not_exist_are_told_with_those_that_do(wanted: str) -> None:
+    with pytest.raises(SettingsError, match=r"assembly\.wanted '.*': use some of T1, T1CE, T2, FLAIR"):
+        read_settings(environment={"GLIONODE_ASSEMBLY_WANTED": wanted})
+
+
+def test_flags_that_are_admitted_are_separated_by_commas() -> None:
+    admitted = read_settings(environment={"GLIONODE_PROCESSING_ADMIT": " under_18 ,, not_a_brain"}).processing.admitted
+    assert admitted == {"under_18", "not_a_brain"}
+    with pytest.raises(SettingsError, match=r"processing\.admit 'A, Z': use some of low_agreement, not_a_brain, "):
+        read_settings(environment={"GLIONODE_PROCESSING_ADMIT": "Z,under_18,A"})
+
+
+@pytest.mark.parametrize(
+    "key", ["association_timeout_s", "network_timeout_s", "maximum_associations", "waiting_connections"]
+)
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_a_limit_at_which_no_sender_could_reach_the_node_is_refused(key: str, number: str) -> None:
+    with pytest.raises(SettingsError, match=rf"listener\.{key} {number}: must be at least 1"):
+        read_settings(environment={f"GLIONODE_LISTENER_{key.upper()}": number})

@@ -17,8 +17,10 @@ from dicom_node.rules.site_rules import (
     UnknownRule,
     add_rule,
     export_rules,
+    free_name,
     import_rules,
     make_rule,
+    merged_rules,
     move_rule,
     parse_rules,
     patterns_of,
@@ -198,3 +200,25 @@ def test_a_site_file_seeds_an_empty_table_once(database: Database, tmp_path: Pat
     assert site_rules(database) == (DARK,)
     with pytest.raises(RuleError, match="No such file"):
         seed_rules(database, tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("taken", "free"),
+    [
+        ([], "Rule 1"),
+        (["Rule 1", "Rule 2"], "Rule 3"),
+        (["Rule 1", "Rule 3"], "Rule 2"),
+        (["Rule 2"], "Rule 1"),
+        (["rule 1", "Rule 01", "A"], "Rule 1"),
+        (["Rule 10", "Rule 1"], "Rule 2"),
+    ],
+)
+def test_a_new_rule_is_given_the_first_name_that_is_free(taken: list[str], free: str) -> None:
+    assert free_name([replace(AFTER, name=name) for name in taken]) == free
+
+
+def test_merged_rules_are_the_new_ones_and_then_those_of_other_names() -> None:
+    newer = replace(DARK, kind="T2")
+    assert merged_rules([newer, SCOUT], [AFTER, DARK]) == (newer, SCOUT, AFTER)
+    assert merged_rules([], [AFTER, DARK]) == merged_rules([AFTER, DARK], []) == (AFTER, DARK)
+    assert merged_rules([newer], [DARK]) == (newer,)

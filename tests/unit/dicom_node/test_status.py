@@ -17,7 +17,7 @@ from dicom_node.database.tables import (
     StudyRow,
     utc_now,
 )
-from dicom_node.studies.status import REFUSALS_SHOWN, read_status, status_lines
+from dicom_node.studies.status import REFUSALS_SHOWN, read_status, read_study_status, status_lines
 
 
 def _instance(number: int, *, current: bool) -> InstanceRow:
@@ -189,3 +189,31 @@ def test_every_study_is_read_and_what_is_left_out_is_counted(database: Database)
     newest = read_status(database)
     assert (len(newest.studies), newest.more_studies) == (100, 1103)
     assert "and 1103 older studies" in status_lines(newest)
+
+
+def test_volumes_are_told_with_their_intervals_and_flags_by_name(filled: Database) -> None:
+    with filled.session() as session:
+        run = session.get_one(RunRow, "new")
+        volumes, intervals = {"WT": 12.3456, "ET": 0.0}, {"WT": [10.0, 15.005]}
+        run.summary = run.summary | {"volumes_ml": volumes, "intervals_ml": intervals, "flags": ["a", "b"]}
+    lines = status_lines(read_status(filled))
+    assert "    WT 12.35 ml (10.00 to 15.01), ET 0.00 ml" in lines
+    assert "    flags: a, b" in lines
+
+
+def test_what_a_study_waits_for_is_told_and_why_it_was_ready(filled: Database) -> None:
+    with filled.session() as session:
+        session.get_one(StudyRow, "1.1").awaited = ["T2: nothing received yet", "FLAIR: 3 of 4 slices"]
+        session.get_one(RunRow, "new").ready_because = "nothing arrived for 60 s"
+    status = read_status(filled)
+    assert status.studies[0].ready_because == "nothing arrived for 60 s"
+    assert [line for line in status_lines(status) if "awaited" in line] == [
+        "    awaited: T2: nothing received yet",
+        "    awaited: FLAIR: 3 of 4 slices",
+    ]
+
+
+def test_one_study_is_read_by_its_key(filled: Database) -> None:
+    found = read_study_status(filled, "key")
+    assert found == read_status(filled).studies[0]
+    assert read_study_status(filled, "1.1") is None

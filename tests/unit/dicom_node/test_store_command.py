@@ -1,6 +1,7 @@
 """The bytes of C-STORE messages, against pynetdicom and pydicom as readers and writers."""
 
 import io
+import struct
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,16 @@ from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicom_node.reception.acceptor.dimse_commands import (
+    C_CANCEL,
+    N_EVENT_REPORT,
+    Command,
+    StoreCommand,
+    file_header,
+    read_command,
+    response,
+)
 from dicom_node.reception.acceptor.dimse_commands import C_STORE as STORE
-from dicom_node.reception.acceptor.dimse_commands import Command, StoreCommand, file_header, read_command, response
 
 uids = st.from_regex(r"1\.(0|[1-9][0-9]{0,9})(\.(0|[1-9][0-9]{0,9})){1,4}", fullmatch=True)
 numbers = st.integers(0, 0xFFFF)
@@ -102,3 +111,62 @@ def test_damage_is_none_or_a_request_and_never_an_error(noise: bytes, at: int) -
     for damaged in (noise, whole[:at], whole[:at] + noise):
         command = _read(damaged)
         assert command is None or (command.sop_class_uid and command.sop_instance_uid)
+
+
+def _elements(*elements: tuple[int, bytes]) -> bytes:
+    return b"".join(struct.pack("<HHI", 0, element, len(value)) + value for element, value in elements)
+
+
+def _short(value: int) -> bytes:
+    return struct.pack("<H", value)
+
+
+EVENT = (
+    (0x0002, b"1.2.840.10008.1.20.1"),
+    (0x0100, _short(0x0100)),
+    (0x0110, _short(7)),
+    (0x0800, _short(1)),
+    (0x1000, b"1.2.840.10008.1.20.1.1"),
+    (0x1002, _short(2)),
+)
+"""An N-EVENT-REPORT request of storage commitment, PS3.7 10.3.1."""
+
+
+def test_the_answer_to_an_event_repeats_its_type() -> None:
+    command = read_command(_elements(*EVENT))
+    assert (command.field, command.message_id, command.event_type_id, command.store) == (N_EVENT_REPORT, 7, 2, None)
+    answer = read_command(response(command, 0x0110))
+    assert (answer.field, answer.message_id, answer.event_type_id) == (0x8100, 7, 2)
+    assert (answer.is_answer, answer.has_data_set) == (True, False)
+    assert (answer.sop_class_uid, answer.sop_instance_uid) == (command.sop_class_uid, command.sop_instance_uid)
+    assert response(command, 0x0110).count(_elements((0x0900, _short(0x0110)))) == 1
+
+
+def test_a_cancel_and_an_answer_name_the_message_that_they_are_about() -> None:
+    for field in (C_CANCEL, 0x8001):
+        encoded = _elements((0x0100, _short(field)), (0x0120, _short(9)), (0x0800, _short(0x0101)))
+        assert read_command(encoded).message_id == 9
+        with pytest.raises(ValueError, match="lacks the command field, the message ID or the data set type"):
+            read_command(encoded.replace(b"\x20\x01\x02", b"\x10\x01\x02"))
+
+
+def test_requested_uids_stand_for_affected_ones_and_what_is_no_text_is_left_out() -> None:
+    head = ((0x0100, _short(0x0030)), (0x0110, _short(1)), (0x0800, _short(0x0101)))
+    requested = read_command(_elements((0x0003, b"1.2.3\0"), *head, (0x1001, b"1.2.4 ")))
+    assert (requested.sop_class_uid, requested.sop_instance_uid) == ("1.2.3", "1.2.4")
+    odd = read_command(_elements((0x0002, b"1.2\n3"), *head, (0x1000, b"1.\xb2")))
+    assert (odd.sop_class_uid, odd.sop_instance_uid) == ("", "")
+
+
+def test_every_element_of_a_response_has_an_even_length() -> None:
+    command = Command(field=STORE, message_id=1, has_data_set=True, sop_class_uid="1.2.3", sop_instance_uid="1.2.34")
+    encoded = response(command, 0)
+    assert len(encoded) % 2 == 0
+    assert b"1.2.3\0" in encoded
+    assert b"1.2.34\0" not in encoded
+
+
+@pytest.mark.parametrize("encoded", [b"\0" * 7, _elements((0x0100, b"\1\0"))[:-1], struct.pack("<HHI", 8, 0x18, 0)])
+def test_what_is_no_command_set_is_told(encoded: bytes) -> None:
+    with pytest.raises(ValueError, match="not a command set"):
+        read_command(encoded)

@@ -14,7 +14,14 @@ from dicom_node.database.states import RunState
 from dicom_node.database.tables import RunRow, StudyRow, utc_now
 from dicom_node.runs import workflow
 from dicom_node.runs.child_process import StepOutcome
-from dicom_node.runs.consequences import OUTAGES, Consequence, consequence_of, reason_of
+from dicom_node.runs.consequences import (
+    OUTAGES,
+    Consequence,
+    UnreadableStudy,
+    consequence_of,
+    is_foreseen,
+    reason_of,
+)
 from dicom_node.runs.lifecycle import Lifecycle
 from dicom_node.settings import read_settings
 from inference.errors import InferenceError, InferenceReason, UnusableModel
@@ -121,3 +128,19 @@ def test_an_outage_is_waited_for_longer_than_any_fault_of_a_study(
 def test_too_little_memory_fails() -> None:
     assert consequence_of(MemoryError()) is Consequence.FAIL
     assert reason_of(MemoryError())[0] == "out_of_memory"
+
+
+@pytest.mark.parametrize("error", [*PASSING, MemoryError(), UnreadableStudy("its images: ValueError")])
+def test_what_stands_in_the_table_is_foreseen(error: Exception) -> None:
+    assert is_foreseen(error)
+
+
+@pytest.mark.parametrize("error", DEFECTS, ids=lambda error: type(error).__name__)
+def test_a_defect_is_not_foreseen(error: Exception) -> None:
+    assert not is_foreseen(error)
+
+
+def test_an_unreadable_study_is_rejected_with_what_is_known_of_it() -> None:
+    error = UnreadableStudy("series 4: ZeroDivisionError")
+    assert consequence_of(error) is Consequence.REJECT
+    assert reason_of(error) == ("unreadable_study", "series 4: ZeroDivisionError")

@@ -143,3 +143,42 @@ def test_nothing_is_added_and_twice_is_once(mask: Mask, minimum: int) -> None:
     once = without_islands(torch.from_numpy(mask), minimum)
     assert not (once & ~torch.from_numpy(mask)).any()
     assert torch.equal(without_islands(once, minimum), once)
+
+
+def test_a_snake_through_all_rows_is_one_component() -> None:
+    """As many runs as there are rows, each of which knows only the next."""
+    snake = torch.zeros(1, 201, 9, dtype=torch.bool)
+    snake[0, ::2] = True
+    snake[0, 1::4, -1] = snake[0, 3::4, 0] = True
+    numbers, sizes = components(snake, corners=False)
+    assert sizes.tolist() == [0, 101 * 9 + 100]
+    assert torch.equal(numbers > 0, snake)
+    snake[0, 101] = False
+    assert components(snake, corners=False)[1].tolist() == [0, 51 * 9 + 50, 50 * 9 + 49]
+
+
+def test_the_end_of_a_row_does_not_touch_the_beginning_of_the_next() -> None:
+    mask = torch.zeros(2, 4, 4, dtype=torch.bool)
+    mask[0, 1, 3] = mask[0, 2, 0] = mask[0, 3, 3] = mask[1, 0, 0] = True
+    assert components(mask)[1].tolist() == [0, 1, 1, 1, 1]
+    assert components(mask)[0][mask].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("to", "faces", "corners"),
+    [((1, 1, 2), 1, 1), ((1, 2, 2), 2, 1), ((2, 2, 2), 2, 1), ((0, 2, 0), 2, 1), ((1, 1, 3), 2, 2)],
+)
+def test_edges_and_corners_connect_on_request(to: tuple[int, int, int], faces: int, corners: int) -> None:
+    mask = torch.zeros(3, 3, 4, dtype=torch.bool)
+    mask[1, 1, 1] = mask[to] = True
+    assert len(components(mask, corners=False)[1]) - 1 == faces
+    assert len(components(mask)[1]) - 1 == corners
+
+
+def test_distances_stop_at_the_reach_and_are_negative_inside() -> None:
+    mask = torch.zeros(9, 9, 15, dtype=torch.bool)
+    mask[2:7, 2:7, 2:7] = True
+    away = surface_distance(mask, 2.0, 7.0)
+    assert away[4, 4, 2:].tolist() == pytest.approx([0, -2, -4, -2, 0, 2, 4, 6, 7, 7, 7, 7, 7])
+    assert away[4, 8, 8].item() == pytest.approx(np.hypot(4, 4))
+    assert away[4, 8, 10].item() == pytest.approx(7.0)

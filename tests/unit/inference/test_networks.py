@@ -13,7 +13,7 @@ def test_a_unet_keeps_rows_and_columns_and_gives_one_map_for_each_region(filters
 
 
 def test_an_architecture_outside_the_list_is_refused_and_the_list_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'os\.system'.*knows: tumour-unet, .*monai\.SegResNet"):
+    with pytest.raises(ValueError, match=r"'os\.system'.*supports: tumour-unet, .*monai\.SegResNet"):
         build_network("os.system", {"command": "true"})
 
 

@@ -73,3 +73,49 @@ def test_doubt_is_the_volume_that_may_lie_on_the_wrong_side() -> None:
     assert doubt_ml(traces, None, 0.001) == 0
     assert doubt_ml(probabilities, None, 2.0) == pytest.approx(2 * (0.5 + 0.1 + 0.2))
     assert doubt_ml(probabilities, torch.tensor([[[1, 1, 0, 1, 1]]]).bool(), 2.0) == pytest.approx(2 * 0.3)
+
+
+@pytest.mark.parametrize(
+    ("patients", "below", "above"), [(19, 1, 1), (29, 1, 2), (59, 1, 5), (69, 2, 5), (79, 2, 6), (99, 3, 7)]
+)
+def test_of_patients_alike_an_interval_leaves_out_a_tenth_three_in_ten_of_them_below(
+    patients: int, below: int, above: int
+) -> None:
+    """The k-th of n true volumes is exceeded by a new one with a probability of 1 - k / (n + 1)."""
+    truths = np.random.default_rng(patients).permutation(np.linspace(5.0, 80.0, patients))
+    factors = interval_factors([30.0] * patients, [4.0] * patients, [0.9] * patients, truths.tolist())
+    low, high = volume_interval(30.0, 4.0, 0.9, factors)
+    ordered = np.sort(truths)
+    assert below + above == (patients + 1) // 10
+    assert (low, high) == pytest.approx((ordered[below - 1], ordered[-above]))
+
+
+def test_an_interval_holds_its_volume_even_where_every_patient_was_underestimated() -> None:
+    truths = np.linspace(40.0, 80.0, 19).tolist()
+    factors = interval_factors([30.0] * 19, [4.0] * 19, [0.9] * 19, truths)
+    assert volume_interval(30.0, 4.0, 0.9, factors) == pytest.approx((30.0, 80.0))
+    factors = interval_factors([90.0] * 19, [4.0] * 19, [0.9] * 19, truths)
+    assert volume_interval(90.0, 4.0, 0.9, factors) == pytest.approx((40.0, 90.0))
+
+
+def test_the_same_share_of_doubt_gives_the_same_share_of_volume() -> None:
+    """But for the tenth of a millilitre that even a certain result may be off by."""
+    ends = [volume_interval(size, 0.1 * size, 0.8, (-1.0, 3.0)) for size in (100.0, 1000.0)]
+    assert np.array(ends[1]) == pytest.approx(10 * np.array(ends[0]), rel=0.01)
+
+
+def test_no_volume_at_all_has_an_interval_from_zero() -> None:
+    low, high = volume_interval(0.0, 0.0, 1.0, (-1.0, 1.0))
+    assert low == 0.0
+    assert 0.0 < high < 0.1
+    assert volume_interval(0.0, 50.0, 0.0, (-9.0, 9.0)) == pytest.approx((0.0, 100 * 0.1 - 0.1))
+
+
+def test_lists_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        interval_factors([1.0] * 20, [1.0] * 20, [0.9] * 20, [1.0] * 19)
+
+
+@pytest.mark.parametrize(("probability", "doubt"), [(0.0199, 0.0), (0.02, 0.02), (0.5, 0.5), (0.97, 0.03), (1.0, 0.0)])
+def test_a_trace_is_background_and_a_certain_voxel_is_in_no_doubt(probability: float, doubt: float) -> None:
+    assert doubt_ml(torch.full((2, 3, 4), probability), None, 0.5) == pytest.approx(12 * doubt, abs=1e-5)

@@ -1,6 +1,6 @@
 """STOW-RS over a real port: what stands in the answer decides for each object, and silence is no success."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ class _Web:
         self.url = ""
         self.bodies: list[bytes] = []
         self.kinds: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
         self.answer: Response = PlainTextResponse("", 500)
 
     async def store(self, request: Request) -> Response:
         self.bodies.append(await request.body())
         self.kinds.append(request.headers["content-type"])
+        self.headers.append(dict(request.headers))
         return self.answer
 
 
@@ -168,3 +170,60 @@ def test_a_redirect_is_not_followed_with_a_secret(web: _Web, paths: list[Path]) 
     told = _told(store_over_web(paths[:1], "PACS", web.url, {"Authorization": "Bearer secret"}))
     assert told == [(False, None, reason)]
     assert len(web.bodies) == 1
+
+
+def test_the_request_is_authorised_and_asks_for_plain_json(web: _Web, paths: list[Path]) -> None:
+    list(store_over_web(paths[:1], "PACS", web.url, {"Authorization": "Bearer secret", "Accept": "text/html"}))
+    (headers,) = web.headers
+    assert headers["authorization"] == "Bearer secret"
+    assert (headers["accept"], headers["accept-encoding"]) == ("application/dicom+json", "identity")
+
+
+def test_no_two_requests_have_one_boundary(web: _Web, paths: list[Path]) -> None:
+    for _ in range(3):
+        list(store_over_web(paths[:1], "PACS", web.url, {}))
+    assert len(set(web.kinds)) == 3
+
+
+def test_an_object_in_both_lists_was_not_stored(web: _Web, paths: list[Path]) -> None:
+    uid = _uids()[0]
+    web.answer = JSONResponse(_sequences(stored=[_item(uid)], failed=[_item(uid, failure=0xA700)]), 202)
+    assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [(False, 0xA700, "PACS did not store it (0xA700)")]
+
+
+def test_objects_that_nobody_sent_are_of_no_use(web: _Web, paths: list[Path]) -> None:
+    web.answer = JSONResponse(_sequences(stored=[_item("1.2.3")]), 200)
+    assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [
+        (False, None, "PACS did not report on this object")
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 409, 500])
+def test_what_the_answer_says_of_an_object_counts_whatever_its_code(web: _Web, paths: list[Path], status: int) -> None:
+    web.answer = JSONResponse(_sequences(stored=[_item(_uids()[0])]), status)
+    assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [(True, 0, "")]
+
+
+@pytest.mark.parametrize(
+    ("warning", "told"), [(0, (True, 0, "PACS stored it with warning 0x0000")), (-1, (True, 0, ""))]
+)
+def test_a_warning_is_told_where_it_is_a_status(
+    web: _Web, paths: list[Path], warning: int, told: tuple[bool, int, str]
+) -> None:
+    web.answer = JSONResponse(_sequences(stored=[_item(_uids()[0], warning=warning)]), 200)
+    assert _told(store_over_web(paths[:1], "PACS", web.url, {})) == [told]
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"), [("dicom.example/web", "UnsupportedProtocol"), ("http://127.0.0.1:port", "InvalidURL")]
+)
+def test_an_address_that_is_none_is_said_for_every_object(paths: list[Path], url: str, kind: str) -> None:
+    reason = f"PACS could not be reached by STOW-RS ({kind})"
+    assert _told(store_over_web(paths[:2], "PACS", url, {})) == [(False, None, reason)] * 2
+
+
+def test_receipts_are_in_the_order_of_the_files_and_name_them(web: _Web, paths: list[Path]) -> None:
+    first, second, third = _uids()
+    web.answer = JSONResponse(_sequences(stored=[_item(first), _item(third), _item(second)]), 200)
+    receipts = list(store_over_web(paths[::-1], "PACS", web.url, {}))
+    assert [(one.path, one.sop_instance_uid) for one in receipts] == list(zip(paths, _uids(), strict=True))[::-1]

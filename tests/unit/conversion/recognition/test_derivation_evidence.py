@@ -1,5 +1,6 @@
 """Series that headers call made of others: by code, by description, by technique, in classic and enhanced form."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ from pydicom.sr.coding import Code
 
 from conversion.headers import acquisition_header, image_headers
 from conversion.reading import read_study
-from conversion.recognition.derivation_evidence import DERIVATION_CODES, derivation_evidence
+from conversion.recognition.derivation_evidence import (
+    DERIVATION_CODES,
+    REFORMAT_WEIGHT,
+    derivation_evidence,
+    derived_reformat,
+)
 from conversion.study import Derivation
 from tests.support.dicom_series import axis_aligned, mr_slices, write_slices
 from tests.support.enhanced_series import enhanced_instance
@@ -187,3 +193,69 @@ def test_one_image_of_a_volume_that_says_so_is_enough(tmp_path: Path) -> None:
     slices[2].DerivationCodeSequence = [_code(*SUBTRACTION)]
     (series,) = read_study(write_slices(tmp_path, slices)).series
     assert series.acquisition.derivation.codes == ("113062",)
+
+
+def _said(derivation: Derivation) -> list[tuple[str, str]]:
+    found = derivation_evidence(derivation)
+    assert {(e.source, e.weight > REFORMAT_WEIGHT) for e in found} <= {("derivation", True)}
+    return [(e.kind, e.says) for e in found]
+
+
+def test_no_derivation_is_no_evidence() -> None:
+    assert derivation_evidence(Derivation()) == derived_reformat(Derivation()) == ()
+
+
+def test_a_technique_comes_before_codes_and_codes_before_words() -> None:
+    every = Derivation(codes=("113062", "113041"), words="Ktrans", technique="MIN_IP")
+    assert _said(every) == [("projection", "VolumeBasedCalculationTechnique MIN_IP")]
+    assert _said(replace(every, technique="")) == [
+        ("subtraction", "DerivationCodeSequence contains 113062 (Pixel by pixel subtraction)")
+    ]
+    assert _said(Derivation(words="Ktrans")) == [("perfusion", "DerivationDescription contains 'ktrans'")]
+
+
+@pytest.mark.parametrize("order", [("113041", "113078"), ("113078", "113041")])
+def test_of_several_codes_the_last_step_counts_in_any_order(order: tuple[str, ...]) -> None:
+    assert [kind for kind, _ in _said(Derivation(codes=order))] == ["projection"]
+
+
+@pytest.mark.parametrize("technique", ["MPR", "CURVED_MPR"])
+def test_a_reformat_is_told_apart_from_what_its_source_was_made_of(technique: str) -> None:
+    both = Derivation(codes=("113062",), technique=technique)
+    (reformat,) = derived_reformat(both)
+    assert (reformat.kind, reformat.weight) == ("reformat", REFORMAT_WEIGHT)
+    assert reformat.says == f"VolumeBasedCalculationTechnique {technique}"
+    assert [kind for kind, _ in _said(both)] == ["subtraction"]
+    assert derivation_evidence(Derivation(technique=technique)) == ()
+    assert derived_reformat(Derivation(codes=("113062",))) == ()
+
+
+def test_a_code_and_a_technique_of_a_reformat_are_one_piece_of_evidence() -> None:
+    (reformat,) = derived_reformat(Derivation(codes=("113073", "113072")))
+    assert reformat.says == "DerivationCodeSequence contains 113072 (Multiplanar reformatting)"
+    assert len(derived_reformat(Derivation(codes=("113072",), technique="MPR"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("background subtraction", None),
+        ("noise-subtraction", None),
+        ("baseline subtraction", None),
+        ("line subtraction; T1 subtraction", "subtraction"),
+        ("Sustracción", "subtraction"),
+        ("sottrazione", "subtraction"),
+        ("Post minus pre", "subtraction"),
+        ("sub", "subtraction"),
+        ("sub volume", None),
+        ("Time to Peak", "perfusion"),
+        ("rCBV", "perfusion"),
+        ("T2*-map", "map"),
+        ("MinIP 10 mm", "projection"),
+        ("shipping", None),
+        ("tensor", "map"),
+        ("sensors", None),
+    ],
+)
+def test_words_count_as_whole_words_of_the_right_kind(words: str, kind: str | None) -> None:
+    assert [found for found, _ in _said(Derivation(words=words))] == ([] if kind is None else [kind])

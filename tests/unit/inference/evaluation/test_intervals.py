@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.evaluation.intervals import estimate, resample_patients
+from inference.evaluation.intervals import COVERAGE, REPLICATES, Estimate, estimate, estimate_from, resample_patients
 
 
 def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -45,7 +45,7 @@ def test_repeated_cases_of_a_patient_do_not_make_it_narrower() -> None:
 def test_a_single_patient_has_no_interval() -> None:
     found = estimate(lambda w: _mean(np.array([0.4, 0.6]), w), resample_patients(["a", "a"]))
     assert found is not None
-    assert (found.value, found.low, found.high) == (pytest.approx(0.5), None, None)
+    assert found == Estimate(value=0.5, low=None, high=None)
 
 
 def test_an_undefined_statistic_has_no_estimate_and_undefined_resamples_are_left_out() -> None:
@@ -56,3 +56,40 @@ def test_an_undefined_statistic_has_no_estimate_and_undefined_resamples_are_left
     assert found is not None
     assert found.low is not None
     assert 1.0 < found.low < 2.0
+
+
+def test_an_interval_leaves_out_a_fortieth_on_each_side() -> None:
+    drawn = np.random.default_rng(2).permutation(np.arange(201.0))
+    assert COVERAGE == 0.95
+    for values in (drawn, np.concatenate([drawn, [np.nan, np.inf, -np.inf]])):
+        found = estimate_from(77.0, values)
+        assert found is not None
+        assert (found.value, found.low, found.high) == pytest.approx((77.0, 5.0, 195.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_figure_that_is_no_number_is_no_estimate(value: float) -> None:
+    assert estimate_from(value, np.arange(10.0)) is None
+
+
+@pytest.mark.parametrize("drawn", [[], [np.nan, np.nan]])
+def test_a_figure_without_a_defined_resample_has_no_interval(drawn: list[float]) -> None:
+    assert estimate_from(0.5, np.array(drawn, np.float64)) == Estimate(value=0.5, low=None, high=None)
+
+
+def test_each_patient_is_drawn_once_on_average() -> None:
+    drawn = resample_patients([str(number) for number in range(8)])
+    assert drawn.shape == (REPLICATES, 8)
+    assert (drawn.sum(axis=1) == 8).all()
+    assert drawn.mean(axis=0) == pytest.approx(np.ones(8), abs=0.1)
+    assert (drawn == 0).mean() == pytest.approx((7 / 8) ** 8, abs=0.02)
+
+
+def test_the_same_cases_in_another_order_have_the_same_interval() -> None:
+    values, patients = np.array([0.9, 0.2, 0.7, 0.4, 0.8]), ["d", "a", "c", "a", "b"]
+    order = np.array([3, 0, 4, 1, 2])
+    found = estimate(lambda w: _mean(values, w), resample_patients(patients))
+    again = estimate(lambda w: _mean(values[order], w), resample_patients([patients[k] for k in order]))
+    assert found is not None
+    assert again is not None
+    assert (again.value, again.low, again.high) == pytest.approx((found.value, found.low, found.high))
