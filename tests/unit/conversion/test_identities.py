@@ -58,7 +58,7 @@ def test_an_image_without_a_frame_of_reference_takes_that_of_the_others(absent: 
         images[0].add_new(0x0020_0052, "LO", absent)
     uid, reason = frame_of_reference(images)
     assert uid == "1.2.3"
-    assert reason.endswith("the first is used for all")
+    assert reason == "1 of its 3 images have no Frame of Reference UID; that of the others is used for all"
 
 
 def test_a_generated_frame_of_reference_is_one_for_the_study_and_another_for_the_next() -> None:

@@ -203,6 +203,11 @@ def test_images_at_one_place_are_together_where_nothing_tells_them_apart(
     assert found == ({(1, 3), (2,)} if together else {(1,), (2,), (3,)})
 
 
+def test_rounding_on_every_axis_leaves_images_at_one_place() -> None:
+    images = [replace(_image(0, n), position_mm=(shift, shift, shift)) for n, shift in enumerate([0.0, 0.011])]
+    assert [len(group) for group in at_one_place(images)] == [2]
+
+
 def test_images_of_equal_sums_of_coordinates_are_not_at_one_place() -> None:
     images = [replace(_image(0, n), position_mm=place) for n, place in enumerate([(3.0, 0.0, 0.0), (0.0, 3.0, 0.0)])]
     assert [len(group) for group in at_one_place(images)] == [1, 1]

@@ -190,6 +190,13 @@ def test_a_time_is_written_as_dicom_writes_it(seconds: float, text: str) -> None
     assert values.clock_text(seconds) == text
 
 
+@pytest.mark.parametrize("written", ["235959.9999999", "23:59:60"])
+def test_a_time_at_the_end_of_a_day_stays_on_it(written: str) -> None:
+    text = values.clock_text(values.clock_s(written) or 0.0)
+    assert text == "235959.999999"
+    validate_value("TM", text, RAISE)
+
+
 def test_a_time_that_was_written_is_read_to_the_microsecond() -> None:
     for microseconds in np.random.default_rng(5).integers(0, 86_400_000_000, 50).tolist():
         written = values.clock_text(microseconds / 1e6)

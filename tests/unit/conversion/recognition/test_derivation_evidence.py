@@ -120,6 +120,8 @@ def test_a_code_outweighs_all_that_a_header_keeps_of_its_source(value: str) -> N
         ("SUB", "subtraction"),
         ("Subtraktion T1 KM", "subtraction"),
         ("post - pre", "subtraction"),
+        ("post_Gd minus pre", "subtraction"),
+        ("post gd - pre_contrast", "subtraction"),
         ("Soustraction", "subtraction"),
         ("MIP of subtraction", "projection"),
         ("Maximum Intensity Projection", "projection"),
