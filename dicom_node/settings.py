@@ -349,5 +349,5 @@ def masked_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     shown: dict[str, dict[str, Any]] = asdict(settings)
     shown["node"]["folder"] = str(settings.node.folder)
     url = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", settings.database.url)
-    shown["database"]["url"] = re.sub(r"([?&]password=)[^&]*", r"\1***", url)
+    shown["database"]["url"] = re.sub(r"([?&]\w*pass\w*=)[^&]*", r"\1***", url)
     return shown

@@ -51,6 +51,7 @@ class Lanes:
             future, do = one
             if self.stopping.is_set():
                 future.cancel()
+                future.set_running_or_notify_cancel()  # else whoever waits for it would wait for ever
                 continue
             try:
                 do()

@@ -91,13 +91,18 @@ class Outbox:
         self._lanes.join(timeout_s)
 
     def deliver(self, run_id: str) -> None:
-        """Send every destination what it has not accepted yet, ask for proof, and close the run or schedule a retry."""
+        """Send every destination what it has not accepted yet, ask for proof, and close the run or schedule a retry.
+
+        What is cancelled, because this worker stops, is left for the run's next round.
+        """
         peers = destinations(self._database)
         parts = [self._lanes.put(peer.name, partial(self._deliver_and_prove, run_id, peer)) for peer in peers]
         wait(parts)
-        for part in parts:
+        for part in (one for one in parts if not one.cancelled()):
             part.result()
-        self._finish(run_id, (RunState.RUNNING, RunState.UNDELIVERED))
+        left = [peer.name for peer, part in zip(peers, parts, strict=True) if part.cancelled()]
+        reason = "; ".join(f"{name}: not sent yet (the worker stopped)" for name in left)
+        self._finish(run_id, (RunState.RUNNING, RunState.UNDELIVERED), reason)
 
     def _begin_round(self, run_id: str, peers: Sequence[Peer]) -> None:
         """Put a run into the lane of every destination with unfinished deliveries, unless it is there already."""

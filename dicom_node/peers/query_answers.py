@@ -1,6 +1,7 @@
 """Answers of peers to queries, read with care: any value may be missing, of the wrong kind, or far too large."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,11 @@ def is_uid(text: str) -> bool:
     return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
+def _is_readable(text: str) -> bool:
+    """Return whether a text has no control characters; `str.isprintable` alone would also refuse Japanese spaces."""
+    return all(character.isprintable() or unicodedata.category(character) == "Zs" for character in text)
+
+
 def same_uid(stated: str, requested: str) -> bool:
     """Return whether an answer is about the requested UID; one that states none is assumed to be."""
     return stated in ("", requested)
@@ -59,7 +65,7 @@ class Answer:
             found = tuple(value.strip(_PADDING) for value in self.values(keyword))
         except (ArithmeticError, AttributeError, LookupError, NotImplementedError, OSError, TypeError, ValueError):
             return ()
-        return found if all(len(value) <= LONGEST_TEXT and value.isprintable() for value in found) else ()
+        return found if all(len(value) <= LONGEST_TEXT and _is_readable(value) for value in found) else ()
 
     def one(self, keyword: str) -> str:
         """Return the value of an attribute that has exactly one; empty otherwise."""

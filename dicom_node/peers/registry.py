@@ -1,6 +1,5 @@
 """The DICOM peers of the node in the database: which may send, which receive results, which are queried."""
 
-import json
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.tables import PeerRow
 from dicom_node.invalid_entry import FieldProblem
 from dicom_node.peers.peer import Peer, PeerError, UnknownPeer
+from dicom_node.toml_text import toml_value
 
 __all__ = [
     "accepted_calling_ae_titles",
@@ -183,7 +183,7 @@ def _row(peer: Peer) -> PeerRow:
 
 
 def _toml(peer: Peer) -> str:
-    lines = [f"{field.name} = {json.dumps(getattr(peer, field.name))}" for field in fields(Peer)]
+    lines = [f"{field.name} = {toml_value(getattr(peer, field.name))}" for field in fields(Peer)]
     return "\n".join(("[[peer]]", *lines)) + "\n"
 
 

@@ -86,7 +86,9 @@ _VERSIONS = sa.select(
     InstanceRow.current,
 ).where(InstanceRow.sop_instance_uid.in_(_UIDS))
 _OWN = sa.select(ResultRow.sop_instance_uid).where(ResultRow.sop_instance_uid.in_(_UIDS))
-_KNOWN = sa.select(StudyRow.study_uid).where(StudyRow.study_uid.in_(_UIDS))
+_KNOWN = sa.select(StudyRow.study_uid, StudyRow.first_received_at, StudyRow.last_received_at).where(
+    StudyRow.study_uid.in_(_UIDS)
+)
 _INSTANCES, _STUDIES = cast("sa.Table", InstanceRow.__table__), cast("sa.Table", StudyRow.__table__)
 _NEW_INSTANCES, _NEW_STUDIES = sa.insert(_INSTANCES), sa.insert(_STUDIES)
 _OPENED = sa.update(_STUDIES).where(_STUDIES.c.study_uid == sa.bindparam("of"))
@@ -158,20 +160,23 @@ def _versions(session: Session, sop_instance_uids: Iterable[str]) -> Versions:
 def _open_studies(session: Session, arrivals: Sequence[ArrivedInstance], key: Callable[[str], str]) -> None:
     """Reopen the studies that have new instances other than the node's own results, which a PACS may send back.
 
-    Open new studies whatever their instances are.
+    Open new studies whatever their instances are. An arrival that is noted late, such as one of a journal that is read
+    again, does not move the time of the last one back: silence is measured from it.
     """
     uids = {arrival.sop_instance_uid for arrival in arrivals}
     own = set(session.scalars(_OWN, {"uids": list(uids)}))
     studies: dict[str, list[ArrivedInstance]] = {}
     for arrival in arrivals:
         studies.setdefault(arrival.study_uid, []).append(arrival)
-    known = set(session.scalars(_KNOWN, {"uids": list(studies)}))
+    known = {uid: (first, last) for uid, first, last in session.execute(_KNOWN, {"uids": list(studies)})}
     new, opened = [], []
     for study_uid, of_it in studies.items():
         first, last = min(one.received_at for one in of_it), max(one.received_at for one in of_it)
-        times = {"last_received_at": last, "look_at": last}
+        before = known.get(study_uid, (first, last))
+        first, last = min(first, before[0]), max(last, before[1])
+        times = {"first_received_at": first, "last_received_at": last, "look_at": last}
         if study_uid not in known:
-            new.append({"study_uid": study_uid, "key": key(study_uid), "first_received_at": first, **times})
+            new.append({"study_uid": study_uid, "key": key(study_uid), **times})
         elif any(one.sop_instance_uid not in own for one in of_it):
             opened.append({"of": study_uid, "state": StudyState.RECEIVING, "reason": "", **times})
     if new:

@@ -1,6 +1,5 @@
 """The site's own rules about its series: stored in the database, imported and exported as TOML."""
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from conversion.study import Series
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import SiteRuleRow
 from dicom_node.invalid_entry import FieldProblem, InvalidEntryError
+from dicom_node.toml_text import toml_value
 
 __all__ = [
     "KINDS",
@@ -273,13 +273,8 @@ def _rule(row: SiteRuleRow) -> SiteRule:
 
 def _toml(rule: SiteRule) -> str:
     values = {field.name: getattr(rule, field.name) for field in fields(SiteRule)}
-    lines = [f"{key} = {_toml_text(text)}" for key, text in values.items() if text]
+    lines = [f"{key} = {toml_value(text)}" for key, text in values.items() if text]
     return "\n".join(("[[rule]]", *lines)) + "\n"
-
-
-def _toml_text(text: str) -> str:
-    """Return a TOML basic string: JSON's form, but TOML allows no surrogate pairs and no raw DELETE."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _read_table(table: Any, origin: str) -> SiteRule:  # noqa: ANN401 - whatever TOML contains at that place

@@ -51,6 +51,17 @@ def _study(database: Database, study_uid: str = "1.2") -> StudyRow:
         return session.get_one(StudyRow, study_uid)
 
 
+def test_an_older_arrival_that_is_noted_late_does_not_move_the_last_one_back(database: Database) -> None:
+    _note(database, _arrival("1", at_s=100))
+    _note(database, _arrival("2", at_s=50, is_replayed=True))
+    study = _study(database)
+    assert (study.first_received_at, study.last_received_at) == (
+        START + timedelta(seconds=50),
+        START + timedelta(seconds=100),
+    )
+    assert study.look_at == study.last_received_at
+
+
 def _close_study(database: Database, state: StudyState = StudyState.DELIVERED) -> None:
     with database.session() as session:
         session.get_one(StudyRow, "1.2").state = state

@@ -571,3 +571,26 @@ def test_what_waits_in_the_lanes_of_a_worker_that_ends_is_begun_by_the_next(
     _send_due(Outbox(settings, database, "host/1"), utc_now() + timedelta(seconds=1))
     assert len(archive.stored) == len(set(archive.stored)) == 4
     assert _run(database, "second")[0] == RunState.DELIVERED
+
+
+def test_a_first_delivery_that_waits_behind_another_when_its_worker_ends_is_left_for_the_next_round(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    _keep_run(database, settings, "first", "first", **_due(1))
+    put_peer(database, _peer(archive, proof="query"))
+    begun, goes_on = threading.Event(), threading.Event()
+    archive.before_answer = lambda _: begun.set() or goes_on.wait(DEADLINE_S)
+    ending = Outbox(settings, database, "host/0")
+    ending.send_due(utc_now())
+    assert begun.wait(DEADLINE_S)
+    step = threading.Thread(target=ending.deliver, args=(run_id,), daemon=True)
+    step.start()
+    ending.stop()
+    goes_on.set()
+    step.join(DEADLINE_S)
+    assert not step.is_alive(), "the step waits for what nobody will do any more"
+    assert _run(database, run_id) == (RunState.UNDELIVERED, "PACS: not sent yet (the worker stopped)")
+    assert len(archive.stored) == 2
+    _send_due(Outbox(settings, database, "host/1"), utc_now() + timedelta(hours=1))
+    assert _run(database, run_id)[0] == RunState.DELIVERED
+    assert len(archive.stored) == len(set(archive.stored)) == 4

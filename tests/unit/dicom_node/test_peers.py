@@ -1,5 +1,6 @@
 """Peers: what is a valid one, and what the tables hold."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,8 @@ def test_the_shipped_example_seeds_an_empty_table_once(database: Database) -> No
 
 def test_what_is_exported_seeds_another_node(database: Database, tmp_path: Path) -> None:
     quoted = Peer(name="Odd", ae_title='A "B" ~')
-    for peer in (PACS, SCANNER, quoted):
+    beyond = replace(PACS, name="Beyond", ae_title="BEYOND", dicomweb_url="https://pacs.example.org/\U0001f9e0")
+    for peer in (PACS, SCANNER, quoted, beyond):
         add_peer(database, peer)
     exported = tmp_path / "site.toml"
     exported.write_text(export_peers(database), encoding="utf-8")

@@ -105,6 +105,9 @@ def test_an_element_of_json_is_read_or_empty_whatever_it_is(element: object, val
         ({}, ""),
         ({"Alphabetic": ["DOE"]}, ""),
         ("Doe^John", "Doe^John"),
+        ("山田　太郎", "山田　太郎"),
+        ("Doe\x1b[2J", ""),
+        ("Doe\u202eJohn", ""),
     ],
 )
 def test_a_person_in_json_is_known_by_the_alphabetic_name(name: Any, shown: str) -> None:  # noqa: ANN401 - any JSON

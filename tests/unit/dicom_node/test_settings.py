@@ -127,6 +127,10 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
             "postgresql+psycopg://host/db?user=u&password=sesame&x=1",
             "postgresql+psycopg://host/db?user=u&password=***&x=1",
         ),
+        (
+            "postgresql+psycopg://host/db?user=u&sslpassword=sesame&passfile=/p",
+            "postgresql+psycopg://host/db?user=u&sslpassword=***&passfile=***",
+        ),
     ],
 )
 def test_the_password_of_the_database_is_masked(url: str, shown: str) -> None:

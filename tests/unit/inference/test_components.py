@@ -166,7 +166,7 @@ def test_the_end_of_a_row_does_not_touch_the_beginning_of_the_next() -> None:
 
 @pytest.mark.parametrize(
     ("to", "faces", "corners"),
-    [((1, 1, 2), 1, 1), ((1, 2, 2), 2, 1), ((2, 2, 2), 2, 1), ((0, 2, 0), 2, 1), ((1, 1, 3), 2, 2)],
+    [((1, 1, 2), 1, 1), ((1, 2, 0), 2, 1), ((1, 2, 2), 2, 1), ((2, 2, 2), 2, 1), ((0, 2, 0), 2, 1), ((1, 1, 3), 2, 2)],
 )
 def test_edges_and_corners_connect_on_request(to: tuple[int, int, int], faces: int, corners: int) -> None:
     mask = torch.zeros(3, 3, 4, dtype=torch.bool)

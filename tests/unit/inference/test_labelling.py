@@ -114,7 +114,13 @@ def _ball(middle: tuple[int, int, int], radius: int) -> NDArray[np.bool_]:
 
 @pytest.mark.parametrize(
     ("radius", "peak", "core", "kept"),
-    [(6, 0.7, False, False), (6, 0.8, False, True), (6, 0.7, True, True), (9, 0.7, False, False), (11, 0.7, False, True)],
+    [
+        (6, 0.7, False, False),
+        (6, 0.8, False, True),
+        (6, 0.7, True, True),
+        (9, 0.7, False, False),
+        (11, 0.7, False, True),
+    ],
     ids=["faint", "with a peak", "with a core", "of 3 ml", "of more than 5 ml"],
 )
 def test_a_small_spot_needs_a_peak(tmp_path: Path, radius: int, peak: float, core: bool, kept: bool) -> None:  # noqa: FBT001

@@ -65,3 +65,22 @@ def test_colours_can_be_told_apart() -> None:
     for first in range(len(colours)):
         for second in range(first):
             assert sum(abs(a - b) for a, b in zip(colours[first], colours[second], strict=True)) > 60
+
+
+@pytest.mark.parametrize(
+    ("label", "strong", "weak"), [(Label.NCR, "r", "gb"), (Label.ED, "g", "rb"), (Label.ET, "rg", "b")]
+)
+def test_colours_are_those_of_brats(label: Label, strong: str, weak: str) -> None:
+    """Red necrosis, green edema, and yellow where it enhances."""
+    parts = dict(zip("rgb", codes.SEGMENTS[label].rgb, strict=True))
+    assert all(0 <= part <= 255 for part in parts.values())
+    assert min(parts[name] for name in strong) > 2 * max(parts[name] for name in weak)
+
+
+def test_a_region_is_called_the_same_in_both_objects() -> None:
+    for segment in codes.SEGMENTS.values():
+        name, concept = codes.REGION_CONCEPTS[segment.region]
+        assert name == segment.name
+        assert (concept.value, concept.scheme_designator, concept.meaning) == segment.property_type[:3]
+    findings = [(concept.value, concept.scheme_designator) for _, concept in codes.REGION_CONCEPTS.values()]
+    assert len(set(findings)) == len(findings) == 5

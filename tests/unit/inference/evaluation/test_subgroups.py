@@ -56,12 +56,12 @@ def test_sizes_stand_from_small_to_large_and_empty_bands_are_left_out() -> None:
 
 
 def test_without_a_voxel_size_sizes_are_thirds_of_the_counted_voxels() -> None:
-    cases = [_wt(f"c{number}", 10 * number, voxel_ml=None) for number in (9, 3, 6, 1, 8, 4, 2, 7, 5)]
+    cases = [_wt(f"c{number}", 7 * number % 31, voxel_ml=None) for number in range(1, 31)]  # 1 to 30, in disorder
     groups = [group for group in make_subgroups(cases, 0) if group.kind == "lesion size"]
     assert [(group.name, group.cases) for group in groups] == [
-        ("smallest third", 3),
-        ("middle third", 3),
-        ("largest third", 3),
+        ("smallest third", 10),
+        ("middle third", 10),
+        ("largest third", 10),
     ]
     mixed = [*cases, _wt("empty", 0, voxel_ml=None), _wt("known", 500)]
     assert [name for name, _ in _named(mixed, "lesion size")] == [

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference.integrity import CHECKSUMS, check_checksums
+from inference.labelling import FAINT_ML
 from inference.manifest import AutoencoderManifest, BrainManifest, ModelManifest, NetworkManifest, read_manifest
 from inference.training.model_card import CARD, restate, write_card
 
@@ -129,9 +130,8 @@ def test_a_model_without_figures_says_how_to_get_them(tmp_path: Path) -> None:
 
 def test_what_is_left_out_beside_islands_is_told_only_where_it_is(tmp_path: Path) -> None:
     assert "without a core" not in " ".join(_card(tmp_path))
-    faint = (
-        "Spots below 2 ml without a core are left out if the tumour probability is below 0.8 in all of their voxels."
-    )
+    begins = f"Spots below {FAINT_ML:g} ml without a core are left out if the tumour probability is below 0.8 "
+    faint = f"{begins}in all of their voxels."
     sides = "Parts of up to 3.5 ml without a core that appear alike in both halves of the brain"
     only_faint = _card(tmp_path, minimum_peak=0.8)
     assert faint in only_faint
