@@ -98,16 +98,22 @@ def _shown(
     recorded: Recognised | None,
     by_headers: Mapping[tuple[str, str], Recognised],
 ) -> SeriesShown:
-    sequences = status.summary.get("sequences", {})
     return SeriesShown(
         series=series,
-        role=next((role for role, name in sequences.items() if name == series.name), ""),
+        role=_role(series, status),
         recognised=recorded or by_headers[series.key],
         recorded=recorded is not None,
         decisions=tuple(dict.fromkeys(decision.reason for decision in _about(series, status))),
         rule=next((rule for rule in rules if rule.matches(series)), None),
         patterns=patterns_of(series),
     )
+
+
+def _role(series: Series, status: StudyStatus) -> str:
+    """Return the role that a series was used for; of two series with one name, only of the one that was chosen."""
+    named = (role for role, name in status.summary.get("sequences", {}).items() if name == series.name)
+    chosen = {one.series_uid for one in status.decisions if (one.code, one.subject) == ("role", series.name)} - {""}
+    return next(named, "") if not chosen or series.series_uid in chosen else ""
 
 
 def _about(series: Series, status: StudyStatus) -> list[Decision]:

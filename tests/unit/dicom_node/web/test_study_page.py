@@ -119,3 +119,14 @@ def test_an_unforeseen_error_is_a_sentence_and_logged_by_the_key_of_the_study(
     assert shown.problem == ("a file cannot be read as DICOM (TypeError). Send the study again, or without the file.")
     assert [(log["event"], log["study"]) for log in logs] == [("study_page_unreadable", "page")]
     assert study_uid not in str(logs)
+
+
+def test_of_two_series_with_one_number_only_the_chosen_one_has_the_role(database: Database, tmp_path: Path) -> None:
+    uid = hold_small_study(database, tmp_path, "twice", ["T1", "FLAIR"], attributes={"SeriesNumber": 4})
+    own_uid = stored_study(database, tmp_path, uid).series[1].series_uid
+    chosen = Decision(code="role", subject="series 4", reason="used as FLAIR", series_uid=own_uid)
+    found = read_study_status(database, "twice")
+    assert found is not None
+    status = replace(found, decisions=(chosen,), summary={"sequences": {"FLAIR": "series 4"}})
+    shown = show_study(database, tmp_path, status).series
+    assert {one.series.series_uid == own_uid: one.role for one in shown} == {True: "FLAIR", False: ""}
