@@ -26,9 +26,9 @@ EDGE_MM = 4.0
 """A component that reaches no deeper into the brain is no glioma: a ball of 0.3 ml at the surface reaches 8 mm."""
 
 FAINT_ML = 5.0
-"""A smaller spot needs a minimum peak probability, where the manifest states one. Measured with `glioma` 1.6.0: three of
-fifteen heads without a tumour showed one, of 3.3 to 4.1 ml with peaks of 0.72 to 0.80. In 38 patients six such spots had
-no core: three within the tumour (peaks 0.81, 0.96, 1.00) and three outside it (0.76 to 0.82)."""
+"""A smaller spot needs a minimum peak probability, where the manifest states one. Measured with `glioma` 1.6.0: three
+of fifteen heads without a tumour showed one, of 3.3 to 4.1 ml with peaks of 0.72 to 0.80. In 38 patients six such spots
+had no core: three within the tumour (peaks 0.81, 0.96, 1.00) and three outside it (0.76 to 0.82)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

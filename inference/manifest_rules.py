@@ -177,7 +177,7 @@ def check_fields(manifest: object, rules: Rules) -> None:
         value = getattr(manifest, name)
         try:
             good = holds(value)
-        except TypeError:  # unhashable, so nothing that a rule allows
+        except (OverflowError, TypeError):  # an integer that no float holds, or unhashable: nothing that a rule allows
             good = False
         if not good:
             refuse(name, value, wanted)

@@ -108,9 +108,14 @@ def _annotation(path: Path, series_of: Mapping[str, str], codes: Codes) -> Annot
 
 
 def _drawn_on(header: SegmentationHeader, series_of: Mapping[str, str]) -> str:
-    """Return the series that most frames were drawn on, or the series in the header if no frame names an image."""
+    """Return the series that most frames were drawn on, or the series in the header if no frame names an image.
+
+    Of series with as many frames the one that the header lists first counts, then the lesser UID: a choice that does
+    not change from run to run.
+    """
     sources = Counter(series_of[uid] for uid in header.source_instance_uids if uid in series_of)
     if sources:
-        return sources.most_common(1)[0][0]
+        order = {uid: place for place, uid in enumerate(header.referenced_series_uids)}
+        return min(sources, key=lambda uid: (-sources[uid], order.get(uid, len(order)), uid))
     present = set(series_of.values())
     return next((uid for uid in header.referenced_series_uids if uid in present), "")

@@ -128,3 +128,12 @@ def test_a_long_value_is_shortened_to_eighty_characters(length: int, shown: str)
         refuse("name", "x" * length, "short")
     assert str(caught.value) == f"name = {shown}: it must be short"
     assert len(shown) == 80
+
+
+@pytest.mark.parametrize("field", ["minimum_lesion_ml", "minimum_peak", "thresholds", "spacing_mm", "interval_factors"])
+def test_an_integer_that_no_float_holds_is_refused_by_its_name(field: str) -> None:
+    huge = 10**400
+    value = {"thresholds": (huge,) * 3, "interval_factors": {"WT": [-1, huge]}}.get(field, huge)
+    rules = {**NETWORK_RULES, **MODEL_RULES}
+    with pytest.raises(ValueError, match=f"^{field} = "):
+        check_fields(SimpleNamespace(**{field: value}), {field: rules[field]})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from inference.cases.annotations import Annotation, Codes, choose_annotation
 from inference.regions import Region
@@ -194,3 +194,14 @@ def test_the_series_of_the_header_counts_where_no_image_is_named(tmp_path: Path)
     lone = _file(tmp_path, 9, ReferencedSeriesSequence=[absent])
     reason = "a SEG is not used: the images that series 9 was drawn on are not in the folder"
     assert _choose(lone) == (None, [reason])
+
+
+def test_of_two_series_with_as_many_images_the_first_of_the_header_counts(tmp_path: Path) -> None:
+    path = _file(tmp_path, 8, source=IMAGES)  # ten FLAIR and ten T1 images
+    first, second = Dataset(), Dataset()
+    first.SeriesInstanceUID, second.SeriesInstanceUID = uid_of("study", "T1"), uid_of("study", "FLAIR")
+    ds = dcmread(path)
+    first.ReferencedInstanceSequence = ds.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    ds.ReferencedSeriesSequence = [first, second]
+    ds.save_as(path, enforce_file_format=True)
+    assert _chosen(path).drawn_on == uid_of("study", "T1")
