@@ -1,5 +1,6 @@
 """`glionode serve`, `listen`, `work` and `web`: the roles of the node, together or separately."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def listen() -> None:
 @one_line_errors
 def work(gpu: str) -> None:
     """Run only a worker; several workers share one database and one folder."""
+    if gpu and re.fullmatch(r"[0-9]{1,3}(,[0-9]{1,3}){0,3}", gpu) is None:  # the worker's slot is named by it
+        message = f"{gpu!r}; use the number of a GPU as nvidia-smi lists it, such as 0"
+        raise click.BadParameter(message, param_hint="--gpu")
     run_worker(read_settings(), gpu)
 
 

@@ -111,6 +111,7 @@ def test_the_commands_that_answer_with_json_are_those_that_answer(tmp_path: Path
             ["segment", "o", "--flair", "pyproject.toml", "--rules", "pyproject.toml"], marks=pytest.mark.torch
         ),
         ["status", "--xml"],
+        ["work", "--gpu", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"],
     ],
     ids=" ".join,
 )
