@@ -117,7 +117,12 @@ def _inline(element: DataElement) -> JsonObject:
 
 
 def _plain(value: object) -> object:
-    """Return dates as text, and numbers that JSON lacks as the strings of PS3.18 table F.2.3-1."""
+    """Return a value as JSON has it.
+
+    Dates become text, numbers that JSON lacks the strings of PS3.18 table F.2.3-1, and no value null (F.2.5).
+    """
+    if value == "":
+        return None
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value if isinstance(value, str | int | float | dict) else str(value)
+    return value if value is None or isinstance(value, str | int | float | dict) else str(value)

@@ -36,7 +36,8 @@ _REQUIRED = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPat
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
-_CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}", re.IGNORECASE)
+_CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
+_INDICATOR = re.compile(_CODE_STRING.pattern, re.IGNORECASE)  # VR LO
 
 _LOSSY_METHODS = {
     JPEGBaseline8Bit: "ISO_10918_1",
@@ -155,7 +156,7 @@ def _header(instance: Dataset, image: ImageHeader, frame_of_reference_uid: str) 
     if frame_of_reference_uid:
         ds.FrameOfReferenceUID = frame_of_reference_uid
     ds.Modality, ds.PositionReferenceIndicator = "MR", ""
-    if _CODE_STRING.fullmatch(indicator := attributes.text("PositionReferenceIndicator")):
+    if _INDICATOR.fullmatch(indicator := attributes.text("PositionReferenceIndicator")):
         ds.PositionReferenceIndicator = indicator
     ds.Rows, ds.Columns = image.rows, image.columns
     if attributes.text("LossyImageCompression") == "01":

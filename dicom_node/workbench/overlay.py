@@ -29,8 +29,10 @@ def write_overlay(image: ImageVolume, labels: LabelVolume, path: Path) -> None:
     axes, flips = image.grid.axial_order()
     spacing = image.grid.permuted(axes, flips).spacing_mm
     voxels, regions = _reorder(image.voxels, axes, flips), _reorder(labels.labels, axes, flips)
-    window = float(np.percentile(voxels, 99.5)) or 1.0
-    tiles = [_tile(np.clip(voxels[k] / window, 0, 1), regions[k], spacing[1] / spacing[2]) for k in _slices(regions)]
+    darkest, brightest = np.percentile(voxels, [0.5, 99.5])
+    black = min(0.0, float(darkest))
+    grey = np.clip((voxels - black) / (float(brightest) - black or 1.0), 0, 1)
+    tiles = [_tile(grey[k], regions[k], spacing[1] / spacing[2]) for k in _slices(regions)]
     sheet = Image.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height + 24))
     left = 0
     for tile in tiles:
@@ -51,8 +53,8 @@ def _slices(regions: NDArray[np.generic]) -> list[int]:
     found = np.flatnonzero(area)
     if found.size == 0:
         return [regions.shape[0] // 2]
-    picks = np.linspace(found[0], found[-1], min(TILES, found.size) + 2)[1:-1] if found.size > TILES else found
-    return sorted({round(float(pick)) for pick in picks})
+    places = np.linspace(0, found.size - 1, TILES + 2)[1:-1] if found.size > TILES else np.arange(found.size)
+    return sorted({int(found[int(place)]) for place in places})
 
 
 def _tile(grey: NDArray[np.floating], regions: NDArray[np.generic], aspect: float) -> Image.Image:

@@ -132,3 +132,18 @@ def test_the_caption_lies_below_the_pictures_and_grows_with_the_regions(tmp_path
     ends = [int(np.nonzero(caption.any(axis=(0, 2)))[0].max()) for caption in (bare, named)]
     assert bare.any(axis=2).sum() > 100
     assert ends[1] > ends[0] + 60, "Necrotic core, Edema"
+
+
+def test_lesions_far_apart_are_all_in_the_picture(tmp_path: Path) -> None:
+    image, labels = _flat((100, 8, 8))
+    labels[[0, 1, 2, 3, 96, 97, 98, 99], 2:6, 2:6] = 2
+    picture = _picture(tmp_path, image, labels)
+    tiles = np.split(picture[: picture.shape[0] - 24], 6, axis=1)
+    assert all(np.ptp(tile.astype(int), axis=2).max() > 40 for tile in tiles)
+
+
+def test_an_image_below_zero_is_not_inverted(tmp_path: Path) -> None:
+    image = np.linspace(-5.0, -1.0, 64, dtype=np.float32).reshape(1, 8, 8)
+    picture = _picture(tmp_path, image, np.zeros((1, 8, 8), np.uint8)).astype(int)
+    assert picture[4, 4, 0] < 10
+    assert picture[238, picture.shape[1] - 4, 0] > 240

@@ -32,6 +32,7 @@ def _of_bytes(keyword: str, vr: str | None, value: bytes) -> object:
     [
         ("StudyDate", "20240102", {"vr": "DA", "Value": ["20240102"]}),
         ("ImageType", ["ORIGINAL", "PRIMARY"], {"vr": "CS", "Value": ["ORIGINAL", "PRIMARY"]}),
+        ("ImageType", ["ORIGINAL", "", "M"], {"vr": "CS", "Value": ["ORIGINAL", None, "M"]}),
         ("InstanceNumber", "12", {"vr": "IS", "Value": [12]}),
         ("EchoTime", "12.50", {"vr": "DS", "Value": [12.5]}),
         ("Rows", 512, {"vr": "US", "Value": [512]}),

@@ -250,7 +250,7 @@ def test_a_position_indicator_is_kept_where_it_is_one(stated: str, kept: str) ->
 def test_ratio_and_method_of_a_loss_are_kept_where_they_can_be_read() -> None:
     headers = _headers(LossyImageCompression="01", LossyImageCompressionRatio=["12.5", "3"])
     for ds in headers:
-        put_raw(ds, "LossyImageCompressionMethod", "CS", b"ISO_10918_1\\not:one")
+        put_raw(ds, "LossyImageCompressionMethod", "CS", b"ISO_10918_1\\not:one\\iso_10918_1")
     (first, *_), decisions = clean_source_headers(_source(headers))
     assert [float(ratio) for ratio in first.header.LossyImageCompressionRatio] == [12.5, 3.0]
     assert written(first.header, "LossyImageCompressionMethod") == "ISO_10918_1"
