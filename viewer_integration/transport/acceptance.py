@@ -43,8 +43,11 @@ def as_pynetdicom_reads_it(pdu: bytes) -> bytes:
     Parameters
     ----------
     pdu
-        The complete PDU, with its header. A PDU whose lengths do not add up is returned unchanged.
+        The complete PDU, with its header. One that lacks its fixed fields, or whose lengths do not add up, is returned
+        unchanged.
     """
+    if len(pdu) < _ITEMS_AT:
+        return pdu
     try:
         items = list(_items(pdu[_ITEMS_AT:]))
         contexts = b"".join(_context(value) for kind, value in items if kind == _CONTEXT)

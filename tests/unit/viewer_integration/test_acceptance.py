@@ -212,3 +212,9 @@ def test_a_role_selection_without_both_roles_is_left_out(value: bytes) -> None:
 )
 def test_lengths_that_do_not_add_up_are_left_as_they_are(pdu: bytes) -> None:
     assert as_pynetdicom_reads_it(pdu) == pdu
+
+
+@pytest.mark.parametrize("length", [6, 40, 73])
+def test_a_pdu_without_its_fixed_fields_is_left_as_it_is(length: int) -> None:
+    short = _acceptance()[:length]
+    assert as_pynetdicom_reads_it(short) == short
