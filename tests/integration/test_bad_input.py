@@ -138,7 +138,7 @@ def test_ae_titles_that_are_not_known_here(node: Node) -> None:
     (calling,) = _refusals(node, "calling_ae_title")
     assert calling == "calling AE title 'STRANGER' is not an enabled peer that may send; add it on the AE titles page"
     (called,) = _refusals(node, "called_ae_title")
-    assert called == "called AE title 'ELSEWHERE' is not this node's ('GLIONODE')"
+    assert called == "called AE title 'ELSEWHERE' is not that of this node ('GLIONODE')"
 
 
 def test_a_study_without_mr(node: Node) -> None:
