@@ -200,6 +200,8 @@ def test_a_model_without_autoencoder_and_brain_needs_no_files_of_theirs(
 ) -> None:
     for part in PARTS[2:]:
         (tmp_path / part).unlink()
+    with pytest.raises(UnusableModel, match="is missing"):
+        verify_model(tmp_path, manifest)
     verify_model(tmp_path, replace(manifest, autoencoder=None, brain=None))
 
 

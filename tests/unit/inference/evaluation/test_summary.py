@@ -47,7 +47,7 @@ def _slowly(figure: Callable[[list[int]], float]) -> tuple[float, float, float]:
     return figure(places.tolist()), float(low), float(high)
 
 
-def _close(found: Estimate | None, expected: tuple[float, float, float]) -> None:
+def _assert_close(found: Estimate | None, expected: tuple[float, float, float]) -> None:
     assert found is not None
     assert (found.value, found.low, found.high) == pytest.approx(expected)
 
@@ -59,8 +59,8 @@ def _values(measure: Measure) -> NDArray[np.float64]:
 @pytest.mark.parametrize("measure", [Measure.DICE, Measure.HD95, Measure.VOLUME])
 def test_mean_and_median_are_those_of_the_drawn_cases(summary: RegionSummary, measure: Measure) -> None:
     values = _values(measure)
-    _close(summary.mean[measure], _slowly(lambda cases: float(np.mean(values[cases]))))
-    _close(summary.median[measure], _slowly(lambda cases: float(np.median(values[cases]))))
+    _assert_close(summary.mean[measure], _slowly(lambda cases: float(np.mean(values[cases]))))
+    _assert_close(summary.median[measure], _slowly(lambda cases: float(np.median(values[cases]))))
 
 
 def test_pooled_figures_are_those_of_the_added_voxels(summary: RegionSummary) -> None:
@@ -68,7 +68,7 @@ def test_pooled_figures_are_those_of_the_added_voxels(summary: RegionSummary) ->
         both, predicted, reference = (sum(COUNTED[one][part] for one in cases) for part in range(3))
         return 2 * both / (predicted + reference)
 
-    _close(summary.pooled[Measure.DICE], _slowly(pooled))
+    _assert_close(summary.pooled[Measure.DICE], _slowly(pooled))
     assert set(summary.pooled) == set(OVERLAP)
     total = Counts(
         true_positive=510, false_positive=90, false_negative=90, true_negative=len(FIGURES) * VOXELS - 510 - 90 - 90
@@ -80,13 +80,13 @@ def test_pooled_figures_are_those_of_the_added_voxels(summary: RegionSummary) ->
 
 def test_volumes_are_the_model_s_minus_the_experts(summary: RegionSummary) -> None:
     away = np.array([-0.1, 0.4, 0.05, 0.2, -0.4, -0.15])
-    _close(summary.volume.bias, _slowly(lambda cases: float(np.mean(away[cases]))))
+    _assert_close(summary.volume.bias, _slowly(lambda cases: float(np.mean(away[cases]))))
     assert summary.volume.differences is not None
     assert summary.volume.differences.bias == pytest.approx(0.0)
     half = 1.959964 * np.std(away, ddof=1)
     assert (summary.volume.differences.lower, summary.volume.differences.upper) == pytest.approx((-half, half))
     measured, reference = _values(Measure.VOLUME), _values(Measure.REFERENCE)
-    _close(
+    _assert_close(
         summary.volume.concordance,
         _slowly(lambda cases: float(concordance(measured[cases], reference[cases], np.ones((1, len(cases))))[0])),
     )
