@@ -33,7 +33,7 @@ NEWER := $(BETWEEN) $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,acce
   incoming operations peers private proof query send spool status versions)) tests/unit/dicom_node/web tests/unit/viewer_integration
 SHELL := /bin/bash
 
-.PHONY: setup viewer demo run test check pythons pythons-setup lint types unit integration chaos debian lock clean
+.PHONY: setup viewer demo run test check pythons pythons-setup lint types unit integration chaos phantoms debian lock clean
 
 setup: $(VENV)/.done
 
@@ -128,6 +128,10 @@ chaos: setup debian
 	GLIONODE_ARRIVALS=200 $(BIN)/pytest tests/integration/test_arrivals.py
 	$(BIN)/python -m benchmarks.chaos --database postgresql
 	$(BIN)/python -m benchmarks.chaos --database sqlite
+
+# Every phantom through the whole line, where `make test` takes one (six minutes or so without a GPU).
+phantoms: setup
+	GLIONODE_TEST_PHANTOMS=3 $(BIN)/pytest tests/acceptance/test_phantoms.py
 
 # Writes requirements.lock anew: everything but torch, pinned and hashed.
 lock: setup

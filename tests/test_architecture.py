@@ -67,10 +67,11 @@ def test_packages_say_what_they_are_and_hold_no_code() -> None:
 @pytest.mark.parametrize(
     ("role", "heavy"),
     [
-        ("dicom_node.reception.listener", {"torch", "SimpleITK", "scipy", "highdicom", "dbos", "fastapi"}),
-        ("dicom_node.runs.worker", {"torch", "monai", "nilearn", "highdicom"}),
-        ("dicom_node.web.app", {"torch"}),
-        ("dicom_node.web.viewer", {"torch"}),
+        ("dicom_node.cli.serve", {"torch", "SimpleITK", "scipy", "highdicom", "dbos", "fastapi", "alembic"}),
+        ("dicom_node.reception.listener", {"torch", "SimpleITK", "scipy", "highdicom", "dbos", "fastapi", "alembic"}),
+        ("dicom_node.runs.worker", {"torch", "monai", "nilearn", "highdicom", "scipy.ndimage", "scipy.optimize"}),
+        ("dicom_node.web.app", {"torch", "scipy.ndimage", "scipy.optimize"}),
+        ("dicom_node.web.viewer", {"torch", "scipy"}),
     ],
 )
 def test_a_role_loads_only_what_it_needs(role: str, heavy: set[str]) -> None:

@@ -9,8 +9,8 @@ changes anything.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from conversion.alignment import resample
 from conversion.errors import RegistrationFailed
@@ -201,7 +201,9 @@ def _on_one_grid(first: ImageVolume, second: ImageVolume, *, registered: bool) -
     flat = []
     for voxels, region in zip(volumes, regions, strict=True):
         values = voxels[slices] - np.float32(region.zero if region else 0)
-        values = ndimage.gaussian_filter(values, (0, SMOOTHING_MM / fine[1], SMOOTHING_MM / fine[2]), truncate=3.0)
+        values = scipy.ndimage.gaussian_filter(
+            values, (0, SMOOTHING_MM / fine[1], SMOOTHING_MM / fine[2]), truncate=3.0
+        )
         if brain.sum() < MINIMUM_VOXELS or not np.median(values[brain]) > 0:
             return None
         flat.append((values, _flattened(values, brain, fine)))
@@ -246,7 +248,7 @@ def _connected(values: Floats, brain: Mask, plane: tuple[float, float]) -> Mask:
     tissue = brain & (values > BRAIN_TISSUE[0]) & (values < BRAIN_TISSUE[1])
     core = largest_part(distance_mm(tissue, plane) > OPENING_MM)
     grown = distance_mm(~core, plane) <= CLOSING_MM
-    return np.stack([ndimage.binary_fill_holes(flat) for flat in grown])
+    return np.stack([scipy.ndimage.binary_fill_holes(flat) for flat in grown])
 
 
 def _evidence(first: Floats, second: Floats) -> Evidence:

@@ -8,8 +8,8 @@ import enum
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from conversion.volume import ImageVolume
 
@@ -157,7 +157,7 @@ def distance_mm(mask: Mask, spacing_mm: tuple[float, float]) -> Floats:
     result = np.zeros(mask.shape, np.float32)
     far = float(np.hypot(mask.shape[1] * spacing_mm[0], mask.shape[2] * spacing_mm[1]))
     for k, flat in enumerate(mask):
-        result[k] = far if flat.all() else ndimage.distance_transform_edt(flat, sampling=spacing_mm)
+        result[k] = far if flat.all() else scipy.ndimage.distance_transform_edt(flat, sampling=spacing_mm)
     return result
 
 
@@ -215,7 +215,7 @@ def brain_region(coarse: Floats, spacing_mm: tuple[float, float, float]) -> Brai
 
 
 def _stray_share(signal: Mask) -> float:
-    labels, _ = ndimage.label(signal)
+    labels, _ = scipy.ndimage.label(signal)
     sizes = np.bincount(labels.ravel())[1:]
     return float(1 - sizes.max() / sizes.sum()) if sizes.size else 0.0
 
@@ -243,7 +243,7 @@ def _head(coarse: Floats, air: float, plane: tuple[float, float]) -> Mask | None
     if not contrast.max() > 0:
         return None
     mask = contrast > 0.4 * _otsu(contrast)
-    mask = ndimage.binary_opening(mask, np.ones((1, 3, 3)))
+    mask = scipy.ndimage.binary_opening(mask, np.ones((1, 3, 3)))
     mask = largest_part(mask)
     if not mask.any():
         return None
@@ -251,7 +251,7 @@ def _head(coarse: Floats, air: float, plane: tuple[float, float]) -> Mask | None
     wide = distance_mm(~np.pad(mask, margin), plane) <= 12
     closed = distance_mm(wide, plane) > 12
     closed = closed[:, margin[1][0] : -margin[1][0], margin[2][0] : -margin[2][0]] | mask
-    return np.stack([ndimage.binary_fill_holes(flat) for flat in closed])
+    return np.stack([scipy.ndimage.binary_fill_holes(flat) for flat in closed])
 
 
 def _otsu(values: Floats) -> float:
@@ -265,7 +265,7 @@ def _otsu(values: Floats) -> float:
 
 def largest_part(mask: Mask) -> Mask:
     """Return the largest connected part of a mask."""
-    labels, count = ndimage.label(mask)
+    labels, count = scipy.ndimage.label(mask)
     if count == 0:
         return mask
     sizes = np.bincount(labels.ravel())
@@ -311,7 +311,7 @@ def _regrown(seed: Mask, radius_mm: float, plane: tuple[float, float]) -> Mask:
     near = distance_mm(~np.pad(seed, margin), plane)
     closed = distance_mm(near <= radius_mm + 14, plane) > 14
     closed = closed[:, margin[1][0] : -margin[1][0], margin[2][0] : -margin[2][0]]
-    return np.stack([ndimage.binary_fill_holes(flat) for flat in closed])
+    return np.stack([scipy.ndimage.binary_fill_holes(flat) for flat in closed])
 
 
 def _fine(

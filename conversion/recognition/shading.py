@@ -1,8 +1,8 @@
 """Remove the slow change of brightness (shading) that receive coils cause across a head."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 __all__ = ["without_shading"]
 
@@ -33,7 +33,7 @@ def without_shading(
     thin = (slice(None), slice(None, None, THINNING), slice(None, None, THINNING))
     narrow = (sigmas[0], sigmas[1] / THINNING, sigmas[2] / THINNING)
     totals, shares = (
-        ndimage.gaussian_filter(np.asarray(part[thin], np.float32), narrow, truncate=3.0)
+        scipy.ndimage.gaussian_filter(np.asarray(part[thin], np.float32), narrow, truncate=3.0)
         for part in (np.where(ordinary, values, 0), ordinary)
     )
     shading = (totals / np.maximum(shares, 1e-3)).repeat(THINNING, 1).repeat(THINNING, 2)

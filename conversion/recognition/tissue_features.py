@@ -4,8 +4,8 @@ All intensities are relative to the median of the brain, after the slow shading 
 """
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from conversion.recognition.head_region import HeadSlabs, distance_mm
 from conversion.recognition.shading import without_shading
@@ -71,7 +71,7 @@ def _cropped(slabs: HeadSlabs) -> HeadSlabs:
 
 def _blurred(values: Floats | Mask, sigma_mm: float, spacing_mm: tuple[float, float]) -> Floats:
     sigmas = (0.0, sigma_mm / spacing_mm[0], sigma_mm / spacing_mm[1])
-    return np.asarray(ndimage.gaussian_filter(np.asarray(values, np.float32), sigmas, truncate=3.0))
+    return np.asarray(scipy.ndimage.gaussian_filter(np.asarray(values, np.float32), sigmas, truncate=3.0))
 
 
 def _zones(smooth: Floats, brain: Mask, tissue: Mask, depth: Floats) -> Measurements | None:
@@ -124,7 +124,7 @@ def _ribbons(smooth: Floats, slabs: HeadSlabs, tissue: Mask) -> Measurements:
     result: Measurements = {}
     for name, fluid in (("dark", smooth < DARK), ("bright", smooth > BRIGHT)):
         fluid = fluid & slabs.brain  # noqa: PLW2901 - inside the brain only
-        fluid = ndimage.binary_opening(fluid, np.ones((1, 2, 2)))  # noqa: PLW2901 - remove noise
+        fluid = scipy.ndimage.binary_opening(fluid, np.ones((1, 2, 2)))  # noqa: PLW2901 - remove noise
         away = distance_mm(~fluid, slabs.spacing_mm) if fluid.any() else np.zeros_like(smooth)
         for low, high in RIBBONS_MM:
             shell = tissue & (away >= low) & (away < high)

@@ -7,9 +7,9 @@ descent along its gradient is SimpleITK's.
 from threading import Event
 
 import numpy as np
+import scipy
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from conversion.registration.pyramid import Level
 
@@ -41,7 +41,7 @@ class Metric:
         index = index[np.linspace(0, len(index) - 1, min(points, len(index))).astype(int)].astype(np.float64)
         # jitter: points at voxel centres would favour the other volume's centres, where interpolation blurs nothing
         index += np.arange(len(index))[:, None] * np.array(_GOLDEN) % 1.0 - 0.5
-        brightness = ndimage.map_coordinates(_array(self._fixed.image), index.T, order=1, mode="nearest")
+        brightness = scipy.ndimage.map_coordinates(_array(self._fixed.image), index.T, order=1, mode="nearest")
         self._rows = VALUE_BINS * _binned(brightness, float(brightness.min()), float(brightness.max()))
         affine = _affine(self._fixed.image)
         self._points = _transformed(affine, np.ascontiguousarray(index.T))
@@ -70,7 +70,7 @@ class Metric:
         share = float(np.mean(inside))
         if np.count_nonzero(inside) < LEAST_POINTS:
             return 0.0, share
-        brightness = ndimage.map_coordinates(self._voxels, index[:, inside], order=1)
+        brightness = scipy.ndimage.map_coordinates(self._voxels, index[:, inside], order=1)
         pairs = self._rows[::every][inside] + _binned(brightness, *self._ends)
         joint = np.bincount(pairs, minlength=VALUE_BINS**2).reshape(VALUE_BINS, VALUE_BINS) / len(pairs)
         independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import scipy
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from conversion.errors import ConversionReason, RegistrationFailed
 from conversion.simpleitk_bridge import to_simpleitk
@@ -68,7 +68,7 @@ class Level:
 
     def boxed(self) -> Self:
         """Crop to the box around the mask: SimpleITK's sampling visits every voxel of an image."""
-        box = ndimage.find_objects(sitk.GetArrayViewFromImage(self.mask))[0]
+        box = scipy.ndimage.find_objects(sitk.GetArrayViewFromImage(self.mask))[0]
         start = [axis.start for axis in reversed(box)]
         size = [axis.stop - axis.start for axis in reversed(box)]
         image, mask = (sitk.RegionOfInterest(each, size, start) for each in (self.image, self.mask))
@@ -128,7 +128,7 @@ def build_pyramid(volume: ImageVolume) -> Pyramid:
         sentence = f"a series contains less than {LEAST_TISSUE_ML:.0f} ml of tissue"
         raise RegistrationFailed(ConversionReason.REGISTRATION_FAILED, sentence)
     flat = _flattened(fine, middle, tissue)
-    away_mm = ndimage.distance_transform_edt(~tissue, middle.GetSpacing()[::-1])
+    away_mm = scipy.ndimage.distance_transform_edt(~tissue, middle.GetSpacing()[::-1])
     near = _like((away_mm <= MARGIN_MM).astype(np.uint8), middle)
     levels = tuple(_level(flat, near, mm, blur_mm) for mm, blur_mm in zip(LEVELS_MM, BLUR_MM, strict=True))
     return Pyramid(
@@ -167,9 +167,9 @@ def _tissue(brightness: NDArray[np.float32]) -> NDArray[np.bool_]:
     top = float(np.percentile(brightness, BRIGHTEST_PERCENTILE))
     if top <= 0:
         return np.zeros(brightness.shape, np.bool_)
-    bodies, count = ndimage.label(brightness > TISSUE_SHARE * _otsu(np.minimum(brightness, top)))
+    bodies, count = scipy.ndimage.label(brightness > TISSUE_SHARE * _otsu(np.minimum(brightness, top)))
     largest = 1 + int(np.argmax(np.bincount(bodies.ravel())[1:])) if count else 1
-    return np.asarray(ndimage.binary_fill_holes(bodies == largest))
+    return np.asarray(scipy.ndimage.binary_fill_holes(bodies == largest))
 
 
 def _otsu(brightness: NDArray[np.float32]) -> float:
@@ -199,8 +199,8 @@ def _shading(image: sitk.Image, tissue: NDArray[np.bool_]) -> NDArray[np.float32
     logarithm = np.log(np.clip(brightness, DARKEST_SHARE * top, top))
     sigma = FLATTENING_MM / np.array(image.GetSpacing()[::-1])
     deviation = np.where(tissue, logarithm - logarithm[tissue].mean(), 0.0)
-    weight = ndimage.gaussian_filter(tissue.astype(np.float32), sigma, mode="constant")
-    slow = ndimage.gaussian_filter(deviation, sigma, mode="constant")
+    weight = scipy.ndimage.gaussian_filter(tissue.astype(np.float32), sigma, mode="constant")
+    slow = scipy.ndimage.gaussian_filter(deviation, sigma, mode="constant")
     known = weight > DARKEST_SHARE**2
     return np.asarray(np.exp(np.where(known, slow / np.where(known, weight, 1.0), 0.0)), np.float32)
 
@@ -209,7 +209,7 @@ def _level(flat: sitk.Image, near: sitk.Image, spacing_mm: float, blur_mm: float
     image = _shrunk(flat, spacing_mm)
     if blur_mm:
         sigma = blur_mm / np.array(image.GetSpacing()[::-1])
-        image = _like(ndimage.gaussian_filter(sitk.GetArrayFromImage(image), sigma), image)
+        image = _like(scipy.ndimage.gaussian_filter(sitk.GetArrayFromImage(image), sigma), image)
     mask = sitk.Resample(near, image, sitk.Transform(), sitk.sitkNearestNeighbor)
     return Level(image=image, mask=mask)
 

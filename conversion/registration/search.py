@@ -6,9 +6,9 @@ from itertools import product
 from threading import Event
 
 import numpy as np
+import scipy
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import optimize
 
 from conversion.registration.mutual_information import Metric, matrix_of, rigid_transform
 from conversion.registration.pyramid import Pyramid
@@ -153,7 +153,7 @@ def polished(
         return np.asarray(matrix @ middle @ step @ to_middle)
 
     count, every = 12 if affine else 6, max(1, metric.points // POLISH_POINTS)
-    best = optimize.minimize(
+    best = scipy.optimize.minimize(
         lambda steps_mm: -metric.score(stepped(steps_mm), every),
         np.zeros(count),
         method="Powell",

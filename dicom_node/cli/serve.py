@@ -11,7 +11,7 @@ from dicom_node.app import run_listener, run_web, run_worker
 from dicom_node.app import serve as run
 from dicom_node.cli.conventions import NOTICE, example, one_line_errors
 from dicom_node.settings import read_settings
-from dicom_node.web.auth import new_login_link
+from dicom_node.web.login_tokens import new_login_link
 
 __all__ = ["listen", "serve", "web", "work"]
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from dicom_node.database.states import AssociationEnd, DeliveryState, FetchState, Priority, RunState, StudyState
 
 __all__ = [
+    "REVISION",
     "AssociationRow",
     "Base",
     "CommitmentRow",
@@ -32,6 +33,9 @@ __all__ = [
     "WorkerRow",
     "utc_now",
 ]
+
+REVISION = "0009"
+"""The migration that leads to these tables: a database of this revision needs none."""
 
 
 def utc_now() -> datetime:

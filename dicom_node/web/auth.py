@@ -1,12 +1,8 @@
-"""Controls access to the panel: a one-time link opens a session; only hashes of both are stored."""
+"""Controls access to the panel: a one-time link opens a session."""
 
-import hashlib
-import secrets
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlencode
 
-import sqlalchemy as sa
 import structlog
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -14,12 +10,11 @@ from fastapi.templating import Jinja2Templates
 from starlette.concurrency import run_in_threadpool
 
 from dicom_node.database.engine import Database
-from dicom_node.database.tables import LoginTokenRow, utc_now
+from dicom_node.web.login_tokens import is_valid, new_token, use_up
 from dicom_node.web.origins import origin_host
 
-__all__ = ["login_routes", "new_login_link", "refusal"]
+__all__ = ["login_routes", "refusal"]
 
-_LINK_VALID = timedelta(minutes=15)
 _SESSION_VALID = timedelta(hours=12)
 _COOKIE = "glionode_session"
 _OPEN_PATHS = ("/login", "/healthz")
@@ -27,18 +22,6 @@ _OPEN_FOLDER = "/static/"
 _SAFE_METHODS = ("GET", "HEAD")
 
 _log = structlog.get_logger()
-
-
-def new_login_link(database: Database, base_url: str) -> str:
-    """Make a link that opens the panel once, within 15 minutes.
-
-    Parameters
-    ----------
-    base_url
-        Address of the panel, such as ``http://127.0.0.1:8040``.
-    """
-    token = _new_token(database, "link", _LINK_VALID)
-    return f"{base_url.rstrip('/')}/login?{urlencode({'token': token})}"
 
 
 async def refusal(request: Request, database: Database) -> Response | None:
@@ -52,7 +35,7 @@ async def refusal(request: Request, database: Database) -> Response | None:
     path = request.url.path
     if path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER):
         return None
-    if await run_in_threadpool(_is_valid, database, request.cookies.get(_COOKIE, ""), "session"):
+    if await run_in_threadpool(is_valid, database, request.cookies.get(_COOKIE, ""), "session"):
         return None
     if path.startswith("/api/"):
         return JSONResponse({"detail": "Log in first."}, status_code=401)
@@ -70,14 +53,14 @@ def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
 
     @routes.post("/login")
     def log_in(request: Request, token: Annotated[str, Form()] = "") -> Response:
-        if not _use_up(database, token, "link"):
+        if not use_up(database, token, "link"):
             _log.warning("panel_login_refused")
             return pages.TemplateResponse(request, "login.html", {"token": "", "refused": True}, status_code=403)
         _log.info("panel_login")
         answer = RedirectResponse("/", status_code=303)
         answer.set_cookie(
             _COOKIE,
-            _new_token(database, "session", _SESSION_VALID),
+            new_token(database, "session", _SESSION_VALID),
             max_age=int(_SESSION_VALID.total_seconds()),
             httponly=True,
             samesite="strict",
@@ -87,7 +70,7 @@ def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
 
     @routes.post("/logout")
     def log_out(request: Request) -> Response:
-        _use_up(database, request.cookies.get(_COOKIE, ""), "session")
+        use_up(database, request.cookies.get(_COOKIE, ""), "session")
         answer = RedirectResponse("/login", status_code=303)
         answer.delete_cookie(_COOKIE, httponly=True, samesite="strict")
         return answer
@@ -99,34 +82,3 @@ def _from_own_page(request: Request) -> bool:
     """Compare Origin with Host; a client other than a browser sends no Origin and has no cookie to abuse."""
     origin = request.headers.get("origin")
     return origin is None or origin_host(origin) == request.headers.get("host", "") != ""
-
-
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8")).hexdigest()
-
-
-def _new_token(database: Database, kind: str, valid: timedelta) -> str:
-    token = secrets.token_urlsafe(32)
-    now = utc_now()
-    with database.session() as session:
-        session.execute(sa.delete(LoginTokenRow).where(LoginTokenRow.expires_at <= now))
-        session.add(LoginTokenRow(token_sha256=_sha256(token), kind=kind, expires_at=now + valid))
-    return token
-
-
-def _is_valid(database: Database, token: str, kind: str) -> bool:
-    if not token:
-        return False
-    with database.session() as session:
-        row = session.get(LoginTokenRow, _sha256(token))
-    return row is not None and row.kind == kind and row.expires_at > utc_now()
-
-
-def _use_up(database: Database, token: str, kind: str) -> bool:
-    """Delete a token; return true to the one caller that deleted it while it was valid."""
-    statement = sa.delete(LoginTokenRow).where(
-        LoginTokenRow.token_sha256 == _sha256(token), LoginTokenRow.kind == kind, LoginTokenRow.expires_at > utc_now()
-    )
-    with database.session() as session:
-        result = session.execute(statement)
-    return bool(getattr(result, "rowcount", 0))

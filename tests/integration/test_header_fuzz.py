@@ -22,7 +22,7 @@ from dicom_node.settings import Settings, read_settings
 from dicom_node.studies.assembly import Assembly
 from dicom_node.studies.status import read_status
 from dicom_node.web.app import panel_app
-from dicom_node.web.auth import new_login_link
+from dicom_node.web.login_tokens import new_login_link
 from tests.support.detector_model import write_detector
 from tests.support.dicom_series import STUDY, uid_of
 from tests.support.small_study import make_small_study

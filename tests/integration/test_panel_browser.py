@@ -14,7 +14,7 @@ from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import list_peers
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.auth import new_login_link
+from dicom_node.web.login_tokens import new_login_link
 from tests.support.browser import chromium
 from tests.support.viewer_port import served
 

@@ -14,7 +14,7 @@ import httpx
 
 from dicom_node.database.engine import Database, open_database
 from dicom_node.settings import Settings, read_settings
-from dicom_node.web.auth import new_login_link
+from dicom_node.web.login_tokens import new_login_link
 from tests.support.orthanc import free_port
 from tests.support.waiting import ANSWER_S
 

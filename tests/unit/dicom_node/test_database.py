@@ -10,11 +10,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 import dicom_node.database.migrations
 from dicom_node.database.engine import Database, make_engine, open_database
 from dicom_node.database.states import RunState, StudyState
-from dicom_node.database.tables import Base, DecisionRow, InstanceRow, SecretRow, StudyRow, utc_now
+from dicom_node.database.tables import REVISION, Base, DecisionRow, InstanceRow, SecretRow, StudyRow, utc_now
 
 _FIRST_REVISION = (
     (
@@ -54,6 +55,31 @@ def test_the_migrations_can_be_undone(database: Database) -> None:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
     assert sa.inspect(database.engine).get_table_names() == ["alembic_version"]
+
+
+def test_migrations_are_loaded_only_where_one_is_missing(
+    database: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrated: list[str] = []
+    upgrade = command.upgrade
+
+    def counted(config: Config, revision: str) -> None:
+        migrated.append(revision)
+        upgrade(config, revision)
+
+    monkeypatch.setattr(command, "upgrade", counted)
+    open_database(url).engine.dispose()
+    assert migrated == []
+    config = Config()
+    config.set_main_option("script_location", str(Path(dicom_node.database.migrations.__path__[0])))
+    assert ScriptDirectory.from_config(config).get_current_head() == REVISION
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "-1")
+    open_database(url).engine.dispose()
+    assert migrated == ["head"]
+    with database.engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all() == [REVISION]
 
 
 def test_a_database_can_be_opened_again_and_keeps_what_it_holds(database: Database, url: str) -> None:

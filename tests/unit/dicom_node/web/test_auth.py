@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import LoginTokenRow, utc_now
-from dicom_node.web.auth import new_login_link, refusal
+from dicom_node.web.auth import refusal
+from dicom_node.web.login_tokens import new_login_link
 
 
 def _keep(database: Database, token: str, kind: str = "session", valid: timedelta = timedelta(hours=1)) -> None:

@@ -21,7 +21,7 @@ from dicom_node.rules.site_rules import add_rule
 from dicom_node.settings import read_settings
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.app import panel_app
-from dicom_node.web.auth import new_login_link
+from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.viewer import viewer_app
 from tests.support.viewer_port import served
 from tests.support.viewer_study import ViewerStudy, hold, make_study

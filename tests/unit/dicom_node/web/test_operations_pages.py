@@ -16,7 +16,7 @@ from dicom_node.peers.registry import put_peer
 from dicom_node.retrieval.fetch_requests import fetch_next
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.auth import new_login_link
+from dicom_node.web.login_tokens import new_login_link
 from tests.support.archive import running_archive
 from tests.support.held_study import hold_run
 from tests.support.small_study import make_small_study

@@ -17,7 +17,7 @@ from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import accepted_calling_ae_titles, add_peer, list_peers
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.auth import new_login_link
+from dicom_node.web.login_tokens import new_login_link
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 
