@@ -29,8 +29,9 @@ RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_con
 NEWEST := $(lastword $(PYTHONS))
 BETWEEN := $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,database workflow workflow_failures run_queue step_process children \
   logs journal listener stopping outbox retention settings))
-NEWER := $(BETWEEN) $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,acceptor_contract assembly cli fetch fetch_web inbox \
-  incoming operations peers private proof query send spool status versions)) tests/unit/dicom_node/web tests/unit/viewer_integration
+NEWER := $(BETWEEN) $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,acceptor_contract assembly fetch fetch_web inbox incoming \
+  peers send spool)) $(addprefix tests/unit/dicom_node/web/test_,$(addsuffix .py,auth guard http_limits operations_pages)) \
+  $(addprefix tests/unit/viewer_integration/test_,$(addsuffix .py,commitment delivery dicomweb requestor stow))
 SHELL := /bin/bash
 
 .PHONY: setup viewer demo run test check pythons pythons-setup lint types unit integration chaos phantoms debian lock clean
