@@ -8,16 +8,19 @@ DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresq
 # A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each. The longest file
 # begins first: pytest-xdist would begin with the files of most tests, and one process would wait for the longest at the end.
 ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
-# Files are named one by one, since pytest takes those of a folder in the folder's order.
-UNIT := $(ONE_CORE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+# Files are named one by one, since pytest takes those of a folder in the folder's order. One process more than cores: some tests
+# wait for deadlines.
+UNIT := $(ONE_CORE) $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
 FUZZ := tests/unit/conversion/test_header_fuzz.py
 UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py')))
 # Nodes wait as much as they work, so two files of their tests run at a time; what draws in a browser, or counts on senders that
 # are slow by themselves, has all for itself.
 ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,pdu_fuzz ohif_overlay panel_browser rules_browser))
-LONGEST := $(addprefix tests/,$(addsuffix .py,acceptance/test_phantoms $(addprefix integration/test_,resume arrivals chaos train) \
-  acceptance/test_demo acceptance/test_real_study $(addprefix integration/test_,several_machines models_worker upgrade large_data_sets)))
-OTHERS := $(filter-out $(LONGEST) $(ALONE),$(sort $(wildcard tests/acceptance/test_*.py tests/integration/test_*.py)))
+LONGEST := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,resume upgrade) acceptance/test_demo integration/test_chaos \
+  acceptance/test_real_study $(addprefix integration/test_,train several_machines bad_input arrivals) acceptance/test_conversion \
+  $(addprefix integration/test_,models_worker large_data_sets)))
+PHANTOMS := tests/acceptance/test_phantoms.py
+OTHERS := $(filter-out $(LONGEST) $(ALONE) $(PHANTOMS),$(sort $(wildcard tests/acceptance/test_*.py tests/integration/test_*.py)))
 # What another Python can break is what it brings itself, not the sums of NumPy and SimpleITK: what reckons for long over drawn
 # heads and real volumes runs on the first Python alone. The modules that these files try are loaded, and most of them run, by the others.
 RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_contrast.py inference/test_image_noise.py \
@@ -130,9 +133,9 @@ chaos: setup debian
 	$(BIN)/python -m benchmarks.chaos --database postgresql
 	$(BIN)/python -m benchmarks.chaos --database sqlite
 
-# Every phantom through the whole line, where `make test` takes one (six minutes or so without a GPU).
+# Three more phantoms through the whole line (five minutes or so without a GPU); `make test` takes that of the demonstration.
 phantoms: setup
-	GLIONODE_TEST_PHANTOMS=3 $(BIN)/pytest tests/acceptance/test_phantoms.py
+	$(BIN)/pytest $(PHANTOMS)
 
 # Writes requirements.lock anew: everything but torch, pinned and hashed.
 lock: setup

@@ -7,17 +7,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
 
+from dicom_node.demo.phantom import DEMO_PLAN, make_phantom
+from dicom_node.demo.scanner import series_affine
 from dicom_node.peers.registry import put_peer
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, show_slice, take_screenshot
 from tests.support.node import SENDER, Node
+from tests.support.seg_reading import seg_labels
 from viewer_integration.codes import SEGMENTS
 
 SCREENSHOT = Path(__file__).with_name("demo_overlay.png")
 TUMOUR_HEIGHT = 0.45
 """Where the demo's tumour lies in its axial T1 after contrast, 0 at the top of the head to 1."""
+
+
+def _dice_of_the_whole_tumour(seg: Path) -> float:
+    """Compare a SEG with the tumour that was implanted, voxel by voxel on the grid of the T1 after contrast."""
+    series = next(series for series in DEMO_PLAN.series if series.role == "T1CE")
+    affine, shape = series_affine(DEMO_PLAN, series), (series.slices, series.rows, series.columns)
+    truth = make_phantom(DEMO_PLAN).labels_at(affine, shape) > 0
+    found = seg_labels(pydicom.dcmread(seg), affine, shape) > 0
+    return 2 * float((truth & found).sum()) / float(truth.sum() + found.sum())
 
 
 @pytest.mark.browser
@@ -35,6 +48,7 @@ def test_demo_prints_what_came_back_and_its_link_opens_the_overlay(tmp_path: Pat
     assert shown["volumes_ml"]["WT"] == pytest.approx(shown["implanted_ml"]["WT"], rel=0.5)
     assert sorted(shown["files"]) == ["SEG", "SR"]
     assert all(Path(path).is_file() for path in shown["files"].values())
+    assert _dice_of_the_whole_tumour(Path(shown["files"]["SEG"])) >= 0.7
 
     put_peer(node.database, SENDER)  # the node is asked under this title whether it is up
     try:

@@ -177,7 +177,7 @@ def _listeners(node: Node) -> list[int]:
 
 
 def test_while_one_listener_starts_again_another_takes_calls(tmp_path: Path) -> None:
-    with running_node(tmp_path, [SENDER]) as node:
+    with running_node(tmp_path, [SENDER], {"GLIONODE_LISTENER_PROCESSES": "2"}) as node:
         _wait_for(lambda: node.times("listening") == 2)
         first, second = _listeners(node)
         os.kill(first, signal.SIGKILL)

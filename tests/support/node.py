@@ -39,6 +39,7 @@ class Node:
         own = {
             "GLIONODE_NODE_FOLDER": str(folder / "node"),
             "GLIONODE_ASSEMBLY_QUIET_PERIOD_S": "1",
+            "GLIONODE_LISTENER_PROCESSES": "1",  # a second one takes three seconds of a core to start
             "GLIONODE_PROCESSING_DEVICE": "cpu",
             "GLIONODE_PROCESSING_MODEL": str(_model(folder / "detector")),  # quick, and its answer is known
             "GLIONODE_PROCESSING_THREADS": "1",  # threads that wait for each other are slow on a busy machine
