@@ -63,10 +63,11 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # for the child too, before anything loads CUDA
     configure_logs("work")
     from dicom_node.runs.worker import Worker  # noqa: PLC0415
+    from dicom_node.workbench.spare_work import Uploads  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
-    Worker(settings, database, gpu).run(_stop_on_signal())
+    Worker(settings, database, gpu, Uploads(settings, database)).run(_stop_on_signal())
 
 
 def run_web(settings: Settings) -> None:
@@ -76,11 +77,12 @@ def run_web(settings: Settings) -> None:
     from dicom_node.web.app import panel_app  # noqa: PLC0415
     from dicom_node.web.http_server import http_server  # noqa: PLC0415
     from dicom_node.web.ohif_bundle import ohif_folder  # noqa: PLC0415
+    from dicom_node.web.uploads import UPLOAD_PATH  # noqa: PLC0415
     from dicom_node.web.viewer import viewer_app  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
-    panel = http_server(panel_app(settings, database), settings.web.bind, settings.web.port)
+    panel = http_server(panel_app(settings, database), settings.web.bind, settings.web.port, uploads=UPLOAD_PATH)
     viewer = http_server(
         viewer_app(Holdings(database, settings.node.folder), ohif_folder(settings)),
         settings.viewer.bind,

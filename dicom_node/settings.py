@@ -31,6 +31,7 @@ __all__ = [
     "SettingsError",
     "ViewerSettings",
     "WebSettings",
+    "WorkbenchSettings",
     "config_folder",
     "masked_settings",
     "read_settings",
@@ -187,6 +188,34 @@ class RetentionSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
+class WorkbenchSettings:
+    """Limits of uploads, and how long their results are kept."""
+
+    waiting: int
+    kept_hours: float
+    upload_mib: float
+    unpacked_mib: float
+    files: int
+
+    @property
+    def upload_bytes(self) -> int:
+        """The largest upload that is accepted."""
+        return round(self.upload_mib * 2**20)
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What an archive may unpack to."""
+        return round(self.unpacked_mib * 2**20)
+
+    def __post_init__(self) -> None:
+        """Refuse limits with which nothing could be uploaded."""
+        for key in ("waiting", "kept_hours", "upload_mib", "unpacked_mib", "files"):
+            if getattr(self, key) <= 0:
+                message = f"workbench.{key} {getattr(self, key)}: must be more than 0"
+                raise SettingsError(message)
+
+
+@dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class WebSettings:
     """Address of the panel."""
 
@@ -214,6 +243,7 @@ class Settings:
     processing: ProcessingSettings
     limits: LimitsSettings
     retention: RetentionSettings
+    workbench: WorkbenchSettings
     web: WebSettings
     viewer: ViewerSettings
 
@@ -281,6 +311,7 @@ class _Sections(BaseSettings):
     processing: ProcessingSettings
     limits: LimitsSettings
     retention: RetentionSettings
+    workbench: WorkbenchSettings
     web: WebSettings
     viewer: ViewerSettings
 

@@ -29,6 +29,7 @@ _LOADS_TORCH = frozenset(
     for path in (
         *(f"dicom_node/test_{name}" for name in ("cli_evaluate", "cli_models", "model_roles", "pipeline")),
         *(f"dicom_node/test_{name}" for name in ("shadow", "steps", "workbench")),
+        "dicom_node/web/test_segment_api",
         "inference/cases/test_prepared",
         *(
             f"inference/evaluation/test_{name}"

@@ -94,6 +94,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
             "status:status",
             "Show every study with its state, reason and deliveries, and what was refused.",
         ),
+        "tokens": Subcommand(
+            "tokens:tokens",
+            "Make tokens by which programs send files to the workbench and fetch their results.",
+        ),
         "train": Subcommand(
             "train:train",
             "Train a network on annotated cases, always split by patient.",

@@ -8,7 +8,7 @@ import click
 from conversion.sequences import Role
 from dicom_node.cli.conventions import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
 from dicom_node.settings import Settings, read_settings
-from dicom_node.workbench.segment_files import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
+from dicom_node.workbench.segment_files import Wanted, WorkbenchResult, segment_dicom, segment_nifti, segment_slice
 
 __all__ = ["segment"]
 
@@ -80,12 +80,12 @@ def _volumes(
     given: dict[Role, Path], out: Path, rules: Path | None, settings: Settings, *, native: bool
 ) -> "WorkbenchResult":
     _refuse_rules(rules)
-    return segment_nifti(given, out, settings, native=native)
+    return segment_nifti(given, out, settings, wanted=Wanted(native=native))
 
 
 def _folder(folder: Path, out: Path, rules: Path | None, settings: Settings, *, native: bool) -> WorkbenchResult:
     known = given_rules(rules)
-    return segment_dicom(folder, out, settings, rules=known, native=native)
+    return segment_dicom(folder, out, settings, rules=known, wanted=Wanted(native=native))
 
 
 def _slice(
@@ -94,7 +94,7 @@ def _slice(
     _refuse_rules(rules)
     if native:
         raise click.UsageError("--native: the labels of an image slice are on its own grid already")
-    return segment_slice(path, role, out, settings)
+    return segment_slice({role: path}, out, settings)
 
 
 def _refuse_rules(rules: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 import enum
 
-__all__ = ["AssociationEnd", "DeliveryState", "FetchState", "Priority", "RunState", "StudyState"]
+__all__ = ["AssociationEnd", "DeliveryState", "FetchState", "JobState", "Priority", "RunState", "StudyState"]
 
 
 class StudyState(enum.StrEnum):
@@ -67,3 +67,12 @@ class FetchState(enum.StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+
+
+class JobState(enum.StrEnum):
+    """The state of one upload to the workbench."""
+
+    WAITING = "waiting"  # complete, waits for a worker
+    RUNNING = "running"
+    DONE = "done"  # its result can be fetched
+    FAILED = "failed"  # it has no result; see the reason

@@ -6,7 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from dicom_node.database.states import AssociationEnd, DeliveryState, FetchState, Priority, RunState, StudyState
+from dicom_node.database.states import (
+    AssociationEnd,
+    DeliveryState,
+    FetchState,
+    Priority,
+    RunState,
+    StudyState,
+)
 
 __all__ = [
     "REVISION",
@@ -30,11 +37,12 @@ __all__ = [
     "SiteRuleRow",
     "StudyRow",
     "SwitchRow",
+    "UtcDateTime",
     "WorkerRow",
     "utc_now",
 ]
 
-REVISION = "0009"
+REVISION = "0012"
 """The migration that leads to these tables: a database of this revision needs none."""
 
 
@@ -43,7 +51,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class _UtcDateTime(sa.types.TypeDecorator[datetime]):
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """An aware time; SQLite forgets the zone, so UTC is written, and put back on reading."""
 
     impl = sa.DateTime(timezone=True)
@@ -72,10 +80,10 @@ class StudyRow(Base):
     key: Mapped[str] = mapped_column(sa.String(16), index=True)  # keyed hash, the only name used in logs
     state: Mapped[str] = mapped_column(sa.String(16), index=True, default=StudyState.RECEIVING)
     reason: Mapped[str] = mapped_column(sa.Text, default="")
-    first_received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
-    last_received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)
+    first_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)
     current_run: Mapped[str | None] = mapped_column(sa.String(100), default=None)
-    look_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)  # when to judge it next
+    look_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)  # when to judge it next
     priority: Mapped[int] = mapped_column(default=Priority.ROUTINE)  # of its runs
     awaited: Mapped[list[str]] = mapped_column(sa.JSON, default=list)  # what the node waits for, in sentences
     source: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # of `dicom_node.studies.source_counts`
@@ -88,8 +96,8 @@ class AssociationRow(Base):
     association_id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     listener: Mapped[str] = mapped_column(sa.String(64), index=True)  # the process that accepted it
     calling_ae: Mapped[str] = mapped_column(sa.String(16))
-    opened_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
-    ended_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     end: Mapped[str] = mapped_column(sa.String(8), default=AssociationEnd.OPEN)
 
 
@@ -108,7 +116,7 @@ class InstanceRow(Base):
     sha256: Mapped[str] = mapped_column(sa.String(64))  # of the data set's bytes as received, without file meta
     path: Mapped[str] = mapped_column(sa.Text)  # relative to the node's folder
     calling_ae: Mapped[str] = mapped_column(sa.String(16))
-    received_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     current: Mapped[bool] = mapped_column(default=True)  # false once a newer version was received
     association_id: Mapped[str] = mapped_column(sa.String(32), default="", index=True)  # empty: received in another way
 
@@ -119,10 +127,8 @@ class RefusalRow(Base):
     __tablename__ = "refusal"
     __table_args__ = (sa.Index("ix_refusal_caller", "address", "code", "calling_ae"),)
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, index=True)  # the newest time
-    first_at: Mapped[datetime | None] = mapped_column(
-        _UtcDateTime, default=None
-    )  # None in rows from before this column
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)  # the newest time
+    first_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)  # None in rows from before this column
     count: Mapped[int] = mapped_column(default=1, server_default="1")
     calling_ae: Mapped[str] = mapped_column(sa.String(16), default="")
     address: Mapped[str] = mapped_column(sa.String(64), default="")
@@ -142,13 +148,13 @@ class RunRow(Base):
     inputs_sha256: Mapped[str] = mapped_column(sa.String(64), default="")  # of what the run uses of its manifest
     same_as: Mapped[str] = mapped_column(sa.String(100), default="")  # of an unchanged run: the one with a valid result
     ready_because: Mapped[str] = mapped_column(sa.Text, default="")
-    ready_at: Mapped[datetime] = mapped_column(_UtcDateTime)
+    ready_at: Mapped[datetime] = mapped_column(UtcDateTime)
     state: Mapped[str] = mapped_column(sa.String(16), default=RunState.QUEUED)
     step: Mapped[str] = mapped_column(sa.String(16), default="")  # the running step, or the one that failed
     code: Mapped[str] = mapped_column(sa.String(40), default="")
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     summary: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # recognised roles and volumes
-    finished_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     priority: Mapped[int] = mapped_column(default=Priority.ROUTINE)
     executor: Mapped[str] = mapped_column(
         sa.String(80), default="", index=True
@@ -156,7 +162,7 @@ class RunRow(Base):
     attempt: Mapped[int] = mapped_column(default=0)  # which start; what an earlier one still does is refused
     takeovers: Mapped[int] = mapped_column(default=0)  # how often its worker died during this step
     shadow_due: Mapped[bool] = mapped_column(default=False, index=True)
-    deliver_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None, index=True)  # when to send again
+    deliver_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None, index=True)  # when to send again
     rounds: Mapped[int] = mapped_column(default=0)  # of delivery, since the last success
 
 
@@ -169,8 +175,8 @@ class WorkerRow(Base):
     pid: Mapped[int]
     token: Mapped[str] = mapped_column(sa.String(32))  # of the process that has the slot
     gpu: Mapped[str] = mapped_column(sa.String(16), default="")
-    started_at: Mapped[datetime] = mapped_column(_UtcDateTime)
-    beat_at: Mapped[datetime] = mapped_column(_UtcDateTime)  # by the database's clock
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    beat_at: Mapped[datetime] = mapped_column(UtcDateTime)  # by the database's clock
     ended: Mapped[bool] = mapped_column(default=False)  # the worker has stopped as intended
 
 
@@ -180,7 +186,7 @@ class LeaseRow(Base):
     __tablename__ = "lease"
     name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     holder: Mapped[str] = mapped_column(sa.String(80))
-    until: Mapped[datetime] = mapped_column(_UtcDateTime)
+    until: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class SwitchRow(Base):
@@ -190,7 +196,7 @@ class SwitchRow(Base):
     name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     value: Mapped[str] = mapped_column(sa.Text)
     who: Mapped[str] = mapped_column(sa.String(64))
-    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
 
 class DecisionRow(Base):
@@ -235,7 +241,7 @@ class ResultRow(Base):
     profile: Mapped[str] = mapped_column(sa.String(40), default="")  # of `viewer_integration.profile`
     path: Mapped[str] = mapped_column(sa.Text)  # relative to the node's folder
     sha256: Mapped[str] = mapped_column(sa.String(64))
-    created_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
 
 class DeliveryRow(Base):
@@ -252,7 +258,7 @@ class DeliveryRow(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     proof: Mapped[str] = mapped_column(sa.String(16), default="")  # that it is there: by commitment or query
     reason: Mapped[str] = mapped_column(sa.Text, default="")
-    changed_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, onupdate=utc_now)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, onupdate=utc_now)
 
 
 class PeerRow(Base):
@@ -284,8 +290,8 @@ class CommitmentRow(Base):
     __tablename__ = "commitment"
     transaction_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     destination: Mapped[str] = mapped_column(sa.String(64))
-    asked_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
-    answered_at: Mapped[datetime | None] = mapped_column(_UtcDateTime, default=None)
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     committed: Mapped[list[str]] = mapped_column(sa.JSON, default=list)
     failed: Mapped[dict[str, str]] = mapped_column(sa.JSON, default=dict)
 
@@ -302,7 +308,7 @@ class FetchRow(Base):
     executor: Mapped[str] = mapped_column(sa.String(80), default="")  # the worker that has it
     attempt: Mapped[int] = mapped_column(default=0)  # how often it was started
     reason: Mapped[str] = mapped_column(sa.Text, default="")
-    asked_at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
 
 class ModelChoiceRow(Base):
@@ -312,7 +318,7 @@ class ModelChoiceRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     role: Mapped[str] = mapped_column(sa.String(16), index=True)  # production or shadow
     action: Mapped[str] = mapped_column(sa.String(16))  # promote, rollback, shadow or off
-    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     who: Mapped[str] = mapped_column(sa.String(64))
     name: Mapped[str] = mapped_column(sa.String(64), default="")  # empty: none; in production the setting applies
     version: Mapped[str] = mapped_column(sa.String(32), default="")
@@ -327,7 +333,7 @@ class ShadowRow(Base):
     __table_args__ = (sa.UniqueConstraint("run_id", "sha256"),)
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
-    at: Mapped[datetime] = mapped_column(_UtcDateTime, default=utc_now, onupdate=utc_now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, onupdate=utc_now)
     name: Mapped[str] = mapped_column(sa.String(64))
     version: Mapped[str] = mapped_column(sa.String(32))
     sha256: Mapped[str] = mapped_column(sa.String(64))  # of the shadow's manifest
@@ -359,7 +365,7 @@ class LoginTokenRow(Base):
     __tablename__ = "login_token"
     token_sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     kind: Mapped[str] = mapped_column(sa.String(8))  # link or session
-    expires_at: Mapped[datetime] = mapped_column(_UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class SecretRow(Base):

@@ -29,13 +29,14 @@ STEPS: Mapping[Step, Callable[[Run], None]] = MappingProxyType(
 )
 
 
-def find_tumour(run: Run) -> None:
-    """Perform all steps, one after the other.
+def find_tumour(run: Run, entering: Callable[[Step], None] = lambda _step: None) -> None:
+    """Perform all steps, one after the other, each after `entering` was called with its name.
 
     Raises
     ------
     ConversionError, InferenceError, ResultError
         With the sentence that states why there is no result.
     """
-    for step in STEPS.values():
+    for name, step in STEPS.items():
+        entering(name)
         step(run)

@@ -3,7 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Protocol
 
 import sqlalchemy as sa
 import structlog
@@ -34,7 +36,7 @@ from dicom_node.studies.run_queue import (
     take_over,
 )
 
-__all__ = ["Worker"]
+__all__ = ["SpareWork", "Worker"]
 
 _log = structlog.get_logger()
 
@@ -48,11 +50,34 @@ END_S = 20.0
 """Longest wait for its threads when it stops; a fetch or a delivery that takes longer is started again later."""
 
 
-class Worker:
-    """One worker process, on one GPU or on the CPU."""
+class SpareWork(Protocol):
+    """Work that is done while no clinical study waits."""
 
-    def __init__(self, settings: Settings, database: Database, gpu: str = "") -> None:
+    def do_next(self, executor: str) -> bool:
+        """Do one piece of work; return whether there was one."""
+
+    def give_back(self, executors: Collection[str]) -> None:
+        """Return the work of workers that have ended to the queue."""
+
+    def clean_when_due(self, now: datetime) -> None:
+        """Remove what is no longer kept."""
+
+    def stop(self) -> None:
+        """Break off."""
+
+
+class Worker:
+    """One worker process, on one GPU or on the CPU.
+
+    Parameters
+    ----------
+    spare
+        What it does beside clinical studies.
+    """
+
+    def __init__(self, settings: Settings, database: Database, gpu: str = "", spare: SpareWork | None = None) -> None:
         self._settings = settings
+        self._spare = spare
         self._database = database
         self._book = WorkerBook(database, gpu)
         self._child = StepProcess(settings)
@@ -67,7 +92,7 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
         self._stop = stop
-        loops = (self._beat, self._judge, self._send, self._fetch)
+        loops = (self._beat, self._judge, self._send, self._fetch, *((self._do_spare_work,) if self._spare else ()))
         threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
@@ -81,6 +106,8 @@ class Worker:
                 self._next_duty = time.monotonic() + DUTY_S
         self._outbox.stop()
         self._child.stop()
+        if self._spare is not None:
+            self._spare.stop()
         self._workflow.stop()
         ends = time.monotonic() + END_S
         for thread in threads:
@@ -104,6 +131,8 @@ class Worker:
 
     def _resume(self) -> None:
         """Resume the runs that this slot had when it stopped, and those left by an earlier version of the workflow."""
+        if self._spare is not None:
+            self._spare.give_back([self._book.executor])
         alive = {worker.executor for worker in list_workers(self._database) if worker.alive}
         older = self._workflow.left_by_earlier_versions(alive - {self._book.executor})
         with self._database.session() as session:
@@ -141,16 +170,21 @@ class Worker:
         if not self._book.has_lease("takeover"):
             return
         with self._database.session() as session:
-            ended = take_over(session, self._book.dead_executors(session))
+            dead = self._book.dead_executors(session)
+            ended = take_over(session, dead)
         for start in ended:
             _log.warning("taken_over", run=start.run_id, step=start.first)
         self._workflow.abandon(ended)
+        if self._spare is not None:
+            self._spare.give_back(dead)
 
     def _clean(self) -> None:
         if not self._book.has_lease("takeover"):
             return
         if self._retention.clean_when_due(utc_now()) is not None:
             self._workflow.forget_ended(utc_now())
+        if self._spare is not None:
+            self._spare.clean_when_due(utc_now())
 
     def _perform(self, step: str, run_id: str) -> StepOutcome:
         if step != Step.DELIVER:
@@ -187,3 +221,13 @@ class Worker:
     def _fetch(self) -> None:
         while not self._stop.wait(POLL_S):
             self._alone("fetch", lambda: fetch_next(self._settings, self._database, self._book.executor))
+
+    def _do_spare_work(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self._alone("spare", self._do_next_spare)
+
+    def _do_next_spare(self) -> None:
+        """Begin only while no study waits; one that arrives later goes on beside it, with precedence for the cores."""
+        busy = has_work(self._database, self._book.executor) or not self._workflow.is_idle()
+        if self._spare is not None and not busy and not in_maintenance(self._database):
+            self._spare.do_next(self._book.executor)

@@ -21,11 +21,15 @@ from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
 from dicom_node.web.auth import login_routes, refusal
 from dicom_node.web.guard import BROKEN, Guard
+from dicom_node.web.ohif_bundle import niivue_folder
 from dicom_node.web.routes_api import api_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peers import peer_routes
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
+from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
+from dicom_node.web.routes_workbench import workbench_routes
+from dicom_node.web.uploads import UPLOAD_PATH
 
 __all__ = ["panel_app"]
 
@@ -33,7 +37,8 @@ _HERE = Path(__file__).parent
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"  # data: for the fonts and maps that NiiVue carries
     ),
     "Referrer-Policy": "same-origin",  # with no-referrer, browsers would send forms with the Origin "null"
     "X-Content-Type-Options": "nosniff",
@@ -53,6 +58,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app = FastAPI(title="GlioNode", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     pages = Jinja2Templates(_HERE / "templates")
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    app.mount("/niivue", StaticFiles(directory=niivue_folder(settings), check_dir=False), name="niivue")
     _handle_errors(app, pages)
     _handle_unexpected(app, pages)
     app.include_router(login_routes(database, pages))
@@ -62,6 +68,8 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(new_rule_routes(settings, database, pages))
     app.include_router(study_routes(settings, database, pages))
     app.include_router(operation_routes(settings, database, pages))
+    app.include_router(segment_routes(settings, database))
+    app.include_router(workbench_routes(settings, database, pages))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -79,7 +87,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         """Redirect to the studies, or to the AE titles while there are none."""
         return RedirectResponse("/studies" if list_peers(database) else "/peers", status_code=303)
 
-    return Guard(app, "panel", _HEADERS)
+    return Guard(app, "panel", _HEADERS, uploads=UPLOAD_PATH)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:

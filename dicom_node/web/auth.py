@@ -10,8 +10,10 @@ from fastapi.templating import Jinja2Templates
 from starlette.concurrency import run_in_threadpool
 
 from dicom_node.database.engine import Database
+from dicom_node.web.api_tokens import token_name
 from dicom_node.web.login_tokens import is_valid, new_token, use_up
 from dicom_node.web.origins import origin_host
+from dicom_node.web.uploads import UPLOAD_PATH
 
 __all__ = ["login_routes", "refusal"]
 
@@ -29,17 +31,32 @@ async def refusal(request: Request, database: Database) -> Response | None:
 
     A request that changes something has to come from a page of the panel itself. Everything but the login page, its
     style and the health check needs a session. Without one, pages redirect to the login page and the API answers 401.
+    A program calls the API of the workbench with a token instead. ``request.state.owner`` states who called.
     """
     if request.method not in _SAFE_METHODS and not _from_own_page(request):
         return PlainTextResponse("This request was not sent by a page of the panel.", status_code=403)
     path = request.url.path
     if path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER):
         return None
-    if await run_in_threadpool(is_valid, database, request.cookies.get(_COOKIE, ""), "session"):
+    owner, path = await run_in_threadpool(_owner, request, database), request.url.path
+    if owner:
+        request.state.owner = owner
         return None
     if path.startswith("/api/"):
         return JSONResponse({"detail": "Log in first."}, status_code=401)
     return RedirectResponse("/login", status_code=303)
+
+
+def _owner(request: Request, database: Database) -> str:
+    """Return who calls: the panel's user, or a program by its token; empty for a stranger."""
+    if is_valid(database, request.cookies.get(_COOKIE, ""), "session"):
+        return "panel"
+    path = request.url.path
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or (path != UPLOAD_PATH and not path.startswith(UPLOAD_PATH + "/")):
+        return ""
+    name = token_name(database, token.strip())
+    return f"token:{name}" if name else ""
 
 
 def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:

@@ -39,10 +39,13 @@ class Guard:
         Its name in logs.
     headers
         Headers of every answer, including refusals.
+    uploads
+        Address to which large forms are sent; the application reads them as they arrive, and limits them.
     """
 
-    def __init__(self, app: ASGIApp, name: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, name: str, headers: Mapping[str, str], uploads: str = "") -> None:
         self._app = app
+        self._uploads = uploads
         self._name = name
         self._headers = [(key.lower().encode("ascii"), value.encode("ascii")) for key, value in headers.items()]
 
@@ -63,7 +66,7 @@ class Guard:
             await send(message)
 
         try:
-            await _checked(self._app, scope, receive, send_with_headers)
+            await _checked(self._app, scope, receive, send_with_headers, self._uploads)
         except ClientDisconnect:
             pass
         except Exception:  # noqa: BLE001 - the last resort: any error is logged, and the next request is answered
@@ -75,16 +78,17 @@ class Guard:
                 await PlainTextResponse(BROKEN + "\n", 500)(scope, receive, send_with_headers)
 
 
-async def _checked(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    refused = _too_large(scope)
-    if refused is None and scope["method"] not in ("GET", "HEAD"):
+async def _checked(app: ASGIApp, scope: Scope, receive: Receive, send: Send, uploads: str) -> None:
+    is_upload = bool(uploads) and scope["path"] == uploads and scope["method"] == "POST"
+    refused = _too_large(scope, limited=not is_upload)
+    if refused is None and not is_upload and scope["method"] not in ("GET", "HEAD"):
         body = await _body(receive)
         refused = _too_much(scope, body)
         receive = _replayed(body or b"", receive)
     await (refused or app)(scope, receive, send)
 
 
-def _too_large(scope: Scope) -> Response | None:
+def _too_large(scope: Scope, *, limited: bool) -> Response | None:
     if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_ADDRESS_BYTES:
         return PlainTextResponse("This address is too long.\n", 414)
     if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEAD_BYTES:
@@ -92,7 +96,7 @@ def _too_large(scope: Scope) -> Response | None:
     if "\0" in scope["path"] or b"%00" in scope["query_string"]:
         return _with_nul()
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return _body_too_large() if len(length) > 18 or int(length) > MOST_BODY_BYTES else None
+    return _body_too_large() if len(length) > 18 or (limited and int(length) > MOST_BODY_BYTES) else None
 
 
 def _with_nul() -> Response:

@@ -26,7 +26,10 @@ class Deadlines:
     Attributes
     ----------
     request_s
-        For a complete request, from its first byte to its last (the first: from the connection); a form is small.
+        For a complete request, from its first byte to its last (the first: from the connection); a form is small. Of
+        an upload, for each piece.
+    upload_s
+        For a complete upload.
     write_s
         For taking the data that waits to be sent, 64 KiB at most.
     idle_s
@@ -34,11 +37,14 @@ class Deadlines:
     """
 
     request_s: float = 15.0
+    upload_s: float = 3600.0
     write_s: float = 60.0
     idle_s: int = 5
 
 
-def http_server(app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None = None) -> uvicorn.Server:
+def http_server(
+    app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None = None, *, uploads: str = ""
+) -> uvicorn.Server:
     """Return a server that writes no access log and no messages of its own, since addresses contain study UIDs.
 
     Parameters
@@ -51,6 +57,8 @@ def http_server(app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None 
         Port to listen on; 0 takes a free one.
     deadlines
         The defaults of `Deadlines` when None.
+    uploads
+        Address to which large forms are sent, which take their time.
     """
     chosen = deadlines or Deadlines()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each forwarded address
@@ -59,7 +67,7 @@ def http_server(app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None 
             app,
             host=bind,
             port=port,
-            http=type("_Connection", (_Connection,), {"deadlines": chosen}),
+            http=type("_Connection", (_Connection,), {"deadlines": chosen, "uploads": uploads}),
             ws="none",
             timeout_keep_alive=chosen.idle_s,
             h11_max_incomplete_event_size=MOST_HEAD_BYTES,
@@ -75,14 +83,16 @@ class _Connection(H11Protocol):
     """One connection, which is closed when its client exceeds a deadline."""
 
     deadlines = Deadlines()
+    uploads = ""
     _since = 0.0
+    _began = 0.0
     _receiving: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request."""
         super().connection_made(transport)
-        self._since = self.loop.time()
+        self._since = self._began = self.loop.time()
         self._receiving = self.loop.call_later(self.deadlines.request_s, transport.abort)
         if len(self.connections) > MOST_CONNECTIONS:
             self._oldest_waiting().transport.abort()
@@ -96,8 +106,17 @@ class _Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Start the deadline with the first byte of a request."""
         if self._receiving is None:
+            self._began = self.loop.time()
             self._receiving = self.loop.call_later(self.deadlines.request_s, self.transport.abort)
         super().data_received(data)
+        if self._receiving is not None and self._is_upload():
+            self._receiving.cancel()
+            left = self._began + self.deadlines.upload_s - self.loop.time()
+            self._receiving = self.loop.call_later(max(0.0, min(self.deadlines.request_s, left)), self.transport.abort)
+
+    def _is_upload(self) -> bool:
+        """Return whether a large form arrives. The application answers at once where its sender is not logged in."""
+        return self.uploads != "" and self.scope is not None and self.scope["path"] == self.uploads
 
     def handle_events(self) -> None:
         """Cancel the deadline when a request is complete."""

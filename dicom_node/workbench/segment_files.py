@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from conversion.alignment import AlignedVolumes, align, already_aligned, labels_on
 from conversion.decision import Decision
@@ -26,6 +27,7 @@ from dicom_node.runs.in_memory import RunInMemory
 from dicom_node.runs.pipeline import find_tumour
 from dicom_node.runs.processing_hash import processing_sha256
 from dicom_node.runs.segment import segment
+from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.workbench.overlay import write_overlay
 from inference.flags import Flag
@@ -34,9 +36,10 @@ from inference.measurements import Findings
 from inference.model_bundle import load_model
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
+from viewer_integration.codes import SEGMENTS
 from viewer_integration.provenance import RESEARCH_USE_ONLY, Provenance
 
-__all__ = ["WorkbenchResult", "segment_dicom", "segment_nifti", "segment_slice"]
+__all__ = ["Wanted", "WorkbenchResult", "segment_dicom", "segment_nifti", "segment_slice"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +62,30 @@ class WorkbenchResult:
     decisions: tuple[Decision, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is wanted besides masks and findings.
+
+    Attributes
+    ----------
+    native
+        Whether the labels are also written on every sequence's own grid.
+    images
+        Whether the sequences are written on the grid of the result, for a viewer.
+    entering
+        Called with each step that begins.
+    """
+
+    native: bool = False
+    images: bool = False
+    entering: Callable[[Step], None] = lambda _step: None
+
+
+PLAIN = Wanted()
+
+
 def segment_dicom(
-    folder: Path, out: Path, settings: Settings, *, rules: Sequence[SiteRule] = (), native: bool = False
+    folder: Path, out: Path, settings: Settings, *, rules: Sequence[SiteRule] = (), wanted: Wanted = PLAIN
 ) -> WorkbenchResult:
     """Segment one DICOM study and write SEG and SR beside the masks.
 
@@ -68,8 +93,6 @@ def segment_dicom(
     ----------
     rules
         The site's rules for its series.
-    native
-        Whether the labels are also written on every sequence's own grid.
 
     Raises
     ------
@@ -88,7 +111,7 @@ def segment_dicom(
     )
     model = _segmenter(settings)
     run = RunInMemory(processing=settings.processing, model=model, paths=paths, origin=origin, site_rules=rules)
-    find_tumour(run)
+    find_tumour(run, wanted.entering)
     findings = admit(run.findings)
     out.mkdir(parents=True, exist_ok=True)
     objects = []
@@ -96,43 +119,55 @@ def segment_dicom(
         path = out / f"{result.kind}.dcm"
         path.write_bytes(result.content)
         objects.append(path)
-    if native:
+    if wanted.native:
         grids = {role: stack_slices(series).grid for role, series in run.selection().series.items()}
         objects += _write_native(run.kept.load_aligned(), run.kept.load_segmentation(), grids, out)
+    if wanted.images:
+        objects += _write_images(run.kept.load_aligned(), out)
     return _write(_work(run, findings, run.decisions), out, objects)
 
 
 def segment_nifti(
-    paths: Mapping[Role, Path], out: Path, settings: Settings, *, native: bool = False
+    paths: Mapping[Role, Path], out: Path, settings: Settings, *, wanted: Wanted = PLAIN
 ) -> WorkbenchResult:
     """Segment NIfTI volumes of one person; volumes that share a grid are taken as already registered."""
+    wanted.entering(Step.CONVERT)
     volumes = {role: read_nifti(path) for role, path in paths.items()}
     preferred = (Role(settings.processing.reference), Role.T1CE, Role.FLAIR)
     reference = next((role for role in preferred if role in volumes), None)
     if reference is None:
         raise UnusableStudy(ConversionReason.NO_REFERENCE, "give --t1ce or --flair; one of them is needed")
+    wanted.entering(Step.ALIGN)
     aligned = already_aligned(volumes, reference) or align(volumes, reference)
     run = _run_of(aligned, settings)
+    wanted.entering(Step.SEGMENT)
     segment(run)
     findings = admit(run.findings)
-    grids = {role: volume.grid for role, volume in volumes.items()} if native else {}
+    grids = {role: volume.grid for role, volume in volumes.items()} if wanted.native else {}
     more = _write_native(aligned, run.kept.load_segmentation(), grids, out)
+    more += _write_images(aligned, out) if wanted.images else []
     return _write(_work(run, findings, (*aligned.decisions, *run.decisions)), out, more)
 
 
-def segment_slice(path: Path, role: Role, out: Path, settings: Settings) -> WorkbenchResult:
-    """Segment one axial slice from a PNG, JPEG or TIFF file.
+def segment_slice(
+    paths: Mapping[Role, Path], out: Path, settings: Settings, *, wanted: Wanted = PLAIN
+) -> WorkbenchResult:
+    """Segment one axial slice from PNG, JPEG or TIFF files, one for each sequence.
 
-    A grey image is taken as the sequence `role`. A colour image with differing channels is taken as T1, FLAIR and T1
-    after contrast in red, green and blue (the layout of the public LGG set). An image file has no voxel spacing, so
-    1 mm is assumed for the network and no volume is stated.
+    A grey image is taken as its sequence. A colour image with differing channels, if it is the only one, is taken as
+    T1, FLAIR and T1 after contrast in red, green and blue (the layout of the public LGG set). An image file has no
+    voxel spacing, so 1 mm is assumed for the network and no volume is stated.
     """
-    run = _run_of(_read_slice(path, role), settings, spacing_known=False)
+    wanted.entering(Step.CONVERT)
+    aligned = _read_slice(paths)
+    run = _run_of(aligned, settings, spacing_known=False)
+    wanted.entering(Step.SEGMENT)
     segment(run)
     findings = admit(run.findings)
     reason = "an image slice has no voxel spacing: 1 mm was assumed for the network, and no volume is given"
-    decisions = (Decision(code="no_spacing", subject=path.name, reason=reason), *run.decisions)
-    return _write(_work(run, findings, decisions), out, [])
+    subject = ", ".join(path.name for path in paths.values())
+    decisions = (Decision(code="no_spacing", subject=subject, reason=reason), *run.decisions)
+    return _write(_work(run, findings, decisions), out, _write_images(aligned, out) if wanted.images else [])
 
 
 def _run_of(aligned: AlignedVolumes, settings: Settings, *, spacing_known: bool = True) -> RunInMemory:
@@ -169,7 +204,25 @@ def _segmenter(settings: Settings) -> Segmenter:
     return Segmenter(load_model(model_folder(settings), processing.device, processing.threads))
 
 
-def _read_slice(path: Path, role: Role) -> AlignedVolumes:
+def _read_slice(paths: Mapping[Role, Path]) -> AlignedVolumes:
+    channels: dict[Role, NDArray[np.float32]] = {}
+    for role, path in paths.items():
+        channels |= _read_image(path, role, alone=len(paths) == 1)
+    shapes = {channel.shape for channel in channels.values()}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{columns} x {rows}" for rows, columns in sorted(shapes))
+        sentence = f"the images differ in size ({sizes}); images of one slice with the same size are needed"
+        raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence)
+    ((rows, columns),) = shapes
+    axial = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float64)
+    grid = Grid(shape=(1, rows, columns), affine=axial, frame_of_reference_uid="picture")
+    volumes = {r: ImageVolume(grid=grid, voxels=c[np.newaxis]) for r, c in channels.items()}
+    reference = next((role for role in (Role.T1CE, Role.FLAIR) if role in volumes), next(iter(volumes)))
+    return AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
+
+
+def _read_image(path: Path, role: Role, *, alone: bool) -> dict[Role, NDArray[np.float32]]:
+    """Return the sequences of one image file, each of shape (row, column)."""
     try:
         pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
     except RuntimeError as error:
@@ -179,17 +232,22 @@ def _read_slice(path: Path, role: Role) -> AlignedVolumes:
     if not colour and pixels.ndim != 2:
         sentence = f"{path.name}: a single two-dimensional image is needed"
         raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence)
-    if colour and not np.array_equal(pixels[..., 0], pixels[..., 1]):
-        channels = {Role.T1: pixels[..., 0], Role.FLAIR: pixels[..., 1], Role.T1CE: pixels[..., 2]}
-        channels = {r: c for r, c in channels.items() if r is Role.FLAIR or not np.array_equal(c, pixels[..., 1])}
-    else:
-        channels = {role: pixels[..., 0] if colour else pixels}
-    rows, columns = next(iter(channels.values())).shape
-    axial = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float64)
-    grid = Grid(shape=(1, rows, columns), affine=axial, frame_of_reference_uid="picture")
-    volumes = {r: ImageVolume(grid=grid, voxels=c[np.newaxis]) for r, c in channels.items()}
-    reference = Role.T1CE if Role.T1CE in volumes else next(iter(volumes))
-    return AlignedVolumes(reference=reference, volumes=volumes, registrations={}, decisions=())
+    if not colour or np.array_equal(pixels[..., 0], pixels[..., 1]):
+        return {role: pixels[..., 0] if colour else pixels}
+    if not alone:
+        sentence = f"{path.name}: a colour image contains several sequences; send it alone, or send grey images"
+        raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence)
+    channels = {Role.T1: pixels[..., 0], Role.FLAIR: pixels[..., 1], Role.T1CE: pixels[..., 2]}
+    return {r: c for r, c in channels.items() if r is Role.FLAIR or not np.array_equal(c, pixels[..., 1])}
+
+
+def _write_images(aligned: AlignedVolumes, out: Path) -> list[Path]:
+    """Write the sequences on the grid of the result."""
+    files = []
+    for role, volume in aligned.volumes.items():
+        files.append(out / f"image_{role.lower()}.nii.gz")
+        write_nifti(volume, files[-1])
+    return sorted(files)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -257,6 +315,8 @@ def _findings_json(work: _Work) -> dict[str, Any]:
             }
             for finding in work.findings.regions
         },
+        "labels": {str(int(label)): {"name": one.name, "rgb": one.rgb} for label, one in SEGMENTS.items()},
+        "present": [int(label) for label in np.unique(work.segmentation.label_volume.labels) if label],
         "result": "no tumour found" if work.findings.no_tumour else "tumour found",
         "no_tumour": work.findings.no_tumour,
         "quality": asdict(work.segmentation.quality),

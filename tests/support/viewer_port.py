@@ -14,10 +14,10 @@ _START_S = 30
 
 
 @contextlib.contextmanager
-def served(app: ASGIApp, deadlines: Deadlines | None = None) -> Iterator[str]:
+def served(app: ASGIApp, deadlines: Deadlines | None = None, uploads: str = "") -> Iterator[str]:
     """Serve an application with the node's own HTTP server and give its address."""
     port = free_port()
-    server = http_server(app, "127.0.0.1", port, deadlines)
+    server = http_server(app, "127.0.0.1", port, deadlines, uploads=uploads)
     thread = threading.Thread(target=server.run, name="viewer")
     thread.start()
     try:

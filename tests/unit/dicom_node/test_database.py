@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import dicom_node.database.migrations
+import dicom_node.database.upload_tables
 from dicom_node.database.engine import Database, make_engine, open_database
 from dicom_node.database.states import RunState, StudyState
 from dicom_node.database.tables import REVISION, Base, DecisionRow, InstanceRow, SecretRow, StudyRow, utc_now

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dicom_node.settings import read_settings
-from dicom_node.web.ohif_bundle import BundleError, default_folder, install_ohif, main, ohif_folder
+from dicom_node.web.npm_package import BundleError, NpmPackage, install_package
+from dicom_node.web.ohif_bundle import NIIVUE, OHIF, default_folder, main, niivue_folder, ohif_folder
 from viewer_integration.ohif import OHIF_INTEGRITY, OHIF_VERSION
 
 _MEMBERS = {
@@ -40,15 +41,19 @@ def _integrity(archive: Path) -> str:
     return "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode("ascii")
 
 
+def _like_ohif(archive: Path) -> NpmPackage:
+    return replace(OHIF, integrity=_integrity(archive))
+
+
 def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_only_what_is_needed_is_unpacked_and_only_once(archive: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "ohif"
-    assert install_ohif(folder, archive, _integrity(archive))
+    assert install_package(_like_ohif(archive), folder, archive)
     assert _files(folder) == {".integrity", "index.html", "assets/logo.svg"}
-    assert not install_ohif(folder, archive, _integrity(archive))
+    assert not install_package(_like_ohif(archive), folder, archive)
     assert list(folder.parent.iterdir()) == [folder]
 
 
@@ -56,7 +61,7 @@ def test_an_incomplete_folder_is_replaced(archive: Path, tmp_path: Path) -> None
     folder = tmp_path / "ohif"
     folder.mkdir()
     (folder / "old.js").touch()
-    assert install_ohif(folder, archive, _integrity(archive))
+    assert install_package(_like_ohif(archive), folder, archive)
     assert "old.js" not in _files(folder)
 
 
@@ -64,14 +69,22 @@ def test_an_archive_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> Non
     other = tmp_path / "app.tgz"
     other.write_bytes(b"something else")
     with pytest.raises(BundleError, match="integrity"):
-        install_ohif(tmp_path / "ohif", other)
+        install_package(OHIF, tmp_path / "ohif", other)
     assert not (tmp_path / "ohif").exists()
 
 
 def test_the_command_does_nothing_where_the_page_is_already(tmp_path: Path) -> None:
-    (tmp_path / ".integrity").write_text(OHIF_INTEGRITY, encoding="ascii")
-    assert main(["--folder", str(tmp_path)]) == 0
-    assert _files(tmp_path) == {".integrity"}
+    for name, integrity in (("ohif", OHIF_INTEGRITY), (f"niivue-{NIIVUE.version}", NIIVUE.integrity)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".integrity").write_text(integrity, encoding="ascii")
+    assert main(["--folder", str(tmp_path / "ohif")]) == 0
+    assert _files(tmp_path) == {"ohif/.integrity", f"niivue-{NIIVUE.version}/.integrity"}
+
+
+def test_of_some_packages_named_files_alone_are_unpacked(archive: Path, tmp_path: Path) -> None:
+    package = replace(NIIVUE, integrity=_integrity(archive), only=("index.html",))
+    assert install_package(package, tmp_path / "niivue", archive)
+    assert _files(tmp_path / "niivue") == {".integrity", "index.html"}
 
 
 def test_the_command_says_in_one_line_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,5 +100,6 @@ def test_the_folder_is_the_setting_or_the_users_cache(tmp_path: Path, monkeypatc
     assert ohif_folder(settings) == default_folder()
     placed = replace(settings, viewer=replace(settings.viewer, folder=str(tmp_path / "here")))
     assert ohif_folder(placed) == tmp_path / "here"
+    assert niivue_folder(placed) == tmp_path / f"niivue-{NIIVUE.version}"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert default_folder().is_relative_to(Path.home() / ".cache")

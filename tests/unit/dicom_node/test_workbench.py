@@ -20,7 +20,7 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
 from dicom_node.settings import Settings, read_settings
-from dicom_node.workbench.segment_files import WorkbenchResult, segment_dicom, segment_nifti, segment_slice
+from dicom_node.workbench.segment_files import Wanted, WorkbenchResult, segment_dicom, segment_nifti, segment_slice
 from inference.brain_region import MARGIN_MM
 from inference.errors import UnsuitableInput
 from tests.support.detector_model import write_detector
@@ -191,7 +191,7 @@ def test_labels_go_back_to_the_grid_of_every_sequence(tmp_path: Path, settings: 
     paths = {role: tmp_path / f"{role}.nii.gz" for role in volumes}
     for role, volume in volumes.items():
         write_nifti(volume, paths[role])
-    done = segment_nifti(paths, tmp_path / "out", settings, native=True)
+    done = segment_nifti(paths, tmp_path / "out", settings, wanted=Wanted(native=True))
     assert done.volumes_ml["WT"]
     found = {role: read_nifti(tmp_path / "out" / f"segmentation_on_{role.lower()}.nii.gz") for role in volumes}
     assert {path.name for path in done.files} > {"segmentation_on_t1ce.nii.gz", "segmentation_on_flair.nii.gz"}
@@ -215,7 +215,7 @@ def test_a_site_rule_decides_and_makes_another_object(tmp_path: Path, settings: 
     ruled = (SiteRule(name="agent", kind="T1CE", description=study[0].SeriesDescription),)
     uids = []
     for name, rules in (("plain", ()), ("ruled", ruled)):
-        done = segment_dicom(tmp_path / "in", tmp_path / name, settings, rules=rules, native=True)
+        done = segment_dicom(tmp_path / "in", tmp_path / name, settings, rules=rules, wanted=Wanted(native=True))
         assert done.sequences == (("T1CE",) if rules else ("FLAIR",))
         assert f"segmentation_on_{done.sequences[0].lower()}.nii.gz" in {path.name for path in done.files}
         uids.append(pydicom.dcmread(tmp_path / name / "SR.dcm").SOPInstanceUID)
@@ -287,19 +287,19 @@ def _assert_without_spacing(done: WorkbenchResult, out: Path) -> None:
 
 @pytest.mark.parametrize("name", ["slice.png", "slice.tiff", "slice.jpg"])
 def test_a_grey_picture_is_one_sequence(tmp_path: Path, settings: Settings, name: str) -> None:
-    done = segment_slice(_slice(tmp_path, name, _head()[4]), Role.FLAIR, tmp_path / "out", settings)
+    done = segment_slice({Role.FLAIR: _slice(tmp_path, name, _head()[4])}, tmp_path / "out", settings)
     assert done.sequences == ("FLAIR",)
     _assert_without_spacing(done, tmp_path / "out")
 
 
 def test_a_grey_picture_stored_in_colour_is_one_sequence(tmp_path: Path, settings: Settings) -> None:
     path = _slice(tmp_path, "slice.png", np.repeat(_head()[4][..., None], 3, axis=2))
-    assert segment_slice(path, Role.FLAIR, tmp_path / "out", settings).sequences == ("FLAIR",)
+    assert segment_slice({Role.FLAIR: path}, tmp_path / "out", settings).sequences == ("FLAIR",)
 
 
 def test_a_picture_of_three_channels_is_three_sequences(tmp_path: Path, settings: Settings) -> None:
     channels = np.stack([_head(bright=False)[4], _head()[4], _head()[4] * 0.9], axis=2)
-    done = segment_slice(_slice(tmp_path, "slice.tif", channels), Role.FLAIR, tmp_path / "out", settings)
+    done = segment_slice({Role.FLAIR: _slice(tmp_path, "slice.tif", channels)}, tmp_path / "out", settings)
     assert done.sequences == ("T1", "T1CE", "FLAIR")
     assert "WT" in done.volumes_ml
 
@@ -308,7 +308,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path, settings: Settings) -> None
     path = tmp_path / "slice.png"
     path.write_text("no picture")
     with pytest.raises(ConversionError, match=r"slice\.png: not a readable PNG, JPEG or TIFF image"):
-        segment_slice(path, Role.FLAIR, tmp_path / "out", settings)
+        segment_slice({Role.FLAIR: path}, tmp_path / "out", settings)
 
 
 def test_the_picture_shows_the_regions_in_colour(tmp_path: Path, settings: Settings) -> None:

@@ -1,0 +1,37 @@
+"""Guesses the sequence of a file by its name, for files without a header that states it."""
+
+import re
+
+from conversion.sequences import Role
+
+__all__ = ["guess_role"]
+
+_SUFFIX = re.compile(r"\.(nii(\.gz)?|png|jpe?g|tiff?|dcm)$")
+_WEIGHTING = re.compile(r"(?<![a-z])(ax|sag|cor|tra|3d|ce|gd|post|pre)?(t[12])(?!\d)(?:wi?)?")
+"""With what people write before it without a blank; what comes after it without one, as in ``t1ce``, is a word too."""
+
+_WORD = re.compile(r"t[12](?!\d)|[a-z]+")
+
+_FLAIR = r"flair|tirm|\bda(?:rk)? ?fl|\bt2 f\b"
+_NAMED = re.compile(rf"(?P<flair>{_FLAIR})|(?P<t2>\bt2\b(?! star))|\bt1\b|mprage|bravo|spgr")
+_AGENT = r"(?:ce?|gd(?:dtpa)?|gad[a-z]*|km|[ck]ontrast[a-z]*|enhanced)"
+_WITH = re.compile(rf"\b(?:(?:post|mit|nach)?{_AGENT}|post(?! ?op))\b")
+_WITHOUT = re.compile(rf"\b(?:pre|non?|without|wo|ohne|vor|sans)(?: ?{_AGENT})+\b")
+
+
+def guess_role(name: str) -> Role | None:
+    """Return the sequence that a file's name suggests, such as FLAIR for ``BraTS20_001-t2f.nii.gz``; None if none does.
+
+    Names are those of the BraTS challenges and of BIDS, and what people write in English and German. The sequence that
+    is named first counts: "T1 FLAIR" is T1-weighted, and "T2 dark fluid" is a FLAIR.
+    """
+    spaced = _WEIGHTING.sub(r" \1 \2 ", _SUFFIX.sub("", name.lower()))
+    text = " ".join(_WORD.findall(spaced))
+    named = _NAMED.search(text)
+    if named is None:
+        return None
+    if named["flair"] or (named["t2"] and re.search(_FLAIR, text)):
+        return Role.FLAIR
+    if named["t2"]:
+        return Role.T2
+    return Role.T1CE if _WITH.search(_WITHOUT.sub("", text)) else Role.T1

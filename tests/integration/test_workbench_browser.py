@@ -1,0 +1,134 @@
+"""The workbench as a person uses it, in headless Chromium: files in, progress, and the tumour over the images."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from conversion.nifti import write_nifti
+from conversion.volume import Grid, ImageVolume
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.worker_slots import WorkerBook
+from dicom_node.settings import Settings, read_settings
+from dicom_node.web.app import panel_app
+from dicom_node.web.login_tokens import new_login_link
+from dicom_node.web.ohif_bundle import niivue_folder
+from dicom_node.web.uploads import UPLOAD_PATH
+from dicom_node.workbench.spare_work import Uploads
+from tests.support.browser import chromium
+from tests.support.detector_model import write_detector
+from tests.support.viewer_port import served
+
+pytestmark = [pytest.mark.browser, pytest.mark.torch]
+
+SIZE = 96
+COMPUTED_MS = 120_000
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in {
+        "NODE_FOLDER": str(tmp_path / "node"),
+        "PROCESSING_MODEL": str(write_detector(tmp_path / "detector")),
+        "PROCESSING_THREADS": "1",
+        "PROCESSING_ADMIT": "not_a_brain",  # what is drawn here is a disc in a disc
+    }.items():
+        monkeypatch.setenv(f"GLIONODE_{name}", value)
+    return read_settings()
+
+
+@contextmanager
+def _worker(settings: Settings, database: Database) -> Iterator[None]:
+    """Compute uploads as a worker does."""
+    book, uploads, stop = WorkerBook(database), Uploads(settings, database), threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.1):
+            uploads.do_next(book.executor)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        uploads.stop()
+        thread.join()
+
+
+def _head(path: Path, *, bright: bool) -> Path:
+    k, row, column = np.indices((24, SIZE, SIZE))
+    voxels = np.where(np.hypot(row - SIZE / 2, column - SIZE / 2) < 44, 100.0, 0.0)
+    if bright:
+        voxels[np.hypot(np.hypot(row - 40, column - 52), 3 * (k - 12)) < 14] = 400.0
+    axial = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [4.0, 0, 0, 0], [0, 0, 0, 1]])
+    grid = Grid(shape=voxels.shape, affine=axial, frame_of_reference_uid="drawn")
+    write_nifti(ImageVolume(grid=grid, voxels=voxels.astype(np.float32)), path)
+    return path
+
+
+def _coloured(page: Page) -> int:
+    """Count the pixels of the viewer that are not grey."""
+    image = np.asarray(Image.open(io.BytesIO(page.locator("#view").screenshot())).convert("RGB")).astype(int)
+    return int((np.ptp(image, axis=2) > 60).sum())
+
+
+def test_files_are_dropped_computed_and_looked_at(settings: Settings, tmp_path: Path) -> None:
+    assert (niivue_folder(settings) / "index.js").is_file(), "make viewer fetches it"
+    files = [_head(tmp_path / "case_flair.nii.gz", bright=True), _head(tmp_path / "case_t2.nii.gz", bright=False)]
+    database = open_database(settings.database_url)
+    panel = panel_app(settings, database)
+    with _worker(settings, database), served(panel, uploads=UPLOAD_PATH) as url, chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        elsewhere: list[str] = []
+        page.on("request", lambda call: None if call.url.startswith((url, "data:", "blob:")) else elsewhere.append(""))
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        page.get_by_role("link", name="Workbench").click()
+        expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+        page.set_input_files("#files", files)
+        expect(page.get_by_label("Sequence of case_flair.nii.gz")).to_have_value("FLAIR")
+        page.get_by_label("Sequence of case_t2.nii.gz").select_option("FLAIR")
+        expect(page.get_by_text("Two files are given as FLAIR")).to_be_visible()
+        page.get_by_label("Sequence of case_t2.nii.gz").select_option("T2")
+        page.get_by_role("button", name="Look for a tumour").click()
+
+        page.wait_for_selector("body[data-shown]", state="attached", timeout=COMPUTED_MS)
+        expect(page.get_by_text("ml of tumour, found on T2, FLAIR")).to_be_visible()
+        expect(page.get_by_role("row", name="Whole tumour")).to_contain_text("ml")
+        with_overlay = _coloured(page)
+        page.get_by_label("Overlay").select_option("")
+        page.wait_for_selector("body[data-shown=none]", state="attached")
+        assert with_overlay > _coloured(page) + 500
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download everything (ZIP)").click()
+        assert Path(download.value.path()).read_bytes()[:2] == b"PK"
+        page.get_by_role("button", name="Remove it now").click()
+        expect(page.get_by_text("Nothing here yet")).to_be_visible()
+        assert (errors, elsewhere) == ([], [])
+    database.engine.dispose()
+
+
+def test_a_wrong_file_gets_a_sentence(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear colleague")
+    database = open_database(settings.database_url)
+    panel = panel_app(settings, database)
+    with _worker(settings, database), served(panel, uploads=UPLOAD_PATH) as url, chromium() as browser:
+        page = browser.new_page()
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        page.goto(f"{url}/workbench")
+        page.set_input_files("#files", tmp_path / "letter.txt")
+        page.get_by_role("button", name="Look for a tumour").click()
+        sentence = page.get_by_text("No result: letter.txt: neither DICOM, NIfTI nor an image. Send a DICOM study")
+        expect(sentence).to_be_visible(timeout=COMPUTED_MS)
+    database.engine.dispose()

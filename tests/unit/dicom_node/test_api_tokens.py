@@ -1,0 +1,147 @@
+"""Tokens of programs: shown once, kept as hashes, refused once removed; in the database and by `glionode tokens`."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dicom_node.cli.main import cli
+from dicom_node.database.engine import Database, open_database
+from dicom_node.invalid_entry import InvalidEntryError
+from dicom_node.settings import read_settings
+from dicom_node.web.api_tokens import add_token, list_tokens, remove_token, token_name
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of the node that commands use."""
+    monkeypatch.setenv("GLIONODE_NODE_FOLDER", str(tmp_path / "node"))
+    return tmp_path / "node"
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["tokens", *arguments])
+
+
+def _document(*arguments: str) -> dict[str, Any]:
+    done = _run(*arguments, "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def _failure(*arguments: str) -> str:
+    done = _run(*arguments)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("glionode: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def _known(token: str) -> str:
+    database = open_database(read_settings().database_url)
+    name = token_name(database, token)
+    database.engine.dispose()
+    return name
+
+
+def _everything_in(database: Path) -> str:
+    connection = sqlite3.connect(database)
+    dump = "\n".join(connection.iterdump())
+    connection.close()
+    return dump
+
+
+def test_a_token_is_known_by_the_name_it_was_given(books: Database) -> None:
+    first, second = add_token(books, "study of 2026"), add_token(books, "PACS-2_b.c")
+    assert first != second
+    assert min(len(first), len(second)) >= 43  # 32 random bytes
+    assert [token_name(books, token) for token in (first, second)] == ["study of 2026", "PACS-2_b.c"]
+
+
+def test_what_is_no_token_has_no_name(books: Database) -> None:
+    token = add_token(books, "study")
+    (row,) = list_tokens(books)
+    for wrong in ("", "study", token[:-1], f"{token} ", token.swapcase(), row.token_sha256, "\ud800", "\0"):
+        assert token_name(books, wrong) == ""
+
+
+def test_tokens_are_listed_by_name(books: Database) -> None:
+    before = datetime.now(UTC)
+    for name in ("b", "c", "a"):
+        add_token(books, name)
+    rows = list_tokens(books)
+    assert [row.name for row in rows] == ["a", "b", "c"]
+    assert all(before <= row.created_at <= datetime.now(UTC) for row in rows)
+
+
+def test_the_books_do_not_contain_the_token(database: Database, tmp_path: Path) -> None:
+    token = add_token(database, "study")
+    content = _everything_in(tmp_path / "node.sqlite")
+    assert "study" in content
+    assert token not in content
+
+
+def test_a_name_is_given_once_until_it_is_removed(books: Database) -> None:
+    token = add_token(books, "study")
+    with pytest.raises(InvalidEntryError, match="There is a token named study already"):
+        add_token(books, "study")
+    assert token_name(books, token) == "study"
+    remove_token(books, "study")
+    newer = add_token(books, "study")
+    assert (token_name(books, token), token_name(books, newer)) == ("", "study")
+
+
+@pytest.mark.parametrize("name", ["", " a", "a\n", "a/b", "a:b", "Größe", "<b>", "-a", "a" * 65])
+def test_an_odd_name_is_refused_with_what_a_name_has(books: Database, name: str) -> None:
+    with pytest.raises(InvalidEntryError, match="a name has up to 64 letters, digits") as refused:
+        add_token(books, name)
+    assert [problem.field for problem in refused.value.problems] == ["name"]
+    assert list_tokens(books) == []
+
+
+def test_the_longest_name_is_taken(books: Database) -> None:
+    assert token_name(books, add_token(books, "a" * 64)) == "a" * 64
+
+
+def test_a_removed_token_is_not_known_and_the_others_are(books: Database) -> None:
+    gone, kept = add_token(books, "gone"), add_token(books, "kept")
+    remove_token(books, "gone")
+    assert (token_name(books, gone), token_name(books, kept)) == ("", "kept")
+    with pytest.raises(InvalidEntryError, match="There is no token named gone"):
+        remove_token(books, "gone")
+
+
+def test_the_command_shows_a_token_once_and_lists_names_only(node: Path) -> None:
+    assert _run("list").stdout == "There is no token. Make one by `glionode tokens add NAME`.\n"
+    made = _run("add", "study of 2026")
+    assert (made.exit_code, made.stderr) == (0, "")
+    token = made.stdout.removesuffix("\n")
+    assert _known(token) == "study of 2026"
+    other = _document("add", "another")
+    assert (other["name"], _known(other["token"])) == ("another", "another")
+    (first, second) = _document("list")["tokens"]
+    assert (set(first), first["name"], second["name"]) == ({"name", "created_at"}, "another", "study of 2026")
+    assert _run("list").stdout == f"{first['created_at']}  another\n{second['created_at']}  study of 2026\n"
+    assert token not in _everything_in(node / "node.sqlite")
+
+
+@pytest.mark.usefixtures("node")
+def test_the_command_removes_a_token() -> None:
+    token, other = _document("add", "study")["token"], _document("add", "other")["token"]
+    assert _run("remove", "study").stdout == "removed study\n"
+    assert (_known(token), _known(other)) == ("", "other")
+    assert _document("remove", "other") == {"removed": "other"}
+    assert _document("list") == {"tokens": []}
+
+
+@pytest.mark.usefixtures("node")
+def test_the_command_fails_in_one_line() -> None:
+    _document("add", "study")
+    assert "There is a token named study already" in _failure("add", "study")
+    assert "a name has up to 64 letters" in _failure("add", "a\x1b[2J")
+    assert "There is no token named absent" in _failure("remove", "absent")

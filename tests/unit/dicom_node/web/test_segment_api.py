@@ -1,0 +1,251 @@
+"""The workbench as programs use it: files over a real port, computed in a real child process, fetched again."""
+
+import io
+import json
+import socket
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from conversion.nifti import read_nifti, write_nifti
+from conversion.volume import Grid, ImageVolume
+from dicom_node.database.engine import Database, open_database
+from dicom_node.settings import Settings, read_settings
+from dicom_node.web.api_tokens import add_token
+from dicom_node.web.app import panel_app
+from dicom_node.web.http_server import Deadlines
+from dicom_node.web.login_tokens import new_login_link
+from dicom_node.web.uploads import UPLOAD_PATH
+from dicom_node.workbench.spare_work import Uploads
+from tests.support.detector_model import SHIFT_ROWS, write_detector
+from tests.support.small_study import make_small_study
+from tests.support.viewer_port import served
+from tests.support.waiting import ANSWER_S
+
+pytestmark = pytest.mark.torch
+
+WORKER = "here/0"
+SIZE = 96
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Give a node a folder of its own; its child processes read the same variables."""
+    for name, value in {
+        "NODE_FOLDER": str(tmp_path / "node"),
+        "PROCESSING_MODEL": str(write_detector(tmp_path / "detector")),
+        "PROCESSING_THREADS": "1",
+        "PROCESSING_ADMIT": "not_a_brain",  # what is drawn here is a disc in a disc
+        "WORKBENCH_UPLOAD_MIB": "8",
+        "WORKBENCH_WAITING": "2",
+        "WORKBENCH_FILES": "200",
+    }.items():
+        monkeypatch.setenv(f"GLIONODE_{name}", value)
+    return read_settings()
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    opened = open_database(settings.database_url)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def address(settings: Settings, database: Database) -> Iterator[str]:
+    with served(panel_app(settings, database), Deadlines(request_s=3.0), UPLOAD_PATH) as url:
+        yield url
+
+
+@pytest.fixture
+def program(address: str, database: Database) -> Iterator[httpx.Client]:
+    """Give a program with a token."""
+    headers = {"Authorization": f"Bearer {add_token(database, 'program')}"}
+    with httpx.Client(base_url=address, headers=headers, timeout=ANSWER_S) as client:
+        yield client
+
+
+@pytest.fixture
+def uploads(settings: Settings, database: Database) -> Iterator[Uploads]:
+    work = Uploads(settings, database)
+    yield work
+    work.stop()
+
+
+def _volume(path: Path, *, bright: bool) -> Path:
+    """Write slices of a round head, with or without a bright disc in the middle three."""
+    k, row, column = np.indices((8, SIZE, SIZE))
+    voxels = np.where(np.hypot(row - SIZE / 2, column - SIZE / 2) < 44, 100.0, 0.0)
+    if bright:
+        voxels[(np.hypot(row - 40, column - 52) < 9) & (abs(k - 4) <= 1)] = 400.0
+    axial = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [6.0, 0, 0, 0], [0, 0, 0, 1]])
+    grid = Grid(shape=(8, SIZE, SIZE), affine=axial, frame_of_reference_uid="drawn")
+    write_nifti(ImageVolume(grid=grid, voxels=voxels.astype(np.float32)), path)
+    return path
+
+
+def test_volumes_come_back_as_masks_with_their_findings(
+    program: httpx.Client, uploads: Uploads, tmp_path: Path
+) -> None:
+    flair = _volume(tmp_path / "Patient_flair.nii.gz", bright=True)
+    sent = program.post(UPLOAD_PATH, files=[("files", (flair.name, flair.read_bytes()))])
+    assert sent.status_code == 202
+    job = sent.json()
+    assert (job["state"], job["place"], job["sent"]) == ("waiting", 1, [{"name": flair.name, "role": ""}])
+    assert program.get(job["links"]["result"]).status_code == 409
+
+    assert uploads.do_next(WORKER)
+    assert not uploads.do_next(WORKER)
+
+    done = program.get(job["links"]["status"]).json()
+    assert (done["state"], done["reason"], done["step"]) == ("done", "", "")
+    names = {"segmentation.nii.gz", "probability_wt.nii.gz", "image_flair.nii.gz", "findings.json", "overlay.png"}
+    assert names < set(done["files"])
+    answer = program.get(f"{job['links']['status']}/files/segmentation.nii.gz")
+    (tmp_path / "mask.nii.gz").write_bytes(answer.content)
+    found = np.argwhere(read_nifti(tmp_path / "mask.nii.gz").voxels > 0)
+    assert np.allclose(found.mean(axis=0), (4, 40 + SHIFT_ROWS, 52), atol=1.0)
+    with zipfile.ZipFile(io.BytesIO(program.get(job["links"]["result"]).content)) as archive:
+        assert set(archive.namelist()) == set(done["files"]) - {"result.zip"}
+        assert json.loads(archive.read("findings.json"))["sequences"] == ["FLAIR"]
+
+
+def test_the_sequence_that_the_sender_states_counts_more_than_the_name(
+    program: httpx.Client, uploads: Uploads, tmp_path: Path
+) -> None:
+    volume = _volume(tmp_path / "t2.nii.gz", bright=True)
+    job = program.post(UPLOAD_PATH, files={"flair": (volume.name, volume.read_bytes())}).json()
+    uploads.do_next(WORKER)
+    findings = program.get(f"{UPLOAD_PATH}/{job['id']}/files/findings.json").json()
+    assert findings["sequences"] == ["FLAIR"]
+
+
+def test_a_dicom_archive_comes_back_with_its_objects(program: httpx.Client, uploads: Uploads, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number, ds in enumerate(make_small_study("api")):
+            ds.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+            archive.write(tmp_path / "one.dcm", f"study/{number}")
+    job = program.post(UPLOAD_PATH, files={"files": ("study.zip", packed.getvalue())}).json()
+    uploads.do_next(WORKER)
+    done = program.get(job["links"]["status"]).json()
+    assert (done["state"], done["reason"]) == ("done", "")
+    assert {"SEG.dcm", "SR.dcm", "segmentation.nii.gz"} < set(done["files"])
+
+
+def test_an_image_slice_has_an_overlay(program: httpx.Client, uploads: Uploads, tmp_path: Path) -> None:
+    pixels = read_nifti(_volume(tmp_path / "v.nii.gz", bright=True)).voxels[4]
+    sitk.WriteImage(sitk.GetImageFromArray((pixels / 2).astype(np.uint8)), str(tmp_path / "slice.png"))
+    job = program.post(UPLOAD_PATH, files={"flair": ("slice.png", (tmp_path / "slice.png").read_bytes())}).json()
+    uploads.do_next(WORKER)
+    overlay = program.get(f"{UPLOAD_PATH}/{job['id']}/files/overlay.png")
+    assert (overlay.status_code, overlay.content[:4]) == (200, b"\x89PNG")
+
+
+def test_what_cannot_be_used_is_explained_to_its_sender(program: httpx.Client, uploads: Uploads) -> None:
+    job = program.post(UPLOAD_PATH, files={"files": ("letter.txt", b"Dear colleague")}).json()
+    uploads.do_next(WORKER)
+    failed = program.get(job["links"]["status"]).json()
+    assert failed["state"] == "failed"
+    assert failed["reason"].startswith("letter.txt: neither DICOM, NIfTI nor an image. Send a DICOM study")
+    refused = program.get(job["links"]["result"])
+    assert (refused.status_code, refused.json()["detail"]) == (409, failed["reason"])
+
+
+def test_an_upload_is_seen_by_its_owner_alone(program: httpx.Client, address: str, database: Database) -> None:
+    job = program.post(UPLOAD_PATH, files={"files": ("a.txt", b"a")}).json()
+    other = {"Authorization": f"Bearer {add_token(database, 'other')}"}
+    status = f"{address}{job['links']['status']}"
+    for way in (status, f"{status}/result", f"{status}/files/overlay.png"):
+        assert httpx.get(way, headers=other, timeout=ANSWER_S).status_code == 404
+        assert httpx.get(way, timeout=ANSWER_S).status_code == 401
+    assert httpx.delete(status, headers=other, timeout=ANSWER_S).status_code == 404
+    assert httpx.get(f"{address}{UPLOAD_PATH}", headers=other, timeout=ANSWER_S).json() == []
+    assert [one["id"] for one in program.get(UPLOAD_PATH).json()] == [job["id"]]
+    assert program.delete(job["links"]["status"]).status_code == 204
+    assert program.get(job["links"]["status"]).status_code == 404
+
+
+def test_a_token_opens_the_workbench_and_nothing_else(program: httpx.Client, address: str, database: Database) -> None:
+    assert program.get(UPLOAD_PATH).status_code == 200
+    for path in ("/api/peers", "/studies", f"{UPLOAD_PATH}s"):
+        assert program.get(path).status_code in (401, 303)
+    stranger = {"Authorization": "Bearer no-such-token"}
+    wrong = httpx.get(f"{address}{UPLOAD_PATH}", headers=stranger, timeout=ANSWER_S)
+    assert wrong.status_code == 401
+    with httpx.Client(base_url=address, timeout=ANSWER_S) as person:
+        token = httpx.URL(new_login_link(database, address)).params["token"]
+        person.post("/login", data={"token": token})
+        assert person.get(UPLOAD_PATH).json() == []
+
+
+def test_a_full_queue_refuses_what_does_not_fit_and_keeps_what_waits(program: httpx.Client, settings: Settings) -> None:
+    places = [program.post(UPLOAD_PATH, files={"files": ("a", b"a")}).json()["place"] for _ in range(2)]
+    refused = program.post(UPLOAD_PATH, files={"files": ("a", b"a")})
+    assert (places, refused.status_code, refused.headers["retry-after"]) == ([1, 2], 429, "60")
+    assert "2 uploads are waiting" in refused.json()["detail"]
+    assert len(program.get(UPLOAD_PATH).json()) == len(list((settings.node.folder / "workbench").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "status", "sentence"),
+    [
+        ({"Content-Type": "application/json"}, b"{}", 415, "multipart/form-data"),
+        ({"Content-Type": "multipart/form-data"}, b"", 415, "multipart/form-data"),
+        ({"Content-Type": "multipart/form-data; boundary=b"}, b"no form at all", 422, "damaged"),
+        ({"Content-Type": "multipart/form-data; boundary=b"}, b"--b--\r\n", 422, "no file"),
+        (
+            {"Content-Type": "multipart/form-data; boundary=b"},
+            b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + b"x" * (9 << 20),
+            413,
+            "8 MiB",
+        ),
+        (
+            {"Content-Type": "multipart/form-data; boundary=b"},
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n' * 201 + b"--b--\r\n",
+            413,
+            "200 files",
+        ),
+    ],
+)
+def test_forms_that_are_none_or_too_large_are_refused_and_leave_nothing(
+    program: httpx.Client, settings: Settings, headers: dict[str, str], content: bytes, status: int, sentence: str
+) -> None:
+    answer = program.post(UPLOAD_PATH, content=content, headers=headers)
+    assert (answer.status_code, sentence in answer.json()["detail"]) == (status, True)
+    assert not any((settings.node.folder / "workbench").glob("*")) or not settings.node.folder.exists()
+
+
+def test_names_of_files_choose_no_place_on_the_disk(program: httpx.Client, settings: Settings, tmp_path: Path) -> None:
+    job = program.post(UPLOAD_PATH, files={"files": ("../../../escaped.nii", b"x")}).json()
+    assert job["sent"] == [{"name": "escaped.nii", "role": ""}]
+    stored = [path.relative_to(settings.node.folder) for path in settings.node.folder.rglob("*") if path.is_file()]
+    assert Path("workbench", job["id"], "input", "00000") in stored
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_a_long_upload_is_taken_as_long_as_it_goes_on(address: str, database: Database) -> None:
+    """The port ends a request that takes three seconds here; an upload may take longer, but no piece of it."""
+    token = add_token(database, "slow")
+    host, port = httpx.URL(address).host, httpx.URL(address).port
+    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabcdefgh\r\n--b--\r\n'
+    head = (
+        f"POST {UPLOAD_PATH} HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    assert port is not None
+    with socket.create_connection((host, port), timeout=ANSWER_S) as line:
+        line.sendall(head.encode())
+        for start in range(0, len(body), 16):  # six pieces, one each second
+            line.sendall(body[start : start + 16])
+            time.sleep(1.0)
+        assert b"202 Accepted" in line.recv(4096)
+    with socket.create_connection((host, port), timeout=ANSWER_S) as line:
+        line.sendall(head.encode() + body[:40])
+        assert line.recv(4096) == b"", "an upload that stops is given up"
