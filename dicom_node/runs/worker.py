@@ -43,6 +43,9 @@ _log = structlog.get_logger()
 POLL_S = 0.25
 """Interval at which the worker looks for studies that are due: a complete study starts within a second."""
 
+SPARE_S = 1.0
+"""Interval at which it looks for spare work, which nobody waits for beside a person at a page."""
+
 DUTY_S = 2.0
 """Interval at which it looks for runs of dead workers, and whether cleaning is due."""
 
@@ -223,7 +226,7 @@ class Worker:
             self._alone("fetch", lambda: fetch_next(self._settings, self._database, self._book.executor))
 
     def _do_spare_work(self) -> None:
-        while not self._stop.wait(POLL_S):
+        while not self._stop.wait(SPARE_S):
             self._alone("spare", self._do_next_spare)
 
     def _do_next_spare(self) -> None:
