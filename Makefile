@@ -97,6 +97,7 @@ for version in $(PYTHONS); do \
   $(MAKE) --no-print-directory $(1)-$$version FOUND="$$found" || exit 1; done
 endef
 
+# Nothing is compiled ahead: the tests of another Python import a small part of what is installed.
 .PRECIOUS: $(VENV)-%/.done
 venv-of-%: $(VENV)-%/.done ;
 
@@ -104,7 +105,6 @@ $(VENV)-%/.done: requirements.lock pyproject.toml
 	@echo "Python $*:"
 	$(FOUND) -m venv $(VENV)-$*
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
-	-$(VENV)-$*/bin/python -W ignore -m compileall -qq -j 0 $(VENV)-$*/lib >/dev/null
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
