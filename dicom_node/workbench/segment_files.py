@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from conversion.alignment import AlignedVolumes, align, already_aligned, labels_on
 from conversion.decision import Decision
@@ -223,6 +224,7 @@ def _read_slice(paths: Mapping[Role, Path]) -> AlignedVolumes:
 
 def _read_image(path: Path, role: Role, *, alone: bool) -> dict[Role, NDArray[np.float32]]:
     """Return the sequences of one image file, each of shape (row, column)."""
+    _refuse_incomplete(path)
     try:
         pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
     except RuntimeError as error:
@@ -239,6 +241,18 @@ def _read_image(path: Path, role: Role, *, alone: bool) -> dict[Role, NDArray[np
         raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence)
     channels = {Role.T1: pixels[..., 0], Role.FLAIR: pixels[..., 1], Role.T1CE: pixels[..., 2]}
     return {r: c for r, c in channels.items() if r is Role.FLAIR or not np.array_equal(c, pixels[..., 1])}
+
+
+def _refuse_incomplete(path: Path) -> None:
+    """Refuse an image that was cut off, of which SimpleITK reads the rest as grey, or one of a billion pixels."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return  # of a form that SimpleITK alone may know
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        sentence = f"{path.name}: the image is damaged, was cut off, or is too large; send it again"
+        raise UnusableStudy(ConversionReason.UNREADABLE_PIXELS, sentence) from error
 
 
 def _write_images(aligned: AlignedVolumes, out: Path) -> list[Path]:

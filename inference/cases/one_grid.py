@@ -1,9 +1,5 @@
 """Reads and checks sequences and annotations that a data set provides on one grid."""
 
-import gzip
-import math
-import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +11,7 @@ from numpy.typing import NDArray
 from conversion.alignment import AlignedVolumes
 from conversion.decision import Decision
 from conversion.errors import ConversionError
+from conversion.nifti import why_incomplete
 from conversion.sequences import Role
 from conversion.simpleitk_bridge import from_simpleitk, grid_from_simpleitk
 from conversion.volume import Grid, ImageVolume
@@ -30,39 +27,19 @@ SAME_PLACE_MM = 0.25
 """Tolerated distance between the grids of a case. A NIfTI header stores a quaternion in single precision, which is off
 by up to 0.2 mm at the far corner of an oblique head."""
 
-_HEADER, _PART = 348, 2**22
-"""Bytes of a NIfTI-1 header (nifti1.h: dim at 40, bitpix at 72, vox_offset at 108), and of one read."""
-
 _NOT_INTEGER = 1e-3
 """A label that is further than this from an integer was interpolated."""
 
 
 def read_image(path: Path) -> sitk.Image:
     """Read an image file in single precision; raise `UnreadableCase` if that fails or the file is truncated."""
-    _check_complete(path)
+    if problem := why_incomplete(path):
+        raise unreadable(f"{path.name}: {problem}")
     try:
         image: sitk.Image = sitk.ReadImage(str(path), sitk.sitkFloat32)
     except RuntimeError as error:
         raise unreadable(f"{path.name}: cannot be read; the file is damaged or not an image") from error
     return image
-
-
-def _check_complete(path: Path) -> None:
-    """Refuse a NIfTI file that ends before its last voxel: ITK silently reads the missing voxels as zeros."""
-    header, size = b"", 0
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            while part := file.read(_PART):
-                header, size = header or part[:_HEADER], size + len(part)
-    except (EOFError, OSError, zlib.error) as error:
-        raise unreadable(f"{path.name}: cannot be read; the file is truncated, damaged or not an image") from error
-    order = next((mark for mark in "<>" if header[:4] == struct.pack(f"{mark}i", _HEADER)), "")
-    if not order or len(header) < _HEADER:
-        return  # not a NIfTI-1 file: left to ITK
-    rank, *lengths = struct.unpack_from(f"{order}8h", header, 40)
-    (bits,), (offset,) = struct.unpack_from(f"{order}h", header, 72), struct.unpack_from(f"{order}f", header, 108)
-    if 1 <= rank <= len(lengths) and size < offset + math.prod(lengths[:rank]) * bits / 8:
-        raise unreadable(f"{path.name}: the file is truncated; its {size} bytes are fewer than its header states")
 
 
 def volume_of(image: sitk.Image, name: str, frame_of_reference_uid: str) -> ImageVolume:

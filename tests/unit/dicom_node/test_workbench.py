@@ -311,6 +311,25 @@ def test_what_is_no_picture_is_named(tmp_path: Path, settings: Settings) -> None
         segment_slice({Role.FLAIR: path}, tmp_path / "out", settings)
 
 
+@pytest.mark.parametrize("name", ["slice.png", "slice.jpg", "slice.tif"])
+def test_half_a_picture_is_refused(tmp_path: Path, settings: Settings, name: str) -> None:
+    path = _slice(tmp_path, name, _head()[4])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ConversionError, match=rf"{name}: (the image is damaged, was cut off|not a readable)"):
+        segment_slice({Role.FLAIR: path}, tmp_path / "out", settings)
+
+
+def test_pictures_of_one_slice_are_its_sequences(tmp_path: Path, settings: Settings) -> None:
+    flair, t1 = _slice(tmp_path, "flair.png", _head()[4]), _slice(tmp_path, "t1.png", _head(bright=False)[4])
+    assert segment_slice({Role.FLAIR: flair, Role.T1: t1}, tmp_path / "out", settings).sequences == ("T1", "FLAIR")
+    smaller = _slice(tmp_path, "small.png", _head()[4][:64])
+    with pytest.raises(ConversionError, match=r"the images differ in size \(96 x 64, 96 x 96\)"):
+        segment_slice({Role.FLAIR: flair, Role.T1: smaller}, tmp_path / "out", settings)
+    colour = _slice(tmp_path, "colour.png", np.stack([_head()[4], _head(bright=False)[4], _head()[4]], axis=2))
+    with pytest.raises(ConversionError, match=r"colour\.png: a colour image contains several sequences"):
+        segment_slice({Role.FLAIR: flair, Role.T1: colour}, tmp_path / "out", settings)
+
+
 def test_the_picture_shows_the_regions_in_colour(tmp_path: Path, settings: Settings) -> None:
     segment_nifti(_write_volumes(tmp_path, {Role.FLAIR: True}), tmp_path / "out", settings)
     pixels = np.asarray(Image.open(tmp_path / "out" / "overlay.png").convert("RGB")).astype(int)
