@@ -62,7 +62,9 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> list[tuple[Path
         with zipfile.ZipFile(archive) as content:
             members = [member for member in content.infolist() if not _is_folder(member) and not _is_clutter(member)]
             if len(members) > limits.files:
-                raise UnusableUpload(f"The archive has {len(members)} files; at most {limits.files} are allowed.")
+                raise UnusableUpload.because(
+                    f"The archive has {len(members)} files; at most {limits.files} are allowed."
+                )
             for number, member in enumerate(members):
                 _refuse_hostile(member)
                 path = folder / f"{number:05d}{_suffix(member)}"
@@ -70,11 +72,11 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> list[tuple[Path
                     left -= _copy(source, path, left)
                 found.append((path, _inner_path(member).name))
     except _DAMAGE as error:
-        raise UnusableUpload(_DAMAGED) from error
+        raise UnusableUpload.because(_DAMAGED) from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # an offset that leads to before the archive's beginning
             raise
-        raise UnusableUpload(_DAMAGED) from error
+        raise UnusableUpload.because(_DAMAGED) from error
     return found
 
 
@@ -95,7 +97,7 @@ def unpack_gzip(packed: Path, path: Path, most: int, name: str) -> int:
         with gzip.open(packed) as source:
             return _copy(source, path, most)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise UnusableUpload(f"{name}: the file is damaged or was broken off; send it again.") from error
+        raise UnusableUpload.because(f"{name}: the file is damaged or was broken off; send it again.") from error
 
 
 def _inner_path(member: zipfile.ZipInfo) -> PurePosixPath:
@@ -113,13 +115,13 @@ def _is_clutter(member: zipfile.ZipInfo) -> bool:
 def _refuse_hostile(member: zipfile.ZipInfo) -> None:
     path = _inner_path(member)
     if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise UnusableUpload("The archive contains a name that leads out of its folder, and was not unpacked.")
+        raise UnusableUpload.because("The archive contains a name that leads out of its folder, and was not unpacked.")
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise UnusableUpload("The archive contains a link, and was not unpacked; put the file itself into it.")
+        raise UnusableUpload.because("The archive contains a link, and was not unpacked; put the file itself into it.")
     if member.flag_bits & _ENCRYPTED:
-        raise UnusableUpload("The archive is encrypted; send it without a password.")
+        raise UnusableUpload.because("The archive is encrypted; send it without a password.")
     if member.compress_type not in _METHODS:
-        raise UnusableUpload(_DAMAGED)
+        raise UnusableUpload.because(_DAMAGED)
 
 
 def _suffix(member: zipfile.ZipInfo) -> str:
@@ -135,7 +137,7 @@ def _copy(source: IO[bytes] | gzip.GzipFile, path: Path, left: int) -> int:
         while chunk := source.read(_CHUNK):
             count += len(chunk)
             if count > left:
-                raise UnusableUpload(
+                raise UnusableUpload.because(
                     "The upload unpacks to more data than is allowed (workbench.unpacked_mib); send fewer series."
                 )
             target.write(chunk)

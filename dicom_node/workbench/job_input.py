@@ -81,9 +81,11 @@ def read_input(
     if not kinds:
         named = ", ".join(file.name for file in found[:3]) or "The upload"
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        raise UnusableUpload(f"{named}{more}: neither DICOM, NIfTI nor an image. {_WOULD_WORK}")
+        raise UnusableUpload.because(f"{named}{more}: neither DICOM, NIfTI nor an image. {_WOULD_WORK}")
     if len(kinds) > 1:
-        raise UnusableUpload(f"The files are of several kinds ({', '.join(sorted(kinds))}); send one kind at a time.")
+        raise UnusableUpload.because(
+            f"The files are of several kinds ({', '.join(sorted(kinds))}); send one kind at a time."
+        )
     kind = kinds.pop()
     used = [file for file in found if file.kind == kind]
     work.mkdir(parents=True, exist_ok=True)
@@ -150,11 +152,11 @@ def _by_role(files: Sequence[_File]) -> dict[Role, _File]:
         if role is None and len(files) == 1:
             role = Role.FLAIR
         if role is None:
-            raise UnusableUpload(
+            raise UnusableUpload.because(
                 f"{file.name}: the name does not tell which sequence it is. Choose T1, T1CE, T2 or FLAIR for it."
             )
         if role in roles:
-            raise UnusableUpload(f"Two files are given as {role}; choose another sequence for one of them.")
+            raise UnusableUpload.because(f"Two files are given as {role}; choose another sequence for one of them.")
         roles[role] = file
     return roles
 
