@@ -95,12 +95,15 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
         self._stop = stop
-        loops = (self._beat, self._judge, self._send, self._fetch, *((self._do_spare_work,) if self._spare else ()))
+        loops = (self._beat, self._judge, self._send, self._fetch)
         threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
         self._workflow.launch()
         self._resume()
+        if self._spare is not None:  # not before what this slot left was given back
+            threads.append(threading.Thread(target=self._do_spare_work, name="spare", daemon=True))
+            threads[-1].start()
         _log.info("working", executor=self._book.executor)
         while not stop.wait(POLL_S):
             self._alone("begin", self._begin)

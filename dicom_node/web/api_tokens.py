@@ -1,6 +1,5 @@
 """Tokens by which programs call the API of the workbench; the database holds only their hashes."""
 
-import hashlib
 import re
 import secrets
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import sqlalchemy as sa
 from dicom_node.database.engine import Database
 from dicom_node.database.upload_tables import ApiTokenRow
 from dicom_node.invalid_entry import FieldProblem, InvalidEntryError
+from dicom_node.web.login_tokens import token_sha256
 
 __all__ = ["add_token", "list_tokens", "remove_token", "token_name"]
 
@@ -32,7 +32,7 @@ def add_token(database: Database, name: str) -> str:
         if session.get(ApiTokenRow, name) is not None:
             sentence = f"There is a token named {name} already. Remove it first, or choose another name."
             raise InvalidEntryError(FieldProblem(field="name", sentence=sentence))
-        session.add(ApiTokenRow(name=name, token_sha256=_sha256(token)))
+        session.add(ApiTokenRow(name=name, token_sha256=token_sha256(token)))
     return token
 
 
@@ -60,9 +60,5 @@ def remove_token(database: Database, name: str) -> None:
 def token_name(database: Database, token: str) -> str:
     """Return the name of a token; empty if it is not one."""
     with database.session() as session:
-        found = sa.select(ApiTokenRow.name).where(ApiTokenRow.token_sha256 == _sha256(token))
+        found = sa.select(ApiTokenRow.name).where(ApiTokenRow.token_sha256 == token_sha256(token))
         return session.scalar(found) or ""
-
-
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

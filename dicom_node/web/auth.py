@@ -38,7 +38,7 @@ async def refusal(request: Request, database: Database) -> Response | None:
     path = request.url.path
     if path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER):
         return None
-    owner, path = await run_in_threadpool(_owner, request, database), request.url.path
+    owner = await run_in_threadpool(_owner, request, database)
     if owner:
         request.state.owner = owner
         return None

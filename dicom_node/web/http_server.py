@@ -10,6 +10,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from dicom_node.workbench.jobs import LONGEST_UPLOAD
+
 __all__ = ["MOST_CONNECTIONS", "MOST_HEAD_BYTES", "Deadlines", "http_server"]
 
 MOST_HEAD_BYTES = 16 * 1024
@@ -37,7 +39,7 @@ class Deadlines:
     """
 
     request_s: float = 15.0
-    upload_s: float = 3600.0
+    upload_s: float = LONGEST_UPLOAD.total_seconds()
     write_s: float = 60.0
     idle_s: int = 5
 

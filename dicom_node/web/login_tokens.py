@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import LoginTokenRow, utc_now
 
-__all__ = ["is_valid", "new_login_link", "new_token", "use_up"]
+__all__ = ["is_valid", "new_login_link", "new_token", "token_sha256", "use_up"]
 
 _LINK_VALID = timedelta(minutes=15)
 
@@ -39,7 +39,7 @@ def new_token(database: Database, kind: str, valid: timedelta) -> str:
     now = utc_now()
     with database.session() as session:
         session.execute(sa.delete(LoginTokenRow).where(LoginTokenRow.expires_at <= now))
-        session.add(LoginTokenRow(token_sha256=_sha256(token), kind=kind, expires_at=now + valid))
+        session.add(LoginTokenRow(token_sha256=token_sha256(token), kind=kind, expires_at=now + valid))
     return token
 
 
@@ -48,19 +48,22 @@ def is_valid(database: Database, token: str, kind: str) -> bool:
     if not token:
         return False
     with database.session() as session:
-        row = session.get(LoginTokenRow, _sha256(token))
+        row = session.get(LoginTokenRow, token_sha256(token))
     return row is not None and row.kind == kind and row.expires_at > utc_now()
 
 
 def use_up(database: Database, token: str, kind: str) -> bool:
     """Delete a token; return true to the one caller that deleted it while it was valid."""
     statement = sa.delete(LoginTokenRow).where(
-        LoginTokenRow.token_sha256 == _sha256(token), LoginTokenRow.kind == kind, LoginTokenRow.expires_at > utc_now()
+        LoginTokenRow.token_sha256 == token_sha256(token),
+        LoginTokenRow.kind == kind,
+        LoginTokenRow.expires_at > utc_now(),
     )
     with database.session() as session:
         result = session.execute(statement)
     return bool(getattr(result, "rowcount", 0))
 
 
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8")).hexdigest()
+def token_sha256(token: str) -> str:
+    """Return what the database holds of a token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

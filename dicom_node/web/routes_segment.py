@@ -17,6 +17,7 @@ from dicom_node.database.states import JobState
 from dicom_node.settings import Settings
 from dicom_node.web.uploads import MOST_NAME, UPLOAD_PATH, UploadRefused, receive
 from dicom_node.workbench.jobs import (
+    ARCHIVE,
     Job,
     QueueFull,
     find_job,
@@ -31,7 +32,6 @@ from dicom_node.workbench.role_names import guess_role
 
 __all__ = ["JobModel", "Links", "SentFile", "owner_of", "roles", "segment_routes"]
 
-ARCHIVE = "result.zip"
 MOST_NAMES = 100
 NO_JOB = "There is no such upload, or it has been removed."
 

@@ -14,14 +14,11 @@ from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.workbench.archive import UnpackLimits
 from dicom_node.workbench.job_input import DicomInput, SliceInput, VolumeInput, read_input
-from dicom_node.workbench.jobs import enter_step, files_of, input_folder, result_folder
+from dicom_node.workbench.jobs import ARCHIVE, enter_step, files_of, input_folder, result_folder
 from dicom_node.workbench.segment_files import Wanted, segment_dicom, segment_nifti, segment_slice
 from inference.registry import Registry
 
-__all__ = ["ARCHIVE", "JobSteps"]
-
-ARCHIVE = "result.zip"
-"""All files of a result."""
+__all__ = ["JobSteps"]
 
 
 class JobSteps:

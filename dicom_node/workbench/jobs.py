@@ -20,6 +20,8 @@ from dicom_node.database.upload_tables import WorkbenchRow
 from dicom_node.settings import WorkbenchSettings
 
 __all__ = [
+    "ARCHIVE",
+    "LONGEST_UPLOAD",
     "Job",
     "QueueFull",
     "UploadedFile",
@@ -38,6 +40,9 @@ __all__ = [
     "result_folder",
     "submit",
 ]
+
+ARCHIVE = "result.zip"
+"""All files of a result, in its folder."""
 
 MOST_ATTEMPTS = 2
 """An upload fails once it was begun twice and not finished: it may be why its process ended."""
