@@ -90,6 +90,15 @@ def pytest_make_collect_report(
     return report
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by the argument they are given to, and pytest numbers them.
+
+    What is packed holds the second in which it was packed: names made of it differ between the processes of a run,
+    which ends it.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_finish() -> None:
     """Let the collector of unused objects look through what tests make, not through all that was imported."""
     gc.collect()

@@ -1,6 +1,7 @@
 """Rules of the house about single lines of code: who may catch whatever is raised, and who may turn an array."""
 
 import ast
+import gzip
 from collections import Counter
 from pathlib import Path
 
@@ -139,3 +140,10 @@ def test_a_blind_handler_is_found_however_it_is_written(tmp_path: Path, source: 
     path = tmp_path / "source.py"
     path.write_text(source, encoding="utf-8")
     assert _blind(path) == count
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"a"), b"\x00", "text", 1])
+def test_no_name_of_a_test_holds_bytes_it_is_given(request: pytest.FixtureRequest, content: object) -> None:
+    """Packed bytes differ by the second; names that differ between the processes of a run end it."""
+    name = request.node.name.removesuffix("]").rpartition("[")[2]
+    assert name.startswith("content") if isinstance(content, bytes) else name == str(content)
