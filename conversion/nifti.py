@@ -13,7 +13,10 @@ from conversion.errors import ConversionReason, UnreadableSeries
 from conversion.simpleitk_bridge import from_simpleitk, grid_from_simpleitk, to_simpleitk
 from conversion.volume import ImageVolume, LabelVolume
 
-__all__ = ["read_nifti", "why_incomplete", "write_canonical_nifti", "write_nifti"]
+__all__ = ["NIFTI_FRAME", "read_nifti", "why_incomplete", "write_canonical_nifti", "write_nifti"]
+
+NIFTI_FRAME = "NIfTI"
+"""Stands for the frame of reference, of which such a file says nothing."""
 
 
 MAXIMUM_VOXELS = 2**28
@@ -23,7 +26,7 @@ _HEADER, _PART = 348, 2**22
 """Bytes of a NIfTI-1 header (nifti1.h: dim at 40, bitpix at 72, vox_offset at 108), and of one read."""
 
 
-def read_nifti(path: Path, frame_of_reference_uid: str = "NIfTI") -> ImageVolume:
+def read_nifti(path: Path, frame_of_reference_uid: str = NIFTI_FRAME) -> ImageVolume:
     """Read a three-dimensional NIfTI file.
 
     Raises

@@ -27,7 +27,10 @@ _NO_TORCH = "needs torch, which this Python is tested without"
 _LOADS_TORCH = frozenset(
     _TESTS / "unit" / f"{path}.py"
     for path in (
-        *(f"dicom_node/test_{name}" for name in ("cli_evaluate", "cli_models", "model_roles", "pipeline")),
+        *(
+            f"dicom_node/test_{name}"
+            for name in ("cli_evaluate", "cli_models", "ground_truth", "model_roles", "pipeline")
+        ),
         *(f"dicom_node/test_{name}" for name in ("shadow", "steps", "workbench")),
         "dicom_node/web/test_segment_api",
         "inference/cases/test_prepared",

@@ -8,7 +8,9 @@ import click
 from conversion.sequences import Role
 from dicom_node.cli.conventions import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
 from dicom_node.settings import Settings, read_settings
-from dicom_node.workbench.segment_files import Wanted, WorkbenchResult, segment_dicom, segment_nifti, segment_slice
+from dicom_node.workbench.ground_truth import TruthFile
+from dicom_node.workbench.result_files import WorkbenchResult
+from dicom_node.workbench.segment_files import Wanted, segment_dicom, segment_nifti, segment_slice
 
 __all__ = ["segment"]
 
@@ -24,6 +26,12 @@ __all__ = ["segment"]
 @click.option("--sequence", default="FLAIR", show_default=True, help="Sequence of a grey image slice or NIfTI INPUT.")
 @click.option("--model", default="", help="Name of a model, or a model folder; by default the one in the settings.")
 @rules_option
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Label map (NIfTI), SEG or image mask to compare the result with; figures go to comparison.json.",
+)
+@click.option("--pixel-mm", type=click.FloatRange(0.05, 10.0), help="Edge of a pixel of an image slice, for its area.")
 @click.option("--native", is_flag=True, help="Also write the labels on every sequence's own grid.")
 @json_option
 @one_line_errors
@@ -31,13 +39,35 @@ def segment(
     paths: tuple[Path, ...],
     sequence: str,
     model: str,
-    rules: Path | None,
+    pixel_mm: float | None,
     native: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
-    **volumes: Path | None,
+    **files: Path | None,
 ) -> None:
     """Segment a DICOM folder, NIfTI volumes or one image slice; write the results to OUT."""
-    given = {Role(name.upper()): path for name, path in volumes.items() if path is not None}
+    rules, truth = files.pop("rules"), files.pop("truth")
+    given = _given(paths, sequence, files)
+    wanted = Wanted(native=native, truth=TruthFile(path=truth, name=truth.name) if truth else None)
+    if pixel_mm and (given or paths[0].is_dir()):
+        raise click.UsageError("--pixel-mm: volumes state the size of their voxels; only an image slice does not")
+    settings, out = _settings(model), paths[-1]
+    if not given and paths[0].is_dir():
+        done = segment_dicom(paths[0], out, settings, rules=given_rules(rules), wanted=wanted)
+    elif rules:
+        raise click.UsageError("--rules: site rules match DICOM headers, and this input has none")
+    elif given:
+        done = segment_nifti(given, out, settings, wanted=wanted)
+    elif native:
+        raise click.UsageError("--native: the labels of an image slice are on its own grid already")
+    else:
+        slices = {Role(sequence.upper()): paths[0]}
+        done = segment_slice(slices, out, settings, pixel_mm=pixel_mm, wanted=wanted)
+    _show(done, as_json=as_json)
+
+
+def _given(paths: tuple[Path, ...], sequence: str, files: dict[str, Path | None]) -> dict[Role, Path]:
+    """Return the volumes that were given by their sequence; empty for a folder or an image slice."""
+    given = {Role(name.upper()): path for name, path in files.items() if path is not None}
     if len(paths) != (1 if given else 2):
         raise click.UsageError("give INPUT and OUT; with --t1, --t1ce, --t2 or --flair, give only OUT")
     if sequence.upper() not in list(Role):
@@ -46,13 +76,10 @@ def segment(
         raise click.UsageError(f"{paths[0]}: no such file or folder")
     if not given and paths[0].name.endswith((".nii", ".nii.gz")):
         given = {Role(sequence.upper()): paths[0]}
-    settings = _settings(model)
-    if given:
-        done = _volumes(given, paths[-1], rules, settings, native=native)
-    elif paths[0].is_dir():
-        done = _folder(paths[0], paths[-1], rules, settings, native=native)
-    else:
-        done = _slice(paths[0], Role(sequence.upper()), paths[-1], rules, settings, native=native)
+    return given
+
+
+def _show(done: WorkbenchResult, *, as_json: bool) -> None:
     content = {
         "sequences": done.sequences,
         "volumes_ml": dict(done.volumes_ml),
@@ -74,29 +101,3 @@ def segment(
 def _settings(model: str) -> Settings:
     settings = read_settings()
     return replace(settings, processing=replace(settings.processing, model=model)) if model else settings
-
-
-def _volumes(
-    given: dict[Role, Path], out: Path, rules: Path | None, settings: Settings, *, native: bool
-) -> "WorkbenchResult":
-    _refuse_rules(rules)
-    return segment_nifti(given, out, settings, wanted=Wanted(native=native))
-
-
-def _folder(folder: Path, out: Path, rules: Path | None, settings: Settings, *, native: bool) -> WorkbenchResult:
-    known = given_rules(rules)
-    return segment_dicom(folder, out, settings, rules=known, wanted=Wanted(native=native))
-
-
-def _slice(
-    path: Path, role: "Role", out: Path, rules: Path | None, settings: Settings, *, native: bool
-) -> "WorkbenchResult":
-    _refuse_rules(rules)
-    if native:
-        raise click.UsageError("--native: the labels of an image slice are on its own grid already")
-    return segment_slice({role: path}, out, settings)
-
-
-def _refuse_rules(rules: Path | None) -> None:
-    if rules:
-        raise click.UsageError("--rules: site rules match DICOM headers, and this input has none")

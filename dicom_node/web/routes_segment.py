@@ -28,7 +28,7 @@ from dicom_node.workbench.jobs import (
     result_folder,
     submit,
 )
-from dicom_node.workbench.role_names import guess_role
+from dicom_node.workbench.role_names import GROUND_TRUTH, guess_role, is_ground_truth
 
 __all__ = ["JobModel", "Links", "SentFile", "owner_of", "roles", "segment_routes"]
 
@@ -80,8 +80,8 @@ Owner = Annotated[str, Depends(owner_of)]
 
 
 def roles(body: Names) -> list[str]:
-    """Return the sequence that each name suggests; empty where it suggests none."""
-    return [guess_role(name) or "" for name in body.names]
+    """Return the sequence, or `truth` for a ground truth, that each name suggests; empty where it suggests none."""
+    return [GROUND_TRUTH if is_ground_truth(name) else guess_role(name) or "" for name in body.names]
 
 
 def segment_routes(settings: Settings, database: Database) -> APIRouter:
@@ -92,7 +92,10 @@ def segment_routes(settings: Settings, database: Database) -> APIRouter:
 
     @routes.post("", status_code=202, responses={413: {}, 415: {}, 422: {}, 429: {}, 507: {}})
     async def send(request: Request, owner: Owner) -> JobModel:
-        """Send files as a form: fields t1, t1ce, t2, flair for volumes, any other name for the rest."""
+        """Send files as a form: the fields t1, t1ce, t2, flair and truth state what a file is, others do not.
+
+        The field `pixel_mm`, without a file, states the edge of a pixel of an image slice.
+        """
         return shown(_found(database, await _take(request, settings, database, owner), owner))
 
     routes.add_api_route("/roles", roles, methods=["POST"])

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from conversion.sequences import Role
 from dicom_node.settings import WorkbenchSettings
 from dicom_node.workbench.jobs import UploadedFile
+from dicom_node.workbench.role_names import GROUND_TRUTH
 
 __all__ = ["MOST_NAME", "UPLOAD_PATH", "Received", "UploadRefused", "receive"]
 
@@ -20,8 +21,15 @@ UPLOAD_PATH = "/api/v1/segment"
 """The one address to which more than a small form may be sent."""
 
 MOST_NAME = 255
-ROLE_FIELDS = {role.lower(): str(role) for role in Role}
+ROLE_FIELDS = {role.lower(): str(role) for role in Role} | {GROUND_TRUTH: GROUND_TRUTH}
 """Names of form fields that state the sequence of their file; any other name leaves it open."""
+
+PIXEL_FIELD = "pixel_mm"
+"""Name of the form field that states the edge of a pixel, for the area of an image slice."""
+
+LEAST_PIXEL_MM, MOST_PIXEL_MM = 0.05, 10.0
+MOST_FIELD = 32
+"""Bytes of a field that is not a file."""
 
 
 class UploadRefused(Exception):  # noqa: N818 - named for what happened
@@ -49,10 +57,13 @@ class Received:
     _header: bytes = b""
     _value: bytes = b""
     _disposition: bytes = b""
+    _field: str = ""
+    fields: dict[str, bytes] = field(default_factory=dict)
 
     def on_part_begin(self) -> None:
         """Forget the headers of the part before."""
         self._header = self._value = self._disposition = b""
+        self._field = ""
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         """Collect the name of a header."""
@@ -72,7 +83,9 @@ class Received:
         """Open a file, if the part is one."""
         _, options = parse_options_header(self._disposition)
         if b"filename" not in options:
-            return  # an ordinary field, which says nothing about files
+            name = options.get(b"name", b"").decode("ascii", "replace")
+            self._field = name if name == PIXEL_FIELD else ""  # any other says nothing about files
+            return
         if len(self.files) >= self.limits.files:
             raise UploadRefused(413, f"An upload may have at most {self.limits.files} files; send a ZIP archive.")
         sent = options[b"filename"].decode("utf-8", "replace").replace("\\", "/")
@@ -86,6 +99,8 @@ class Received:
         """Write a piece of a file."""
         if self._file is not None:
             self._file.write(data[start:end])
+        elif self._field:
+            self.fields[self._field] = (self.fields.get(self._field, b"") + data[start:end])[:MOST_FIELD]
 
     def on_part_end(self) -> None:
         """Close the file."""
@@ -123,7 +138,20 @@ async def receive(
         await _write(received, options[b"boundary"], body, least_free)
     finally:
         received.close()
-    return received.files
+    pixel_mm = _pixel_mm(received.fields.get(PIXEL_FIELD, b""))
+    return [replace(file, pixel_mm=pixel_mm) for file in received.files]
+
+
+def _pixel_mm(text: bytes) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        entered = float(text.decode("ascii").replace(",", "."))
+    except ValueError:
+        entered = 0.0
+    if not LEAST_PIXEL_MM <= entered <= MOST_PIXEL_MM:
+        raise UploadRefused(422, f"The size of a pixel is a number of mm, from {LEAST_PIXEL_MM} to {MOST_PIXEL_MM:g}.")
+    return entered
 
 
 async def _write(received: Received, boundary: bytes, body: AsyncIterator[bytes], least_free: int) -> None:

@@ -1,28 +1,22 @@
-"""Finds out what a person sent: a DICOM study, NIfTI volumes, or image slices; unpacks archives."""
+"""Finds out what a person sent: a DICOM study, NIfTI volumes or image slices, and a ground truth; unpacks archives."""
 
-import gzip
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from conversion.sequences import Role
 from dicom_node.workbench.archive import UnpackLimits, is_archive, unpack, unpack_gzip
+from dicom_node.workbench.file_kind import GZIP, file_kind, suffix_of
+from dicom_node.workbench.ground_truth import TruthFile
 from dicom_node.workbench.jobs import UploadedFile
-from dicom_node.workbench.role_names import guess_role
+from dicom_node.workbench.role_names import GROUND_TRUTH, guess_role, is_ground_truth
 from dicom_node.workbench.unusable_upload import UnusableUpload
 
-__all__ = ["DicomInput", "SliceInput", "VolumeInput", "read_input"]
+__all__ = ["DicomInput", "GivenFiles", "SliceInput", "VolumeInput", "read_input"]
 
-_IMAGES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg", b"II*\0": "tif", b"MM\0*": "tif"}
 _MOST_NAME = 50
 """Letters of a name, which have up to four bytes each, where a file system allows 255 with what is added."""
-
-_GZIP = b"\x1f\x8b"
-_NIFTI_MAGIC = (b"n+1\0", b"ni1\0", b"n+2\0")
-_FIRST_TAGS = (b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0")
-"""How a data set without preamble begins: (0002,0000), or an attribute of group 0008."""
 
 _WOULD_WORK = (
     "Send a DICOM study (its files, or a ZIP archive of them), NIfTI volumes (.nii or .nii.gz), or an axial slice as "
@@ -52,6 +46,20 @@ class SliceInput:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenFiles:
+    """What an upload is.
+
+    Attributes
+    ----------
+    truth
+        Regions that a person outlined, to compare the result with.
+    """
+
+    images: DicomInput | VolumeInput | SliceInput
+    truth: TruthFile | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _File:
     path: Path
     name: str
@@ -59,9 +67,7 @@ class _File:
     kind: str
 
 
-def read_input(
-    folder: Path, files: Sequence[UploadedFile], work: Path, limits: UnpackLimits
-) -> DicomInput | VolumeInput | SliceInput:
+def read_input(folder: Path, files: Sequence[UploadedFile], work: Path, limits: UnpackLimits) -> GivenFiles:
     """Return what the files of an upload are, by their content.
 
     Parameters
@@ -77,6 +83,33 @@ def read_input(
         When they are nothing that can be segmented, or several things at once.
     """
     found = _unpacked(folder, files, work, limits)
+    work.mkdir(parents=True, exist_ok=True)
+    truth = _ground_truth(found)
+    images = _images([file for file in found if file is not truth], work, limits)
+    return GivenFiles(images=images, truth=_truth_file(truth, work, limits) if truth else None)
+
+
+def _ground_truth(files: Sequence[_File]) -> _File | None:
+    """Return the file that its sender gave as ground truth, or the one whose name tells that it is one."""
+    stated = [file for file in files if file.role == GROUND_TRUTH]
+    if len(stated) > 1:
+        raise UnusableUpload.because("Two files are given as ground truth; send one of them.")
+    named = [file for file in files if file.kind in ("NIfTI", "image") and not file.role and is_ground_truth(file.name)]
+    return stated[0] if stated else named[0] if len(named) == 1 and len(files) > 1 else None
+
+
+def _truth_file(file: _File, work: Path, limits: UnpackLimits) -> TruthFile:
+    if not file.kind:
+        raise UnusableUpload.because(
+            f"{file.name}: not a ground truth. Send a NIfTI label map, a DICOM SEG or an image."
+        )
+    suffix = "dcm" if file.kind == "DICOM" else suffix_of(file.path)
+    path = work / f"ground truth.{suffix}"
+    _place(file, path, limits.total_bytes)
+    return TruthFile(path=path, name=file.name)
+
+
+def _images(found: Sequence[_File], work: Path, limits: UnpackLimits) -> DicomInput | VolumeInput | SliceInput:
     kinds = {file.kind for file in found} - {""}
     if not kinds:
         named = ", ".join(file.name for file in found[:3]) or "The upload"
@@ -88,7 +121,6 @@ def read_input(
         )
     kind = kinds.pop()
     used = [file for file in found if file.kind == kind]
-    work.mkdir(parents=True, exist_ok=True)
     if kind == "DICOM":
         return DicomInput(folder=_gathered(used, work / "dicom"))
     if kind == "NIfTI":
@@ -105,35 +137,11 @@ def _unpacked(folder: Path, files: Sequence[UploadedFile], work: Path, limits: U
             inside = unpack(path, work / f"archive-{number}", left)
             size = sum(one.stat().st_size for one, _ in inside)
             left = UnpackLimits(files=left.files - len(inside), total_bytes=left.total_bytes - size)
-            found += [_File(path=one, name=name, role="", kind=_kind(one)) for one, name in inside]
+            role = file.role if len(inside) == 1 else ""
+            found += [_File(path=one, name=name, role=role, kind=file_kind(one)) for one, name in inside]
         else:
-            found.append(_File(path=path, name=file.name, role=file.role, kind=_kind(path)))
+            found.append(_File(path=path, name=file.name, role=file.role, kind=file_kind(path)))
     return found
-
-
-def _kind(path: Path) -> str:
-    """Return the kind of a file by its content: ``DICOM``, ``NIfTI``, ``image``, or nothing."""
-    with path.open("rb") as file:
-        head = file.read(352)
-    if head[128:132] == b"DICM":
-        return "DICOM"  # whatever its preamble is: it may be a TIFF file as well
-    if any(head.startswith(magic) for magic in _IMAGES):
-        return "image"
-    if _is_nifti(_unpacked_head(path) if head.startswith(_GZIP) else head):
-        return "NIfTI"
-    return "DICOM" if head[:4] in _FIRST_TAGS else ""
-
-
-def _unpacked_head(path: Path) -> bytes:
-    try:
-        with gzip.open(path) as unpacked:
-            return unpacked.read(352)
-    except (gzip.BadGzipFile, zlib.error, EOFError):
-        return b""
-
-
-def _is_nifti(head: bytes) -> bool:
-    return head[344:348] in _NIFTI_MAGIC or head[4:8] in _NIFTI_MAGIC
 
 
 def _gathered(files: Sequence[_File], folder: Path) -> Path:
@@ -170,15 +178,19 @@ def _named(files: Mapping[Role, _File], folder: Path, limits: UnpackLimits) -> d
     paths: dict[Role, Path] = {}
     left = limits.total_bytes
     for role, file in files.items():
-        with file.path.open("rb") as opened:
-            head = opened.read(8)
-        suffix = next((suffix for magic, suffix in _IMAGES.items() if head.startswith(magic)), "nii")
-        paths[role] = folder / f"{_plain(file.name)} ({role}).{suffix}"
-        if head.startswith(_GZIP):
-            left -= unpack_gzip(file.path, paths[role], left, file.name)
-        else:
-            paths[role].hardlink_to(file.path)
+        paths[role] = folder / f"{_plain(file.name)} ({role}).{suffix_of(file.path)}"
+        left -= _place(file, paths[role], left)
     return paths
+
+
+def _place(file: _File, path: Path, most: int) -> int:
+    """Put a file under a name of ours, unpacked; return how many bytes unpacking took, which may be `most`."""
+    with file.path.open("rb") as opened:
+        packed = opened.read(len(GZIP)) == GZIP
+    if packed:
+        return unpack_gzip(file.path, path, most, file.name)
+    path.hardlink_to(file.path)
+    return 0
 
 
 def _plain(name: str) -> str:

@@ -13,7 +13,7 @@ from dicom_node.rules.site_rules import site_rules
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.workbench.archive import UnpackLimits
-from dicom_node.workbench.job_input import DicomInput, SliceInput, VolumeInput, read_input
+from dicom_node.workbench.job_input import DicomInput, GivenFiles, SliceInput, VolumeInput, read_input
 from dicom_node.workbench.jobs import ARCHIVE, enter_step, files_of, input_folder, result_folder
 from dicom_node.workbench.segment_files import Wanted, segment_dicom, segment_nifti, segment_slice
 from inference.registry import Registry
@@ -45,23 +45,23 @@ class JobSteps:
         try:
             enter_step(self._database, job_id, "read")
             unpack = UnpackLimits(files=limits.files, total_bytes=limits.unpacked_bytes)
-            given = read_input(input_folder(folder, job_id), files_of(self._database, job_id), work, unpack)
-            made = self._segment(given, job_id, out)
+            files = files_of(self._database, job_id)
+            given = read_input(input_folder(folder, job_id), files, work, unpack)
+            made = self._segment(given, job_id, out, next((file.pixel_mm for file in files if file.pixel_mm), None))
             _pack(made, out / ARCHIVE)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _segment(self, given: DicomInput | VolumeInput | SliceInput, job_id: str, out: Path) -> Sequence[Path]:
-        entering = partial(self._enter, job_id)
-        wanted = Wanted(images=True, entering=entering)
+    def _segment(self, given: GivenFiles, job_id: str, out: Path, pixel_mm: float | None) -> Sequence[Path]:
+        wanted = Wanted(images=True, truth=given.truth, entering=partial(self._enter, job_id))
         settings = self._with_production_model()
-        match given:
+        match given.images:
             case DicomInput(folder=folder):
                 done = segment_dicom(folder, out, settings, rules=site_rules(self._database), wanted=wanted)
             case VolumeInput(paths=paths):
                 done = segment_nifti(paths, out, settings, wanted=wanted)
             case SliceInput(paths=paths):
-                done = segment_slice(paths, out, settings, wanted=wanted)
+                done = segment_slice(paths, out, settings, pixel_mm=pixel_mm, wanted=wanted)
         return done.files
 
     def _with_production_model(self) -> Settings:

@@ -71,12 +71,15 @@ class UploadedFile:
     name
         The last part of the name that the sender gave it.
     role
-        The sequence that the sender says it is; empty where it is to be found out.
+        The sequence that the sender says it is, or `role_names.GROUND_TRUTH`; empty where it is to be found out.
+    pixel_mm
+        Edge of a pixel of an image, as the sender states it.
     """
 
     stored: str
     name: str
     role: str = ""
+    pixel_mm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,10 @@ import re
 
 from conversion.sequences import Role
 
-__all__ = ["guess_role"]
+__all__ = ["GROUND_TRUTH", "guess_role", "is_ground_truth"]
+
+GROUND_TRUTH = "truth"
+"""Stands where a file's sequence would: regions that a person outlined."""
 
 _SUFFIX = re.compile(r"\.(nii(\.gz)?|png|jpe?g|tiff?|dcm)$")
 _WEIGHTING = re.compile(r"(?<![a-z])(ax|sag|cor|tra|3d|ce|gd|post|pre)?(t[12])(?!\d)(?:wi?)?")
@@ -35,3 +38,11 @@ def guess_role(name: str) -> Role | None:
     if named["t2"]:
         return Role.T2
     return Role.T1CE if _WITH.search(_WITHOUT.sub("", text)) else Role.T1
+
+
+_TRUTH = re.compile(r"(?<![a-z])(seg|segmentations?|masks?|labels?|truth|gt|annotations?|rois?)(?![a-z])")
+
+
+def is_ground_truth(name: str) -> bool:
+    """Return whether a file's name tells that it holds outlined regions, as ``BraTS20_001_seg.nii.gz`` does."""
+    return _TRUTH.search(name.lower()) is not None

@@ -18,7 +18,17 @@ from conversion.volume import Grid, ImageVolume
 from inference.cases.stored_case import unreadable
 from inference.regions import REGION_LABELS, Label, Region
 
-__all__ = ["EXPERT_REGIONS", "as_delivered", "check_same_grid", "read_image", "read_labels", "regions_of", "volume_of"]
+__all__ = [
+    "EXPERT_REGIONS",
+    "SAME_PLACE_MM",
+    "apart_mm",
+    "as_delivered",
+    "check_same_grid",
+    "read_image",
+    "read_labels",
+    "regions_of",
+    "volume_of",
+]
 
 EXPERT_REGIONS = (Region.WT, Region.TC, Region.ET)
 """The regions in which sets are annotated and evaluated."""
@@ -77,10 +87,15 @@ def check_same_grid(name: str, grid: Grid, wanted: Grid) -> None:
     """Raise `UnreadableCase` if a grid places a voxel elsewhere than the grid of its case does."""
     if grid.shape != wanted.shape:
         raise unreadable(f"{name}: has {grid.shape} voxels (slice, row, column), the case {wanted.shape}")
-    corners = np.array([[k, j, i] for k in (0, 1) for j in (0, 1) for i in (0, 1)]) * (np.array(grid.shape) - 1.0)
-    apart = float(np.linalg.norm(grid.position_mm(corners) - wanted.position_mm(corners), axis=1).max())
+    apart = apart_mm(grid, wanted)
     if apart > SAME_PLACE_MM:
         raise unreadable(f"{name}: is up to {apart:.1f} mm off the case's other files; register it to them first")
+
+
+def apart_mm(first: Grid, second: Grid) -> float:
+    """Return how far two grids of one shape place the same voxel apart, at most."""
+    corners = np.array([[k, j, i] for k in (0, 1) for j in (0, 1) for i in (0, 1)]) * (np.array(first.shape) - 1.0)
+    return float(np.linalg.norm(first.position_mm(corners) - second.position_mm(corners), axis=1).max())
 
 
 def as_delivered(case_id: str, volumes: Mapping[Role, ImageVolume]) -> AlignedVolumes:

@@ -3,18 +3,15 @@
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
-import numpy as np
-
 from conversion.errors import ConversionError
 from conversion.sequences import Role
 from inference.cases.case import CaseReference, CaseSet
 from inference.errors import InferenceReason, UnreadableCase, UnsuitableInput
-from inference.evaluation.classification import ClassificationReport, classification_report
 from inference.evaluation.judging import Segments, ask, judge, show
-from inference.evaluation.result import LABELS, REGIONS, CaseResult, Evaluation, Shown
+from inference.evaluation.result import REGIONS, CaseResult, Evaluation, Shown
 from inference.evaluation.subgroups import make_subgroups
 from inference.evaluation.summary import summarise
-from inference.regions import Region
+from inference.evaluation.voxel_reports import label_report, whole_tumour_report
 from inference.segmentation import ModelIdentity
 
 __all__ = ["GALLERY", "evaluate"]
@@ -69,8 +66,8 @@ def evaluate(
         skipped=case_set.skipped,
         regions=MappingProxyType({region: summary for region, summary in regions.items() if summary is not None}),
         subgroups=make_subgroups(run.cases, seed),
-        whole_tumour_report=_whole_tumour_report(run.cases),
-        label_report=_label_report(run.cases),
+        whole_tumour_report=whole_tumour_report(run.cases),
+        label_report=label_report(run.cases),
         worst=tuple(run.worst[:half]),
         best=tuple(run.best[: shown - half]),
     )
@@ -125,22 +122,3 @@ class _Run:
         if read:
             raise UnsuitableInput(InferenceReason.SEQUENCES_MISSING, f"no case could be segmented: {problem}")
         raise UnreadableCase(InferenceReason.NO_CASES, f"no case could be evaluated: {problem}")
-
-
-def _whole_tumour_report(cases: Sequence[CaseResult]) -> ClassificationReport | None:
-    per_case = [figures for case in cases if (figures := case.regions.get(Region.WT)) is not None]
-    if not per_case:
-        return None
-    background = [[f.counts.true_negative, f.counts.false_positive] for f in per_case]
-    tumour = [[f.counts.false_negative, f.counts.true_positive] for f in per_case]
-    matrix = np.array([np.sum(background, axis=0), np.sum(tumour, axis=0)], np.int64)
-    return classification_report(matrix, ("background", "whole tumour"))
-
-
-def _label_report(cases: Sequence[CaseResult]) -> ClassificationReport | None:
-    known = [case.confusion for case in cases if case.confusion is not None]
-    if not known:
-        return None
-    return classification_report(
-        np.sum(known, axis=0), [label.name.replace("BACKGROUND", "background") for label in LABELS]
-    )

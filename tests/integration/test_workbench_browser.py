@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from conversion.nifti import write_nifti
-from conversion.volume import Grid, ImageVolume
+from conversion.volume import Grid, ImageVolume, LabelVolume
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.worker_slots import WorkerBook
 from dicom_node.settings import Settings, read_settings
@@ -29,6 +29,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.torch]
 
 SIZE = 96
 COMPUTED_MS = 120_000
+AXIAL = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [4.0, 0, 0, 0], [0, 0, 0, 1]])
+RESULT, TRUTH = (255, 150, 40), (60, 200, 255)
+"""Colours of the outlines."""
 
 
 @pytest.fixture
@@ -67,10 +70,24 @@ def _head(path: Path, *, bright: bool) -> Path:
     voxels = np.where(np.hypot(row - SIZE / 2, column - SIZE / 2) < 44, 100.0, 0.0)
     if bright:
         voxels[np.hypot(np.hypot(row - 40, column - 52), 3 * (k - 12)) < 14] = 400.0
-    axial = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [4.0, 0, 0, 0], [0, 0, 0, 1]])
-    grid = Grid(shape=voxels.shape, affine=axial, frame_of_reference_uid="drawn")
+    grid = Grid(shape=voxels.shape, affine=AXIAL, frame_of_reference_uid="drawn")
     write_nifti(ImageVolume(grid=grid, voxels=voxels.astype(np.float32)), path)
     return path
+
+
+def _outlined(path: Path) -> Path:
+    """Write what a person might have outlined: the bright disc of `_head`, a little larger."""
+    k, row, column = np.indices((24, SIZE, SIZE))
+    mask = np.hypot(np.hypot(row - 40, column - 52), 3 * (k - 12)) < 16
+    grid = Grid(shape=mask.shape, affine=AXIAL, frame_of_reference_uid="drawn")
+    write_nifti(LabelVolume(grid=grid, labels=mask.astype(np.uint8)), path)
+    return path
+
+
+def _near(page: Page, rgb: tuple[int, int, int]) -> int:
+    """Count the pixels of the viewer that nearly have a colour."""
+    image = np.asarray(Image.open(io.BytesIO(page.locator("#view").screenshot())).convert("RGB")).astype(int)
+    return int((np.abs(image - rgb).max(axis=2) < 30).sum())
 
 
 def _coloured(page: Page) -> int:
@@ -100,12 +117,22 @@ def test_files_are_dropped_computed_and_looked_at(settings: Settings, tmp_path: 
         page.get_by_label("Sequence of case_t2.nii.gz").select_option("FLAIR")
         expect(page.get_by_text("Two files are given as FLAIR")).to_be_visible()
         page.get_by_label("Sequence of case_t2.nii.gz").select_option("T2")
+        page.set_input_files("#truth", _outlined(tmp_path / "by_hand.nii.gz"))
+        expect(page.get_by_label("Sequence of by_hand.nii.gz")).to_have_value("truth")
         page.get_by_role("button", name="Look for a tumour").click()
 
         page.wait_for_selector("body[data-shown]", state="attached", timeout=COMPUTED_MS)
         expect(page.get_by_text("ml of tumour, found on T2, FLAIR")).to_be_visible()
-        expect(page.get_by_role("row", name="Whole tumour")).to_contain_text("ml")
+        expect(page.locator("#volumes").get_by_role("row", name="Whole tumour")).to_contain_text("ml")
         with_overlay = _coloured(page)
+        dice = page.locator("#figures").get_by_role("row", name="Whole tumour").get_by_role("cell").first
+        assert 0.5 < float(dice.inner_text()) < 1
+        page.get_by_text("Voxel-wise classification report").click()
+        expect(page.locator("#report")).to_contain_text("macro avg")
+        page.get_by_label("Overlay").select_option(label="Outlines: result and ground truth")
+        page.wait_for_selector("body[data-shown='ground_truth.nii.gz']", state="attached")
+        page.get_by_label("Axial").check()
+        assert min(_near(page, RESULT), _near(page, TRUTH)) > 50
         page.get_by_label("Overlay").select_option("")
         page.wait_for_selector("body[data-shown=none]", state="attached")
         assert with_overlay > _coloured(page) + 500

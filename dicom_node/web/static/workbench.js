@@ -9,6 +9,8 @@ const button = form.querySelector("button");
 const bar = form.querySelector("progress");
 const message = document.getElementById("message");
 const roles = form.dataset.roles.split(",");
+const TRUTH = "truth";
+const IMAGE = /\.(png|jpe?g|tiff?)$/i;
 const NAMED = /\.(nii(\.gz)?|png|jpe?g|tiff?)$/i; // files that state no sequence themselves
 const MOST_ROWS = 12;
 const MOST_GUESSED = 100;
@@ -38,11 +40,11 @@ function row(one) {
   const bytes = document.createElement("td");
   bytes.textContent = size(one.file.size);
   const kind = document.createElement("td");
-  if (NAMED.test(one.file.name)) {
+  if (NAMED.test(one.file.name) || one.role === TRUTH) {
     const select = document.createElement("select");
     select.setAttribute("aria-label", `Sequence of ${one.file.name}`);
-    for (const role of ["", ...roles]) {
-      select.add(new Option(role || "choose …", role, false, role === one.role));
+    for (const role of ["", ...roles, TRUTH]) {
+      select.add(new Option(role === TRUTH ? "ground truth" : role || "choose …", role, false, role === one.role));
     }
     select.addEventListener("change", () => { one.role = select.value; check(); });
     kind.append(select);
@@ -63,10 +65,11 @@ function row(one) {
 function problem() {
   const total = chosen.reduce((sum, one) => sum + one.file.size, 0);
   if (total > Number(form.dataset.most)) return `These files have ${size(total)}; at most ${size(Number(form.dataset.most))} can be sent.`;
-  const named = chosen.filter((one) => NAMED.test(one.file.name));
+  const named = chosen.filter((one) => NAMED.test(one.file.name) && one.role !== TRUTH);
   if (named.length > 1 && named.some((one) => !one.role)) return "Choose the sequence of each file.";
-  const double = named.find((one) => one.role && named.some((other) => other !== one && other.role === one.role));
-  return double ? `Two files are given as ${double.role}; choose another sequence for one of them.` : "";
+  const double = chosen.find((one) => one.role && chosen.some((other) => other !== one && other.role === one.role));
+  if (double) return `Two files are given as ${double.role === TRUTH ? "ground truth" : double.role}; change one of them.`;
+  return chosen.every((one) => one.role === TRUTH) ? "Add the images that the ground truth belongs to." : "";
 }
 
 function check() {
@@ -79,14 +82,15 @@ function show() {
   const body = table.tBodies[0];
   body.replaceChildren(...chosen.slice(0, MOST_ROWS).map(row));
   table.hidden = !chosen.length;
+  document.getElementById("pixels").hidden = !chosen.some((one) => IMAGE.test(one.file.name));
   summary.hidden = chosen.length <= MOST_ROWS;
   summary.textContent = `… and ${chosen.length - MOST_ROWS} more, ${size(chosen.reduce((sum, one) => sum + one.file.size, 0))} in all.`;
   check();
 }
 
-async function add(files) {
-  const added = [...files].filter((file) => !file.name.startsWith(".")).map((file) => ({ file, role: "" }));
-  const named = added.filter((one) => NAMED.test(one.file.name)).slice(0, MOST_GUESSED);
+async function add(files, role = "") {
+  const added = [...files].filter((file) => !file.name.startsWith(".")).map((file) => ({ file, role }));
+  const named = added.filter((one) => !role && NAMED.test(one.file.name)).slice(0, MOST_GUESSED);
   if (named.length) {
     const guessed = await guess(named.map((one) => one.file.name.slice(-255)));
     named.forEach((one, number) => { one.role = guessed[number]; });
@@ -109,6 +113,11 @@ async function entries(item) {
 for (const id of ["files", "folder"]) {
   document.getElementById(id).addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
 }
+document.getElementById("truth").addEventListener("change", (event) => {
+  chosen = chosen.filter((one) => one.role !== TRUTH);
+  add(event.target.files, TRUTH);
+  event.target.value = "";
+});
 for (const kind of ["dragenter", "dragover"]) {
   drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
@@ -126,6 +135,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const body = new FormData();
   for (const one of chosen) body.append(one.role ? one.role.toLowerCase() : "files", one.file, one.file.name);
+  if (!document.getElementById("pixels").hidden) body.append("pixel_mm", document.getElementById("pixel_mm").value);
   const call = new XMLHttpRequest();
   call.open("POST", "/api/v1/segment");
   call.responseType = "json";

@@ -4,6 +4,9 @@
 const job = document.getElementById("job");
 const status = job.dataset.status;
 const POLL_MS = 1000;
+const REGIONS = "segmentation.nii.gz";
+const TRUTH = "ground_truth.nii.gz";
+const OUTLINES = { 1: { name: "Result", rgb: [255, 150, 40] }, 2: { name: "Ground truth", rgb: [60, 200, 255] }, 3: { name: "Both", rgb: [255, 255, 255] } };
 const NAMES = { WT: "Whole tumour", TC: "Tumour core", ET: "Enhancing tumour", NCR: "Necrotic core", ED: "Edema" };
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
@@ -51,10 +54,44 @@ function item(text) {
   return line;
 }
 
+// Volume, area where a slice's pixels have a known size, or pixels.
+function amount(one) {
+  if (one.volume_ml !== null) return `${one.volume_ml.toFixed(1)} ml`;
+  return one.area_mm2 === null ? `${one.voxels} pixels` : `${one.area_mm2.toFixed(0)} mm²`;
+}
+
+function cells(row, texts) {
+  for (const text of texts) {
+    const cell = document.createElement("td");
+    cell.textContent = text;
+    row.append(cell);
+  }
+  return row;
+}
+
+function compare(comparison) {
+  document.getElementById("comparison").hidden = false;
+  const note = document.getElementById("truth-note");
+  note.textContent = comparison.problem ? `Not compared. ${sentence(comparison.problem)}` : `Ground truth: ${comparison.ground_truth}. ${comparison.note}`;
+  note.classList.toggle("bad", Boolean(comparison.problem));
+  document.getElementById("compared").hidden = Boolean(comparison.problem);
+  if (comparison.problem) return;
+  const number = (value, digits = 3) => (value === null ? "–" : value.toFixed(digits));
+  const rows = Object.entries(comparison.regions).map(([region, one]) => {
+    const line = document.createElement("tr");
+    const name = document.createElement("th");
+    name.scope = "row";
+    name.textContent = NAMES[region];
+    line.append(name);
+    const sizes = one.volume_ml === null ? [`${one.voxels} pixels`, `${one.reference_voxels} pixels`] : [`${one.volume_ml.toFixed(1)} ml`, `${one.reference_ml.toFixed(1)} ml`];
+    return cells(line, [number(one.dice), number(one.iou), number(one.precision), number(one.recall), one.hd95_mm === null ? "–" : `${number(one.hd95_mm, 1)} mm`, ...sizes]);
+  });
+  document.querySelector("#figures tbody").replaceChildren(...rows);
+  document.getElementById("report").textContent = comparison.report;
+}
+
 function tell(findings, now) {
-  const whole = findings.regions.WT;
-  const found = whole.volume_ml === null ? `${whole.voxels} pixels of tumour` : `${whole.volume_ml.toFixed(1)} ml of tumour`;
-  document.getElementById("state").textContent = sentence(findings.no_tumour || `${found}, found on ${findings.sequences.join(", ")}`);
+  document.getElementById("state").textContent = sentence(findings.no_tumour || `${amount(findings.regions.WT)} of tumour, found on ${findings.sequences.join(", ")}`);
   const flags = document.getElementById("flags");
   flags.hidden = !findings.flags.length;
   flags.replaceChildren(...findings.flags.map((flag) => item(sentence(flag.sentence))));
@@ -65,7 +102,7 @@ function tell(findings, now) {
     name.scope = "row";
     name.textContent = NAMES[region];
     const volume = document.createElement("td");
-    volume.textContent = one.volume_ml === null ? `${one.voxels} pixels` : `${one.volume_ml.toFixed(1)} ml`;
+    volume.textContent = amount(one);
     const interval = document.createElement("td");
     const known = one.interval_ml && one.volume_ml !== null;
     interval.textContent = known ? `${one.interval_ml[0].toFixed(1)} to ${one.interval_ml[1].toFixed(1)} ml` : "–";
@@ -96,6 +133,27 @@ function labelColours(labels, wanted) {
   return table;
 }
 
+// The voxels of a mask with a neighbour outside it in one plane: `axis` is the axis across that plane.
+function edge(mask, dims, axis) {
+  const steps = [1, dims[0], dims[0] * dims[1]];
+  const found = new Uint8Array(mask.length);
+  for (let at = 0; at < mask.length; at += 1) {
+    if (!mask[at]) continue;
+    for (let along = 0; along < 3 && !found[at]; along += 1) {
+      if (along === axis || dims[along] === 1) continue;
+      const place = Math.floor(at / steps[along]) % dims[along];
+      if (place === 0 || place === dims[along] - 1 || !mask[at - steps[along]] || !mask[at + steps[along]]) found[at] = 1;
+    }
+  }
+  return found;
+}
+
+// The axis of a volume's voxels that runs along an axis of the patient: 0 to the right, 1 to the front, 2 to the head.
+function voxelAxis(volume, patientAxis) {
+  const along = [0, 1, 2].map((axis) => Math.abs(volume.hdr.affine[patientAxis][axis]));
+  return along.indexOf(Math.max(...along));
+}
+
 async function look(findings, now) {
   const { Niivue } = await import("/niivue/index.js");
   const viewer = new Niivue({ backColor: [0, 0, 0, 1], crosshairWidth: 0.5, multiplanarShowRender: 1, multiplanarLayout: 2, tileMargin: 4, isRadiologicalConvention: true, logLevel: "error",
@@ -104,36 +162,67 @@ async function look(findings, now) {
   const of = (name) => `${status}/files/${name}`;
   const images = now.files.filter((name) => name.startsWith("image_"));
   for (const name of images) pick("sequence").add(new Option(name.slice(6, -7).toUpperCase(), name));
-  pick("overlay").add(new Option("Regions", "segmentation.nii.gz"));
+  pick("overlay").add(new Option("Regions", REGIONS));
   for (const name of now.files.filter((one) => /^(probability|uncertainty)_/.test(one))) {
     const [kind, region] = name.slice(0, -7).split("_");
     pick("overlay").add(new Option(`${kind === "probability" ? "Probability" : "Disagreement"}, ${NAMES[region.toUpperCase()].toLowerCase()}`, name));
   }
+  if (now.files.includes(TRUTH)) pick("overlay").add(new Option("Outlines: result and ground truth", TRUTH), 0);
   pick("overlay").add(new Option("None", ""));
+  pick("overlay").selectedIndex = 0;
   const preferred = images.find((name) => name === "image_t1ce.nii.gz") || images.find((name) => name === "image_flair.nii.gz") || images[0];
   pick("sequence").value = preferred;
+
+  let drawn = null; // the labels of result and ground truth, while their outlines are shown
+  function outline() {
+    const wanted = new Set(pick("region").value.split(",").map(Number));
+    const [volume] = viewer.volumes.slice(1);
+    const dims = volume.hdr.dims.slice(1, 4);
+    const steps = volume.hdr.pixDims.slice(1, 4);
+    const axis = axes[plane()] === undefined || plane() === "multi" ? steps.indexOf(Math.max(...steps)) : voxelAxis(volume, axes[plane()]);
+    const [result, truth] = drawn.map((labels) => edge(Uint8Array.from(labels, (value) => wanted.has(value)), dims, axis));
+    volume.img = volume.img.constructor.from(result, (value, at) => value + 2 * truth[at]);
+    volume.setColormapLabel(labelColours(OUTLINES, Object.keys(OUTLINES)));
+    viewer.updateGLVolume();
+  }
 
   async function load() {
     const overlay = pick("overlay").value;
     const volumes = [{ url: of(pick("sequence").value), name: pick("sequence").value, colormap: "gray" }];
-    if (overlay) {
-      const heat = overlay !== "segmentation.nii.gz";
+    const outlines = overlay === TRUTH;
+    if (outlines) {
+      volumes.push({ url: of(REGIONS), name: REGIONS, opacity: 1 }, { url: of(TRUTH), name: TRUTH, opacity: 0 });
+    } else if (overlay) {
+      const heat = overlay !== REGIONS;
       volumes.push({ url: of(overlay), name: overlay, opacity: Number(pick("opacity").value), ...(heat ? { colormap: "inferno", cal_min: 0.05, cal_max: 1 } : {}) });
     }
     await viewer.loadVolumes(volumes);
+    drawn = outlines ? viewer.volumes.slice(1).map((volume) => volume.img.slice()) : null;
     paint();
     slide();
     document.body.dataset.shown = overlay || "none";
   }
 
   function paint() {
-    const labels = pick("overlay").value === "segmentation.nii.gz";
-    pick("region").disabled = !labels;
-    pick("legend").hidden = !labels;
-    if (labels && viewer.volumes.length > 1) {
+    const labels = pick("overlay").value === REGIONS;
+    pick("region").disabled = !(labels || drawn);
+    pick("legend").hidden = !(labels || drawn);
+    legend(drawn ? OUTLINES : Object.fromEntries(Object.entries(findings.labels).filter(([value]) => findings.present.includes(Number(value)))));
+    if (drawn) outline();
+    else if (labels && viewer.volumes.length > 1) {
       viewer.volumes[1].setColormapLabel(labelColours(findings.labels, pick("region").value.split(",")));
       viewer.updateGLVolume();
     }
+  }
+
+  function legend(labels) {
+    pick("legend").replaceChildren(...Object.values(labels).map((one) => {
+      const line = item(one.name);
+      const mark = document.createElement("span");
+      mark.style.background = `rgb(${one.rgb.join(",")})`;
+      line.prepend(mark);
+      return line;
+    }));
   }
 
   // The slider moves through the slices of the plane that is shown, or of the axial one where all are.
@@ -160,15 +249,8 @@ async function look(findings, now) {
     viewer.drawScene();
   });
   for (const radio of document.querySelectorAll("input[name=plane]")) {
-    radio.addEventListener("change", () => { viewer.setSliceType(kinds[radio.value]); slide(); });
+    radio.addEventListener("change", () => { viewer.setSliceType(kinds[radio.value]); slide(); if (drawn) outline(); });
   }
-  pick("legend").replaceChildren(...Object.entries(findings.labels).filter(([value]) => findings.present.includes(Number(value))).map(([, one]) => {
-    const line = item(one.name);
-    const mark = document.createElement("span");
-    mark.style.background = `rgb(${one.rgb.join(",")})`;
-    line.prepend(mark);
-    return line;
-  }));
   await load();
   const centre = findings.regions.WT.centroid_lps_mm;
   if (centre) {
@@ -188,5 +270,6 @@ if (job.dataset.state === "waiting" || job.dataset.state === "running") follow()
 else if (job.dataset.state === "done") {
   const [findings, now] = await Promise.all([ask(`${status}/files/findings.json`), ask(status)]);
   tell(findings, now);
+  if (now.files.includes("comparison.json")) compare(await ask(`${status}/files/comparison.json`));
   if (!document.querySelector(".bench").hidden) await look(findings, now);
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from conversion.sequences import Role
-from dicom_node.workbench.role_names import guess_role
+from dicom_node.workbench.role_names import guess_role, is_ground_truth
 
 _NAMES = {
     Role.T1: (
@@ -106,3 +106,27 @@ def test_a_name_tells_the_sequence_that_a_radiologist_reads_in_it(name: str, rol
 )
 def test_a_name_that_tells_nothing_is_not_guessed(name: str) -> None:
     assert guess_role(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BraTS20_Training_001_seg.nii.gz",
+        "BraTS-GLI-00000-000-seg.nii.gz",
+        "TCGA_CS_4941_19960909_1_mask.tif",
+        "labels.nii",
+        "tumor segmentation.nii.gz",
+        "GT.png",
+        "ground-truth.nii",
+        "ROI.nii",
+    ],
+)
+def test_names_of_ground_truths(name: str) -> None:
+    assert is_ground_truth(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["flair.nii", "t1_segmented_brain.nii.gz", "unmasked_t1.nii", "segments.png", "weight.nii"]
+)
+def test_names_of_images_are_none(name: str) -> None:
+    assert not is_ground_truth(name)

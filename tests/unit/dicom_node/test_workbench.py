@@ -20,7 +20,8 @@ from conversion.recognition.site_rules import SiteRule
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
 from dicom_node.settings import Settings, read_settings
-from dicom_node.workbench.segment_files import Wanted, WorkbenchResult, segment_dicom, segment_nifti, segment_slice
+from dicom_node.workbench.result_files import WorkbenchResult
+from dicom_node.workbench.segment_files import Wanted, segment_dicom, segment_nifti, segment_slice
 from inference.brain_region import MARGIN_MM
 from inference.errors import UnsuitableInput
 from tests.support.detector_model import write_detector

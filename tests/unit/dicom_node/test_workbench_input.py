@@ -19,7 +19,7 @@ from conversion.reading import dicom_files
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume
 from dicom_node.workbench.archive import UnpackLimits
-from dicom_node.workbench.job_input import DicomInput, SliceInput, VolumeInput, read_input
+from dicom_node.workbench.job_input import DicomInput, GivenFiles, SliceInput, VolumeInput, read_input
 from dicom_node.workbench.jobs import UploadedFile
 from dicom_node.workbench.unusable_upload import UnusableUpload
 from tests.support.dicom_series import axis_aligned
@@ -45,8 +45,11 @@ class _Upload:
         self._files.append(UploadedFile(stored=stored, name=name, role=role))
         return self
 
-    def read(self, limits: UnpackLimits = _LIMITS) -> DicomInput | VolumeInput | SliceInput:
+    def given(self, limits: UnpackLimits = _LIMITS) -> GivenFiles:
         return read_input(self._folder, self._files, self._work, limits)
+
+    def read(self, limits: UnpackLimits = _LIMITS) -> DicomInput | VolumeInput | SliceInput:
+        return self.given(limits).images
 
     def volumes(self) -> Mapping[Role, Path]:
         given = self.read()
@@ -252,3 +255,43 @@ def test_archives_share_the_limits(upload: _Upload, files: int, spare: int, told
 
 def test_a_hostile_archive_is_refused_with_its_own_sentence(upload: _Upload) -> None:
     assert "leads out of its folder" in upload.add("a.zip", _zip({"../../a.nii": b"x"})).refusal()
+
+
+def test_a_ground_truth_is_told_by_its_field_or_its_name(upload: _Upload, nifti: bytes) -> None:
+    named = upload.add("case_flair.nii.gz", nifti).add("case_seg.nii.gz", nifti).given()
+    assert named.truth is not None
+    assert (named.truth.name, named.truth.path.suffix) == ("case_seg.nii.gz", ".nii")
+    assert isinstance(named.images, VolumeInput)
+    assert list(named.images.paths) == [Role.FLAIR]
+
+
+def test_a_ground_truth_may_be_of_another_kind_than_the_images(upload: _Upload, nifti: bytes) -> None:
+    content = _file_of(make_small_study("sent", roles=["FLAIR"])[0])
+    given = upload.add("IM0", content).add("mine.nii.gz", nifti, role="truth").given()
+    assert given.truth is not None
+    assert given.truth.path.read_bytes() == gzip.decompress(nifti)
+    assert isinstance(given.images, DicomInput)
+    assert len(dicom_files(given.images.folder)) == 1
+
+
+def test_a_packed_ground_truth_is_one_still(upload: _Upload, nifti: bytes) -> None:
+    upload.add("flair.nii.gz", nifti).add("mine.zip", _zip({"outlines.nii.gz": nifti}), role="truth")
+    truth = upload.given().truth
+    assert truth is not None
+    assert truth.name == "outlines.nii.gz"
+
+
+def test_a_volume_alone_is_no_ground_truth_whatever_its_name(upload: _Upload, nifti: bytes) -> None:
+    given = upload.add("masked_by_mask.nii.gz", nifti).given()
+    assert given.truth is None
+    assert isinstance(given.images, VolumeInput)
+
+
+def test_of_two_ground_truths_one_is_asked_for(upload: _Upload, nifti: bytes) -> None:
+    upload.add("flair.nii", nifti).add("a.nii", nifti, role="truth").add("b.nii", nifti, role="truth")
+    assert upload.refusal() == "Two files are given as ground truth; send one of them."
+
+
+def test_a_ground_truth_that_is_a_letter_is_refused(upload: _Upload, nifti: bytes) -> None:
+    upload.add("flair.nii.gz", nifti).add("letter.txt", _TEXT, role="truth")
+    assert upload.refusal() == "letter.txt: not a ground truth. Send a NIfTI label map, a DICOM SEG or an image."

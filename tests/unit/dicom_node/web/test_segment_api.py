@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
 from conversion.nifti import read_nifti, write_nifti
 from conversion.volume import Grid, ImageVolume
@@ -146,6 +147,35 @@ def test_an_image_slice_has_an_overlay(program: httpx.Client, uploads: Uploads, 
     uploads.do_next(WORKER)
     overlay = program.get(f"{UPLOAD_PATH}/{job['id']}/files/overlay.png")
     assert (overlay.status_code, overlay.content[:4]) == (200, b"\x89PNG")
+
+
+def test_a_slice_has_an_area_where_its_pixels_have_a_size_and_figures_where_there_is_a_ground_truth(
+    program: httpx.Client, uploads: Uploads, tmp_path: Path
+) -> None:
+    pixels = read_nifti(_volume(tmp_path / "v.nii.gz", bright=True)).voxels[4]
+    Image.fromarray((pixels / 2).astype(np.uint8)).save(tmp_path / "slice.png")
+    Image.fromarray((pixels > 200).astype(np.uint8) * 255).save(tmp_path / "mine.png")
+    sent = {
+        name: (file, (tmp_path / file).read_bytes()) for name, file in (("flair", "slice.png"), ("truth", "mine.png"))
+    }
+    job = program.post(UPLOAD_PATH, files=sent, data={"pixel_mm": "0,9"}).json()
+    assert [file["role"] for file in job["sent"]] == ["FLAIR", "truth"]
+    uploads.do_next(WORKER)
+    files = f"{UPLOAD_PATH}/{job['id']}/files"
+    whole = program.get(f"{files}/findings.json").json()["regions"]["WT"]
+    assert whole["area_mm2"] == pytest.approx(whole["voxels"] * 0.81, abs=0.1)
+    assert whole["volume_ml"] is None
+    figures = program.get(f"{files}/comparison.json").json()["regions"]["WT"]
+    assert figures["reference_voxels"] == (pixels > 200).sum()
+    assert 0.5 < figures["dice"] < 1
+    assert figures["hd95_mm"] is None
+
+
+@pytest.mark.parametrize("entered", ["a", "0", "-1", "nan", "1e9", "1" * 100])
+def test_pixels_of_no_size_are_refused(program: httpx.Client, entered: str) -> None:
+    answer = program.post(UPLOAD_PATH, files={"flair": ("a.png", b"a")}, data={"pixel_mm": entered})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "The size of a pixel is a number of mm, from 0.05 to 10."
 
 
 def test_what_cannot_be_used_is_explained_to_its_sender(program: httpx.Client, uploads: Uploads) -> None:
