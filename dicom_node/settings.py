@@ -189,8 +189,15 @@ class RetentionSettings:
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class WorkbenchSettings:
-    """Limits of uploads, and how long their results are kept."""
+    """Limits of uploads, how long their results are kept, and whether one must log in to use the workbench.
 
+    Attributes
+    ----------
+    open
+        Whether anyone who reaches the panel's port may use the workbench; a cookie then tells whose an upload is.
+    """
+
+    open: bool
     waiting: int
     kept_hours: float
     upload_mib: float

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.states import StudyState
-from dicom_node.demo.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import put_peer, remove_peer
+from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.studies.status import StudyStatus, read_status

@@ -1,6 +1,7 @@
 """The panel: pages and JSON for administrators of the node."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from dicom_node.peers.peer import PeerError, UnknownPeer
 from dicom_node.peers.registry import list_peers
 from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
-from dicom_node.web.auth import login_routes, refusal
+from dicom_node.web.auth import login_routes, refusal, remember_visitor
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.ohif_bundle import niivue_folder
 from dicom_node.web.routes_api import api_routes
@@ -73,7 +74,10 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        return await refusal(request, database) or await call_next(request)
+        refused = await refusal(request, database, open_workbench=settings.workbench.open)
+        answer = refused or await call_next(request)
+        remember_visitor(request, answer, timedelta(hours=settings.workbench.kept_hours))
+        return answer
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Controls access to the panel: a one-time link opens a session."""
 
+import hashlib
+import secrets
 from datetime import timedelta
 from typing import Annotated
 
@@ -15,10 +17,15 @@ from dicom_node.web.login_tokens import is_valid, new_token, use_up
 from dicom_node.web.origins import origin_host
 from dicom_node.web.uploads import UPLOAD_PATH
 
-__all__ = ["login_routes", "refusal"]
+__all__ = ["VISITOR", "login_routes", "refusal", "remember_visitor"]
 
 _SESSION_VALID = timedelta(hours=12)
 _COOKIE = "glionode_session"
+_VISITOR = "glionode_visitor"
+_WORKBENCH = ("/workbench", UPLOAD_PATH, "/niivue")
+VISITOR = "visitor:"
+"""How the name of someone begins who has not logged in."""
+
 _OPEN_PATHS = ("/login", "/healthz")
 _OPEN_FOLDER = "/static/"
 _SAFE_METHODS = ("GET", "HEAD")
@@ -26,12 +33,17 @@ _SAFE_METHODS = ("GET", "HEAD")
 _log = structlog.get_logger()
 
 
-async def refusal(request: Request, database: Database) -> Response | None:
+async def refusal(request: Request, database: Database, *, open_workbench: bool) -> Response | None:
     """Return the answer to a request that is refused, or None when it is allowed.
 
     A request that changes something has to come from a page of the panel itself. Everything but the login page, its
     style and the health check needs a session. Without one, pages redirect to the login page and the API answers 401.
     A program calls the API of the workbench with a token instead. ``request.state.owner`` states who called.
+
+    Parameters
+    ----------
+    open_workbench
+        Whether strangers may use the workbench: each is known by a cookie, which `remember_visitor` sets.
     """
     if request.method not in _SAFE_METHODS and not _from_own_page(request):
         return PlainTextResponse("This request was not sent by a page of the panel.", status_code=403)
@@ -39,6 +51,8 @@ async def refusal(request: Request, database: Database) -> Response | None:
     if path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER):
         return None
     owner = await run_in_threadpool(_owner, request, database)
+    if not owner and open_workbench and _is_workbench(path) and "authorization" not in request.headers:
+        owner = _visitor(request)
     if owner:
         request.state.owner = owner
         return None
@@ -57,6 +71,31 @@ def _owner(request: Request, database: Database) -> str:
         return ""
     name = token_name(database, token.strip())
     return f"token:{name}" if name else ""
+
+
+def _is_workbench(path: str) -> bool:
+    return any(path == start or path.startswith(f"{start}/") for start in _WORKBENCH)
+
+
+def _visitor(request: Request) -> str:
+    """Return whom a cookie names, and make a new name for a browser that has none."""
+    cookie = request.cookies.get(_VISITOR, "")
+    if not cookie:
+        cookie = request.state.new_visitor = secrets.token_urlsafe(32)
+    return VISITOR + hashlib.sha256(cookie.encode()).hexdigest()[:32]
+
+
+def remember_visitor(request: Request, answer: Response, valid: timedelta) -> None:
+    """Give a stranger the cookie by which their uploads are found again."""
+    if name := getattr(request.state, "new_visitor", ""):
+        answer.set_cookie(
+            _VISITOR,
+            name,
+            max_age=int(valid.total_seconds()),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
 
 
 def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:

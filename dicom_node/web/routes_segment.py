@@ -1,7 +1,8 @@
 """The workbench as JSON under ``/api/v1/segment``: send files, follow their progress, fetch the result."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from dicom_node.settings import Settings
 from dicom_node.web.uploads import MOST_NAME, UPLOAD_PATH, UploadRefused, receive
 from dicom_node.workbench.jobs import (
     ARCHIVE,
+    EXAMPLE,
     Job,
     QueueFull,
     find_job,
@@ -99,6 +101,7 @@ def segment_routes(settings: Settings, database: Database) -> APIRouter:
         return shown(_found(database, await _take(request, settings, database, owner), owner))
 
     routes.add_api_route("/roles", roles, methods=["POST"])
+    _add_example(routes, settings, database)
 
     @routes.get("")
     def list_own(owner: Owner) -> list[JobModel]:
@@ -126,6 +129,16 @@ def segment_routes(settings: Settings, database: Database) -> APIRouter:
     return routes
 
 
+def _add_example(routes: APIRouter, settings: Settings, database: Database) -> None:
+    @routes.post("/example", status_code=202, responses={429: {}})
+    def example(owner: Owner) -> JobModel:
+        """Ask for the synthetic example: a phantom study with a known tumour, which the node makes itself."""
+        job_id = new_job_id()
+        with _refused_when_full():
+            submit(database, settings.workbench, job_id, owner, (EXAMPLE,))
+        return _shown(settings.node.folder)(_found(database, job_id, owner))
+
+
 async def _take(request: Request, settings: Settings, database: Database, owner: str) -> str:
     """Store the files of a request and add them to the queue; return the name of the job."""
     job_id = new_job_id()
@@ -134,15 +147,22 @@ async def _take(request: Request, settings: Settings, database: Database, owner:
     content_type = request.headers.get("content-type", "")
     try:
         files = await receive(content_type, request.stream(), place, settings.workbench, least_free=least_free)
-        await run_in_threadpool(submit, database, settings.workbench, job_id, owner, files)
+        with _refused_when_full():
+            await run_in_threadpool(submit, database, settings.workbench, job_id, owner, files)
     except BaseException as error:  # a sender that goes away included
         await run_in_threadpool(shutil.rmtree, place.parent, ignore_errors=True)
         if isinstance(error, UploadRefused):
             raise HTTPException(error.status, str(error)) from error
-        if isinstance(error, QueueFull):
-            raise HTTPException(429, str(error), {"Retry-After": "60"}) from error
         raise
     return job_id
+
+
+@contextmanager
+def _refused_when_full() -> Iterator[None]:
+    try:
+        yield
+    except QueueFull as error:
+        raise HTTPException(429, str(error), {"Retry-After": "60"}) from error
 
 
 def _found(database: Database, job_id: str, owner: str) -> Job:

@@ -13,8 +13,9 @@ from dicom_node.rules.site_rules import site_rules
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.workbench.archive import UnpackLimits
+from dicom_node.workbench.example import make_example
 from dicom_node.workbench.job_input import DicomInput, GivenFiles, SliceInput, VolumeInput, read_input
-from dicom_node.workbench.jobs import ARCHIVE, enter_step, files_of, input_folder, result_folder
+from dicom_node.workbench.jobs import ARCHIVE, EXAMPLE, enter_step, files_of, input_folder, result_folder
 from dicom_node.workbench.segment_files import Wanted, segment_dicom, segment_nifti, segment_slice
 from inference.registry import Registry
 
@@ -46,7 +47,8 @@ class JobSteps:
             enter_step(self._database, job_id, "read")
             unpack = UnpackLimits(files=limits.files, total_bytes=limits.unpacked_bytes)
             files = files_of(self._database, job_id)
-            given = read_input(input_folder(folder, job_id), files, work, unpack)
+            own = input_folder(folder, job_id)
+            given = make_example(work) if files == (EXAMPLE,) else read_input(own, files, work, unpack)
             made = self._segment(given, job_id, out, next((file.pixel_mm for file in files if file.pixel_mm), None))
             _pack(made, out / ARCHIVE)
         finally:

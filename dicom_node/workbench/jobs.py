@@ -21,6 +21,7 @@ from dicom_node.settings import WorkbenchSettings
 
 __all__ = [
     "ARCHIVE",
+    "EXAMPLE",
     "LONGEST_UPLOAD",
     "Job",
     "QueueFull",
@@ -80,6 +81,10 @@ class UploadedFile:
     name: str
     role: str = ""
     pixel_mm: float | None = None
+
+
+EXAMPLE = UploadedFile(stored="", name="Synthetic example", role="example")
+"""Stands for the files of a job that its worker makes itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from dicom_node.demo.phantom import DEMO_PLAN, make_phantom
-from dicom_node.demo.scanner import series_affine
 from dicom_node.peers.registry import put_peer
+from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom
+from dicom_node.phantom.scanner import series_affine
 from inference.regions import Region
 from tests.support.browser import chromium, open_study, overlay_pixels, show_slice, take_screenshot
 from tests.support.node import SENDER, Node

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.database.states import StudyState
-from dicom_node.demo.phantom import write_study
+from dicom_node.phantom.phantom import write_study
 from tests.support.node import running_node
 from tests.support.orthanc import running_orthanc
 from tests.support.phantoms import phantom_of, small_plan

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conversion.reading import dicom_files
-from dicom_node.demo.phantom import TEST_PLANS, PhantomPlan, make_phantom, write_study
+from dicom_node.phantom.phantom import TEST_PLANS, PhantomPlan, make_phantom, write_study
 from dicom_node.runs.in_memory import RunInMemory
 from dicom_node.runs.pipeline import find_tumour
 from dicom_node.settings import read_settings

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 
 from conversion.volume import Grid, ImageVolume
-from dicom_node.demo.contrast import signal
-from dicom_node.demo.scanner import scan, series_affine
+from dicom_node.phantom.contrast import signal
+from dicom_node.phantom.scanner import scan, series_affine
 from tests.support.phantoms import phantom_of, small_plan
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from dicom_node.demo.phantom import Phantom, PhantomPlan, SeriesPlan, make_phantom, write_study
+from dicom_node.phantom.phantom import Phantom, PhantomPlan, SeriesPlan, make_phantom, write_study
 
 ROLES = ("T1", "T1CE", "T2", "FLAIR")
 _SLICES = {"axial": 26, "sagittal": 27, "coronal": 31}

@@ -159,3 +159,12 @@ function end(text) {
   button.disabled = false;
   say(text, true);
 }
+
+document.getElementById("example").addEventListener("click", async (event) => {
+  event.target.disabled = true;
+  const answer = await fetch("/api/v1/segment/example", { method: "POST" });
+  const content = await answer.json();
+  if (answer.ok) return location.assign(`/workbench/${content.id}`);
+  event.target.disabled = false;
+  document.getElementById("example-message").textContent = content.detail;
+});

@@ -16,8 +16,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.demo.mr_series import SeriesIdentity, write_series
-from dicom_node.demo.plan import SeriesPlan
+from dicom_node.phantom.mr_series import SeriesIdentity, write_series
+from dicom_node.phantom.plan import SeriesPlan
 from tests.support.dicom_series import axis_aligned, uid_of
 
 SHAPE = (3, 4, 5)

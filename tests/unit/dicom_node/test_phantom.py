@@ -17,12 +17,12 @@ from conversion.reading import read_series as read_pixels
 from conversion.reading import read_study
 from conversion.recognition.recognise import recognise
 from conversion.selection import select_series
-from dicom_node.demo.anatomy import Head, Tissue
-from dicom_node.demo.contrast import SEQUENCES
-from dicom_node.demo.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
-from dicom_node.demo.phantom import DEMO_PLAN, TEST_PLANS, Phantom, PhantomPlan, make_phantom, write_study
-from dicom_node.demo.smooth_noise import smooth_noise
-from dicom_node.demo.tumour import Tumour, grow_tumour
+from dicom_node.phantom.anatomy import Head, Tissue
+from dicom_node.phantom.contrast import SEQUENCES
+from dicom_node.phantom.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
+from dicom_node.phantom.phantom import DEMO_PLAN, TEST_PLANS, Phantom, PhantomPlan, make_phantom, write_study
+from dicom_node.phantom.smooth_noise import smooth_noise
+from dicom_node.phantom.tumour import Tumour, grow_tumour
 from tests.support.phantoms import ROLES, phantom_of, small_plan, small_series, write_shuffled
 
 CENTROID_MM = 0.5
@@ -301,7 +301,7 @@ def test_noise_is_repeatable_and_of_unit_strength() -> None:
 
 
 def test_phantom_needs_no_network_library() -> None:
-    program = "import sys, dicom_node.demo.phantom; sys.exit('torch' in sys.modules)"
+    program = "import sys, dicom_node.phantom.phantom; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

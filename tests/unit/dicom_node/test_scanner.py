@@ -7,10 +7,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
-from dicom_node.demo.contrast import SEQUENCES
-from dicom_node.demo.head_grid import rigid_affine
-from dicom_node.demo.plan import PhantomPlan, SeriesPlan
-from dicom_node.demo.scanner import head_to_patient, scan, series_affine
+from dicom_node.phantom.contrast import SEQUENCES
+from dicom_node.phantom.head_grid import rigid_affine
+from dicom_node.phantom.plan import PhantomPlan, SeriesPlan
+from dicom_node.phantom.scanner import head_to_patient, scan, series_affine
 
 CENTRE_MM = np.array([0.0, 8.0, 3.0])
 SIZE = 31

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from conversion.alignment import AlignedVolumes, labels_on, resample
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.demo.anatomy import Tissue
-from dicom_node.demo.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
+from dicom_node.phantom.anatomy import Tissue
+from dicom_node.phantom.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
 from inference.brain_network import BrainNetwork
 from inference.brain_region import LEAST_BRAIN_ML, MARGIN_MM, BrainFound, find_brain, shows_enough
 from inference.model_bundle import load_brain

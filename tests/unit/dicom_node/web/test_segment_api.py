@@ -6,6 +6,7 @@ import socket
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,17 +14,24 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
+from pydicom import dcmread
 
 from conversion.nifti import read_nifti, write_nifti
+from conversion.reading import dicom_files
 from conversion.volume import Grid, ImageVolume
 from dicom_node.database.engine import Database, open_database
+from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.api_tokens import add_token
 from dicom_node.web.app import panel_app
 from dicom_node.web.http_server import Deadlines
 from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.uploads import UPLOAD_PATH
+from dicom_node.workbench.example import make_example
+from dicom_node.workbench.ground_truth import read_ground_truth
+from dicom_node.workbench.job_input import DicomInput
 from dicom_node.workbench.spare_work import Uploads
+from inference.regions import Region
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
@@ -158,17 +166,86 @@ def test_a_slice_has_an_area_where_its_pixels_have_a_size_and_figures_where_ther
     sent = {
         name: (file, (tmp_path / file).read_bytes()) for name, file in (("flair", "slice.png"), ("truth", "mine.png"))
     }
-    job = program.post(UPLOAD_PATH, files=sent, data={"pixel_mm": "0,9"}).json()
+    job = program.post(UPLOAD_PATH, files=sent, data={"pixel_mm": "2,0"}).json()
     assert [file["role"] for file in job["sent"]] == ["FLAIR", "truth"]
     uploads.do_next(WORKER)
     files = f"{UPLOAD_PATH}/{job['id']}/files"
     whole = program.get(f"{files}/findings.json").json()["regions"]["WT"]
-    assert whole["area_mm2"] == pytest.approx(whole["voxels"] * 0.81, abs=0.1)
+    assert whole["area_mm2"] == pytest.approx(whole["voxels"] * 4.0, abs=0.1)
     assert whole["volume_ml"] is None
     figures = program.get(f"{files}/comparison.json").json()["regions"]["WT"]
     assert figures["reference_voxels"] == (pixels > 200).sum()
     assert 0.5 < figures["dice"] < 1
     assert figures["hd95_mm"] is None
+
+
+@pytest.fixture
+def open_address(settings: Settings, database: Database) -> Iterator[str]:
+    """Serve a panel whose workbench needs no login."""
+    opened = replace(settings, workbench=replace(settings.workbench, open=True))
+    with served(panel_app(opened, database), Deadlines(request_s=3.0), UPLOAD_PATH) as url:
+        yield url
+
+
+def test_strangers_use_an_open_workbench_and_each_sees_their_own(open_address: str) -> None:
+    with (
+        httpx.Client(base_url=open_address, timeout=ANSWER_S) as one,
+        httpx.Client(base_url=open_address, timeout=ANSWER_S) as other,
+    ):
+        page = one.get("/workbench")
+        assert page.status_code == 200
+        cookie = page.headers["set-cookie"].lower()
+        assert all(word in cookie for word in ("glionode_visitor=", "httponly", "samesite=strict", "max-age=86400"))
+        job = one.post(UPLOAD_PATH, files={"files": ("a.txt", b"a")}).json()
+        assert [found["id"] for found in one.get(UPLOAD_PATH).json()] == [job["id"]]
+        assert one.get(f"/workbench/{job['id']}").status_code == 200
+        assert other.get(UPLOAD_PATH).json() == []
+        assert other.get(job["links"]["status"]).status_code == 404
+        assert other.get(f"/workbench/{job['id']}").status_code == 404
+
+
+def test_an_open_workbench_opens_nothing_else(open_address: str) -> None:
+    with httpx.Client(base_url=open_address, timeout=ANSWER_S) as stranger:
+        page = stranger.get("/workbench").text
+        assert "Log in" in page
+        assert "/studies" not in page
+        for path in ("/studies", "/peers", "/rules", "/fetch", "/"):
+            assert stranger.get(path).headers["location"] == "/login"
+        assert stranger.get("/api/peers").status_code == 401
+        wrong = {"Authorization": "Bearer wrong"}
+        assert stranger.get(UPLOAD_PATH, headers=wrong).status_code == 401
+
+
+def test_a_closed_workbench_knows_no_strangers(address: str) -> None:
+    cookies = {"glionode_visitor": "x" * 43}
+    with httpx.Client(base_url=address, cookies=cookies, timeout=ANSWER_S) as stranger:
+        assert stranger.get(UPLOAD_PATH).status_code == 401
+        assert stranger.get("/workbench").headers["location"] == "/login"
+
+
+def test_the_example_waits_like_an_upload(program: httpx.Client) -> None:
+    first = program.post(f"{UPLOAD_PATH}/example")
+    assert first.status_code == 202
+    assert first.json()["sent"] == [{"name": "Synthetic example", "role": "example"}]
+    assert program.post(f"{UPLOAD_PATH}/example").json()["place"] == 2
+    full = program.post(f"{UPLOAD_PATH}/example")
+    assert (full.status_code, full.headers["retry-after"]) == (429, "60")
+    assert "2 uploads are waiting already" in full.json()["detail"]
+
+
+def test_the_example_is_a_study_with_its_tumour(tmp_path: Path) -> None:
+    given = make_example(tmp_path)
+    assert isinstance(given.images, DicomInput)
+    series = {dcmread(path, stop_before_pixels=True).SeriesDescription for path in dicom_files(given.images.folder)}
+    assert len(series) == 4
+    assert given.truth is not None
+    truth = read_ground_truth(given.truth)
+    assert truth.grid is not None
+    for region, volume_ml in make_phantom(DEMO_PLAN).true_volume_ml.items():
+        if region in truth.regions:
+            found_ml = truth.regions[Region(region)].sum() * truth.grid.voxel_volume_ml
+            assert found_ml == pytest.approx(volume_ml, rel=0.05), region
+    assert set(truth.regions) == {Region.WT, Region.TC, Region.ET}
 
 
 @pytest.mark.parametrize("entered", ["a", "0", "-1", "nan", "1e9", "1" * 100])

@@ -9,9 +9,9 @@ from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from dicom_node.demo.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE, axis_coordinates_mm
-from dicom_node.demo.plan import PhantomPlan, Vector
-from dicom_node.demo.smooth_noise import smooth_noise
+from dicom_node.phantom.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE, axis_coordinates_mm
+from dicom_node.phantom.plan import PhantomPlan, Vector
+from dicom_node.phantom.smooth_noise import smooth_noise
 
 __all__ = ["Head", "Tissue", "build_head"]
 

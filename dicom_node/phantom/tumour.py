@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dicom_node.demo.anatomy import Head, Tissue
-from dicom_node.demo.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
-from dicom_node.demo.plan import PhantomPlan
-from dicom_node.demo.smooth_noise import smooth_noise
+from dicom_node.phantom.anatomy import Head, Tissue
+from dicom_node.phantom.head_grid import HEAD_ORIGIN_MM, HEAD_SHAPE
+from dicom_node.phantom.plan import PhantomPlan
+from dicom_node.phantom.smooth_noise import smooth_noise
 
 __all__ = ["ED", "ET", "NCR", "Tumour", "grow_tumour"]
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dicom_node.demo.anatomy import Head, build_head
-from dicom_node.demo.contrast import signal
-from dicom_node.demo.head_grid import head_affine
-from dicom_node.demo.mr_series import SeriesIdentity, write_series
-from dicom_node.demo.plan import DEMO_PLAN, TEST_PLANS, PhantomPlan, SeriesPlan
-from dicom_node.demo.scanner import head_to_patient, scan, series_affine
-from dicom_node.demo.tumour import ED, ET, NCR, Tumour, grow_tumour
+from dicom_node.phantom.anatomy import Head, build_head
+from dicom_node.phantom.contrast import signal
+from dicom_node.phantom.head_grid import head_affine
+from dicom_node.phantom.mr_series import SeriesIdentity, write_series
+from dicom_node.phantom.plan import DEMO_PLAN, TEST_PLANS, PhantomPlan, SeriesPlan
+from dicom_node.phantom.scanner import head_to_patient, scan, series_affine
+from dicom_node.phantom.tumour import ED, ET, NCR, Tumour, grow_tumour
 
 __all__ = ["DEMO_PLAN", "TEST_PLANS", "Phantom", "PhantomPlan", "SeriesPlan", "make_phantom", "write_study"]
 

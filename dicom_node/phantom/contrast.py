@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dicom_node.demo.anatomy import Head, Tissue
-from dicom_node.demo.head_grid import HEAD_SHAPE, axis_coordinates_mm
-from dicom_node.demo.smooth_noise import smooth_noise
-from dicom_node.demo.tumour import ED, ET, NCR, Tumour
+from dicom_node.phantom.anatomy import Head, Tissue
+from dicom_node.phantom.head_grid import HEAD_SHAPE, axis_coordinates_mm
+from dicom_node.phantom.smooth_noise import smooth_noise
+from dicom_node.phantom.tumour import ED, ET, NCR, Tumour
 
 __all__ = ["SEQUENCES", "Sequence", "signal"]
 

@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import DSfloat
 
-from dicom_node.demo.contrast import SEQUENCES
-from dicom_node.demo.plan import SeriesPlan
+from dicom_node.phantom.contrast import SEQUENCES
+from dicom_node.phantom.plan import SeriesPlan
 
 __all__ = ["SeriesIdentity", "write_series"]
 

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dicom_node.demo.contrast import SEQUENCES
-from dicom_node.demo.head_grid import head_affine, rigid_affine
-from dicom_node.demo.plan import PhantomPlan, SeriesPlan
+from dicom_node.phantom.contrast import SEQUENCES
+from dicom_node.phantom.head_grid import head_affine, rigid_affine
+from dicom_node.phantom.plan import PhantomPlan, SeriesPlan
 
 __all__ = ["head_to_patient", "scan", "series_affine"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.demo.plan import Vector
+from dicom_node.phantom.plan import Vector
 
 __all__ = ["HEAD_ORIGIN_MM", "HEAD_SHAPE", "axis_coordinates_mm", "head_affine", "rigid_affine"]
 
