@@ -1,13 +1,11 @@
 """The workbench as JSON under ``/api/v1/segment``: send files, follow their progress, fetch the result."""
 
 import shutil
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -15,6 +13,9 @@ from starlette.exceptions import HTTPException
 from dicom_node.database.engine import Database
 from dicom_node.database.states import JobState
 from dicom_node.settings import Settings
+from dicom_node.web.http_server import EVENTS
+from dicom_node.web.job_events import EventStreams
+from dicom_node.web.job_model import JobModel, job_models, result_files
 from dicom_node.web.uploads import MOST_NAME, UPLOAD_PATH, UploadRefused, receive
 from dicom_node.workbench.jobs import (
     ARCHIVE,
@@ -30,45 +31,16 @@ from dicom_node.workbench.jobs import (
 )
 from dicom_node.workbench.role_names import guess_role
 
-__all__ = ["JobModel", "Links", "SentFile", "owner_of", "roles", "segment_routes"]
+__all__ = ["NO_JOB", "Owner", "owner_of", "roles", "segment_routes"]
 
 MOST_NAMES = 100
 NO_JOB = "There is no such upload, or it has been removed."
-
-
-class SentFile(BaseModel):
-    """One file of an upload, and the sequence that its sender stated."""
-
-    name: str
-    role: str
-
-
-class Links(BaseModel):
-    """Addresses that belong to an upload."""
-
-    status: str
-    result: str
 
 
 class Names(BaseModel):
     """Names of files."""
 
     names: Annotated[list[Annotated[str, Field(max_length=MOST_NAME)]], Field(max_length=MOST_NAMES)]
-
-
-class JobModel(BaseModel):
-    """An upload and what has come of it."""
-
-    id: str
-    state: JobState
-    step: str
-    place: int
-    reason: str
-    created_at: datetime
-    expires_at: datetime
-    sent: list[SentFile]
-    files: list[str]
-    links: Links
 
 
 def owner_of(request: Request) -> str:
@@ -87,8 +59,7 @@ def roles(body: Names) -> list[str]:
 def segment_routes(settings: Settings, database: Database) -> APIRouter:
     """Return the API; each answers for the uploads of its caller alone."""
     routes = APIRouter(prefix=UPLOAD_PATH, tags=["workbench"])
-    folder = settings.node.folder
-    shown = _shown(folder)
+    shown = job_models(settings.node.folder)
 
     @routes.post("", status_code=202, responses={413: {}, 415: {}, 422: {}, 429: {}, 507: {}})
     async def send(request: Request, owner: Owner) -> JobModel:
@@ -101,21 +72,41 @@ def segment_routes(settings: Settings, database: Database) -> APIRouter:
     def list_own(owner: Owner) -> list[JobModel]:
         return [shown(job) for job in jobs_of(database, owner)]
 
-    @routes.get("/{job_id}", responses={404: {}})
+    routes.include_router(_one_upload(settings.node.folder, database))
+    return routes
+
+
+def _one_upload(folder: Path, database: Database) -> APIRouter:
+    routes = APIRouter(prefix="/{job_id}")
+    shown = job_models(folder)
+    streams = EventStreams()
+
+    @routes.get("", responses={404: {}})
     def one(job_id: str, owner: Owner) -> JobModel:
         return shown(_found(database, job_id, owner))
 
-    @routes.get("/{job_id}/result", response_class=FileResponse, responses={404: {}, 409: {}})
+    @routes.get(f"/{EVENTS}", response_class=StreamingResponse, responses={404: {}, 503: {}})
+    def events(job_id: str, owner: Owner) -> Response:
+        """Follow an upload by server-sent events: it comes as JSON at once and whenever it changes, until it ends."""
+        _found(database, job_id, owner)
+
+        def ask() -> JobModel | None:
+            job = find_job(database, job_id, owner)
+            return None if job is None else shown(job)
+
+        return streams.answer(ask)
+
+    @routes.get("/result", response_class=FileResponse, responses={404: {}, 409: {}})
     def result(job_id: str, owner: Owner) -> Response:
         """Fetch everything as a ZIP archive."""
         return _file(folder, _found(database, job_id, owner), ARCHIVE)
 
-    @routes.get("/{job_id}/files/{name}", response_class=FileResponse, responses={404: {}, 409: {}})
+    @routes.get("/files/{name}", response_class=FileResponse, responses={404: {}, 409: {}})
     def file(job_id: str, name: str, owner: Owner) -> Response:
         """Fetch one file of the result."""
         return _file(folder, _found(database, job_id, owner), name)
 
-    @routes.delete("/{job_id}", status_code=204, responses={404: {}, 409: {}})
+    @routes.delete("", status_code=204, responses={404: {}, 409: {}})
     def remove(job_id: str, owner: Owner) -> None:
         if not remove_job(database, folder, _found(database, job_id, owner).id, owner):
             raise HTTPException(409, "This upload is being computed. Remove it when it is done.")
@@ -149,34 +140,10 @@ def _found(database: Database, job_id: str, owner: str) -> Job:
     return job
 
 
-def _result_files(folder: Path, job: Job) -> list[str]:
-    place = result_folder(folder, job.id)
-    return sorted(path.name for path in place.iterdir()) if job.state == JobState.DONE and place.is_dir() else []
-
-
 def _file(folder: Path, job: Job, name: str) -> Response:
     if job.state != JobState.DONE:
         sentence = job.reason or "The result is not there yet."
         return JSONResponse({"detail": sentence}, status_code=409)
-    if name not in _result_files(folder, job):
+    if name not in result_files(folder, job):
         raise HTTPException(404, "This result has no such file.")
     return FileResponse(result_folder(folder, job.id) / name, filename=name)
-
-
-def _shown(folder: Path) -> Callable[[Job], JobModel]:
-    def shown(job: Job) -> JobModel:
-        address = f"{UPLOAD_PATH}/{job.id}"
-        return JobModel(
-            id=job.id,
-            state=job.state,
-            step=job.step,
-            place=job.place,
-            reason=job.reason,
-            created_at=job.created_at,
-            expires_at=job.expires_at,
-            sent=[SentFile(name=file.name, role=file.role) for file in job.files],
-            files=_result_files(folder, job),
-            links=Links(status=address, result=f"{address}/result"),
-        )
-
-    return shown

@@ -32,12 +32,44 @@ function show(now) {
   }
 }
 
-async function follow() {
-  for (;;) {
+const gone = () => location.assign("/workbench");
+let events = null;
+let ended = false;
+
+function take(now) {
+  ended = now.state === "done" || now.state === "failed";
+  if (!ended) return show(now);
+  hush();
+  location.reload();
+}
+
+function hush() {
+  if (events) events.close();
+  events = null;
+}
+
+// A browser opens six connections to a node, so a page that nobody looks at keeps none.
+function follow() {
+  if (document.hidden) return hush();
+  if (events || ended) return;
+  events = new EventSource(`${status}/events`);
+  events.addEventListener("message", (event) => take(JSON.parse(event.data)));
+  events.addEventListener("removed", () => { hush(); gone(); });
+  events.addEventListener("error", () => {
+    hush();
+    document.removeEventListener("visibilitychange", follow);
+    poll();
+  });
+}
+
+async function poll() {
+  while (!ended) {
     try {
-      const now = await ask(status);
-      if (now.state === "done" || now.state === "failed") return location.reload();
-      show(now);
+      const answer = await fetch(status);
+      if (answer.status === 401) return location.assign("/login");
+      if (answer.status === 404) return gone();
+      if (!answer.ok) throw new Error(`${status}: ${answer.status}`);
+      take(await answer.json());
     } catch {
       document.getElementById("state").textContent = "The node does not answer; trying again.";
     }
@@ -184,8 +216,10 @@ document.getElementById("remove").addEventListener("click", async () => {
   if (answer.ok) location.assign("/workbench");
 });
 
-if (job.dataset.state === "waiting" || job.dataset.state === "running") follow();
-else if (job.dataset.state === "done") {
+if (job.dataset.state === "waiting" || job.dataset.state === "running") {
+  document.addEventListener("visibilitychange", follow);
+  follow();
+} else if (job.dataset.state === "done") {
   const [findings, now] = await Promise.all([ask(`${status}/files/findings.json`), ask(status)]);
   tell(findings, now);
   if (!document.querySelector(".bench").hidden) await look(findings, now);
