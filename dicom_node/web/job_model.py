@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from dicom_node.database.states import JobState
 from dicom_node.web.http_server import EVENTS
@@ -32,15 +32,22 @@ class Links(BaseModel):
 class JobModel(BaseModel):
     """An upload and what has come of it."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     id: str
     state: JobState
     step: str
+    """What a worker does, while it runs: read, select, convert, align, segment or encode."""
     place: int
+    """Its place in the queue, 1 for the next; 0 unless it waits."""
     reason: str
+    """Why there is no result, where it failed."""
     created_at: datetime
     expires_at: datetime
+    """When it is removed with its result."""
     sent: list[SentFile]
     files: list[str]
+    """The files of the result, once it is done."""
     links: Links
 
 

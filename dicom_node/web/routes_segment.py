@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -13,14 +13,16 @@ from starlette.exceptions import HTTPException
 from dicom_node.database.engine import Database
 from dicom_node.database.states import JobState
 from dicom_node.settings import Settings
+from dicom_node.web.api_document import TOKEN, content, refusals
 from dicom_node.web.http_server import EVENTS
 from dicom_node.web.job_events import EventStreams
 from dicom_node.web.job_model import JobModel, job_models, result_files
-from dicom_node.web.uploads import MOST_NAME, UPLOAD_PATH, UploadRefused, receive
+from dicom_node.web.uploads import MOST_NAME, ROLE_FIELDS, UPLOAD_PATH, UploadRefused, receive
 from dicom_node.workbench.jobs import (
     ARCHIVE,
     Job,
     QueueFull,
+    Removal,
     find_job,
     input_folder,
     jobs_of,
@@ -35,6 +37,15 @@ __all__ = ["NO_JOB", "Owner", "owner_of", "roles", "segment_routes"]
 
 MOST_NAMES = 100
 NO_JOB = "There is no such upload, or it has been removed."
+
+_STOPPING: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobModel, "description": "A worker computes it: that is ended first."}
+}
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {
+    "type": "object",
+    "properties": {**dict.fromkeys(ROLE_FIELDS, _FILE), "files": {"type": "array", "items": _FILE}},
+}
 
 
 class Names(BaseModel):
@@ -58,18 +69,22 @@ def roles(body: Names) -> list[str]:
 
 def segment_routes(settings: Settings, database: Database) -> APIRouter:
     """Return the API; each answers for the uploads of its caller alone."""
-    routes = APIRouter(prefix=UPLOAD_PATH, tags=["workbench"])
+    routes = APIRouter(prefix=UPLOAD_PATH, tags=["workbench"], responses=refusals(401), dependencies=[TOKEN])
     shown = job_models(settings.node.folder)
+    form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
 
-    @routes.post("", status_code=202, responses={413: {}, 415: {}, 422: {}, 429: {}, 507: {}})
+    @routes.post(
+        "", status_code=202, summary="Send files", responses=refusals(413, 415, 422, 429, 507), openapi_extra=form
+    )
     async def send(request: Request, owner: Owner) -> JobModel:
         """Send files as a form: fields t1, t1ce, t2, flair for volumes, any other name for the rest."""
         return shown(_found(database, await _take(request, settings, database, owner), owner))
 
-    routes.add_api_route("/roles", roles, methods=["POST"])
+    routes.add_api_route("/roles", roles, methods=["POST"], summary="Guess sequences by names")
 
-    @routes.get("")
+    @routes.get("", summary="List the uploads")
     def list_own(owner: Owner) -> list[JobModel]:
+        """Return the uploads of the caller, newest first."""
         return [shown(job) for job in jobs_of(database, owner)]
 
     routes.include_router(_one_upload(settings.node.folder, database))
@@ -77,15 +92,21 @@ def segment_routes(settings: Settings, database: Database) -> APIRouter:
 
 
 def _one_upload(folder: Path, database: Database) -> APIRouter:
-    routes = APIRouter(prefix="/{job_id}")
+    routes = APIRouter(prefix="/{job_id}", responses=refusals(404))
     shown = job_models(folder)
     streams = EventStreams()
+    told = content("text/event-stream", "The upload as JSON, once for each change; `event: removed` if it was removed.")
+    zipped = content("application/zip", "All files of the result.")
+    one_file = content("application/octet-stream", "The file.")
 
-    @routes.get("", responses={404: {}})
+    @routes.get("", summary="Get an upload")
     def one(job_id: str, owner: Owner) -> JobModel:
+        """Return an upload and what has come of it."""
         return shown(_found(database, job_id, owner))
 
-    @routes.get(f"/{EVENTS}", response_class=StreamingResponse, responses={404: {}, 503: {}})
+    @routes.get(
+        f"/{EVENTS}", summary="Follow an upload", response_class=StreamingResponse, responses={**told, **refusals(503)}
+    )
     def events(job_id: str, owner: Owner) -> Response:
         """Follow an upload by server-sent events: it comes as JSON at once and whenever it changes, until it ends."""
         _found(database, job_id, owner)
@@ -96,20 +117,27 @@ def _one_upload(folder: Path, database: Database) -> APIRouter:
 
         return streams.answer(ask)
 
-    @routes.get("/result", response_class=FileResponse, responses={404: {}, 409: {}})
+    @routes.get(
+        "/result", summary="Fetch the result", response_class=FileResponse, responses={**zipped, **refusals(409)}
+    )
     def result(job_id: str, owner: Owner) -> Response:
         """Fetch everything as a ZIP archive."""
         return _file(folder, _found(database, job_id, owner), ARCHIVE)
 
-    @routes.get("/files/{name}", response_class=FileResponse, responses={404: {}, 409: {}})
+    @routes.get(
+        "/files/{name}", summary="Fetch one file", response_class=FileResponse, responses={**one_file, **refusals(409)}
+    )
     def file(job_id: str, name: str, owner: Owner) -> Response:
-        """Fetch one file of the result."""
+        """Fetch one file of the result, by the name under which the upload lists it."""
         return _file(folder, _found(database, job_id, owner), name)
 
-    @routes.delete("", status_code=204, responses={404: {}, 409: {}})
-    def remove(job_id: str, owner: Owner) -> None:
-        if not remove_job(database, folder, _found(database, job_id, owner).id, owner):
-            raise HTTPException(409, "This upload is being computed. Remove it when it is done.")
+    @routes.delete("", summary="Remove or cancel an upload", status_code=204, responses=_STOPPING)
+    def remove(job_id: str, owner: Owner) -> Response:
+        """Remove an upload with its result; one that is being computed is stopped first (202), within seconds."""
+        left = _remove(database, folder, job_id, owner)
+        if left is None:
+            return Response(status_code=204)
+        return JSONResponse(shown(left).model_dump(mode="json"), status_code=202)
 
     return routes
 
@@ -138,6 +166,14 @@ def _found(database: Database, job_id: str, owner: str) -> Job:
     if job is None:
         raise HTTPException(404, NO_JOB)
     return job
+
+
+def _remove(database: Database, folder: Path, job_id: str, owner: str) -> Job | None:
+    """Remove a job; return it as it is where a worker has to end it first."""
+    removal = remove_job(database, folder, job_id, owner)
+    if removal is Removal.NO_JOB:
+        raise HTTPException(404, NO_JOB)
+    return find_job(database, job_id, owner) if removal is Removal.BEGUN else None
 
 
 def _file(folder: Path, job: Job, name: str) -> Response:

@@ -14,7 +14,7 @@ from conversion.sequences import Role
 from dicom_node.settings import WorkbenchSettings
 from dicom_node.workbench.jobs import UploadedFile
 
-__all__ = ["MOST_NAME", "UPLOAD_PATH", "Received", "UploadRefused", "receive"]
+__all__ = ["MOST_NAME", "ROLE_FIELDS", "UPLOAD_PATH", "Received", "UploadRefused", "receive"]
 
 UPLOAD_PATH = "/api/v1/segment"
 """The one address to which more than a small form may be sent."""

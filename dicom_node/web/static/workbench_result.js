@@ -26,6 +26,9 @@ function show(now) {
   if (now.state === "waiting") {
     line.textContent = now.place === 1 ? "Next in the queue. Studies of the clinic come first." : `Place ${now.place} in the queue.`;
     bar.removeAttribute("value");
+  } else if (now.state === "stopping") {
+    line.textContent = "Being stopped …";
+    bar.removeAttribute("value");
   } else {
     line.textContent = at < 0 ? "Starting …" : `${steps[at].textContent} …`;
     bar.value = Math.max(0, at);
@@ -211,12 +214,18 @@ async function look(findings, now) {
   if (viewer.volumes[0].dimsRAS[3] === 1) document.querySelector("input[value=axial]").click();
 }
 
-document.getElementById("remove").addEventListener("click", async () => {
-  const answer = await fetch(status, { method: "DELETE" });
-  if (answer.ok) location.assign("/workbench");
+const remove = document.getElementById("remove");
+remove.addEventListener("click", async () => {
+  remove.disabled = true;
+  const answer = await fetch(status, { method: "DELETE" }).catch(() => null);
+  if (answer?.status === 202) show(await answer.json()); // its end is told as any other change
+  else if (answer?.ok || answer?.status === 404) return gone();
+  else if (answer?.status === 401) return location.assign("/login");
+  else document.getElementById("state").textContent = "The node did not answer; try again.";
+  remove.disabled = false;
 });
 
-if (job.dataset.state === "waiting" || job.dataset.state === "running") {
+if (["waiting", "running", "stopping"].includes(job.dataset.state)) {
   document.addEventListener("visibilitychange", follow);
   follow();
 } else if (job.dataset.state === "done") {
