@@ -31,7 +31,7 @@ from dicom_node.workbench.jobs import (
     result_folder,
     submit,
 )
-from dicom_node.workbench.role_names import guess_role
+from dicom_node.workbench.role_names import guess_role_by_path
 
 __all__ = ["NO_JOB", "Owner", "owner_of", "roles", "segment_routes"]
 
@@ -49,7 +49,7 @@ _FORM = {
 
 
 class Names(BaseModel):
-    """Names of files."""
+    """Names of files, with or without their folders."""
 
     names: Annotated[list[Annotated[str, Field(max_length=MOST_NAME)]], Field(max_length=MOST_NAMES)]
 
@@ -63,8 +63,8 @@ Owner = Annotated[str, Depends(owner_of)]
 
 
 def roles(body: Names) -> list[str]:
-    """Return the sequence that each name suggests; empty where it suggests none."""
-    return [guess_role(name) or "" for name in body.names]
+    """Return the sequence that each name suggests, with its folders if it has any; empty where none does."""
+    return [guess_role_by_path(name) or "" for name in body.names]
 
 
 def segment_routes(settings: Settings, database: Database) -> APIRouter:
@@ -77,7 +77,10 @@ def segment_routes(settings: Settings, database: Database) -> APIRouter:
         "", status_code=202, summary="Send files", responses=refusals(413, 415, 422, 429, 507), openapi_extra=form
     )
     async def send(request: Request, owner: Owner) -> JobModel:
-        """Send files as a form: fields t1, t1ce, t2, flair for volumes, any other name for the rest."""
+        """Send files as a form: fields t1, t1ce, t2, flair for volumes, any other name for the rest.
+
+        Without such a field, the sequence of a volume or image is guessed from its name and the folders in it.
+        """
         return shown(_found(database, await _take(request, settings, database, owner), owner))
 
     routes.add_api_route("/roles", roles, methods=["POST"], summary="Guess sequences by names")

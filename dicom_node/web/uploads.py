@@ -76,10 +76,11 @@ class Received:
         if len(self.files) >= self.limits.files:
             raise UploadRefused(413, f"An upload may have at most {self.limits.files} files; send a ZIP archive.")
         sent = options[b"filename"].decode("utf-8", "replace").replace("\\", "/")
-        name = PurePosixPath(sent).name[-MOST_NAME:] or "file"
+        path = PurePosixPath(sent)
+        name = path.name[-MOST_NAME:] or "file"
         role = ROLE_FIELDS.get(options.get(b"name", b"").decode("ascii", "replace").lower(), "")
         stored = f"{len(self.files):05d}"
-        self.files.append(UploadedFile(stored=stored, name=name, role=role))
+        self.files.append(UploadedFile(stored=stored, name=name, role=role, folder=str(path.parent)[-MOST_NAME:]))
         self._file = (self.folder / stored).open("xb")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:

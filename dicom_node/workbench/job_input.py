@@ -10,7 +10,7 @@ from pathlib import Path
 from conversion.sequences import Role
 from dicom_node.workbench.archive import UnpackLimits, is_archive, unpack, unpack_gzip
 from dicom_node.workbench.jobs import UploadedFile
-from dicom_node.workbench.role_names import guess_role
+from dicom_node.workbench.role_names import guess_role_by_path
 from dicom_node.workbench.unusable_upload import UnusableUpload
 
 __all__ = ["DicomInput", "SliceInput", "VolumeInput", "read_input"]
@@ -55,6 +55,7 @@ class SliceInput:
 class _File:
     path: Path
     name: str
+    folder: str
     role: str
     kind: str
 
@@ -105,9 +106,12 @@ def _unpacked(folder: Path, files: Sequence[UploadedFile], work: Path, limits: U
             inside = unpack(path, work / f"archive-{number}", left)
             size = sum(one.stat().st_size for one, _ in inside)
             left = UnpackLimits(files=left.files - len(inside), total_bytes=left.total_bytes - size)
-            found += [_File(path=one, name=name, role="", kind=_kind(one)) for one, name in inside]
+            found += [
+                _File(path=one, name=name.name, folder=str(name.parent), role="", kind=_kind(one))
+                for one, name in inside
+            ]
         else:
-            found.append(_File(path=path, name=file.name, role=file.role, kind=_kind(path)))
+            found.append(_File(path=path, name=file.name, folder=file.folder, role=file.role, kind=_kind(path)))
     return found
 
 
@@ -148,7 +152,7 @@ def _gathered(files: Sequence[_File], folder: Path) -> Path:
 def _by_role(files: Sequence[_File]) -> dict[Role, _File]:
     roles: dict[Role, _File] = {}
     for file in files:
-        role = Role(file.role) if file.role else guess_role(file.name)
+        role = Role(file.role) if file.role else guess_role_by_path(f"{file.folder}/{file.name}")
         if role is None and len(files) == 1:
             role = Role.FLAIR
         if role is None:

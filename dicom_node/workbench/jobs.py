@@ -85,11 +85,14 @@ class UploadedFile:
         The last part of the name that the sender gave it.
     role
         The sequence that the sender says it is; empty where it is to be found out.
+    folder
+        The rest of that name, which may tell the sequence. It never leads to a file.
     """
 
     stored: str
     name: str
     role: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

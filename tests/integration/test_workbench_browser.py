@@ -22,7 +22,7 @@ from dicom_node.web.app import panel_app
 from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder
-from dicom_node.workbench.jobs import input_folder
+from dicom_node.workbench.jobs import files_of, input_folder
 from dicom_node.workbench.spare_work import Uploads
 from tests.support.browser import chromium
 from tests.support.detector_model import write_detector
@@ -161,4 +161,26 @@ def test_an_upload_is_cancelled_while_it_is_computed(settings: Settings, tmp_pat
         assert not folder.exists()
         status = f"{UPLOAD_PATH}/{folder.name}"
         assert [call for call in asked if status in call] == [f"GET {status}/events", f"DELETE {status}"]
+    database.engine.dispose()
+
+
+def test_a_folder_tells_the_sequences_of_its_files(settings: Settings, tmp_path: Path) -> None:
+    for name in ("flair", "T1ce"):
+        (tmp_path / "case" / name).mkdir(parents=True)
+        _head(tmp_path / "case" / name / "img.nii.gz", bright=True)
+    database = open_database(settings.database_url)
+    with served(panel_app(settings, database), uploads=UPLOAD_PATH) as url, chromium() as browser:
+        page = browser.new_page()
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        page.goto(f"{url}/workbench")
+        page.set_input_files("#folder", tmp_path / "case")
+        expect(page.get_by_label("Sequence of case/flair/img.nii.gz")).to_have_value("FLAIR")
+        expect(page.get_by_label("Sequence of case/T1ce/img.nii.gz")).to_have_value("T1CE")
+        page.get_by_role("button", name="Look for a tumour").click()
+        expect(page.get_by_text("Next in the queue")).to_be_visible()
+        (folder,) = (settings.node.folder / "workbench").iterdir()
+        assert {(file.folder, file.role) for file in files_of(database, folder.name)} == {
+            ("case/flair", "FLAIR"), ("case/T1ce", "T1CE"),
+        }  # fmt: skip
     database.engine.dispose()

@@ -1,9 +1,9 @@
-"""The sequence that a file's name tells, with names of the public sets and of hospitals."""
+"""The sequence that a file's name or folder tells, with names of the public sets and of hospitals."""
 
 import pytest
 
 from conversion.sequences import Role
-from dicom_node.workbench.role_names import guess_role
+from dicom_node.workbench.role_names import guess_role, guess_role_by_path
 
 _NAMES = {
     Role.T1: (
@@ -106,3 +106,26 @@ def test_a_name_tells_the_sequence_that_a_radiologist_reads_in_it(name: str, rol
 )
 def test_a_name_that_tells_nothing_is_not_guessed(name: str) -> None:
     assert guess_role(name) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        ("flair/img.nii.gz", Role.FLAIR),
+        ("T1ce/vol.nii", Role.T1CE),
+        ("case/anat/t2.nii", Role.T2),
+        ("T1_post_contrast/scans/0001.nii", Role.T1CE),
+        ("T1/t2w/vol.nii", Role.T2),
+        ("flair/t1.nii.gz", Role.T1),
+        ("/t1/vol.nii", Role.T1),
+        ("t1/t1_and_t2/vol.nii", Role.T1),
+        ("T2 FLAIR/vol.nii", Role.FLAIR),
+        ("t1_t2_flair/vol.nii", None),
+        ("case/anat/vol.nii", None),
+        ("vol.nii", None),
+        ("", None),
+        ("/", None),
+    ],
+)
+def test_the_nearest_folder_tells_what_the_name_does_not(path: str, role: Role | None) -> None:
+    assert guess_role_by_path(path) is role

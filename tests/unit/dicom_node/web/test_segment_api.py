@@ -25,7 +25,7 @@ from dicom_node.web.app import panel_app
 from dicom_node.web.http_server import Deadlines
 from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.uploads import UPLOAD_PATH
-from dicom_node.workbench.jobs import claim_job, input_folder
+from dicom_node.workbench.jobs import claim_job, files_of, input_folder
 from dicom_node.workbench.spare_work import Uploads
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 from tests.support.small_study import make_small_study
@@ -292,3 +292,19 @@ def test_what_a_dead_worker_was_to_stop_is_removed_by_the_next(
     uploads.give_back([executor])
     assert program.get(job["links"]["status"]).status_code == 404
     assert list((settings.node.folder / "workbench").iterdir()) == []
+
+
+def test_folders_in_a_name_are_kept_for_guessing_alone(
+    program: httpx.Client, settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    names = ["case/flair/a.nii", "..\\..\\T1\\b.nii", "/etc/c.nii", "d" * 400 + "/t2/d.nii"]
+    job = program.post(UPLOAD_PATH, files=[("files", (name, b"x")) for name in names]).json()
+    assert [file["name"] for file in job["sent"]] == ["a.nii", "b.nii", "c.nii", "d.nii"]
+    kept = files_of(database, job["id"])
+    assert [file.folder for file in kept] == ["case/flair", "../../T1", "/etc", "d" * 252 + "/t2"]
+    stored = sorted(path for path in (settings.node.folder / "workbench").rglob("*") if path.is_file())
+    assert [path.name for path in stored] == ["00000", "00001", "00002", "00003"]
+    assert {path.parent for path in stored} == {input_folder(settings.node.folder, job["id"])}
+    told = program.post(f"{UPLOAD_PATH}/roles", json={"names": [names[0], "img.nii", "T1ce/vol.nii"]}).json()
+    assert told == ["FLAIR", "", "T1CE"]
+    assert not list(tmp_path.rglob("?.nii"))
