@@ -7,7 +7,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" torch==2.13.0 \
  && pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
  && pip install --no-cache-dir --no-deps --no-build-isolation . \
- && python -m dicom_node.web.ohif_bundle \
+ && python -m dicom_node.web.viewer_assets \
  && useradd --create-home glionode
 USER glionode
 ENTRYPOINT ["glionode"]

@@ -76,9 +76,9 @@ def run_web(settings: Settings) -> None:
     from dicom_node.studies.holdings import Holdings  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
     from dicom_node.web.http_server import http_server  # noqa: PLC0415
-    from dicom_node.web.ohif_bundle import ohif_folder  # noqa: PLC0415
     from dicom_node.web.uploads import UPLOAD_PATH  # noqa: PLC0415
     from dicom_node.web.viewer import viewer_app  # noqa: PLC0415
+    from dicom_node.web.viewer_assets import ohif_folder  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)

@@ -74,5 +74,6 @@ class JobState(enum.StrEnum):
 
     WAITING = "waiting"  # complete, waits for a worker
     RUNNING = "running"
+    STOPPING = "stopping"  # its owner wants it removed; the worker that computes it ends that, and removes it
     DONE = "done"  # its result can be fetched
     FAILED = "failed"  # it has no result; see the reason

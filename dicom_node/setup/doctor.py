@@ -17,7 +17,7 @@ from dicom_node.peers.registry import accepted_calling_ae_titles, list_peers
 from dicom_node.settings import Settings
 from dicom_node.storage.durable import make_folder
 from dicom_node.storage.private_folder import open_to_others
-from dicom_node.web.ohif_bundle import ohif_folder
+from dicom_node.web.viewer_assets import ohif_folder
 from inference.errors import InferenceError
 
 __all__ = ["Check", "diagnose"]

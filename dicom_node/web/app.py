@@ -20,10 +20,11 @@ from dicom_node.peers.peer import PeerError, UnknownPeer
 from dicom_node.peers.registry import list_peers
 from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
+from dicom_node.web.api_document import api_application
 from dicom_node.web.auth import login_routes, refusal, remember_visitor
 from dicom_node.web.guard import BROKEN, Guard
-from dicom_node.web.ohif_bundle import niivue_folder
 from dicom_node.web.routes_api import api_routes
+from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peers import peer_routes
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
@@ -31,6 +32,7 @@ from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
 from dicom_node.web.routes_workbench import workbench_routes
 from dicom_node.web.uploads import UPLOAD_PATH
+from dicom_node.web.viewer_assets import niivue_folder, swagger_folder
 
 __all__ = ["panel_app"]
 
@@ -46,6 +48,13 @@ _HEADERS = {
 }
 
 
+class _Fetched(StaticFiles):
+    """Files of a package that may be fetched while the node runs; until then there are none."""
+
+    async def check_config(self) -> None:
+        """Do without the folder."""
+
+
 def panel_app(settings: Settings, database: Database) -> ASGIApp:
     """Return the application of the panel.
 
@@ -56,10 +65,11 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     database
         The node's database.
     """
-    app = FastAPI(title="GlioNode", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app = api_application()
     pages = Jinja2Templates(_HERE / "templates")
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
-    app.mount("/niivue", StaticFiles(directory=niivue_folder(settings), check_dir=False), name="niivue")
+    app.mount("/niivue", _Fetched(directory=niivue_folder(settings), check_dir=False), name="niivue")
+    app.mount("/swagger", _Fetched(directory=swagger_folder(settings), check_dir=False), name="swagger")
     _handle_errors(app, pages)
     _handle_unexpected(app, pages)
     app.include_router(login_routes(database, pages))
@@ -71,6 +81,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(operation_routes(settings, database, pages))
     app.include_router(segment_routes(settings, database))
     app.include_router(workbench_routes(settings, database, pages))
+    app.include_router(docs_routes(settings, pages))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -79,14 +90,14 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         remember_visitor(request, answer, timedelta(hours=settings.workbench.kept_hours))
         return answer
 
-    @app.get("/healthz")
+    @app.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:
         """Report health once the database has answered."""
         with database.session() as session:
             session.execute(sa.text("SELECT 1"))
         return {"status": "ok"}
 
-    @app.get("/")
+    @app.get("/", include_in_schema=False)
     def start() -> Response:
         """Redirect to the studies, or to the AE titles while there are none."""
         return RedirectResponse("/studies" if list_peers(database) else "/peers", status_code=303)

@@ -100,7 +100,7 @@ def remember_visitor(request: Request, answer: Response, valid: timedelta) -> No
 
 def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
     """Return the routes to log in and out."""
-    routes = APIRouter()
+    routes = APIRouter(include_in_schema=False)
 
     @routes.get("/login", response_class=HTMLResponse)
     def ask(request: Request, token: str = "") -> Response:

@@ -12,7 +12,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dicom_node.workbench.jobs import LONGEST_UPLOAD
 
-__all__ = ["MOST_CONNECTIONS", "MOST_HEAD_BYTES", "Deadlines", "http_server"]
+__all__ = ["EVENTS", "MOST_CONNECTIONS", "MOST_HEAD_BYTES", "Deadlines", "http_server"]
+
+EVENTS = "events"
+"""Last part of the address of a stream of events, which goes on as long as what it tells of."""
 
 MOST_HEAD_BYTES = 16 * 1024
 """Limit of a request's line and headers together."""
@@ -60,7 +63,7 @@ def http_server(
     deadlines
         The defaults of `Deadlines` when None.
     uploads
-        Address to which large forms are sent, which take their time.
+        Address to which large forms are sent, which take their time. Below it lie the streams of events.
     """
     chosen = deadlines or Deadlines()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each forwarded address
@@ -125,6 +128,16 @@ class _Connection(H11Protocol):
         super().handle_events()
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._received()
+
+    def shutdown(self) -> None:
+        """Let answers be completed when the server stops, but for streams of events, which could go on for hours."""
+        super().shutdown()
+        if self._is_stream():
+            self.transport.close()
+
+    def _is_stream(self) -> bool:
+        path = self.scope["path"] if self.scope is not None else ""
+        return self.uploads != "" and path.startswith(f"{self.uploads}/") and path.endswith(f"/{EVENTS}")
 
     def on_response_complete(self) -> None:
         """Note when the client was answered."""

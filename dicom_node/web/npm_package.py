@@ -33,10 +33,12 @@ class NpmPackage:
         What people call it.
     integrity
         Subresource integrity of its archive, as the registry states it.
+    folder
+        Folder of its archive that is unpacked; empty for all that is in it.
     left_out
-        First parts of the paths below its folder ``dist`` that are not unpacked.
+        First parts of the paths below that folder that are not unpacked.
     only
-        Files below ``dist`` that alone are unpacked; empty for all.
+        Files below it that alone are unpacked; empty for all.
     megabytes
         Size of the archive.
     """
@@ -45,6 +47,7 @@ class NpmPackage:
     name: str
     version: str
     integrity: str
+    folder: str = "dist"
     left_out: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     megabytes: int
@@ -145,9 +148,10 @@ def _unpack(package: NpmPackage, archive: Path, folder: Path) -> None:
 
 def _wanted(package: NpmPackage, member: tarfile.TarInfo) -> PurePosixPath | None:
     path = PurePosixPath(member.name)
-    if not member.isfile() or path.parts[:2] != ("package", "dist") or ".." in path.parts:
+    root = PurePosixPath("package", package.folder)
+    if not member.isfile() or not path.is_relative_to(root) or ".." in path.parts:
         return None
-    inside = PurePosixPath(*path.parts[2:])
+    inside = path.relative_to(root)
     if package.only:
         return inside if str(inside) in package.only else None
     return None if inside.parts[0] in package.left_out or inside.suffix == ".map" else inside

@@ -1,5 +1,7 @@
 """The peers as JSON under ``/api/peers``."""
 
+from typing import Any
+
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
@@ -8,6 +10,7 @@ from dicom_node.peers.echo import EchoOutcome, echo
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import add_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.settings import Settings
+from dicom_node.web.api_document import refusals
 
 __all__ = ["api_routes"]
 
@@ -56,29 +59,35 @@ class EchoModel(BaseModel):
 
 def api_routes(settings: Settings, database: Database) -> APIRouter:
     """Return the API; the application answers an unknown name with 404 and an invalid peer with 422."""
-    routes = APIRouter(prefix="/api/peers")
+    routes = APIRouter(prefix="/api/peers", tags=["peers"], responses=refusals(401))
+    unknown: dict[int | str, dict[str, Any]] = {404: {"description": "No peer has this name."}}
 
-    @routes.get("")
+    @routes.get("", summary="List the peers")
     def list_all() -> list[PeerModel]:
+        """Return all peers, by name."""
         return [PeerModel.model_validate(peer) for peer in list_peers(database)]
 
-    @routes.post("", status_code=201)
+    @routes.post("", status_code=201, summary="Add a peer")
     def add(body: PeerModel) -> PeerModel:
+        """Add a peer; what is not stated has the value that the form of the panel suggests."""
         peer = Peer(**body.model_dump())
         add_peer(database, peer)
         return PeerModel.model_validate(peer)
 
-    @routes.patch("/{name}")
+    @routes.patch("/{name}", summary="Enable or disable a peer", responses=unknown)
     def change(name: str, body: PeerChange) -> PeerModel:
+        """Enable or disable a peer."""
         set_enabled(database, name, enabled=body.enabled)
         return PeerModel.model_validate(get_peer(database, name))
 
-    @routes.delete("/{name}", status_code=204)
+    @routes.delete("/{name}", status_code=204, summary="Remove a peer", responses=unknown)
     def remove(name: str) -> None:
+        """Remove a peer."""
         remove_peer(database, name)
 
-    @routes.post("/{name}/echo")
+    @routes.post("/{name}/echo", summary="Call a peer by C-ECHO", responses=unknown)
     def call(name: str) -> EchoModel:
+        """Call a peer by C-ECHO, and return what came of it in a sentence."""
         return EchoModel.model_validate(echo(get_peer(database, name), settings.node.ae_title))
 
     return routes

@@ -1,14 +1,13 @@
 """The workbench as JSON under ``/api/v1/segment``: send files, follow their progress, fetch the result."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -16,12 +15,26 @@ from starlette.exceptions import HTTPException
 from dicom_node.database.engine import Database
 from dicom_node.database.states import JobState
 from dicom_node.settings import Settings
-from dicom_node.web.uploads import MOST_NAME, UPLOAD_PATH, UploadRefused, receive
+from dicom_node.web.api_document import TOKEN, content, refusals
+from dicom_node.web.http_server import EVENTS
+from dicom_node.web.job_events import EventStreams
+from dicom_node.web.job_model import JobModel, job_models, result_files
+from dicom_node.web.uploads import (
+    LEAST_PIXEL_MM,
+    MOST_NAME,
+    MOST_PIXEL_MM,
+    PIXEL_FIELD,
+    ROLE_FIELDS,
+    UPLOAD_PATH,
+    UploadRefused,
+    receive,
+)
 from dicom_node.workbench.jobs import (
     ARCHIVE,
     EXAMPLE,
     Job,
     QueueFull,
+    Removal,
     find_job,
     input_folder,
     jobs_of,
@@ -30,47 +43,31 @@ from dicom_node.workbench.jobs import (
     result_folder,
     submit,
 )
-from dicom_node.workbench.role_names import GROUND_TRUTH, guess_role, is_ground_truth
+from dicom_node.workbench.role_names import GROUND_TRUTH, guess_role_by_path, is_ground_truth
 
-__all__ = ["JobModel", "Links", "SentFile", "owner_of", "roles", "segment_routes"]
+__all__ = ["NO_JOB", "Owner", "owner_of", "roles", "segment_routes"]
 
 MOST_NAMES = 100
 NO_JOB = "There is no such upload, or it has been removed."
 
-
-class SentFile(BaseModel):
-    """One file of an upload, and the sequence that its sender stated."""
-
-    name: str
-    role: str
-
-
-class Links(BaseModel):
-    """Addresses that belong to an upload."""
-
-    status: str
-    result: str
+_STOPPING: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobModel, "description": "A worker computes it: that is ended first."}
+}
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(ROLE_FIELDS, _FILE),
+        "files": {"type": "array", "items": _FILE},
+        PIXEL_FIELD: {"type": "number", "minimum": LEAST_PIXEL_MM, "maximum": MOST_PIXEL_MM},
+    },
+}
 
 
 class Names(BaseModel):
-    """Names of files."""
+    """Names of files, with or without their folders."""
 
     names: Annotated[list[Annotated[str, Field(max_length=MOST_NAME)]], Field(max_length=MOST_NAMES)]
-
-
-class JobModel(BaseModel):
-    """An upload and what has come of it."""
-
-    id: str
-    state: JobState
-    step: str
-    place: int
-    reason: str
-    created_at: datetime
-    expires_at: datetime
-    sent: list[SentFile]
-    files: list[str]
-    links: Links
 
 
 def owner_of(request: Request) -> str:
@@ -82,61 +79,101 @@ Owner = Annotated[str, Depends(owner_of)]
 
 
 def roles(body: Names) -> list[str]:
-    """Return the sequence, or `truth` for a ground truth, that each name suggests; empty where it suggests none."""
-    return [GROUND_TRUTH if is_ground_truth(name) else guess_role(name) or "" for name in body.names]
+    """Return the sequence, or `truth` for a ground truth, that a name and its folders suggest; empty where none."""
+    return [
+        GROUND_TRUTH if is_ground_truth(name.rpartition("/")[2]) else guess_role_by_path(name) or ""
+        for name in body.names
+    ]
 
 
 def segment_routes(settings: Settings, database: Database) -> APIRouter:
     """Return the API; each answers for the uploads of its caller alone."""
-    routes = APIRouter(prefix=UPLOAD_PATH, tags=["workbench"])
-    folder = settings.node.folder
-    shown = _shown(folder)
+    routes = APIRouter(prefix=UPLOAD_PATH, tags=["workbench"], responses=refusals(401), dependencies=[TOKEN])
+    shown = job_models(settings.node.folder)
+    form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
 
-    @routes.post("", status_code=202, responses={413: {}, 415: {}, 422: {}, 429: {}, 507: {}})
+    @routes.post(
+        "", status_code=202, summary="Send files", responses=refusals(413, 415, 422, 429, 507), openapi_extra=form
+    )
     async def send(request: Request, owner: Owner) -> JobModel:
         """Send files as a form: the fields t1, t1ce, t2, flair and truth state what a file is, others do not.
 
-        The field `pixel_mm`, without a file, states the edge of a pixel of an image slice.
+        Without such a field, the sequence of a volume or image is guessed from its name and the folders in it. The
+        field `pixel_mm`, without a file, states the edge of a pixel of an image slice.
         """
         return shown(_found(database, await _take(request, settings, database, owner), owner))
 
-    routes.add_api_route("/roles", roles, methods=["POST"])
+    routes.add_api_route("/roles", roles, methods=["POST"], summary="Guess sequences by names")
     _add_example(routes, settings, database)
 
-    @routes.get("")
+    @routes.get("", summary="List the uploads")
     def list_own(owner: Owner) -> list[JobModel]:
+        """Return the uploads of the caller, newest first."""
         return [shown(job) for job in jobs_of(database, owner)]
 
-    @routes.get("/{job_id}", responses={404: {}})
+    routes.include_router(_one_upload(settings.node.folder, database))
+    return routes
+
+
+def _one_upload(folder: Path, database: Database) -> APIRouter:
+    routes = APIRouter(prefix="/{job_id}", responses=refusals(404))
+    shown = job_models(folder)
+    streams = EventStreams()
+    told = content("text/event-stream", "The upload as JSON, once for each change; `event: removed` if it was removed.")
+    zipped = content("application/zip", "All files of the result.")
+    one_file = content("application/octet-stream", "The file.")
+
+    @routes.get("", summary="Get an upload")
     def one(job_id: str, owner: Owner) -> JobModel:
+        """Return an upload and what has come of it."""
         return shown(_found(database, job_id, owner))
 
-    @routes.get("/{job_id}/result", response_class=FileResponse, responses={404: {}, 409: {}})
+    @routes.get(
+        f"/{EVENTS}", summary="Follow an upload", response_class=StreamingResponse, responses={**told, **refusals(503)}
+    )
+    def events(job_id: str, owner: Owner) -> Response:
+        """Follow an upload by server-sent events: it comes as JSON at once and whenever it changes, until it ends."""
+        _found(database, job_id, owner)
+
+        def ask() -> JobModel | None:
+            job = find_job(database, job_id, owner)
+            return None if job is None else shown(job)
+
+        return streams.answer(ask)
+
+    @routes.get(
+        "/result", summary="Fetch the result", response_class=FileResponse, responses={**zipped, **refusals(409)}
+    )
     def result(job_id: str, owner: Owner) -> Response:
         """Fetch everything as a ZIP archive."""
         return _file(folder, _found(database, job_id, owner), ARCHIVE)
 
-    @routes.get("/{job_id}/files/{name}", response_class=FileResponse, responses={404: {}, 409: {}})
+    @routes.get(
+        "/files/{name}", summary="Fetch one file", response_class=FileResponse, responses={**one_file, **refusals(409)}
+    )
     def file(job_id: str, name: str, owner: Owner) -> Response:
-        """Fetch one file of the result."""
+        """Fetch one file of the result, by the name under which the upload lists it."""
         return _file(folder, _found(database, job_id, owner), name)
 
-    @routes.delete("/{job_id}", status_code=204, responses={404: {}, 409: {}})
-    def remove(job_id: str, owner: Owner) -> None:
-        if not remove_job(database, folder, _found(database, job_id, owner).id, owner):
-            raise HTTPException(409, "This upload is being computed. Remove it when it is done.")
+    @routes.delete("", summary="Remove or cancel an upload", status_code=204, responses=_STOPPING)
+    def remove(job_id: str, owner: Owner) -> Response:
+        """Remove an upload with its result; one that is being computed is stopped first (202), within seconds."""
+        left = _remove(database, folder, job_id, owner)
+        if left is None:
+            return Response(status_code=204)
+        return JSONResponse(shown(left).model_dump(mode="json"), status_code=202)
 
     return routes
 
 
 def _add_example(routes: APIRouter, settings: Settings, database: Database) -> None:
-    @routes.post("/example", status_code=202, responses={429: {}})
+    @routes.post("/example", status_code=202, summary="Ask for the synthetic example", responses=refusals(429))
     def example(owner: Owner) -> JobModel:
-        """Ask for the synthetic example: a phantom study with a known tumour, which the node makes itself."""
+        """Have the node make a phantom study with a known tumour, and segment it as if it had been sent."""
         job_id = new_job_id()
         with _refused_when_full():
             submit(database, settings.workbench, job_id, owner, (EXAMPLE,))
-        return _shown(settings.node.folder)(_found(database, job_id, owner))
+        return job_models(settings.node.folder)(_found(database, job_id, owner))
 
 
 async def _take(request: Request, settings: Settings, database: Database, owner: str) -> str:
@@ -172,34 +209,18 @@ def _found(database: Database, job_id: str, owner: str) -> Job:
     return job
 
 
-def _result_files(folder: Path, job: Job) -> list[str]:
-    place = result_folder(folder, job.id)
-    return sorted(path.name for path in place.iterdir()) if job.state == JobState.DONE and place.is_dir() else []
+def _remove(database: Database, folder: Path, job_id: str, owner: str) -> Job | None:
+    """Remove a job; return it as it is where a worker has to end it first."""
+    removal = remove_job(database, folder, job_id, owner)
+    if removal is Removal.NO_JOB:
+        raise HTTPException(404, NO_JOB)
+    return find_job(database, job_id, owner) if removal is Removal.BEGUN else None
 
 
 def _file(folder: Path, job: Job, name: str) -> Response:
     if job.state != JobState.DONE:
         sentence = job.reason or "The result is not there yet."
         return JSONResponse({"detail": sentence}, status_code=409)
-    if name not in _result_files(folder, job):
+    if name not in result_files(folder, job):
         raise HTTPException(404, "This result has no such file.")
     return FileResponse(result_folder(folder, job.id) / name, filename=name)
-
-
-def _shown(folder: Path) -> Callable[[Job], JobModel]:
-    def shown(job: Job) -> JobModel:
-        address = f"{UPLOAD_PATH}/{job.id}"
-        return JobModel(
-            id=job.id,
-            state=job.state,
-            step=job.step,
-            place=job.place,
-            reason=job.reason,
-            created_at=job.created_at,
-            expires_at=job.expires_at,
-            sent=[SentFile(name=file.name, role=file.role) for file in job.files],
-            files=_result_files(folder, job),
-            links=Links(status=address, result=f"{address}/result"),
-        )
-
-    return shown

@@ -9,8 +9,8 @@ from conversion.sequences import Role
 from dicom_node.database.engine import Database
 from dicom_node.database.worker_slots import list_workers
 from dicom_node.settings import Settings
-from dicom_node.web.ohif_bundle import niivue_folder
 from dicom_node.web.routes_segment import NO_JOB, Owner
+from dicom_node.web.viewer_assets import niivue_folder
 from dicom_node.workbench.jobs import find_job, jobs_of
 
 __all__ = ["workbench_routes"]

@@ -15,7 +15,17 @@ from dicom_node.settings import WorkbenchSettings
 from dicom_node.workbench.jobs import UploadedFile
 from dicom_node.workbench.role_names import GROUND_TRUTH
 
-__all__ = ["MOST_NAME", "UPLOAD_PATH", "Received", "UploadRefused", "receive"]
+__all__ = [
+    "LEAST_PIXEL_MM",
+    "MOST_NAME",
+    "MOST_PIXEL_MM",
+    "PIXEL_FIELD",
+    "ROLE_FIELDS",
+    "UPLOAD_PATH",
+    "Received",
+    "UploadRefused",
+    "receive",
+]
 
 UPLOAD_PATH = "/api/v1/segment"
 """The one address to which more than a small form may be sent."""
@@ -89,10 +99,11 @@ class Received:
         if len(self.files) >= self.limits.files:
             raise UploadRefused(413, f"An upload may have at most {self.limits.files} files; send a ZIP archive.")
         sent = options[b"filename"].decode("utf-8", "replace").replace("\\", "/")
-        name = PurePosixPath(sent).name[-MOST_NAME:] or "file"
+        path = PurePosixPath(sent)
+        name = path.name[-MOST_NAME:] or "file"
         role = ROLE_FIELDS.get(options.get(b"name", b"").decode("ascii", "replace").lower(), "")
         stored = f"{len(self.files):05d}"
-        self.files.append(UploadedFile(stored=stored, name=name, role=role))
+        self.files.append(UploadedFile(stored=stored, name=name, role=role, folder=str(path.parent)[-MOST_NAME:]))
         self._file = (self.folder / stored).open("xb")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:

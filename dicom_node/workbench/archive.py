@@ -39,15 +39,15 @@ def is_archive(path: Path) -> bool:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> list[tuple[Path, str]]:
+def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> list[tuple[Path, PurePosixPath]]:
     """Unpack the files of an archive to names of our own.
 
     Bytes are counted as they are unpacked, whatever the archive states.
 
     Returns
     -------
-    list of (Path, str)
-        Each file, and the last part of its name in the archive.
+    list of (Path, PurePosixPath)
+        Each file, and its name in the archive.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> list[tuple[Path
         out of its folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[Path, PurePosixPath]] = []
     left = limits.total_bytes
     try:
         with zipfile.ZipFile(archive) as content:
@@ -70,7 +70,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> list[tuple[Path
                 path = folder / f"{number:05d}{_suffix(member)}"
                 with content.open(member) as source:
                     left -= _copy(source, path, left)
-                found.append((path, _inner_path(member).name))
+                found.append((path, _inner_path(member)))
     except _DAMAGE as error:
         raise UnusableUpload.because(_DAMAGED) from error
     except OSError as error:

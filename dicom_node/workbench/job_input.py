@@ -10,7 +10,7 @@ from dicom_node.workbench.archive import UnpackLimits, is_archive, unpack, unpac
 from dicom_node.workbench.file_kind import GZIP, file_kind, suffix_of
 from dicom_node.workbench.ground_truth import TruthFile
 from dicom_node.workbench.jobs import UploadedFile
-from dicom_node.workbench.role_names import GROUND_TRUTH, guess_role, is_ground_truth
+from dicom_node.workbench.role_names import GROUND_TRUTH, guess_role_by_path, is_ground_truth
 from dicom_node.workbench.unusable_upload import UnusableUpload
 
 __all__ = ["DicomInput", "GivenFiles", "SliceInput", "VolumeInput", "read_input"]
@@ -63,6 +63,7 @@ class GivenFiles:
 class _File:
     path: Path
     name: str
+    folder: str
     role: str
     kind: str
 
@@ -138,9 +139,13 @@ def _unpacked(folder: Path, files: Sequence[UploadedFile], work: Path, limits: U
             size = sum(one.stat().st_size for one, _ in inside)
             left = UnpackLimits(files=left.files - len(inside), total_bytes=left.total_bytes - size)
             role = file.role if len(inside) == 1 else ""
-            found += [_File(path=one, name=name, role=role, kind=file_kind(one)) for one, name in inside]
+            found += [
+                _File(path=one, name=name.name, folder=str(name.parent), role=role, kind=file_kind(one))
+                for one, name in inside
+            ]
         else:
-            found.append(_File(path=path, name=file.name, role=file.role, kind=file_kind(path)))
+            kind = file_kind(path)
+            found.append(_File(path=path, name=file.name, folder=file.folder, role=file.role, kind=kind))
     return found
 
 
@@ -156,7 +161,7 @@ def _gathered(files: Sequence[_File], folder: Path) -> Path:
 def _by_role(files: Sequence[_File]) -> dict[Role, _File]:
     roles: dict[Role, _File] = {}
     for file in files:
-        role = Role(file.role) if file.role else guess_role(file.name)
+        role = Role(file.role) if file.role else guess_role_by_path(f"{file.folder}/{file.name}")
         if role is None and len(files) == 1:
             role = Role.FLAIR
         if role is None:

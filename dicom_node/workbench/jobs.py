@@ -1,5 +1,6 @@
 """The queue of uploads: a bounded number waits in the database, and each is seen by its owner alone."""
 
+import enum
 import json
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.states import JobState
 from dicom_node.database.tables import utc_now
 from dicom_node.database.upload_tables import WorkbenchRow
+from dicom_node.database.worker_slots import list_workers
 from dicom_node.settings import WorkbenchSettings
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "LONGEST_UPLOAD",
     "Job",
     "QueueFull",
+    "Removal",
     "UploadedFile",
     "claim_job",
     "end_job",
@@ -33,11 +36,13 @@ __all__ = [
     "find_job",
     "give_back_jobs",
     "input_folder",
+    "is_computed",
     "jobs_of",
     "new_job_id",
     "put_back_job",
     "remove_expired",
     "remove_job",
+    "remove_stopped",
     "result_folder",
     "submit",
 ]
@@ -61,6 +66,14 @@ class QueueFull(Exception):  # noqa: N818 - named for what happened
     """As many uploads wait as may; the message is for the person who wants to add one."""
 
 
+class Removal(enum.Enum):
+    """What has come of the wish to remove a job."""
+
+    DONE = enum.auto()
+    BEGUN = enum.auto()  # a worker computes it: that is ended first
+    NO_JOB = enum.auto()
+
+
 @dataclass(frozen=True, kw_only=True)
 class UploadedFile:
     """One file of an upload.
@@ -73,6 +86,8 @@ class UploadedFile:
         The last part of the name that the sender gave it.
     role
         The sequence that the sender says it is, or `role_names.GROUND_TRUTH`; empty where it is to be found out.
+    folder
+        The rest of that name, which may tell the sequence. It never leads to a file.
     pixel_mm
         Edge of a pixel of an image, as the sender states it.
     """
@@ -80,6 +95,7 @@ class UploadedFile:
     stored: str
     name: str
     role: str = ""
+    folder: str = ""
     pixel_mm: float | None = None
 
 
@@ -254,15 +270,41 @@ def end_job(database: Database, job_id: str, executor: str, problem: str = "") -
         row.step, row.reason, row.ended_at = "", problem, utc_now()
 
 
-def remove_job(database: Database, folder: Path, job_id: str, owner: str) -> bool:
-    """Remove a job of this owner with all its files; return whether there was one that no worker has."""
+def is_computed(database: Database, job_id: str, executor: str) -> bool:
+    """Return whether a job is still this worker's, and wanted."""
+    with database.session() as session:
+        row = session.get(WorkbenchRow, job_id)
+        return row is not None and (row.state, row.executor) == (JobState.RUNNING, executor)
+
+
+def remove_job(database: Database, folder: Path, job_id: str, owner: str) -> Removal:
+    """Remove a job of this owner with all its files; one that a living worker computes once that has been ended."""
+    alive = {worker.executor for worker in list_workers(database) if worker.alive}
     with database.session() as session:
         row = session.get(WorkbenchRow, job_id, with_for_update=True)
-        if row is None or row.owner != owner or row.state == JobState.RUNNING:
-            return False
+        if row is None or row.owner != owner:
+            return Removal.NO_JOB
+        if row.state in (JobState.RUNNING, JobState.STOPPING) and row.executor in alive:
+            row.state = JobState.STOPPING
+            return Removal.BEGUN
         session.delete(row)
     shutil.rmtree(folder / "workbench" / job_id, ignore_errors=True)
-    return True
+    return Removal.DONE
+
+
+def remove_stopped(database: Database, folder: Path, executors: Collection[str]) -> None:
+    """Remove the jobs that their owners wanted removed while these workers computed them, which they do no longer."""
+    unwanted = sa.select(WorkbenchRow).where(
+        WorkbenchRow.state == JobState.STOPPING, WorkbenchRow.executor.in_(list(executors))
+    )
+    with database.session() as session:
+        rows = session.scalars(unwanted.with_for_update(skip_locked=True)).all()
+        names = [row.id for row in rows]
+        for row in rows:
+            session.delete(row)
+    for name in names:
+        shutil.rmtree(folder / "workbench" / name, ignore_errors=True)
+        _log.info("job_stopped", job=name)
 
 
 def remove_expired(database: Database, folder: Path, now: datetime) -> int:

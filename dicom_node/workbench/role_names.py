@@ -1,10 +1,11 @@
-"""Guesses the sequence of a file by its name, for files without a header that states it."""
+"""Guesses the sequence of a file by its name and its folders, for files without a header that states it."""
 
 import re
+from pathlib import PurePosixPath
 
 from conversion.sequences import Role
 
-__all__ = ["GROUND_TRUTH", "guess_role", "is_ground_truth"]
+__all__ = ["GROUND_TRUTH", "guess_role", "guess_role_by_path", "is_ground_truth"]
 
 GROUND_TRUTH = "truth"
 """Stands where a file's sequence would: regions that a person outlined."""
@@ -28,8 +29,7 @@ def guess_role(name: str) -> Role | None:
     Names are those of the BraTS challenges and of BIDS, and what people write in English and German. The sequence that
     is named first counts: "T1 FLAIR" is T1-weighted, and "T2 dark fluid" is a FLAIR.
     """
-    spaced = _WEIGHTING.sub(r" \1 \2 ", _SUFFIX.sub("", name.lower()))
-    text = " ".join(_WORD.findall(spaced))
+    text = _words(name)
     named = _NAMED.search(text)
     if named is None:
         return None
@@ -46,3 +46,17 @@ _TRUTH = re.compile(r"(?<![a-z])(seg|segmentations?|masks?|labels?|truth|gt|anno
 def is_ground_truth(name: str) -> bool:
     """Return whether a file's name tells that it holds outlined regions, as ``BraTS20_001_seg.nii.gz`` does."""
     return _TRUTH.search(name.lower()) is not None
+
+
+def guess_role_by_path(path: str) -> Role | None:
+    """Return the sequence that a file's name suggests, or else the nearest of its folders, as in ``T1ce/vol.nii``.
+
+    A folder that names T1 and T2 contains both, and says nothing about one file.
+    """
+    name, *folders = reversed(PurePosixPath(path).parts or (path,))
+    told = (guess_role(folder) for folder in folders if not {"t1", "t2"} <= set(_words(folder).split()))
+    return guess_role(name) or next((role for role in told if role is not None), None)
+
+
+def _words(name: str) -> str:
+    return " ".join(_WORD.findall(_WEIGHTING.sub(r" \1 \2 ", _SUFFIX.sub("", name.lower()))))

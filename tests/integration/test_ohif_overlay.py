@@ -11,8 +11,8 @@ from playwright.sync_api import Browser
 from dicom_node.database.engine import open_database
 from dicom_node.settings import read_settings
 from dicom_node.studies.holdings import Holdings
-from dicom_node.web.ohif_bundle import ohif_folder
 from dicom_node.web.viewer import viewer_app
+from dicom_node.web.viewer_assets import ohif_folder
 from tests.support.browser import (
     chromium,
     open_study,

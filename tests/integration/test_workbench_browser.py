@@ -1,11 +1,13 @@
 """The workbench as a person uses it, in headless Chromium: files in, progress, and the tumour over the images."""
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,8 +20,9 @@ from dicom_node.database.worker_slots import WorkerBook
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
 from dicom_node.web.login_tokens import new_login_link
-from dicom_node.web.ohif_bundle import niivue_folder
 from dicom_node.web.uploads import UPLOAD_PATH
+from dicom_node.web.viewer_assets import niivue_folder
+from dicom_node.workbench.jobs import files_of, input_folder
 from dicom_node.workbench.spare_work import Uploads
 from tests.support.browser import chromium
 from tests.support.detector_model import write_detector
@@ -158,4 +161,53 @@ def test_a_wrong_file_gets_a_sentence(settings: Settings, tmp_path: Path) -> Non
         page.get_by_role("button", name="Look for a tumour").click()
         sentence = page.get_by_text("No result: letter.txt: neither DICOM, NIfTI nor an image. Send a DICOM study")
         expect(sentence).to_be_visible(timeout=COMPUTED_MS)
+    database.engine.dispose()
+
+
+def test_an_upload_is_cancelled_while_it_is_computed(settings: Settings, tmp_path: Path) -> None:
+    database = open_database(settings.database_url)
+    panel = panel_app(settings, database)
+    with served(panel, uploads=UPLOAD_PATH) as url, chromium() as browser:
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda call: asked.append(f"{call.method} {httpx.URL(call.url).path}"))
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        page.goto(f"{url}/workbench")
+        page.set_input_files("#files", _head(tmp_path / "flair.nii.gz", bright=True))
+        page.get_by_role("button", name="Look for a tumour").click()
+        expect(page.get_by_text("Next in the queue")).to_be_visible()
+        (folder,) = (settings.node.folder / "workbench").iterdir()
+        stored = input_folder(settings.node.folder, folder.name) / "00000"
+        stored.unlink()
+        os.mkfifo(stored)  # the child that opens it waits for ever
+        with _worker(settings, database):
+            expect(page.locator("#state")).to_have_text("Reading the files …", timeout=COMPUTED_MS)
+            page.get_by_role("button", name="Cancel").click()
+            expect(page.get_by_text("Nothing here yet")).to_be_visible()
+        assert not folder.exists()
+        status = f"{UPLOAD_PATH}/{folder.name}"
+        assert [call for call in asked if status in call] == [f"GET {status}/events", f"DELETE {status}"]
+    database.engine.dispose()
+
+
+def test_a_folder_tells_the_sequences_of_its_files(settings: Settings, tmp_path: Path) -> None:
+    for name in ("flair", "T1ce"):
+        (tmp_path / "case" / name).mkdir(parents=True)
+        _head(tmp_path / "case" / name / "img.nii.gz", bright=True)
+    database = open_database(settings.database_url)
+    with served(panel_app(settings, database), uploads=UPLOAD_PATH) as url, chromium() as browser:
+        page = browser.new_page()
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        page.goto(f"{url}/workbench")
+        page.set_input_files("#folder", tmp_path / "case")
+        expect(page.get_by_label("Sequence of case/flair/img.nii.gz")).to_have_value("FLAIR")
+        expect(page.get_by_label("Sequence of case/T1ce/img.nii.gz")).to_have_value("T1CE")
+        page.get_by_role("button", name="Look for a tumour").click()
+        expect(page.get_by_text("Next in the queue")).to_be_visible()
+        (folder,) = (settings.node.folder / "workbench").iterdir()
+        assert {(file.folder, file.role) for file in files_of(database, folder.name)} == {
+            ("case/flair", "FLAIR"), ("case/T1ce", "T1CE"),
+        }  # fmt: skip
     database.engine.dispose()

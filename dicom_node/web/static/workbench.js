@@ -36,13 +36,13 @@ function row(one) {
   const line = document.createElement("tr");
   const name = document.createElement("th");
   name.scope = "row";
-  name.textContent = one.file.name;
+  name.textContent = one.path;
   const bytes = document.createElement("td");
   bytes.textContent = size(one.file.size);
   const kind = document.createElement("td");
   if (NAMED.test(one.file.name) || one.role === TRUTH) {
     const select = document.createElement("select");
-    select.setAttribute("aria-label", `Sequence of ${one.file.name}`);
+    select.setAttribute("aria-label", `Sequence of ${one.path}`);
     for (const role of ["", ...roles, TRUTH]) {
       select.add(new Option(role === TRUTH ? "ground truth" : role || "choose …", role, false, role === one.role));
     }
@@ -88,19 +88,25 @@ function show() {
   check();
 }
 
+// A path has the folders that were chosen or dropped: they may tell the sequence.
 async function add(files, role = "") {
-  const added = [...files].filter((file) => !file.name.startsWith(".")).map((file) => ({ file, role }));
+  const added = files.filter(({ file }) => !file.name.startsWith(".")).map((one) => ({ ...one, role }));
   const named = added.filter((one) => !role && NAMED.test(one.file.name)).slice(0, MOST_GUESSED);
   if (named.length) {
-    const guessed = await guess(named.map((one) => one.file.name.slice(-255)));
+    const guessed = await guess(named.map((one) => one.path.slice(-255)));
     named.forEach((one, number) => { one.role = guessed[number]; });
   }
   chosen.push(...added);
   show();
 }
 
+const withPaths = (files) => [...files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+
 async function entries(item) {
-  if (item.isFile) return [await new Promise((done, failed) => item.file(done, failed))];
+  if (item.isFile) {
+    const file = await new Promise((done, failed) => item.file(done, failed));
+    return [{ file, path: item.fullPath.replace(/^\//, "") }];
+  }
   const reader = item.createReader();
   const found = [];
   for (;;) {
@@ -111,11 +117,11 @@ async function entries(item) {
 }
 
 for (const id of ["files", "folder"]) {
-  document.getElementById(id).addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
+  document.getElementById(id).addEventListener("change", (event) => { add(withPaths(event.target.files)); event.target.value = ""; });
 }
 document.getElementById("truth").addEventListener("change", (event) => {
   chosen = chosen.filter((one) => one.role !== TRUTH);
-  add(event.target.files, TRUTH);
+  add(withPaths(event.target.files), TRUTH);
   event.target.value = "";
 });
 for (const kind of ["dragenter", "dragover"]) {
@@ -127,14 +133,14 @@ for (const kind of ["dragleave", "drop"]) {
 drop.addEventListener("drop", async (event) => {
   event.preventDefault();
   const items = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  const files = items.length ? (await Promise.all(items.map(entries))).flat() : [...event.dataTransfer.files];
+  const files = items.length ? (await Promise.all(items.map(entries))).flat() : withPaths(event.dataTransfer.files);
   add(files);
 });
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const body = new FormData();
-  for (const one of chosen) body.append(one.role ? one.role.toLowerCase() : "files", one.file, one.file.name);
+  for (const one of chosen) body.append(one.role ? one.role.toLowerCase() : "files", one.file, one.path);
   if (!document.getElementById("pixels").hidden) body.append("pixel_mm", document.getElementById("pixel_mm").value);
   const call = new XMLHttpRequest();
   call.open("POST", "/api/v1/segment");

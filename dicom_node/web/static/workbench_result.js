@@ -29,18 +29,53 @@ function show(now) {
   if (now.state === "waiting") {
     line.textContent = now.place === 1 ? "Next in the queue. Studies of the clinic come first." : `Place ${now.place} in the queue.`;
     bar.removeAttribute("value");
+  } else if (now.state === "stopping") {
+    line.textContent = "Being stopped …";
+    bar.removeAttribute("value");
   } else {
     line.textContent = at < 0 ? "Starting …" : `${steps[at].textContent} …`;
     bar.value = Math.max(0, at);
   }
 }
 
-async function follow() {
-  for (;;) {
+const gone = () => location.assign("/workbench");
+let events = null;
+let ended = false;
+
+function take(now) {
+  ended = now.state === "done" || now.state === "failed";
+  if (!ended) return show(now);
+  hush();
+  location.reload();
+}
+
+function hush() {
+  if (events) events.close();
+  events = null;
+}
+
+// A browser opens six connections to a node, so a page that nobody looks at keeps none.
+function follow() {
+  if (document.hidden) return hush();
+  if (events || ended) return;
+  events = new EventSource(`${status}/events`);
+  events.addEventListener("message", (event) => take(JSON.parse(event.data)));
+  events.addEventListener("removed", () => { hush(); gone(); });
+  events.addEventListener("error", () => {
+    hush();
+    document.removeEventListener("visibilitychange", follow);
+    poll();
+  });
+}
+
+async function poll() {
+  while (!ended) {
     try {
-      const now = await ask(status);
-      if (now.state === "done" || now.state === "failed") return location.reload();
-      show(now);
+      const answer = await fetch(status);
+      if (answer.status === 401) return location.assign("/login");
+      if (answer.status === 404) return gone();
+      if (!answer.ok) throw new Error(`${status}: ${answer.status}`);
+      take(await answer.json());
     } catch {
       document.getElementById("state").textContent = "The node does not answer; trying again.";
     }
@@ -261,13 +296,21 @@ async function look(findings, now) {
   if (viewer.volumes[0].dimsRAS[3] === 1) document.querySelector("input[value=axial]").click();
 }
 
-document.getElementById("remove").addEventListener("click", async () => {
-  const answer = await fetch(status, { method: "DELETE" });
-  if (answer.ok) location.assign("/workbench");
+const remove = document.getElementById("remove");
+remove.addEventListener("click", async () => {
+  remove.disabled = true;
+  const answer = await fetch(status, { method: "DELETE" }).catch(() => null);
+  if (answer?.status === 202) show(await answer.json()); // its end is told as any other change
+  else if (answer?.ok || answer?.status === 404) return gone();
+  else if (answer?.status === 401) return location.assign("/login");
+  else document.getElementById("state").textContent = "The node did not answer; try again.";
+  remove.disabled = false;
 });
 
-if (job.dataset.state === "waiting" || job.dataset.state === "running") follow();
-else if (job.dataset.state === "done") {
+if (["waiting", "running", "stopping"].includes(job.dataset.state)) {
+  document.addEventListener("visibilitychange", follow);
+  follow();
+} else if (job.dataset.state === "done") {
   const [findings, now] = await Promise.all([ask(`${status}/files/findings.json`), ask(status)]);
   tell(findings, now);
   if (now.files.includes("comparison.json")) compare(await ask(`${status}/files/comparison.json`));

@@ -1,9 +1,9 @@
-"""The sequence that a file's name tells, with names of the public sets and of hospitals."""
+"""The sequence that a file's name or folder tells, with names of the public sets and of hospitals."""
 
 import pytest
 
 from conversion.sequences import Role
-from dicom_node.workbench.role_names import guess_role, is_ground_truth
+from dicom_node.workbench.role_names import guess_role, guess_role_by_path, is_ground_truth
 
 _NAMES = {
     Role.T1: (
@@ -130,3 +130,26 @@ def test_names_of_ground_truths(name: str) -> None:
 )
 def test_names_of_images_are_none(name: str) -> None:
     assert not is_ground_truth(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        ("flair/img.nii.gz", Role.FLAIR),
+        ("T1ce/vol.nii", Role.T1CE),
+        ("case/anat/t2.nii", Role.T2),
+        ("T1_post_contrast/scans/0001.nii", Role.T1CE),
+        ("T1/t2w/vol.nii", Role.T2),
+        ("flair/t1.nii.gz", Role.T1),
+        ("/t1/vol.nii", Role.T1),
+        ("t1/t1_and_t2/vol.nii", Role.T1),
+        ("T2 FLAIR/vol.nii", Role.FLAIR),
+        ("t1_t2_flair/vol.nii", None),
+        ("case/anat/vol.nii", None),
+        ("vol.nii", None),
+        ("", None),
+        ("/", None),
+    ],
+)
+def test_the_nearest_folder_tells_what_the_name_does_not(path: str, role: Role | None) -> None:
+    assert guess_role_by_path(path) is role

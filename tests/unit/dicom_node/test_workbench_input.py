@@ -39,10 +39,10 @@ class _Upload:
         self._work = folder / "work"
         self._files: list[UploadedFile] = []
 
-    def add(self, name: str, content: bytes, role: str = "") -> "_Upload":
+    def add(self, name: str, content: bytes, role: str = "", folder: str = "") -> "_Upload":
         stored = f"{len(self._files):05d}"
         (self._folder / stored).write_bytes(content)
-        self._files.append(UploadedFile(stored=stored, name=name, role=role))
+        self._files.append(UploadedFile(stored=stored, name=name, role=role, folder=folder))
         return self
 
     def given(self, limits: UnpackLimits = _LIMITS) -> GivenFiles:
@@ -295,3 +295,25 @@ def test_of_two_ground_truths_one_is_asked_for(upload: _Upload, nifti: bytes) ->
 def test_a_ground_truth_that_is_a_letter_is_refused(upload: _Upload, nifti: bytes) -> None:
     upload.add("flair.nii.gz", nifti).add("letter.txt", _TEXT, role="truth")
     assert upload.refusal() == "letter.txt: not a ground truth. Send a NIfTI label map, a DICOM SEG or an image."
+
+
+def test_folders_in_an_archive_tell_what_names_do_not(upload: _Upload, nifti: bytes) -> None:
+    files = {"case/flair/img.nii.gz": nifti, "case/T1ce/img.nii.gz": nifti, "case/flair/t2.nii.gz": nifti}
+    paths = upload.add("case.zip", _zip(files)).volumes()
+    assert set(paths) == {Role.FLAIR, Role.T1CE, Role.T2}
+    assert all(read_nifti(path).voxels.shape == _SHAPE for path in paths.values())
+
+
+def test_folders_of_loose_files_tell_what_names_do_not(upload: _Upload) -> None:
+    upload.add("1.png", _picture("PNG"), folder="case/T1").add("1.png", _picture("PNG"), folder="../../T2w")
+    assert set(upload.slices()) == {Role.T1, Role.T2}
+
+
+def test_two_files_of_one_folder_are_refused_as_of_one_sequence(upload: _Upload, nifti: bytes) -> None:
+    upload.add("case.zip", _zip({"flair/1.nii.gz": nifti, "flair/2.nii.gz": nifti}))
+    assert upload.refusal() == "Two files are given as FLAIR; choose another sequence for one of them."
+
+
+def test_a_folder_that_names_several_sequences_tells_none(upload: _Upload, nifti: bytes) -> None:
+    upload.add("case.zip", _zip({"t1_t2/1.nii.gz": nifti, "t1_t2/flair.nii.gz": nifti}))
+    assert upload.refusal().startswith("1.nii.gz: the name does not tell which sequence it is.")

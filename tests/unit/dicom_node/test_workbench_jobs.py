@@ -11,12 +11,15 @@ import pytest
 
 from dicom_node.database.engine import Database
 from dicom_node.database.states import JobState
+from dicom_node.database.tables import WorkerRow
 from dicom_node.database.upload_tables import WorkbenchRow
+from dicom_node.database.worker_slots import DEAD_AFTER, WorkerBook
 from dicom_node.settings import WorkbenchSettings, read_settings
 from dicom_node.workbench.jobs import (
     LONGEST_UPLOAD,
     Job,
     QueueFull,
+    Removal,
     UploadedFile,
     claim_job,
     end_job,
@@ -25,11 +28,13 @@ from dicom_node.workbench.jobs import (
     find_job,
     give_back_jobs,
     input_folder,
+    is_computed,
     jobs_of,
     new_job_id,
     put_back_job,
     remove_expired,
     remove_job,
+    remove_stopped,
     result_folder,
     submit,
 )
@@ -222,22 +227,62 @@ def test_an_upload_is_removed_with_its_files_by_its_owner_alone(
     books: Database, folder: Path, send: Callable[..., str]
 ) -> None:
     job_id, other = send(), send(_OTHER)
-    assert not remove_job(books, folder, job_id, _OTHER)
+    assert remove_job(books, folder, job_id, _OTHER) is Removal.NO_JOB
     assert (input_folder(folder, job_id) / "file").exists()
-    assert remove_job(books, folder, job_id, _OWNER)
+    assert remove_job(books, folder, job_id, _OWNER) is Removal.DONE
     assert find_job(books, job_id, _OWNER) is None
     assert [path.name for path in (folder / "workbench").iterdir()] == [other]
-    assert not remove_job(books, folder, job_id, _OWNER)
+    assert remove_job(books, folder, job_id, _OWNER) is Removal.NO_JOB
 
 
-def test_an_upload_that_a_worker_has_is_not_removed(books: Database, folder: Path, send: Callable[..., str]) -> None:
-    job_id = send()
-    claim_job(books, _WORKER)
-    assert not remove_job(books, folder, job_id, _OWNER)
+def test_an_upload_that_a_living_worker_has_is_removed_once_that_worker_ended_it(
+    books: Database, folder: Path, send: Callable[..., str]
+) -> None:
+    worker = WorkerBook(books).executor
+    job_id, next_one = send(), send()
+    claim_job(books, worker)
+    assert is_computed(books, job_id, worker)
+    assert not is_computed(books, job_id, _WORKER)
+    for _ in range(2):
+        assert remove_job(books, folder, job_id, _OWNER) is Removal.BEGUN
+    assert _found(books, job_id).state is JobState.STOPPING
+    assert not is_computed(books, job_id, worker)
     assert (input_folder(folder, job_id) / "file").exists()
-    end_job(books, job_id, _WORKER)
-    assert remove_job(books, folder, job_id, _OWNER)
-    assert not (folder / "workbench" / job_id).exists()
+    end_job(books, job_id, worker)
+    put_back_job(books, job_id, worker)
+    give_back_jobs(books, [worker])
+    remove_stopped(books, folder, ["host/1"])
+    assert _found(books, job_id).state is JobState.STOPPING
+    remove_stopped(books, folder, [worker])
+    assert [job.id for job in jobs_of(books, _OWNER)] == [next_one]
+    assert [path.name for path in (folder / "workbench").iterdir()] == [next_one]
+    assert claim_job(books, worker) == next_one
+
+
+def test_an_upload_whose_worker_is_silent_is_removed_at_once(
+    books: Database, folder: Path, send: Callable[..., str]
+) -> None:
+    book = WorkerBook(books)
+    running, stopping = send(), send()
+    for _ in range(2):
+        claim_job(books, book.executor)
+    assert remove_job(books, folder, stopping, _OWNER) is Removal.BEGUN
+    with books.session() as session:
+        session.get_one(WorkerRow, book.executor).beat_at -= 2 * DEAD_AFTER
+    for job_id in (running, stopping):
+        assert remove_job(books, folder, job_id, _OWNER) is Removal.DONE
+        assert not is_computed(books, job_id, book.executor)
+    assert list((folder / "workbench").iterdir()) == []
+
+
+def test_an_upload_that_nobody_stopped_in_time_is_removed_as_expired(
+    books: Database, folder: Path, send: Callable[..., str]
+) -> None:
+    job_id = send()
+    claim_job(books, WorkerBook(books).executor)
+    remove_job(books, folder, job_id, _OWNER)
+    assert remove_expired(books, folder, datetime.now(UTC) + timedelta(hours=2.1)) == 1
+    assert jobs_of(books, _OWNER) == []
 
 
 def test_uploads_whose_time_has_passed_are_removed_but_not_while_they_run(

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import socket
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from conversion.nifti import read_nifti, write_nifti
 from conversion.reading import dicom_files
 from conversion.volume import Grid, ImageVolume
 from dicom_node.database.engine import Database, open_database
+from dicom_node.database.worker_slots import WorkerBook
 from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.api_tokens import add_token
@@ -30,12 +33,13 @@ from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.workbench.example import make_example
 from dicom_node.workbench.ground_truth import read_ground_truth
 from dicom_node.workbench.job_input import DicomInput
+from dicom_node.workbench.jobs import claim_job, files_of, input_folder
 from dicom_node.workbench.spare_work import Uploads
 from inference.regions import Region
 from tests.support.detector_model import SHIFT_ROWS, write_detector
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
-from tests.support.waiting import ANSWER_S
+from tests.support.waiting import ANSWER_S, wait_until
 
 pytestmark = pytest.mark.torch
 
@@ -356,3 +360,58 @@ def test_a_long_upload_is_taken_as_long_as_it_goes_on(address: str, database: Da
     with socket.create_connection((host, port), timeout=ANSWER_S) as line:
         line.sendall(head.encode() + body[:40])
         assert line.recv(4096) == b"", "an upload that stops is given up"
+
+
+def test_an_upload_that_is_computed_can_be_cancelled_and_the_next_is_taken(
+    program: httpx.Client, uploads: Uploads, settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    flair = _volume(tmp_path / "flair.nii.gz", bright=True)
+    job, after = (program.post(UPLOAD_PATH, files={"files": (flair.name, flair.read_bytes())}).json() for _ in range(2))
+    stored = input_folder(settings.node.folder, job["id"]) / "00000"
+    stored.unlink()
+    os.mkfifo(stored)  # the child that opens it waits for ever
+    book = WorkerBook(database)
+    worker = threading.Thread(target=uploads.do_next, args=[book.executor])
+    worker.start()
+    status = job["links"]["status"]
+    wait_until(lambda: program.get(status).json()["step"] == "read")
+    book.beat()
+    stopped = program.delete(status)
+    assert (stopped.status_code, stopped.json()["state"]) == (202, "stopping")
+    began = time.monotonic()
+    worker.join(ANSWER_S)
+    assert time.monotonic() - began < 10.0
+    assert program.get(status).status_code == 404
+    assert program.delete(status).status_code == 404
+    assert [path.name for path in (settings.node.folder / "workbench").iterdir()] == [after["id"]]
+
+    assert uploads.do_next(WORKER)
+    assert program.get(after["links"]["status"]).json()["state"] == "done"
+
+
+def test_what_a_dead_worker_was_to_stop_is_removed_by_the_next(
+    program: httpx.Client, uploads: Uploads, settings: Settings, database: Database
+) -> None:
+    job = program.post(UPLOAD_PATH, files={"files": ("a", b"a")}).json()
+    executor = WorkerBook(database).executor
+    claim_job(database, executor)
+    assert program.delete(job["links"]["status"]).status_code == 202
+    uploads.give_back([executor])
+    assert program.get(job["links"]["status"]).status_code == 404
+    assert list((settings.node.folder / "workbench").iterdir()) == []
+
+
+def test_folders_in_a_name_are_kept_for_guessing_alone(
+    program: httpx.Client, settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    names = ["case/flair/a.nii", "..\\..\\T1\\b.nii", "/etc/c.nii", "d" * 400 + "/t2/d.nii"]
+    job = program.post(UPLOAD_PATH, files=[("files", (name, b"x")) for name in names]).json()
+    assert [file["name"] for file in job["sent"]] == ["a.nii", "b.nii", "c.nii", "d.nii"]
+    kept = files_of(database, job["id"])
+    assert [file.folder for file in kept] == ["case/flair", "../../T1", "/etc", "d" * 252 + "/t2"]
+    stored = sorted(path for path in (settings.node.folder / "workbench").rglob("*") if path.is_file())
+    assert [path.name for path in stored] == ["00000", "00001", "00002", "00003"]
+    assert {path.parent for path in stored} == {input_folder(settings.node.folder, job["id"])}
+    told = program.post(f"{UPLOAD_PATH}/roles", json={"names": [names[0], "img.nii", "T1ce/vol.nii"]}).json()
+    assert told == ["FLAIR", "", "T1CE"]
+    assert not list(tmp_path.rglob("?.nii"))

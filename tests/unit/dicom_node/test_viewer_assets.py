@@ -1,4 +1,4 @@
-"""Fetching and unpacking OHIF."""
+"""Fetching and unpacking OHIF, NiiVue and Swagger UI."""
 
 import base64
 import hashlib
@@ -11,7 +11,16 @@ import pytest
 
 from dicom_node.settings import read_settings
 from dicom_node.web.npm_package import BundleError, NpmPackage, install_package
-from dicom_node.web.ohif_bundle import NIIVUE, OHIF, default_folder, main, niivue_folder, ohif_folder
+from dicom_node.web.viewer_assets import (
+    NIIVUE,
+    OHIF,
+    SWAGGER,
+    default_folder,
+    main,
+    niivue_folder,
+    ohif_folder,
+    swagger_folder,
+)
 from viewer_integration.ohif import OHIF_INTEGRITY, OHIF_VERSION
 
 _MEMBERS = {
@@ -74,17 +83,26 @@ def test_an_archive_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> Non
 
 
 def test_the_command_does_nothing_where_the_page_is_already(tmp_path: Path) -> None:
-    for name, integrity in (("ohif", OHIF_INTEGRITY), (f"niivue-{NIIVUE.version}", NIIVUE.integrity)):
+    beside = {f"niivue-{NIIVUE.version}": NIIVUE.integrity, f"swagger-{SWAGGER.version}": SWAGGER.integrity}
+    for name, integrity in {"ohif": OHIF_INTEGRITY, **beside}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / ".integrity").write_text(integrity, encoding="ascii")
     assert main(["--folder", str(tmp_path / "ohif")]) == 0
-    assert _files(tmp_path) == {"ohif/.integrity", f"niivue-{NIIVUE.version}/.integrity"}
+    assert _files(tmp_path) == {"ohif/.integrity", *(f"{name}/.integrity" for name in beside)}
 
 
 def test_of_some_packages_named_files_alone_are_unpacked(archive: Path, tmp_path: Path) -> None:
     package = replace(NIIVUE, integrity=_integrity(archive), only=("index.html",))
     assert install_package(package, tmp_path / "niivue", archive)
     assert _files(tmp_path / "niivue") == {".integrity", "index.html"}
+
+
+def test_of_a_package_without_a_folder_of_what_is_built_the_named_files_come_from_its_root(
+    archive: Path, tmp_path: Path
+) -> None:
+    package = replace(SWAGGER, integrity=_integrity(archive), only=("package.json",))
+    assert install_package(package, tmp_path / "swagger", archive)
+    assert _files(tmp_path / "swagger") == {".integrity", "package.json"}
 
 
 def test_the_command_says_in_one_line_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,5 +119,6 @@ def test_the_folder_is_the_setting_or_the_users_cache(tmp_path: Path, monkeypatc
     placed = replace(settings, viewer=replace(settings.viewer, folder=str(tmp_path / "here")))
     assert ohif_folder(placed) == tmp_path / "here"
     assert niivue_folder(placed) == tmp_path / f"niivue-{NIIVUE.version}"
+    assert swagger_folder(placed) == tmp_path / f"swagger-{SWAGGER.version}"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert default_folder().is_relative_to(Path.home() / ".cache")
