@@ -3,6 +3,7 @@
 import functools
 
 import structlog
+from pydicom.errors import InvalidDicomError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -32,7 +33,7 @@ def opening_route(holdings: Holdings) -> Route:
             return None
         try:
             return largest(result.segmentation)
-        except Exception as error:  # noqa: BLE001 - a broken file may raise any error; the images are still shown
+        except (OSError, InvalidDicomError) as error:  # the images are still shown
             log.warning("segmentation_unreadable", study=key, error=type(error).__name__)
             return None
 
