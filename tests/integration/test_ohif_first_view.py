@@ -34,9 +34,9 @@ def browser() -> Iterator[Browser]:
 def test_a_study_opens_at_its_tumour_with_both_series_in_step(browser: Browser, tmp_path: Path) -> None:
     pair, watched = make_pair(), Watched()
     database = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    link = hold_pair(database, tmp_path, pair)
+    key = hold_pair(database, tmp_path, pair)
     with served(viewer_app(Holdings(database, tmp_path), ohif_folder(read_settings()))) as page_url:
-        page = open_study(browser, open_link(page_url, link), segments=len(SEGMENTS), watched=watched)
+        page = open_study(browser, open_link(page_url, key), segments=len(SEGMENTS), watched=watched)
         k = pair.fullest()
         _assert_shown(page, pair, k, pair.nearest_flair(k))
         _assert_overlay_on_the_left(page, pair)
@@ -44,6 +44,19 @@ def test_a_study_opens_at_its_tumour_with_both_series_in_step(browser: Browser, 
         _assert_in_step(page, pair, k)
         assert watched.hosts == {"127.0.0.1"}
         assert watched.errors == []
+        page.context.close()
+
+
+def test_series_that_share_no_coordinates_are_not_moved_together(browser: Browser, tmp_path: Path) -> None:
+    pair = make_pair("apart", frame_of_reference="that of another examination")
+    database = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    key = hold_pair(database, tmp_path, pair)
+    with served(viewer_app(Holdings(database, tmp_path), ohif_folder(read_settings()))) as page_url:
+        page = open_study(browser, open_link(page_url, key), segments=len(SEGMENTS))
+        first = len(pair.flair) - 1  # OHIF lists the topmost slice first
+        _assert_shown(page, pair, pair.fullest(), first)
+        turn_wheel(page, 0, 1)
+        _assert_shown(page, pair, pair.fullest() - 1, first)
         page.context.close()
 
 
