@@ -91,14 +91,12 @@ RAW_READS = {
     "dicom_node/peers/query.py": {"PatientBirthDate", "PatientSex"},
     # of a request that pynetdicom has read
     "dicom_node/reception/acceptor/stock_association.py": {"MessageID"},
-    # the demonstration's own study
-    "dicom_node/demo/run.py": {"SeriesInstanceUID"},
     # headers that `source_header` wrote anew, value by value
     "viewer_integration/source_header.py": {"SliceThickness"},
 }  # fmt: skip
 """Attributes that are read as pydicom gives them, by file."""
 
-MADE_HERE = ("result.py", "report_object.py", "segmentation_object.py", "provenance.py")
+MADE_HERE = ("result.py", "report_object.py", "segmentation_object.py", "provenance.py", "largest_slice.py")
 """Files of viewer_integration that read nothing but the objects of this product, while and after it makes them."""
 
 

@@ -8,14 +8,20 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from viewer_integration.largest_slice import LargestSlice
+
 __all__ = [
     "CONTENT_SECURITY_POLICY",
     "OHIF_INTEGRITY",
     "OHIF_PACKAGE",
     "OHIF_VERSION",
     "DataSource",
+    "FirstView",
     "app_config",
+    "first_view_path",
+    "open_link",
     "study_link",
+    "with_notice",
 ]
 
 OHIF_PACKAGE = "@ohif/app"
@@ -31,20 +37,52 @@ CONTENT_SECURITY_POLICY = (
 )
 """Allows only what OHIF needs: it can send requests to no host but its own."""
 
-_NOTICE = "Research use only, not a medical device"
+_NOTICE = "Research use only. Not a medical device."
+_NOTICE_PX = 22
 
-# OHIF calls the first function with its own React, which shows the notice in the header of every page. It calls the
+# OHIF takes the whole height of the window: 100vh in its list of studies, 100vh less its header of 52 pixels, as the
+# style of an element, in its viewer. Both end above the line here, so it never covers an image or a tool.
+_NOTICE_HTML = f"""<style>
+.h-screen {{ height: calc(100vh - {_NOTICE_PX}px) !important; }}
+#root div[style*="100vh"][style*="52px"] {{ height: calc(100vh - {52 + _NOTICE_PX}px) !important; }}
+#research-use {{ position: fixed; inset: auto 0 0 0; height: {_NOTICE_PX}px; z-index: 2147483647;
+  background: #0b1a42; color: #fff; font: 12px/{_NOTICE_PX}px system-ui, sans-serif; text-align: center;
+  white-space: nowrap; overflow: hidden; pointer-events: none; }}
+</style>
+<div id="research-use" role="note">{_NOTICE}</div>
+"""
+
+# OHIF calls the first function with its own React, and shows what it returns in the header of every page. It calls the
 # second for each failed request; without it, an unreadable image would cause another error.
 _FUNCTIONS = """window.config.whiteLabeling = {
   createLogoComponentFn: React => React.createElement(
-    'div',
-    {style: {color: '#fff', fontSize: '13px', lineHeight: '16px', whiteSpace: 'nowrap'}},
-    React.createElement('div', {}, TITLE),
-    React.createElement('div', {style: {fontSize: '11px', opacity: 0.8}}, NOTICE),
-  ),
+    'div', {style: {color: '#fff', fontSize: '14px', whiteSpace: 'nowrap'}}, TITLE),
 };
 window.config.httpErrorHandler = error => console.warn('request failed', (error && error.status) || error);
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstView:
+    """How a study opens: one series, or two side by side, and the slice.
+
+    Attributes
+    ----------
+    reference
+        Series UID of the images on the left, on which the segmentation was made; empty if there is no result.
+    overlay
+        Series UID of the segmentation over them; empty if there is none.
+    beside
+        Series UID of the images on the right; empty for one viewport.
+    at
+        The slice at which the series open; None: their first.
+    """
+
+    study_uid: str
+    reference: str = ""
+    overlay: str = ""
+    beside: str = ""
+    at: LargestSlice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +98,8 @@ class DataSource:
 def app_config(source: DataSource) -> str:
     """Return ``app-config.js``.
 
-    SEG and SR are loaded without a confirmation. Nothing can be uploaded, changed or stored back. OHIF's own notice of
-    investigational use is kept.
+    SEG and SR are loaded without a confirmation. Nothing can be uploaded, changed or stored back. OHIF's tour and its
+    dialog of investigational use, which cover the images, are off: the line of `with_notice` stays instead.
 
     Parameters
     ----------
@@ -76,7 +114,9 @@ def app_config(source: DataSource) -> str:
         "showLoadingIndicator": True,
         "showWarningMessageForCrossOrigin": True,
         "disableConfirmationPrompts": True,
-        "investigationalUseDialog": {"option": "always"},
+        "activateViewportBeforeInteraction": False,  # else the first turn of the wheel over a viewport is lost
+        "investigationalUseDialog": {"option": "never"},
+        "customizationService": {"ohif.tours": {"$set": []}},
         "maxNumberOfWebWorkers": 3,
         "defaultDataSourceName": source.name,
         "dataSources": [
@@ -87,8 +127,20 @@ def app_config(source: DataSource) -> str:
             }
         ],
     }
-    functions = _FUNCTIONS.replace("TITLE", json.dumps(source.title)).replace("NOTICE", json.dumps(_NOTICE))
+    functions = _FUNCTIONS.replace("TITLE", json.dumps(source.title))
     return f"window.config = {json.dumps(settings, indent=2)};\n{functions}"
+
+
+def with_notice(page: str) -> str:
+    """Return OHIF's page with a permanent line at the bottom that states research use.
+
+    Parameters
+    ----------
+    page
+        The ``index.html`` of the package.
+    """
+    before, end, after = page.rpartition("</body>")
+    return f"{before or after}{_NOTICE_HTML}{end}{after if end else ''}"
 
 
 def _dicomweb(source: DataSource) -> dict[str, object]:
@@ -131,3 +183,31 @@ def study_link(base_url: str, study_uid: str, seg_series_uid: str | None = None)
     if seg_series_uid is not None:
         query["initialSeriesInstanceUID"] = seg_series_uid
     return f"{base_url.rstrip('/')}/viewer?{urlencode(query)}"
+
+
+def first_view_path(view: FirstView) -> str:
+    """Return the path and query that open a study as `dicom_node/web/static/ohif_first_view.js` reads them."""
+    query = {"StudyInstanceUIDs": view.study_uid}
+    if view.reference:
+        series = {"reference": view.reference, "overlay": view.overlay, "beside": view.beside}
+        query |= {"hangingProtocolId": "glionode"} | {name: uid for name, uid in series.items() if uid}
+    if view.at is not None:
+        query |= {
+            "initialSOPInstanceUID": view.at.sop_instance_uid,
+            "at": ",".join(f"{value:.3f}" for value in view.at.centre_mm),
+            "frame": view.at.frame_of_reference_uid,
+        }
+    return f"/viewer?{urlencode(query, safe=',')}"
+
+
+def open_link(base_url: str, study_key: str) -> str:
+    """Return the link that opens a study as `FirstView` describes, by the key that stands for it in logs and pages.
+
+    Parameters
+    ----------
+    base_url
+        Address of OHIF, such as ``http://127.0.0.1:8041``.
+    study_key
+        Key of the study.
+    """
+    return f"{base_url.rstrip('/')}/open/{study_key}"

@@ -17,7 +17,7 @@ from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.studies.status import StudyStatus, read_status
-from viewer_integration.ohif import study_link
+from viewer_integration.ohif import open_link
 from viewer_integration.transport.association import RemoteEntity
 
 __all__ = ["DemoError", "DemoResult", "run_demo"]
@@ -78,13 +78,11 @@ def run_demo(settings: Settings, progress: Callable[[str, float], None]) -> Demo
         finally:
             remove_peer(database, SENDER.name)
     progress("done", 1.0)
-    seg = next((uid for kind, uid, _ in study.results if kind == "SEG"), None)
     base = f"http://{_reachable(settings.viewer.bind)}:{settings.viewer.port}"
-    series = _series_of(settings, study) if seg else None
     return DemoResult(
         study=study,
         true_volumes_ml=dict(phantom.true_volume_ml),
-        link=study_link(base, phantom.study_uid, series),
+        link=open_link(base, study.key),
     )
 
 
@@ -153,13 +151,6 @@ def _wait_for_result(database: Database, study_uid: str, progress: Callable[[str
         time.sleep(POLL_S)
     message = f"no result within {TIMEOUT_S:.0f} s"
     raise DemoError(message)
-
-
-def _series_of(settings: Settings, study: StudyStatus) -> str:
-    import pydicom  # noqa: PLC0415 - only needed here
-
-    path = next(path for kind, _, path in study.results if kind == "SEG")
-    return str(pydicom.dcmread(settings.node.folder / path, stop_before_pixels=True).SeriesInstanceUID)
 
 
 def _reachable(bind: str) -> str:

@@ -1,6 +1,6 @@
 """What the node can show: received instances, and the newest results of each study."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,16 @@ import sqlalchemy as sa
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import SegmentationStorage
 from sqlalchemy.orm import Session
 
 from conversion.encoding import SettledDataset, read_instance
 from dicom_node.database.engine import Database
-from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow
+from dicom_node.database.tables import DecisionRow, InstanceRow, ResultRow, RunRow, StudyRow
 from dicom_node.storage.byte_cache import ByteCache
 from viewer_integration.big_endian import turn_little_endian
 
-__all__ = ["HeldInstance", "HeldSeries", "HeldStudy", "Holdings"]
+__all__ = ["HeldInstance", "HeldResult", "HeldSeries", "HeldStudy", "Holdings"]
 
 _PAGE = 50  # studies that one query fetches; SQLite lets no process write meanwhile
 _DEFERRED_BYTES = 1024  # a larger value, pixel data above all, stays on disk
@@ -56,6 +57,23 @@ class HeldStudy:
     study_uid: str
     key: str
     series: tuple[HeldSeries, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldResult:
+    """The newest result of a study, as a viewer shows it.
+
+    Attributes
+    ----------
+    segmentation
+        Its segmentation, with a plane for each segment; None if the result has none.
+    series_uids
+        Role to series UID of the series it was made from.
+    """
+
+    study_uid: str
+    segmentation: HeldInstance | None
+    series_uids: Mapping[str, str]
 
 
 class Holdings:
@@ -143,6 +161,39 @@ class Holdings:
             for row in rows
         ]
 
+    def result(self, study_key: str) -> HeldResult | None:
+        """Return the newest result of a study; one without series if there is no result, None if not even the study."""
+        with self._database.session() as session:
+            study_uid = session.scalar(sa.select(StudyRow.study_uid).where(StudyRow.key == study_key))
+            if study_uid is None:
+                return None
+            run = session.scalar(sa.select(RunRow).where(RunRow.run_id == _newest_run(study_uid)))
+            if run is None:
+                return HeldResult(study_uid=study_uid, segmentation=None, series_uids={})
+            seg = session.scalar(
+                sa.select(ResultRow)
+                .where(ResultRow.run_id == run.run_id, ResultRow.sop_class_uid == SegmentationStorage)
+                .order_by(ResultRow.profile)
+                .limit(1)
+            )
+            chosen = sa.select(DecisionRow).where(DecisionRow.run_id == run.run_id, DecisionRow.code == "role")
+            by_name = {row.subject: row.series_uid for row in session.scalars(chosen) if row.series_uid}
+            names = run.summary.get("sequences", {})
+        return HeldResult(
+            study_uid=study_uid,
+            segmentation=self._own(seg, study_key) if seg is not None else None,
+            series_uids={role: by_name[name] for role, name in names.items() if name in by_name},
+        )
+
+    def _own(self, row: ResultRow, study_key: str) -> HeldInstance:
+        return HeldInstance(
+            study_key=study_key,
+            study_uid=row.study_uid,
+            series_uid=row.series_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            path=self._folder / row.path,
+        )
+
     def header(self, path: Path) -> SettledDataset:
         """Return an instance's header with large values left on disk; it is shared, so it must not be changed.
 
@@ -179,14 +230,6 @@ def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
 
     An object of the node that a PACS sent back to it is not shown twice, and an outdated one not at all.
     """
-    newest = (
-        sa.select(RunRow.run_id)
-        .join(ResultRow, ResultRow.run_id == RunRow.run_id)
-        .where(RunRow.study_uid == study_uid)
-        .order_by(RunRow.revision.desc(), RunRow.ready_at.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
     own = sa.select(ResultRow.sop_instance_uid).where(ResultRow.study_uid == study_uid)
     received = sa.select(
         InstanceRow.series_uid, InstanceRow.sop_instance_uid, InstanceRow.sop_class_uid, InstanceRow.path
@@ -197,8 +240,20 @@ def _held(study_uid: str) -> sa.CompoundSelect[tuple[str, str, str, str]]:
     )
     results = sa.select(
         ResultRow.series_uid, ResultRow.sop_instance_uid, ResultRow.sop_class_uid, ResultRow.path
-    ).where(ResultRow.run_id == newest)
+    ).where(ResultRow.run_id == _newest_run(study_uid))
     return sa.union_all(received, results)
+
+
+def _newest_run(study_uid: str) -> sa.ScalarSelect[str]:
+    """Select the newest run that has results."""
+    return (
+        sa.select(RunRow.run_id)
+        .join(ResultRow, ResultRow.run_id == RunRow.run_id)
+        .where(RunRow.study_uid == study_uid)
+        .order_by(RunRow.revision.desc(), RunRow.ready_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _read_header(path: Path) -> tuple[SettledDataset, int]:

@@ -13,7 +13,7 @@ from dicom_node.settings import Settings
 from dicom_node.studies.status import read_status, read_study_status
 from dicom_node.web.routes_rules import NOT_USED, USED, RuleForm
 from dicom_node.web.study_page import StudyShown, show_study
-from viewer_integration.ohif import study_link
+from viewer_integration.ohif import open_link
 
 __all__ = ["study_routes"]
 
@@ -38,7 +38,7 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
     @routes.get("/studies")
     def listed(request: Request) -> Response:
         status = read_status(database, _SHOWN)
-        links = {study.study_uid: study_link(viewer(request), study.study_uid) for study in status.studies}
+        links = {study.study_uid: open_link(viewer(request), study.key) for study in status.studies}
         context = {"status": status, "links": links, "shown": _SHOWN, "workers": list_workers(database)}
         return pages.TemplateResponse(request, "studies.html", context | {"maintenance": in_maintenance(database)})
 
@@ -49,7 +49,7 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
             raise HTTPException(404, "No such study")
         shown = show_study(database, settings.node.folder, study)
         context = {"study": study, "shown": shown, "forms": corrections(shown, key), "saved": saved}
-        context |= {"roles": USED, "others": NOT_USED, "viewer": study_link(viewer(request), study.study_uid)}
+        context |= {"roles": USED, "others": NOT_USED, "viewer": open_link(viewer(request), study.key)}
         return pages.TemplateResponse(request, "study.html", context)
 
     return routes

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,12 +19,14 @@ from dicom_node.studies.holdings import Holdings
 from dicom_node.web.dicomweb_origin import DicomwebOrigin
 from dicom_node.web.dicomweb_upstream import DicomwebUpstream
 from dicom_node.web.guard import BROKEN, Guard
+from dicom_node.web.opening import opening_route
 from dicom_node.web.origins import origin_host
-from viewer_integration.ohif import CONTENT_SECURITY_POLICY, DataSource, app_config
+from viewer_integration.ohif import CONTENT_SECURITY_POLICY, DataSource, app_config, with_notice
 
 __all__ = ["viewer_app"]
 
 _READING = ("GET", "HEAD")
+_FIRST_VIEW = Path(__file__).parent / "static" / "ohif_first_view.js"
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -55,7 +57,7 @@ def viewer_app(
         Host names of the page besides IP addresses, ``localhost`` and this machine's own name. Any other name is
         refused, so that no web page can reach the images through a name of its own (DNS rebinding).
     """
-    config = app_config(DataSource(title=title))
+    config = app_config(DataSource(title=title)) + _FIRST_VIEW.read_text(encoding="utf-8")
 
     def configuration(_request: Request) -> Response:
         return Response(config, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
@@ -64,6 +66,7 @@ def viewer_app(
     application = Starlette(
         routes=[
             *origin.routes(),
+            *([opening_route(source)] if isinstance(source, Holdings) else []),
             Route("/dicom-web/{path:path}", _unknown, methods=["GET"]),
             Route("/app-config.js", configuration, methods=["GET"]),
             Mount("/", _Pages(ohif_folder)),
@@ -91,13 +94,16 @@ class _Pages(StaticFiles):
         if not self._index.is_file():
             return PlainTextResponse(_NOT_INSTALLED + "\n", 503)
         try:
-            response = await super().get_response(path, scope)
+            response = self._page() if path == self._index.name else await super().get_response(path, scope)
         except HTTPException as error:
             if error.status_code != 404 or Path(path).suffix:
                 raise
-            response = FileResponse(self._index)
+            response = self._page()
         response.headers["Cache-Control"] = "no-cache"
         return response
+
+    def _page(self) -> Response:
+        return HTMLResponse(with_notice(self._index.read_text(encoding="utf-8")))
 
 
 class _Readers:

@@ -4,13 +4,15 @@ import contextlib
 import io
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, FloatRect, Page, sync_playwright
 
 _FLAGS = (
     "--no-sandbox",
@@ -24,7 +26,11 @@ _FLAGS = (
     "--enable-unsafe-swiftshader",
     "--disable-dev-shm-usage",
 )
-_NO_TOUR = 'localStorage.setItem("shownTours", JSON.stringify(["basicViewerTour"]))'
+_SHOWN_IMAGES = """() => {
+  const services = window.services;
+  const ids = [...services.viewportGridService.getState().viewports.keys()];
+  return ids.map(id => services.cornerstoneViewportService.getCornerstoneViewport(id).getCurrentImageId());
+}"""
 _SEGMENTS_SHOWN = """() => {
   const services = window.services;
   const viewport = services.viewportGridService.getActiveViewportId();
@@ -65,7 +71,23 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def open_study(browser: Browser, link: str, *, segments: int = 0, timeout_s: float = 120) -> Page:
+@dataclass(kw_only=True)
+class Watched:
+    """What a page has done since it was opened: the hosts that it asked, and its errors."""
+
+    hosts: set[str] = field(default_factory=set)
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        """Begin to watch a page."""
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda line: self.errors.extend([line.text] if line.type == "error" else []))
+
+
+def open_study(
+    browser: Browser, link: str, *, segments: int = 0, timeout_s: float = 120, watched: Watched | None = None
+) -> Page:
     """Open a study link and wait until its images, and as many segments as expected, are shown.
 
     Parameters
@@ -79,13 +101,14 @@ def open_study(browser: Browser, link: str, *, segments: int = 0, timeout_s: flo
         How many segments the active viewport must show.
     timeout_s
         Deadline in seconds.
+    watched
+        Collects what the page does.
     """
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.add_init_script(_NO_TOUR)
-    page = context.new_page()
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.set_default_timeout(timeout_s * 1000)
+    if watched is not None:
+        watched.watch(page)
     page.goto(link)
-    page.get_by_role("button", name="Confirm and hide").click()
     if segments:
         _poll(page, lambda: len(page.evaluate(_SEGMENTS_SHOWN)) >= segments, timeout_s, "the segments are not shown")
     return page
@@ -95,6 +118,35 @@ def segment_labels(page: Page) -> list[str]:
     """Return the labels of the segments that the page has loaded."""
     labels: list[str] = page.evaluate(_SEGMENT_LABELS)
     return labels
+
+
+def shown_images(page: Page, expected: Sequence[str], *, timeout_s: float = 30) -> list[str]:
+    """Return the SOP instance UIDs that the viewports show, from the left, once they are as expected or it is late."""
+    shown: list[str] = []
+
+    def as_expected() -> bool:
+        nonlocal shown
+        shown = [str(image).partition("/instances/")[2].partition("/")[0] for image in page.evaluate(_SHOWN_IMAGES)]
+        return shown == list(expected)
+
+    with contextlib.suppress(TimeoutError):
+        _poll(page, as_expected, timeout_s, "other images are shown")
+    return shown
+
+
+def turn_wheel(page: Page, viewport: int, notches: int) -> None:
+    """Turn the mouse wheel over a viewport, as a user does who scrolls towards the end of its images."""
+    page.locator(_CANVAS).nth(viewport).hover()
+    page.mouse.wheel(0, 100 * notches)
+
+
+def box_of(page: Page, selector: str) -> FloatRect:
+    """Return where an element lies on the page, in pixels."""
+    box = page.locator(selector).bounding_box()
+    if box is None:
+        message = f"{selector} is not shown"
+        raise AssertionError(message)
+    return box
 
 
 def show_slice(page: Page, fraction: float, *, timeout_s: float = 60) -> None:
@@ -113,9 +165,9 @@ def show_slice(page: Page, fraction: float, *, timeout_s: float = 60) -> None:
 
 
 def overlay_mask(
-    page: Page, colour: tuple[int, int, int], *, expected: bool = True, timeout_s: float = 60
+    page: Page, colour: tuple[int, int, int], *, expected: bool = True, timeout_s: float = 60, viewport: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Return which pixels of the active viewport carry a segment's colour.
+    """Return which pixels of a viewport carry a segment's colour.
 
     Screenshots are taken until two in a row have as many, and while an overlay is expected until there is one.
 
@@ -129,11 +181,13 @@ def overlay_mask(
         Whether to wait for the overlay until the deadline; what is seen is returned in any case.
     timeout_s
         Deadline in seconds.
+    viewport
+        Number of the viewport, 0 the first.
     """
     deadline = time.monotonic() + timeout_s
     previous = -1
     while True:
-        mask = _coloured(page.locator(_CANVAS).first.screenshot(), colour)
+        mask = _coloured(page.locator(_CANVAS).nth(viewport).screenshot(), colour)
         count = int(mask.sum())
         settled = count == previous and (count > 0 or not expected)
         if settled or time.monotonic() > deadline:

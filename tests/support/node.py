@@ -74,7 +74,7 @@ class Node:
         deadline = time.monotonic() + deadline_s
         while True:
             try:
-                httpx.get(url, timeout=ANSWER_S).raise_for_status()
+                httpx.get(url, timeout=ANSWER_S, follow_redirects=True).raise_for_status()
             except httpx.TransportError:
                 if time.monotonic() > deadline:
                     raise self.failure("the web role did not answer") from None

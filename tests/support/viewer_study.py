@@ -39,10 +39,12 @@ class ViewerStudy:
         return str(self.seg.StudyInstanceUID)
 
 
-def make_study(name: str = "viewer", patient_id: str = "SYNTHETIC-1", columns: int = COLUMNS) -> ViewerStudy:
-    """Make a study whose UIDs depend on its name only."""
+def make_study(
+    name: str = "viewer", patient_id: str = "SYNTHETIC-1", columns: int = COLUMNS, tumour_slice: float = 5.5
+) -> ViewerStudy:
+    """Make a study whose UIDs depend on its name only; its tumour is largest in a slice, or equal in two of them."""
     mr = tuple(_slice(name, patient_id, columns, index) for index in range(SLICES))
-    masks = _masks(columns)
+    masks = _masks(columns, tumour_slice)
     voxel_ml = SPACING_MM * SPACING_MM * THICKNESS_MM / 1000
     volumes = tuple(float(masks[..., index].sum() * voxel_ml) for index in range(len(SEGMENTS)))
     seg = _segmentation(name, mr, masks)
@@ -55,7 +57,7 @@ def hold(database: Database, folder: Path, study: ViewerStudy) -> None:
         session.add(StudyRow(study_uid=study.study_uid, key=_sha(study.study_uid)[:16]))
         session.flush()
         for ds in study.mr:
-            session.add(instance_row(ds, _write(folder, "received", ds)))
+            session.add(instance_row(ds, write(folder, "received", ds)))
     hold_results(database, folder, (study.seg, study.sr), revision=1)
 
 
@@ -75,7 +77,7 @@ def hold_results(database: Database, folder: Path, results: tuple[Dataset, ...],
             )
         )
         session.flush()
-        session.add_all(_result_row(ds, run_id, _write(folder, f"results-{revision}", ds)) for ds in results)
+        session.add_all(_result_row(ds, run_id, write(folder, f"results-{revision}", ds)) for ds in results)
 
 
 def uid_of(*names: str) -> str:
@@ -129,8 +131,8 @@ def _head(columns: int, index: int) -> npt.NDArray[np.uint16]:
     return np.asarray(np.where(head, 400 + texture, 0)[index], dtype=np.uint16)
 
 
-def _masks(columns: int) -> npt.NDArray[np.uint8]:
-    tumour = _distance(columns, (5.5, 24.0, 38.0), (4.0, 9.0, 8.0))
+def _masks(columns: int, tumour_slice: float) -> npt.NDArray[np.uint8]:
+    tumour = _distance(columns, (tumour_slice, 24.0, 38.0), (4.0, 9.0, 8.0))
     return np.stack([(tumour < 1) & (tumour >= 0.6), tumour < 0.6], axis=-1).astype(np.uint8)
 
 
@@ -220,7 +222,8 @@ def _group(
     )
 
 
-def _write(folder: Path, kind: str, ds: Dataset) -> str:
+def write(folder: Path, kind: str, ds: Dataset) -> str:
+    """Write an instance and return its path in the folder."""
     relative = f"{kind}/{ds.SOPInstanceUID}.dcm"
     (folder / kind).mkdir(parents=True, exist_ok=True)
     ds.save_as(folder / relative, enforce_file_format=True)
@@ -241,6 +244,7 @@ def _result_row(ds: Dataset, run_id: str, path: str) -> ResultRow:
 
 
 def instance_row(ds: Dataset, path: str) -> InstanceRow:
+    """Return the row of a received instance."""
     return InstanceRow(
         sop_instance_uid=ds.SOPInstanceUID,
         study_uid=ds.StudyInstanceUID,

@@ -168,6 +168,7 @@ _VIEWER = [
     "/dicom-web/studies/?/instances", "/dicom-web/studies/?/series/?", "/dicom-web/studies/?/series/?/instances",
     "/dicom-web/studies/?/series/?/instances/?", "/dicom-web/studies/?/series/?/instances/?/frames/?",
     "/dicom-web/studies/?/series/?/instances/?/bulkdata/?", "/wado", "/?", "/app-config.js", "/viewer", "/dicom-web/?",
+    "/open/?",
 ]  # fmt: skip
 
 

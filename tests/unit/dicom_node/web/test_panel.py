@@ -278,7 +278,8 @@ def test_studies_show_state_reason_sequences_and_volumes(client: httpx.Client, d
     page = client.get("/studies").text
     for shown in ("a1b2c3", "delivered", "Series 5", "61.5 ml", "The study holds no MR.", "&lt;NOBODY&gt;"):
         assert shown in page
-    assert "viewer?StudyInstanceUIDs=1.2.3" in page
+    assert ":8041/open/a1b2c3" in page
+    assert "1.2.3" not in page  # of the patient's study
     assert NOTICE in page
 
 
