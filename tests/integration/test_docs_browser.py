@@ -36,7 +36,7 @@ def test_the_api_is_listed_and_can_be_tried_without_anything_from_elsewhere(tmp_
         page.get_by_text("For programs: API").get_by_role("link").click()
         send = page.locator("#operations-workbench-workbench_send")
         expect(send).to_contain_text("/api/v1/segment", timeout=DRAWN_MS)
-        expect(page.locator(".opblock")).to_have_count(13)
+        expect(page.locator(".opblock")).to_have_count(14)
         own = page.locator("#operations-workbench-workbench_list_own")
         own.get_by_role("button").first.click()
         own.get_by_role("button", name="Try it out").click()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_node.web.ohif_bundle import ohif_folder
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -14,6 +13,7 @@ from dicom_node.database.engine import open_database
 from dicom_node.settings import read_settings
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.viewer import viewer_app
+from dicom_node.web.viewer_assets import ohif_folder
 from tests.support.browser import Watched, box_of, chromium, open_study, overlay_mask, shown_images, turn_wheel
 from tests.support.viewer_pair import ViewerPair, hold_pair, make_pair
 from tests.support.viewer_port import served
