@@ -203,6 +203,7 @@ class WorkbenchSettings:
     upload_mib: float
     unpacked_mib: float
     files: int
+    edge: int
 
     @property
     def upload_bytes(self) -> int:
@@ -216,7 +217,7 @@ class WorkbenchSettings:
 
     def __post_init__(self) -> None:
         """Refuse limits with which nothing could be uploaded."""
-        for key in ("waiting", "kept_hours", "upload_mib", "unpacked_mib", "files"):
+        for key in ("waiting", "kept_hours", "upload_mib", "unpacked_mib", "files", "edge"):
             if getattr(self, key) <= 0:
                 message = f"workbench.{key} {getattr(self, key)}: must be more than 0"
                 raise SettingsError(message)

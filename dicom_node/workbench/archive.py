@@ -27,10 +27,19 @@ _DAMAGED = "The archive is damaged or of an unknown kind; send a plain ZIP archi
 
 @dataclass(frozen=True, kw_only=True)
 class UnpackLimits:
-    """Limits of one archive: number of files, and bytes of all files together when unpacked."""
+    """Limits of what an upload unpacks to.
+
+    Attributes
+    ----------
+    files, total_bytes
+        Of all archives together.
+    edge
+        Voxels or pixels along an edge of a volume or an image.
+    """
 
     files: int
     total_bytes: int
+    edge: int
 
 
 def is_archive(path: Path) -> bool:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import SimpleITK as sitk
 
 from conversion.sequences import Role
 from dicom_node.workbench.archive import UnpackLimits, is_archive, unpack, unpack_gzip
@@ -107,6 +109,7 @@ def _truth_file(file: _File, work: Path, limits: UnpackLimits) -> TruthFile:
     suffix = "dcm" if file.kind == "DICOM" else suffix_of(file.path)
     path = work / f"ground truth.{suffix}"
     _place(file, path, limits.total_bytes)
+    _refuse_long_edges(path, file.name, limits.edge)
     return TruthFile(path=path, name=file.name)
 
 
@@ -137,7 +140,7 @@ def _unpacked(folder: Path, files: Sequence[UploadedFile], work: Path, limits: U
         if is_archive(path):
             inside = unpack(path, work / f"archive-{number}", left)
             size = sum(one.stat().st_size for one, _ in inside)
-            left = UnpackLimits(files=left.files - len(inside), total_bytes=left.total_bytes - size)
+            left = replace(left, files=left.files - len(inside), total_bytes=left.total_bytes - size)
             role = file.role if len(inside) == 1 else ""
             found += [
                 _File(path=one, name=name.name, folder=str(name.parent), role=role, kind=file_kind(one))
@@ -185,6 +188,7 @@ def _named(files: Mapping[Role, _File], folder: Path, limits: UnpackLimits) -> d
     for role, file in files.items():
         paths[role] = folder / f"{_plain(file.name)} ({role}).{suffix_of(file.path)}"
         left -= _place(file, paths[role], left)
+        _refuse_long_edges(paths[role], file.name, limits.edge)
     return paths
 
 
@@ -196,6 +200,21 @@ def _place(file: _File, path: Path, most: int) -> int:
         return unpack_gzip(file.path, path, most, file.name)
     path.hardlink_to(file.path)
     return 0
+
+
+def _refuse_long_edges(path: Path, name: str, most: int) -> None:
+    """Refuse a volume or an image by its header; what cannot be read is refused with its reason where it is read."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return
+    if max(reader.GetSize()) > most:
+        size = " x ".join(str(length) for length in reader.GetSize())
+        raise UnusableUpload.because(
+            f"{name}: has {size} voxels; {most} along an edge are the most that the node takes (workbench.edge)."
+        )
 
 
 def _plain(name: str) -> str:

@@ -45,7 +45,7 @@ class JobSteps:
             path.mkdir(parents=True, mode=0o700)
         try:
             enter_step(self._database, job_id, "read")
-            unpack = UnpackLimits(files=limits.files, total_bytes=limits.unpacked_bytes)
+            unpack = UnpackLimits(files=limits.files, total_bytes=limits.unpacked_bytes, edge=limits.edge)
             files = files_of(self._database, job_id)
             own = input_folder(folder, job_id)
             given = make_example(work) if files == (EXAMPLE,) else read_input(own, files, work, unpack)

@@ -25,7 +25,7 @@ from dicom_node.workbench.unusable_upload import UnusableUpload
 from tests.support.dicom_series import axis_aligned
 from tests.support.small_study import SLICES, make_small_study
 
-_LIMITS = UnpackLimits(files=100, total_bytes=1 << 20)
+_LIMITS = UnpackLimits(files=100, total_bytes=1 << 20, edge=600)
 _SHAPE = (3, 8, 7)
 _TEXT = b"Dear colleague, please find attached what is not attached."
 
@@ -243,14 +243,14 @@ def test_a_packed_volume_counts_as_what_it_unpacks_to(upload: _Upload, nifti: by
 def test_packed_volumes_share_the_limit(upload: _Upload, nifti: bytes) -> None:
     size = len(gzip.decompress(nifti))
     upload.add("flair.nii.gz", nifti).add("t2.nii.gz", nifti)
-    assert "more data than is allowed" in upload.refusal(UnpackLimits(files=9, total_bytes=2 * size - 1))
+    assert "more data than is allowed" in upload.refusal(UnpackLimits(files=9, total_bytes=2 * size - 1, edge=600))
 
 
 @pytest.mark.parametrize(("files", "spare", "told"), [(2, -1, "more data than is allowed"), (1, 0, "at most 0 are")])
 def test_archives_share_the_limits(upload: _Upload, files: int, spare: int, told: str) -> None:
     content = _file_of(make_small_study("sent", roles=["FLAIR"])[0])
     upload.add("1.zip", _zip({"IM0": content})).add("2.zip", _zip({"IM0": content}))
-    assert told in upload.refusal(UnpackLimits(files=files, total_bytes=2 * len(content) + spare))
+    assert told in upload.refusal(UnpackLimits(files=files, total_bytes=2 * len(content) + spare, edge=600))
 
 
 def test_a_hostile_archive_is_refused_with_its_own_sentence(upload: _Upload) -> None:
@@ -317,3 +317,17 @@ def test_two_files_of_one_folder_are_refused_as_of_one_sequence(upload: _Upload,
 def test_a_folder_that_names_several_sequences_tells_none(upload: _Upload, nifti: bytes) -> None:
     upload.add("case.zip", _zip({"t1_t2/1.nii.gz": nifti, "t1_t2/flair.nii.gz": nifti}))
     assert upload.refusal().startswith("1.nii.gz: the name does not tell which sequence it is.")
+
+
+def test_an_edge_longer_than_the_limit_is_refused_by_the_header(upload: _Upload) -> None:
+    image = BytesIO()
+    Image.new("L", (601, 4)).save(image, "PNG")
+    expected = "long.png: has 601 x 4 voxels; 600 along an edge are the most that the node takes (workbench.edge)."
+    assert upload.add("long.png", image.getvalue(), role="FLAIR").refusal() == expected
+
+
+def test_a_ground_truth_has_the_same_limit(upload: _Upload, nifti: bytes) -> None:
+    image = BytesIO()
+    Image.new("L", (4, 601)).save(image, "PNG")
+    upload.add("flair.nii.gz", nifti).add("long.png", image.getvalue(), role="truth")
+    assert upload.refusal().startswith("long.png: has 4 x 601 voxels; 600 along an edge")
