@@ -11,7 +11,15 @@ from conversion.decision import Decision
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import DecisionRow, DeliveryRow, InstanceRow, RefusalRow, ResultRow, RunRow, StudyRow
 
-__all__ = ["NodeStatus", "RefusalStatus", "StudyStatus", "read_status", "read_study_status", "status_lines"]
+__all__ = [
+    "NodeStatus",
+    "RefusalStatus",
+    "StudyStatus",
+    "read_status",
+    "read_study_status",
+    "status_lines",
+    "statuses",
+]
 
 REFUSALS_SHOWN = 20
 _AT_ONCE = 500
@@ -96,7 +104,7 @@ def read_status(database: Database, limit: int | None = 100) -> NodeStatus:
             sa.select(RefusalRow).order_by(RefusalRow.at.desc(), RefusalRow.id.desc()).limit(REFUSALS_SHOWN)
         ).all()
         return NodeStatus(
-            studies=tuple(study for part in parts for study in _studies(session, part)),
+            studies=tuple(study for part in parts for study in statuses(session, part)),
             refusals=tuple(
                 RefusalStatus(
                     at=row.at.isoformat(timespec="seconds"),
@@ -121,11 +129,11 @@ def read_study_status(database: Database, key: str) -> StudyStatus | None:
     """Read one study by the keyed hash that names it in pages and logs; None when there is none."""
     with database.session() as session:
         row = session.scalar(sa.select(StudyRow).where(StudyRow.key == key))
-        return _studies(session, [row])[0] if row else None
+        return statuses(session, [row])[0] if row else None
 
 
-def _studies(session: Session, studies: Sequence[StudyRow]) -> list[StudyStatus]:
-    """Read all studies with a few statements for all of them, so that a long list is as quick as a short one."""
+def statuses(session: Session, studies: Sequence[StudyRow]) -> list[StudyStatus]:
+    """Return the status of each study, with a few statements for all: a long list is as quick as a short one."""
     run_ids = [study.current_run for study in studies if study.current_run]
     runs = {run.run_id: run for run in session.scalars(sa.select(RunRow).where(RunRow.run_id.in_(run_ids)))}
     counted = (
