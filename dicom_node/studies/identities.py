@@ -23,7 +23,7 @@ from dicom_node.database.identity_tables import StudyIdentityRow
 from dicom_node.database.tables import InstanceRow, ResultRow, StudyRow
 from dicom_node.studies.search_words import indexed_words, searched_words
 
-__all__ = ["AT_ONCE", "Identities"]
+__all__ = ["AT_ONCE", "Identities", "identity_row"]
 
 AT_ONCE = 20
 """Studies of one round, the newest first: those of an earlier version wait behind what arrives."""
@@ -152,12 +152,15 @@ def _keep(session: Session, held: _Held, headers: Sequence[tuple[StudyIdentity, 
         return
     if headers:
         patients = max(held.patient_keys, len({patient for _, patient in headers}))
-        session.merge(_row(study.study_uid, study.last_received_at, [one for one, _ in headers], patients))
+        session.merge(identity_row(study.study_uid, study.last_received_at, [one for one, _ in headers], patients))
     if _stamp(session, held.study_uid) == held.stamp:
         study.identity_due = False
 
 
-def _row(study_uid: str, received_at: datetime, found: Sequence[StudyIdentity], patients: int) -> StudyIdentityRow:
+def identity_row(
+    study_uid: str, received_at: datetime, found: Sequence[StudyIdentity], patients: int
+) -> StudyIdentityRow:
+    """Return the row of a study: the first of what was found is shown, and words of all are found."""
     newest = found[0]
     texts = [
         text for one in found for text in (one.patient_name, one.patient_id, one.accession_number, one.description)

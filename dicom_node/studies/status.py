@@ -15,6 +15,7 @@ __all__ = [
     "NodeStatus",
     "RefusalStatus",
     "StudyStatus",
+    "read_refusals",
     "read_status",
     "read_study_status",
     "status_lines",
@@ -100,25 +101,35 @@ def read_status(database: Database, limit: int | None = 100) -> NodeStatus:
     with database.session() as session:
         studies = session.scalars(newest).all()
         parts = (studies[start : start + _AT_ONCE] for start in range(0, len(studies), _AT_ONCE))
-        refusals = session.scalars(
-            sa.select(RefusalRow).order_by(RefusalRow.at.desc(), RefusalRow.id.desc()).limit(REFUSALS_SHOWN)
-        ).all()
+        refusals, more_refusals = _refusals(session)
         return NodeStatus(
             studies=tuple(study for part in parts for study in statuses(session, part)),
-            refusals=tuple(
-                RefusalStatus(
-                    at=row.at.isoformat(timespec="seconds"),
-                    first_at=(row.first_at or row.at).isoformat(timespec="seconds"),
-                    count=row.count,
-                    calling_ae=row.calling_ae,
-                    code=row.code,
-                    reason=row.reason,
-                )
-                for row in refusals
-            ),
+            refusals=refusals,
             more_studies=_count(session, StudyRow) - len(studies),
-            more_refusals=_count(session, RefusalRow) - len(refusals),
+            more_refusals=more_refusals,
         )
+
+
+def read_refusals(database: Database) -> tuple[tuple[RefusalStatus, ...], int]:
+    """Read the newest refusals, and how many older ones there are."""
+    with database.session() as session:
+        return _refusals(session)
+
+
+def _refusals(session: Session) -> tuple[tuple[RefusalStatus, ...], int]:
+    newest = sa.select(RefusalRow).order_by(RefusalRow.at.desc(), RefusalRow.id.desc()).limit(REFUSALS_SHOWN)
+    refusals = tuple(
+        RefusalStatus(
+            at=row.at.isoformat(timespec="seconds"),
+            first_at=(row.first_at or row.at).isoformat(timespec="seconds"),
+            count=row.count,
+            calling_ae=row.calling_ae,
+            code=row.code,
+            reason=row.reason,
+        )
+        for row in session.scalars(newest)
+    )
+    return refusals, _count(session, RefusalRow) - len(refusals)
 
 
 def _count(session: Session, table: type[StudyRow | RefusalRow]) -> int:
