@@ -77,15 +77,16 @@ class StudyRow(Base):
 
     __tablename__ = "study"
     __table_args__ = (
+        sa.Index("ix_study_received", "last_received_at", "study_uid"),
         sa.Index("ix_study_identity_due", "identity_due", "last_received_at"),
-        sa.Index("ix_study_state_received", "state", "last_received_at"),
+        sa.Index("ix_study_state_received", "state", "last_received_at", "study_uid"),
     )
     study_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     key: Mapped[str] = mapped_column(sa.String(16), index=True)  # keyed hash, the only name used in logs
     state: Mapped[str] = mapped_column(sa.String(16), index=True, default=StudyState.RECEIVING)
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
-    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)
+    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     current_run: Mapped[str | None] = mapped_column(sa.String(100), default=None)
     look_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)  # when to judge it next
     priority: Mapped[int] = mapped_column(default=Priority.ROUTINE)  # of its runs

@@ -137,7 +137,7 @@ class StudyLabel:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundStudy:
-    """One study; its label is None until a worker has read its first header."""
+    """One study, its status without decisions, results and deliveries; no label until a worker has read a header."""
 
     status: StudyStatus
     label: StudyLabel | None
@@ -186,18 +186,18 @@ def _needs_labels(search: Search) -> bool:
 
 
 def _of_studies(search: Search) -> sa.Select[str]:
-    chosen = sa.select(StudyRow.study_uid).order_by(StudyRow.last_received_at.desc(), StudyRow.study_uid)
+    chosen = sa.select(StudyRow.study_uid).order_by(StudyRow.last_received_at.desc(), StudyRow.study_uid.desc())
     return chosen.where(StudyRow.state == search.state) if search.state else chosen
 
 
 def _of_labels(session: Session, search: Search) -> sa.Select[str]:
     label = StudyIdentityRow
-    orders: dict[str, sa.ColumnElement[Any]] = {
-        Order.RECEIVED: label.received_at.desc(),
-        Order.STUDIED: label.study_date.desc(),
-        Order.NAME: label.name_key.asc(),
+    orders: dict[str, tuple[sa.ColumnElement[Any], ...]] = {  # each as one index runs
+        Order.RECEIVED: (label.received_at.desc(), label.study_uid.desc()),
+        Order.STUDIED: (label.study_date.desc(), label.study_uid.desc()),
+        Order.NAME: (label.name_key.asc(), label.study_uid.asc()),
     }
-    chosen = sa.select(label.study_uid).order_by(orders[search.order], label.study_uid)
+    chosen = sa.select(label.study_uid).order_by(*orders[search.order])
     if search.state:
         chosen = chosen.join(StudyRow, StudyRow.study_uid == label.study_uid).where(StudyRow.state == search.state)
     if search.first:
@@ -212,7 +212,7 @@ def _found(session: Session, uids: Sequence[str]) -> Iterable[FoundStudy]:
     rows = {row.study_uid: row for row in session.scalars(sa.select(StudyRow).where(StudyRow.study_uid.in_(uids)))}
     named = sa.select(StudyIdentityRow).where(StudyIdentityRow.study_uid.in_(uids))
     labels = {row.study_uid: _label(row) for row in session.scalars(named)}
-    for status in statuses(session, [rows[uid] for uid in uids]):
+    for status in statuses(session, [rows[uid] for uid in uids], details=False):
         yield FoundStudy(status=status, label=labels.get(status.study_uid))
 
 

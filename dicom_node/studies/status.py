@@ -143,8 +143,14 @@ def read_study_status(database: Database, key: str) -> StudyStatus | None:
         return statuses(session, [row])[0] if row else None
 
 
-def statuses(session: Session, studies: Sequence[StudyRow]) -> list[StudyStatus]:
-    """Return the status of each study, with a few statements for all: a long list is as quick as a short one."""
+def statuses(session: Session, studies: Sequence[StudyRow], *, details: bool = True) -> list[StudyStatus]:
+    """Return the status of each study, with a few statements for all: a long list is as quick as a short one.
+
+    Parameters
+    ----------
+    details
+        Whether to read decisions, results and deliveries, which a list does not show.
+    """
     run_ids = [study.current_run for study in studies if study.current_run]
     runs = {run.run_id: run for run in session.scalars(sa.select(RunRow).where(RunRow.run_id.in_(run_ids)))}
     counted = (
@@ -153,6 +159,7 @@ def statuses(session: Session, studies: Sequence[StudyRow]) -> list[StudyStatus]
         .group_by(InstanceRow.study_uid)
     )
     instances = {row[0]: row[1] for row in session.execute(counted)}
+    run_ids = run_ids if details else []
     decisions = _by_run(session, DecisionRow, run_ids, DecisionRow.ordinal)
     results = _by_run(session, ResultRow, run_ids, ResultRow.kind)
     deliveries = _by_run(session, DeliveryRow, run_ids, DeliveryRow.id)
@@ -206,7 +213,8 @@ def _decision(row: DecisionRow) -> Decision:
 def _by_run(session: Session, table: Any, run_ids: Sequence[str], order: Any) -> dict[str, list[Any]]:  # noqa: ANN401
     """Return the rows of any table that belong to runs, by run."""
     found: dict[str, list[Any]] = {}
-    for row in session.scalars(sa.select(table).where(table.run_id.in_(run_ids)).order_by(order)):
+    chosen = sa.select(table).where(table.run_id.in_(run_ids)).order_by(order)
+    for row in session.scalars(chosen) if run_ids else ():
         found.setdefault(row.run_id, []).append(row)
     return found
 

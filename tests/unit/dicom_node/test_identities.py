@@ -2,6 +2,7 @@
 
 import errno
 import io
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,15 +11,18 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from structlog.testing import capture_logs
 
-from dicom_node.database.engine import Database
+from dicom_node.database.engine import Database, open_database
 from dicom_node.database.identity_tables import StudyIdentityRow
 from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow, utc_now
 from dicom_node.reception.inbox import Inbox
+from dicom_node.runs.worker import Worker
+from dicom_node.settings import read_settings
 from dicom_node.studies import identities
 from dicom_node.studies.identities import AT_ONCE, Identities
 from tests.support.canary import leaks, mark
 from tests.support.held_study import hold_small_study
 from tests.support.small_study import make_small_study
+from tests.support.waiting import wait_until
 
 SENDER = "SENDER"
 
@@ -190,3 +194,22 @@ def test_no_log_names_the_patient(database: Database, tmp_path: Path, monkeypatc
     assert [log["event"] for log in logs] == ["identity_unreadable"]
     assert leaks(str(logs)) == []
     assert _row(database, str(ds.StudyInstanceUID)).patient_name == str(ds.PatientName)
+
+
+def test_a_running_worker_reads_whose_study_arrives(tmp_path: Path) -> None:
+    settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path / "node")})
+    database, stop = open_database(settings.database_url), threading.Event()
+    thread = threading.Thread(target=Worker(settings, database).run, args=(stop,))
+    thread.start()
+    try:
+        uid = _receive(database, settings.node.folder, "a", {"PatientName": "Doe^John"})
+
+        def is_named() -> bool:
+            with database.session() as session:
+                return session.get(StudyIdentityRow, uid) is not None
+
+        wait_until(is_named)
+    finally:
+        stop.set()
+        thread.join()
+        database.engine.dispose()

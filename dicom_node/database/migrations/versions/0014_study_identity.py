@@ -9,14 +9,19 @@ branch_labels = None
 depends_on = None
 
 _SORTED = {"received": "received_at", "date": "study_date", "name": "name_key"}
+_OF_STUDIES = {
+    "ix_study_received": ["last_received_at", "study_uid"],
+    "ix_study_identity_due": ["identity_due", "last_received_at"],
+    "ix_study_state_received": ["state", "last_received_at", "study_uid"],
+}
 
 
 def upgrade() -> None:
     """Apply this revision."""
-    with op.batch_alter_table("study") as table:
-        table.add_column(sa.Column("identity_due", sa.Boolean(), nullable=False, server_default="1"))
-        table.create_index("ix_study_identity_due", ["identity_due", "last_received_at"])
-        table.create_index("ix_study_state_received", ["state", "last_received_at"])
+    op.add_column("study", sa.Column("identity_due", sa.Boolean(), nullable=False, server_default="1"))
+    op.drop_index("ix_study_last_received_at", "study")
+    for name, columns in _OF_STUDIES.items():
+        op.create_index(name, "study", columns)
     op.create_table(
         "study_identity",
         sa.Column("study_uid", sa.String(length=64), nullable=False),
@@ -45,6 +50,7 @@ def downgrade() -> None:
     for name in _SORTED:
         op.drop_index(f"ix_study_identity_{name}", "study_identity")
     op.drop_table("study_identity")
-    op.drop_index("ix_study_state_received", "study")
-    op.drop_index("ix_study_identity_due", "study")
+    for name in _OF_STUDIES:
+        op.drop_index(name, "study")
+    op.create_index("ix_study_last_received_at", "study", ["last_received_at"])
     op.drop_column("study", "identity_due")  # not in a batch, which would drop a table that others refer to

@@ -157,7 +157,7 @@ _PANEL = [
     ("GET", "/login"), ("POST", "/login"), ("GET", "/peers"), ("POST", "/peers"), ("POST", "/peers/?/echo"),
     ("POST", "/peers/?/remove"), ("POST", "/peers/?/?"), ("GET", "/rules"), ("GET", "/rules/export"),
     ("POST", "/rules"), ("POST", "/rules/preview"), ("POST", "/rules/remove"), ("POST", "/rules/move"),
-    ("GET", "/studies"), ("GET", "/studies/?"), ("POST", "/studies/?/?"), ("POST", "/studies/?/stat"),
+    ("GET", "/studies"), ("POST", "/studies"), ("GET", "/studies/?"), ("POST", "/studies/?/?"), ("POST", "/studies/?/stat"),
     ("GET", "/fetch"), ("POST", "/fetch"), ("POST", "/maintenance/?"), ("GET", "/api/peers"), ("POST", "/api/peers"),
     ("PATCH", "/api/peers/?"), ("DELETE", "/api/peers/?"), ("POST", "/api/peers/?/echo"), ("GET", "/api/openapi.json"),
     ("GET", "/static/?"), ("GET", "/static/panel.css"), ("GET", "/healthz"), ("GET", "/?"), ("OPTIONS", "/?"),
