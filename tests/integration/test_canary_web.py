@@ -139,7 +139,7 @@ UNFORESEEN = {
 
 
 @pytest.mark.parametrize("fault", UNFORESEEN.values(), ids=UNFORESEEN.keys())
-@pytest.mark.parametrize(("port", "address"), [("panel", f"/studies?{QUERY}"), ("viewer", f"/viewer?{QUERY}")])
+@pytest.mark.parametrize(("port", "address"), [("panel", f"/workbench?{QUERY}"), ("viewer", f"/viewer?{QUERY}")])
 def test_an_error_that_nobody_foresaw_is_told_without_its_text(
     web: WebChild, faults: Faults, port: str, address: str, fault: str
 ) -> None:
