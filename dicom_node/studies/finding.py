@@ -25,6 +25,8 @@ PAGE = 50
 
 MOST_CHARACTERS, MOST_WORDS = 200, 12
 _MOST_PAGES = 1_000_000
+_RARE = 500
+"""Studies that one statement may name; SQLite takes 32,766 values in one (SQLITE_MAX_VARIABLE_NUMBER)."""
 
 
 class Order(enum.StrEnum):
@@ -204,8 +206,22 @@ def _of_labels(session: Session, search: Search) -> sa.Select[str]:
         chosen = chosen.where(label.study_date >= search.first)
     if search.last:
         chosen = chosen.where(label.study_date <= search.last, label.study_date != "")
+    return _with_words(session, chosen, search.words)
+
+
+def _with_words(session: Session, chosen: sa.Select[str], words: Sequence[str]) -> sa.Select[str]:
+    """Narrow down to studies with words that begin so.
+
+    Frequent words are met soon in any order. For rare ones every row is read, which takes half the time without an
+    order.
+    """
+    label = StudyIdentityRow
     place = sa.func.instr if session.get_bind().dialect.name == "sqlite" else sa.func.strpos  # no wildcards in these
-    return chosen.where(*(place(label.words, f" {word}") > 0 for word in search.words))
+    has_all = [place(label.words, f" {word}") > 0 for word in words]
+    if not has_all:
+        return chosen
+    some = session.scalars(sa.select(label.study_uid).where(*has_all).limit(_RARE + 1)).all()
+    return chosen.where(label.study_uid.in_(some)) if len(some) <= _RARE else chosen.where(*has_all)
 
 
 def _found(session: Session, uids: Sequence[str]) -> Iterable[FoundStudy]:

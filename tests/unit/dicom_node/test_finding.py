@@ -10,6 +10,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.states import StudyState
 from dicom_node.database.tables import StudyRow, utc_now
 from dicom_node.invalid_entry import InvalidEntryError
+from dicom_node.studies import finding
 from dicom_node.studies.finding import (
     MOST_CHARACTERS,
     MOST_WORDS,
@@ -132,8 +133,12 @@ def test_what_cannot_be_searched_for_is_said(search: Mapping[str, str], field: s
     assert [(one.field, one.sentence) for one in refused.value.problems] == [(field, sentence)]
 
 
+@pytest.mark.parametrize("rare", [0, 10**4])
 @pytest.mark.parametrize("order", list(Order))
-def test_every_study_is_on_one_page_and_on_no_other(books: Database, order: str) -> None:
+def test_every_study_is_on_one_page_and_on_no_other(
+    books: Database, order: str, rare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "_RARE", rare)
     for number in range(2 * PAGE + 1):
         name_study(books, number, StudyIdentity(patient_name="Doe^John", study_date="2026-01-01"), received_at=NOW)
     pages = [find_studies(books, Search(order=order, text="doe", page=page)) for page in (1, 2, 3, 4)]
