@@ -42,7 +42,7 @@ __all__ = [
     "utc_now",
 ]
 
-REVISION = "0012"
+REVISION = "0014"
 """The migration that leads to these tables: a database of this revision needs none."""
 
 
@@ -76,17 +76,25 @@ class StudyRow(Base):
     """One study of which at least one instance was received."""
 
     __tablename__ = "study"
+    __table_args__ = (
+        sa.Index("ix_study_received", "last_received_at", "study_uid"),
+        sa.Index("ix_study_identity_due", "identity_due", "last_received_at"),
+        sa.Index("ix_study_state_received", "state", "last_received_at", "study_uid"),
+    )
     study_uid: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     key: Mapped[str] = mapped_column(sa.String(16), index=True)  # keyed hash, the only name used in logs
     state: Mapped[str] = mapped_column(sa.String(16), index=True, default=StudyState.RECEIVING)
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
-    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)
+    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     current_run: Mapped[str | None] = mapped_column(sa.String(100), default=None)
     look_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)  # when to judge it next
     priority: Mapped[int] = mapped_column(default=Priority.ROUTINE)  # of its runs
     awaited: Mapped[list[str]] = mapped_column(sa.JSON, default=list)  # what the node waits for, in sentences
     source: Mapped[dict[str, Any]] = mapped_column(sa.JSON, default=dict)  # of `dicom_node.studies.source_counts`
+    identity_due: Mapped[bool] = mapped_column(
+        default=True, server_default=sa.true()
+    )  # its newest header is to be read
 
 
 class AssociationRow(Base):

@@ -178,7 +178,7 @@ def _open_studies(session: Session, arrivals: Sequence[ArrivedInstance], key: Ca
         if study_uid not in known:
             new.append({"study_uid": study_uid, "key": key(study_uid), **times})
         elif any(one.sop_instance_uid not in own for one in of_it):
-            opened.append({"of": study_uid, "state": StudyState.RECEIVING, "reason": "", **times})
+            opened.append({"of": study_uid, "state": StudyState.RECEIVING, "reason": "", "identity_due": True, **times})
     if new:
         session.execute(_NEW_STUDIES, new)
     if opened:

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from dicom_node.database.engine import Database
+from dicom_node.database.identity_tables import StudyIdentityRow
 from dicom_node.database.states import AssociationEnd, DeliveryState, RunState, StudyState
 from dicom_node.database.tables import (
     AssociationRow,
@@ -149,6 +150,7 @@ class Retention:
         ids = [run.run_id for run in runs]
         for table in (DecisionRow, RecognitionRow, ShadowRow, DeliveryRow, ResultRow, RunRow):
             session.execute(sa.delete(table).where(table.run_id.in_(ids)))
+        session.execute(sa.delete(StudyIdentityRow).where(StudyIdentityRow.study_uid == study.study_uid))
         session.delete(study)
         return True
 

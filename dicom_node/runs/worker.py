@@ -1,4 +1,4 @@
-"""The loops of a worker: judge studies, start runs, deliver again, and take over from workers that died."""
+"""The loops of a worker: judge studies, read whose they are, start runs, deliver again, take over from dead workers."""
 
 import os
 import threading
@@ -25,6 +25,7 @@ from dicom_node.runs.step import Step
 from dicom_node.runs.workflow import Workflow
 from dicom_node.settings import Settings
 from dicom_node.studies.assembly import Assembly
+from dicom_node.studies.identities import Identities
 from dicom_node.studies.run_queue import (
     claim_next,
     claim_shadow,
@@ -42,6 +43,9 @@ _log = structlog.get_logger()
 
 POLL_S = 0.25
 """Interval at which the worker looks for studies that are due: a complete study starts within a second."""
+
+IDENTIFY_S = 0.5
+"""Interval at which it reads whose the studies are that have changed: a person sees what is arriving."""
 
 SPARE_S = 1.0
 """Interval at which it looks for spare work, which nobody waits for beside a person at a page."""
@@ -87,6 +91,7 @@ class Worker:
         self._lifecycle = Lifecycle(settings, database)
         self._workflow = Workflow(settings, self._lifecycle, self._book.executor, self._perform)
         self._assembly = Assembly(database, settings.node.folder, settings.assembly, settings.node.ae_title)
+        self._identities = Identities(database, settings.node.folder)
         self._outbox = Outbox(settings, database, self._book.executor)
         self._retention = Retention(settings, database)
         self._stop = threading.Event()
@@ -95,7 +100,7 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
         self._stop = stop
-        loops = (self._beat, self._judge, self._send, self._fetch)
+        loops = (self._beat, self._judge, self._identify, self._send, self._fetch)
         threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
@@ -219,6 +224,10 @@ class Worker:
     def _judge_due(self) -> None:
         for ready in self._assembly.ready_studies(utc_now()):
             _log.info("study_ready", study=ready.study_key, instances=ready.instances, reason=ready.reason)
+
+    def _identify(self) -> None:
+        while not self._stop.wait(IDENTIFY_S):
+            self._alone("identify", self._identities.read_due)
 
     def _send(self) -> None:
         while not self._stop.wait(POLL_S):

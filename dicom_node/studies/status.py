@@ -11,7 +11,16 @@ from conversion.decision import Decision
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import DecisionRow, DeliveryRow, InstanceRow, RefusalRow, ResultRow, RunRow, StudyRow
 
-__all__ = ["NodeStatus", "RefusalStatus", "StudyStatus", "read_status", "read_study_status", "status_lines"]
+__all__ = [
+    "NodeStatus",
+    "RefusalStatus",
+    "StudyStatus",
+    "read_refusals",
+    "read_status",
+    "read_study_status",
+    "status_lines",
+    "statuses",
+]
 
 REFUSALS_SHOWN = 20
 _AT_ONCE = 500
@@ -92,25 +101,35 @@ def read_status(database: Database, limit: int | None = 100) -> NodeStatus:
     with database.session() as session:
         studies = session.scalars(newest).all()
         parts = (studies[start : start + _AT_ONCE] for start in range(0, len(studies), _AT_ONCE))
-        refusals = session.scalars(
-            sa.select(RefusalRow).order_by(RefusalRow.at.desc(), RefusalRow.id.desc()).limit(REFUSALS_SHOWN)
-        ).all()
+        refusals, more_refusals = _refusals(session)
         return NodeStatus(
-            studies=tuple(study for part in parts for study in _studies(session, part)),
-            refusals=tuple(
-                RefusalStatus(
-                    at=row.at.isoformat(timespec="seconds"),
-                    first_at=(row.first_at or row.at).isoformat(timespec="seconds"),
-                    count=row.count,
-                    calling_ae=row.calling_ae,
-                    code=row.code,
-                    reason=row.reason,
-                )
-                for row in refusals
-            ),
+            studies=tuple(study for part in parts for study in statuses(session, part)),
+            refusals=refusals,
             more_studies=_count(session, StudyRow) - len(studies),
-            more_refusals=_count(session, RefusalRow) - len(refusals),
+            more_refusals=more_refusals,
         )
+
+
+def read_refusals(database: Database) -> tuple[tuple[RefusalStatus, ...], int]:
+    """Read the newest refusals, and how many older ones there are."""
+    with database.session() as session:
+        return _refusals(session)
+
+
+def _refusals(session: Session) -> tuple[tuple[RefusalStatus, ...], int]:
+    newest = sa.select(RefusalRow).order_by(RefusalRow.at.desc(), RefusalRow.id.desc()).limit(REFUSALS_SHOWN)
+    refusals = tuple(
+        RefusalStatus(
+            at=row.at.isoformat(timespec="seconds"),
+            first_at=(row.first_at or row.at).isoformat(timespec="seconds"),
+            count=row.count,
+            calling_ae=row.calling_ae,
+            code=row.code,
+            reason=row.reason,
+        )
+        for row in session.scalars(newest)
+    )
+    return refusals, _count(session, RefusalRow) - len(refusals)
 
 
 def _count(session: Session, table: type[StudyRow | RefusalRow]) -> int:
@@ -121,11 +140,17 @@ def read_study_status(database: Database, key: str) -> StudyStatus | None:
     """Read one study by the keyed hash that names it in pages and logs; None when there is none."""
     with database.session() as session:
         row = session.scalar(sa.select(StudyRow).where(StudyRow.key == key))
-        return _studies(session, [row])[0] if row else None
+        return statuses(session, [row])[0] if row else None
 
 
-def _studies(session: Session, studies: Sequence[StudyRow]) -> list[StudyStatus]:
-    """Read all studies with a few statements for all of them, so that a long list is as quick as a short one."""
+def statuses(session: Session, studies: Sequence[StudyRow], *, details: bool = True) -> list[StudyStatus]:
+    """Return the status of each study, with a few statements for all: a long list is as quick as a short one.
+
+    Parameters
+    ----------
+    details
+        Whether to read decisions, results and deliveries, which a list does not show.
+    """
     run_ids = [study.current_run for study in studies if study.current_run]
     runs = {run.run_id: run for run in session.scalars(sa.select(RunRow).where(RunRow.run_id.in_(run_ids)))}
     counted = (
@@ -134,6 +159,7 @@ def _studies(session: Session, studies: Sequence[StudyRow]) -> list[StudyStatus]
         .group_by(InstanceRow.study_uid)
     )
     instances = {row[0]: row[1] for row in session.execute(counted)}
+    run_ids = run_ids if details else []
     decisions = _by_run(session, DecisionRow, run_ids, DecisionRow.ordinal)
     results = _by_run(session, ResultRow, run_ids, ResultRow.kind)
     deliveries = _by_run(session, DeliveryRow, run_ids, DeliveryRow.id)
@@ -187,7 +213,8 @@ def _decision(row: DecisionRow) -> Decision:
 def _by_run(session: Session, table: Any, run_ids: Sequence[str], order: Any) -> dict[str, list[Any]]:  # noqa: ANN401
     """Return the rows of any table that belong to runs, by run."""
     found: dict[str, list[Any]] = {}
-    for row in session.scalars(sa.select(table).where(table.run_id.in_(run_ids)).order_by(order)):
+    chosen = sa.select(table).where(table.run_id.in_(run_ids)).order_by(order)
+    for row in session.scalars(chosen) if run_ids else ():
         found.setdefault(row.run_id, []).append(row)
     return found
 

@@ -24,7 +24,7 @@ TRACES = {
     "X-Forwarded-For": NAME,
     "Cookie": f"glionode_session={UID}; {CANARIES['PatientID']}={UID}",
 }
-FORM = dict.fromkeys(("study_uid", "source", "priors", "name", "ae_title", "token", TEXT), TEXT)
+FORM = dict.fromkeys(("study_uid", "source", "priors", "name", "ae_title", "token", "text", "first", TEXT), TEXT)
 LARGE = TEXT.encode() * 1000
 NUL = {"content": f"name={PATH}%00"}
 MULTIPART = {"files": {NAME: (NAME, TEXT.encode())}}
@@ -39,6 +39,8 @@ PANEL: list[tuple[str, str, int, dict[str, Any]]] = [
     (CANARIES["PatientID"], "/studies", 405, {}),
     ("POST", f"/studies/{PATH}/{PATH}", 422, {"data": FORM}),
     ("POST", f"/studies/{PATH}/cancel", 409, {"data": FORM}),
+    ("POST", "/studies", 422, {"data": FORM}),
+    ("POST", "/studies", 200, {"data": {"text": NAME}}),
     ("POST", "/fetch", 422, {"data": FORM}),
     ("POST", "/peers", 422, {"data": FORM}),
     ("POST", "/rules", 422, {"data": FORM}),
@@ -66,8 +68,8 @@ VIEWER: list[tuple[str, str, int, dict[str, Any]]] = [
     ("GET", "/dicom-web/studies", 403, {"headers": {"Origin": f"http://{PATH}"}}),
     ("GET", f"/{PATH * 100}", 414, {}),
 ]
-REPEATED = (409, 422)
-"""A form that cannot be used comes back to who filled it in, with what stood in it."""
+REPEATED = (200, 409, 422)
+"""A form comes back to who filled it in, with what stood in it, if it cannot be used or searches."""
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ UNFORESEEN = {
 
 
 @pytest.mark.parametrize("fault", UNFORESEEN.values(), ids=UNFORESEEN.keys())
-@pytest.mark.parametrize(("port", "address"), [("panel", f"/studies?{QUERY}"), ("viewer", f"/viewer?{QUERY}")])
+@pytest.mark.parametrize(("port", "address"), [("panel", f"/workbench?{QUERY}"), ("viewer", f"/viewer?{QUERY}")])
 def test_an_error_that_nobody_foresaw_is_told_without_its_text(
     web: WebChild, faults: Faults, port: str, address: str, fault: str
 ) -> None:

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from dicom_node.database.engine import Database
+from dicom_node.database.identity_tables import StudyIdentityRow
 from dicom_node.database.states import DeliveryState, RunState, StudyState
 from dicom_node.database.tables import CommitmentRow, DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
 from dicom_node.runs.retention import Cleaned, Retention
@@ -46,6 +48,7 @@ def _hold(
             StudyRow(study_uid=f"1.{name}", key=name, state=StudyState(state), current_run=name, last_received_at=at)
         )
         session.flush()
+        session.add(_identity(name))
         session.add(_instance(name))
         run = {"revision": 1, "manifest_sha256": "0", "ready_at": at, "state": state, "finished_at": at}
         session.add(RunRow(run_id=name, study_uid=f"1.{name}", **run))
@@ -54,6 +57,12 @@ def _hold(
         session.flush()
         session.add(DeliveryRow(run_id=name, sop_instance_uid=f"3.{name}", destination="PACS", state=delivered))
     return files
+
+
+def _identity(name: str) -> StudyIdentityRow:
+    said = dict.fromkeys(("patient_id", "birth_date", "sex", "accession_number", "study_date", "study_time"), "")
+    rest = dict.fromkeys(("description", "modalities", "name_key", "words"), "")
+    return StudyIdentityRow(study_uid=f"1.{name}", patient_name="Doe^John", received_at=OLD, **said, **rest)
 
 
 def _instance(name: str) -> InstanceRow:
@@ -79,6 +88,16 @@ def test_what_is_done_and_old_is_removed_by_each_policy_of_its_own(books: Databa
     assert _retention(books, tmp_path, {"HISTORY": "30"}).clean(NOW) == Cleaned(pixels=0, results=0, history=1)
     with books.session() as session:
         assert session.get(StudyRow, "1.old") is None
+        assert session.get(StudyIdentityRow, "1.old") is None
+
+
+def test_a_study_cannot_be_removed_while_its_patient_is_still_named(books: Database, tmp_path: Path) -> None:
+    _hold_unjudged(books, tmp_path, "old")
+    with books.session() as session:
+        session.execute(sa.delete(InstanceRow))
+        session.add(_identity("old"))
+    with pytest.raises(sa.exc.IntegrityError), books.session() as session:
+        session.execute(sa.delete(StudyRow))
 
 
 def test_by_default_everything_is_kept(books: Database, tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ class _Maker:
 
     def body(self) -> tuple[bytes, bytes]:
         fields = (b"name", b"ae_title", b"host", b"port", b"kind", b"description", b"place", b"study_uid", b"source",
-                  b"priors", b"token", b"study", b"seg_series", b"technique", b"enabled", b"objects")  # fmt: skip
+                  b"priors", b"token", b"study", b"seg_series", b"technique", b"enabled", b"objects",
+                  b"text", b"first", b"last", b"state", b"order", b"page")  # fmt: skip
         chosen = self._draw.sample(fields, self._draw.randrange(1, len(fields)))
         form = b"&".join(field + b"=" + quote_from_bytes(self.value()).encode() for field in chosen)
         literals = (
@@ -157,7 +158,8 @@ _PANEL = [
     ("GET", "/login"), ("POST", "/login"), ("GET", "/peers"), ("POST", "/peers"), ("POST", "/peers/?/echo"),
     ("POST", "/peers/?/remove"), ("POST", "/peers/?/?"), ("GET", "/rules"), ("GET", "/rules/export"),
     ("POST", "/rules"), ("POST", "/rules/preview"), ("POST", "/rules/remove"), ("POST", "/rules/move"),
-    ("GET", "/studies"), ("GET", "/studies/?"), ("POST", "/studies/?/?"), ("POST", "/studies/?/stat"),
+    ("GET", "/studies"), ("POST", "/studies"), ("GET", "/studies/?"), ("POST", "/studies/?/?"),
+    ("POST", "/studies/?/stat"),
     ("GET", "/fetch"), ("POST", "/fetch"), ("POST", "/maintenance/?"), ("GET", "/api/peers"), ("POST", "/api/peers"),
     ("PATCH", "/api/peers/?"), ("DELETE", "/api/peers/?"), ("POST", "/api/peers/?/echo"), ("GET", "/api/openapi.json"),
     ("GET", "/static/?"), ("GET", "/static/panel.css"), ("GET", "/healthz"), ("GET", "/?"), ("OPTIONS", "/?"),
