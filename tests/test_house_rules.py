@@ -54,7 +54,7 @@ tells what was raised."""
 TURNED = {
     "dicom_node/phantom/anatomy.py": "the atlas's own axes to those of the phantom",
     "dicom_node/phantom/smooth_noise.py": "a factor of noise, which has no sides",
-    "dicom_node/workbench/overlay.py": "a picture for people, by `Grid.permuted`",
+    "viewer_integration/overlay.py": "a picture for people, by `Grid.permuted`",
     "inference/atlas_axes.py": "the atlas's own axes",
     "inference/brain_network.py": "by `Grid.permuted`",
     "inference/cases/prepared.py": "by `Grid.permuted`",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+import structlog
 
 from conversion.decision import Decision
 from conversion.errors import ConversionReason, UnusableStudy
@@ -27,6 +28,7 @@ from dicom_node.peers.query import QueryFailed, demographics_of
 from dicom_node.peers.registry import destinations, sources
 from dicom_node.rules.site_rules import site_rules
 from dicom_node.runs.artifacts import Artifacts
+from dicom_node.runs.pictures import keep_pictures
 from dicom_node.runs.pipeline import STEPS
 from dicom_node.runs.reading import read_run
 from dicom_node.runs.recognised import record_recognitions
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SHADOW", "DurableRun", "DurableSteps"]
 
+_log = structlog.get_logger()
+
 SHADOW = "shadow"
 """Requested like a step, after production has finished with a study."""
 
@@ -64,8 +68,11 @@ class DurableSteps:
         """Perform one step of the list, or run the shadow model."""
         if step == SHADOW:
             look_again(run_id, self._settings, self._database, self._segmenters)
-        else:
-            STEPS[Step(step)](DurableRun(run_id, self._settings, self._database, self._segmenters))
+            return
+        run = DurableRun(run_id, self._settings, self._database, self._segmenters)
+        STEPS[Step(step)](run)
+        if step == Step.ENCODE:
+            run.keep_pictures()
 
 
 class DurableRun:
@@ -195,6 +202,13 @@ class DurableRun:
             )
             with self._database.session() as session:
                 session.merge(row)
+
+    def keep_pictures(self) -> None:
+        """Store what the panel shows of the run. The result is there already, and is sent whatever happens here."""
+        try:
+            keep_pictures(self.kept, self.kept.folder, withheld=bool(self._row().summary.get("withheld")))
+        except Exception:  # noqa: BLE001 - a picture that cannot be drawn must not cost a result
+            _log.exception("pictures_not_kept", run=self._run_id)
 
     def _forget_others(self, sop_instance_uids: Collection[str]) -> None:
         """Delete all results of the run but these: others must never be sent."""

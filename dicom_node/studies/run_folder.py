@@ -8,7 +8,10 @@ from typing import Any
 from conversion.study import SeriesUID
 from dicom_node.storage.durable import write_durably
 
-__all__ = ["RunFolder"]
+__all__ = ["PICTURES", "RunFolder"]
+
+PICTURES = "pictures"
+"""Name of the folder with what the panel shows of a run."""
 
 
 class RunFolder:
@@ -21,6 +24,11 @@ class RunFolder:
     def folder(self) -> Path:
         """Where the files are stored."""
         return self._folder
+
+    @property
+    def pictures(self) -> Path:
+        """Where the files are that the panel shows; it may not exist."""
+        return self._folder / PICTURES
 
     def save_manifest(self, instances: list[dict[str, str]], incomplete: Mapping[SeriesUID, str]) -> None:
         """Store the frozen list of instances that the run processes, and a sentence for each incomplete series."""

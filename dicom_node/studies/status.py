@@ -18,6 +18,7 @@ __all__ = [
     "read_refusals",
     "read_status",
     "read_study_status",
+    "shown_run",
     "status_lines",
     "statuses",
 ]
@@ -134,6 +135,12 @@ def _refusals(session: Session) -> tuple[tuple[RefusalStatus, ...], int]:
 
 def _count(session: Session, table: type[StudyRow | RefusalRow]) -> int:
     return session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+def shown_run(database: Database, key: str) -> str:
+    """Return the run whose result a study's page shows; empty where there is none."""
+    with database.session() as session:
+        return session.scalar(sa.select(StudyRow.current_run).where(StudyRow.key == key)) or ""
 
 
 def read_study_status(database: Database, key: str) -> StudyStatus | None:

@@ -27,6 +27,7 @@ from dicom_node.web.routes_api import api_routes
 from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peers import peer_routes
+from dicom_node.web.routes_pictures import picture_routes
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
@@ -78,6 +79,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(rule_routes(database, pages))
     app.include_router(new_rule_routes(settings, database, pages))
     app.include_router(study_routes(settings, database, pages))
+    app.include_router(picture_routes(settings, database))
     app.include_router(operation_routes(settings, database, pages))
     app.include_router(segment_routes(settings, database))
     app.include_router(workbench_routes(settings, database, pages))

@@ -16,9 +16,12 @@ from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.rules.site_rules import free_name, site_rules
 from dicom_node.settings import Settings
 from dicom_node.studies.finding import MOST_CHARACTERS, Order, Search, find_studies, read_label
-from dicom_node.studies.status import read_refusals, read_study_status
+from dicom_node.studies.status import read_refusals, read_study_status, shown_run
+from dicom_node.web.routes_pictures import picture_files
 from dicom_node.web.routes_rules import NOT_USED, USED, RuleForm
 from dicom_node.web.study_page import StudyShown, show_study
+from dicom_node.web.study_result import read_result
+from dicom_node.web.viewer_assets import niivue_folder
 from viewer_integration.ohif import open_link
 
 __all__ = ["study_routes"]
@@ -82,7 +85,9 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
         shown = show_study(database, settings.node.folder, study)
         context = {"study": study, "shown": shown, "forms": corrections(shown, key), "saved": saved}
         context |= {"roles": USED, "others": NOT_USED, "viewer": open_link(viewer(request), study.key)}
-        context |= {"label": read_label(database, study.study_uid)}
+        context |= {"label": read_label(database, study.study_uid), "result": read_result(database, study)}
+        pictures = picture_files(settings.node.folder, shown_run(database, key))
+        context |= {"pictures": pictures, "has_niivue": (niivue_folder(settings) / "index.js").is_file()}
         return pages.TemplateResponse(request, "study.html", context)
 
     return routes

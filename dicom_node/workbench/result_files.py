@@ -13,11 +13,11 @@ from conversion.decision import Decision
 from conversion.nifti import write_nifti
 from conversion.sequences import Role
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.workbench.overlay import write_overlay
 from inference.flags import Flag
 from inference.measurements import Findings
 from inference.segmentation import Segmentation
 from viewer_integration.codes import SEGMENTS
+from viewer_integration.overlay import write_overlay
 from viewer_integration.provenance import RESEARCH_USE_ONLY
 
 __all__ = ["FoundResult", "WorkbenchResult", "write_images", "write_native", "write_result"]

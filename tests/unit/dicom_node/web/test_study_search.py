@@ -62,7 +62,7 @@ def test_a_study_is_shown_with_all_by_which_a_person_recognises_it(client: httpx
     assert _names(page.text) == ["DOE, John"]
     for shown in ("P-4711", "1970-01-31", "ACC-9", "2026-02-03 10:15 · MR", "Brain with contrast", "2 patients"):
         assert shown in page.text
-    assert "viewer?StudyInstanceUIDs=1.2.1" in page.text
+    assert ":8041/open/key1" in page.text
     assert 'value="john doe"' in page.text
     one = client.get("/studies/key1").text
     for shown in ("<h1>DOE, John</h1>", "P-4711", "1970-01-31", "ACC-9", "Brain with contrast", "2 patients"):

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conversion.volume import Grid, ImageVolume, LabelVolume
-from dicom_node.workbench.overlay import write_overlay
 from inference.regions import Label
 from tests.support.dicom_series import axis_aligned
 from viewer_integration.codes import SEGMENTS
+from viewer_integration.overlay import write_overlay
 
 TILE = 256
 CAPTION = 24
