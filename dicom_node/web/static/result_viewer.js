@@ -46,7 +46,7 @@ function voxelAxis(volume, patientAxis) {
 // Show a result: its files lie under an address; `findings` names labels, the centre of the tumour and the scale of probabilities.
 export async function look(address, findings, files) {
   const { Niivue } = await import("/niivue/index.js");
-  const viewer = new Niivue({ backColor: [0, 0, 0, 1], crosshairWidth: 0.5, multiplanarShowRender: 1, multiplanarLayout: 2, tileMargin: 4, isRadiologicalConvention: true, logLevel: "error",
+  const viewer = new Niivue({ backColor: [0, 0, 0, 1], crosshairWidth: 0.5, crosshairColor: [0.45, 0.8, 0.95, 0.55], multiplanarShowRender: 1, multiplanarLayout: 2, tileMargin: 4, isRadiologicalConvention: true, logLevel: "error",
     onLocationChange: (place) => { document.getElementById("place").textContent = place.string; slide(); } });
   const scale = findings.probability_scale ?? 1;
   const pick = (id) => document.getElementById(id);
@@ -79,7 +79,7 @@ export async function look(address, findings, files) {
 
   async function load() {
     const overlay = pick("overlay").value;
-    const volumes = [{ url: of(pick("sequence").value), name: pick("sequence").value, colormap: "gray" }];
+    const volumes = [{ url: of(pick("sequence").value), name: pick("sequence").value, colormap: "gray", ...(findings.grey ? { cal_min: findings.grey[0], cal_max: findings.grey[1] } : {}) }];
     const outlines = overlay === TRUTH;
     if (outlines) {
       volumes.push({ url: of(REGIONS), name: REGIONS, opacity: 1 }, { url: of(TRUTH), name: TRUTH, opacity: 0 });

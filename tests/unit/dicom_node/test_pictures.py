@@ -63,7 +63,8 @@ def test_pictures_lie_where_the_arrays_lay(kept: Artifacts) -> None:
     whole = np.argwhere(segmentation.label_volume.labels > 0).mean(axis=0)
     assert np.allclose(document["regions"]["WT"]["centroid_lps_mm"], aligned.grid.position_mm(whole[np.newaxis])[0])
     assert document["present"] == [2, 3]
-    assert Image.open(pictures / "key_images.png").size[0] > 100
+    with Image.open(pictures / "key_images.png") as key_images:
+        assert key_images.size[0] > 100
     assert sum(path.stat().st_size for path in pictures.iterdir()) < 400_000
 
 
