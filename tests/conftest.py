@@ -32,6 +32,7 @@ _LOADS_TORCH = frozenset(
             for name in ("cli_evaluate", "cli_models", "ground_truth", "model_roles", "pipeline")
         ),
         *(f"dicom_node/test_{name}" for name in ("shadow", "steps", "workbench")),
+        "dicom_node/web/test_readme_examples",
         "dicom_node/web/test_segment_api",
         "inference/cases/test_prepared",
         *(
