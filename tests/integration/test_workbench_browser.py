@@ -132,7 +132,7 @@ def test_files_are_dropped_computed_and_looked_at(settings: Settings, tmp_path: 
         assert 0.5 < float(dice.inner_text()) < 1
         page.get_by_text("Voxel-wise classification report").click()
         expect(page.locator("#report")).to_contain_text("macro avg")
-        page.get_by_label("Overlay").select_option(label="Outlines: result and ground truth")
+        page.get_by_label("Overlay").select_option(label="Outlines of both")
         page.wait_for_selector("body[data-shown='ground_truth.nii.gz']", state="attached")
         page.get_by_label("Axial").check()
         assert min(_near(page, RESULT), _near(page, TRUTH)) > 50

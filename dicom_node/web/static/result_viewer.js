@@ -1,6 +1,7 @@
 // A result in NiiVue: any sequence, with regions, probabilities or outlines over it; on the pages of uploads and of studies.
 "use strict";
 
+const FINE_MM = 1.5;
 const REGIONS = "segmentation.nii.gz";
 export const TRUTH = "ground_truth.nii.gz";
 const OUTLINES = { 1: { name: "Result", rgb: [255, 150, 40] }, 2: { name: "Ground truth", rgb: [60, 200, 255] }, 3: { name: "Both", rgb: [255, 255, 255] } };
@@ -37,6 +38,14 @@ function edge(mask, dims, axis) {
   return found;
 }
 
+// Lines of one voxel are nearly lost where voxels are fine, since NiiVue makes labels fainter towards their edges.
+function line(mask, dims, axis, isFine) {
+  const outer = edge(mask, dims, axis);
+  if (!isFine) return outer;
+  const inner = edge(mask.map((value, at) => value && !outer[at]), dims, axis);
+  return outer.map((value, at) => value || inner[at]);
+}
+
 // The axis of a volume's voxels that runs along an axis of the patient: 0 to the right, 1 to the front, 2 to the head.
 function voxelAxis(volume, patientAxis) {
   const along = [0, 1, 2].map((axis) => Math.abs(volume.hdr.affine[patientAxis][axis]));
@@ -58,7 +67,7 @@ export async function look(address, findings, files) {
     const [kind, region] = name.slice(0, -7).split("_");
     pick("overlay").add(new Option(`${kind === "probability" ? "Probability" : "Disagreement"}, ${NAMES[region.toUpperCase()].toLowerCase()}`, name));
   }
-  if (files.includes(TRUTH)) pick("overlay").add(new Option("Outlines: result and ground truth", TRUTH), 0);
+  if (files.includes(TRUTH)) pick("overlay").add(new Option("Outlines of both", TRUTH), 0);
   pick("overlay").add(new Option("None", ""));
   pick("overlay").selectedIndex = 0;
   const preferred = images.find((name) => name === "image_t1ce.nii.gz") || images.find((name) => name === "image_flair.nii.gz") || images[0];
@@ -71,7 +80,8 @@ export async function look(address, findings, files) {
     const dims = volume.hdr.dims.slice(1, 4);
     const steps = volume.hdr.pixDims.slice(1, 4);
     const axis = axes[plane()] === undefined || plane() === "multi" ? steps.indexOf(Math.max(...steps)) : voxelAxis(volume, axes[plane()]);
-    const [result, truth] = drawn.map((labels) => edge(Uint8Array.from(labels, (value) => wanted.has(value)), dims, axis));
+    const isFine = Math.min(...steps) < FINE_MM;
+    const [result, truth] = drawn.map((labels) => line(Uint8Array.from(labels, (value) => wanted.has(value)), dims, axis, isFine));
     volume.img = volume.img.constructor.from(result, (value, at) => value + 2 * truth[at]);
     volume.setColormapLabel(labelColours(OUTLINES, Object.keys(OUTLINES)));
     viewer.updateGLVolume();
