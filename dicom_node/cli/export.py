@@ -1,5 +1,6 @@
-"""`glionode export`: stored studies as a training set."""
+"""`glionode export`: stored studies as a training set, and what people think of results as a table."""
 
+import csv
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -13,7 +14,9 @@ from dicom_node.cli.conventions import NOTICE, complain, emit, example, json_opt
 from dicom_node.database.engine import open_database
 from dicom_node.rules.site_rules import site_rules
 from dicom_node.settings import read_settings
+from dicom_node.studies.opinions import all_opinions
 from dicom_node.workbench.training_export import export_training_set
+from inference.regions import Region
 
 __all__ = ["export"]
 
@@ -23,15 +26,54 @@ __all__ = ["export"]
     "--training",
     "out",
     metavar="OUT",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Write stored studies with a corrected SEG to OUT, in the folder layout of BraTS.",
 )
+@click.option(
+    "--opinions",
+    metavar="CSV",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what people think of results (agree, disagree, edited, comments) to a table.",
+)
 @json_option
 @one_line_errors
-def export(out: Path, as_json: bool) -> None:  # noqa: FBT001 - the --json flag
-    """Make a training set from stored studies whose SEG a person drew or corrected."""
+def export(out: Path | None, opinions: Path | None, as_json: bool) -> None:  # noqa: FBT001 - the --json flag
+    """Make a training set from stored studies whose SEG a person drew or corrected, or a table of opinions."""
+    if (out is None) == (opinions is None):
+        raise click.UsageError("give either --training OUT or --opinions CSV")
+    if opinions is not None:
+        _export_opinions(opinions, as_json=as_json)
+    elif out is not None:
+        _export_training(out, as_json=as_json)
 
+
+def _export_opinions(path: Path, *, as_json: bool) -> None:
+    found = all_opinions(open_database(read_settings().database_url))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["study", "revision", "verdict", "comment", "at", "flags", *(f"{one}_ml" for one in Region)])
+        for one in found:
+            volumes = [one.volumes_ml.get(region, "") for region in Region]
+            table.writerow(
+                [
+                    one.study,
+                    one.revision,
+                    one.verdict,
+                    _cell(one.comment),
+                    one.at.isoformat(),
+                    " ".join(one.flags),
+                    *volumes,
+                ]
+            )
+    emit(as_json, {"opinions": len(found), "file": str(path)}, [f"{len(found)} opinions; {path}"])
+
+
+def _cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _export_training(out: Path, *, as_json: bool) -> None:
     def progress(studies: Sequence[Any]) -> Iterable[Any]:
         return tqdm(studies, unit="study", disable=None, file=sys.stderr)
 

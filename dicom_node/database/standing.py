@@ -1,17 +1,34 @@
-"""The end of a run in the database, and the state that its study then has."""
+"""The steps and the end of a run in the database, and the state that its study then has."""
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from dicom_node.database.history_tables import StepTimeRow
 from dicom_node.database.states import RunState, StudyState
 from dicom_node.database.tables import RunRow, StudyRow, utc_now
 
-__all__ = ["finish", "follow"]
+__all__ = ["enter", "finish", "follow"]
 
 
 def finish(session: Session, run: RunRow, state: RunState, code: str = "", reason: str = "") -> None:
     """Close a run; its study gets the same state unless newer content has arrived meanwhile."""
     run.state, run.code, run.reason, run.finished_at = state, code, reason, utc_now()
+    _close_steps(session, run)
     follow(session, run)
+
+
+def enter(session: Session, run: RunRow, step: str) -> None:
+    """Note that a step of a run has begun, which ends the one before; a step that goes on elsewhere began once."""
+    open_rows = sa.select(StepTimeRow).where(StepTimeRow.run_id == run.run_id, StepTimeRow.ended_at.is_(None))
+    if any(row.step == step for row in session.scalars(open_rows)):
+        return
+    _close_steps(session, run)
+    session.add(StepTimeRow(run_id=run.run_id, step=step))
+
+
+def _close_steps(session: Session, run: RunRow) -> None:
+    open_steps = sa.update(StepTimeRow).where(StepTimeRow.run_id == run.run_id, StepTimeRow.ended_at.is_(None))
+    session.execute(open_steps.values(ended_at=utc_now()))
 
 
 def follow(session: Session, run: RunRow) -> None:

@@ -2,7 +2,7 @@
 
 import enum
 
-__all__ = ["AssociationEnd", "DeliveryState", "FetchState", "JobState", "Priority", "RunState", "StudyState"]
+__all__ = ["AssociationEnd", "DeliveryState", "FetchState", "JobState", "Priority", "RunState", "StudyState", "Verdict"]
 
 
 class StudyState(enum.StrEnum):
@@ -77,3 +77,11 @@ class JobState(enum.StrEnum):
     STOPPING = "stopping"  # its owner wants it removed; the worker that computes it ends that, and removes it
     DONE = "done"  # its result can be fetched
     FAILED = "failed"  # it has no result; see the reason
+
+
+class Verdict(enum.StrEnum):
+    """What a person thinks of a result."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    EDITED = "edited"  # a corrected segmentation was or will be sent

@@ -1,7 +1,7 @@
 """The state of a run in the database from start to end, and which files are removed at the end."""
 
 from dicom_node.database.engine import Database
-from dicom_node.database.standing import finish, follow
+from dicom_node.database.standing import enter, finish, follow
 from dicom_node.database.states import RunState
 from dicom_node.database.tables import RunRow
 from dicom_node.models.roles import ModelRole, chosen
@@ -25,6 +25,7 @@ class Lifecycle:
             if run.step != step:
                 run.takeovers = 0  # it has advanced, so it is not this study that kills workers
             run.state, run.step = RunState.RUNNING, step
+            enter(session, run, step)
             follow(session, run)
 
     def finish(self, run_id: str, state: RunState, code: str = "", reason: str = "") -> None:

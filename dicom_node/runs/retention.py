@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from dicom_node.database.engine import Database
+from dicom_node.database.history_tables import OpinionRow, StepTimeRow
 from dicom_node.database.identity_tables import StudyIdentityRow
 from dicom_node.database.states import AssociationEnd, DeliveryState, RunState, StudyState
 from dicom_node.database.tables import (
@@ -148,7 +149,7 @@ class Retention:
         if session.scalar(held) or session.scalar(kept):
             return False  # files go first, by their own policies
         ids = [run.run_id for run in runs]
-        for table in (DecisionRow, RecognitionRow, ShadowRow, DeliveryRow, ResultRow, RunRow):
+        for table in (OpinionRow, StepTimeRow, DecisionRow, RecognitionRow, ShadowRow, DeliveryRow, ResultRow, RunRow):
             session.execute(sa.delete(table).where(table.run_id.in_(ids)))
         session.execute(sa.delete(StudyIdentityRow).where(StudyIdentityRow.study_uid == study.study_uid))
         session.delete(study)

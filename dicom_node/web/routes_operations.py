@@ -15,6 +15,7 @@ from dicom_node.peers.registry import sources
 from dicom_node.retrieval.fetch_requests import ask_for, newest_requests
 from dicom_node.runs.operations import Impossible, cancel, prioritise, replay
 from dicom_node.settings import Settings
+from dicom_node.studies.opinions import add_opinion
 
 __all__ = ["operation_routes"]
 
@@ -31,6 +32,8 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
         "replay": lambda key: replay(database, settings, key),
         "restart": lambda key: replay(database, settings, key, from_start=True),
     }
+
+    _add_opinions(routes, database, pages)
 
     @routes.post("/studies/{key}/{action}")
     def act(request: Request, key: str, action: Action) -> Response:
@@ -65,6 +68,19 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
         return RedirectResponse("/studies", status_code=303)
 
     return routes
+
+
+def _add_opinions(routes: APIRouter, database: Database, pages: Jinja2Templates) -> None:
+    @routes.post("/studies/{key}/opinion")
+    def judge(
+        request: Request, key: str, verdict: Annotated[str, Form()] = "", comment: Annotated[str, Form()] = ""
+    ) -> Response:
+        try:
+            add_opinion(database, key, verdict, comment, str(request.state.owner))
+        except InvalidEntryError as error:
+            context = {"heading": "Not kept", "sentence": " ".join(one.sentence for one in error.problems)}
+            return pages.TemplateResponse(request, "message.html", context, status_code=422)
+        return RedirectResponse(f"/studies/{key}#opinions", status_code=303)
 
 
 def _number(entered: str) -> int:

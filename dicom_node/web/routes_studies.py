@@ -10,12 +10,13 @@ from starlette.exceptions import HTTPException
 
 from dicom_node.database.engine import Database
 from dicom_node.database.maintenance import in_maintenance
-from dicom_node.database.states import StudyState
+from dicom_node.database.states import StudyState, Verdict
 from dicom_node.database.worker_slots import list_workers
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.rules.site_rules import free_name, site_rules
 from dicom_node.settings import Settings
 from dicom_node.studies.finding import MOST_CHARACTERS, Order, Search, find_studies, read_label
+from dicom_node.studies.opinions import MOST_COMMENT, opinions_of
 from dicom_node.studies.status import read_refusals, read_study_status, shown_run
 from dicom_node.web.routes_pictures import picture_files
 from dicom_node.web.routes_rules import NOT_USED, USED, RuleForm
@@ -86,6 +87,7 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
         context = {"study": study, "shown": shown, "forms": corrections(shown, key), "saved": saved}
         context |= {"roles": USED, "others": NOT_USED, "viewer": open_link(viewer(request), study.key)}
         context |= {"label": read_label(database, study.study_uid), "result": read_result(database, study)}
+        context |= {"opinions": opinions_of(database, key), "verdicts": list(Verdict), "most_comment": MOST_COMMENT}
         pictures = picture_files(settings.node.folder, shown_run(database, key))
         context |= {"pictures": pictures, "has_niivue": (niivue_folder(settings) / "index.js").is_file()}
         return pages.TemplateResponse(request, "study.html", context)

@@ -1,4 +1,4 @@
-"""What the page of a study shows of its newest result: warnings, volumes, and what became of the objects."""
+"""What the page of a study shows of its newest result: warnings, volumes, what became of the objects, the timeline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from dicom_node.database.engine import Database
-from dicom_node.database.tables import DeliveryRow, ResultRow
+from dicom_node.database.history_tables import StepTimeRow
+from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow
 from dicom_node.studies.status import StudyStatus, shown_run
 from inference.flags import FlagCode
 from inference.regions import Region
 
-__all__ = ["SentObject", "ShownResult", "ShownVolume", "read_result"]
+__all__ = ["SentObject", "ShownResult", "ShownStep", "ShownVolume", "read_result"]
 
 NAMES = {
     Region.WT: "Whole tumour",
@@ -51,12 +52,28 @@ class SentObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownStep:
+    """One entry of the timeline.
+
+    Attributes
+    ----------
+    took_s
+        How long it took; None while it runs, and for what has no duration.
+    """
+
+    name: str
+    at: datetime
+    took_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShownResult:
     """The newest result of a study, as far as there is one."""
 
     warnings: tuple[str, ...]
     volumes: tuple[ShownVolume, ...]
     sent: tuple[SentObject, ...]
+    timeline: tuple[ShownStep, ...]
 
 
 def read_result(database: Database, study: StudyStatus) -> ShownResult:
@@ -77,6 +94,7 @@ def read_result(database: Database, study: StudyStatus) -> ShownResult:
         warnings=tuple(dict.fromkeys(_sentence(text) for text in warnings)),
         volumes=() if hidden else tuple(shown),
         sent=tuple(_sent(database, shown_run(database, study.key))),
+        timeline=tuple(_timeline(database, study.study_uid, shown_run(database, study.key))),
     )
 
 
@@ -103,3 +121,21 @@ def _sent(database: Database, run_id: str) -> Sequence[SentObject]:
             )
             for kind, row in session.execute(rows).all()
         ]
+
+
+def _timeline(database: Database, study_uid: str, run_id: str) -> Sequence[ShownStep]:
+    """Return what happened with a study, from its first image to the end of its newest run."""
+    with database.session() as session:
+        study, run = session.get_one(StudyRow, study_uid), session.get(RunRow, run_id) if run_id else None
+        received = (study.last_received_at - study.first_received_at).total_seconds()
+        shown = [ShownStep(name="receive", at=study.first_received_at, took_s=received)]
+        if run is None:
+            return shown
+        shown.append(ShownStep(name="ready", at=run.ready_at))
+        rows = sa.select(StepTimeRow).where(StepTimeRow.run_id == run_id).order_by(StepTimeRow.id)
+        for row in session.scalars(rows):
+            took = (row.ended_at - row.began_at).total_seconds() if row.ended_at else None
+            shown.append(ShownStep(name=row.step, at=row.began_at, took_s=took))
+        if run.finished_at:
+            shown.append(ShownStep(name=run.state, at=run.finished_at))
+        return shown

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from dicom_node.database.engine import Database
+from dicom_node.database.history_tables import OpinionRow, StepTimeRow
 from dicom_node.database.identity_tables import StudyIdentityRow
 from dicom_node.database.states import DeliveryState, RunState, StudyState
 from dicom_node.database.tables import CommitmentRow, DeliveryRow, InstanceRow, ResultRow, RunRow, StudyRow
@@ -56,6 +57,8 @@ def _hold(
         session.add(_result(name))
         session.flush()
         session.add(DeliveryRow(run_id=name, sop_instance_uid=f"3.{name}", destination="PACS", state=delivered))
+        session.add(StepTimeRow(run_id=name, step="select"))
+        session.add(OpinionRow(run_id=name, study_uid=f"1.{name}", verdict="agree", who="panel"))
     return files
 
 
