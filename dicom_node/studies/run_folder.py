@@ -2,16 +2,28 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conversion.study import SeriesUID
 from dicom_node.storage.durable import write_durably
 
-__all__ = ["PICTURES", "RunFolder"]
+__all__ = ["PICTURES", "KeptRegistration", "RunFolder"]
 
 PICTURES = "pictures"
 """Name of the folder with what the panel shows of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptRegistration:
+    """How a sequence was aligned with the reference, as `conversion.registration.quality.Registration` describes it."""
+
+    role: str
+    move_mm: float
+    rotation_deg: float
+    overlap: float
+    inverse_consistency_mm: float
 
 
 class RunFolder:
@@ -43,6 +55,14 @@ class RunFolder:
         """Return the frozen list of instances."""
         instances: list[dict[str, str]] = self._load_json("manifest")["instances"]
         return instances
+
+    def load_registrations(self) -> list[KeptRegistration]:
+        """Return how each sequence was aligned; none before that step, and for those that shared the grid already."""
+        if not (self._folder / "alignment.json").exists():
+            return []
+        names = ("move_mm", "rotation_deg", "overlap", "inverse_consistency_mm")
+        moves = self._load_json("alignment")["moves"]
+        return [KeptRegistration(role=role, **{name: move[name] for name in names}) for role, move in moves.items()]
 
     def has_arrays(self) -> bool:
         """Return whether the arrays that the shadow model needs are still there."""

@@ -86,7 +86,10 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
         shown = show_study(database, settings.node.folder, study)
         context = {"study": study, "shown": shown, "forms": corrections(shown, key), "saved": saved}
         context |= {"roles": USED, "others": NOT_USED, "viewer": open_link(viewer(request), study.key)}
-        context |= {"label": read_label(database, study.study_uid), "result": read_result(database, study)}
+        context |= {
+            "label": read_label(database, study.study_uid),
+            "result": read_result(database, settings.node.folder, study),
+        }
         context |= {"opinions": opinions_of(database, key), "verdicts": list(Verdict), "most_comment": MOST_COMMENT}
         pictures = picture_files(settings.node.folder, shown_run(database, key))
         context |= {"pictures": pictures, "has_niivue": (niivue_folder(settings) / "index.js").is_file()}

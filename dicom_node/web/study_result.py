@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import StepTimeRow
 from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow
+from dicom_node.studies.run_folder import KeptRegistration, RunFolder
 from dicom_node.studies.status import StudyStatus, shown_run
 from inference.flags import FlagCode
 from inference.regions import Region
@@ -74,11 +76,12 @@ class ShownResult:
     volumes: tuple[ShownVolume, ...]
     sent: tuple[SentObject, ...]
     timeline: tuple[ShownStep, ...]
+    registrations: tuple[KeptRegistration, ...]
 
 
-def read_result(database: Database, study: StudyStatus) -> ShownResult:
+def read_result(database: Database, folder: Path, study: StudyStatus) -> ShownResult:
     """Return what the page shows of a study's newest result."""
-    codes = set(FlagCode)
+    codes, run_id = set(FlagCode), shown_run(database, study.key)
     warnings = [one.reason for one in study.decisions if one.code in codes and one.subject == "result"]
     volumes = study.summary.get("volumes_ml") or {}
     intervals = study.summary.get("intervals_ml") or {}
@@ -93,8 +96,9 @@ def read_result(database: Database, study: StudyStatus) -> ShownResult:
     return ShownResult(
         warnings=tuple(dict.fromkeys(_sentence(text) for text in warnings)),
         volumes=() if hidden else tuple(shown),
-        sent=tuple(_sent(database, shown_run(database, study.key))),
-        timeline=tuple(_timeline(database, study.study_uid, shown_run(database, study.key))),
+        sent=tuple(_sent(database, run_id)),
+        timeline=tuple(_timeline(database, study.study_uid, run_id)),
+        registrations=tuple(RunFolder(folder, run_id).load_registrations()) if run_id else (),
     )
 
 

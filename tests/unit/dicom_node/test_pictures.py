@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from conversion.nifti import read_nifti
+from conversion.registration.quality import Registration
+from conversion.sequences import Role
 from dicom_node.database.engine import Database
 from dicom_node.database.states import DeliveryState, RunState
 from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
@@ -132,8 +135,35 @@ def test_the_page_shows_warnings_volumes_pictures_and_proof(
     assert "41.3 ml" not in client.get("/studies/abc").text
 
 
+def test_the_page_shows_how_sequences_were_aligned(client: httpx.Client, database: Database, tmp_path: Path) -> None:
+    hold_run(database, RunState.DELIVERED)
+    kept = Artifacts(tmp_path, "run")
+    save_drawn_arrays(kept)
+    aligned = kept.load_aligned()
+    move = Registration(
+        matrix=np.eye(4),
+        metric_before=-0.2,
+        metric_after=-0.5,
+        move_mm=3.26,
+        rotation_deg=1.04,
+        overlap=0.983,
+        sharpness=0.5,
+        inverse_consistency_mm=0.21,
+        shared_frame=True,
+        attempts=1,
+    )
+    kept.save_aligned(replace(aligned, registrations={Role.FLAIR: move}))
+    with database.session() as session:
+        session.get_one(RunRow, "run").summary = {"reference": "T1CE"}
+    page = client.get("/studies/abc").text
+    shown = page[page.index("<h2>Registration</h2>") :]
+    for text in ("FLAIR to T1CE", "3.3 mm", "1.0°", "98 %", "0.2 mm"):
+        assert text in shown
+
+
 def test_a_study_without_pictures_has_a_page(client: httpx.Client, database: Database) -> None:
     hold_run(database, RunState.FAILED)
     page = client.get("/studies/abc")
     assert page.status_code == 200
     assert "Images</h2>" not in page.text
+    assert "Registration</h2>" not in page.text
