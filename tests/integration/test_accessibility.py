@@ -1,0 +1,98 @@
+"""Every page of the panel has no serious fault by axe-core, on a desk and on a phone, and asks nobody else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from dicom_node.database.engine import Database, open_database
+from dicom_node.database.history_tables import OpinionRow
+from dicom_node.database.states import JobState, RunState
+from dicom_node.database.tables import DecisionRow, RunRow
+from dicom_node.database.upload_tables import WorkbenchRow
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.settings import Settings, read_settings
+from dicom_node.web.app import panel_app
+from dicom_node.web.login_tokens import new_login_link
+from dicom_node.workbench.jobs import UploadedFile, new_job_id, submit
+from inference.flags import FlagCode
+from tests.support.axe import serious_faults
+from tests.support.browser import chromium
+from tests.support.held_pictures import hold_pictures
+from tests.support.held_study import hold_run, hold_small_study
+from tests.support.viewer_port import served
+
+pytestmark = pytest.mark.browser
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    opened = open_database(settings.database_url)
+    yield opened
+    opened.engine.dispose()
+
+
+def _fill(database: Database, settings: Settings) -> list[str]:
+    """Keep something for each page to show; return the addresses of the pages."""
+    hold_run(database, RunState.DELIVERED)
+    hold_pictures(settings.node.folder, "run")
+    hold_small_study(database, settings.node.folder, "waiting", ["T1", "FLAIR"])
+    put_peer(database, Peer(name="archive", ae_title="ARCHIVE", host="127.0.0.1", port=104))
+    waiting, failed = new_job_id(), new_job_id()
+    for job in (waiting, failed):
+        submit(database, settings.workbench, job, "panel", [UploadedFile(stored="00000", name="flair.nii.gz")])
+    with database.session() as session:
+        session.get_one(RunRow, "run").summary = {"volumes_ml": {"WT": 41.2}, "flags": [FlagCode.LOW_AGREEMENT]}
+        reason = "the networks differ"
+        session.add(DecisionRow(run_id="run", ordinal=1, code=FlagCode.LOW_AGREEMENT, subject="result", reason=reason))
+        session.add(OpinionRow(run_id="run", study_uid="1.2", verdict="agree", comment="as seen", who="panel"))
+        job = session.get_one(WorkbenchRow, failed)
+        job.state, job.reason = JobState.FAILED, "letter.txt: neither DICOM, NIfTI nor an image."
+    uploads = [f"/workbench/{waiting}", f"/workbench/{failed}"]
+    return [
+        "/studies",
+        "/studies/abc",
+        "/studies/waiting",
+        "/workbench",
+        *uploads,
+        "/fetch",
+        "/rules",
+        "/peers",
+        "/docs",
+    ]
+
+
+def _look(page: Page, address: str) -> list[str]:
+    page.goto(address)
+    page.wait_for_load_state("load")
+    if address.endswith("/docs"):
+        page.wait_for_selector(".opblock")  # drawn by Swagger UI
+    return [f"{address.rpartition('/')[2]}: {fault}" for fault in serious_faults(page)]
+
+
+@pytest.mark.parametrize("filled", [True, False], ids=["filled", "empty"])
+def test_no_page_has_a_serious_fault(database: Database, settings: Settings, *, filled: bool) -> None:
+    empty = ["/studies", "/workbench", "/fetch", "/rules", "/peers", "/absent"]
+    addresses = _fill(database, settings) if filled else empty
+    with served(panel_app(settings, database)) as url, chromium() as browser:
+        page = browser.new_page(viewport=DESK)
+        elsewhere: list[str] = []
+        page.on("request", lambda call: None if call.url.startswith((url, "data:", "blob:")) else elsewhere.append(""))
+        faults = _look(page, f"{url}/login")
+        page.goto(new_login_link(database, url))
+        faults += serious_faults(page)
+        page.get_by_role("button", name="Open the panel").click()
+        for size in (DESK, PHONE):
+            page.set_viewport_size(size)
+            faults += [fault for address in addresses for fault in _look(page, f"{url}{address}")]
+        assert not faults, sorted(set(faults))
+        assert elsewhere == []
