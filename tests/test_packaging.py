@@ -32,6 +32,7 @@ def test_wheel_holds_rooms_configuration_migrations_and_model(wheel: zipfile.Zip
         "dicom_node/_config/default.toml",
         "dicom_node/_config/orthanc/route-to-glionode.lua",
         "dicom_node/database/migrations/versions/0001_initial_tables.py",
+        "dicom_node/web/static/help/t1ce.png",
         "dicom_node/web/templates/base.html",
         "inference/models/glioma/slices-0.safetensors",
         "inference/models/glioma/volume-0.safetensors",

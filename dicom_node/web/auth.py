@@ -22,7 +22,7 @@ __all__ = ["VISITOR", "login_routes", "refusal", "remember_visitor"]
 _SESSION_VALID = timedelta(hours=12)
 _COOKIE = "glionode_session"
 _VISITOR = "glionode_visitor"
-_WORKBENCH = ("/workbench", UPLOAD_PATH, "/niivue")
+_WORKBENCH = ("/workbench", UPLOAD_PATH, "/niivue", "/help")
 VISITOR = "visitor:"
 """How the name of someone begins who has not logged in."""
 

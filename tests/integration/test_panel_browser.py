@@ -70,3 +70,24 @@ def _add(page: Page, *, name: str, ae_title: str, host: str, port: str) -> None:
     for label, value in (("Name", name), ("AE title", ae_title), ("Host", host), ("Port", port)):
         page.get_by_label(label, exact=True).fill(value)
     page.get_by_role("button", name="Add peer").click()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_help_is_read_on_any_screen_and_by_keyboard(database: Database, width: int) -> None:
+    with served(panel_app(read_settings(environment={}), database)) as url, chromium() as browser:
+        page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        page.get_by_role("link", name="Help", exact=True).click()
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("[...document.images].filter(one => !one.naturalWidth).map(one => one.src)") == []
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.getAttribute('href')") == "#flag":
+                break
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Flags: reasons to doubt a result")).to_be_in_viewport()
+        assert messages == []

@@ -1,0 +1,1 @@
+"""What the page Help says about each state, reason, flag and decision."""

@@ -1,0 +1,20 @@
+"""The page Help: sequences and regions in pictures, every code explained, what the node does and does not do."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from fastapi.templating import Jinja2Templates
+
+from dicom_node.web.explained.groups import GROUPS
+
+__all__ = ["help_routes"]
+
+
+def help_routes(pages: Jinja2Templates) -> APIRouter:
+    """Return the page; it is the same for everyone and says nothing about this node's studies."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/help")
+    def explain(request: Request) -> Response:
+        return pages.TemplateResponse(request, "help.html", {"groups": GROUPS})
+
+    return routes
