@@ -138,7 +138,7 @@ def test_a_raw_read_is_found_however_it_is_written(source: str) -> None:
 
 
 RUN_MODELS = {
-    *(f"dicom_node.workbench.{name}" for name in ("job_steps", "segment_files")),
+    *(f"dicom_node.workbench.{name}" for name in ("comparison", "job_steps", "segment_files")),
     *(f"dicom_node.cli.{name}" for name in ("evaluate", "model_making", "segment", "train")),
 }
 """What loads torch at once beside the room `inference`: `glionode segment`; a worker's child loads it later."""

@@ -43,6 +43,7 @@ GOES_ON = {
     "dicom_node/reception/listener.py": 1,
     "dicom_node/retrieval/fetch_requests.py": 1,
     "dicom_node/runs/child_process.py": 1,
+    "dicom_node/runs/durable.py": 1,
     "dicom_node/runs/worker.py": 3,
     "dicom_node/runs/workflow.py": 1,
     "dicom_node/studies/assembly.py": 1,

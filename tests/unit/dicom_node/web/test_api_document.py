@@ -17,7 +17,8 @@ from tests.support.waiting import ANSWER_S
 
 OPERATIONS = [
     "peers_list_all", "peers_add", "peers_change", "peers_remove", "peers_call", "workbench_list_own", "workbench_send",
-    "workbench_roles", "workbench_one", "workbench_remove", "workbench_events", "workbench_result", "workbench_file",
+    "workbench_roles", "workbench_example", "workbench_one", "workbench_remove", "workbench_events",
+    "workbench_result", "workbench_file",
 ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def test_the_workbench_takes_a_token_and_a_form_with_files(document: Any) -> Non
     for path, one in _operations(document):
         assert ("security" in one) == (one["tags"] == ["workbench"]), path
     form = document["paths"]["/api/v1/segment"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"t1", "t1ce", "t2", "flair", "files"}
+    assert set(form["properties"]) == {"t1", "t1ce", "t2", "flair", "truth", "files", "pixel_mm"}
     assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     refused = document["paths"]["/api/v1/segment"]["post"]["responses"]["429"]["content"]["application/json"]
     assert refused["schema"]["$ref"].endswith("/Refusal")

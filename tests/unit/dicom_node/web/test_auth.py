@@ -26,7 +26,7 @@ def _keep(database: Database, token: str, kind: str = "session", valid: timedelt
 def _refusal(database: Database, path: str, method: str = "GET", **headers: str) -> Response | None:
     raw = [(name.encode(), value.encode()) for name, value in ({"host": "node:8040"} | headers).items()]
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": raw}
-    return asyncio.run(refusal(Request(scope), database))
+    return asyncio.run(refusal(Request(scope), database, open_workbench=False))
 
 
 def _status(answer: Response | None) -> int:
