@@ -187,6 +187,10 @@ class RetentionSettings:
     history_days: float
 
 
+MOST_NICENESS = 19
+"""Of setpriority(2)."""
+
+
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)
 class WorkbenchSettings:
     """Limits of uploads, how long their results are kept, and whether one must log in to use the workbench.
@@ -204,6 +208,7 @@ class WorkbenchSettings:
     unpacked_mib: float
     files: int
     edge: int
+    niceness: int
 
     @property
     def upload_bytes(self) -> int:
@@ -221,6 +226,9 @@ class WorkbenchSettings:
             if getattr(self, key) <= 0:
                 message = f"workbench.{key} {getattr(self, key)}: must be more than 0"
                 raise SettingsError(message)
+        if not 0 <= self.niceness <= MOST_NICENESS:
+            message = f"workbench.niceness {self.niceness}: must be 0 to {MOST_NICENESS}"
+            raise SettingsError(message)
 
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)

@@ -1,6 +1,5 @@
 """The child process that computes uploads: it yields to clinical studies, and what happens in it ends no worker."""
 
-import os
 from typing import TYPE_CHECKING
 
 from dicom_node.runs.child_process import Perform, serve_steps
@@ -11,9 +10,6 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-NICENESS = 19
-"""A clinical study that arrives meanwhile has the cores almost for itself."""
-
 
 def _job_steps(settings: Settings, database: "Database") -> Perform:
     from dicom_node.workbench.job_steps import JobSteps  # noqa: PLC0415 - loaded when logs are set up
@@ -22,5 +18,4 @@ def _job_steps(settings: Settings, database: "Database") -> Perform:
 
 
 if __name__ == "__main__":
-    os.nice(NICENESS)
     serve_steps(_job_steps)

@@ -1,5 +1,6 @@
 """Computes an upload: its files become masks, objects, findings and one archive of all of them."""
 
+import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ class JobSteps:
             With a sentence for the person who sent it.
         """
         folder, limits = self._settings.node.folder, self._settings.workbench
+        os.nice(max(0, limits.niceness - os.nice(0)))  # now, so that the process itself starts without waiting
         out = result_folder(folder, job_id)
         work = out.with_name("work")
         for path in (out, work):

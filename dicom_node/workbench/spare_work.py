@@ -53,6 +53,7 @@ class Uploads:
         if self._stopped:
             put_back_job(self._database, job_id, executor)
         elif outcome.consequence is Consequence.RETRY:
+            _log.warning("upload_interrupted", job=job_id, code=outcome.code)
             self.give_back([executor])
         else:
             _log.info("upload_computed", job=job_id, code=outcome.code)

@@ -28,7 +28,9 @@ def _picture() -> bytes:
 
 
 def test_a_worker_of_the_node_computes_what_a_program_sends_and_stops_what_it_cancels(tmp_path: Path) -> None:
-    with running_node(tmp_path, environment={"GLIONODE_PROCESSING_ADMIT": "not_a_brain"}) as node:
+    with running_node(
+        tmp_path, environment={"GLIONODE_PROCESSING_ADMIT": "not_a_brain", "GLIONODE_WORKBENCH_NICENESS": "0"}
+    ) as node:
         address = f"http://127.0.0.1:{node.settings.web.port}"
         node.wait_for_page(f"{address}/healthz")
         headers = {"Authorization": f"Bearer {add_token(node.database, 'program')}"}

@@ -1,6 +1,9 @@
 """`glionode segment`: DICOM, NIfTI and single slices to masks, picture and findings, by a model of known answers."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -337,3 +340,27 @@ def test_the_picture_shows_the_regions_in_colour(tmp_path: Path, settings: Setti
     above, below = pixels[: 256 - 4], pixels[260:512]
     assert np.ptp(above, axis=2).max() == 0
     assert np.ptp(below, axis=2).max() > 40
+
+
+_YIELD = """
+import os
+from dicom_node.database.engine import open_database
+from dicom_node.settings import read_settings
+from dicom_node.workbench.job_steps import JobSteps
+
+settings = read_settings()
+for _ in range(2):
+    try:
+        JobSteps(settings, open_database(settings.database_url)).perform("upload", "absent")
+    except Exception:
+        print(os.nice(0))
+"""
+
+
+def test_an_upload_yields_the_processor_as_far_as_the_setting_says(tmp_path: Path) -> None:
+    environment = os.environ | {"GLIONODE_NODE_FOLDER": str(tmp_path), "GLIONODE_WORKBENCH_NICENESS": "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", _YIELD], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    wanted = max(7, os.nice(0))
+    assert done.stdout.split() == [str(wanted), str(wanted)]

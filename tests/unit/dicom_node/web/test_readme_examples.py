@@ -46,6 +46,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str,
         "NODE_FOLDER": str(tmp_path / "node"),
         "PROCESSING_MODEL": str(write_detector(tmp_path / "detector")),
         "PROCESSING_THREADS": "1",
+        "WORKBENCH_NICENESS": "0",  # beside other tests it would wait for ever
         "PROCESSING_ADMIT": "not_a_brain",
     }.items():
         monkeypatch.setenv(f"GLIONODE_{name}", value)

@@ -54,6 +54,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         "NODE_FOLDER": str(tmp_path / "node"),
         "PROCESSING_MODEL": str(write_detector(tmp_path / "detector")),
         "PROCESSING_THREADS": "1",
+        "WORKBENCH_NICENESS": "0",  # beside other tests it would wait for ever
         "PROCESSING_ADMIT": "not_a_brain",  # what is drawn here is a disc in a disc
         "WORKBENCH_UPLOAD_MIB": "8",
         "WORKBENCH_WAITING": "2",
