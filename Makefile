@@ -13,7 +13,7 @@ ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
 UNIT := $(ONE_CORE) $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
 FUZZ := tests/unit/conversion/test_header_fuzz.py
 UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py')))
-# Nodes wait as much as they work, so two files of their tests run at a time; what draws in a browser, or counts on senders that
+# Nodes wait as much as they work, so three files of their tests run at a time; what draws in a browser, or counts on senders that
 # are slow by themselves, has all for itself.
 ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,pdu_fuzz ohif_overlay ohif_first_view panel_browser rules_browser \
   workbench_browser docs_browser study_browser accessibility))
@@ -127,7 +127,7 @@ unit:
 	$(UNIT) $(UNIT_FILES)
 
 integration:
-	$(ONE_CORE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
+	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
 	$(BIN)/pytest $(ALONE)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).
