@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         ),
         "export": Subcommand(
             "export:export",
-            "Make a training set from stored studies whose SEG a person drew or corrected.",
+            "Make a training set from stored studies whose SEG a person drew or corrected, or a table of opinions.",
         ),
         "fetch": Subcommand(
             "operations:fetch",
