@@ -11,7 +11,7 @@ from conversion.volume import ImageVolume, LabelVolume
 from viewer_integration.codes import SEGMENTS
 from viewer_integration.provenance import RESEARCH_USE_ONLY
 
-__all__ = ["write_overlay"]
+__all__ = ["grey_levels", "write_overlay"]
 
 TILES = 6
 TILE_HEIGHT = 256
@@ -29,9 +29,7 @@ def write_overlay(image: ImageVolume, labels: LabelVolume, path: Path) -> None:
     axes, flips = image.grid.axial_order()
     spacing = image.grid.permuted(axes, flips).spacing_mm
     voxels, regions = _reorder(image.voxels, axes, flips), _reorder(labels.labels, axes, flips)
-    darkest, brightest = np.percentile(voxels, [0.5, 99.5])
-    black = min(0.0, float(darkest))
-    grey = np.clip((voxels - black) / (float(brightest) - black or 1.0), 0, 1)
+    grey = grey_levels(voxels)
     tiles = [_tile(grey[k], regions[k], spacing[1] / spacing[2]) for k in _slices(regions)]
     sheet = Image.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height + 24))
     left = 0
@@ -41,6 +39,13 @@ def write_overlay(image: ImageVolume, labels: LabelVolume, path: Path) -> None:
     text = ", ".join(concept.name for label, concept in SEGMENTS.items() if (regions == label).any())
     ImageDraw.Draw(sheet).text((6, tiles[0].height + 6), f"{RESEARCH_USE_ONLY} {text}", fill=(255, 255, 255))
     sheet.save(path)
+
+
+def grey_levels(voxels: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return how bright each voxel is shown, 0 to 1: half a percent of them at either end is black or white."""
+    darkest, brightest = np.percentile(voxels, [0.5, 99.5])
+    black = min(0.0, float(darkest))
+    return np.asarray(np.clip((voxels - black) / (float(brightest) - black or 1.0), 0, 1))
 
 
 def _reorder(array: NDArray[Any], axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> NDArray[Any]:

@@ -209,6 +209,7 @@ def test_a_running_worker_reads_whose_study_arrives(tmp_path: Path) -> None:
                 return session.get(StudyIdentityRow, uid) is not None
 
         wait_until(is_named)
+        assert _row(database, uid).patient_name == "Doe^John"
     finally:
         stop.set()
         thread.join()

@@ -18,11 +18,8 @@ from dicom_node.database.tables import RunRow, StudyRow
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.settings import read_settings
 from dicom_node.studies.opinions import MOST_COMMENT, add_opinion, all_opinions, opinions_of
-from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.held_study import hold_run
-from tests.support.viewer_port import served
-from tests.support.waiting import ANSWER_S
+from tests.support.panel_client import logged_in
 
 
 @pytest.fixture
@@ -35,10 +32,7 @@ def held(database: Database) -> Database:
 
 @pytest.fixture
 def client(held: Database, tmp_path: Path) -> Iterator[httpx.Client]:
-    app = panel_app(read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)}), held)
-    with served(app) as url, httpx.Client(base_url=url, timeout=ANSWER_S) as opened:
-        link = new_login_link(held, url)
-        assert opened.post("/login", data={"token": httpx.URL(link).params["token"]}).status_code == 303
+    with logged_in(held, tmp_path) as opened:
         yield opened
 
 

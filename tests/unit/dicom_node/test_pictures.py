@@ -18,16 +18,12 @@ from dicom_node.database.states import DeliveryState, RunState
 from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
 from dicom_node.runs.artifacts import Artifacts
 from dicom_node.runs.pictures import PROBABILITY_SCALE, keep_pictures
-from dicom_node.settings import read_settings
 from dicom_node.studies.run_folder import RunFolder
-from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from inference.flags import FlagCode
 from inference.regions import Region
 from tests.support.held_pictures import hold_pictures, save_drawn_arrays
 from tests.support.held_study import hold_run
-from tests.support.viewer_port import served
-from tests.support.waiting import ANSWER_S
+from tests.support.panel_client import logged_in
 
 
 @pytest.fixture
@@ -39,10 +35,7 @@ def kept(tmp_path: Path) -> Artifacts:
 
 @pytest.fixture
 def client(database: Database, tmp_path: Path) -> Iterator[httpx.Client]:
-    app = panel_app(read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)}), database)
-    with served(app) as url, httpx.Client(base_url=url, timeout=ANSWER_S) as opened:
-        link = new_login_link(database, url)
-        assert opened.post("/login", data={"token": httpx.URL(link).params["token"]}).status_code == 303
+    with logged_in(database, tmp_path) as opened:
         yield opened
 
 

@@ -12,11 +12,8 @@ from dicom_node.database.history_tables import StepTimeRow
 from dicom_node.database.states import RunState
 from dicom_node.runs.lifecycle import Lifecycle
 from dicom_node.settings import read_settings
-from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.held_study import hold_run
-from tests.support.viewer_port import served
-from tests.support.waiting import ANSWER_S
+from tests.support.panel_client import logged_in
 
 
 @pytest.fixture
@@ -27,10 +24,7 @@ def lifecycle(database: Database, tmp_path: Path) -> Lifecycle:
 
 @pytest.fixture
 def client(database: Database, tmp_path: Path) -> Iterator[httpx.Client]:
-    app = panel_app(read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)}), database)
-    with served(app) as url, httpx.Client(base_url=url, timeout=ANSWER_S) as opened:
-        link = new_login_link(database, url)
-        assert opened.post("/login", data={"token": httpx.URL(link).params["token"]}).status_code == 303
+    with logged_in(database, tmp_path) as opened:
         yield opened
 
 

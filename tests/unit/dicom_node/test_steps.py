@@ -10,6 +10,7 @@ import highdicom as hd
 import pytest
 import sqlalchemy as sa
 from pydicom import dcmread
+from structlog.testing import capture_logs
 
 from conversion.errors import UnusableStudy
 from dicom_node.database.engine import Database, open_database
@@ -92,6 +93,23 @@ def test_a_gate_that_was_closed_meanwhile_is_one_for_the_next_run(database: Data
     assert set(before) == {"SEG", "SR"}
     DurableSteps(settings, database).perform("encode", run_id)
     assert _kinds(database) == before, "the same object, as the gate stood when the tumour was found"
+
+
+def test_the_pictures_of_a_run_are_kept_with_its_objects(database: Database, settings: Settings) -> None:
+    run_id = _run_of_a_child(database, settings)
+    _up_to(_admitting(settings, "under_18"), database, run_id, "encode")
+    kept = {path.name for path in RunFolder(settings.node.folder, run_id).pictures.iterdir()}
+    assert {"image_flair.nii.gz", "segmentation.nii.gz", "key_images.png", "pictures.json"} < kept
+
+
+def test_pictures_that_cannot_be_made_cost_no_result(database: Database, settings: Settings) -> None:
+    run_id = _run_of_a_child(database, settings)
+    steps = _up_to(_admitting(settings, "under_18"), database, run_id, "segment")
+    (RunFolder(settings.node.folder, run_id).folder / "aligned.npz").unlink()
+    with capture_logs() as logs:
+        steps.perform("encode", run_id)
+    assert set(_kinds(database)) == {"SEG", "SR"}
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["pictures_not_kept"]
 
 
 def test_what_an_earlier_try_wrote_and_this_one_does_not_is_never_sent(database: Database, settings: Settings) -> None:
