@@ -72,6 +72,9 @@ def test_packages_say_what_they_are_and_hold_no_code() -> None:
         ("dicom_node.runs.worker", {"torch", "monai", "nilearn", "highdicom", "scipy.ndimage", "scipy.optimize"}),
         ("dicom_node.web.app", {"torch", "scipy.ndimage", "scipy.optimize"}),
         ("dicom_node.web.viewer", {"torch", "scipy"}),
+        ("dicom_node.cli.demo", {"torch", "monai", "sklearn", "pandas"}),
+        ("dicom_node.cli.segment", {"torch", "SimpleITK", "scipy", "highdicom"}),
+        pytest.param("dicom_node.workbench.job_steps", {"monai", "sklearn", "pandas"}, marks=pytest.mark.torch),
     ],
 )
 def test_a_role_loads_only_what_it_needs(role: str, heavy: set[str]) -> None:
@@ -139,9 +142,9 @@ def test_a_raw_read_is_found_however_it_is_written(source: str) -> None:
 
 RUN_MODELS = {
     *(f"dicom_node.workbench.{name}" for name in ("comparison", "job_steps", "segment_files")),
-    *(f"dicom_node.cli.{name}" for name in ("evaluate", "model_making", "segment", "train")),
+    *(f"dicom_node.cli.{name}" for name in ("evaluate", "model_making", "train")),
 }
-"""What loads torch at once beside the room `inference`: `glionode segment`; a worker's child loads it later."""
+"""What loads torch at once beside the room `inference`; a worker's child and `glionode segment` load it later."""
 
 _IMPORTS_WITHOUT_TORCH = """
 import importlib, sys

@@ -2,15 +2,16 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from conversion.sequences import Role
 from dicom_node.cli.conventions import NOTICE, emit, example, given_rules, json_option, one_line_errors, rules_option
 from dicom_node.settings import Settings, read_settings
-from dicom_node.workbench.ground_truth import TruthFile
-from dicom_node.workbench.result_files import WorkbenchResult
-from dicom_node.workbench.segment_files import Wanted, segment_dicom, segment_nifti, segment_slice
+
+if TYPE_CHECKING:
+    from dicom_node.workbench.result_files import WorkbenchResult
 
 __all__ = ["segment"]
 
@@ -47,21 +48,26 @@ def segment(
     """Segment a DICOM folder, NIfTI volumes or one image slice; write the results to OUT."""
     rules, truth = files.pop("rules"), files.pop("truth")
     given = _given(paths, sequence, files)
-    wanted = Wanted(native=native, truth=TruthFile(path=truth, name=truth.name) if truth else None)
-    if pixel_mm and (given or paths[0].is_dir()):
+    in_folder = not given and paths[0].is_dir()
+    if pixel_mm and (given or in_folder):
         raise click.UsageError("--pixel-mm: volumes state the size of their voxels; only an image slice does not")
-    settings, out = _settings(model), paths[-1]
-    if not given and paths[0].is_dir():
-        done = segment_dicom(paths[0], out, settings, rules=given_rules(rules), wanted=wanted)
-    elif rules:
+    if rules and not in_folder:
         raise click.UsageError("--rules: site rules match DICOM headers, and this input has none")
-    elif given:
-        done = segment_nifti(given, out, settings, wanted=wanted)
-    elif native:
+    if native and not (given or in_folder):
         raise click.UsageError("--native: the labels of an image slice are on its own grid already")
+    settings, out = _settings(model), paths[-1]
+    site_rules = given_rules(rules)
+    from dicom_node.workbench import segment_files as work  # noqa: PLC0415 - loads torch, for which no help has to wait
+    from dicom_node.workbench.ground_truth import TruthFile  # noqa: PLC0415
+
+    wanted = work.Wanted(native=native, truth=TruthFile(path=truth, name=truth.name) if truth else None)
+    if in_folder:
+        done = work.segment_dicom(paths[0], out, settings, rules=site_rules, wanted=wanted)
+    elif given:
+        done = work.segment_nifti(given, out, settings, wanted=wanted)
     else:
         slices = {Role(sequence.upper()): paths[0]}
-        done = segment_slice(slices, out, settings, pixel_mm=pixel_mm, wanted=wanted)
+        done = work.segment_slice(slices, out, settings, pixel_mm=pixel_mm, wanted=wanted)
     _show(done, as_json=as_json)
 
 
@@ -79,7 +85,7 @@ def _given(paths: tuple[Path, ...], sequence: str, files: dict[str, Path | None]
     return given
 
 
-def _show(done: WorkbenchResult, *, as_json: bool) -> None:
+def _show(done: "WorkbenchResult", *, as_json: bool) -> None:
     content = {
         "sequences": done.sequences,
         "volumes_ml": dict(done.volumes_ml),

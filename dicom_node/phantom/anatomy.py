@@ -5,7 +5,6 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
@@ -63,6 +62,13 @@ class Head:
 @functools.lru_cache(maxsize=1)
 def _templates() -> tuple[Field, Field, Field]:
     """Return T1, grey and white matter of MNI152 on the head's grid."""
+    # nilearn imports scikit-learn and pandas, for which no other command and no upload has to wait.
+    from nilearn.datasets import (  # noqa: PLC0415
+        load_mni152_gm_template,
+        load_mni152_template,
+        load_mni152_wm_template,
+    )
+
     t1, gm, wm = (
         load_mni152_template(resolution=1),
         load_mni152_gm_template(resolution=1),

@@ -23,7 +23,6 @@ from dicom_node.runs.processing_hash import processing_sha256
 from dicom_node.runs.segment import segment
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
-from dicom_node.workbench.comparison import Compared, compare_with
 from dicom_node.workbench.ground_truth import TruthFile
 from dicom_node.workbench.image_slice import read_slice
 from dicom_node.workbench.result_files import FoundResult, WorkbenchResult, write_images, write_native, write_result
@@ -189,6 +188,8 @@ def _write(
     more = write_native(aligned, segmentation, grids, out) if wanted.native else []
     more += write_images(aligned, out) if wanted.images else []
     if wanted.truth is not None:
+        from dicom_node.workbench.comparison import Compared, compare_with  # noqa: PLC0415 - its figures take a second to load
+
         compared = Compared(aligned=aligned, segmentation=segmentation, grids=grids, spacing_known=run.spacing_known)
         more += compare_with(wanted.truth, compared, out)
     return write_result(found, out, more)

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from monai.metrics.hausdorff_distance import compute_hausdorff_distance
-from monai.metrics.surface_dice import compute_surface_dice
 from numpy.typing import NDArray
 
 __all__ = ["NO_SURFACE_MM", "SURFACE_TOLERANCE_MM", "hd95", "surface_dice", "union_box"]
@@ -36,6 +34,8 @@ def hd95(predicted: NDArray[np.bool_], reference: NDArray[np.bool_], spacing_mm:
     """
     if not (predicted.any() and reference.any()):
         return NO_SURFACE_MM if predicted.any() or reference.any() else 0.0
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # noqa: PLC0415 - MONAI takes long to load
+
     pair = _tensors(predicted, reference)
     with _quiet_monai():
         found = compute_hausdorff_distance(
@@ -59,6 +59,8 @@ def surface_dice(
     """
     if not (predicted.any() and reference.any()):
         return 0.0 if predicted.any() or reference.any() else 1.0
+    from monai.metrics.surface_dice import compute_surface_dice  # noqa: PLC0415 - as above
+
     pair = _tensors(predicted, reference)
     with _quiet_monai():
         found = compute_surface_dice(

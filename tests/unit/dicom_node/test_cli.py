@@ -102,14 +102,12 @@ def test_the_commands_that_answer_with_json_are_those_that_answer(tmp_path: Path
     [
         ["no-such-command"],
         ["send", ".", "--to", "nowhere"],
-        pytest.param(["segment", "only-one"], marks=pytest.mark.torch),
-        pytest.param(["segment", "absent", "out"], marks=pytest.mark.torch),
-        pytest.param(["segment", ".", "out", "--sequence", "CT"], marks=pytest.mark.torch),
-        pytest.param(["segment", "pyproject.toml", "out", "--native"], marks=pytest.mark.torch),
-        pytest.param(["segment", "pyproject.toml", "out", "--rules", "pyproject.toml"], marks=pytest.mark.torch),
-        pytest.param(
-            ["segment", "o", "--flair", "pyproject.toml", "--rules", "pyproject.toml"], marks=pytest.mark.torch
-        ),
+        ["segment", "only-one"],
+        ["segment", "absent", "out"],
+        ["segment", ".", "out", "--sequence", "CT"],
+        ["segment", "pyproject.toml", "out", "--native"],
+        ["segment", "pyproject.toml", "out", "--rules", "pyproject.toml"],
+        ["segment", "o", "--flair", "pyproject.toml", "--rules", "pyproject.toml"],
         ["status", "--xml"],
         ["work", "--gpu", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"],
     ],
@@ -203,7 +201,7 @@ def test_convert_writes_and_lists_its_files(tmp_path: Path, study: Path) -> None
     _assert_one_line(_run(tmp_path, "convert", tmp_path / "empty", tmp_path / "out"), "no readable DICOM image")
 
 
-@pytest.mark.parametrize("argument", ["--help", "models --help", "status --help", "serve --help"])
+@pytest.mark.parametrize("argument", ["--help", "models --help", "status --help", "serve --help", "segment --help"])
 def test_help_loads_no_command_that_it_does_not_tell_about(argument: str) -> None:
     code = (
         "import sys\nfrom dicom_node.cli.main import main\n"
