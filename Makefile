@@ -5,23 +5,23 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PYTHONS := 3.11 3.12 3.13
 DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql strace
-# A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each. The longest file
-# begins first: pytest-xdist would begin with the files of most tests, and one process would wait for the longest at the end.
+# A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each. The longest files
+# begin first: pytest-xdist would begin with the files of most tests, and one process would wait for the longest at the end. Files are
+# named one by one, since pytest takes those of a folder in the folder's order. Two processes for each core: nodes and their tests wait
+# as much as they work.
 ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
-# Files are named one by one, since pytest takes those of a folder in the folder's order. One process more than cores: some tests
-# wait for deadlines.
-UNIT := $(ONE_CORE) $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
+PYTEST := $(ONE_CORE) $(BIN)/pytest -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) --dist loadfile --no-loadscope-reorder
 FUZZ := tests/unit/conversion/test_header_fuzz.py
-UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py')))
-# Nodes wait as much as they work, so three files of their tests run at a time; what draws in a browser, or counts on senders that
-# are slow by themselves, has all for itself.
-ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,pdu_fuzz ohif_overlay ohif_first_view panel_browser rules_browser \
+UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py'))) $(wildcard tests/test_*.py)
+# What counts on senders that are slow by themselves has all cores for itself; what draws in a browser goes before what it shares them with.
+SLOW_SENDERS := tests/integration/test_pdu_fuzz.py
+BROWSER := $(addprefix tests/integration/test_,$(addsuffix .py,ohif_overlay ohif_first_view panel_browser rules_browser \
   workbench_browser docs_browser study_browser accessibility))
 LONGEST := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,resume upgrade) acceptance/test_demo integration/test_chaos \
   acceptance/test_real_study $(addprefix integration/test_,train several_machines bad_input arrivals) acceptance/test_conversion \
   $(addprefix integration/test_,models_worker large_data_sets)))
 PHANTOMS := tests/acceptance/test_phantoms.py
-OTHERS := $(filter-out $(LONGEST) $(ALONE) $(PHANTOMS),$(sort $(wildcard tests/acceptance/test_*.py tests/integration/test_*.py)))
+OTHERS := $(filter-out $(LONGEST) $(SLOW_SENDERS) $(BROWSER) $(PHANTOMS),$(sort $(wildcard tests/acceptance/test_*.py tests/integration/test_*.py)))
 # What another Python can break is what it brings itself, not the sums of NumPy and SimpleITK: what reckons for long over drawn
 # heads and real volumes runs on the first Python alone. The modules that these files try are loaded, and most of them run, by the others.
 RECKONS := $(addprefix tests/unit/,inference/training inference/test_claimed_contrast.py inference/test_image_noise.py \
@@ -38,7 +38,7 @@ NEWER := $(BETWEEN) $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,acce
   $(addprefix tests/unit/viewer_integration/test_,$(addsuffix .py,commitment delivery dicomweb requestor stow))
 SHELL := /bin/bash
 
-.PHONY: setup viewer demo run test check pythons pythons-setup lint types unit integration chaos phantoms debian lock clean
+.PHONY: setup viewer demo run test check tests pythons pythons-setup lint types unit integration browser chaos phantoms debian lock clean
 
 setup: $(VENV)/.done
 
@@ -63,9 +63,9 @@ run: setup viewer
 # What waits for downloads is done beside what computes on one core. Of other Pythons only the newest: what it and the first one run,
 # those between them run as well, which `make pythons` shows.
 test: setup
-	$(MAKE) --no-print-directory -j 4 --output-sync=target viewer debian types pythons-setup PYTHONS=$(NEWEST)
-	$(MAKE) --no-print-directory check
-	$(MAKE) --no-print-directory pythons PYTHONS=$(NEWEST)
+	$(MAKE) --no-print-directory -j 5 --output-sync=target viewer debian lint types pythons-setup PYTHONS=$(NEWEST)
+	$(MAKE) --no-print-directory tests
+	$(MAKE) --no-print-directory -j 2 --output-sync=target browser pythons PYTHONS=$(NEWEST)
 
 # Set up what the integration and browser tests talk to.
 debian:
@@ -77,10 +77,11 @@ debian:
 	echo "installing$$missing"; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
-check: lint types
-	$(BIN)/lint-imports
-	$(UNIT) $(UNIT_FILES) $(wildcard tests/test_*.py)
-	$(MAKE) --no-print-directory integration
+check: lint types tests browser
+
+tests:
+	$(PYTEST) $(LONGEST) $(OTHERS) $(UNIT_FILES)
+	$(BIN)/pytest $(SLOW_SENDERS)
 
 # Unit tests of ROOMS that need no torch, without what RECKONS, on every other Python that README names and this machine has (its own
 # or pyenv's); `make pythons ROOMS=tests/unit` runs those of all rooms on each.
@@ -113,22 +114,26 @@ $(VENV)-%/.done: requirements.lock pyproject.toml
 
 tests-on-%: ROOMS = $(if $(filter $*,$(NEWEST)),$(NEWER),$(BETWEEN))
 tests-on-%: $(VENV)-%/.done
-	GLIONODE_WITHOUT_TORCH=1 GLIONODE_TEST_HEADERS=1600 $(ONE_CORE) $(VENV)-$*/bin/pytest -n auto --dist loadfile \
+	GLIONODE_WITHOUT_TORCH=1 GLIONODE_TEST_HEADERS=1600 $(ONE_CORE) nice -n 10 $(VENV)-$*/bin/pytest -n auto --dist loadfile \
 	  $(ROOMS) tests/test_architecture.py::test_the_other_rooms_load_without_torch $(addprefix --ignore ,$(RECKONS))
 
 lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
 types:
 	$(BIN)/mypy
 
 unit:
-	$(UNIT) $(UNIT_FILES)
+	$(PYTEST) $(UNIT_FILES)
 
 integration:
-	$(ONE_CORE) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
-	$(BIN)/pytest $(ALONE)
+	$(PYTEST) $(LONGEST) $(OTHERS)
+	$(BIN)/pytest $(SLOW_SENDERS)
+
+browser:
+	$(BIN)/pytest $(BROWSER)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).
 chaos: setup debian
