@@ -53,12 +53,17 @@ def make_study(
 
 def hold(database: Database, folder: Path, study: ViewerStudy) -> None:
     """Put a study into the node's books and folder as the listener and a run would leave it."""
+    hold_images(database, folder, study)
+    hold_results(database, folder, (study.seg, study.sr), revision=1)
+
+
+def hold_images(database: Database, folder: Path, study: ViewerStudy) -> None:
+    """Put the images alone into the node's books and folder, as the listener would leave them."""
     with database.session() as session:
         session.add(StudyRow(study_uid=study.study_uid, key=_sha(study.study_uid)[:16]))
         session.flush()
         for ds in study.mr:
             session.add(instance_row(ds, write(folder, "received", ds)))
-    hold_results(database, folder, (study.seg, study.sr), revision=1)
 
 
 def hold_results(database: Database, folder: Path, results: tuple[Dataset, ...], *, revision: int) -> None:
