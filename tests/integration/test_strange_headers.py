@@ -8,9 +8,9 @@ import httpx
 import pytest
 from pydicom import Dataset
 
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.node import Node, running_node
 from tests.support.pacs import Instance, instance_of, store
+from tests.support.panel_client import new_login_link
 from tests.support.raw_values import put_raw, reread, with_second_study_uid
 from tests.support.small_study import make_small_study
 
