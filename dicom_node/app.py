@@ -80,6 +80,7 @@ def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
     """
     configure_logs("web", speaks=True)
     from dicom_node.studies.holdings import Holdings  # noqa: PLC0415
+    from dicom_node.web.addresses import own_names  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
     from dicom_node.web.http_server import Front, http_server  # noqa: PLC0415
     from dicom_node.web.secure_login import nobody_elsewhere, unusable_certificate  # noqa: PLC0415
@@ -98,7 +99,9 @@ def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
     panel = http_server(panel_app(settings, database), web.bind, web.port, uploads=UPLOAD_PATH, front=front)
     login = None if settings.viewer.open else ViewerLogin(settings=settings, database=database)
     viewer = http_server(
-        viewer_app(Holdings(database, settings.node.folder), ohif_folder(settings), login=login),
+        viewer_app(
+            Holdings(database, settings.node.folder), ohif_folder(settings), login=login, host_names=own_names(settings)
+        ),
         settings.viewer.bind,
         settings.viewer.port,
         front=front,

@@ -6,7 +6,7 @@ from starlette.requests import HTTPConnection
 
 from dicom_node.settings import Settings
 
-__all__ = ["login_address", "panel_address", "viewer_address", "way_back"]
+__all__ = ["login_address", "own_names", "panel_address", "viewer_address", "way_back"]
 
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
@@ -25,6 +25,12 @@ def viewer_address(settings: Settings, request: HTTPConnection | None = None) ->
         host = _ANY.get(settings.viewer.bind, settings.viewer.bind)
         return f"{settings.web.scheme}://{_bracketed(host)}:{settings.viewer.port}"
     return f"{request.url.scheme}://{_bracketed(request.url.hostname or '127.0.0.1')}:{settings.viewer.port}"
+
+
+def own_names(settings: Settings) -> list[str]:
+    """Return the host names that the settings state; the viewer is served under them too."""
+    stated = (settings.web.address, settings.viewer.address)
+    return [name for name in (urlsplit(address).hostname for address in stated if address) if name]
 
 
 def login_address(settings: Settings, request: HTTPConnection) -> str:

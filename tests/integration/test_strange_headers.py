@@ -94,8 +94,8 @@ def _pages_answer(node: Node) -> None:
         assert browser.post("/login", data={"token": token}).status_code == 200
         pages = ["/", "/rules", *(f"/studies/{told.key}" for told in node.status().studies)]
         assert {page: browser.get(page).status_code for page in pages} == dict.fromkeys(pages, 200)
-    viewer = f"http://127.0.0.1:{node.settings.viewer.port}/dicom-web/studies"
-    listed = httpx.get(viewer, headers={"Accept": "application/dicom+json"}, timeout=30.0)
+        viewer = f"http://127.0.0.1:{node.settings.viewer.port}/dicom-web/studies"
+        listed = browser.get(viewer, headers={"Accept": "application/dicom+json"})
     assert listed.status_code == 200
     assert len(listed.json()) == len(node.status().studies)
 
