@@ -20,7 +20,7 @@ import structlog
 
 from dicom_node.database.engine import Database, open_database
 from dicom_node.logs import configure_logs
-from dicom_node.settings import Settings
+from dicom_node.settings import Settings, SettingsError
 from dicom_node.storage.private_folder import keep_private
 
 __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
@@ -70,24 +70,44 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
     Worker(settings, database, gpu, Uploads(settings, database)).run(_stop_on_signal())
 
 
-def run_web(settings: Settings) -> None:
-    """Serve the panel and the viewer, each on its own port, until a signal stops the process."""
-    configure_logs("web")
+def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
+    """Serve the panel and the viewer, each on its own port, until a signal stops the process.
+
+    Parameters
+    ----------
+    announce
+        Called once, when the database is ready.
+    """
+    configure_logs("web", speaks=True)
     from dicom_node.studies.holdings import Holdings  # noqa: PLC0415
+    from dicom_node.web.addresses import own_names  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
-    from dicom_node.web.http_server import http_server  # noqa: PLC0415
+    from dicom_node.web.http_server import Front, http_server  # noqa: PLC0415
+    from dicom_node.web.secure_login import nobody_elsewhere, unusable_certificate  # noqa: PLC0415
     from dicom_node.web.uploads import UPLOAD_PATH  # noqa: PLC0415
     from dicom_node.web.viewer import viewer_app  # noqa: PLC0415
     from dicom_node.web.viewer_assets import ohif_folder  # noqa: PLC0415
+    from dicom_node.web.viewer_door import ViewerLogin  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
-    panel = http_server(panel_app(settings, database), settings.web.bind, settings.web.port, uploads=UPLOAD_PATH)
+    announce(database)
+    web = settings.web
+    if problem := unusable_certificate(web):
+        raise SettingsError(problem)
+    front = Front(certificate=web.certificate, key=web.key, proxies=web.proxies)
+    panel = http_server(panel_app(settings, database), web.bind, web.port, uploads=UPLOAD_PATH, front=front)
+    login = None if settings.viewer.open else ViewerLogin(settings=settings, database=database)
     viewer = http_server(
-        viewer_app(Holdings(database, settings.node.folder), ohif_folder(settings)),
+        viewer_app(
+            Holdings(database, settings.node.folder), ohif_folder(settings), login=login, host_names=own_names(settings)
+        ),
         settings.viewer.bind,
         settings.viewer.port,
+        front=front,
     )
+    if nobody_elsewhere(settings):
+        _log.warning("nobody_can_log_in_from_another_host", remedy="web.certificate or web.proxy")
     _log.info("serving", panel=settings.web.port, viewer=settings.viewer.port)
 
     async def both() -> None:
@@ -131,9 +151,10 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
         child.wait()
 
 
-def _start(*role: str) -> subprocess.Popen[bytes]:
+def _start(role: str) -> subprocess.Popen[bytes]:
+    quiet = ["--no-link"] if role == "web" else []  # `serve` has printed it
     return subprocess.Popen(  # noqa: S603 - our own module, and nothing from the working directory (-P)
-        [sys.executable, "-P", "-m", "dicom_node.cli", *role],
+        [sys.executable, "-P", "-m", "dicom_node.cli", role, *quiet],
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call into libc, no Python locks are touched
     )
 

@@ -11,7 +11,8 @@ from dicom_node.cli.conventions import (
     json_option,
     one_line_errors,
 )
-from dicom_node.settings import masked_settings, read_settings
+from dicom_node.settings import SettingsError, masked_settings, read_settings
+from dicom_node.web.secure_login import NOBODY_ELSEWHERE, nobody_elsewhere, unusable_certificate
 
 __all__ = ["check_config"]
 
@@ -21,8 +22,13 @@ __all__ = ["check_config"]
 @one_line_errors
 def check_config(as_json: bool) -> None:  # noqa: FBT001
     """Show the effective settings with secrets masked; fail if a setting cannot be used."""
-    shown = masked_settings(read_settings())
+    settings = read_settings()
+    shown = masked_settings(settings)
     lines = [line for section, keys in shown.items() for line in (f"[{section}]", *_toml_lines(keys), "")]
+    if problem := unusable_certificate(settings.web):
+        raise SettingsError(problem)
+    if nobody_elsewhere(settings):
+        lines.append(f"# {NOBODY_ELSEWHERE}")
     emit(as_json, shown, lines)
 
 

@@ -36,5 +36,9 @@ def demo(as_json: bool) -> None:  # noqa: FBT001
         for region, volume in summary["volumes_ml"].items()
     ]
     lines += ["", *(f"{kind:5}{path}" for kind, path in paths.items())]
-    lines += ["", "Open the study with its overlay (after `make run` or `glionode serve`):", f"  {result.link}"]
+    lines += [
+        "",
+        "Open the study with its overlay, once, within 24 hours (after `make run` or `glionode serve`):",
+        f"  {result.link}",
+    ]
     emit(as_json, content, lines)

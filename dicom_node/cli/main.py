@@ -96,11 +96,15 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         ),
         "tokens": Subcommand(
             "tokens:tokens",
-            "Make tokens by which programs send files to the workbench and fetch their results.",
+            "Make tokens by which programs call the node, each for what its scopes say.",
         ),
         "train": Subcommand(
             "train:train",
             "Train a network on annotated cases, always split by patient.",
+        ),
+        "users": Subcommand(
+            "users:users",
+            "Add and manage the users of the panel; each sets a password by a one-time link.",
         ),
         "web": Subcommand(
             "serve:web",

@@ -10,8 +10,8 @@ import click
 from dicom_node.app import run_listener, run_web, run_worker
 from dicom_node.app import serve as run
 from dicom_node.cli.conventions import NOTICE, example, one_line_errors
-from dicom_node.settings import read_settings
-from dicom_node.web.login_tokens import new_login_link
+from dicom_node.settings import Settings, read_settings
+from dicom_node.web.addresses import panel_address, viewer_address
 
 __all__ = ["listen", "serve", "web", "work"]
 
@@ -26,11 +26,10 @@ def serve(site: Path | None) -> None:
     settings = read_settings()
 
     def announce(database: Any) -> None:  # noqa: ANN401 - Database, without loading it for --help
-        panel = f"http://{settings.web.bind}:{settings.web.port}"
         click.echo(f"GlioNode. {NOTICE}")
         click.echo(f"DICOM   {settings.node.ae_title}@{settings.node.bind}:{settings.node.dicom_port}")
-        click.echo(f"Panel   {new_login_link(database, panel)}  (valid once, 15 minutes)")
-        click.echo(f"Viewer  http://{settings.viewer.bind}:{settings.viewer.port}/")
+        click.echo(f"Panel   {_panel(settings, database)}")
+        click.echo(f"Viewer  {viewer_address(settings)}/")
         sys.stdout.flush()
 
     run(settings, site, announce)
@@ -55,7 +54,27 @@ def work(gpu: str) -> None:
 
 
 @click.command(epilog=example("glionode web"))
+@click.option("--no-link", is_flag=True, hidden=True, help="Print nothing; `serve` has.")
 @one_line_errors
-def web() -> None:
+def web(no_link: bool) -> None:  # noqa: FBT001
     """Run only the web server, with the panel and the viewer."""
-    run_web(read_settings())
+    settings = read_settings()
+
+    def announce(database: Any) -> None:  # noqa: ANN401
+        if not no_link:
+            click.echo(f"Panel   {_panel(settings, database)}")
+            sys.stdout.flush()
+
+    run_web(settings, announce)
+
+
+def _panel(settings: Settings, database: Any) -> str:  # noqa: ANN401
+    """Return the panel's address; while nobody can administrate the node, the link of the first administrator."""
+    from dicom_node.access.links import new_link  # noqa: PLC0415 - not for --help
+    from dicom_node.access.users import has_administrator  # noqa: PLC0415
+    from dicom_node.database.states import LinkKind  # noqa: PLC0415
+
+    address = panel_address(settings)
+    if has_administrator(database):
+        return address
+    return f"{new_link(database, address, LinkKind.FIRST)}  (makes the first administrator; valid once, 15 minutes)"

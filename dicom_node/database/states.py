@@ -2,7 +2,19 @@
 
 import enum
 
-__all__ = ["AssociationEnd", "DeliveryState", "FetchState", "JobState", "Priority", "RunState", "StudyState", "Verdict"]
+__all__ = [
+    "AssociationEnd",
+    "DeliveryState",
+    "FetchState",
+    "JobState",
+    "LinkKind",
+    "Priority",
+    "RunState",
+    "StudyState",
+    "TokenScope",
+    "UserRole",
+    "Verdict",
+]
 
 
 class StudyState(enum.StrEnum):
@@ -85,3 +97,47 @@ class Verdict(enum.StrEnum):
     AGREE = "agree"
     DISAGREE = "disagree"
     EDITED = "edited"  # a corrected segmentation was or will be sent
+
+
+class UserRole(enum.StrEnum):
+    """What a user may do; each role may do all that the ones above it may."""
+
+    VIEWER = "viewer"  # looks at studies and pictures, uses the workbench, says an opinion
+    OPERATOR = "operator"  # also fetches, replays, resends, cancels, prioritises, and sets series rules
+    ADMINISTRATOR = "administrator"  # also peers, users, tokens, models, settings and maintenance
+
+    def covers(self, needed: "UserRole") -> bool:
+        """Return whether a user of this role may do what the needed one may."""
+        ranks = list(UserRole)
+        return ranks.index(self) >= ranks.index(needed)
+
+
+class TokenScope(enum.StrEnum):
+    """What a program may do with a token, and nothing else."""
+
+    WORKBENCH = "workbench"  # send files to the workbench and fetch their results
+    DICOMWEB_READ = "dicomweb:read"  # query and retrieve studies on the viewer's port
+    DICOMWEB_STORE = "dicomweb:store"  # store segmentations and reports that refer to held studies
+    PEERS = "peers"  # list and change the AE titles
+
+    @property
+    def needs(self) -> UserRole:
+        """The least role of a user whose token may have this scope."""
+        return _SCOPE_NEEDS[self]
+
+
+_SCOPE_NEEDS = {
+    TokenScope.WORKBENCH: UserRole.VIEWER,
+    TokenScope.DICOMWEB_READ: UserRole.VIEWER,
+    TokenScope.DICOMWEB_STORE: UserRole.OPERATOR,
+    TokenScope.PEERS: UserRole.ADMINISTRATOR,
+}
+
+
+class LinkKind(enum.StrEnum):
+    """What a one-time link leads to."""
+
+    FIRST = "first"  # the page on which the first administrator gives name and password
+    PASSWORD = "password"  # noqa: S105 - the page on which a user sets a new password
+    OPEN = "open"  # a session at once
+    DEVICE = "device"  # not a link: a cookie of a browser on which a user has logged in before

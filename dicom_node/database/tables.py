@@ -42,7 +42,7 @@ __all__ = [
     "utc_now",
 ]
 
-REVISION = "0015"
+REVISION = "0016"
 """The migration that leads to these tables: a database of this revision needs none."""
 
 
@@ -368,11 +368,12 @@ class SiteRuleRow(Base):
 
 
 class LoginTokenRow(Base):
-    """A one-time link or an open session of the panel; only hashes are kept."""
+    """A one-time link to the panel, or the cookie of a browser that is known; only hashes are kept."""
 
     __tablename__ = "login_token"
     token_sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    kind: Mapped[str] = mapped_column(sa.String(8))  # link or session
+    kind: Mapped[str] = mapped_column(sa.String(8))  # of `dicom_node.database.states.LinkKind`
+    user: Mapped[str | None] = mapped_column(sa.String(64), default=None)  # None: of the first administrator
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

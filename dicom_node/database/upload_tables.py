@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from dicom_node.database.states import JobState
+from dicom_node.database.states import JobState, TokenScope
 from dicom_node.database.tables import Base, UtcDateTime, utc_now
 
 __all__ = ["ApiTokenRow", "WorkbenchRow"]
@@ -29,9 +29,13 @@ class WorkbenchRow(Base):
 
 
 class ApiTokenRow(Base):
-    """A token by which a program calls the API of the workbench; only its hash is kept."""
+    """A token by which a program calls the node; only its hash is kept."""
 
     __tablename__ = "api_token"
     name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     token_sha256: Mapped[str] = mapped_column(sa.String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    user: Mapped[str | None] = mapped_column(sa.String(64), default=None)  # who made it; None: on the command line
+    scopes: Mapped[str] = mapped_column(sa.Text, default=TokenScope.WORKBENCH, server_default=TokenScope.WORKBENCH)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)

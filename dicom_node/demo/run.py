@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_node.access.links import new_link
+from dicom_node.access.users import put_demo_user
 from dicom_node.database.engine import Database, open_database
-from dicom_node.database.states import StudyState
+from dicom_node.database.states import LinkKind, StudyState
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import put_peer, remove_peer
 from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.studies.status import StudyStatus, read_status
+from dicom_node.web.addresses import panel_address, viewer_address
 from viewer_integration.ohif import open_link
 from viewer_integration.transport.association import RemoteEntity
 
@@ -42,7 +45,8 @@ class DemoResult:
     true_volumes_ml
         Implanted volumes, for comparison.
     link
-        Link that opens the study with its overlay while ``glionode serve`` runs.
+        One-time link that logs in as the demonstration's administrator and opens the study with its overlay, while
+        ``glionode serve`` runs.
     """
 
     study: StudyStatus
@@ -78,11 +82,11 @@ def run_demo(settings: Settings, progress: Callable[[str, float], None]) -> Demo
         finally:
             remove_peer(database, SENDER.name)
     progress("done", 1.0)
-    base = f"http://{_reachable(settings.viewer.bind)}:{settings.viewer.port}"
+    way_back = open_link(viewer_address(settings), study.key)
     return DemoResult(
         study=study,
         true_volumes_ml=dict(phantom.true_volume_ml),
-        link=open_link(base, study.key),
+        link=new_link(database, panel_address(settings), LinkKind.OPEN, put_demo_user(database), way_back),
     )
 
 

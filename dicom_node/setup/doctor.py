@@ -17,6 +17,7 @@ from dicom_node.peers.registry import accepted_calling_ae_titles, list_peers
 from dicom_node.settings import Settings
 from dicom_node.storage.durable import make_folder
 from dicom_node.storage.private_folder import open_to_others
+from dicom_node.web.secure_login import NOBODY_ELSEWHERE, nobody_elsewhere, unusable_certificate
 from dicom_node.web.viewer_assets import ohif_folder
 from inference.errors import InferenceError
 
@@ -53,6 +54,7 @@ def diagnose(settings: Settings, database: Database, peer: Peer | None = None) -
         _disk(settings.node.folder),
         _model(database, settings),
         _viewer(ohif_folder(settings)),
+        _https(settings),
         _database(database),
     ]
     if not checks[-1].ok:
@@ -113,6 +115,23 @@ def _viewer(folder: Path) -> Check:
     if not (folder / "index.html").is_file():
         return Check(name="viewer", ok=False, detail=f"OHIF is not installed at {folder}: run `make setup`.")
     return Check(name="viewer", ok=True, detail=f"OHIF is installed at {folder}.")
+
+
+def _https(settings: Settings) -> Check:
+    """Check whether people on other hosts can log in, where the panel listens for them."""
+    if problem := unusable_certificate(settings.web):
+        return Check(name="https", ok=False, detail=f"{problem}.")
+    if nobody_elsewhere(settings):
+        return Check(name="https", ok=False, detail=NOBODY_ELSEWHERE)
+    if settings.web.certificate:
+        detail = "Panel and viewer are served by HTTPS with a certificate of the node's own."
+    elif settings.web.proxies:
+        detail = (
+            f"Logins from other hosts come through the declared proxy {settings.web.proxy}, which has to use HTTPS."
+        )
+    else:
+        detail = "The panel is served on this machine alone, so that plain HTTP will do."
+    return Check(name="https", ok=True, detail=detail)
 
 
 def _listener(settings: Settings, database: Database) -> Check:

@@ -21,17 +21,22 @@ from dicom_node.peers.registry import list_peers
 from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
 from dicom_node.web.api_document import api_application
-from dicom_node.web.auth import login_routes, refusal, remember_visitor
+from dicom_node.web.auth import Door, remember_visitor
 from dicom_node.web.guard import BROKEN, Guard
+from dicom_node.web.rights import may
+from dicom_node.web.routes_account import account_routes
 from dicom_node.web.routes_api import api_routes
 from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_help import help_routes
+from dicom_node.web.routes_login import login_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peers import peer_routes
 from dicom_node.web.routes_pictures import picture_routes
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
+from dicom_node.web.routes_tokens import token_routes
+from dicom_node.web.routes_users import user_routes
 from dicom_node.web.routes_workbench import workbench_routes
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder, swagger_folder
@@ -69,12 +74,17 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     """
     app = api_application()
     pages = Jinja2Templates(_HERE / "templates")
+    pages.env.globals["may"] = may
+    door = Door(settings, database, pages)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     app.mount("/niivue", _Fetched(directory=niivue_folder(settings), check_dir=False), name="niivue")
     app.mount("/swagger", _Fetched(directory=swagger_folder(settings), check_dir=False), name="swagger")
     _handle_errors(app, pages)
     _handle_unexpected(app, pages)
-    app.include_router(login_routes(database, pages))
+    app.include_router(login_routes(settings, database, pages))
+    app.include_router(account_routes(settings, database, pages))
+    app.include_router(user_routes(settings, database, pages))
+    app.include_router(token_routes(database, pages))
     app.include_router(peer_routes(settings, database, pages))
     app.include_router(api_routes(settings, database))
     app.include_router(rule_routes(database, pages))
@@ -89,7 +99,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        refused = await refusal(request, database, open_workbench=settings.workbench.open)
+        refused = await door.refusal(request)
         answer = refused or await call_next(request)
         remember_visitor(request, answer, timedelta(hours=settings.workbench.kept_hours))
         return answer
@@ -102,9 +112,10 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         return {"status": "ok"}
 
     @app.get("/", include_in_schema=False)
-    def start() -> Response:
-        """Redirect to the studies, or to the AE titles while there are none."""
-        return RedirectResponse("/studies" if list_peers(database) else "/peers", status_code=303)
+    def start(request: Request) -> Response:
+        """Redirect to the studies, or to the AE titles while there are none, if the user may add one."""
+        begins = may(request.state.user, "GET /peers") and not list_peers(database)
+        return RedirectResponse("/peers" if begins else "/studies", status_code=303)
 
     return Guard(app, "panel", _HEADERS, uploads=UPLOAD_PATH)
 

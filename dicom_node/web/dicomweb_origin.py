@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from conversion.encoding import SettledDataset
 from conversion.values import identifier, text
+from dicom_node.access.visible import sees
 from dicom_node.studies.holdings import HeldInstance, HeldSeries, HeldStudy, Holdings
 from viewer_integration.big_endian import little_endian_file, was_big_endian
 from viewer_integration.dicom_json import dicom_json
@@ -84,7 +85,8 @@ class DicomwebOrigin:
     def search_studies(self, request: Request) -> Response:
         """QIDO-RS: search for studies (PS3.18 10.6)."""
         query, root, writer = _query(request), _root(request), _AnswerWriter()
-        studies = self._holdings.studies(query.study_uids)
+        held = self._holdings.studies(query.study_uids)
+        studies = (study for study in held if sees(request.state.user, study.study_uid))
         answers = (writer.written(one.key, self._study(one, query, root, writer)) for one in studies)
         return _page_of(answers, query, writer)
 
@@ -105,7 +107,7 @@ class DicomwebOrigin:
 
     def search_series(self, request: Request) -> Response:
         """QIDO-RS: search for the series of a study."""
-        study_uid = _uid(request, "study")
+        study_uid = _seen(request, _uid(request, "study"))
         query, root, writer = _query(request), _root(request), _AnswerWriter()
         held = ((study.key, series) for study in self._holdings.studies([study_uid]) for series in study.series)
         answers = (writer.written(key, self._series(one, key, query, root, writer)) for key, one in held)
@@ -207,14 +209,14 @@ class DicomwebOrigin:
         names = [request.query_params.get(name, "") for name in ("studyUID", "seriesUID", "objectUID")]
         if not all(is_uid(name) for name in names):
             raise HTTPException(400, "studyUID, seriesUID and objectUID must each be a UID.")
-        held = self._holdings.instances(*names)
+        held = self._holdings.instances(_seen(request, names[0]), *names[1:])
         if not held or not held[0].path.is_file():
             raise HTTPException(404, _NOT_HELD)
         return self._file(held[0])
 
     def _held(self, request: Request, *, must_exist: bool = False) -> list[HeldInstance]:
         names = [_uid(request, name) for name in ("study", "series", "instance") if name in request.path_params]
-        held = self._holdings.instances(*names)
+        held = self._holdings.instances(_seen(request, names[0]), *names[1:])
         if must_exist:
             held = [one for one in held if self._header(one.path, one.study_key) is not None]
         if must_exist and not held:
@@ -313,6 +315,13 @@ def _uid(request: Request, name: str) -> str:
     if not is_uid(uid):
         raise HTTPException(400, f"The {name} in the address is not a UID.")
     return uid
+
+
+def _seen(request: Request, study_uid: str) -> str:
+    """Return a study's UID for a caller who may see the study; to others it is as if it were not there."""
+    if not sees(request.state.user, study_uid):
+        raise HTTPException(404, _NOT_HELD)
+    return study_uid
 
 
 def _query(request: Request) -> Query:

@@ -10,9 +10,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from dicom_node.web.forwarded import Forwarded, Network
 from dicom_node.workbench.jobs import LONGEST_UPLOAD
 
-__all__ = ["EVENTS", "MOST_CONNECTIONS", "MOST_HEAD_BYTES", "Deadlines", "http_server"]
+__all__ = ["EVENTS", "MOST_CONNECTIONS", "MOST_HEAD_BYTES", "Deadlines", "Front", "http_server"]
 
 EVENTS = "events"
 """Last part of the address of a stream of events, which goes on as long as what it tells of."""
@@ -47,8 +48,25 @@ class Deadlines:
     idle_s: int = 5
 
 
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """What lies between browsers and the node: a certificate of the node's own, or proxies.
+
+    Attributes
+    ----------
+    certificate, key
+        PEM files; empty for plain HTTP.
+    proxies
+        Networks whose X-Forwarded headers are believed.
+    """
+
+    certificate: str = ""
+    key: str = ""
+    proxies: tuple[Network, ...] = ()
+
+
 def http_server(
-    app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None = None, *, uploads: str = ""
+    app: ASGIApp, bind: str, port: int, deadlines: Deadlines | None = None, *, uploads: str = "", front: Front = Front()
 ) -> uvicorn.Server:
     """Return a server that writes no access log and no messages of its own, since addresses contain study UIDs.
 
@@ -64,14 +82,19 @@ def http_server(
         The defaults of `Deadlines` when None.
     uploads
         Address to which large forms are sent, which take their time. Below it lie the streams of events.
+    front
+        By default plain HTTP without a proxy.
     """
     chosen = deadlines or Deadlines()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each forwarded address
     return uvicorn.Server(
         uvicorn.Config(
-            app,
+            Forwarded(app, front.proxies),
             host=bind,
             port=port,
+            ssl_certfile=front.certificate or None,
+            ssl_keyfile=front.key or None,
+            proxy_headers=False,  # uvicorn's own would believe any program on this machine
             http=type("_Connection", (_Connection,), {"deadlines": chosen, "uploads": uploads}),
             ws="none",
             timeout_keep_alive=chosen.idle_s,

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from dicom_node.access.visible import sees
 from dicom_node.studies.holdings import HeldInstance, HeldResult, Holdings
 from viewer_integration.largest_slice import LargestSlice, largest_slice
 from viewer_integration.ohif import FirstView, first_view_path
@@ -40,7 +41,7 @@ def opening_route(holdings: Holdings) -> Route:
     def open_study(request: Request) -> Response:
         key = request.path_params["key"]
         result = holdings.result(key)
-        if result is None:
+        if result is None or not sees(request.state.user, result.study_uid):
             raise HTTPException(404, "The node holds no such study.")
         address = first_view_path(_first_view(result, slice_of(result, key)))
         return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})

@@ -63,8 +63,8 @@ def operation_routes(settings: Settings, database: Database, pages: Jinja2Templa
         return RedirectResponse("/fetch", status_code=303)
 
     @routes.post("/maintenance/{state}")
-    def maintain(state: Literal["on", "off"]) -> Response:
-        set_maintenance(database, "panel", on=state == "on")
+    def maintain(request: Request, state: Literal["on", "off"]) -> Response:
+        set_maintenance(database, request.state.user.name, on=state == "on")
         return RedirectResponse("/studies", status_code=303)
 
     return routes
@@ -76,7 +76,7 @@ def _add_opinions(routes: APIRouter, database: Database, pages: Jinja2Templates)
         request: Request, key: str, verdict: Annotated[str, Form()] = "", comment: Annotated[str, Form()] = ""
     ) -> Response:
         try:
-            add_opinion(database, key, verdict, comment, str(request.state.owner))
+            add_opinion(database, key, verdict, comment, request.state.user.name)
         except InvalidEntryError as error:
             context = {"heading": "Not kept", "sentence": " ".join(one.sentence for one in error.problems)}
             return pages.TemplateResponse(request, "message.html", context, status_code=422)

@@ -72,7 +72,7 @@ class Names(BaseModel):
 
 def owner_of(request: Request) -> str:
     """Return whom an upload belongs to: set by the check of the login."""
-    return str(request.state.owner)
+    return str(request.state.user.owner)
 
 
 Owner = Annotated[str, Depends(owner_of)]

@@ -18,6 +18,7 @@ from dicom_node.settings import Settings
 from dicom_node.studies.finding import MOST_CHARACTERS, Order, Search, find_studies, read_label
 from dicom_node.studies.opinions import MOST_COMMENT, opinions_of
 from dicom_node.studies.status import read_refusals, read_study_status, shown_run
+from dicom_node.web.addresses import viewer_address
 from dicom_node.web.routes_pictures import picture_files
 from dicom_node.web.routes_rules import NOT_USED, USED, RuleForm
 from dicom_node.web.study_page import StudyShown, show_study
@@ -61,8 +62,7 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
     routes = APIRouter(include_in_schema=False)
 
     def viewer(request: Request) -> str:
-        host = request.url.hostname or "127.0.0.1"
-        return f"http://{f'[{host}]' if ':' in host else host}:{settings.viewer.port}"
+        return viewer_address(settings, request)
 
     def corrections(shown: StudyShown, key: str) -> list[RuleForm]:
         name = free_name(site_rules(database))

@@ -21,6 +21,7 @@ from dicom_node.web.dicomweb_upstream import DicomwebUpstream
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.opening import opening_route
 from dicom_node.web.origins import origin_host
+from dicom_node.web.viewer_door import DATA, ViewerDoor, ViewerLogin
 from viewer_integration.ohif import CONTENT_SECURITY_POLICY, DataSource, app_config, with_notice
 
 __all__ = ["viewer_app"]
@@ -35,13 +36,17 @@ _HEADERS = {
 }
 _NOT_INSTALLED = "The OHIF viewer is not installed here. Install it with: make viewer"
 _READ_ONLY = "This address is read-only (GET and HEAD). Send images to the node by DICOM C-STORE."
-_DATA = ("/dicom-web", "/wado")
 _OTHER_PAGE = "Only the viewer's own page can load images, not other web pages."
 _OTHER_HOST = "This page is not served under this host name."
 
 
 def viewer_app(
-    source: Holdings | str, ohif_folder: Path, *, title: str = "GlioNode", host_names: Collection[str] = ()
+    source: Holdings | str,
+    ohif_folder: Path,
+    *,
+    login: ViewerLogin | None,
+    title: str = "GlioNode",
+    host_names: Collection[str] = (),
 ) -> ASGIApp:
     """Return the application that serves OHIF and the images it shows.
 
@@ -51,6 +56,8 @@ def viewer_app(
         The stored studies, or the DICOMweb root of another origin, such as ``http://127.0.0.1:8042/dicom-web``.
     ohif_folder
         Folder of the built OHIF; while it is missing, the page explains how to install it.
+    login
+        Where it is looked up who is logged in to the panel; None: anyone who reaches the port sees every study.
     title
         Name of the data source in the page's header.
     host_names
@@ -75,7 +82,8 @@ def viewer_app(
         lifespan=origin.lifespan if isinstance(origin, DicomwebUpstream) else None,
     )
     own_names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
-    readers = _Readers(application, frozenset(own_names | {name.lower() for name in host_names}))
+    door = ViewerDoor(application, login)
+    readers = _Readers(door, frozenset(own_names | {name.lower() for name in host_names}))
     return Guard(readers, "viewer", _HEADERS)
 
 
@@ -124,7 +132,7 @@ class _Readers:
         headers = Headers(scope=scope)
         if not self._is_own(headers.get("host", "")):
             return PlainTextResponse(_OTHER_HOST + "\n", 421)
-        if scope["path"].startswith(_DATA) and not _is_from_own_page(headers):
+        if scope["path"].startswith(DATA) and not _is_from_own_page(headers):
             return PlainTextResponse(_OTHER_PAGE + "\n", 403)
         return None
 

@@ -57,7 +57,11 @@ def delivered(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("real")
     source = shared_data / "dicom" / "philips-1.5T-tumour"
     port = free_port()
-    environment = {**SHIPPED, "GLIONODE_NODE_DICOM_PORT": str(port)}  # Orthanc has to know it, to prove that it stored
+    environment = {
+        **SHIPPED,
+        "GLIONODE_VIEWER_OPEN": "true",
+        "GLIONODE_NODE_DICOM_PORT": str(port),
+    }  # Orthanc has to know it, to prove that it stored
     with (
         running_orthanc(folder / "orthanc", {"GLIONODE": ("127.0.0.1", port)}) as orthanc,
         running_node(folder / "node", (SENDER, STORESCU, orthanc_destination(orthanc)), environment) as node,

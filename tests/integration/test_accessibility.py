@@ -15,13 +15,13 @@ from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import put_peer
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.workbench.jobs import UploadedFile, new_job_id, submit
 from inference.flags import FlagCode
 from tests.support.axe import serious_faults
 from tests.support.browser import chromium
 from tests.support.held_pictures import hold_pictures
 from tests.support.held_study import hold_run, hold_small_study
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser

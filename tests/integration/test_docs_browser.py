@@ -8,9 +8,9 @@ from playwright.sync_api import expect
 from dicom_node.database.engine import open_database
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.viewer_assets import swagger_folder
 from tests.support.browser import chromium
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser

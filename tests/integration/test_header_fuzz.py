@@ -22,9 +22,9 @@ from dicom_node.settings import Settings, read_settings
 from dicom_node.studies.assembly import Assembly
 from dicom_node.studies.status import read_status
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.detector_model import write_detector
 from tests.support.dicom_series import STUDY, uid_of
+from tests.support.panel_client import new_login_link
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
 

@@ -35,7 +35,7 @@ def test_a_study_opens_at_its_tumour_with_both_series_in_step(browser: Browser, 
     pair, watched = make_pair(), Watched()
     database = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
     key = hold_pair(database, tmp_path, pair)
-    with served(viewer_app(Holdings(database, tmp_path), ohif_folder(read_settings()))) as page_url:
+    with served(viewer_app(Holdings(database, tmp_path), ohif_folder(read_settings()), login=None)) as page_url:
         page = open_study(browser, open_link(page_url, key), segments=len(SEGMENTS), watched=watched)
         k = pair.fullest()
         _assert_shown(page, pair, k, pair.nearest_flair(k))
@@ -51,7 +51,7 @@ def test_series_that_share_no_coordinates_are_not_moved_together(browser: Browse
     pair = make_pair("apart", frame_of_reference="that of another examination")
     database = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
     key = hold_pair(database, tmp_path, pair)
-    with served(viewer_app(Holdings(database, tmp_path), ohif_folder(read_settings()))) as page_url:
+    with served(viewer_app(Holdings(database, tmp_path), ohif_folder(read_settings()), login=None)) as page_url:
         page = open_study(browser, open_link(page_url, key), segments=len(SEGMENTS))
         first = len(pair.flair) - 1  # OHIF lists the topmost slice first
         _assert_shown(page, pair, pair.fullest(), first)

@@ -72,7 +72,7 @@ def _ratio_in_the_middle(study: ViewerStudy) -> float:
 
 def test_the_node_shows_nothing_coloured_without_its_segmentation(browser: Browser, tmp_path: Path) -> None:
     study = make_study()
-    app = viewer_app(_held(tmp_path, study), ohif_folder(read_settings()))
+    app = viewer_app(_held(tmp_path, study), ohif_folder(read_settings()), login=None)
     with served(app) as page_url:
         page = open_study(browser, study_link(page_url, study.study_uid))
         show_slice(page, _MIDDLE_SLICES[0])
@@ -84,14 +84,14 @@ def test_the_node_shows_nothing_coloured_without_its_segmentation(browser: Brows
 @pytest.mark.parametrize("columns", [COLUMNS, UNALIGNED_COLUMNS])
 def test_the_node_shows_the_overlay(browser: Browser, tmp_path: Path, columns: int) -> None:
     study = make_study(columns=columns)
-    app = viewer_app(_held(tmp_path, study), ohif_folder(read_settings()))
+    app = viewer_app(_held(tmp_path, study), ohif_folder(read_settings()), login=None)
     with served(app) as page_url:
         _assert_overlay(browser, page_url, study)
 
 
 def test_the_node_shows_the_report(browser: Browser, tmp_path: Path) -> None:
     study = make_study()
-    app = viewer_app(_held(tmp_path, study), ohif_folder(read_settings()))
+    app = viewer_app(_held(tmp_path, study), ohif_folder(read_settings()), login=None)
     with served(app) as page_url:
         page = open_study(browser, study_link(page_url, study.study_uid, study.sr.SeriesInstanceUID))
         text = report_text(page, f"{study.volumes_ml[0]:g} ml")
@@ -109,7 +109,9 @@ def test_the_same_page_shows_overlay_and_report_from_orthanc(browser: Browser, t
         for path in tmp_path.glob("*/*.dcm"):
             orthanc.upload(path)
         assert len(orthanc.instances(study.study_uid)) == len(study.mr) + 2
-        with served(viewer_app(orthanc.dicomweb_root, ohif_folder(read_settings()), title="Orthanc")) as page_url:
+        with served(
+            viewer_app(orthanc.dicomweb_root, ohif_folder(read_settings()), title="Orthanc", login=None)
+        ) as page_url:
             _assert_overlay(browser, page_url, study)
             page = open_study(browser, study_link(page_url, study.study_uid, study.sr.SeriesInstanceUID))
             assert f"{study.volumes_ml[0]:g} ml" in report_text(page, f"{study.volumes_ml[0]:g} ml")

@@ -14,8 +14,8 @@ from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import list_peers
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.browser import chromium
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser

@@ -10,9 +10,9 @@ from dicom_node.database.engine import open_database
 from dicom_node.rules.site_rules import site_rules
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.browser import chromium
 from tests.support.held_study import hold_small_study
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser

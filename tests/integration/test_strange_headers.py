@@ -8,9 +8,9 @@ import httpx
 import pytest
 from pydicom import Dataset
 
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.node import Node, running_node
 from tests.support.pacs import Instance, instance_of, store
+from tests.support.panel_client import new_login_link
 from tests.support.raw_values import put_raw, reread, with_second_study_uid
 from tests.support.small_study import make_small_study
 
@@ -94,8 +94,8 @@ def _pages_answer(node: Node) -> None:
         assert browser.post("/login", data={"token": token}).status_code == 200
         pages = ["/", "/rules", *(f"/studies/{told.key}" for told in node.status().studies)]
         assert {page: browser.get(page).status_code for page in pages} == dict.fromkeys(pages, 200)
-    viewer = f"http://127.0.0.1:{node.settings.viewer.port}/dicom-web/studies"
-    listed = httpx.get(viewer, headers={"Accept": "application/dicom+json"}, timeout=30.0)
+        viewer = f"http://127.0.0.1:{node.settings.viewer.port}/dicom-web/studies"
+        listed = browser.get(viewer, headers={"Accept": "application/dicom+json"})
     assert listed.status_code == 200
     assert len(listed.json()) == len(node.status().studies)
 

@@ -13,12 +13,12 @@ from dicom_node.database.states import RunState
 from dicom_node.database.tables import DecisionRow, RunRow
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.viewer_assets import niivue_folder
 from inference.flags import FlagCode
 from tests.support.browser import chromium
 from tests.support.held_pictures import hold_pictures
 from tests.support.held_study import hold_run
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser

@@ -19,13 +19,13 @@ from dicom_node.database.engine import Database, open_database
 from dicom_node.database.worker_slots import WorkerBook
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder
 from dicom_node.workbench.jobs import files_of, input_folder
 from dicom_node.workbench.spare_work import Uploads
 from tests.support.browser import chromium
 from tests.support.detector_model import write_detector
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.torch]

@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from dicom_node.access.tokens import add_token
 from dicom_node.database.maintenance import set_maintenance
-from dicom_node.web.api_tokens import add_token
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.workbench.jobs import input_folder
 from tests.support.node import running_node

@@ -96,7 +96,7 @@ def open_study(
         A running browser.
     link
         What `viewer_integration.ohif.study_link` returned, with the SEG's series for segments, or the SR's for a
-        report.
+        report; or a one-time link to the panel that leads on to the viewer.
     segments
         How many segments the active viewport must show.
     timeout_s
@@ -109,6 +109,8 @@ def open_study(
     if watched is not None:
         watched.watch(page)
     page.goto(link)
+    if "/login?token=" in link:
+        page.get_by_role("button", name="Open the panel").click()
     if segments:
         _poll(page, lambda: len(page.evaluate(_SEGMENTS_SHOWN)) >= segments, timeout_s, "the segments are not shown")
     return page

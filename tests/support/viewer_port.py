@@ -7,17 +7,19 @@ from collections.abc import Iterator
 
 from starlette.types import ASGIApp
 
-from dicom_node.web.http_server import Deadlines, http_server
+from dicom_node.web.http_server import Deadlines, Front, http_server
 from tests.support.orthanc import free_port
 
 _START_S = 30
 
 
 @contextlib.contextmanager
-def served(app: ASGIApp, deadlines: Deadlines | None = None, uploads: str = "") -> Iterator[str]:
+def served(
+    app: ASGIApp, deadlines: Deadlines | None = None, uploads: str = "", front: Front | None = None
+) -> Iterator[str]:
     """Serve an application with the node's own HTTP server and give its address."""
     port = free_port()
-    server = http_server(app, "127.0.0.1", port, deadlines, uploads=uploads)
+    server = http_server(app, "127.0.0.1", port, deadlines, uploads=uploads, front=front or Front())
     thread = threading.Thread(target=server.run, name="viewer")
     thread.start()
     try:

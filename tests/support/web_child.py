@@ -14,8 +14,8 @@ import httpx
 
 from dicom_node.database.engine import Database, open_database
 from dicom_node.settings import Settings, read_settings
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.orthanc import free_port
+from tests.support.panel_client import new_login_link
 from tests.support.waiting import ANSWER_S
 
 __all__ = ["WebChild", "web_child"]
@@ -68,6 +68,7 @@ def web_child(folder: Path) -> Iterator[WebChild]:
         "GLIONODE_WEB_PORT": str(free_port()),
         "GLIONODE_VIEWER_PORT": str(free_port()),
         "GLIONODE_VIEWER_FOLDER": str(folder / "ohif"),
+        "GLIONODE_VIEWER_OPEN": "true",
     }
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GLIONODE_")} | own
     settings = read_settings(environment=environment)
@@ -90,7 +91,7 @@ def web_child(folder: Path) -> Iterator[WebChild]:
 
 def _answers(settings: Settings) -> bool:
     try:
-        httpx.get(f"http://127.0.0.1:{settings.viewer.port}/app-config.js", timeout=ANSWER_S).raise_for_status()
+        httpx.get(f"http://127.0.0.1:{settings.viewer.port}/app-config.js", timeout=ANSWER_S)  # or where to log in
         return httpx.get(f"http://127.0.0.1:{settings.web.port}/healthz", timeout=ANSWER_S).is_success
     except httpx.TransportError:
         return False

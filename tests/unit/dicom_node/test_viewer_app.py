@@ -49,7 +49,7 @@ def ohif(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page_url(database: Database, folder: Path, ohif: Path) -> Iterator[str]:
-    with served(viewer_app(Holdings(database, folder), ohif, host_names=["viewer.example"])) as url:
+    with served(viewer_app(Holdings(database, folder), ohif, host_names=["viewer.example"], login=None)) as url:
         yield url
 
 
@@ -234,7 +234,7 @@ def test_a_lost_or_broken_file_does_not_hide_its_study(tmp_path: Path, ohif: Pat
     hold(database, tmp_path, study)
     (tmp_path / "received" / f"{study.mr[0].SOPInstanceUID}.dcm").unlink()
     (tmp_path / "received" / f"{study.mr[1].SOPInstanceUID}.dcm").write_bytes(b"not DICOM")
-    with served(viewer_app(Holdings(database, tmp_path), ohif)) as url:
+    with served(viewer_app(Holdings(database, tmp_path), ohif, login=None)) as url:
         root = f"{url}/dicom-web/studies"
         assert len(httpx.get(root, timeout=ANSWER_S).json()) == 1
         assert len(httpx.get(f"{root}/{study.study_uid}/metadata", timeout=ANSWER_S).json()) == len(study.mr)
@@ -311,7 +311,7 @@ def test_only_known_host_names_are_served(client: httpx.Client, host: str, statu
 
 def test_a_missing_viewer_says_how_to_install_it(database: Database, folder: Path, tmp_path: Path) -> None:
     missing = tmp_path / "ohif"
-    with served(viewer_app(Holdings(database, folder), missing)) as url:
+    with served(viewer_app(Holdings(database, folder), missing, login=None)) as url:
         answer = httpx.get(f"{url}/viewer", timeout=ANSWER_S)
         assert (answer.status_code, "make viewer" in answer.text) == (503, True)
         assert httpx.get(f"{url}/dicom-web/studies", timeout=ANSWER_S).status_code == 200
@@ -334,7 +334,7 @@ def test_no_study_uid_is_logged(
 @pytest.fixture(scope="module")
 def forwarding(page_url: str, ohif: Path) -> Iterator[httpx.Client]:
     """Open the page over another DICOMweb origin, here that of a second viewer port."""
-    app = viewer_app(f"{page_url}/dicom-web/", ohif)
+    app = viewer_app(f"{page_url}/dicom-web/", ohif, login=None)
     with served(app) as url, httpx.Client(base_url=url, timeout=60) as opened:
         yield opened
 
@@ -363,7 +363,7 @@ def test_another_origin_is_read_only_and_its_refusals_come_through(forwarding: h
 
 
 def test_an_origin_that_does_not_answer_is_said(ohif: Path) -> None:
-    with served(viewer_app("http://127.0.0.1:9/dicom-web", ohif)) as url:
+    with served(viewer_app("http://127.0.0.1:9/dicom-web", ohif, login=None)) as url:
         answer = httpx.get(f"{url}/dicom-web/studies", timeout=ANSWER_S)
         assert (answer.status_code, "does not answer" in answer.text) == (502, True)
 
@@ -371,4 +371,4 @@ def test_an_origin_that_does_not_answer_is_said(ohif: Path) -> None:
 @pytest.mark.parametrize("root", ["", "127.0.0.1:8042/dicom-web", "file:///etc"])
 def test_an_origin_must_be_an_address(root: str, ohif: Path) -> None:
     with pytest.raises(ValueError, match="http or https"):
-        viewer_app(root, ohif)
+        viewer_app(root, ohif, login=None)

@@ -87,7 +87,10 @@ def client(held: Held, folder: Path) -> Iterator[httpx.Client]:
     ohif = folder / "ohif"
     ohif.mkdir()
     (ohif / "index.html").write_text("<title>OHIF</title>", encoding="utf-8")
-    with served(viewer_app(Holdings(database, folder), ohif)) as url, httpx.Client(base_url=url, timeout=60) as opened:
+    with (
+        served(viewer_app(Holdings(database, folder), ohif, login=None)) as url,
+        httpx.Client(base_url=url, timeout=60) as opened,
+    ):
         yield opened
 
 

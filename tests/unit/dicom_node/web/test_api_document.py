@@ -10,8 +10,8 @@ import pytest
 from dicom_node.database.engine import open_database
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.viewer_assets import SWAGGER
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 

@@ -21,8 +21,8 @@ from dicom_node.rules.site_rules import add_rule
 from dicom_node.settings import read_settings
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.viewer import viewer_app
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 from tests.support.viewer_study import ViewerStudy, hold, make_study
 from tests.support.waiting import ANSWER_S
@@ -54,7 +54,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory, study: ViewerStudy) -> Itera
     add_rule(database, SiteRule(name="A", kind="T1", description="*"))
     with (
         served(panel_app(settings, database)) as panel,
-        served(viewer_app(Holdings(database, folder), Path(folder, "ohif"))) as viewer,
+        served(viewer_app(Holdings(database, folder), Path(folder, "ohif"), login=None)) as viewer,
     ):
         token = httpx.URL(new_login_link(database, panel)).params["token"]
         answer = httpx.post(f"{panel}/login", data={"token": token}, timeout=ANSWER_S)

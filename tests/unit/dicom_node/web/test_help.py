@@ -19,11 +19,11 @@ from dicom_node.runs.consequences import OUTAGES
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
 from dicom_node.web.explained.groups import GROUPS
-from dicom_node.web.login_tokens import new_login_link
 from inference.errors import InferenceReason
 from inference.flags import FlagCode
 from inference.regions import Label
 from tests.support.held_study import hold_run
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS

@@ -224,7 +224,7 @@ def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'node.sqlite'}")
     applications = (
         panel_app(read_settings(environment={}), database),
-        viewer_app(Holdings(database, tmp_path), tmp_path),
+        viewer_app(Holdings(database, tmp_path), tmp_path, login=None),
     )
     for app in applications:
         with served(app) as url, contextlib.ExitStack() as held:

@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dicom_node.access.tokens import add_token
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.states import JobState
 from dicom_node.settings import Settings, read_settings
-from dicom_node.web.api_tokens import add_token
 from dicom_node.web.app import panel_app
 from dicom_node.web.http_server import Deadlines
 from dicom_node.web.job_events import EventStreams

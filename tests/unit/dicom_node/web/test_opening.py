@@ -37,7 +37,7 @@ def leads_to(database: Database, tmp_path: Path) -> Callable[[], dict[str, str]]
     def opened() -> dict[str, str]:
         holdings = Holdings(database, tmp_path)
         (study,) = holdings.studies()
-        with served(viewer_app(holdings, tmp_path / "ohif")) as url:
+        with served(viewer_app(holdings, tmp_path / "ohif", login=None)) as url:
             answer = httpx.get(f"{url}/open/{study.key}", timeout=ANSWER_S)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (303, "no-store")
         target = urlsplit(answer.headers["Location"])
@@ -114,6 +114,6 @@ def test_segment_numbers_in_one_plane_are_not_drawn(database: Database, leads_to
 
 
 def test_an_unknown_study_is_not_found(database: Database, tmp_path: Path) -> None:
-    with served(viewer_app(Holdings(database, tmp_path), tmp_path / "ohif")) as url:
+    with served(viewer_app(Holdings(database, tmp_path), tmp_path / "ohif", login=None)) as url:
         answer = httpx.get(f"{url}/open/0123", timeout=ANSWER_S)
     assert (answer.status_code, "no such study" in answer.text) == (404, True)

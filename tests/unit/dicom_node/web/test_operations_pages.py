@@ -16,9 +16,9 @@ from dicom_node.peers.registry import put_peer
 from dicom_node.retrieval.fetch_requests import fetch_next
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.archive import running_archive
 from tests.support.held_study import hold_run
+from tests.support.panel_client import new_login_link
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S

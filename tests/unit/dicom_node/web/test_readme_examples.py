@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from conversion.nifti import write_nifti
+from dicom_node.access.tokens import add_token
 from dicom_node.database.engine import open_database
 from dicom_node.settings import read_settings
-from dicom_node.web.api_tokens import add_token
 from dicom_node.web.app import panel_app
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.workbench.spare_work import Uploads

@@ -19,8 +19,8 @@ from dicom_node.rules.site_rules import import_rules, parse_rules, site_rules
 from dicom_node.runs.recognised import record_recognitions
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.held_study import hold_small_study
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 

@@ -21,14 +21,13 @@ from pydicom import dcmread
 from conversion.nifti import read_nifti, write_nifti
 from conversion.reading import dicom_files
 from conversion.volume import Grid, ImageVolume
+from dicom_node.access.tokens import add_token
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.worker_slots import WorkerBook
 from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom
 from dicom_node.settings import Settings, read_settings
-from dicom_node.web.api_tokens import add_token
 from dicom_node.web.app import panel_app
 from dicom_node.web.http_server import Deadlines
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.workbench.example import make_example
 from dicom_node.workbench.ground_truth import read_ground_truth
@@ -37,6 +36,7 @@ from dicom_node.workbench.jobs import claim_job, files_of, input_folder
 from dicom_node.workbench.spare_work import Uploads
 from inference.regions import Region
 from tests.support.detector_model import SHIFT_ROWS, write_detector
+from tests.support.panel_client import new_login_link
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S, wait_until

@@ -18,9 +18,9 @@ from dicom_node.database.tables import RefusalRow, StudyRow, utc_now
 from dicom_node.settings import read_settings
 from dicom_node.studies.finding import PAGE
 from dicom_node.web.app import panel_app
-from dicom_node.web.login_tokens import new_login_link
 from tests.support.canary import CANARIES, TEXT, leaks
 from tests.support.named_study import name_study
+from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 
