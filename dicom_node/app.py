@@ -20,7 +20,7 @@ import structlog
 
 from dicom_node.database.engine import Database, open_database
 from dicom_node.logs import configure_logs
-from dicom_node.settings import Settings, SettingsError
+from dicom_node.settings import Settings
 from dicom_node.storage.private_folder import keep_private
 
 __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
@@ -79,33 +79,13 @@ def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
         Called once, when the database is ready.
     """
     configure_logs("web", speaks=True)
-    from dicom_node.studies.holdings import Holdings  # noqa: PLC0415
-    from dicom_node.web.addresses import own_names  # noqa: PLC0415
-    from dicom_node.web.app import panel_app  # noqa: PLC0415
-    from dicom_node.web.http_server import Front, http_server  # noqa: PLC0415
-    from dicom_node.web.secure_login import nobody_elsewhere, unusable_certificate  # noqa: PLC0415
-    from dicom_node.web.uploads import UPLOAD_PATH  # noqa: PLC0415
-    from dicom_node.web.viewer import viewer_app  # noqa: PLC0415
-    from dicom_node.web.viewer_assets import ohif_folder  # noqa: PLC0415
-    from dicom_node.web.viewer_door import ViewerLogin  # noqa: PLC0415
+    from dicom_node.web.ports import panel_server, viewer_server  # noqa: PLC0415
+    from dicom_node.web.secure_login import nobody_elsewhere  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     announce(database)
-    web = settings.web
-    if problem := unusable_certificate(web):
-        raise SettingsError(problem)
-    front = Front(certificate=web.certificate, key=web.key, proxies=web.proxies)
-    panel = http_server(panel_app(settings, database), web.bind, web.port, uploads=UPLOAD_PATH, front=front)
-    login = None if settings.viewer.open else ViewerLogin(settings=settings, database=database)
-    viewer = http_server(
-        viewer_app(
-            Holdings(database, settings.node.folder), ohif_folder(settings), login=login, host_names=own_names(settings)
-        ),
-        settings.viewer.bind,
-        settings.viewer.port,
-        front=front,
-    )
+    panel, viewer = panel_server(settings, database), viewer_server(settings, database)
     if nobody_elsewhere(settings):
         _log.warning("nobody_can_log_in_from_another_host", remedy="web.certificate or web.proxy")
     _log.info("serving", panel=settings.web.port, viewer=settings.viewer.port)

@@ -13,18 +13,10 @@ import sqlalchemy as sa
 import structlog
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import (
-    UID,
-    BasicTextSRStorage,
-    Comprehensive3DSRStorage,
-    ComprehensiveSRStorage,
-    EnhancedSRStorage,
-    ExtensibleSRStorage,
-)
+from pydicom.uid import UID
 
 from conversion.encoding import settle
 from conversion.errors import ConversionError
-from conversion.segmentation_reading import SEGMENTATIONS
 from conversion.values import identifier, items
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import InstanceRow, ResultRow
@@ -34,18 +26,9 @@ from dicom_node.reception.inbox import Inbox
 from dicom_node.reception.incoming_file import FileMeta, IncomingFile
 from dicom_node.reception.spool import Spool
 from dicom_node.storage.disk_space import Disk
+from viewer_integration.correction_classes import CORRECTIONS
 
-__all__ = ["BY_WEB", "CORRECTIONS", "REPORTS", "Correction", "Corrections", "Failure"]
-
-REPORTS = (
-    BasicTextSRStorage,
-    EnhancedSRStorage,
-    ComprehensiveSRStorage,
-    Comprehensive3DSRStorage,
-    ExtensibleSRStorage,
-)
-CORRECTIONS = (*SEGMENTATIONS, *REPORTS)
-"""SOP classes that are taken."""
+__all__ = ["BY_WEB", "Correction", "Corrections", "Failure"]
 
 BY_WEB = "(STOW-RS)"
 """Stands where an instance received by C-STORE has its calling AE title; no peer would have this title."""

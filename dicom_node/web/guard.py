@@ -1,5 +1,6 @@
 """Protects panel and viewer: limits requests, so that none exhausts memory, and answers unexpected errors."""
 
+import re
 from collections.abc import Mapping
 
 import structlog
@@ -40,7 +41,8 @@ class Guard:
     headers
         Headers of every answer, including refusals.
     uploads
-        Address to which large forms are sent; the application reads them as they arrive, and limits them.
+        Address to which large content is sent, as a regular expression; the application reads it as it arrives, and
+        limits it.
     """
 
     def __init__(self, app: ASGIApp, name: str, headers: Mapping[str, str], uploads: str = "") -> None:
@@ -79,7 +81,7 @@ class Guard:
 
 
 async def _checked(app: ASGIApp, scope: Scope, receive: Receive, send: Send, uploads: str) -> None:
-    is_upload = bool(uploads) and scope["path"] == uploads and scope["method"] == "POST"
+    is_upload = scope["method"] == "POST" and re.fullmatch(uploads, scope["path"]) is not None
     refused = _too_large(scope, limited=not is_upload)
     if refused is None and not is_upload and scope["method"] not in ("GET", "HEAD"):
         body = await _body(receive)

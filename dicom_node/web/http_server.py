@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,8 @@ def http_server(
     deadlines
         The defaults of `Deadlines` when None.
     uploads
-        Address to which large forms are sent, which take their time. Below it lie the streams of events.
+        Address to which large content is sent, which takes its time, as a regular expression. Below it lie the streams
+        of events.
     front
         By default plain HTTP without a proxy.
     """
@@ -144,7 +146,7 @@ class _Connection(H11Protocol):
 
     def _is_upload(self) -> bool:
         """Return whether a large form arrives. The application answers at once where its sender is not logged in."""
-        return self.uploads != "" and self.scope is not None and self.scope["path"] == self.uploads
+        return self.scope is not None and re.fullmatch(self.uploads, self.scope["path"]) is not None
 
     def handle_events(self) -> None:
         """Cancel the deadline when a request is complete."""

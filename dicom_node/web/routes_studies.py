@@ -17,6 +17,7 @@ from dicom_node.rules.site_rules import free_name, site_rules
 from dicom_node.settings import Settings
 from dicom_node.studies.finding import MOST_CHARACTERS, Order, Search, find_studies, read_label
 from dicom_node.studies.opinions import MOST_COMMENT, opinions_of
+from dicom_node.studies.received_corrections import corrections_of
 from dicom_node.studies.status import read_refusals, read_study_status, shown_run
 from dicom_node.web.addresses import viewer_address
 from dicom_node.web.routes_pictures import picture_files
@@ -90,6 +91,7 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
             "label": read_label(database, study.study_uid),
             "result": read_result(database, settings.node.folder, study),
         }
+        context["corrections"] = corrections_of(database, study.study_uid)
         context |= {"opinions": opinions_of(database, key), "verdicts": list(Verdict), "most_comment": MOST_COMMENT}
         pictures = picture_files(settings.node.folder, shown_run(database, key))
         context |= {"pictures": pictures, "has_niivue": (niivue_folder(settings) / "index.js").is_file()}

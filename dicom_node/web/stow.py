@@ -15,9 +15,12 @@ from dicom_node.reception.corrections import LARGEST_BYTES, Correction, Correcti
 from dicom_node.reception.incoming_file import IncomingFile
 from viewer_integration.multipart import MultipartError, PartBegins, PartEnds, PartPiece, boundary_of, read_multipart
 
-__all__ = ["STORE_ADDRESS", "is_store", "store_routes"]
+__all__ = ["STORE_ADDRESSES", "store_routes"]
 
-STORE_ADDRESS = "/dicom-web/studies"
+_STUDIES = "/dicom-web/studies"
+STORE_ADDRESSES = f"{_STUDIES}(/[^/]+)?"
+"""Addresses to which objects are sent, as a regular expression."""
+
 MOST_OBJECTS = 64
 """Limit for one request: a viewer stores one segmentation or report, or a few."""
 
@@ -26,12 +29,6 @@ _ANSWERS = "application/dicom+json"
 _WANTED = 'Send multipart/related; type="application/dicom": one part for each segmentation or report.'
 _UID, _CLASS, _REASON, _URL = "00081155", "00081150", "00081197", "00081190"
 _STORED, _FAILED = "00081199", "00081198"
-
-
-def is_store(method: str, path: str) -> bool:
-    """Return whether a request is one to store objects."""
-    study = path.removeprefix(STORE_ADDRESS + "/")
-    return method == "POST" and (path == STORE_ADDRESS or (study not in (path, "") and "/" not in study))
 
 
 def store_routes(corrections: Corrections) -> list[Route]:
@@ -56,8 +53,8 @@ def store_routes(corrections: Corrections) -> list[Route]:
         return _answer(done, str(request.base_url).rstrip("/"))
 
     return [
-        Route(STORE_ADDRESS, store, methods=["POST"]),
-        Route(STORE_ADDRESS + "/{study_uid}", store, methods=["POST"]),
+        Route(_STUDIES, store, methods=["POST"]),
+        Route(_STUDIES + "/{study_uid}", store, methods=["POST"]),
     ]
 
 
@@ -123,7 +120,7 @@ def _answer(done: Sequence[Correction], root: str) -> Response:
     stored, failed = [one for one in done if one.failure is None], [one for one in done if one.failure is not None]
     content: dict[str, object] = {}
     if studies := {one.study_uid for one in stored}:
-        content[_URL] = {"vr": "UR", "Value": [f"{root}{STORE_ADDRESS}/{uid}" for uid in sorted(studies)][:1]}
+        content[_URL] = {"vr": "UR", "Value": [f"{root}{_STUDIES}/{uid}" for uid in sorted(studies)][:1]}
     for tag, group in ((_FAILED, failed), (_STORED, stored)):
         if group:
             content[tag] = {"vr": "SQ", "Value": [_item(one, root) for one in group]}
@@ -137,11 +134,11 @@ def _answer(done: Sequence[Correction], root: str) -> Response:
 
 def _item(one: Correction, root: str) -> dict[str, object]:
     item: dict[str, object] = {
-        _CLASS: {"vr": "UI", "Value": [one.sop_class_uid]},
-        _UID: {"vr": "UI", "Value": [one.sop_instance_uid]},
+        tag: {"vr": "UI", "Value": [uid]} if uid else {"vr": "UI"}
+        for tag, uid in ((_CLASS, one.sop_class_uid), (_UID, one.sop_instance_uid))
     }
     if one.failure is None:
-        address = f"{root}{STORE_ADDRESS}/{one.study_uid}/series/{one.series_uid}/instances/{one.sop_instance_uid}"
+        address = f"{root}{_STUDIES}/{one.study_uid}/series/{one.series_uid}/instances/{one.sop_instance_uid}"
         return item | {_URL: {"vr": "UR", "Value": [address]}}
     return item | {_REASON: {"vr": "US", "Value": [int(one.failure)]}}
 

@@ -1,6 +1,7 @@
 """The viewer on its own port: OHIF, its configuration, and a read-only DICOMweb origin."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection
 from pathlib import Path
@@ -15,12 +16,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dicom_node.reception.corrections import Corrections
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.dicomweb_origin import DicomwebOrigin
 from dicom_node.web.dicomweb_upstream import DicomwebUpstream
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.opening import opening_route
 from dicom_node.web.origins import origin_host
+from dicom_node.web.stow import STORE_ADDRESSES, store_routes
 from dicom_node.web.viewer_door import DATA, ViewerDoor, ViewerLogin
 from viewer_integration.ohif import CONTENT_SECURITY_POLICY, DataSource, app_config, with_notice
 
@@ -45,6 +48,7 @@ def viewer_app(
     ohif_folder: Path,
     *,
     login: ViewerLogin | None,
+    corrections: Corrections | None = None,
     title: str = "GlioNode",
     host_names: Collection[str] = (),
 ) -> ASGIApp:
@@ -57,7 +61,10 @@ def viewer_app(
     ohif_folder
         Folder of the built OHIF; while it is missing, the page explains how to install it.
     login
-        Where it is looked up who is logged in to the panel; None: anyone who reaches the port sees every study.
+        Where it is looked up who is logged in to the panel; None: anyone who reaches the port sees every study, and
+        nobody may store anything.
+    corrections
+        Where segmentations and reports go that are stored by STOW-RS; None: nothing is taken.
     title
         Name of the data source in the page's header.
     host_names
@@ -73,6 +80,7 @@ def viewer_app(
     application = Starlette(
         routes=[
             *origin.routes(),
+            *(store_routes(corrections) if corrections else []),
             *([opening_route(source)] if isinstance(source, Holdings) else []),
             Route("/dicom-web/{path:path}", _unknown, methods=["GET"]),
             Route("/app-config.js", configuration, methods=["GET"]),
@@ -83,8 +91,9 @@ def viewer_app(
     )
     own_names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
     door = ViewerDoor(application, login)
-    readers = _Readers(door, frozenset(own_names | {name.lower() for name in host_names}))
-    return Guard(readers, "viewer", _HEADERS)
+    uploads = STORE_ADDRESSES if corrections else ""
+    readers = _Readers(door, frozenset(own_names | {name.lower() for name in host_names}), uploads)
+    return Guard(readers, "viewer", _HEADERS, uploads=uploads)
 
 
 class _Pages(StaticFiles):
@@ -115,10 +124,10 @@ class _Pages(StaticFiles):
 
 
 class _Readers:
-    """Allows only read requests for a known host name, and images only to the viewer's own page."""
+    """Allows only read requests and uploads, for a known host name, and images only to the viewer's own page."""
 
-    def __init__(self, app: ASGIApp, host_names: frozenset[str]) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, host_names: frozenset[str], uploads: str) -> None:
+        self._app, self._uploads = app, uploads
         self._host_names = host_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +136,8 @@ class _Readers:
     def _refusal(self, scope: Scope) -> Response | None:
         if scope["type"] != "http":
             return None
-        if scope["method"] not in _READING:
+        storing = scope["method"] == "POST" and re.fullmatch(self._uploads, scope["path"])
+        if scope["method"] not in _READING and not storing:
             return PlainTextResponse(_READ_ONLY + "\n", 405, headers={"Allow": ", ".join(_READING)})
         headers = Headers(scope=scope)
         if not self._is_own(headers.get("host", "")):

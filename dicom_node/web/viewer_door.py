@@ -22,6 +22,8 @@ DATA = ("/dicom-web", "/wado")
 _PUBLIC = "/manifest.json"
 """Of OHIF: browsers fetch it without cookies, even for a user who is logged in."""
 
+_MAY_NOT_STORE = "Segmentations and reports are stored by operators and administrators; log in to the panel as one."
+
 _ANYONE = Caller(name="anyone", kind=Credential.OPEN, owner="")
 
 
@@ -66,13 +68,21 @@ class ViewerDoor:
 
     def _refusal(self, request: Request, caller: Caller | None) -> Response | None:
         if caller is None and request.url.path.startswith(DATA):
-            return _bearer(401, "Log in to the panel, or send a token with the scope dicomweb:read.")
+            scope = TokenScope.DICOMWEB_STORE if request.method == "POST" else TokenScope.DICOMWEB_READ
+            return _bearer(401, f"Log in to the panel, or send a token with the scope {scope}.")
         if caller is None and self._login is not None:
             address = login_address(self._login.settings, request)
             return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
-        if caller and caller.kind is Credential.TOKEN and TokenScope.DICOMWEB_READ not in caller.scopes:
-            return _bearer(403, "This token does not have the scope dicomweb:read.", ', error="insufficient_scope"')
+        asked = TokenScope.DICOMWEB_STORE if request.method == "POST" else TokenScope.DICOMWEB_READ
+        if caller and caller.kind is Credential.TOKEN and asked not in caller.scopes:
+            return _bearer(403, f"This token does not have the scope {asked}.", ', error="insufficient_scope"')
+        if caller and caller.kind is not Credential.TOKEN and request.method == "POST" and not _may_store(caller):
+            return JSONResponse({"detail": _MAY_NOT_STORE}, 403, {"Cache-Control": "no-store"})
         return None
+
+
+def _may_store(caller: Caller) -> bool:
+    return caller.role is not None and caller.role.covers(TokenScope.DICOMWEB_STORE.needs)
 
 
 def _bearer(status: int, sentence: str, error: str = "") -> Response:

@@ -25,7 +25,8 @@ from conversion.volume import LabelVolume
 from dicom_node.database.engine import Database
 from dicom_node.database.keyed_hashes import KeyedHash
 from dicom_node.database.states import StudyState
-from dicom_node.database.tables import InstanceRow, ResultRow, StudyRow
+from dicom_node.database.tables import InstanceRow, StudyRow
+from dicom_node.studies.received_corrections import from_outside
 from inference.cases.brats import TRAINING_SET
 from inference.cases.case import AnnotatedCase, SkippedCase
 from inference.cases.dicom_studies import StudyCase, open_studies
@@ -145,8 +146,7 @@ def _corrected_studies(
     database: Database, folder: Path, key: KeyedHash, skipped: list[SkippedCase]
 ) -> list[_Corrected]:
     """Return the studies with a SEG from outside, without the objects that this node made itself."""
-    own = sa.select(ResultRow.sop_instance_uid)
-    held = sa.and_(InstanceRow.current, InstanceRow.sop_instance_uid.not_in(own))
+    held = from_outside()
     with_seg = sa.select(InstanceRow.study_uid).where(
         held, InstanceRow.sop_class_uid.in_([str(u) for u in SEGMENTATIONS])
     )
