@@ -11,17 +11,16 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import UID, SegmentationStorage
 
 from conversion.alignment import labels_on
 from conversion.attributes import Attributes
+from conversion.correction_classes import SEGMENTATIONS
 from conversion.errors import BrokenGeometry, ConversionReason, UnreadableSeries
 from conversion.likeness import DIRECTION_TOLERANCE
 from conversion.values import identifier, items
 from conversion.volume import Grid, LabelVolume
 
 __all__ = [
-    "SEGMENTATIONS",
     "CodedValue",
     "SegmentDescription",
     "SegmentMasks",
@@ -29,9 +28,6 @@ __all__ = [
     "segment_masks",
     "segmentation_header",
 ]
-
-SEGMENTATIONS = (SegmentationStorage, UID("1.2.840.10008.5.1.4.1.1.66.7"))
-"""SOP classes that are read here: Segmentation, and Label Map Segmentation, which pydicom's dictionary lacks."""
 
 HALF = 0.5
 """A voxel belongs to a FRACTIONAL segment from this share of the segment's maximum on."""

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
+from conversion.correction_classes import CORRECTIONS
 from conversion.encoding import settle
 from conversion.errors import ConversionError
 from conversion.values import identifier, items
@@ -26,7 +27,6 @@ from dicom_node.reception.inbox import Inbox
 from dicom_node.reception.incoming_file import FileMeta, IncomingFile
 from dicom_node.reception.spool import Spool
 from dicom_node.storage.disk_space import Disk
-from viewer_integration.correction_classes import CORRECTIONS
 
 __all__ = ["BY_WEB", "Correction", "Corrections", "Failure"]
 

@@ -10,10 +10,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from conversion.segmentation_reading import SEGMENTATIONS
+from conversion.correction_classes import CORRECTIONS, SEGMENTATIONS
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import InstanceRow, ResultRow
-from viewer_integration.correction_classes import CORRECTIONS
 
 __all__ = ["ReceivedCorrection", "corrections_of", "from_outside"]
 

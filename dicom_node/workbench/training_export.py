@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from conversion.correction_classes import SEGMENTATIONS
 from conversion.encoding import read_instance
 from conversion.nifti import write_nifti
 from conversion.recognition.site_rules import SiteRule
-from conversion.segmentation_reading import SEGMENTATIONS, segmentation_header
+from conversion.segmentation_reading import segmentation_header
 from conversion.sequences import Role
 from conversion.volume import LabelVolume
 from dicom_node.database.engine import Database

@@ -19,6 +19,7 @@ from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageSt
 
 from conversion.alignment import AlignedVolumes, align
 from conversion.attributes import Attributes
+from conversion.correction_classes import SEGMENTATIONS
 from conversion.decision import Decision
 from conversion.encoding import read_instance
 from conversion.errors import ConversionError
@@ -26,7 +27,7 @@ from conversion.patient_identity import identity, patient_id
 from conversion.reading import dicom_files, read_series, read_study
 from conversion.recognition.recognise import Recognition, recognise
 from conversion.recognition.site_rules import SiteRule
-from conversion.segmentation_reading import SEGMENTATIONS, segment_masks
+from conversion.segmentation_reading import segment_masks
 from conversion.selection import best_of_each_role
 from conversion.sequences import Role
 from conversion.study import Series

@@ -65,7 +65,7 @@ class Attack:
     refusing_s: float
     disk_full_s: float
     seed: int = 20261126
-    deadline_s: float = 1800.0
+    deadline_s: float = 600.0
 
 
 @dataclass(kw_only=True)
