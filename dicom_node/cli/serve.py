@@ -13,7 +13,7 @@ from dicom_node.cli.conventions import NOTICE, example, one_line_errors
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.addresses import panel_address, viewer_address
 
-__all__ = ["listen", "serve", "web", "work"]
+__all__ = ["listen", "panel_line", "serve", "web", "work"]
 
 
 @click.command(epilog=example("glionode serve --site site.toml"))
@@ -28,7 +28,7 @@ def serve(site: Path | None) -> None:
     def announce(database: Any) -> None:  # noqa: ANN401 - Database, without loading it for --help
         click.echo(f"GlioNode. {NOTICE}")
         click.echo(f"DICOM   {settings.node.ae_title}@{settings.node.bind}:{settings.node.dicom_port}")
-        click.echo(f"Panel   {_panel(settings, database)}")
+        click.echo(f"Panel   {panel_line(settings, database)}")
         click.echo(f"Viewer  {viewer_address(settings)}/")
         sys.stdout.flush()
 
@@ -62,13 +62,13 @@ def web(no_link: bool) -> None:  # noqa: FBT001
 
     def announce(database: Any) -> None:  # noqa: ANN401
         if not no_link:
-            click.echo(f"Panel   {_panel(settings, database)}")
+            click.echo(f"Panel   {panel_line(settings, database)}")
             sys.stdout.flush()
 
     run_web(settings, announce)
 
 
-def _panel(settings: Settings, database: Any) -> str:  # noqa: ANN401
+def panel_line(settings: Settings, database: Any) -> str:  # noqa: ANN401
     """Return the panel's address; while nobody can administrate the node, the link of the first administrator."""
     from dicom_node.access.links import new_link  # noqa: PLC0415 - not for --help
     from dicom_node.access.users import has_administrator  # noqa: PLC0415

@@ -14,13 +14,16 @@ OPENAPI = "/api/openapi.json"
 
 TOKEN = Depends(
     HTTPBearer(
-        auto_error=False, description="A token of `glionode tokens add NAME`; the panel's login will do as well."
+        auto_error=False,
+        description=(
+            "A token of the page Tokens or of `glionode tokens add NAME --scope SCOPE`; the panel's login will do too."
+        ),
     )
 )
 """States that an address takes a token; it is checked before, with everything else about the login."""
 
 _DESCRIPTION = (
-    "A DICOM node for brain tumours. The workbench takes a token, the peers the panel's login alone. "
+    "A DICOM node for brain tumours. A token needs the scope `workbench` or `peers`, a user of the panel the role. "
     "Research use only, not a medical device."
 )
 _TAGS = (
@@ -32,6 +35,7 @@ _TAGS = (
 )
 _MEANINGS = {
     401: "Neither logged in nor a valid token.",
+    403: "The token does not have the scope, or the user not the role.",
     404: "There is no such thing, or it is somebody else's.",
     409: "There is no result, or not yet; the sentence says why.",
     413: "More data or more files than allowed.",

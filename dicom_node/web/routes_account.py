@@ -65,6 +65,11 @@ def account_routes(settings: Settings, database: Database, pages: Jinja2Template
         set_session_cookie(request, answer, settings, opened)
         return answer
 
+    _add_logout(routes, database)
+    return routes
+
+
+def _add_logout(routes: APIRouter, database: Database) -> None:
     @routes.post("/logout-everywhere")
     def log_out_everywhere(request: Request) -> Response:
         name = request.state.user.name
@@ -74,5 +79,3 @@ def account_routes(settings: Settings, database: Database, pages: Jinja2Template
         answer = RedirectResponse("/login", status_code=303)
         answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
-
-    return routes

@@ -10,7 +10,7 @@ from dicom_node.peers.echo import EchoOutcome, echo
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import add_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.settings import Settings
-from dicom_node.web.api_document import refusals
+from dicom_node.web.api_document import TOKEN, refusals
 
 __all__ = ["api_routes"]
 
@@ -59,7 +59,7 @@ class EchoModel(BaseModel):
 
 def api_routes(settings: Settings, database: Database) -> APIRouter:
     """Return the API; the application answers an unknown name with 404 and an invalid peer with 422."""
-    routes = APIRouter(prefix="/api/peers", tags=["peers"], responses=refusals(401))
+    routes = APIRouter(prefix="/api/peers", tags=["peers"], responses=refusals(401, 403), dependencies=[TOKEN])
     unknown: dict[int | str, dict[str, Any]] = {404: {"description": "No peer has this name."}}
 
     @routes.get("", summary="List the peers")

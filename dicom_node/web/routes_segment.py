@@ -88,7 +88,7 @@ def roles(body: Names) -> list[str]:
 
 def segment_routes(settings: Settings, database: Database) -> APIRouter:
     """Return the API; each answers for the uploads of its caller alone."""
-    routes = APIRouter(prefix=UPLOAD_PATH, tags=["workbench"], responses=refusals(401), dependencies=[TOKEN])
+    routes = APIRouter(prefix=UPLOAD_PATH, tags=["workbench"], responses=refusals(401, 403), dependencies=[TOKEN])
     shown = job_models(settings.node.folder)
     form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
 

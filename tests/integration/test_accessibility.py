@@ -21,7 +21,7 @@ from tests.support.axe import serious_faults
 from tests.support.browser import chromium
 from tests.support.held_pictures import hold_pictures
 from tests.support.held_study import hold_run, hold_small_study
-from tests.support.panel_client import new_login_link
+from tests.support.panel_client import ADMINISTRATOR, new_login_link
 from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser
@@ -49,7 +49,13 @@ def _fill(database: Database, settings: Settings) -> list[str]:
     put_peer(database, Peer(name="archive", ae_title="ARCHIVE", host="127.0.0.1", port=104))
     waiting, failed = new_job_id(), new_job_id()
     for job in (waiting, failed):
-        submit(database, settings.workbench, job, "panel", [UploadedFile(stored="00000", name="flair.nii.gz")])
+        submit(
+            database,
+            settings.workbench,
+            job,
+            f"user:{ADMINISTRATOR}",
+            [UploadedFile(stored="00000", name="flair.nii.gz")],
+        )
     with database.session() as session:
         session.get_one(RunRow, "run").summary = {"volumes_ml": {"WT": 41.2}, "flags": [FlagCode.LOW_AGREEMENT]}
         reason = "the networks differ"
@@ -67,6 +73,9 @@ def _fill(database: Database, settings: Settings) -> list[str]:
         "/fetch",
         "/rules",
         "/peers",
+        "/users",
+        "/tokens",
+        "/account",
         "/docs",
     ]
 

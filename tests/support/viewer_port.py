@@ -15,10 +15,10 @@ _START_S = 30
 
 @contextlib.contextmanager
 def served(
-    app: ASGIApp, deadlines: Deadlines | None = None, uploads: str = "", front: Front | None = None
+    app: ASGIApp, deadlines: Deadlines | None = None, uploads: str = "", front: Front | None = None, port: int = 0
 ) -> Iterator[str]:
     """Serve an application with the node's own HTTP server and give its address."""
-    port = free_port()
+    port = port or free_port()
     server = http_server(app, "127.0.0.1", port, deadlines, uploads=uploads, front=front or Front())
     thread = threading.Thread(target=server.run, name="viewer")
     thread.start()
