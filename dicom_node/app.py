@@ -43,12 +43,15 @@ def run_listener(settings: Settings) -> None:
     from dicom_node.reception.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
 
     keep_private(settings.node.folder)
-    listener = Listener(settings, open_database(settings.database_url))
+    database = open_database(settings.database_url)
+    listener = Listener(settings, database)
+    ending = _recorded(settings, database, "listen")
     gc.freeze()  # otherwise each full collection scans all that was loaded: 0.1 s in which no image is received
     stop = _stop_on_signal()
     listener.start()
     stop.wait()
     listener.stop()
+    ending()
 
 
 def run_worker(settings: Settings, gpu: str = "") -> None:
@@ -67,12 +70,15 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
+    ending = _recorded(settings, database, "work")
     Worker(settings, database, gpu, Uploads(settings, database)).run(_stop_on_signal())
+    ending()
 
 
 def run_web(settings: Settings) -> None:
     """Serve the panel and the viewer, each on its own port, until a signal stops the process."""
     configure_logs("web")
+    from dicom_node.audit.trail import AuditTrail  # noqa: PLC0415
     from dicom_node.studies.holdings import Holdings  # noqa: PLC0415
     from dicom_node.web.app import panel_app  # noqa: PLC0415
     from dicom_node.web.http_server import http_server  # noqa: PLC0415
@@ -83,8 +89,9 @@ def run_web(settings: Settings) -> None:
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     panel = http_server(panel_app(settings, database), settings.web.bind, settings.web.port, uploads=UPLOAD_PATH)
+    trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     viewer = http_server(
-        viewer_app(Holdings(database, settings.node.folder), ohif_folder(settings)),
+        viewer_app(Holdings(database, settings.node.folder), ohif_folder(settings), trail=trail),
         settings.viewer.bind,
         settings.viewer.port,
     )
@@ -93,7 +100,18 @@ def run_web(settings: Settings) -> None:
     async def both() -> None:
         await asyncio.gather(panel.serve(), viewer.serve())
 
+    ending = _recorded(settings, database, "web")
     asyncio.run(both())
+    ending()
+
+
+def _recorded(settings: Settings, database: Database, role: str) -> Callable[[], object]:
+    """Record in the audit trail that a process started, and return what records that it stopped."""
+    from dicom_node.audit.trail import AuditTrail  # noqa: PLC0415 - as above
+
+    trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
+    trail.record(trail.report.activity(role, started=True))
+    return lambda: trail.record(trail.report.activity(role, started=False))
 
 
 def serve(settings: Settings, site_file: Path | None, announce: Callable[[Database], None]) -> None:

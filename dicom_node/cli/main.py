@@ -14,6 +14,10 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
     {
+        "audit": Subcommand(
+            "audit:audit",
+            "Check and read the audit trail: who looked at or changed what (DICOM PS3.15 A.5).",
+        ),
         "cancel": Subcommand(
             "operations:cancel",
             "Stop a study's run: at once if it is still queued, otherwise before its next step.",

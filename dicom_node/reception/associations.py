@@ -32,8 +32,9 @@ class AssociationBook:
         self._open: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._ended: WeakSet[Association] = WeakSet()
 
-    def close_left_open(self) -> None:
-        """Mark as lost the associations that killed listeners on this host left open."""
+    def close_left_open(self) -> dict[str, str]:
+        """Mark as lost the associations that killed listeners on this host left open; return their AE titles by id."""
+        lost = {}
         with self._database.session() as session:
             rows = session.scalars(sa.select(AssociationRow).where(AssociationRow.end == AssociationEnd.OPEN)).all()
             for row in rows:
@@ -41,6 +42,8 @@ class AssociationBook:
                 ours = row.listener == self._name  # a process that has just started has no association yet
                 if ours or (host == self._name.rpartition("/")[0] and not Path("/proc", pid).exists()):
                     self._close(session, row, AssociationEnd.LOST)
+                    lost[row.association_id] = row.calling_ae
+        return lost
 
     def id_of(self, assoc: Association) -> str:
         """Return the id of an association, which is recorded at its first image."""

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -37,6 +37,8 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_node.audit.studies import studies_brought
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.maintenance import in_maintenance
 from dicom_node.database.states import AssociationEnd
@@ -55,6 +57,7 @@ from dicom_node.reception.identity import InboxRefusal
 from dicom_node.reception.inbox import Inbox
 from dicom_node.reception.incoming import Incoming
 from dicom_node.reception.journal import Journal
+from dicom_node.reception.recorded import ReceptionRecord
 from dicom_node.reception.refusals import note_refusal
 from dicom_node.reception.spool import Spool, remove_abandoned
 from dicom_node.settings import Settings
@@ -127,6 +130,7 @@ class Listener:
         self._with_refusals: WeakSet[Association] = WeakSet()
         self._senders: WeakKeyDictionary[Association, bool] = WeakKeyDictionary()
         self._associations = AssociationBook(database, clock)
+        self._record = ReceptionRecord(AuditTrail(settings.node.folder, settings.node.ae_title, database))
         self._connections = Connections(
             waiting_for_each=settings.listener.waiting_connections, seats=settings.listener.maximum_associations
         )
@@ -150,10 +154,12 @@ class Listener:
             (evt.EVT_RELEASED, lambda event: self._on_end(event.assoc, released=True)),
             (evt.EVT_ABORTED, lambda event: self._on_end(event.assoc, released=False)),
         ]
-        self._associations.close_left_open()
+        lost = self._associations.close_left_open()
         if left := remove_abandoned(self._settings.node.folder / "inbox"):
             _log.warning("unfinished_removed", files=left)
         self._journal = Journal(self._settings.node.folder / "journal", self._inbox.file)
+        if lost:
+            threading.Thread(target=self._record_lost, args=(self._journal, lost), daemon=True).start()
         address = (self._settings.node.bind, self._settings.node.dicom_port)
         services = Services(
             on_store=self._on_store,
@@ -169,6 +175,11 @@ class Listener:
         threading.Thread(target=server.serve_forever, args=(STOP_S,), daemon=True).start()
         self._server = server
         _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)
+
+    def _record_lost(self, journal: Journal, callers: Mapping[str, str]) -> None:
+        """Record what associations brought whose listener was killed, once all of it is in the database."""
+        journal.drain()
+        self._record.lost(studies_brought(self._database, self._settings.node.folder, callers))
 
     def stop(self) -> None:
         """Close the port and end open associations."""
@@ -246,6 +257,7 @@ class Listener:
         if spool is not None:
             self._inbox.place(spool, arrival)
         self._keep(arrival)
+        self._record.arrived(assoc, arrival)
         return SUCCESS
 
     def _may_send(self, assoc: Association, calling: str) -> bool:
@@ -295,6 +307,7 @@ class Listener:
         if self._journal is not None:
             self._journal.drain()
         self._associations.end(assoc, AssociationEnd.RELEASED if released else AssociationEnd.ABORTED)
+        self._record.ended(assoc, released=released)
 
     def _refuse(self, assoc: Association, code: str, reason: str) -> None:
         calling_ae, address = assoc.requestor.ae_title.strip()[:16], str(assoc.requestor.address)[:64]
@@ -307,6 +320,7 @@ class Listener:
             _log.error("refusal_not_noted", code=code, error=type(error).__name__)
         # The AE title is not logged: an unknown caller may use any, even a patient's name. It is in the database.
         _log.warning("refused", code=code, peer=peer, address=address)
+        self._record.refused(assoc, code, peer)
 
 
 def _check_class(arrival: ArrivedInstance, command: StoreCommand) -> None:

@@ -15,12 +15,15 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.peers.peer import PeerError, UnknownPeer
 from dicom_node.peers.registry import list_peers
 from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
 from dicom_node.web.api_document import api_application
+from dicom_node.web.audit_table import PANEL, RouteTable
+from dicom_node.web.audited import Recorded
 from dicom_node.web.auth import login_routes, refusal, remember_visitor
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.routes_api import api_routes
@@ -106,7 +109,9 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         """Redirect to the studies, or to the AE titles while there are none."""
         return RedirectResponse("/studies" if list_peers(database) else "/peers", status_code=303)
 
-    return Guard(app, "panel", _HEADERS, uploads=UPLOAD_PATH)
+    trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
+    recorded = Recorded(app, trail, RouteTable(PANEL))
+    return Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:

@@ -113,6 +113,7 @@ def login_routes(database: Database, pages: Jinja2Templates) -> APIRouter:
             _log.warning("panel_login_refused")
             return pages.TemplateResponse(request, "login.html", {"token": "", "refused": True}, status_code=403)
         _log.info("panel_login")
+        request.state.owner = "panel"  # whom the audit trail names
         answer = RedirectResponse("/", status_code=303)
         answer.set_cookie(
             _COOKIE,
