@@ -45,9 +45,9 @@ def run_listener(settings: Settings) -> None:
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     listener = Listener(settings, database)
-    ending = _recorded(settings, database, "listen")
     gc.freeze()  # otherwise each full collection scans all that was loaded: 0.1 s in which no image is received
     stop = _stop_on_signal()
+    ending = _recorded(settings, database, "listen")
     listener.start()
     stop.wait()
     listener.stop()
@@ -70,8 +70,9 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
+    worker, stop = Worker(settings, database, gpu, Uploads(settings, database)), _stop_on_signal()
     ending = _recorded(settings, database, "work")
-    Worker(settings, database, gpu, Uploads(settings, database)).run(_stop_on_signal())
+    worker.run(stop)
     ending()
 
 

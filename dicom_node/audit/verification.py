@@ -137,16 +137,17 @@ class _Checker:
     def take(self, record: Record, line: _Line, pending: Sequence[_Line]) -> None:
         """Check one record, and what stands before it."""
         self._check_torn(record, line, pending)
-        number, genuine = record.sequence, record.is_genuine(self._key)
-        if not genuine:
-            kind = "its number, predecessor or code does not belong to it: made or altered without the node's key"
-            self._find(Break.FORGED, line, f"record {number}: {kind}")
+        number = record.sequence
+        self.records += 1
+        if not record.is_genuine(self._key):  # the chain goes on behind it, as if it were not there
+            sentence = f"record {number} does not belong here: it was made or altered without the node's key"
+            self._find(Break.FORGED, line, sentence)
+            return
         if not record.is_whole():
             self._find(Break.CHANGED, line, f"record {number}: its message was changed after it was recorded")
         self._check_place(record, line)
         if (number, record.code) == self._head:
             self._head_found = True
-        self.records += 1
         self.first = self.first or number
         if number >= self.last:
             self.last, self._code = number, record.code
@@ -187,7 +188,7 @@ class _Checker:
 
     def _check_place(self, record: Record, line: _Line) -> None:
         number, wanted = record.sequence, self.last + 1
-        if not self.records:
+        if not self.first:
             self._check_beginning(record, line)
         elif number in self._seen or number < wanted:
             what = "stands here a second time" if number in self._seen else "stands behind a later one"
