@@ -30,6 +30,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
             "operations:clean",
             "Remove now what the retention policy no longer keeps; a worker does so every hour.",
         ),
+        "conformance": Subcommand(
+            "conformance:conformance",
+            "Write the DICOM Conformance Statement (PS3.2 Annex N) of the node as it is configured.",
+        ),
         "convert": Subcommand(
             "convert:convert",
             "Convert every MR series of a DICOM folder to NIfTI, each with a JSON file.",

@@ -9,17 +9,15 @@ from pathlib import Path
 from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
-from pydicom.uid import UID
 from pynetdicom.association import Association
 from sqlalchemy.orm import Session
 
 from dicom_node.database.engine import Database
 from dicom_node.database.states import AssociationEnd, StudyState
 from dicom_node.database.tables import AssociationRow, InstanceRow, StudyRow, utc_now
+from dicom_node.reception.contract import VERIFICATION
 
-__all__ = ["VERIFICATION", "AssociationBook"]
-
-VERIFICATION = UID("1.2.840.10008.1.1")
+__all__ = ["AssociationBook"]
 
 
 class AssociationBook:

@@ -10,31 +10,11 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
 import structlog
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu_primitives import A_RELEASE
-from pynetdicom.presentation import AllStoragePresentationContexts
-from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.audit.studies import studies_brought
@@ -52,7 +32,23 @@ from dicom_node.reception.acceptor.line import MAXIMUM_PDU_BYTES
 from dicom_node.reception.acceptor.messages import Services
 from dicom_node.reception.acceptor.server import make_server
 from dicom_node.reception.arrived_instance import ArrivedInstance
-from dicom_node.reception.associations import VERIFICATION, AssociationBook
+from dicom_node.reception.associations import AssociationBook
+from dicom_node.reception.contract import (
+    ACCEPTED_TRANSFER_SYNTAXES,
+    BUSY,
+    CALLED_UNKNOWN,
+    CALLING_UNKNOWN,
+    COMMITMENT,
+    DATA_SET_MISMATCH,
+    FULL,
+    MISMATCHES,
+    NO_SUCH_INSTANCE,
+    NOT_AUTHORISED,
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    SUCCESS,
+    accepted_contexts,
+)
 from dicom_node.reception.identity import InboxRefusal
 from dicom_node.reception.inbox import Inbox
 from dicom_node.reception.incoming import Incoming
@@ -69,53 +65,8 @@ __all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]
 
 _log = structlog.get_logger()
 
-ACCEPTED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    DeflatedExplicitVRLittleEndian,
-    JPEGLSLossless,
-    JPEG2000Lossless,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    JPEGLosslessSV1,
-    JPEGLossless,
-    RLELossless,
-    ExplicitVRBigEndian,
-    JPEG2000,
-    HTJ2K,
-    JPEGLSNearLossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-)
-"""If a peer proposes several in one presentation context, the first of these that it proposes is accepted.
-
-Uncompressed syntaxes come before compressed ones and lossy ones last, so no sender is asked for a lossy encoding that
-it could avoid. Lossy syntaxes are accepted because an archive with a lossy image has no other version of it. A result
-based on such images states this (`viewer_integration.source_header`). Pixels that no decoder reads are refused with a
-reason when they are read.
-"""
-
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
-DATA_SET_MISMATCH = 0xA900
-NOT_AUTHORISED = 0x0124
-NO_SUCH_INSTANCE = 0x0112
-"""Status codes of the Storage Service Class (PS3.4 B.2.3) and of N-EVENT-REPORT (PS3.7 10.1.1)."""
-
 STOP_S = 0.05
 """How soon the listener notices that it should stop."""
-
-PROCESSING_FAILURE = 0x0110
-"""Status code of N-EVENT-REPORT (PS3.7 10.1.1)."""
-
-MISMATCHES = ("uid_mismatch", "sop_class_mismatch", "sop_class_missing")
-
-BUSY = {"result": 0x02, "source": 0x03, "diagnostic": 0x01}
-FULL = {"result": 0x02, "source": 0x03, "diagnostic": 0x02}
-CALLING_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x03}
-CALLED_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x07}
-"""A-ASSOCIATE-RJ (PS3.8 9.3.4). Transient, by the presentation service provider: temporary congestion, local limit
-exceeded. Permanent, by the service user: calling or called AE title not recognised."""
 
 
 class Listener:
@@ -341,9 +292,8 @@ def _application_entity(settings: Settings) -> AE:
     entity.dimse_timeout = settings.listener.dimse_timeout_s
     entity.network_timeout = settings.listener.network_timeout_s
     entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
-    entity.add_supported_context(VERIFICATION)
-    # Destinations send results as SCP over an association that they open, so they propose that role (PS3.4 J.3.3).
-    entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-    for context in AllStoragePresentationContexts:
-        entity.add_supported_context(str(context.abstract_syntax), list(ACCEPTED_TRANSFER_SYNTAXES))
+    for sop_class, syntaxes in accepted_contexts().items():
+        # Destinations send results as SCP over an association that they open, so they propose that role (PS3.4 J.3.3).
+        roles = {"scu_role": False, "scp_role": True} if sop_class == COMMITMENT else {}
+        entity.add_supported_context(sop_class, list(syntaxes), **roles)
     return entity

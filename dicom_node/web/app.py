@@ -27,6 +27,7 @@ from dicom_node.web.audited import Recorded
 from dicom_node.web.auth import login_routes, refusal, remember_visitor
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.routes_api import api_routes
+from dicom_node.web.routes_conformance import conformance_routes
 from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_operations import operation_routes
@@ -89,6 +90,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(workbench_routes(settings, database, pages))
     app.include_router(docs_routes(settings, pages))
     app.include_router(help_routes(pages))
+    app.include_router(conformance_routes(settings, database, pages))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
