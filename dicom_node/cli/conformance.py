@@ -1,5 +1,6 @@
 """`glionode conformance`: the DICOM Conformance Statement of the node as it is configured."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -34,6 +35,6 @@ def conformance(form: str, out: Path | None) -> None:
 
         content = as_pdf(document)
     if out is None:
-        click.get_binary_stream("stdout").write(content)
+        sys.stdout.buffer.write(content)
     else:
         out.write_bytes(content)

@@ -29,7 +29,8 @@ def configuration(facts: Facts) -> Section:
         widths=(22, 22, 24, 32),
     )
     text = (
-        "AE title, address and port of the node are settings (a TOML file or environment variables) and apply from the next "
+        "AE title, address and port of the node are settings (a TOML file or environment variables) and apply "
+        "from the next "
         "start. Peers are changed on the page AE titles; a change applies from the next association."
     )
     return Section(

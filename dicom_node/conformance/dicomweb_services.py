@@ -53,8 +53,10 @@ def origin_server(facts: Facts) -> Section:
     """Return the section on what the viewer's port serves."""
     viewer = facts.settings.viewer
     text = (
-        f"The viewer's port ({viewer.bind}, port {viewer.port}) answers GET and HEAD. Instances and frames are sent in the "
-        "stored transfer syntax; those in Explicit VR Big Endian in Explicit VR Little Endian. Frames are numbered from "
+        f"The viewer's port ({viewer.bind}, port {viewer.port}) answers GET and HEAD. Instances and frames are "
+        f"sent in the "
+        "stored transfer syntax; those in Explicit VR Big Endian in Explicit VR Little Endian. Frames are "
+        "numbered from "
         "1, at most 1000 in one request. fuzzymatching is not supported."
     )
     return Section(

@@ -44,7 +44,8 @@ def network(facts: Facts) -> Section:
         ),
     )
     tcp = (
-        "TCP/IP, version 4 or 6, by any network that the operating system supports. The node needs no particular services "
+        "TCP/IP, version 4 or 6, by any network that the operating system supports. The node needs no "
+        "particular services "
         "such as DHCP, DNS or NTP; peers may be named by host name. TLS is described in section 8."
     )
     return Section(
@@ -67,10 +68,10 @@ def _general(facts: Facts) -> Table:
         ("Maximum PDU size announced as acceptor", f"{MAXIMUM_PDU_BYTES} bytes"),
         ("Largest PDU read as requestor", f"{LARGEST_PDU_BYTES} bytes"),
         (
-            "Associations accepted at the same time",
+            "Associations accepted at a time",
             f"{listener.maximum_associations} for each of {listener.processes} processes",
         ),
-        ("Associations initiated at the same time", "one for each destination, and one for queries and fetching"),
+        ("Associations initiated at a time", "one for each destination, and one for queries and fetching"),
         ("Asynchronous operations", "not supported: one operation at a time"),
         ("SOP class extended and user identity negotiation", "accepted and ignored"),
         ("SCP/SCU role selection", "for storage commitment (SCP) and C-GET (storage SCP)"),
@@ -79,7 +80,8 @@ def _general(facts: Facts) -> Table:
 
 
 _POLICY = (
-    "An association is accepted when the called AE title is that of the node and the calling one belongs to an enabled peer "
+    "An association is accepted when the called AE title is that of the node and the calling one belongs to an "
+    "enabled peer "
     "that may send, or to a destination that answers storage commitment. Of the transfer syntaxes of one presentation "
     "context, the first of Table 7-4 is accepted: uncompressed before compressed ones, lossy ones last."
 )
@@ -141,7 +143,8 @@ def _named(syntaxes: Sequence[UID]) -> str:
 
 
 _INITIATION = (
-    "Associations are initiated to deliver results (with a request for storage commitment, or a query, after it), to query, "
+    "Associations are initiated to deliver results (with a request for storage commitment, or a query, after "
+    "it), to query, "
     "to fetch, and to test a peer by C-ECHO. Each transfer syntax is proposed in a presentation context of its own."
 )
 

@@ -21,7 +21,8 @@ def _created() -> dict[str, Any]:
 def created_objects() -> Section:
     """Return annex A."""
     text = (
-        "Attributes within a sequence are marked by >. Series numbers, transfer syntax and the form of the SEG depend on the "
+        "Attributes within a sequence are marked by >. Series numbers, transfer syntax and the form of the SEG "
+        "depend on the "
         "destination. No private attributes are written. UIDs are derived from the content, under the root 2.25."
     )
     parts = tuple(
@@ -58,15 +59,21 @@ def report_content() -> Section:
         (
             "Language, observer (device: the node, TID 1004), procedure reported: MRI.",
             (
-                "Imaging measurements: for each region with a segment a group of TID 1411, which refers to the segment of the "
-                "SEG by its tracking UID; for unions (tumor core, whole tumor) and regions that are empty, a group of TID 1501."
+                "Imaging measurements: for each region with a segment a group of TID 1411, which refers to the "
+                "segment of the "
+                "SEG by its tracking UID; for unions (tumor core, whole tumor) and regions that are empty, a "
+                "group of TID 1501."
             ),
             (
-                "In each group: tracking identifier and UID, finding, finding site (brain), and the volume in ml, rounded to a "
+                "In each group: tracking identifier and UID, finding, finding site (brain), and the volume in "
+                "ml, rounded to a "
                 "microlitre; its interval, where the model states one."
             ),
             "Qualitative evaluations: which series was used as which sequence, warnings, and why a result is withheld.",
-            "Every report states that it is for research use only. Completion flag COMPLETE, verification flag UNVERIFIED.",
+            (
+                "Every report states that it is for research use only. Completion flag COMPLETE, verification flag "
+                "UNVERIFIED."
+            ),
         )
     )
     return Section(number="A.B", title="Structured report content", blocks=(Paragraph(text), tree))
@@ -78,7 +85,8 @@ def mapping() -> Section:
         sorted({row["name"] for one in _created()["objects"] for row in one["attributes"] if row["source"] == "COPIED"})
     )
     text = (
-        "These attributes are copied from the source images. Where the PACS has corrected or merged the patient, Patient's "
+        "These attributes are copied from the source images. Where the PACS has corrected or merged the "
+        "patient, Patient's "
         "Name, ID, Birth Date and Sex are those that a peer that is queried states at that moment."
     )
     return Section(number="A.D", title="Mapping of attributes", blocks=(Paragraph(text), Bullets(copied)))

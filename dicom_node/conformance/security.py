@@ -10,7 +10,7 @@ _TRIGGERS = {
     EventId.APPLICATION_ACTIVITY: "a listener, worker or web process starts or stops",
     EventId.AUDIT_LOG_USED: "somebody reads or checks the trail",
     EventId.INSTANCES_ACCESSED: "somebody looks at a study's page, pictures or images, or changes its run",
-    EventId.INSTANCES_TRANSFERRED: "an association that brought images ends; a study is fetched; results are sent or refused",
+    EventId.INSTANCES_TRANSFERRED: "an association that brought images ends; a study is fetched; results are sent",
     EventId.STUDY_DELETED: "the retention policy removes images, results or entries of a study",
     EventId.EXPORT: "a training set is exported; a result of the workbench is downloaded",
     EventId.IMPORT: "files are sent to the workbench",
@@ -34,7 +34,8 @@ def security(facts: Facts) -> Section:
     network = Bullets(
         (
             (
-                f"The DICOM port is reachable from {who}. Senders are known by their AE titles; restrict the port to the "
+                f"The DICOM port is reachable from {who}. Senders are known by their AE titles; restrict the "
+                f"port to the "
                 "addresses of your PACS by a firewall."
             ),
             "DICOM over TLS (PS3.15 Annex B) is not supported by the node itself.",
@@ -43,8 +44,10 @@ def security(facts: Facts) -> Section:
         )
     )
     audit = (
-        "The node conforms to the Audit Trail Message Format Profile (PS3.15 A.5). Messages are kept in a file of the node, "
-        "each chained to the one before by a keyed code. They are not transmitted to another system (PS3.15 A.6 and A.7 are "
+        "The node conforms to the Audit Trail Message Format Profile (PS3.15 A.5). Messages are kept in a file "
+        "of the node, "
+        "each chained to the one before by a keyed code. They are not transmitted to another system (PS3.15 A.6 "
+        "and A.7 are "
         "not supported). Nothing about them can be configured. Details are in annex C."
     )
     return Section(

@@ -42,7 +42,8 @@ def services(facts: Facts) -> Section:
 
 def _verification() -> Section:
     text = (
-        "As SCP, every accepted peer gets the status 0x0000. As SCU, the button C-ECHO on the page AE titles calls a peer "
+        "As SCP, every accepted peer gets the status 0x0000. As SCU, the button C-ECHO on the page AE titles "
+        "calls a peer "
         "and shows why it does not answer."
     )
     return Section(number="5.1.1", title="Verification", blocks=(Paragraph(text),))
@@ -53,7 +54,8 @@ def _storage_scp(facts: Facts) -> Section:
     behaviour = Bullets(
         (
             (
-                "Success means that the data set is on the disk. A duplicate changes nothing; an object with a known UID and "
+                "Success means that the data set is on the disk. A duplicate changes nothing; an object with a "
+                "known UID and "
                 "other bytes is kept beside the first."
             ),
             "Level 2 (full): all attributes, also private ones, are kept. Nothing is coerced.",
@@ -91,7 +93,7 @@ def storage_statuses() -> Table:
         (
             OUT_OF_RESOURCES,
             "Out of resources",
-            "the disk is too full, the data set too large, or storing failed: try again",
+            "the disk is full, the data set too large, or storing failed: try again",
         ),
         (DATA_SET_MISMATCH, "Data set does not match", "SOP class or instance differ from those of the request"),
         (CANNOT_UNDERSTAND, "Cannot understand", "the data set cannot be read, or lacks a valid UID"),
@@ -142,7 +144,8 @@ def _storage_scu(facts: Facts) -> Section:
 
 def _commitment(facts: Facts) -> Section:
     text = (
-        "After a C-STORE, the destination is asked for storage commitment (N-ACTION). Its answer (N-EVENT-REPORT) is taken "
+        "After a C-STORE, the destination is asked for storage commitment (N-ACTION). Its answer "
+        "(N-EVENT-REPORT) is taken "
         "over the same association or over one that it opens to STORAGE-SCP, and counts once within seven days."
     )
     how = Table(
@@ -188,7 +191,8 @@ def _find(facts: Facts) -> Section:
 def _retrieve(facts: Facts) -> Section:
     move = facts.settings.node.ae_title
     text = (
-        "A study is fetched by its UID when a person asks for it, with the priors of its patient on request. WADO-RS is "
+        "A study is fetched by its UID when a person asks for it, with the priors of its patient on request. "
+        "WADO-RS is "
         "used where the peer has a DICOMweb address, else C-GET, else C-MOVE with the destination "
         f"{move}. A transfer is aborted after {GET_S / 3600:g} h. These SOP classes are proposed for C-GET, as SCP:"
     )

@@ -23,7 +23,7 @@ def statement(facts: Facts) -> Document:
         version=facts.product_version,
         made_at=f"{facts.at:%Y-%m-%d %H:%M} UTC",
         sections=(
-            overview(facts),
+            overview(),
             introduction(facts),
             implementation_model(facts),
             services(facts),

@@ -1,7 +1,7 @@
 """The attributes of the objects that the node makes, from objects that it has made.
 
-``python -m tests.support.created_attributes`` writes `dicom_node/conformance/created_objects.json` anew; a test fails where the
-encoders write something else.
+``python -m tests.support.created_attributes`` writes `created_objects.json` of `dicom_node/conformance`
+anew; a test fails where the encoders write something else.
 """
 
 import io
