@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from click.types import DateTime
 
 from dicom_node.audit.head import audit_key, known_head
 from dicom_node.audit.reading import Choice, ShownMessage, messages
@@ -48,8 +49,8 @@ def verify_it(begins: int, as_json: bool) -> None:  # noqa: FBT001 - the --json 
 
 
 @audit.command(name="show", epilog=example("glionode audit show --event accessed --since 2026-12-01"))
-@click.option("--since", type=click.DateTime(), help="Earliest time, UTC.")
-@click.option("--until", type=click.DateTime(), help="Latest time, UTC.")
+@click.option("--since", type=DateTime(), help="Earliest time, UTC.")
+@click.option("--until", type=DateTime(), help="Latest time, UTC.")
 @click.option("--user", default="", help="Part of the name of a user, a token or an AE title.")
 @click.option("--study", default="", help="Study Instance UID, or the study's key.")
 @click.option("--event", default="", help="Part of the name of an event or its type, such as accessed or login.")

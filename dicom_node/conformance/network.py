@@ -21,7 +21,7 @@ from dicom_node.reception.contract import (
 from dicom_node.retrieval.fetch import FETCHED_CLASSES
 from viewer_integration.transport.requestor import LARGEST_PDU_BYTES
 
-__all__ = ["ACCEPTED_CONTEXTS", "ACCEPTED_SYNTAXES", "network"]
+__all__ = ["ACCEPTED_CONTEXTS", "ACCEPTED_SYNTAXES", "network", "sop_class_name"]
 
 ACCEPTED_CONTEXTS = "Table 7-3. Accepted SOP classes"
 ACCEPTED_SYNTAXES = "Table 7-4. Transfer syntaxes accepted for storage, in the order of preference"
@@ -116,7 +116,7 @@ def _accepted() -> tuple[Table, Table]:
     storage = "Table 7-4"
     rows = tuple(
         (
-            uid.name,
+            sop_class_name(uid),
             str(uid),
             storage if syntaxes is contexts[ACCEPTED_SOP_CLASSES[0]] else _named(syntaxes),
             "SCU" if uid == COMMITMENT else "SCP",
@@ -138,6 +138,20 @@ def _accepted() -> tuple[Table, Table]:
     return classes, syntaxes
 
 
+_NEWER = {
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.9.100.1": "Waveform Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.9.100.2": "Waveform Acquisition Presentation State Storage",
+}
+"""SOP classes that pydicom's dictionary does not contain yet."""
+
+
+def sop_class_name(uid: UID) -> str:
+    """Return the name of a SOP class (PS3.6 A)."""
+    return _NEWER.get(uid, uid.name)
+
+
 def _named(syntaxes: Sequence[UID]) -> str:
     return ", ".join(str(uid) for uid in syntaxes)
 
@@ -155,7 +169,7 @@ def _proposed() -> Table:
     plain = _named(_PLAIN)
     rows = [
         ("Verification", str(VERIFICATION), "the default of C-ECHO", "SCU"),
-        *((UID(uid).name, uid, created, "SCU") for uid in _CREATED),
+        *((sop_class_name(UID(uid)), uid, created, "SCU") for uid in _CREATED),
         (COMMITMENT.name, str(COMMITMENT), plain, "SCU"),
         *((UID(uid).name, uid, plain, "SCU") for uid in (_FIND, _GET, _MOVE)),
         *((f"{uid.name}, for C-GET", str(uid), plain, "SCP") for uid in FETCHED_CLASSES),

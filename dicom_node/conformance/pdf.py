@@ -37,7 +37,7 @@ _HEAD = ParagraphStyle("head", parent=_CELL, fontName="Helvetica-Bold")
 _CAPTION = ParagraphStyle(
     "caption", parent=_BODY, fontName="Helvetica-Bold", fontSize=8.5, spaceBefore=6, keepWithNext=1
 )
-_TITLE = ParagraphStyle("title", parent=_BODY, fontName="Helvetica-Bold", fontSize=24, leading=30, spaceBefore=60 * mm)
+_TITLE = ParagraphStyle("title", parent=_BODY, fontName="Helvetica-Bold", fontSize=24, leading=30)
 _HEADINGS = [
     ParagraphStyle(
         f"heading{level}",
@@ -52,7 +52,8 @@ _HEADINGS = [
     for level, (size, before) in enumerate(((16, 16), (12.5, 12), (10.5, 9), (10, 8)))
 ]
 _CONTENTS = [
-    ParagraphStyle(f"contents{level}", parent=_BODY, leftIndent=level * 6 * mm, spaceAfter=1) for level in range(2)
+    ParagraphStyle(f"contents{level}", parent=_BODY, leftIndent=level * 6 * mm, leading=12, spaceAfter=0)
+    for level in range(2)
 ]
 _GRID = TableStyle(
     [
@@ -65,8 +66,6 @@ _GRID = TableStyle(
         ("RIGHTPADDING", (0, 0), (-1, -1), 4),
     ]
 )
-_LONG_WORD = 14
-"""Longer words, such as UIDs and addresses, may be broken within a cell."""
 
 
 def as_pdf(document: Document) -> bytes:
@@ -74,6 +73,7 @@ def as_pdf(document: Document) -> bytes:
     stream = io.BytesIO()
     contents = TableOfContents(levelStyles=_CONTENTS, dotsMinLevel=0)
     flow: list[Flowable] = [
+        Spacer(0, 60 * mm),
         Text(document.title, _TITLE),
         Text(escape(f"{document.product} {document.version}"), _HEADINGS[1]),
         Text(escape(f"Made from the configuration of {document.made_at}."), _BODY),
@@ -149,17 +149,6 @@ def _table(table: Table) -> Sequence[Flowable]:
     parts = table.widths or (1,) * len(table.columns)
     widths = [_WIDTH * part / sum(parts) for part in parts]
     head = [Text(escape(column), _HEAD) for column in table.columns]
-    rows = [[Text(_breakable(cell), _CELL) for cell in row] for row in table.rows]
+    rows = [[Text(escape(cell), _CELL) for cell in row] for row in table.rows]
     grid = LongTable([head, *rows], colWidths=widths, repeatRows=1, style=_GRID)
     return [Text(escape(table.title), _CAPTION), grid, Spacer(0, 4 * mm)]
-
-
-def _breakable(text: str) -> str:
-    """Return a text whose long words may be broken behind a dot or a slash."""
-    words = []
-    for word in text.split(" "):
-        if len(word) > _LONG_WORD:
-            for mark in "./":
-                word = word.replace(mark, mark + "\u200b")  # noqa: PLW2901
-        words.append(escape(word))
-    return " ".join(words)
