@@ -1,6 +1,7 @@
 """The chain of the audit trail: whatever is done to it, the check says what and where; nothing recorded is lost."""
 
 import base64
+import fcntl
 import os
 import re
 import signal
@@ -319,3 +320,35 @@ def test_what_repeats_itself_is_recorded_once(trail: AuditTrail, database: Datab
         message = trail.report.authentication(Actor(name=name), EventType.LOGIN, Outcome.SUCCESS)
         assert trail.record_once(name, message)
     assert [one.users[0] for one in recorded(folder, database)] == ["anna", "bert"]
+
+
+def test_a_record_is_on_the_disk_before_it_is_acknowledged(
+    trail: AuditTrail, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, int]] = []
+    real = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, os.fstat(descriptor).st_size))
+        real(descriptor)
+
+    _log_in(trail, "anna")
+    monkeypatch.setattr("dicom_node.audit.files.os.fsync", watched)
+    _log_in(trail, "bert")
+    file = _file(folder)
+    assert synced == [(file.name, file.stat().st_size)]
+
+
+def test_a_process_waits_for_another_that_writes(
+    trail: AuditTrail, database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _log_in(trail, "anna")
+    monkeypatch.setattr("dicom_node.audit.files.LOCK_S", 0.05)
+    with (folder / FOLDER / "lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        message = trail.report.authentication(Actor(name="bert"), EventType.LOGIN, Outcome.SUCCESS)
+        assert not trail.record(message)
+        assert len(list(messages(folder, Choice()))) == 1
+    _log_in(trail, "cleo")
+    names = [one.users[0] for one in recorded(folder, database, "authentication")]
+    assert names == ["anna", "bert", "cleo"]
