@@ -43,12 +43,15 @@ def run_listener(settings: Settings) -> None:
     from dicom_node.reception.listener import Listener  # noqa: PLC0415 - each role loads only what it runs
 
     keep_private(settings.node.folder)
-    listener = Listener(settings, open_database(settings.database_url))
+    database = open_database(settings.database_url)
+    listener = Listener(settings, database)
     gc.freeze()  # otherwise each full collection scans all that was loaded: 0.1 s in which no image is received
     stop = _stop_on_signal()
+    ending = _recorded(settings, database, "listen")
     listener.start()
     stop.wait()
     listener.stop()
+    ending()
 
 
 def run_worker(settings: Settings, gpu: str = "") -> None:
@@ -67,7 +70,10 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
-    Worker(settings, database, gpu, Uploads(settings, database)).run(_stop_on_signal())
+    worker, stop = Worker(settings, database, gpu, Uploads(settings, database)), _stop_on_signal()
+    ending = _recorded(settings, database, "work")
+    worker.run(stop)
+    ending()
 
 
 def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
@@ -93,7 +99,18 @@ def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
     async def both() -> None:
         await asyncio.gather(panel.serve(), viewer.serve())
 
+    ending = _recorded(settings, database, "web")
     asyncio.run(both())
+    ending()
+
+
+def _recorded(settings: Settings, database: Database, role: str) -> Callable[[], object]:
+    """Record in the audit trail that a process started, and return what records that it stopped."""
+    from dicom_node.audit.trail import AuditTrail  # noqa: PLC0415 - as above
+
+    trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
+    trail.record(trail.report.activity(role, started=True))
+    return lambda: trail.record(trail.report.activity(role, started=False))
 
 
 def serve(settings: Settings, site_file: Path | None, announce: Callable[[Database], None]) -> None:

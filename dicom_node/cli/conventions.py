@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dicom_node.cli.audited import recorded
 from dicom_node.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -44,12 +45,14 @@ def example(text: str) -> str:
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn every foreseen error into one clear line on stderr and exit status 1."""
+    """Turn every foreseen error into one clear line on stderr and exit status 1; record what has to be recorded."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click passes
+        name = click.get_current_context().command_path.partition(" ")[2]
         try:
-            command(*args, **kwargs)
+            with recorded(name, kwargs):
+                command(*args, **kwargs)
         except _foreseen() as error:
             complain(_sentence(error))
             sys.exit(1)

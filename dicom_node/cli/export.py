@@ -1,6 +1,7 @@
 """`glionode export`: stored studies as a training set, and what people think of results as a table."""
 
 import csv
+import socket
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -10,6 +11,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from dicom_node.audit.events import Actor
+from dicom_node.audit.trail import AuditTrail
+from dicom_node.cli.audited import this_person
 from dicom_node.cli.conventions import NOTICE, complain, emit, example, json_option, one_line_errors
 from dicom_node.database.engine import open_database
 from dicom_node.rules.site_rules import site_rules
@@ -80,6 +84,11 @@ def _export_training(out: Path, *, as_json: bool) -> None:
     settings = read_settings()
     database = open_database(settings.database_url)
     done = export_training_set(database, settings.node.folder, out, site_rules(database), progress)
+    if done.studies:
+        trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
+        studies = [trail.study(key) for key in done.studies]
+        actor = Actor(name=this_person(), address=socket.gethostname())
+        trail.record(trail.report.exported(actor, studies, out.absolute().as_uri(), "training set"))
     lines = [NOTICE]
     lines += [f"{case.case}  {', '.join(case.sequences)}; annotated {', '.join(case.annotated)}" for case in done.cases]
     lines += [f"left out  study {item.name}: {item.reason}" for item in done.skipped]

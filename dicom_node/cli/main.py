@@ -14,6 +14,10 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
     {
+        "audit": Subcommand(
+            "audit:audit",
+            "Check and read the audit trail: who looked at or changed what (DICOM PS3.15 A.5).",
+        ),
         "cancel": Subcommand(
             "operations:cancel",
             "Stop a study's run: at once if it is still queued, otherwise before its next step.",
@@ -25,6 +29,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         "clean": Subcommand(
             "operations:clean",
             "Remove now what the retention policy no longer keeps; a worker does so every hour.",
+        ),
+        "conformance": Subcommand(
+            "conformance:conformance",
+            "Write the DICOM Conformance Statement (PS3.2 Annex N) of the node as it is configured.",
         ),
         "convert": Subcommand(
             "convert:convert",

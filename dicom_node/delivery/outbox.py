@@ -13,6 +13,7 @@ import structlog
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from sqlalchemy.orm import Session
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.standing import finish, follow
 from dicom_node.database.states import DeliveryState, RunState
@@ -20,6 +21,7 @@ from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow,
 from dicom_node.delivery.lanes import Lanes
 from dicom_node.delivery.outcome import OPEN, call_off, is_unmade, outcome_of
 from dicom_node.delivery.proof import Prover, SentObject
+from dicom_node.delivery.recorded import DeliveryRecord
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import ObjectPlace
 from dicom_node.peers.registry import destinations
@@ -62,7 +64,9 @@ class Outbox:
         self._executor = executor
         self._folder = settings.node.folder
         self._calling_ae = settings.node.ae_title
-        self._prover = Prover(database, settings.node.ae_title)
+        trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
+        self._record = DeliveryRecord(trail)
+        self._prover = Prover(database, settings.node.ae_title, trail)
         self._peers: list[Peer] | None = None
         self._lanes = Lanes()
         self._lock = threading.Lock()
@@ -237,13 +241,16 @@ class Outbox:
             for result in waiting:
                 row = session.scalars(_delivery(result.sop_instance_uid, peer.name)).one()
                 row.state, row.attempts, row.status = DeliveryState.SENDING, row.attempts + 1, None
-        accepted = False
+        accepted, answered = False, list[tuple[ResultRow, bool]]()
+        by_uid = {result.sop_instance_uid: result for result in waiting}
         uids = {self._folder / result.path: result.sop_instance_uid for result in waiting}
         for receipt in self._receipts(list(uids), peer):
             state = DeliveryState.ACCEPTED if receipt.accepted else DeliveryState.REFUSED
             # By its path: a file that cannot be read has no UID.
             self._note(uids[receipt.path], peer, state=state, status=receipt.status, reason=receipt.reason)
             accepted = accepted or receipt.accepted
+            answered.append((by_uid[uids[receipt.path]], receipt.accepted))
+        self._record.sent(peer, answered)
         if accepted:
             self._wake(peer)
 

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 import structlog
 from pydicom.uid import generate_uid
 
+from dicom_node.audit.queries import record_query
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import CommitmentRow, utc_now
 from dicom_node.peers.peer import Peer
@@ -72,8 +74,9 @@ def note_commitment(database: Database, answer: CommitmentAnswer) -> bool:
 class Prover:
     """Asks destinations for proof."""
 
-    def __init__(self, database: Database, calling_ae: str) -> None:
+    def __init__(self, database: Database, calling_ae: str, trail: AuditTrail) -> None:
         self._database = database
+        self._trail = trail
         self._calling_ae = calling_ae
         self._silent_until: dict[str, float] = {}
 
@@ -81,10 +84,16 @@ class Prover:
         """Return the objects that a destination holds by a late commitment or a query; a failed query finds none."""
         late = self._late(peer, frozenset(place.sop_instance_uid for place in objects), use=False)
         try:
-            return late | held_of(peer, self._calling_ae, [one for one in objects if one.sop_instance_uid not in late])
+            return late | self._shown(peer, [one for one in objects if one.sop_instance_uid not in late])
         except QueryFailed as failure:
             _log.info("destination_not_asked", peer=peer.name, reason=str(failure))
             return late
+
+    def _shown(self, peer: Peer, places: Sequence[ObjectPlace]) -> frozenset[str]:
+        for study_uid in dict.fromkeys(place.study_uid for place in places):
+            keys = {"StudyInstanceUID": study_uid}
+            record_query(self._trail, peer.ae_title, peer.host, keys, by_web=bool(peer.dicomweb_url))
+        return held_of(peer, self._calling_ae, places)
 
     def prove(self, peer: Peer, objects: Sequence[SentObject]) -> Proof:
         """Ask a destination for proof that it has stored what it accepted."""
@@ -136,7 +145,7 @@ class Prover:
 
     def _query(self, peer: Peer, places: Sequence[ObjectPlace]) -> Proof:
         try:
-            held = held_of(peer, self._calling_ae, places)
+            held = self._shown(peer, places)
         except QueryFailed as failure:
             _log.info("destination_not_asked", peer=peer.name, reason=str(failure))
             return Proof(kind="none")

@@ -30,6 +30,8 @@ class ArrivedInstance:
         The complete DICOM file; empty where the file is already in the inbox because it was too large for memory.
     sha256
         Hash of the data set's bytes as received; identifies a version.
+    patient_id
+        For the audit trail; empty where it was read from a journal.
     is_replayed
         Whether it was read from the journal of an ended listener, so that it may be in the database already.
     """
@@ -45,6 +47,7 @@ class ArrivedInstance:
     association_id: str
     received_at: datetime
     content: bytes
+    patient_id: str = field(default="", compare=False, repr=False)
     is_replayed: bool = field(default=False, compare=False)
 
     @property

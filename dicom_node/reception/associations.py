@@ -9,17 +9,15 @@ from pathlib import Path
 from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
-from pydicom.uid import UID
 from pynetdicom.association import Association
 from sqlalchemy.orm import Session
 
 from dicom_node.database.engine import Database
 from dicom_node.database.states import AssociationEnd, StudyState
 from dicom_node.database.tables import AssociationRow, InstanceRow, StudyRow, utc_now
+from dicom_node.reception.contract import VERIFICATION
 
-__all__ = ["VERIFICATION", "AssociationBook"]
-
-VERIFICATION = UID("1.2.840.10008.1.1")
+__all__ = ["AssociationBook"]
 
 
 class AssociationBook:
@@ -32,8 +30,9 @@ class AssociationBook:
         self._open: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._ended: WeakSet[Association] = WeakSet()
 
-    def close_left_open(self) -> None:
-        """Mark as lost the associations that killed listeners on this host left open."""
+    def close_left_open(self) -> dict[str, str]:
+        """Mark as lost the associations that killed listeners on this host left open; return their AE titles by id."""
+        lost = {}
         with self._database.session() as session:
             rows = session.scalars(sa.select(AssociationRow).where(AssociationRow.end == AssociationEnd.OPEN)).all()
             for row in rows:
@@ -41,6 +40,8 @@ class AssociationBook:
                 ours = row.listener == self._name  # a process that has just started has no association yet
                 if ours or (host == self._name.rpartition("/")[0] and not Path("/proc", pid).exists()):
                     self._close(session, row, AssociationEnd.LOST)
+                    lost[row.association_id] = row.calling_ae
+        return lost
 
     def id_of(self, assoc: Association) -> str:
         """Return the id of an association, which is recorded at its first image."""

@@ -134,12 +134,14 @@ class Inbox:
 
     def _arrival(self, ds: Dataset, *, sop_instance_uid: str, **facts: Any) -> ArrivedInstance:  # noqa: ANN401 - ArrivedInstance's own
         study_uid, series_uid = check_identity(ds, sop_instance_uid)
+        patient = patient_id(ds)
         return ArrivedInstance(
             sop_instance_uid=sop_instance_uid,
             study_uid=study_uid,
             series_uid=series_uid,
             sop_class_uid=text(ds, "SOPClassUID"),
-            patient_key=self._key(patient_id(ds)),
+            patient_key=self._key(patient),
+            patient_id=patient,
             received_at=self._clock(),
             **facts,
         )

@@ -61,8 +61,12 @@ class Fetched:
     @property
     def sentence(self) -> str:
         """State what was received."""
-        summary = f"{self.instances} instances by {self.by}, {self.failed} failed"
-        return f"{summary} ({'; '.join(self.problems)})" if self.problems else summary
+        return f"{self.summary} ({'; '.join(self.problems)})" if self.problems else self.summary
+
+    @property
+    def summary(self) -> str:
+        """State how many instances were received."""
+        return f"{self.instances} instances by {self.by}, {self.failed} failed"
 
 
 class Intake:

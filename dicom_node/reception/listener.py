@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -10,33 +10,15 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
 import structlog
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu_primitives import A_RELEASE
-from pynetdicom.presentation import AllStoragePresentationContexts
-from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_node.audit.studies import studies_brought
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.maintenance import in_maintenance
 from dicom_node.database.states import AssociationEnd
@@ -50,11 +32,28 @@ from dicom_node.reception.acceptor.line import MAXIMUM_PDU_BYTES
 from dicom_node.reception.acceptor.messages import Services
 from dicom_node.reception.acceptor.server import make_server
 from dicom_node.reception.arrived_instance import ArrivedInstance
-from dicom_node.reception.associations import VERIFICATION, AssociationBook
+from dicom_node.reception.associations import AssociationBook
+from dicom_node.reception.contract import (
+    ACCEPTED_TRANSFER_SYNTAXES,
+    BUSY,
+    CALLED_UNKNOWN,
+    CALLING_UNKNOWN,
+    COMMITMENT,
+    DATA_SET_MISMATCH,
+    FULL,
+    MISMATCHES,
+    NO_SUCH_INSTANCE,
+    NOT_AUTHORISED,
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    SUCCESS,
+    accepted_contexts,
+)
 from dicom_node.reception.identity import InboxRefusal
 from dicom_node.reception.inbox import Inbox
 from dicom_node.reception.incoming import Incoming
 from dicom_node.reception.journal import Journal
+from dicom_node.reception.recorded import ReceptionRecord
 from dicom_node.reception.refusals import note_refusal
 from dicom_node.reception.spool import Spool, remove_abandoned
 from dicom_node.settings import Settings
@@ -66,53 +65,8 @@ __all__ = ["ACCEPTED_TRANSFER_SYNTAXES", "Listener"]
 
 _log = structlog.get_logger()
 
-ACCEPTED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    DeflatedExplicitVRLittleEndian,
-    JPEGLSLossless,
-    JPEG2000Lossless,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    JPEGLosslessSV1,
-    JPEGLossless,
-    RLELossless,
-    ExplicitVRBigEndian,
-    JPEG2000,
-    HTJ2K,
-    JPEGLSNearLossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-)
-"""If a peer proposes several in one presentation context, the first of these that it proposes is accepted.
-
-Uncompressed syntaxes come before compressed ones and lossy ones last, so no sender is asked for a lossy encoding that
-it could avoid. Lossy syntaxes are accepted because an archive with a lossy image has no other version of it. A result
-based on such images states this (`viewer_integration.source_header`). Pixels that no decoder reads are refused with a
-reason when they are read.
-"""
-
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
-DATA_SET_MISMATCH = 0xA900
-NOT_AUTHORISED = 0x0124
-NO_SUCH_INSTANCE = 0x0112
-"""Status codes of the Storage Service Class (PS3.4 B.2.3) and of N-EVENT-REPORT (PS3.7 10.1.1)."""
-
 STOP_S = 0.05
 """How soon the listener notices that it should stop."""
-
-PROCESSING_FAILURE = 0x0110
-"""Status code of N-EVENT-REPORT (PS3.7 10.1.1)."""
-
-MISMATCHES = ("uid_mismatch", "sop_class_mismatch", "sop_class_missing")
-
-BUSY = {"result": 0x02, "source": 0x03, "diagnostic": 0x01}
-FULL = {"result": 0x02, "source": 0x03, "diagnostic": 0x02}
-CALLING_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x03}
-CALLED_UNKNOWN = {"result": 0x01, "source": 0x01, "diagnostic": 0x07}
-"""A-ASSOCIATE-RJ (PS3.8 9.3.4). Transient, by the presentation service provider: temporary congestion, local limit
-exceeded. Permanent, by the service user: calling or called AE title not recognised."""
 
 
 class Listener:
@@ -127,6 +81,7 @@ class Listener:
         self._with_refusals: WeakSet[Association] = WeakSet()
         self._senders: WeakKeyDictionary[Association, bool] = WeakKeyDictionary()
         self._associations = AssociationBook(database, clock)
+        self._record = ReceptionRecord(AuditTrail(settings.node.folder, settings.node.ae_title, database))
         self._connections = Connections(
             waiting_for_each=settings.listener.waiting_connections, seats=settings.listener.maximum_associations
         )
@@ -150,10 +105,12 @@ class Listener:
             (evt.EVT_RELEASED, lambda event: self._on_end(event.assoc, released=True)),
             (evt.EVT_ABORTED, lambda event: self._on_end(event.assoc, released=False)),
         ]
-        self._associations.close_left_open()
+        lost = self._associations.close_left_open()
         if left := remove_abandoned(self._settings.node.folder / "inbox"):
             _log.warning("unfinished_removed", files=left)
         self._journal = Journal(self._settings.node.folder / "journal", self._inbox.file)
+        if lost:
+            threading.Thread(target=self._record_lost, args=(self._journal, lost), daemon=True).start()
         address = (self._settings.node.bind, self._settings.node.dicom_port)
         services = Services(
             on_store=self._on_store,
@@ -169,6 +126,11 @@ class Listener:
         threading.Thread(target=server.serve_forever, args=(STOP_S,), daemon=True).start()
         self._server = server
         _log.info("listening", ae_title=self._settings.node.ae_title, port=self.port)
+
+    def _record_lost(self, journal: Journal, callers: Mapping[str, str]) -> None:
+        """Record what associations brought whose listener was killed, once all of it is in the database."""
+        journal.drain()
+        self._record.lost(studies_brought(self._database, self._settings.node.folder, callers))
 
     def stop(self) -> None:
         """Close the port and end open associations."""
@@ -246,6 +208,7 @@ class Listener:
         if spool is not None:
             self._inbox.place(spool, arrival)
         self._keep(arrival)
+        self._record.arrived(assoc, arrival)
         return SUCCESS
 
     def _may_send(self, assoc: Association, calling: str) -> bool:
@@ -295,6 +258,7 @@ class Listener:
         if self._journal is not None:
             self._journal.drain()
         self._associations.end(assoc, AssociationEnd.RELEASED if released else AssociationEnd.ABORTED)
+        self._record.ended(assoc, released=released)
 
     def _refuse(self, assoc: Association, code: str, reason: str) -> None:
         calling_ae, address = assoc.requestor.ae_title.strip()[:16], str(assoc.requestor.address)[:64]
@@ -307,6 +271,7 @@ class Listener:
             _log.error("refusal_not_noted", code=code, error=type(error).__name__)
         # The AE title is not logged: an unknown caller may use any, even a patient's name. It is in the database.
         _log.warning("refused", code=code, peer=peer, address=address)
+        self._record.refused(assoc, code, peer)
 
 
 def _check_class(arrival: ArrivedInstance, command: StoreCommand) -> None:
@@ -327,9 +292,8 @@ def _application_entity(settings: Settings) -> AE:
     entity.dimse_timeout = settings.listener.dimse_timeout_s
     entity.network_timeout = settings.listener.network_timeout_s
     entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
-    entity.add_supported_context(VERIFICATION)
-    # Destinations send results as SCP over an association that they open, so they propose that role (PS3.4 J.3.3).
-    entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-    for context in AllStoragePresentationContexts:
-        entity.add_supported_context(str(context.abstract_syntax), list(ACCEPTED_TRANSFER_SYNTAXES))
+    for sop_class, syntaxes in accepted_contexts().items():
+        # Destinations send results as SCP over an association that they open, so they propose that role (PS3.4 J.3.3).
+        roles = {"scu_role": False, "scp_role": True} if sop_class == COMMITMENT else {}
+        entity.add_supported_context(sop_class, list(syntaxes), **roles)
     return entity

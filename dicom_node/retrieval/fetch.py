@@ -1,7 +1,7 @@
 """Fetches studies by WADO-RS, C-GET or C-MOVE, with priors of the same patient if requested."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from dicom_node.audit.codes import Role
+from dicom_node.audit.events import remote_node
+from dicom_node.audit.queries import record_query
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import InstanceRow
 from dicom_node.peers.peer import Peer
@@ -99,6 +103,7 @@ class Fetcher:
     ) -> None:
         self._calling_ae, self._folder = settings.node.ae_title, settings.node.folder
         self._database = database
+        self._trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
         self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
         self._largest_bytes = settings.limits.data_set_bytes
         self._source, self._progress, self._web_limits = source, progress, web_limits
@@ -121,9 +126,11 @@ class Fetcher:
 
     def _priors(self, study_uid: str) -> list[StudyFound]:
         """Return the studies of earlier days; another scan of the same day is part of the same examination."""
+        self._record_query({"StudyInstanceUID": study_uid})
         patient_id = demographics_of(self._source, self._calling_ae, study_uid).get("PatientID", "")
         if not patient_id:
             raise QueryFailed(f"{self._source.name} lists no such study, or no Patient ID for it")
+        self._record_query({"PatientID": patient_id})
         found = {study.study_uid: study for study in studies_of_patient(self._source, self._calling_ae, patient_id)}
         date = found[study_uid].date if study_uid in found else ""
         if not date:
@@ -146,8 +153,20 @@ class Fetcher:
         if not done.instances:
             why = "; ".join(done.problems) or "check that it has the study"
             raise QueryFailed(f"{self._source.name} sent nothing of the study; {why}")
+        self._record_arrival(done)
         _log.info("fetched", by=done.by, instances=done.instances, failed=done.failed, complete=done.complete)
         return done
+
+    def _record_query(self, keys: Mapping[str, str]) -> None:
+        source = self._source
+        record_query(self._trail, source.ae_title, source.host, keys, by_web=bool(source.dicomweb_url))
+
+    def _record_arrival(self, done: Fetched) -> None:
+        """Record what arrived; after a C-MOVE the listener does so too, for the association that brought it."""
+        source = remote_node(self._source.ae_title, self._source.host, Role.SOURCE, is_requestor=False)
+        self._trail.record(
+            self._trail.report.received(source, self._trail.study(done.study_uid), description=done.summary)
+        )
 
     def _intake(self, study_uid: str) -> Intake:
         return Intake(

@@ -21,6 +21,8 @@ from conversion.recognition.recognise import Recognition
 from conversion.recognition.site_rules import SiteRule
 from conversion.selection import SeriesSelection
 from conversion.study import SeriesUID, Study
+from dicom_node.audit.queries import record_query
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
 from dicom_node.models.roles import ModelRole, production_model
@@ -131,7 +133,10 @@ class DurableRun:
     def corrected(self, source: SourceImages) -> tuple[SourceImages, Sequence[Decision], str]:
         """Return headers with the current patient data of the PACS, what that changed, and the hash of these data."""
         study_uid = self._row().study_uid
+        trail = AuditTrail(self._settings.node.folder, self._settings.node.ae_title, self._database)
         for peer in sources(self._database):
+            keys = {"StudyInstanceUID": study_uid}
+            record_query(trail, peer.ae_title, peer.host, keys, by_web=bool(peer.dicomweb_url))
             try:
                 demographics = demographics_of(peer, self._settings.node.ae_title, study_uid)
             except QueryFailed:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import OpinionRow, StepTimeRow
 from dicom_node.database.identity_tables import StudyIdentityRow
@@ -46,6 +47,13 @@ _UNJUDGED = sa.and_(StudyRow.state == StudyState.FAILED, StudyRow.current_run.is
 
 _Remove = Callable[[Session, StudyRow, Sequence[RunRow]], bool]
 
+_REMOVED = {
+    "_remove_pixels": "received instances",
+    "_remove_results": "results and files of the steps",
+    "_remove_history": "entries in the database",
+}
+"""What the audit trail says was removed."""
+
 _RUN_DONE = (RunState.DELIVERED, RunState.REJECTED, RunState.UNCHANGED, RunState.SUPERSEDED)
 
 _REPLACEABLE = (RunState.FAILED, RunState.CANCELLED, RunState.STORED)
@@ -68,6 +76,7 @@ class Retention:
         self._policy = settings.retention
         self._folder = settings.node.folder
         self._database = database
+        self._trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
         self._next: datetime | None = None
 
     def clean_when_due(self, now: datetime) -> Cleaned | None:
@@ -105,7 +114,11 @@ class Retention:
     def _clean_or_log(self, study_uid: str, before: datetime, remove: _Remove) -> bool:
         """Clean one study; files that cannot be removed keep their rows and are tried again."""
         try:
-            return self._clean(study_uid, before, remove)
+            study = self._trail.study(study_uid)
+            done = self._clean(study_uid, before, remove)
+            if done:
+                self._trail.record(self._trail.report.deleted(study, _REMOVED[remove.__name__]))
+            return done  # noqa: TRY300 - as the others
         except OSError as error:
             _log.warning("not_cleaned", error=type(error).__name__)
             return False

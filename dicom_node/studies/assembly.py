@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from conversion.sequences import Role
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.states import Priority, RunState, StudyState
 from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow
@@ -70,7 +71,8 @@ class Assembly:
         self._folder = folder
         self._patience = Patience(quiet=timedelta(seconds=settings.quiet_period_s))
         self._wanted = frozenset(Role(role) for role in settings.wanted_roles)
-        self._reader = StudyReader(database, folder, SourceReader(database, calling_ae))
+        trail = AuditTrail(folder, calling_ae, database)
+        self._reader = StudyReader(database, folder, SourceReader(database, calling_ae, trail))
 
     def ready_studies(self, now: datetime) -> list[StudyReady]:
         """Judge the studies that are due, and freeze each that is ready into a queued run.

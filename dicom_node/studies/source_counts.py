@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from dicom_node.audit.queries import record_query
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.peers.query import Held, QueryFailed, instances_of_study
 from dicom_node.peers.registry import sources
@@ -111,8 +113,9 @@ class SourceCounts:
 class SourceReader:
     """Queries the peers that are sources, the sender of the study first."""
 
-    def __init__(self, database: Database, calling_ae: str) -> None:
+    def __init__(self, database: Database, calling_ae: str, trail: AuditTrail) -> None:
         self._database = database
+        self._trail = trail
         self._calling_ae = calling_ae
         self._silent_until: dict[str, datetime] = {}
 
@@ -130,6 +133,13 @@ class SourceReader:
         for peer in sources(self._database, senders[0] if senders else ""):
             if now < self._silent_until.get(peer.name, now):
                 continue
+            record_query(
+                self._trail,
+                peer.ae_title,
+                peer.host,
+                {"StudyInstanceUID": study_uid},
+                by_web=bool(peer.dicomweb_url),
+            )
             try:
                 held = instances_of_study(peer, self._calling_ae, study_uid)
             except QueryFailed as error:

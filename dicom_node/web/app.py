@@ -15,17 +15,21 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.peers.peer import PeerError, UnknownPeer
 from dicom_node.peers.registry import list_peers
 from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
 from dicom_node.web.api_document import api_application
+from dicom_node.web.audit_table import PANEL, RouteTable
+from dicom_node.web.audited import Recorded
 from dicom_node.web.auth import Door, remember_visitor
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.rights import may
 from dicom_node.web.routes_account import account_routes
 from dicom_node.web.routes_api import api_routes
+from dicom_node.web.routes_conformance import conformance_routes
 from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_login import login_routes
@@ -96,6 +100,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(workbench_routes(settings, database, pages))
     app.include_router(docs_routes(settings, pages))
     app.include_router(help_routes(pages))
+    app.include_router(conformance_routes(settings, database, pages))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -117,7 +122,9 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         begins = may(request.state.user, "GET /peers") and not list_peers(database)
         return RedirectResponse("/peers" if begins else "/studies", status_code=303)
 
-    return Guard(app, "panel", _HEADERS, uploads=UPLOAD_PATH)
+    trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
+    recorded = Recorded(app, trail, RouteTable(PANEL))
+    return Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:

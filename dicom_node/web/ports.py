@@ -2,6 +2,7 @@
 
 import uvicorn
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.reception.corrections import Corrections
 from dicom_node.reception.inbox import Inbox
@@ -42,6 +43,7 @@ def viewer_server(settings: Settings, database: Database) -> uvicorn.Server:
         login=None if settings.viewer.open else ViewerLogin(settings=settings, database=database),
         corrections=Corrections(database, Inbox(database, folder), Disk(folder, settings.limits.free_disk_gib)),
         host_names=own_names(settings),
+        trail=AuditTrail(folder, settings.node.ae_title, database),
     )
     bind, port = settings.viewer.bind, settings.viewer.port
     return http_server(app, bind, port, uploads=STORE_ADDRESSES, front=_front(settings))

@@ -16,8 +16,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.reception.corrections import Corrections
 from dicom_node.studies.holdings import Holdings
+from dicom_node.web.audit_table import VIEWER, RouteTable
+from dicom_node.web.audited import Recorded
 from dicom_node.web.dicomweb_origin import DicomwebOrigin
 from dicom_node.web.dicomweb_upstream import DicomwebUpstream
 from dicom_node.web.guard import BROKEN, Guard
@@ -51,6 +54,7 @@ def viewer_app(
     corrections: Corrections | None = None,
     title: str = "GlioNode",
     host_names: Collection[str] = (),
+    trail: AuditTrail | None = None,
 ) -> ASGIApp:
     """Return the application that serves OHIF and the images it shows.
 
@@ -70,6 +74,8 @@ def viewer_app(
     host_names
         Host names of the page besides IP addresses, ``localhost`` and this machine's own name. Any other name is
         refused, so that no web page can reach the images through a name of its own (DNS rebinding).
+    trail
+        Where it is recorded who looks at what; None for images that are another server's to record.
     """
     config = app_config(DataSource(title=title)) + _FIRST_VIEW.read_text(encoding="utf-8")
 
@@ -93,7 +99,8 @@ def viewer_app(
     door = ViewerDoor(application, login)
     uploads = STORE_ADDRESSES if corrections else ""
     readers = _Readers(door, frozenset(own_names | {name.lower() for name in host_names}), uploads)
-    return Guard(readers, "viewer", _HEADERS, uploads=uploads)
+    recorded = readers if trail is None else Recorded(readers, trail, RouteTable(VIEWER), nobody="viewer")
+    return Guard(recorded, "viewer", _HEADERS, uploads=uploads)
 
 
 class _Pages(StaticFiles):

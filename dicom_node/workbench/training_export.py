@@ -83,11 +83,18 @@ class ExportedCase:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingExport:
-    """The cases that were written, and the studies that were left out, by their key in logs, with the reason."""
+    """The cases that were written, and the studies that were left out, by their key in logs, with the reason.
+
+    Attributes
+    ----------
+    studies
+        Keys of the studies that the cases were made from.
+    """
 
     cases: tuple[ExportedCase, ...]
     skipped: tuple[SkippedCase, ...]
     manifest: Path
+    studies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +137,19 @@ def export_training_set(
     key = KeyedHash(database)
     cases: list[ExportedCase] = []
     skipped: list[SkippedCase] = []
+    written: dict[str, None] = {}
     for study in progress(_corrected_studies(database, folder, key, skipped)):
         found = open_studies(folder, codes=SEGMENT_CODES, rules=rules, paths=study.paths, automatic=False)
         skipped += [replace(item, name=study.key) for item in found.skipped]
         for case in (each for each in found.cases if isinstance(each, StudyCase)):
             try:
                 cases.append(_write(case, f"GlioNode-{study.patient}-{key('training study', study.key)}", out))
+                written[study.key] = None
             except UnreadableCase as error:
                 skipped.append(SkippedCase(name=study.key, reason=str(error)))
     manifest = out / TRAINING_SET
     manifest.write_text(json.dumps(_describe(cases, len({item.name for item in skipped})), indent=1), encoding="utf-8")
-    return TrainingExport(cases=tuple(cases), skipped=tuple(skipped), manifest=manifest)
+    return TrainingExport(cases=tuple(cases), skipped=tuple(skipped), manifest=manifest, studies=tuple(written))
 
 
 def _corrected_studies(

@@ -90,7 +90,7 @@ def _look(page: Page, address: str) -> list[str]:
 
 @pytest.mark.parametrize("filled", [True, False], ids=["filled", "empty"])
 def test_no_page_has_a_serious_fault(database: Database, settings: Settings, *, filled: bool) -> None:
-    empty = ["/studies", "/workbench", "/fetch", "/rules", "/peers", "/help", "/absent"]
+    empty = ["/studies", "/workbench", "/fetch", "/rules", "/peers", "/help", "/system/conformance", "/absent"]
     addresses = _fill(database, settings) if filled else empty
     with served(panel_app(settings, database)) as url, chromium() as browser:
         page = browser.new_page(viewport=DESK)

@@ -30,7 +30,7 @@ from dicom_node.reception.acceptor.dimse_commands import (
     response,
 )
 from dicom_node.reception.acceptor.line import Line
-from dicom_node.reception.associations import VERIFICATION
+from dicom_node.reception.contract import VERIFICATION
 from dicom_node.reception.incoming import Incoming
 from dicom_node.reception.spool import Spool
 

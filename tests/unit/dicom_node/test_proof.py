@@ -15,6 +15,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModelInstance,
 )
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import CommitmentRow, RefusalRow
 from dicom_node.delivery.proof import Prover, SentObject
@@ -41,6 +42,11 @@ OBJECTS = tuple(
 def database(books: Database) -> Database:
     """Hold each on SQLite and on PostgreSQL, which knows types that the other does not care for."""
     return books
+
+
+@pytest.fixture
+def trail(database: Database, tmp_path: Path) -> AuditTrail:
+    return AuditTrail(tmp_path, "GLIONODE", database)
 
 
 @pytest.fixture
@@ -107,17 +113,21 @@ def _committer(node_port: int, failed: dict[str, int]) -> Iterator[Peer]:
     sockets.close()
 
 
-def test_what_a_destination_commits_itself_to_is_proven(database: Database, listener: Listener) -> None:
+def test_what_a_destination_commits_itself_to_is_proven(
+    database: Database, listener: Listener, trail: AuditTrail
+) -> None:
     with _committer(listener.port, {}) as peer:
         put_peer(database, peer)
-        proof = Prover(database, "GLIONODE").prove(peer, OBJECTS)
+        proof = Prover(database, "GLIONODE", trail).prove(peer, OBJECTS)
     assert (proof.kind, proof.proven, dict(proof.missing)) == ("commitment", {"3.1", "3.2"}, {})
 
 
-def test_what_it_does_not_hold_is_missing_with_its_reason(database: Database, listener: Listener) -> None:
+def test_what_it_does_not_hold_is_missing_with_its_reason(
+    database: Database, listener: Listener, trail: AuditTrail
+) -> None:
     with _committer(listener.port, {"3.2": 0x0112}) as peer:
         put_peer(database, peer)
-        proof = Prover(database, "GLIONODE").prove(peer, OBJECTS)
+        proof = Prover(database, "GLIONODE", trail).prove(peer, OBJECTS)
     assert (proof.proven, dict(proof.missing)) == ({"3.1"}, {"3.2": "it does not have the object"})
 
 
@@ -140,14 +150,16 @@ def test_a_destination_that_may_only_answer_stores_nothing(database: Database, l
     assert refusal.code == "calling_ae_title"
 
 
-def test_a_destination_without_commitment_proves_nothing_where_nothing_else_will_do(database: Database) -> None:
+def test_a_destination_without_commitment_proves_nothing_where_nothing_else_will_do(
+    database: Database, trail: AuditTrail
+) -> None:
     entity = AE(ae_title="PLAIN")
     entity.add_supported_context("1.2.840.10008.1.1")
     sockets = OpenSockets()
     handlers: list[Any] = [sockets.handler]
     server: Any = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     peer = Peer(name="Plain", ae_title="PLAIN", host="127.0.0.1", port=server.server_address[1], proof="commitment")
-    proof = Prover(database, "GLIONODE").prove(peer, OBJECTS)
+    proof = Prover(database, "GLIONODE", trail).prove(peer, OBJECTS)
     entity.shutdown()
     sockets.close()
     assert proof.proven == frozenset()
@@ -198,11 +210,11 @@ def _slow_committer(asked: list[Dataset]) -> Iterator[Peer]:
 
 @pytest.mark.parametrize("proof", ["commitment", "auto"])
 def test_an_answer_that_comes_when_nobody_waits_any_more_counts_once(
-    database: Database, listener: Listener, monkeypatch: pytest.MonkeyPatch, proof: str
+    database: Database, listener: Listener, monkeypatch: pytest.MonkeyPatch, proof: str, trail: AuditTrail
 ) -> None:
     monkeypatch.setattr("dicom_node.delivery.proof.ANSWER_S", 0.0)
     asked: list[Dataset] = []
-    prover = Prover(database, "GLIONODE")
+    prover = Prover(database, "GLIONODE", trail)
     with _slow_committer(asked) as slow:
         peer = replace(slow, proof=proof)
         put_peer(database, peer)
@@ -216,11 +228,11 @@ def test_an_answer_that_comes_when_nobody_waits_any_more_counts_once(
 
 
 def test_where_nothing_but_commitment_will_do_it_is_asked_for_after_a_silence_too(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, trail: AuditTrail
 ) -> None:
     monkeypatch.setattr("dicom_node.delivery.proof.ANSWER_S", 0.0)
     asked: list[Dataset] = []
-    prover = Prover(database, "GLIONODE")
+    prover = Prover(database, "GLIONODE", trail)
     with _slow_committer(asked) as peer:
         for _ in range(2):
             assert set(prover.prove(peer, OBJECTS).missing) == {"3.1", "3.2"}

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 
+from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import put_peer
@@ -21,6 +23,11 @@ def _image(series_uid: str, uid: str) -> Dataset:
     ds = Dataset()
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID, ds.Modality = STUDY, series_uid, uid, "MR"
     return ds
+
+
+@pytest.fixture
+def trail(database: Database, tmp_path: Path) -> AuditTrail:
+    return AuditTrail(tmp_path, "GLIONODE", database)
 
 
 @pytest.fixture
@@ -76,23 +83,25 @@ def test_counts_come_back_from_the_database_as_they_were(grew_at: datetime | Non
     assert SourceCounts.from_json(known.to_json()) == known
 
 
-def test_a_source_tells_what_it_holds_and_what_is_missing_here(database: Database, archive: Archive) -> None:
+def test_a_source_tells_what_it_holds_and_what_is_missing_here(
+    database: Database, archive: Archive, trail: AuditTrail
+) -> None:
     _source(database, archive.port)
     here = frozenset({("1.2.1", "1.9.1")})
-    found = SourceReader(database, "GLIONODE").ask(STUDY, ["SCANNER"], here, None, NOW)
+    found = SourceReader(database, "GLIONODE", trail).ask(STUDY, ["SCANNER"], here, None, NOW)
     assert found == SourceCounts(
         peer="Archive", asked_at=NOW, counts={"1.2.1": 2, "1.2.2": 1}, missing={"1.2.1": 1, "1.2.2": 1}
     )
     archive.put(_image("1.2.2", "1.9.4"))
-    grown = SourceReader(database, "GLIONODE").ask(STUDY, [], here, found, LATER)
+    grown = SourceReader(database, "GLIONODE", trail).ask(STUDY, [], here, found, LATER)
     assert grown is not None
     assert (grown.missing, grown.grew_at) == ({"1.2.1": 1, "1.2.2": 2}, LATER)
 
 
 def test_a_source_without_the_study_has_no_counts_and_a_node_without_a_source_no_answer(
-    database: Database, archive: Archive
+    database: Database, archive: Archive, trail: AuditTrail
 ) -> None:
-    reader = SourceReader(database, "GLIONODE")
+    reader = SourceReader(database, "GLIONODE", trail)
     assert reader.ask(STUDY, [], frozenset(), None, NOW) is None
     _source(database, archive.port, enabled=False)
     assert reader.ask(STUDY, [], frozenset(), None, NOW) is None
@@ -100,19 +109,21 @@ def test_a_source_without_the_study_has_no_counts_and_a_node_without_a_source_no
     assert reader.ask("1.7", [], frozenset(), None, NOW) == SourceCounts(peer="", asked_at=NOW)
 
 
-def test_the_sender_of_a_study_is_asked_before_the_others(database: Database, archive: Archive) -> None:
+def test_the_sender_of_a_study_is_asked_before_the_others(
+    database: Database, archive: Archive, trail: AuditTrail
+) -> None:
     for name in ("First", "Second"):
         _source(database, archive.port, name)
-    reader = SourceReader(database, "GLIONODE")
+    reader = SourceReader(database, "GLIONODE", trail)
     asked = [reader.ask(STUDY, senders, frozenset(), None, NOW) for senders in ([], ["SECOND", "FIRST"], ["OTHER"])]
     assert [found and found.peer for found in asked] == ["First", "Second", "First"]
 
 
 def test_a_source_that_cannot_be_asked_is_left_alone_for_a_while_and_the_next_one_asked(
-    database: Database, archive: Archive
+    database: Database, archive: Archive, trail: AuditTrail
 ) -> None:
     _source(database, archive.port)
-    reader = SourceReader(database, "GLIONODE")
+    reader = SourceReader(database, "GLIONODE", trail)
 
     def asked(at: datetime) -> str | None:
         found = reader.ask(STUDY, ["BROKEN"], frozenset(), None, at)
@@ -128,8 +139,8 @@ def test_a_source_that_cannot_be_asked_is_left_alone_for_a_while_and_the_next_on
     assert asked(NOW + LEFT_ALONE) == "Broken"
 
 
-def test_where_no_source_can_be_asked_nothing_is_known(database: Database, archive: Archive) -> None:
+def test_where_no_source_can_be_asked_nothing_is_known(database: Database, archive: Archive, trail: AuditTrail) -> None:
     _source(database, archive.port)
     archive.answer = 0xA700
-    assert SourceReader(database, "GLIONODE").ask(STUDY, [], frozenset(), None, NOW) is None
+    assert SourceReader(database, "GLIONODE", trail).ask(STUDY, [], frozenset(), None, NOW) is None
     assert archive.asked == ["SERIES"]

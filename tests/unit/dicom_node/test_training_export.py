@@ -22,6 +22,7 @@ from dicom_node.database.tables import InstanceRow, ResultRow, StudyRow
 from dicom_node.workbench.training_export import TrainingExport, export_training_set
 from inference.cases.layouts import open_cases
 from inference.regions import Region
+from tests.support.audit_schema import recorded
 from tests.support.foreign_seg import ForeignSegment, foreign_seg
 from tests.support.held_study import hold_small_study
 from tests.support.small_study import uid_of
@@ -198,6 +199,10 @@ def test_the_command_writes_the_set_and_says_what_it_left_out(database: Database
     assert len(told["cases"]) == 1
     assert [item["study"] for item in told["skipped"]] == ["automatic"]
     assert Path(told["manifest"]).exists()
+    (exported,) = recorded(folder, database, "export")
+    assert (exported.action, exported.about[0], exported.description) == ("R", "one", "training set")
+    assert exported.patients == ("SECRET-77",)
+    assert "Doe" not in exported.xml
     again = runner.invoke(export, ["--training", str(tmp_path / "set")], env=environment)
     assert (again.exit_code, again.stderr.count("\n")) == (1, 1)
     assert "not empty" in again.stderr
