@@ -2,7 +2,17 @@
 
 import enum
 
-__all__ = ["AssociationEnd", "DeliveryState", "FetchState", "JobState", "Priority", "RunState", "StudyState", "Verdict"]
+__all__ = [
+    "AssociationEnd",
+    "DeliveryState",
+    "FetchState",
+    "JobState",
+    "Priority",
+    "ProbeState",
+    "RunState",
+    "StudyState",
+    "Verdict",
+]
 
 
 class StudyState(enum.StrEnum):
@@ -17,6 +27,7 @@ class StudyState(enum.StrEnum):
     REJECTED = "rejected"  # nothing can be computed from it; see the reason
     FAILED = "failed"  # a defect or an outage; `glionode replay` runs it again from the step that failed
     CANCELLED = "cancelled"  # a person stopped it; can be replayed too
+    KEPT_OUT = "kept_out"  # stored, and never processed; see the reason
 
 
 class RunState(enum.StrEnum):
@@ -57,7 +68,7 @@ class DeliveryState(enum.StrEnum):
     SENDING = "sending"  # begun; if it is found so later, the destination is queried before it is sent again
     ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
     REFUSED = "refused"  # the destination answered with a failure, or not at all
-    CALLED_OFF = "called_off"  # the peer is no longer a destination, or wants other objects; sent if that changes back
+    CALLED_OFF = "called_off"  # the peer is no destination any more, or wants other objects; sent if that changes back
 
 
 class FetchState(enum.StrEnum):
@@ -85,3 +96,11 @@ class Verdict(enum.StrEnum):
     AGREE = "agree"
     DISAGREE = "disagree"
     EDITED = "edited"  # a corrected segmentation was or will be sent
+
+
+class ProbeState(enum.StrEnum):
+    """The state of a connection test."""
+
+    RUNNING = "running"
+    PASSED = "passed"  # every image came back unchanged
+    FAILED = "failed"  # see its steps

@@ -42,7 +42,7 @@ __all__ = [
     "utc_now",
 ]
 
-REVISION = "0015"
+REVISION = "0017"
 """The migration that leads to these tables: a database of this revision needs none."""
 
 
@@ -101,6 +101,7 @@ class AssociationRow(Base):
     """An association that sent at least one image."""
 
     __tablename__ = "association"
+    __table_args__ = (sa.Index("ix_association_calling", "calling_ae", "opened_at"),)
     association_id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     listener: Mapped[str] = mapped_column(sa.String(64), index=True)  # the process that accepted it
     calling_ae: Mapped[str] = mapped_column(sa.String(16))
@@ -256,7 +257,10 @@ class DeliveryRow(Base):
     """The delivery of one object to one destination."""
 
     __tablename__ = "delivery"
-    __table_args__ = (sa.UniqueConstraint("sop_instance_uid", "destination"),)
+    __table_args__ = (
+        sa.UniqueConstraint("sop_instance_uid", "destination"),
+        sa.Index("ix_delivery_destination", "destination", "state", "changed_at"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
     sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), sa.ForeignKey("result.sop_instance_uid"))

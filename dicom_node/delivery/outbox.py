@@ -18,11 +18,11 @@ from dicom_node.database.standing import finish, follow
 from dicom_node.database.states import DeliveryState, RunState
 from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 from dicom_node.delivery.lanes import Lanes
-from dicom_node.delivery.outcome import OPEN, call_off, is_unmade, outcome_of
+from dicom_node.delivery.outcome import OPEN, call_off, hold, is_unmade, outcome_of
 from dicom_node.delivery.proof import Prover, SentObject
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import ObjectPlace
-from dicom_node.peers.registry import destinations
+from dicom_node.peers.registry import destinations, disabled_destinations
 from dicom_node.settings import Settings
 from viewer_integration.transport.delivery import DeliveryReceipt, send_files
 from viewer_integration.transport.stow import store_over_web
@@ -74,6 +74,8 @@ class Outbox:
         if peers != self._peers:
             for peer in peers:
                 self._call_back(peer, now)
+                if self._peers is not None and peer not in self._peers:  # new, changed, or enabled again
+                    self._wake(peer, now)
             self._peers = peers
         while not self._lanes.stopping.is_set() and (run_id := self._claim(now)) is not None:
             try:
@@ -176,7 +178,7 @@ class Outbox:
             return run.run_id
 
     def _call_back(self, peer: Peer, now: datetime) -> None:
-        """Reopen deliveries that were called off while a destination was disabled or configured for other objects."""
+        """Reopen deliveries that were called off while a peer was no destination or configured for other objects."""
         wanted = _wanted(peer)
         called_off = (
             sa.select(RunRow.run_id)
@@ -245,7 +247,7 @@ class Outbox:
             self._note(uids[receipt.path], peer, state=state, status=receipt.status, reason=receipt.reason)
             accepted = accepted or receipt.accepted
         if accepted:
-            self._wake(peer)
+            self._wake(peer, utc_now())
 
     def _is_whole(self, result: ResultRow, peer: Peer) -> bool:
         """Return whether a file is unchanged since it was written; otherwise record why it is not sent."""
@@ -260,12 +262,11 @@ class Outbox:
         self._note(result.sop_instance_uid, peer, state=DeliveryState.REFUSED, status=None, reason=reason + _NOT_SENT)
         return False
 
-    def _wake(self, peer: Peer) -> None:
+    def _wake(self, peer: Peer, now: datetime) -> None:
         """End the pause of all runs that wait for a destination, now that it accepts objects again."""
         open_rows = sa.select(DeliveryRow.run_id).where(
             DeliveryRow.destination == peer.name, DeliveryRow.state != DeliveryState.ACCEPTED
         )
-        now = utc_now()
         pausing = sa.and_(RunRow.deliver_at > now, RunRow.deliver_at <= now + timedelta(seconds=LONGEST_PAUSE_S))
         with self._database.session() as session:
             session.execute(
@@ -310,15 +311,18 @@ class Outbox:
 
     def _finish(self, run_id: str, states: Collection[RunState], broken: str = "") -> None:
         """Set the state of a run from its deliveries; skip a run in another state, or of another worker."""
-        peers = destinations(self._database)
+        peers, disabled = destinations(self._database), disabled_destinations(self._database)
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id, with_for_update=True)
             is_another_s = run.state == RunState.UNDELIVERED and run.executor != self._executor
             if run.state not in states or is_another_s:
                 return  # a later revision, a person or another worker has taken it
             results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
+            for peer in disabled:
+                self._rows(session, run_id, peer)  # so that what is for it waits, and is shown to wait
             rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
-            call_off(rows, results, peers)
+            call_off(rows, results, [*peers, *disabled])
+            hold(rows, {peer.name for peer in disabled})
             problems = [broken] if broken else []
             problems += [f"{peer.name}: {_UNMADE}" for peer in peers if is_unmade(peer, rows, results)]
             with self._lock:

@@ -25,7 +25,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
 from dicom_node.models.roles import ModelRole, production_model
 from dicom_node.peers.query import QueryFailed, demographics_of
-from dicom_node.peers.registry import destinations, sources
+from dicom_node.peers.registry import destinations, disabled_destinations, sources
 from dicom_node.rules.site_rules import site_rules
 from dicom_node.runs.artifacts import Artifacts
 from dicom_node.runs.pictures import keep_pictures
@@ -121,8 +121,12 @@ class DurableRun:
         return self.kept.load_selection(self.study())
 
     def profiles(self) -> Mapping[str, ResultProfile]:
-        """Return the result profiles of the destinations, by key; the default profile if there is no destination."""
-        return {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
+        """Return the result profiles of the destinations, by key; the default profile if there is no destination.
+
+        Disabled destinations count: what is for them waits until they are enabled again.
+        """
+        peers = [*destinations(self._database), *disabled_destinations(self._database)]
+        return {peer.profile.key: peer.profile for peer in peers} or {"": DEFAULT_PROFILE}
 
     def segmenter(self) -> "Segmenter":
         """Return the model whose results are sent."""

@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from conversion.sequences import Role
 from dicom_node.database.engine import Database
+from dicom_node.database.keyed_hashes import KeyedHash
 from dicom_node.database.states import Priority, RunState, StudyState
 from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow
 from dicom_node.peers.registry import urgent_ae_titles
+from dicom_node.phantom.connection_uids import TEST_PATIENT_ID, is_test_uid
 from dicom_node.settings import AssemblySettings
 from dicom_node.studies.readiness import Patience, Verdict, judge
 from dicom_node.studies.received_study import StudyReader
@@ -23,7 +25,7 @@ from dicom_node.studies.run_queue import requeue
 from dicom_node.studies.source_counts import ASK_AGAIN, SourceReader
 from dicom_node.studies.stored_study import current_instances
 
-__all__ = ["NOT_JUDGED", "Assembly", "StudyReady"]
+__all__ = ["NOT_JUDGED", "TEST_STUDY", "Assembly", "StudyReady"]
 
 _log = structlog.get_logger()
 
@@ -36,6 +38,8 @@ NOT_JUDGED = (
     "the node could not determine whether the study is complete: see its log; `glionode replay` or another image "
     "tries again"
 )
+
+TEST_STUDY = "a synthetic study of a connection test, made by a node; it is never processed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,7 @@ class Assembly:
         self._folder = folder
         self._patience = Patience(quiet=timedelta(seconds=settings.quiet_period_s))
         self._wanted = frozenset(Role(role) for role in settings.wanted_roles)
+        self._test_patient = KeyedHash(database)(TEST_PATIENT_ID)
         self._reader = StudyReader(database, folder, SourceReader(database, calling_ae))
 
     def ready_studies(self, now: datetime) -> list[StudyReady]:
@@ -97,12 +102,26 @@ class Assembly:
     def _judge_alone(self, study_uid: str, now: datetime) -> StudyReady | None:
         """Judge one study; an error affects no other study."""
         try:
-            return self._judge(study_uid, now)
+            return None if self._keep_out_test(study_uid) else self._judge(study_uid, now)
         except (sa.exc.DBAPIError, OSError) as error:  # temporary: the study is due again when the claim is over
             _log.warning("not_judged", error=type(error).__name__)
         except Exception:  # noqa: BLE001 - the worker's loop: one study must not stop those behind it
             self._close(study_uid)
         return None
+
+    def _keep_out_test(self, study_uid: str) -> bool:
+        """Keep out a study of a connection test, known by its UID or, where a router changed that, by its patient.
+
+        It is synthetic: a result for it would be filed in the PACS, and mistaken for a patient's.
+        """
+        with self._database.session() as session:
+            keys = set(session.scalars(sa.select(InstanceRow.patient_key).where(InstanceRow.study_uid == study_uid)))
+            if not is_test_uid(study_uid) and keys != {self._test_patient}:
+                return False
+            study = session.get_one(StudyRow, study_uid, with_for_update=True)
+            study.state, study.reason, study.awaited = StudyState.KEPT_OUT, TEST_STUDY, []
+            _log.info("test_study_kept_out", study=study.key)
+        return True
 
     def _close(self, study_uid: str) -> None:
         """Close a study that cannot be judged; after another image or `glionode replay` it is judged again."""

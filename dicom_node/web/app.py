@@ -27,7 +27,8 @@ from dicom_node.web.routes_api import api_routes
 from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_operations import operation_routes
-from dicom_node.web.routes_peers import peer_routes
+from dicom_node.web.routes_peer_files import peer_file_routes
+from dicom_node.web.routes_peers import peer_page_routes, peer_routes
 from dicom_node.web.routes_pictures import picture_routes
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
@@ -75,7 +76,9 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     _handle_errors(app, pages)
     _handle_unexpected(app, pages)
     app.include_router(login_routes(database, pages))
+    app.include_router(peer_file_routes(database, pages))
     app.include_router(peer_routes(settings, database, pages))
+    app.include_router(peer_page_routes(settings, database, pages))
     app.include_router(api_routes(settings, database))
     app.include_router(rule_routes(database, pages))
     app.include_router(new_rule_routes(settings, database, pages))

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import dicom_node.database.connection_tables
 import dicom_node.database.history_tables
 import dicom_node.database.identity_tables
 import dicom_node.database.upload_tables  # noqa: F401 - for its tables

@@ -12,10 +12,11 @@ from conversion.reading import read_series, read_study
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.states import RunState, StudyState
 from dicom_node.database.tables import ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.phantom.connection_uids import TEST_PATIENT_ID, new_test_uids
 from dicom_node.reception.inbox import Inbox
 from dicom_node.runs.operations import replay
 from dicom_node.settings import AssemblySettings, read_settings
-from dicom_node.studies.assembly import NOT_JUDGED, Assembly
+from dicom_node.studies.assembly import NOT_JUDGED, TEST_STUDY, Assembly
 from dicom_node.studies.run_folder import RunFolder
 from tests.support.raw_values import with_second_study_uid
 from tests.support.small_study import make_small_study, uid_of
@@ -86,6 +87,27 @@ def test_a_study_is_ready_when_nothing_came_for_the_quiet_period(
     assert (study.state, study.current_run) == (StudyState.QUEUED, run_id)
     assert _revision(database, run_id) == 1
     assert _after_quiet(database, assembly, more_s=100) == []
+
+
+@pytest.mark.parametrize("marked", ["UID", "patient"])
+def test_the_study_of_a_connection_test_is_kept_out_whatever_a_router_has_made_of_it(
+    books: Database, tmp_path: Path, images: list[Dataset], marked: str
+) -> None:
+    uid = new_test_uids(1)[0]
+    for ds in images:
+        if marked == "UID":
+            ds.StudyInstanceUID = uid
+        else:
+            ds.PatientID = TEST_PATIENT_ID
+    assembly = _assembly(books, tmp_path)
+    _receive(books, tmp_path, *images[:-1])
+    assert _after_quiet(books, assembly, more_s=1000) == []
+    study = _study(books, images)
+    assert (study.state, study.reason, study.awaited, study.current_run) == (StudyState.KEPT_OUT, TEST_STUDY, [], None)
+    _receive(books, tmp_path, images[-1])  # a late image opens it again
+    assert _study(books, images).state == StudyState.RECEIVING
+    assert _after_quiet(books, assembly, more_s=1000) == []
+    assert (_study(books, images).state, _queued(books)) == (StudyState.KEPT_OUT, [])
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["by their number", "by nothing"])
