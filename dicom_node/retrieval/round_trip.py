@@ -18,7 +18,6 @@ from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import instances_of_study
 from dicom_node.peers.query_answers import QueryFailed
 from dicom_node.peers.web_source import WebLimits
-from dicom_node.phantom.connection_study import write_connection_study
 from dicom_node.phantom.connection_uids import new_test_uids
 from dicom_node.retrieval.fetch import Fetcher
 from dicom_node.settings import Settings
@@ -108,6 +107,8 @@ class RoundTrip:
 
     def run(self) -> bool:
         """Make, send, fetch and compare; return whether every image came back unchanged."""
+        from dicom_node.phantom.connection_study import write_connection_study  # noqa: PLC0415 - loads scipy
+
         with tempfile.TemporaryDirectory(prefix="glionode-test-") as scratch:
             self._since = time.monotonic()
             sent = write_connection_study(Path(scratch), self._uids)

@@ -174,6 +174,7 @@ def test_each_act_counts_for_the_next_association_of_a_running_listener(
 
 
 @pytest.mark.usefixtures("peer")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom 3.0.4 after a refused connection
 def test_an_echo_from_the_page_of_a_peer_is_shown_there(client: httpx.Client) -> None:
     page = client.post(f"{PAGE}/echo", data={"on": "peer"}).text
     assert "<h1>My PACS</h1>" in page
