@@ -58,6 +58,7 @@ class Priority(enum.IntEnum):
     """Which run comes first; lower is earlier."""
 
     STAT = 1
+    HIGH = 3
     ROUTINE = 5
 
 

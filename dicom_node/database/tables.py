@@ -105,6 +105,7 @@ class AssociationRow(Base):
     association_id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     listener: Mapped[str] = mapped_column(sa.String(64), index=True)  # the process that accepted it
     calling_ae: Mapped[str] = mapped_column(sa.String(16))
+    called_ae: Mapped[str] = mapped_column(sa.String(16), default="", server_default="")  # of this node's AE titles
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     end: Mapped[str] = mapped_column(sa.String(8), default=AssociationEnd.OPEN)
@@ -173,6 +174,9 @@ class RunRow(Base):
     shadow_due: Mapped[bool] = mapped_column(default=False, index=True)
     deliver_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None, index=True)  # when to send again
     rounds: Mapped[int] = mapped_column(default=0)  # of delivery, since the last success
+    route: Mapped[dict[str, Any]] = mapped_column(
+        sa.JSON, default=dict, server_default="{}"
+    )  # of `routing.route.Route`
 
 
 class WorkerRow(Base):

@@ -23,6 +23,7 @@ from dicom_node.delivery.proof import Prover, SentObject
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import ObjectPlace
 from dicom_node.peers.registry import destinations, disabled_destinations
+from dicom_node.routing.route import keeps
 from dicom_node.settings import Settings
 from viewer_integration.transport.delivery import DeliveryReceipt, send_files
 from viewer_integration.transport.stow import store_over_web
@@ -97,7 +98,7 @@ class Outbox:
 
         What is cancelled, because this worker stops, is left for the run's next round.
         """
-        peers = destinations(self._database)
+        peers = self._routed(run_id, destinations(self._database))
         parts = [self._lanes.put(peer.name, partial(self._deliver_and_prove, run_id, peer)) for peer in peers]
         wait(parts)
         for part in (one for one in parts if not one.cancelled()):
@@ -108,6 +109,7 @@ class Outbox:
 
     def _begin_round(self, run_id: str, peers: Sequence[Peer]) -> None:
         """Put a run into the lane of every destination with unfinished deliveries, unless it is there already."""
+        peers = self._routed(run_id, peers)
         concerned = [peer.name for peer in peers if self.waiting(run_id, peer) or self._unproven(run_id, peer)]
         with self._lock:  # all at once: the first to finish would otherwise end the round
             begun = [name for name in concerned if (run_id, name) not in self._in_lanes]
@@ -133,7 +135,8 @@ class Outbox:
         """Do one destination's part of a round, if the run is still this worker's and the peer still a destination."""
         reason = ""
         try:
-            peer = next((peer for peer in destinations(self._database) if peer.name == name), None)
+            peers = self._routed(run_id, destinations(self._database))
+            peer = next((peer for peer in peers if peer.name == name), None)
             if peer is not None and self._is_mine(run_id):
                 self._deliver_and_prove(run_id, peer)
         except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not block those behind it
@@ -160,6 +163,12 @@ class Outbox:
             except Exception:  # noqa: BLE001 - part of the worker's loop: the run is checked again when its claim ends
                 _log.exception("round_defect", run=run_id)
                 return None
+
+    def _routed(self, run_id: str, peers: Sequence[Peer]) -> list[Peer]:
+        """Return the peers to which the routing rules send a run; all where no rule decides it."""
+        with self._database.session() as session:
+            route = session.get_one(RunRow, run_id).route
+        return [peer for peer in peers if keeps(route, peer.name)]
 
     def _is_mine(self, run_id: str) -> bool:
         with self._database.session() as session:
@@ -317,6 +326,8 @@ class Outbox:
             is_another_s = run.state == RunState.UNDELIVERED and run.executor != self._executor
             if run.state not in states or is_another_s:
                 return  # a later revision, a person or another worker has taken it
+            peers = [peer for peer in peers if keeps(run.route, peer.name)]
+            disabled = [peer for peer in disabled if keeps(run.route, peer.name)]
             results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
             for peer in disabled:
                 self._rows(session, run_id, peer)  # so that what is for it waits, and is shown to wait

@@ -16,6 +16,9 @@ from dicom_node.database.states import Priority, RunState, StudyState
 from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow
 from dicom_node.peers.registry import urgent_ae_titles
 from dicom_node.phantom.connection_uids import TEST_PATIENT_ID, is_test_uid
+from dicom_node.routing.route import route_of
+from dicom_node.routing.study_facts import StudyFacts
+from dicom_node.routing.versions import routing_rules
 from dicom_node.settings import AssemblySettings
 from dicom_node.studies.readiness import Patience, Verdict, judge
 from dicom_node.studies.received_study import StudyReader
@@ -118,9 +121,7 @@ class Assembly:
             keys = set(session.scalars(sa.select(InstanceRow.patient_key).where(InstanceRow.study_uid == study_uid)))
             if not is_test_uid(study_uid) and keys != {self._test_patient}:
                 return False
-            study = session.get_one(StudyRow, study_uid, with_for_update=True)
-            study.state, study.reason, study.awaited = StudyState.KEPT_OUT, TEST_STUDY, []
-            _log.info("test_study_kept_out", study=study.key)
+            _keep_out(session.get_one(StudyRow, study_uid, with_for_update=True), TEST_STUDY)
         return True
 
     def _close(self, study_uid: str) -> None:
@@ -153,15 +154,20 @@ class Assembly:
 
     def _freeze(self, study_uid: str, last_at: datetime, verdict: Verdict, now: datetime) -> StudyReady | None:
         urgent = urgent_ae_titles(self._database)
+        route = route_of(routing_rules(self._database), StudyFacts(self._database, self._folder, study_uid))
         with self._database.session() as session:
             study = session.get_one(StudyRow, study_uid, with_for_update=True)
             if study.last_received_at != last_at or study.state != StudyState.RECEIVING:
                 study.look_at = now
                 return None  # something arrived in the meantime
+            if route.keep_out:
+                _keep_out(study, f"kept out by the routing rule {route.by['keep_out']!r}: {route.keep_out}")
+                return None
             instances = current_instances(session, study_uid)
             manifest = [_entry(instance) for instance in instances]
             if urgent & {instance.calling_ae for instance in instances}:
                 study.priority = Priority.STAT
+            study.priority = min(study.priority, route.rank)  # a rule raises, and never lowers what a person has set
             digest = hashlib.sha256("\n".join(f"{m['sop_instance_uid']} {m['sha256']}" for m in manifest).encode())
             run_id = f"{study.key}-{digest.hexdigest()[:16]}"
             study.awaited = []
@@ -173,9 +179,16 @@ class Assembly:
                 stand_as(session, study, known)
                 return None
             RunFolder(self._folder, run_id).save_manifest(manifest, verdict.incomplete)
-            session.add(_run(session, study, run_id, digest.hexdigest(), verdict.reason, now))
+            run = _run(session, study, run_id, digest.hexdigest(), verdict.reason, now)
+            run.route = route.as_document()
+            session.add(run)
             study.state, study.current_run = StudyState.QUEUED, run_id
             return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
+
+
+def _keep_out(study: StudyRow, reason: str) -> None:
+    study.state, study.reason, study.awaited = StudyState.KEPT_OUT, reason, []
+    _log.info("study_kept_out", study=study.key)
 
 
 def _begin_anew(session: Session, study: StudyRow, run: RunRow, now: datetime) -> None:

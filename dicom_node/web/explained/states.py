@@ -47,8 +47,8 @@ STUDIES = group(
             "Its page can replay it from the step where it stopped, or process it again from the start.",
         ),
         StudyState.KEPT_OUT: (
-            "The study is stored and never processed; the reason says why, such as a test of a connection.",
-            "Nothing needs to be done; it is removed like any other study.",
+            "The study is stored and not processed: a routing rule keeps it out, or it is the test of a connection.",
+            "If a rule is wrong, change it on the page Routing rules, then replay the study.",
         ),
     },
 )

@@ -440,6 +440,27 @@ def test_what_is_made_while_a_destination_is_disabled_waits_for_it_and_the_other
     assert _run(database, run_id) == (RunState.DELIVERED, "")
 
 
+def test_a_run_goes_only_where_the_routing_rules_send_it(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    put_peer(database, replace(_peer(archive), name="Other"))
+    put_peer(database, replace(_peer(archive), name="Off", enabled=False))
+    route = {"model": "", "destinations": ["PACS"], "priority": "", "by": {"destinations": "the rule"}}
+    with database.session() as session:
+        session.get_one(RunRow, run_id).route = route
+    archive.store_answer = 0xA700
+    outbox = Outbox(settings, database)
+    outbox.deliver(run_id)
+    archive.store_answer = 0x0000
+    _send_due(outbox, utc_now() + SOON)
+    assert _run(database, run_id) == (RunState.DELIVERED, "")
+    assert {(row.destination, row.state) for row in _rows(database)} == {("PACS", DeliveryState.ACCEPTED)}
+    with pytest.raises(Impossible, match="a routing rule sends its results elsewhere: sent to PACS alone"):
+        resend(database, "k", "Other")
+    assert resend(database, "k") == 2
+
+
 def test_a_run_is_delivered_when_all_who_are_still_there_have_it(
     database: Database, settings: Settings, run_id: str, archive: Archive
 ) -> None:
