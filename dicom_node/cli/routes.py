@@ -11,7 +11,7 @@ from dicom_node.database.engine import Database, open_database
 from dicom_node.routing.rule import RoutingRule, as_documents
 from dicom_node.routing.rules_toml import rules_as_toml, rules_of_toml
 from dicom_node.routing.trial import RouteTrial, try_routes
-from dicom_node.routing.versions import check_destinations, restore, routing_rules, save_rules, versions
+from dicom_node.routing.versions import check_destinations, check_models, restore, routing_rules, save_rules, versions
 from dicom_node.settings import read_settings
 
 __all__ = ["routes"]
@@ -48,7 +48,9 @@ def export(as_json: bool) -> None:  # noqa: FBT001
 def import_(path: Path, as_json: bool) -> None:  # noqa: FBT001
     """Replace all routing rules by the [[route]] tables of a TOML file; `glionode routes undo` returns."""
     database = _database()
-    save_rules(database, rules_of_toml(path.read_text("utf-8")), _who(), f"imported from {path.name}")
+    rules = rules_of_toml(path.read_text("utf-8"))
+    check_models(read_settings().node.folder, rules)
+    save_rules(database, rules, _who(), f"imported from {path.name}")
     _show(database, as_json=as_json)
 
 
@@ -61,6 +63,7 @@ def try_(path: Path, studies: int, as_json: bool) -> None:  # noqa: FBT001
     """Show which of the newest stored studies would go elsewhere by the rules of a TOML file; nothing is saved."""
     database, rules = _database(), rules_of_toml(path.read_text("utf-8"))
     check_destinations(database, rules)
+    check_models(read_settings().node.folder, rules)
     trial = try_routes(database, read_settings().node.folder, rules, studies)
     emit(as_json, asdict(trial), _trial_lines(trial))
 
@@ -73,7 +76,7 @@ def undo(number: int | None, as_json: bool) -> None:  # noqa: FBT001
     """Restore an earlier version of the routing rules."""
     database = _database()
     known = versions(database)
-    if number is None and len(known) < 2:  # noqa: PLR2004 - the present one, and one before
+    if number is None and len(known) < 2:
         raise click.UsageError("there is no earlier version of the routing rules")
     restore(database, number if number is not None else known[1].number, _who())
     _show(database, as_json=as_json)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
@@ -12,11 +13,14 @@ from dicom_node.database.engine import Database
 from dicom_node.invalid_entry import FieldProblem
 from dicom_node.peers.registry import list_peers
 from dicom_node.routing.rule import RoutingError, RoutingRule, as_documents, read_rules
+from inference.errors import UnusableModel
+from inference.registry import Registry
 
 __all__ = [
     "RoutingVersion",
     "UnknownVersion",
     "check_destinations",
+    "check_models",
     "restore",
     "routing_rules",
     "save_rules",
@@ -24,6 +28,9 @@ __all__ = [
 ]
 
 SHOWN = 50
+
+_MOST_VERSIONS = 2**31
+"""Limit of a column of integers on PostgreSQL."""
 
 _log = structlog.get_logger()
 
@@ -96,7 +103,7 @@ def restore(database: Database, number: int, who: str) -> int:
         When it names a destination that does not exist any more.
     """
     with database.session() as session:
-        row = session.get(RoutingVersionRow, number)
+        row = session.get(RoutingVersionRow, number) if 0 < number < _MOST_VERSIONS else None
         if row is None:
             raise UnknownVersion(number)
         rules = read_rules(row.rules)
@@ -110,6 +117,21 @@ def check_destinations(database: Database, rules: Sequence[RoutingRule]) -> None
     if unknown:
         sentence = f"No peer that receives results is called {', '.join(map(repr, unknown))}."
         raise RoutingError(FieldProblem(field="destinations", sentence=sentence))
+
+
+def check_models(folder: Path, rules: Sequence[RoutingRule]) -> None:
+    """Refuse rules that name a model that the node does not have.
+
+    Parameters
+    ----------
+    folder
+        The node's folder.
+    """
+    for name in sorted({rule.model for rule in rules} - {""}):
+        try:
+            Registry(folder).resolve(name)
+        except UnusableModel as error:
+            raise RoutingError(FieldProblem(field="model", sentence=f"{error}.")) from error
 
 
 def _version(row: RoutingVersionRow) -> RoutingVersion:

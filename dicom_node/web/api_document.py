@@ -20,7 +20,7 @@ TOKEN = Depends(
 """States that an address takes a token; it is checked before, with everything else about the login."""
 
 _DESCRIPTION = (
-    "A DICOM node for brain tumours. The workbench takes a token, the peers the panel's login alone. "
+    "A DICOM node for brain tumours. The workbench takes a token, everything else the panel's login alone. "
     "Research use only, not a medical device."
 )
 _TAGS = (
@@ -29,6 +29,7 @@ _TAGS = (
         "description": "Send files, follow their progress, fetch the result. Each caller sees its own.",
     },
     {"name": "peers", "description": "The AE titles that the node talks to."},
+    {"name": "routing", "description": "Which studies go where, with what priority, or are kept out."},
 )
 _MEANINGS = {
     401: "Neither logged in nor a valid token.",
