@@ -15,7 +15,7 @@ FUZZ := tests/unit/conversion/test_header_fuzz.py
 UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py')))
 # Nodes wait as much as they work, so three files of their tests run at a time; what draws in a browser, or counts on senders that
 # are slow by themselves, has all for itself.
-ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,pdu_fuzz ohif_overlay ohif_first_view panel_browser rules_browser \
+ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,pdu_fuzz ohif_overlay ohif_first_view panel_browser rules_browser routing_browser \
   workbench_browser docs_browser study_browser accessibility))
 LONGEST := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,resume upgrade) acceptance/test_demo integration/test_chaos \
   acceptance/test_real_study $(addprefix integration/test_,train several_machines bad_input arrivals) acceptance/test_conversion \

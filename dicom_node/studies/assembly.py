@@ -173,6 +173,7 @@ class Assembly:
             study.awaited = []
             known = session.get(RunRow, run_id)
             if known is not None and known.state == RunState.SUPERSEDED:  # back to content whose run was stopped midway
+                known.route = route.as_document()
                 _begin_anew(session, study, known, now)
                 return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
             if known is not None:  # the study has gone back to content that was processed before

@@ -13,6 +13,7 @@ from dicom_node.peers.echo import echo
 from dicom_node.peers.peer import CHOICES, Peer, PeerError
 from dicom_node.peers.registry import add_peer, change_peer, get_peer, list_peers, remove_peer, set_enabled
 from dicom_node.retrieval.connection_tests import CannotTest, newest_tests, start_test
+from dicom_node.routing.versions import routing_rules
 from dicom_node.settings import Settings
 from dicom_node.web.peer_form import PeerForm
 
@@ -101,7 +102,8 @@ def _ends(database: Database, pages: Jinja2Templates) -> APIRouter:
 
     @routes.get("/remove")
     def ask(request: Request, name: str) -> Response:
-        shown = {"peer": get_peer(database, name), "waiting": waiting_for(database, name)}
+        named_by = [rule.name for rule in routing_rules(database) if name in rule.destinations]
+        shown = {"peer": get_peer(database, name), "waiting": waiting_for(database, name), "named_by": named_by}
         return pages.TemplateResponse(request, "peer_remove.html", shown)
 
     @routes.post("/remove")

@@ -32,7 +32,7 @@ class RoutingForm(BaseModel):
         (document,) = as_documents([rule])
         rows = document.pop("conditions")
         columns: dict[str, Any] = {key: [row[key] for row in rows] for key in ("attribute", "operator", "value")}
-        return cls(place=place, **columns, **document)
+        return cls(**columns | document | {"place": place})
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:

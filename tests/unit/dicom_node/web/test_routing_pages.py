@@ -129,6 +129,14 @@ def test_a_rule_is_changed_in_its_place_moved_removed_and_all_that_is_undone(
     assert [client.post("/routing/restore", data={"number": one}).status_code for one in ("99", "9" * 30)] == [404, 404]
 
 
+def test_before_a_destination_is_removed_the_rules_that_name_it_are_named(
+    client: httpx.Client, database: Database
+) -> None:
+    assert "routing rules</a>" not in client.get("/peers/ER/remove").text
+    save_rules(database, [EMERGENCY, OTHER], "Ada")
+    assert "routing rules</a> Emergency send results to it" in client.get("/peers/ER/remove").text
+
+
 def test_two_rules_do_not_get_the_same_name(client: httpx.Client, database: Database) -> None:
     save_rules(database, [OTHER], "Ada")
     assert client.post("/routing", data={**FORM, "name": "Other"}).status_code == 422
