@@ -39,21 +39,14 @@ __all__ = [
     "masked_settings",
     "read_settings",
 ]
-
-
 WITHHOLDING = frozenset({"not_a_brain", "out_of_distribution", "low_agreement", "under_18"})
 """Flags that can withhold a result; a test compares them with `inference.flags`, which the listener never loads."""
-
 
 ROLES = ("T1", "T1CE", "T2", "FLAIR")
 """Sequences that the node can wait for; a test compares them with `conversion.sequences`."""
 
-
 MEMORY_SHARE = 0.8
-
-
 PREFIX = "GLIONODE_"
-
 OTHER_VARIABLES = re.compile(
     r"CONFIG|(DICOMWEB|ORTHANC|TEST|FUZZ)_\w+|ARRIVALS|WITHOUT_TORCH|UPDATE_SCREENSHOT"
     r"|SERVICE_\w+|PORT(_\w+)?"  # what Kubernetes sets for a service of this name
@@ -69,15 +62,22 @@ class NodeSettings:
 
     folder: Path
     ae_title: str
+    further_ae_titles: str
     bind: str
     dicom_port: int
     any_calling_ae: bool
 
+    @property
+    def ae_titles(self) -> tuple[str, ...]:
+        """Every AE title by which the node may be called; it calls others by the first."""
+        return tuple(one.strip() for one in (self.ae_title, *self.further_ae_titles.split(",")) if one.strip())
+
     def __post_init__(self) -> None:
-        """Refuse an AE title that DICOM does not allow (PS3.5 6.2, VR AE)."""
-        if not 1 <= len(self.ae_title.strip()) <= 16 or not self.ae_title.isascii() or "\\" in self.ae_title:
-            message = f"node.ae_title {self.ae_title!r}: an AE title has 1 to 16 ASCII characters and no backslash"
-            raise SettingsError(message)
+        """Refuse AE titles that DICOM does not allow (PS3.5 6.2, VR AE)."""
+        for title in (self.ae_title.strip(), *self.ae_titles):
+            if not 1 <= len(title) <= 16 or not title.isascii() or "\\" in title:
+                message = f"node.ae_title {title!r}: an AE title has 1 to 16 ASCII characters and no backslash"
+                raise SettingsError(message)
 
 
 @dataclass(frozen=True, kw_only=True, config=_NOTHING_ELSE)

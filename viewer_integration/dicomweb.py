@@ -14,6 +14,7 @@ from pydicom.tag import BaseTag, Tag
 
 from conversion.values import identifier
 from viewer_integration.dicom_json import element_vr
+from viewer_integration.wildcards import fits
 
 __all__ = [
     "Query",
@@ -32,10 +33,6 @@ _PIXEL_GROUP = 0x7FE0
 
 _LONGEST_CONDITION = 256
 """Characters of a search value, except lists of UIDs: more than a name or description may have (PS3.5 6.2)."""
-
-_LONGEST_VALUE = 1024
-"""Characters of a value that is matched with wildcards, as many as a short text may have (PS3.5 6.2). A longer value
-is compared literally."""
 
 _MOST_VALUES = 100
 """Values of an attribute that are compared."""
@@ -214,45 +211,13 @@ def _satisfies(ds: Dataset, tag: int, wanted: str) -> bool:
         first, _, last = wanted.partition("-")
         return any(value and first <= value and (not last or value[: len(last)] <= last) for value in values)
     if element.VR == "PN":
-        return any(_fits(value.lower(), wanted.lower()) for value in values)
-    return any(_fits(value, wanted) for value in values)
+        return any(fits(value.lower(), wanted.lower()) for value in values)
+    return any(fits(value, wanted) for value in values)
 
 
 def _is_binary(ds: Dataset, tag: int) -> bool:
     """Return whether an attribute is binary, without reading its value."""
     return element_vr(ds.get_item(Tag(tag), keep_deferred=True), Tag(tag)) in _BINARY
-
-
-def _fits(text: str, pattern: str) -> bool:
-    """Match ``*`` and ``?`` (PS3.4 C.2.2.2.4): each piece between two ``*`` is matched at its first possible place.
-
-    A later place would leave less text for the rest, so no piece is tried twice, however many ``*`` there are.
-    """
-    if len(text) > _LONGEST_VALUE:
-        return text == pattern
-    first, *others = pattern.split("*")
-    if not others:
-        return len(text) == len(first) and _matches_at(text, first, 0)
-    *inner, last = others
-    at, end = len(first), len(text) - len(last)
-    if end < at or not _matches_at(text, first, 0) or not _matches_at(text, last, end):
-        return False
-    for piece in inner:
-        at = _place(text, piece, at, end) + len(piece)
-        if at < len(piece):
-            return False
-    return True
-
-
-def _place(text: str, piece: str, start: int, end: int) -> int:
-    """Return the first place of a piece, with ``?`` for any character, between two places, or -1."""
-    if "?" not in piece:
-        return text.find(piece, start, end)
-    return next((at for at in range(start, end - len(piece) + 1) if _matches_at(text, piece, at)), -1)
-
-
-def _matches_at(text: str, piece: str, at: int) -> bool:
-    return all(wanted in ("?", actual) for wanted, actual in zip(piece, text[at : at + len(piece)], strict=True))
 
 
 def _uid_list(text: str) -> list[str]:

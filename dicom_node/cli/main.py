@@ -82,6 +82,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
             "operations:resend",
             "Send a study's results to its destinations again; each gets only what it does not have.",
         ),
+        "routes": Subcommand(
+            "routes:routes",
+            "Decide which studies go to which model and destinations, with what priority, or are kept out.",
+        ),
         "rules": Subcommand(
             "rules:rules",
             "Define what kind of series the site's own names stand for; the first rule that matches decides.",

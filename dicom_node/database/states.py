@@ -9,6 +9,7 @@ __all__ = [
     "JobState",
     "LinkKind",
     "Priority",
+    "ProbeState",
     "RunState",
     "StudyState",
     "TokenScope",
@@ -29,6 +30,7 @@ class StudyState(enum.StrEnum):
     REJECTED = "rejected"  # nothing can be computed from it; see the reason
     FAILED = "failed"  # a defect or an outage; `glionode replay` runs it again from the step that failed
     CANCELLED = "cancelled"  # a person stopped it; can be replayed too
+    KEPT_OUT = "kept_out"  # stored, and never processed; see the reason
 
 
 class RunState(enum.StrEnum):
@@ -59,6 +61,7 @@ class Priority(enum.IntEnum):
     """Which run comes first; lower is earlier."""
 
     STAT = 1
+    HIGH = 3
     ROUTINE = 5
 
 
@@ -69,7 +72,7 @@ class DeliveryState(enum.StrEnum):
     SENDING = "sending"  # begun; if it is found so later, the destination is queried before it is sent again
     ACCEPTED = "accepted"  # status 0x0000, or a warning that is kept in `status`
     REFUSED = "refused"  # the destination answered with a failure, or not at all
-    CALLED_OFF = "called_off"  # the peer is no longer a destination, or wants other objects; sent if that changes back
+    CALLED_OFF = "called_off"  # the peer is no destination any more, or wants other objects; sent if that changes back
 
 
 class FetchState(enum.StrEnum):
@@ -141,3 +144,11 @@ class LinkKind(enum.StrEnum):
     PASSWORD = "password"  # noqa: S105 - the page on which a user sets a new password
     OPEN = "open"  # a session at once
     DEVICE = "device"  # not a link: a cookie of a browser on which a user has logged in before
+
+
+class ProbeState(enum.StrEnum):
+    """The state of a connection test."""
+
+    RUNNING = "running"
+    PASSED = "passed"  # every image came back unchanged
+    FAILED = "failed"  # see its steps

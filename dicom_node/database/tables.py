@@ -101,9 +101,11 @@ class AssociationRow(Base):
     """An association that sent at least one image."""
 
     __tablename__ = "association"
+    __table_args__ = (sa.Index("ix_association_calling", "calling_ae", "opened_at"),)
     association_id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     listener: Mapped[str] = mapped_column(sa.String(64), index=True)  # the process that accepted it
     calling_ae: Mapped[str] = mapped_column(sa.String(16))
+    called_ae: Mapped[str] = mapped_column(sa.String(16), default="", server_default="")  # of this node's AE titles
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     end: Mapped[str] = mapped_column(sa.String(8), default=AssociationEnd.OPEN)
@@ -172,6 +174,9 @@ class RunRow(Base):
     shadow_due: Mapped[bool] = mapped_column(default=False, index=True)
     deliver_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None, index=True)  # when to send again
     rounds: Mapped[int] = mapped_column(default=0)  # of delivery, since the last success
+    route: Mapped[dict[str, Any]] = mapped_column(
+        sa.JSON, default=dict, server_default="{}"
+    )  # of `routing.route.Route`
 
 
 class WorkerRow(Base):
@@ -256,7 +261,10 @@ class DeliveryRow(Base):
     """The delivery of one object to one destination."""
 
     __tablename__ = "delivery"
-    __table_args__ = (sa.UniqueConstraint("sop_instance_uid", "destination"),)
+    __table_args__ = (
+        sa.UniqueConstraint("sop_instance_uid", "destination"),
+        sa.Index("ix_delivery_destination", "destination", "state", "changed_at"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     run_id: Mapped[str] = mapped_column(sa.String(100), sa.ForeignKey("run.run_id"), index=True)
     sop_instance_uid: Mapped[str] = mapped_column(sa.String(64), sa.ForeignKey("result.sop_instance_uid"))

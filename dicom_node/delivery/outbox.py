@@ -19,12 +19,13 @@ from dicom_node.database.standing import finish, follow
 from dicom_node.database.states import DeliveryState, RunState
 from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 from dicom_node.delivery.lanes import Lanes
-from dicom_node.delivery.outcome import OPEN, call_off, is_unmade, outcome_of
+from dicom_node.delivery.outcome import OPEN, call_off, hold, is_unmade, outcome_of
 from dicom_node.delivery.proof import Prover, SentObject
 from dicom_node.delivery.recorded import DeliveryRecord
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import ObjectPlace
-from dicom_node.peers.registry import destinations
+from dicom_node.peers.registry import destinations, disabled_destinations
+from dicom_node.routing.route import keeps
 from dicom_node.settings import Settings
 from viewer_integration.transport.delivery import DeliveryReceipt, send_files
 from viewer_integration.transport.stow import store_over_web
@@ -78,6 +79,8 @@ class Outbox:
         if peers != self._peers:
             for peer in peers:
                 self._call_back(peer, now)
+                if self._peers is not None and peer not in self._peers:  # new, changed, or enabled again
+                    self._wake(peer, now)
             self._peers = peers
         while not self._lanes.stopping.is_set() and (run_id := self._claim(now)) is not None:
             try:
@@ -99,7 +102,7 @@ class Outbox:
 
         What is cancelled, because this worker stops, is left for the run's next round.
         """
-        peers = destinations(self._database)
+        peers = self._routed(run_id, destinations(self._database))
         parts = [self._lanes.put(peer.name, partial(self._deliver_and_prove, run_id, peer)) for peer in peers]
         wait(parts)
         for part in (one for one in parts if not one.cancelled()):
@@ -110,6 +113,7 @@ class Outbox:
 
     def _begin_round(self, run_id: str, peers: Sequence[Peer]) -> None:
         """Put a run into the lane of every destination with unfinished deliveries, unless it is there already."""
+        peers = self._routed(run_id, peers)
         concerned = [peer.name for peer in peers if self.waiting(run_id, peer) or self._unproven(run_id, peer)]
         with self._lock:  # all at once: the first to finish would otherwise end the round
             begun = [name for name in concerned if (run_id, name) not in self._in_lanes]
@@ -135,7 +139,8 @@ class Outbox:
         """Do one destination's part of a round, if the run is still this worker's and the peer still a destination."""
         reason = ""
         try:
-            peer = next((peer for peer in destinations(self._database) if peer.name == name), None)
+            peers = self._routed(run_id, destinations(self._database))
+            peer = next((peer for peer in peers if peer.name == name), None)
             if peer is not None and self._is_mine(run_id):
                 self._deliver_and_prove(run_id, peer)
         except Exception as error:  # noqa: BLE001 - the worker's loop: one run must not block those behind it
@@ -163,6 +168,12 @@ class Outbox:
                 _log.exception("round_defect", run=run_id)
                 return None
 
+    def _routed(self, run_id: str, peers: Sequence[Peer]) -> list[Peer]:
+        """Return the peers to which the routing rules send a run; all where no rule decides it."""
+        with self._database.session() as session:
+            route = session.get_one(RunRow, run_id).route
+        return [peer for peer in peers if keeps(route, peer.name)]
+
     def _is_mine(self, run_id: str) -> bool:
         with self._database.session() as session:
             run = session.get(RunRow, run_id)
@@ -180,7 +191,7 @@ class Outbox:
             return run.run_id
 
     def _call_back(self, peer: Peer, now: datetime) -> None:
-        """Reopen deliveries that were called off while a destination was disabled or configured for other objects."""
+        """Reopen deliveries that were called off while a peer was no destination or configured for other objects."""
         wanted = _wanted(peer)
         called_off = (
             sa.select(RunRow.run_id)
@@ -252,7 +263,7 @@ class Outbox:
             answered.append((by_uid[uids[receipt.path]], receipt.accepted))
         self._record.sent(peer, answered)
         if accepted:
-            self._wake(peer)
+            self._wake(peer, utc_now())
 
     def _is_whole(self, result: ResultRow, peer: Peer) -> bool:
         """Return whether a file is unchanged since it was written; otherwise record why it is not sent."""
@@ -267,12 +278,11 @@ class Outbox:
         self._note(result.sop_instance_uid, peer, state=DeliveryState.REFUSED, status=None, reason=reason + _NOT_SENT)
         return False
 
-    def _wake(self, peer: Peer) -> None:
+    def _wake(self, peer: Peer, now: datetime) -> None:
         """End the pause of all runs that wait for a destination, now that it accepts objects again."""
         open_rows = sa.select(DeliveryRow.run_id).where(
             DeliveryRow.destination == peer.name, DeliveryRow.state != DeliveryState.ACCEPTED
         )
-        now = utc_now()
         pausing = sa.and_(RunRow.deliver_at > now, RunRow.deliver_at <= now + timedelta(seconds=LONGEST_PAUSE_S))
         with self._database.session() as session:
             session.execute(
@@ -317,15 +327,20 @@ class Outbox:
 
     def _finish(self, run_id: str, states: Collection[RunState], broken: str = "") -> None:
         """Set the state of a run from its deliveries; skip a run in another state, or of another worker."""
-        peers = destinations(self._database)
+        peers, disabled = destinations(self._database), disabled_destinations(self._database)
         with self._database.session() as session:
             run = session.get_one(RunRow, run_id, with_for_update=True)
             is_another_s = run.state == RunState.UNDELIVERED and run.executor != self._executor
             if run.state not in states or is_another_s:
                 return  # a later revision, a person or another worker has taken it
+            peers = [peer for peer in peers if keeps(run.route, peer.name)]
+            disabled = [peer for peer in disabled if keeps(run.route, peer.name)]
             results = session.scalars(sa.select(ResultRow).where(ResultRow.run_id == run_id)).all()
+            for peer in disabled:
+                self._rows(session, run_id, peer)  # so that what is for it waits, and is shown to wait
             rows = session.scalars(sa.select(DeliveryRow).where(DeliveryRow.run_id == run_id)).all()
-            call_off(rows, results, peers)
+            call_off(rows, results, [*peers, *disabled])
+            hold(rows, {peer.name for peer in disabled})
             problems = [broken] if broken else []
             problems += [f"{peer.name}: {_UNMADE}" for peer in peers if is_unmade(peer, rows, results)]
             with self._lock:

@@ -7,14 +7,23 @@ from dicom_node.database.tables import DeliveryRow, ResultRow
 from dicom_node.peers.peer import Peer
 from inference.errors import InferenceReason
 
-__all__ = ["OPEN", "call_off", "is_unmade", "outcome_of"]
+__all__ = ["DISABLED", "OPEN", "call_off", "hold", "is_unmade", "outcome_of"]
 
 OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.REFUSED)
 """States of a delivery that is not finished."""
 
+DISABLED = "it is disabled; sent once it is enabled again"
+"""Reason of a delivery that waits for a disabled destination."""
+
 
 def call_off(rows: Sequence[DeliveryRow], results: Sequence[ResultRow], peers: Sequence[Peer]) -> None:
-    """Call off deliveries whose peer is no longer a destination, or no longer configured for the object."""
+    """Call off deliveries whose peer is no longer a destination, or no longer configured for the object.
+
+    Parameters
+    ----------
+    peers
+        Every destination, including disabled ones, for which deliveries wait.
+    """
     wanted = {
         (result.sop_instance_uid, peer.name)
         for peer in peers
@@ -25,7 +34,20 @@ def call_off(rows: Sequence[DeliveryRow], results: Sequence[ResultRow], peers: S
         if row.state != DeliveryState.ACCEPTED and (row.sop_instance_uid, row.destination) not in wanted:
             is_there = any(peer.name == row.destination for peer in peers)
             row.state = DeliveryState.CALLED_OFF
-            row.reason = "it now receives other objects" if is_there else "it is no longer an enabled destination"
+            row.reason = "it now receives other objects" if is_there else "it is no longer a destination"
+
+
+def hold(rows: Sequence[DeliveryRow], disabled: Collection[str]) -> None:
+    """Let open deliveries to disabled destinations wait, and state why.
+
+    Parameters
+    ----------
+    disabled
+        Names of the disabled destinations.
+    """
+    for row in rows:
+        if row.state in OPEN and row.destination in disabled:
+            row.state, row.reason = DeliveryState.WAITING, DISABLED
 
 
 def is_unmade(peer: Peer, rows: Sequence[DeliveryRow], results: Sequence[ResultRow]) -> bool:

@@ -1,9 +1,7 @@
 """The DICOM peers of the node in the database: which may send, which receive results, which are queried."""
 
-import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -12,16 +10,20 @@ from dicom_node.database.engine import Database
 from dicom_node.database.tables import PeerRow
 from dicom_node.invalid_entry import FieldProblem
 from dicom_node.peers.peer import Peer, PeerError, UnknownPeer
-from dicom_node.toml_text import toml_value
+from dicom_node.peers.site_file import Import, compare, peers_as_toml, read_peers
 
 __all__ = [
     "accepted_calling_ae_titles",
     "add_peer",
+    "change_peer",
     "destinations",
+    "disabled_destinations",
     "export_peers",
     "get_peer",
+    "import_peers",
     "list_peers",
     "may_send",
+    "plan_import",
     "put_peer",
     "remove_peer",
     "seed_peers",
@@ -55,6 +57,11 @@ def get_peer(database: Database, name: str) -> Peer:
 def destinations(database: Database) -> list[Peer]:
     """Return the enabled peers that receive results."""
     return [peer for peer in list_peers(database) if peer.enabled and peer.is_destination]
+
+
+def disabled_destinations(database: Database) -> list[Peer]:
+    """Return the peers that receive results but are disabled: what is for them waits until they are enabled."""
+    return [peer for peer in list_peers(database) if not peer.enabled and peer.is_destination]
 
 
 def urgent_ae_titles(database: Database) -> frozenset[str]:
@@ -108,6 +115,51 @@ def put_peer(database: Database, peer: Peer) -> None:
     with database.session() as session:
         session.merge(_row(peer))
     _log.info("peer_put", peer=peer.name)
+
+
+def change_peer(database: Database, peer: Peer) -> None:
+    """Replace the peer of the same name; whether it is enabled is left as it is.
+
+    A name never changes, because deliveries, requests and logs refer to it.
+
+    Raises
+    ------
+    UnknownPeer
+        When no peer has that name.
+    """
+    with database.session() as session:
+        row = _found(session.get(PeerRow, peer.name), peer.name)
+        for field in fields(Peer):
+            if field.name != "enabled":
+                setattr(row, field.name, getattr(peer, field.name))
+    _log.info("peer_changed", peer=peer.name)
+
+
+def plan_import(database: Database, text: str) -> Import:
+    """Return what an import of peers as TOML would change.
+
+    Raises
+    ------
+    PeerError
+        For a text that cannot be used.
+    """
+    return compare(read_peers(text, "The file"), list_peers(database))
+
+
+def import_peers(database: Database, text: str) -> Import:
+    """Add and change peers as a TOML text states, all or none; return what was changed.
+
+    Raises
+    ------
+    PeerError
+        For a text that cannot be used; nothing is changed then.
+    """
+    done = plan_import(database, text)
+    with database.session() as session:
+        for peer in done.peers:
+            session.merge(_row(peer))
+    _log.info("peers_imported", added=len(done.added), changed=len(done.changed))
+    return done
 
 
 def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
@@ -165,7 +217,7 @@ def seed_peers(database: Database, path: Path) -> int:
 
 def export_peers(database: Database) -> str:
     """Return every peer as TOML that `seed_peers` reads."""
-    return "\n".join(_toml(peer) for peer in list_peers(database))
+    return peers_as_toml(list_peers(database))
 
 
 def _found(row: PeerRow | None, name: str) -> PeerRow:
@@ -182,43 +234,9 @@ def _row(peer: Peer) -> PeerRow:
     return PeerRow(**{field.name: getattr(peer, field.name) for field in fields(Peer)})
 
 
-def _toml(peer: Peer) -> str:
-    lines = [f"{field.name} = {toml_value(getattr(peer, field.name))}" for field in fields(Peer)]
-    return "\n".join(("[[peer]]", *lines)) + "\n"
-
-
 def _read_site(path: Path) -> list[Peer]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise PeerError(FieldProblem(field="file", sentence=f"Site file {path}: {error}.")) from error
-    tables = document.get("peer", [])
-    unknown = [key for key in document if key not in ("peer", "rule")]  # rules: dicom_node.rules.site_rules
-    if unknown or not isinstance(tables, list):
-        sentence = f"Site file {path}: only [[peer]] tables are allowed here, not {', '.join(unknown) or 'this form'}."
-        raise PeerError(FieldProblem(field="file", sentence=sentence))
-    peers = [_read_table(table, f"Site file {path}, peer {number}") for number, table in enumerate(tables, start=1)]
-    if len({peer.name for peer in peers}) != len(peers):
-        raise PeerError(FieldProblem(field="name", sentence=f"Site file {path}: two peers have the same name."))
-    return peers
-
-
-def _read_table(table: Any, origin: str) -> Peer:  # noqa: ANN401 - any TOML value
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(Peer)}
-    if not isinstance(table, dict):
-        raise PeerError(FieldProblem(field="file", sentence=f"{origin}: must be a table."))
-    for key, value in table.items():
-        if key not in kinds:
-            sentence = f"{origin}: unknown key {key!r}; known keys: {', '.join(kinds)}."
-            raise PeerError(FieldProblem(field=key, sentence=sentence))
-        if type(value) is not kinds[key]:
-            sentence = f"{origin}: {key} = {value!r}, but must be of type {kinds[key].__name__}."
-            raise PeerError(FieldProblem(field=key, sentence=sentence))
-    missing = [key for key in ("name", "ae_title") if key not in table]
-    if missing:
-        raise PeerError(FieldProblem(field=missing[0], sentence=f"{origin}: {' and '.join(missing)} must be given."))
-    try:
-        return Peer(**table)
-    except PeerError as error:
-        problems = (FieldProblem(field=each.field, sentence=f"{origin}: {each.sentence}") for each in error.problems)
-        raise PeerError(*problems) from error
+    return read_peers(text, f"Site file {path}")

@@ -29,6 +29,7 @@ class SeriesIdentity:
     frame_of_reference_uid: str
     instance_uids: tuple[str, ...]
     start_minute: int
+    study_description: str = "Brain MRI, synthetic phantom"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def _add_patient_and_study(ds: Dataset, identity: SeriesIdentity) -> None:
     ds.StudyID = "PHANTOM"
     ds.StudyDate = _DATE
     ds.StudyTime = "090000"
-    ds.StudyDescription = "Brain MRI, synthetic phantom"
+    ds.StudyDescription = identity.study_description
     ds.AccessionNumber = ""
     ds.ReferringPhysicianName = ""
     ds.Manufacturer = "GlioNode phantom"

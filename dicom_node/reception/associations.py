@@ -76,6 +76,7 @@ class AssociationBook:
             association_id=secrets.token_hex(16),
             listener=self._name,
             calling_ae=assoc.requestor.ae_title.strip()[:16],
+            called_ae=str(getattr(assoc.requestor.primitive, "called_ae_title", "")).strip()[:16],
             opened_at=self._clock(),
         )
 

@@ -161,8 +161,8 @@ class Listener:
         if in_maintenance(self._database):
             reason = "the node is in maintenance (`glionode maintenance off` ends it); the sender can try again later"
             return Rejection(code="maintenance", reason=reason, **BUSY)
-        if called != self._settings.node.ae_title:
-            reason = f"called AE title {called!r} is not that of this node ({self._settings.node.ae_title!r})"
+        if called not in (titles := self._settings.node.ae_titles):
+            reason = f"called AE title {called!r} is not that of this node ({', '.join(map(repr, titles))})"
             return Rejection(code="called_ae_title", reason=reason, **CALLED_UNKNOWN)
         if not self._settings.node.any_calling_ae and calling not in accepted_calling_ae_titles(self._database):
             reason = f"calling AE title {calling!r} is not an enabled peer that may send; add it on the AE titles page"

@@ -91,6 +91,8 @@ class Fetcher:
         Called with the number of instances of a study received so far.
     web_limits
         Time limits for WADO-RS.
+    longest_s
+        Time limit for a C-GET or C-MOVE; None for `GET_S`.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Fetcher:
         source: Peer,
         progress: Progress = lambda _: None,
         web_limits: WebLimits = WebLimits(),  # noqa: B008 - frozen
+        longest_s: float | None = None,
     ) -> None:
         self._calling_ae, self._folder = settings.node.ae_title, settings.node.folder
         self._database = database
@@ -107,6 +110,7 @@ class Fetcher:
         self._disk = Disk(settings.node.folder, settings.limits.free_disk_gib)
         self._largest_bytes = settings.limits.data_set_bytes
         self._source, self._progress, self._web_limits = source, progress, web_limits
+        self._longest_s = GET_S if longest_s is None else longest_s
 
     def fetch(self, study_uid: str, priors: int = 0) -> list[Fetched]:
         """Fetch a study and the newest MR studies of its patient from earlier days.
@@ -179,7 +183,7 @@ class Fetcher:
 
     def _by_get(self, study_uid: str) -> Fetched | None:
         """Fetch over the association of the request; None where the source does not offer C-GET."""
-        intake, deadline = self._intake(study_uid), time.monotonic() + GET_S
+        intake, deadline = self._intake(study_uid), time.monotonic() + self._longest_s
         model = StudyRootQueryRetrieveInformationModelGet
         syntaxes = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
         contexts = [(one, syntax) for one in (model, *FETCHED_CLASSES) for syntax in syntaxes]
@@ -200,7 +204,7 @@ class Fetcher:
 
     def _by_move(self, study_uid: str) -> Fetched:
         """Have the source send to this node's listener, whose AE title must be configured there."""
-        model, deadline = StudyRootQueryRetrieveInformationModelMove, time.monotonic() + GET_S
+        model, deadline = StudyRootQueryRetrieveInformationModelMove, time.monotonic() + self._longest_s
         contexts = [(model, syntax) for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)]
         with self._associated(contexts) as assoc:
             if not assoc.accepted_contexts:
@@ -292,7 +296,7 @@ class _Storing:
     def _on_store(self, event: evt.Event) -> int:
         try:
             if time.monotonic() > self._deadline:
-                raise NoRoom(f"the transfer was not complete after {GET_S / 3600:g} h")  # noqa: TRY301
+                raise NoRoom("the transfer was not complete after the time allowed for it")  # noqa: TRY301
             accepted = self._take(event)
         except NoRoom as refusal:
             self.stopped = str(refusal)

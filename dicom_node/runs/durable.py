@@ -27,7 +27,8 @@ from dicom_node.database.engine import Database
 from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
 from dicom_node.models.roles import ModelRole, production_model
 from dicom_node.peers.query import QueryFailed, demographics_of
-from dicom_node.peers.registry import destinations, sources
+from dicom_node.peers.registry import destinations, disabled_destinations, sources
+from dicom_node.routing.route import keeps, model_of, why_routed
 from dicom_node.rules.site_rules import site_rules
 from dicom_node.runs.artifacts import Artifacts
 from dicom_node.runs.pictures import keep_pictures
@@ -43,6 +44,7 @@ from dicom_node.studies.instance_versions import version_decisions
 from dicom_node.studies.revisions import begin_revision, inputs_sha256, predecessor_of
 from inference.flags import Flag
 from inference.measurements import Findings
+from inference.registry import Registry, StoredModel
 from viewer_integration.profile import DEFAULT_PROFILE, ResultProfile
 from viewer_integration.provenance import Provenance
 from viewer_integration.result import ResultObjects
@@ -123,12 +125,22 @@ class DurableRun:
         return self.kept.load_selection(self.study())
 
     def profiles(self) -> Mapping[str, ResultProfile]:
-        """Return the result profiles of the destinations, by key; the default profile if there is no destination."""
-        return {peer.profile.key: peer.profile for peer in destinations(self._database)} or {"": DEFAULT_PROFILE}
+        """Return the result profiles of the destinations, by key; the default profile if there is no destination.
+
+        Disabled destinations count: what is for them waits until they are enabled again.
+        """
+        route, peers = self._row().route, [*destinations(self._database), *disabled_destinations(self._database)]
+        return {peer.profile.key: peer.profile for peer in peers if keeps(route, peer.name)} or {"": DEFAULT_PROFILE}
 
     def segmenter(self) -> "Segmenter":
         """Return the model whose results are sent."""
-        return self._segmenters.of(ModelRole.PRODUCTION, production_model(self._database, self._settings))
+        return self._segmenters.of(ModelRole.PRODUCTION, self._model())
+
+    def _model(self) -> StoredModel:
+        """Return the model that a routing rule chose for the run, otherwise that of production."""
+        if name := model_of(self._row().route):
+            return Registry(self._folder).resolve(name)
+        return production_model(self._database, self._settings)
 
     def corrected(self, source: SourceImages) -> tuple[SourceImages, Sequence[Decision], str]:
         """Return headers with the current patient data of the PACS, what that changed, and the hash of these data."""
@@ -169,6 +181,9 @@ class DurableRun:
         """Replace the step's decisions, so that a repeated step does not duplicate them."""
         first = step.place * 10_000
         of_step = DecisionRow.ordinal.between(first, first + 9_999)
+        routed = why_routed(self._row().route) if step == Step.SELECT else ""
+        if routed:
+            decisions = [Decision(code="routed", subject="study", reason=routed), *decisions]
         of_flags = [Decision(code=flag.code, subject="result", reason=flag.sentence) for flag in flags]
         with self._database.session() as session:
             session.execute(sa.delete(DecisionRow).where(DecisionRow.run_id == self._run_id, of_step))
@@ -177,7 +192,7 @@ class DurableRun:
 
     def chose(self, selection: SeriesSelection) -> None:
         """Note which series are used; end the run if an earlier revision used the same with the same model."""
-        model = production_model(self._database, self._settings)
+        model = self._model()
         inputs = inputs_sha256(selection, self.kept.load_manifest(), self._settings, model.sha256)
         if begin_revision(self._database, self._run_id, inputs):
             roles = {role: series.name for role, series in selection.series.items()}

@@ -12,6 +12,7 @@ from dicom_node.database.standing import finish, follow
 from dicom_node.database.states import DeliveryState, Priority, RunState, StudyState
 from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 from dicom_node.peers.registry import destinations
+from dicom_node.routing.route import keeps, why_routed
 from dicom_node.settings import Settings
 from dicom_node.studies.run_folder import RunFolder
 from dicom_node.studies.run_queue import requeue
@@ -82,7 +83,7 @@ def cancel(database: Database, study: str) -> None:
 def replay(database: Database, settings: Settings, study: str, *, from_start: bool = False) -> str:
     """Queue a study's newest run again, from the step that failed; return that step.
 
-    A study that could not be judged is judged again; the step is then ``assemble``.
+    A study that could not be judged or was kept out is judged again; the step is then ``assemble``.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def replay(database: Database, settings: Settings, study: str, *, from_start: bo
     """
     with database.session() as session:
         row = _found(session, study)
-        if row.state == StudyState.FAILED and not row.current_run:  # it could not be judged, so no run was made
+        if row.state in (StudyState.FAILED, StudyState.KEPT_OUT) and not row.current_run:  # no run was made
             row.state, row.reason, row.look_at = StudyState.RECEIVING, "", utc_now()
             _log.info("replayed", study=row.key, step="assemble")
             return "assemble"
@@ -137,6 +138,9 @@ def resend(database: Database, study: str, destination: str = "") -> int:
             raise Impossible(
                 Problem.AT_WORK, f"its newest run is {run.state}: its results are sent when they are ready"
             )
+        peers = [peer for peer in peers if keeps(run.route, peer.name)]
+        if not peers:
+            raise Impossible(Problem.UNKNOWN, f"a routing rule sends its results elsewhere: {why_routed(run.route)}")
         results = session.scalars(
             sa.select(ResultRow).where(ResultRow.run_id == run.run_id, ResultRow.path != "")
         ).all()

@@ -38,9 +38,9 @@ _log = structlog.get_logger()
 
 EVERY = timedelta(hours=1)
 
-_DONE = (StudyState.DELIVERED, StudyState.REJECTED)
-"""States in which everything that was to be sent was sent. Not `STORED`: results without a destination are the only
-copy."""
+_DONE = (StudyState.DELIVERED, StudyState.REJECTED, StudyState.KEPT_OUT)
+"""States in which everything that was to be sent was sent, or nothing ever will be. Not `STORED`: results without a
+destination are the only copy."""
 
 _UNJUDGED = sa.and_(StudyRow.state == StudyState.FAILED, StudyRow.current_run.is_(None))
 """A study that could not be judged (`assembly.NOT_JUDGED`): there is nothing to send, and it may never be replayed."""

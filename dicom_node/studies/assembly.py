@@ -12,9 +12,14 @@ from sqlalchemy.orm import Session
 from conversion.sequences import Role
 from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
+from dicom_node.database.keyed_hashes import KeyedHash
 from dicom_node.database.states import Priority, RunState, StudyState
 from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow
 from dicom_node.peers.registry import urgent_ae_titles
+from dicom_node.phantom.connection_uids import TEST_PATIENT_ID, is_test_uid
+from dicom_node.routing.route import route_of
+from dicom_node.routing.study_facts import StudyFacts
+from dicom_node.routing.versions import routing_rules
 from dicom_node.settings import AssemblySettings
 from dicom_node.studies.readiness import Patience, Verdict, judge
 from dicom_node.studies.received_study import StudyReader
@@ -24,7 +29,7 @@ from dicom_node.studies.run_queue import requeue
 from dicom_node.studies.source_counts import ASK_AGAIN, SourceReader
 from dicom_node.studies.stored_study import current_instances
 
-__all__ = ["NOT_JUDGED", "Assembly", "StudyReady"]
+__all__ = ["NOT_JUDGED", "TEST_STUDY", "Assembly", "StudyReady"]
 
 _log = structlog.get_logger()
 
@@ -37,6 +42,8 @@ NOT_JUDGED = (
     "the node could not determine whether the study is complete: see its log; `glionode replay` or another image "
     "tries again"
 )
+
+TEST_STUDY = "a synthetic study of a connection test, made by a node; it is never processed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +79,7 @@ class Assembly:
         self._patience = Patience(quiet=timedelta(seconds=settings.quiet_period_s))
         self._wanted = frozenset(Role(role) for role in settings.wanted_roles)
         trail = AuditTrail(folder, calling_ae, database)
+        self._test_patient = KeyedHash(database)(TEST_PATIENT_ID)
         self._reader = StudyReader(database, folder, SourceReader(database, calling_ae, trail))
 
     def ready_studies(self, now: datetime) -> list[StudyReady]:
@@ -99,12 +107,24 @@ class Assembly:
     def _judge_alone(self, study_uid: str, now: datetime) -> StudyReady | None:
         """Judge one study; an error affects no other study."""
         try:
-            return self._judge(study_uid, now)
+            return None if self._keep_out_test(study_uid) else self._judge(study_uid, now)
         except (sa.exc.DBAPIError, OSError) as error:  # temporary: the study is due again when the claim is over
             _log.warning("not_judged", error=type(error).__name__)
         except Exception:  # noqa: BLE001 - the worker's loop: one study must not stop those behind it
             self._close(study_uid)
         return None
+
+    def _keep_out_test(self, study_uid: str) -> bool:
+        """Keep out a study of a connection test, known by its UID or, where a router changed that, by its patient.
+
+        It is synthetic: a result for it would be filed in the PACS, and mistaken for a patient's.
+        """
+        with self._database.session() as session:
+            keys = set(session.scalars(sa.select(InstanceRow.patient_key).where(InstanceRow.study_uid == study_uid)))
+            if not is_test_uid(study_uid) and keys != {self._test_patient}:
+                return False
+            _keep_out(session.get_one(StudyRow, study_uid, with_for_update=True), TEST_STUDY)
+        return True
 
     def _close(self, study_uid: str) -> None:
         """Close a study that cannot be judged; after another image or `glionode replay` it is judged again."""
@@ -136,29 +156,42 @@ class Assembly:
 
     def _freeze(self, study_uid: str, last_at: datetime, verdict: Verdict, now: datetime) -> StudyReady | None:
         urgent = urgent_ae_titles(self._database)
+        route = route_of(routing_rules(self._database), StudyFacts(self._database, self._folder, study_uid))
         with self._database.session() as session:
             study = session.get_one(StudyRow, study_uid, with_for_update=True)
             if study.last_received_at != last_at or study.state != StudyState.RECEIVING:
                 study.look_at = now
                 return None  # something arrived in the meantime
+            if route.keep_out:
+                _keep_out(study, f"kept out by the routing rule {route.by['keep_out']!r}: {route.keep_out}")
+                return None
             instances = current_instances(session, study_uid)
             manifest = [_entry(instance) for instance in instances]
             if urgent & {instance.calling_ae for instance in instances}:
                 study.priority = Priority.STAT
+            study.priority = min(study.priority, route.rank)  # a rule raises, and never lowers what a person has set
             digest = hashlib.sha256("\n".join(f"{m['sop_instance_uid']} {m['sha256']}" for m in manifest).encode())
             run_id = f"{study.key}-{digest.hexdigest()[:16]}"
             study.awaited = []
             known = session.get(RunRow, run_id)
             if known is not None and known.state == RunState.SUPERSEDED:  # back to content whose run was stopped midway
+                known.route = route.as_document()
                 _begin_anew(session, study, known, now)
                 return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
             if known is not None:  # the study has gone back to content that was processed before
                 stand_as(session, study, known)
                 return None
             RunFolder(self._folder, run_id).save_manifest(manifest, verdict.incomplete)
-            session.add(_run(session, study, run_id, digest.hexdigest(), verdict.reason, now))
+            run = _run(session, study, run_id, digest.hexdigest(), verdict.reason, now)
+            run.route = route.as_document()
+            session.add(run)
             study.state, study.current_run = StudyState.QUEUED, run_id
             return StudyReady(run_id=run_id, study_key=study.key, instances=len(manifest), reason=verdict.reason)
+
+
+def _keep_out(study: StudyRow, reason: str) -> None:
+    study.state, study.reason, study.awaited = StudyState.KEPT_OUT, reason, []
+    _log.info("study_kept_out", study=study.key)
 
 
 def _begin_anew(session: Session, study: StudyRow, run: RunRow, now: datetime) -> None:

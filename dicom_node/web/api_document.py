@@ -32,6 +32,7 @@ _TAGS = (
         "description": "Send files, follow their progress, fetch the result. Each caller sees its own.",
     },
     {"name": "peers", "description": "The AE titles that the node talks to."},
+    {"name": "routing", "description": "Which studies go where, with what priority, or are kept out."},
 )
 _MEANINGS = {
     401: "Neither logged in nor a valid token.",

@@ -17,8 +17,11 @@ from starlette.types import ASGIApp
 
 from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
+from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.peers.peer import PeerError, UnknownPeer
 from dicom_node.peers.registry import list_peers
+from dicom_node.routing.rule import RoutingError
+from dicom_node.routing.versions import UnknownVersion
 from dicom_node.rules.site_rules import RuleError, UnknownRule
 from dicom_node.settings import Settings
 from dicom_node.web.api_document import api_application
@@ -34,8 +37,11 @@ from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_login import login_routes
 from dicom_node.web.routes_operations import operation_routes
-from dicom_node.web.routes_peers import peer_routes
+from dicom_node.web.routes_peer_files import peer_file_routes
+from dicom_node.web.routes_peers import peer_page_routes, peer_routes
 from dicom_node.web.routes_pictures import picture_routes
+from dicom_node.web.routes_routing import routing_change_routes, routing_routes
+from dicom_node.web.routes_routing_api import routing_api
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
@@ -89,10 +95,15 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(account_routes(settings, database, pages))
     app.include_router(user_routes(settings, database, pages))
     app.include_router(token_routes(database, pages))
+    app.include_router(peer_file_routes(database, pages))
     app.include_router(peer_routes(settings, database, pages))
+    app.include_router(peer_page_routes(settings, database, pages))
     app.include_router(api_routes(settings, database))
     app.include_router(rule_routes(database, pages))
     app.include_router(new_rule_routes(settings, database, pages))
+    app.include_router(routing_routes(settings, database, pages))
+    app.include_router(routing_change_routes(database))
+    app.include_router(routing_api(settings, database))
     app.include_router(study_routes(settings, database, pages))
     app.include_router(picture_routes(settings, database))
     app.include_router(operation_routes(settings, database, pages))
@@ -131,9 +142,10 @@ def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
     """Answer errors with JSON under ``/api/`` and with a page elsewhere."""
     page = partial(_page, pages)
 
+    @app.exception_handler(RoutingError)
     @app.exception_handler(PeerError)
-    def peer_error(request: Request, error: PeerError) -> Response:
-        status_code = 404 if isinstance(error, UnknownPeer) else 422
+    def invalid(request: Request, error: InvalidEntryError) -> Response:
+        status_code = 404 if isinstance(error, UnknownPeer | UnknownVersion) else 422
         if not request.url.path.startswith("/api/"):
             return page(request, "Not possible", str(error), status_code)
         problems = [{"loc": ["body", problem.field], "msg": problem.sentence} for problem in error.problems]

@@ -15,7 +15,7 @@ from dicom_node.web.http_server import Front, http_server
 from dicom_node.web.secure_login import unusable_certificate
 from dicom_node.web.stow import STORE_ADDRESSES
 from dicom_node.web.uploads import UPLOAD_PATH
-from dicom_node.web.viewer import viewer_app
+from dicom_node.web.viewer import NodeServices, viewer_app
 from dicom_node.web.viewer_assets import ohif_folder
 from dicom_node.web.viewer_door import ViewerLogin
 
@@ -41,9 +41,11 @@ def viewer_server(settings: Settings, database: Database) -> uvicorn.Server:
         Holdings(database, folder),
         ohif_folder(settings),
         login=None if settings.viewer.open else ViewerLogin(settings=settings, database=database),
-        corrections=Corrections(database, Inbox(database, folder), Disk(folder, settings.limits.free_disk_gib)),
+        services=NodeServices(
+            corrections=Corrections(database, Inbox(database, folder), Disk(folder, settings.limits.free_disk_gib)),
+            trail=AuditTrail(folder, settings.node.ae_title, database),
+        ),
         host_names=own_names(settings),
-        trail=AuditTrail(folder, settings.node.ae_title, database),
     )
     bind, port = settings.viewer.bind, settings.viewer.port
     return http_server(app, bind, port, uploads=STORE_ADDRESSES, front=_front(settings))

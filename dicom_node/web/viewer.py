@@ -4,6 +4,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ from dicom_node.web.stow import STORE_ADDRESSES, store_routes
 from dicom_node.web.viewer_door import DATA, ViewerDoor, ViewerLogin
 from viewer_integration.ohif import CONTENT_SECURITY_POLICY, DataSource, app_config, with_notice
 
-__all__ = ["viewer_app"]
+__all__ = ["NodeServices", "viewer_app"]
 
 _READING = ("GET", "HEAD")
 _FIRST_VIEW = Path(__file__).parent / "static" / "ohif_first_view.js"
@@ -46,15 +47,30 @@ _OTHER_PAGE = "Only the viewer's own page can load images, not other web pages."
 _OTHER_HOST = "This page is not served under this host name."
 
 
+@dataclass(frozen=True, kw_only=True)
+class NodeServices:
+    """What the node does behind the viewer's port, besides showing what it holds.
+
+    Attributes
+    ----------
+    corrections
+        Where segmentations and reports go that are stored by STOW-RS.
+    trail
+        Where every look is recorded.
+    """
+
+    corrections: Corrections
+    trail: AuditTrail
+
+
 def viewer_app(
     source: Holdings | str,
     ohif_folder: Path,
     *,
     login: ViewerLogin | None,
-    corrections: Corrections | None = None,
+    services: NodeServices | None = None,
     title: str = "GlioNode",
     host_names: Collection[str] = (),
-    trail: AuditTrail | None = None,
 ) -> ASGIApp:
     """Return the application that serves OHIF and the images it shows.
 
@@ -67,15 +83,13 @@ def viewer_app(
     login
         Where it is looked up who is logged in to the panel; None: anyone who reaches the port sees every study, and
         nobody may store anything.
-    corrections
-        Where segmentations and reports go that are stored by STOW-RS; None: nothing is taken.
+    services
+        None for images that are another server's, which takes and records for itself.
     title
         Name of the data source in the page's header.
     host_names
         Host names of the page besides IP addresses, ``localhost`` and this machine's own name. Any other name is
         refused, so that no web page can reach the images through a name of its own (DNS rebinding).
-    trail
-        Where it is recorded who looks at what; None for images that are another server's to record.
     """
     config = app_config(DataSource(title=title)) + _FIRST_VIEW.read_text(encoding="utf-8")
 
@@ -86,7 +100,7 @@ def viewer_app(
     application = Starlette(
         routes=[
             *origin.routes(),
-            *(store_routes(corrections) if corrections else []),
+            *(store_routes(services.corrections) if services else []),
             *([opening_route(source)] if isinstance(source, Holdings) else []),
             Route("/dicom-web/{path:path}", _unknown, methods=["GET"]),
             Route("/app-config.js", configuration, methods=["GET"]),
@@ -97,9 +111,9 @@ def viewer_app(
     )
     own_names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
     door = ViewerDoor(application, login)
-    uploads = STORE_ADDRESSES if corrections else ""
+    uploads = STORE_ADDRESSES if services else ""
     readers = _Readers(door, frozenset(own_names | {name.lower() for name in host_names}), uploads)
-    recorded = readers if trail is None else Recorded(readers, trail, RouteTable(VIEWER), nobody="viewer")
+    recorded = Recorded(readers, services.trail, RouteTable(VIEWER), nobody="viewer") if services else readers
     return Guard(recorded, "viewer", _HEADERS, uploads=uploads)
 
 

@@ -13,6 +13,8 @@ from dicom_node.database.tables import DecisionRow, RunRow
 from dicom_node.database.upload_tables import WorkbenchRow
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import put_peer
+from dicom_node.routing.rule import Condition, Operator, RoutingRule
+from dicom_node.routing.versions import save_rules
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
 from dicom_node.workbench.jobs import UploadedFile, new_job_id, submit
@@ -47,6 +49,9 @@ def _fill(database: Database, settings: Settings) -> list[str]:
     hold_pictures(settings.node.folder, "run")
     hold_small_study(database, settings.node.folder, "waiting", ["T1", "FLAIR"])
     put_peer(database, Peer(name="archive", ae_title="ARCHIVE", host="127.0.0.1", port=104))
+    spine = Condition(attribute="StudyDescription", operator=Operator.MATCHES, value="*spine*")
+    save_rules(database, [RoutingRule(name="spines", conditions=(spine,), keep_out="not of the head")], "panel")
+    save_rules(database, [RoutingRule(name="spines", conditions=(spine,), priority="high")], "panel")
     waiting, failed = new_job_id(), new_job_id()
     for job in (waiting, failed):
         submit(
@@ -72,7 +77,12 @@ def _fill(database: Database, settings: Settings) -> list[str]:
         *uploads,
         "/fetch",
         "/rules",
+        "/routing",
+        "/routing/rule?place=1",
         "/peers",
+        "/peers/archive",
+        "/peers/archive/remove",
+        "/peers-import",
         "/users",
         "/tokens",
         "/account",
@@ -90,7 +100,18 @@ def _look(page: Page, address: str) -> list[str]:
 
 @pytest.mark.parametrize("filled", [True, False], ids=["filled", "empty"])
 def test_no_page_has_a_serious_fault(database: Database, settings: Settings, *, filled: bool) -> None:
-    empty = ["/studies", "/workbench", "/fetch", "/rules", "/peers", "/help", "/system/conformance", "/absent"]
+    empty = [
+        "/studies",
+        "/workbench",
+        "/fetch",
+        "/rules",
+        "/routing",
+        "/routing/rule",
+        "/peers",
+        "/help",
+        "/system/conformance",
+        "/absent",
+    ]
     addresses = _fill(database, settings) if filled else empty
     with served(panel_app(settings, database)) as url, chromium() as browser:
         page = browser.new_page(viewport=DESK)

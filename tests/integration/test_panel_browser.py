@@ -10,13 +10,17 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.database.engine import Database, open_database
+from dicom_node.database.states import ProbeState
 from dicom_node.peers.peer import Peer
-from dicom_node.peers.registry import list_peers
+from dicom_node.peers.registry import add_peer, list_peers
+from dicom_node.retrieval.connection_tests import newest_tests
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
+from tests.support.archive import running_archive
 from tests.support.browser import chromium
 from tests.support.panel_client import new_login_link
 from tests.support.viewer_port import served
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -55,7 +59,7 @@ def test_a_peer_is_added_and_called(database: Database, pacs_port: int, tmp_path
 
         page.get_by_role("button", name="C-ECHO My PACS").click()
         result = page.get_by_role("status").filter(has_text="C-ECHO")
-        expect(result).to_have_text(f"PACS at 127.0.0.1:{pacs_port} answered the C-ECHO.")
+        expect(result).to_contain_text(f"PACS at 127.0.0.1:{pacs_port} answered the C-ECHO. status 0x0000, connection")
         page.get_by_role("button", name="Disable Scanner").click()
         expect(page.get_by_role("button", name="Enable Scanner")).to_be_visible()
         page.screenshot(path=tmp_path / "peers.png", full_page=True)
@@ -64,6 +68,59 @@ def test_a_peer_is_added_and_called(database: Database, pacs_port: int, tmp_path
         Peer(name="My PACS", ae_title="PACS", host="127.0.0.1", port=pacs_port),
         Peer(name="Scanner", ae_title="MR1", enabled=False),
     ]
+
+
+@pytest.mark.parametrize(("width", "javascript"), [(1280, True), (390, True), (1280, False)])
+def test_a_peer_is_tested_there_and_back_changed_imported_and_removed(
+    database: Database, tmp_path: Path, width: int, *, javascript: bool
+) -> None:
+    settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path / "node")})
+    with running_archive() as archive, served(panel_app(settings, database)) as url, chromium() as browser:
+        peer = Peer(name="Main PACS", ae_title="ARCHIVE", host="127.0.0.1", port=archive.port, is_source=True)
+        add_peer(database, peer)
+        context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=javascript)
+        page = context.new_page()
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
+        page.goto(new_login_link(database, url))
+        page.get_by_role("button", name="Open the panel").click()
+        page.goto(f"{url}/peers")
+        page.get_by_role("link", name="Main PACS", exact=True).click()
+
+        page.get_by_role("button", name="C-ECHO").click()
+        expect(page.get_by_role("status")).to_contain_text(
+            "Check that this port is its DICOM port"
+        )  # it offers no C-ECHO
+        page.get_by_role("button", name="Send a test study there and back").click()
+        if not javascript:
+            wait_until(lambda: newest_tests(database, "Main PACS")[0].state is not ProbeState.RUNNING)
+            page.reload()
+        expect(page.get_by_text("Came back unchanged (pixels and identifiers): 6 of 6 images.")).to_be_visible(
+            timeout=60_000
+        )
+        page.get_by_label("AE title").fill("ARCHIVE2")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Saved. It applies from the next association.")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.screenshot(path=tmp_path / "peer.png", full_page=True)
+
+        page.get_by_role("link", name="AE titles").first.click()
+        page.get_by_role("link", name="Import peers").click()
+        page.get_by_label("Text").fill(
+            '[[peer]]\nname = "Main PACS"\nae_title = "ARCHIVE"\n\n[[peer]]\nname = "MR"\nae_title = "MR1"\n'
+        )
+        page.get_by_role("button", name="Preview").click()
+        expect(page.get_by_role("button", name="Import")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.screenshot(path=tmp_path / "import.png", full_page=True)
+        page.get_by_role("button", name="Import").click()
+        page.get_by_role("link", name="MR", exact=True).click()
+        page.get_by_role("link", name="Remove this peer").click()
+        page.screenshot(path=tmp_path / "remove.png", full_page=True)
+        page.get_by_role("button", name="Remove").click()
+        page.screenshot(path=tmp_path / "list.png", full_page=True)
+        assert [text for text in messages if "Content Security Policy" in text] == []
+    assert list_peers(database) == [Peer(name="Main PACS", ae_title="ARCHIVE")]
 
 
 def _add(page: Page, *, name: str, ae_title: str, host: str, port: str) -> None:

@@ -4,13 +4,28 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from dicom_node.audit.trail import AuditTrail
+from dicom_node.database.engine import Database
+from dicom_node.reception.corrections import Corrections
+from dicom_node.reception.inbox import Inbox
+from dicom_node.storage.disk_space import Disk
 from dicom_node.web.http_server import Deadlines, Front, http_server
+from dicom_node.web.viewer import NodeServices
 from tests.support.orthanc import free_port
 
 _START_S = 30
+
+
+def node_services(database: Database, folder: Path, ae_title: str = "GLIONODE") -> NodeServices:
+    """Return what the node does behind its viewer's port."""
+    return NodeServices(
+        corrections=Corrections(database, Inbox(database, folder), Disk(folder, 0.0)),
+        trail=AuditTrail(folder, ae_title, database),
+    )
 
 
 @contextlib.contextmanager

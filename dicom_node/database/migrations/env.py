@@ -3,6 +3,7 @@
 from alembic import context
 
 import dicom_node.database.audit_tables
+import dicom_node.database.connection_tables
 import dicom_node.database.history_tables
 import dicom_node.database.identity_tables
 import dicom_node.database.upload_tables  # noqa: F401 - for its tables

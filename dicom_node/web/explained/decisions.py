@@ -70,6 +70,10 @@ _READ = {
 }
 
 _SELECT = {
+    "routed": (
+        "A routing rule chose the model, the destinations or the priority of this study.",
+        "If that is wrong, change the rule on the page Routing rules; it counts for later studies.",
+    ),
     "role": (
         "This series is used as T1, T1 after contrast, T2 or FLAIR, for the reason given.",
         "If it is the wrong series, correct it under “This is something else”.",

@@ -46,6 +46,10 @@ STUDIES = group(
             "A person stopped the work on this study.",
             "Its page can replay it from the step where it stopped, or process it again from the start.",
         ),
+        StudyState.KEPT_OUT: (
+            "The study is stored and not processed: a routing rule keeps it out, or it is the test of a connection.",
+            "If a rule is wrong, change it on the page Routing rules, then replay the study.",
+        ),
     },
 )
 
@@ -71,7 +75,7 @@ DELIVERIES = group(
     "Each object has one for each destination, under Results sent on a study's page.",
     {
         DeliveryState.WAITING: (
-            "The object has not been sent yet, or will be tried again.",
+            "The object has not been sent yet, will be tried again, or waits until its destination is enabled again.",
             "Nothing needs to be done; the pause between attempts grows to a quarter of an hour.",
         ),
         DeliveryState.SENDING: (
@@ -87,7 +91,7 @@ DELIVERIES = group(
             "The node tries again by itself; check whether the destination runs, has room, and knows this node.",
         ),
         DeliveryState.CALLED_OFF: (
-            "The destination is disabled, is no destination any more, or wants other objects.",
+            "The peer is no destination any more, or wants other objects.",
             "If that was a mistake, correct it on the page AE titles; the object is then sent.",
         ),
     },

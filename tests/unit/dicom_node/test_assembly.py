@@ -3,6 +3,7 @@
 import io
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -10,12 +11,17 @@ from pydicom.dataset import Dataset
 
 from conversion.reading import read_series, read_study
 from dicom_node.database.engine import Database, open_database
-from dicom_node.database.states import RunState, StudyState
+from dicom_node.database.states import Priority, RunState, StudyState
 from dicom_node.database.tables import ResultRow, RunRow, StudyRow, utc_now
+from dicom_node.peers.peer import Peer
+from dicom_node.peers.registry import put_peer
+from dicom_node.phantom.connection_uids import TEST_PATIENT_ID, new_test_uids
 from dicom_node.reception.inbox import Inbox
-from dicom_node.runs.operations import replay
+from dicom_node.routing.rule import Condition, Operator, RoutingRule
+from dicom_node.routing.versions import save_rules
+from dicom_node.runs.operations import prioritise, replay
 from dicom_node.settings import AssemblySettings, read_settings
-from dicom_node.studies.assembly import NOT_JUDGED, Assembly
+from dicom_node.studies.assembly import NOT_JUDGED, TEST_STUDY, Assembly
 from dicom_node.studies.run_folder import RunFolder
 from tests.support.raw_values import with_second_study_uid
 from tests.support.small_study import make_small_study, uid_of
@@ -86,6 +92,78 @@ def test_a_study_is_ready_when_nothing_came_for_the_quiet_period(
     assert (study.state, study.current_run) == (StudyState.QUEUED, run_id)
     assert _revision(database, run_id) == 1
     assert _after_quiet(database, assembly, more_s=100) == []
+
+
+@pytest.mark.parametrize("marked", ["UID", "patient"])
+def test_the_study_of_a_connection_test_is_kept_out_whatever_a_router_has_made_of_it(
+    books: Database, tmp_path: Path, images: list[Dataset], marked: str
+) -> None:
+    uid = new_test_uids(1)[0]
+    for ds in images:
+        if marked == "UID":
+            ds.StudyInstanceUID = uid
+        else:
+            ds.PatientID = TEST_PATIENT_ID
+    assembly = _assembly(books, tmp_path)
+    _receive(books, tmp_path, *images[:-1])
+    assert _after_quiet(books, assembly, more_s=1000) == []
+    study = _study(books, images)
+    assert (study.state, study.reason, study.awaited, study.current_run) == (StudyState.KEPT_OUT, TEST_STUDY, [], None)
+    _receive(books, tmp_path, images[-1])  # a late image opens it again
+    assert _study(books, images).state == StudyState.RECEIVING
+    assert _after_quiet(books, assembly, more_s=1000) == []
+    assert (_study(books, images).state, _queued(books)) == (StudyState.KEPT_OUT, [])
+
+
+def _when_station(value: str, **decided: Any) -> RoutingRule:  # noqa: ANN401 - any field of a rule
+    condition = Condition(attribute="StationName", operator=Operator.EQUALS, value=value)
+    return RoutingRule(name=f"of {value}", conditions=(condition,), **decided)
+
+
+def test_a_study_is_routed_by_the_rules_when_it_is_complete(
+    books: Database, tmp_path: Path, images: list[Dataset]
+) -> None:
+    put_peer(books, Peer(name="ER", ae_title="ER", host="h", port=104, is_destination=True))
+    save_rules(books, [_when_station("MR7", destinations=("ER",), priority="high", model="glioma")], "Ada")
+    for ds in images:
+        ds.StationName = "MR7"
+    assembly = _assembly(books, tmp_path)
+    _receive(books, tmp_path, *images)
+    (run_id,) = _after_quiet(books, assembly)
+    with books.session() as session:
+        run = session.get_one(RunRow, run_id)
+        by = dict.fromkeys(("destinations", "priority", "model"), "of MR7")
+        assert run.route == {"model": "glioma", "destinations": ["ER"], "priority": "high", "by": by}
+        assert run.priority == session.get_one(StudyRow, run.study_uid).priority == Priority.HIGH
+
+
+def test_a_rule_lowers_no_priority_that_a_person_has_set(
+    database: Database, tmp_path: Path, assembly: Assembly, images: list[Dataset]
+) -> None:
+    save_rules(database, [RoutingRule(name="A", priority="routine")], "Ada")
+    _receive(database, tmp_path, *images)
+    prioritise(database, str(images[0].StudyInstanceUID), Priority.STAT)
+    _after_quiet(database, assembly)
+    assert _study(database, images).priority == Priority.STAT
+
+
+def test_a_study_that_a_rule_keeps_out_says_why_and_is_judged_again_by_a_replay(
+    books: Database, tmp_path: Path, images: list[Dataset]
+) -> None:
+    save_rules(books, [_when_station("MR7", keep_out="only spines come from there")], "Ada")
+    for ds in images:
+        ds.StationName = "MR7"
+    assembly, uid = _assembly(books, tmp_path), str(images[0].StudyInstanceUID)
+    _receive(books, tmp_path, *images)
+    assert _after_quiet(books, assembly) == []
+    study = _study(books, images)
+    reason = "kept out by the routing rule 'of MR7': only spines come from there"
+    assert (study.state, study.reason, study.awaited, _queued(books)) == (StudyState.KEPT_OUT, reason, [], [])
+    save_rules(books, [], "Ada")
+    assert replay(books, read_settings(environment={}), uid) == "assemble"
+    with books.session() as session:
+        later = session.get_one(StudyRow, uid).look_at + timedelta(seconds=1000)
+    assert len(assembly.ready_studies(later)) == 1
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["by their number", "by nothing"])

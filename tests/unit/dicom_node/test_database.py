@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import dicom_node.database.access_tables
+import dicom_node.database.connection_tables
 import dicom_node.database.identity_tables
 import dicom_node.database.migrations
 import dicom_node.database.upload_tables

@@ -340,6 +340,17 @@ def test_another_called_ae_title_is_rejected_with_its_reason(port: int, database
     assert "'GLIONODE'" in refusal.reason
 
 
+def test_the_node_answers_to_each_of_its_ae_titles_and_notes_which_was_called(
+    start: Callable[..., int], database: Database
+) -> None:
+    several = start(GLIONODE_NODE_FURTHER_AE_TITLES="GLIOSTAT, GLIO2")
+    assert [echo(several, called_ae=title) for title in ("GLIONODE", "GLIOSTAT", "GLIO2")] == [True] * 3
+    assert not echo(several, called_ae="GLIO")
+    assert _wait_for_refusal(database).reason == (
+        "called AE title 'GLIO' is not that of this node ('GLIONODE', 'GLIOSTAT', 'GLIO2')"
+    )
+
+
 def test_a_change_of_the_peers_acts_on_the_next_association(port: int, database: Database) -> None:
     assert echo(port)
     set_enabled(database, "Sender", enabled=False)

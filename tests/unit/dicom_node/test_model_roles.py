@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.database.engine import Database, open_database
+from dicom_node.database.tables import RunRow, StudyRow, utc_now
 from dicom_node.models.roles import (
     ModelChoice,
     ModelRole,
@@ -16,6 +17,8 @@ from dicom_node.models.roles import (
     model_folder,
     production_model,
 )
+from dicom_node.runs.durable import DurableRun
+from dicom_node.runs.segmenters import Segmenters
 from dicom_node.settings import Settings, read_settings
 from inference.errors import InferenceReason, UnusableModel
 from inference.foreign.addition import add_model
@@ -67,6 +70,25 @@ def test_the_last_promotion_counts_and_each_rollback_goes_one_back(
     assert found == ["c", "a", "setting"]
     with pytest.raises(UnusableModel, match="no model was promoted"):
         _back(database)
+
+
+def test_a_routing_rule_chooses_the_model_of_a_run_and_with_it_what_the_run_uses(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    chosen_model = _add(settings, tmp_path, "a")
+    now = utc_now()
+    with database.session() as session:
+        session.add(StudyRow(study_uid="1.2", key="k", state="running"))
+        session.flush()
+        for run_id, model in (("free", ""), ("routed", "a"), ("lost", "none")):
+            route = {"model": model, "destinations": None, "priority": "", "by": {}}
+            facts = {"study_uid": "1.2", "revision": 1, "manifest_sha256": "0", "ready_at": now}
+            session.add(RunRow(run_id=run_id, route=route, **facts))
+    runs = {one: DurableRun(one, settings, database, Segmenters(settings)) for one in ("free", "routed", "lost")}
+    assert runs["routed"].segmenter().model.identity.sha256 == chosen_model.sha256
+    assert runs["free"].segmenter().model.identity.sha256 == production_model(database, settings).sha256
+    with pytest.raises(UnusableModel, match="none"):
+        runs["lost"].segmenter()
 
 
 def test_the_history_says_what_when_and_who(database: Database, settings: Settings, tmp_path: Path) -> None:

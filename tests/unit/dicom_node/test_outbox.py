@@ -381,9 +381,11 @@ def _run(database: Database, run_id: str) -> tuple[str, str]:
 
 
 LATER = timedelta(hours=1)
+SOON = timedelta(seconds=60)
+"""A round that sends nothing ends at once; its pauses soon exceed this, but never an hour."""
 
 
-@pytest.mark.parametrize("how", ["removed", "disabled", "no destination"])
+@pytest.mark.parametrize("how", ["removed", "no destination"])
 def test_a_destination_that_is_gone_is_not_waited_for(
     database: Database, settings: Settings, run_id: str, archive: Archive, how: str
 ) -> None:
@@ -391,8 +393,6 @@ def test_a_destination_that_is_gone_is_not_waited_for(
     assert _run(database, run_id)[0] == RunState.UNDELIVERED
     if how == "removed":
         remove_peer(database, "PACS")
-    elif how == "disabled":
-        set_enabled(database, "PACS", enabled=False)
     else:
         put_peer(database, _peer(archive, is_destination=False))
     _send_due(outbox, utc_now() + LATER)
@@ -401,8 +401,64 @@ def test_a_destination_that_is_gone_is_not_waited_for(
         "no destination is configured: the results are kept on the node",
     )
     assert {(row.state, row.reason) for row in _rows(database)} == {
-        (DeliveryState.CALLED_OFF, "it is no longer an enabled destination")
+        (DeliveryState.CALLED_OFF, "it is no longer a destination")
     }
+
+
+def test_what_is_for_a_disabled_destination_waits_says_so_and_is_sent_once_it_is_enabled(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    outbox = _unanswered(database, settings, run_id, archive)
+    attempts = [row.attempts for row in _rows(database)]
+    archive.store_answer = 0x0000
+    set_enabled(database, "PACS", enabled=False)
+    _send_due(outbox, utc_now() + SOON)
+    waits = "it is disabled; sent once it is enabled again"
+    assert _run(database, run_id) == (RunState.UNDELIVERED, f"PACS: {waits}")
+    assert [(row.state, row.reason) for row in _rows(database)] == [(DeliveryState.WAITING, waits)] * 2
+    assert ([row.attempts for row in _rows(database)], archive.stored) == (attempts, [])
+    set_enabled(database, "PACS", enabled=True)
+    _send_due(outbox, utc_now())  # at once, although the pause is not over
+    assert _run(database, run_id) == (RunState.DELIVERED, "")
+    assert len(archive.stored) == 2
+
+
+def test_what_is_made_while_a_destination_is_disabled_waits_for_it_and_the_others_get_theirs(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    put_peer(database, replace(_peer(archive), name="Off", enabled=False))
+    outbox = Outbox(settings, database)
+    outbox.deliver(run_id)
+    assert _run(database, run_id)[0] == RunState.UNDELIVERED
+    assert {(row.destination, row.state) for row in _rows(database)} == {
+        ("PACS", DeliveryState.ACCEPTED),
+        ("Off", DeliveryState.WAITING),
+    }
+    remove_peer(database, "Off")
+    _send_due(outbox, utc_now() + LATER)
+    assert _run(database, run_id) == (RunState.DELIVERED, "")
+
+
+def test_a_run_goes_only_where_the_routing_rules_send_it(
+    database: Database, settings: Settings, run_id: str, archive: Archive
+) -> None:
+    put_peer(database, _peer(archive))
+    put_peer(database, replace(_peer(archive), name="Other"))
+    put_peer(database, replace(_peer(archive), name="Off", enabled=False))
+    route = {"model": "", "destinations": ["PACS"], "priority": "", "by": {"destinations": "the rule"}}
+    with database.session() as session:
+        session.get_one(RunRow, run_id).route = route
+    archive.store_answer = 0xA700
+    outbox = Outbox(settings, database)
+    outbox.deliver(run_id)
+    archive.store_answer = 0x0000
+    _send_due(outbox, utc_now() + SOON)
+    assert _run(database, run_id) == (RunState.DELIVERED, "")
+    assert {(row.destination, row.state) for row in _rows(database)} == {("PACS", DeliveryState.ACCEPTED)}
+    with pytest.raises(Impossible, match="a routing rule sends its results elsewhere: sent to PACS alone"):
+        resend(database, "k", "Other")
+    assert resend(database, "k") == 2
 
 
 def test_a_run_is_delivered_when_all_who_are_still_there_have_it(
@@ -422,10 +478,10 @@ def test_a_destination_that_comes_back_gets_what_was_called_off(
     database: Database, settings: Settings, run_id: str, archive: Archive
 ) -> None:
     outbox = _unanswered(database, settings, run_id, archive)
-    set_enabled(database, "PACS", enabled=False)
+    put_peer(database, _peer(archive, is_destination=False))
     _send_due(outbox, utc_now() + LATER)
     archive.store_answer = 0x0000
-    set_enabled(database, "PACS", enabled=True)
+    put_peer(database, _peer(archive))
     _send_due(outbox, utc_now() + LATER)
     assert _run(database, run_id)[0] == RunState.DELIVERED
     assert len(archive.stored) == 2
@@ -435,12 +491,12 @@ def test_what_was_replaced_meanwhile_is_not_called_back(
     database: Database, settings: Settings, run_id: str, archive: Archive
 ) -> None:
     outbox = _unanswered(database, settings, run_id, archive)
-    set_enabled(database, "PACS", enabled=False)
+    put_peer(database, _peer(archive, is_destination=False))
     _send_due(outbox, utc_now() + LATER)
     with database.session() as session:
         session.query(StudyRow).one().current_run = "another"
     archive.store_answer = 0x0000
-    set_enabled(database, "PACS", enabled=True)
+    put_peer(database, _peer(archive))
     _send_due(outbox, utc_now() + LATER)
     assert archive.stored == []
 

@@ -16,7 +16,9 @@ from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 
 OPERATIONS = [
-    "peers_list_all", "peers_add", "peers_change", "peers_remove", "peers_call", "workbench_list_own", "workbench_send",
+    "peers_list_all", "peers_add", "peers_one", "peers_replace", "peers_change", "peers_remove", "peers_call",
+    "routing_rules", "routing_save", "routing_test", "routing_list_versions", "routing_restore_one",
+    "peers_export", "peers_import_all", "peers_test", "peers_tests", "workbench_list_own", "workbench_send",
     "workbench_roles", "workbench_example", "workbench_one", "workbench_remove", "workbench_events",
     "workbench_result", "workbench_file",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from dicom_node.web.login_tokens import new_login_link
 from starlette.routing import Mount, Route
 
 from dicom_node.audit.trail import AuditTrail
@@ -14,12 +15,11 @@ from dicom_node.studies.holdings import Holdings
 from dicom_node.web.app import panel_app
 from dicom_node.web.audit_table import PANEL, VIEWER, Kind, RouteTable
 from dicom_node.web.audited import without_names
-from dicom_node.web.login_tokens import new_login_link
 from dicom_node.web.viewer import viewer_app
 from tests.support.audit_schema import recorded
 from tests.support.canary import CANARIES, leaks, mark
 from tests.support.panel_client import logged_in
-from tests.support.viewer_port import served
+from tests.support.viewer_port import node_services, served
 from tests.support.viewer_study import ViewerStudy, hold, make_study
 from tests.support.waiting import ANSWER_S
 
@@ -49,7 +49,9 @@ def client(database: Database, folder: Path) -> Iterator[httpx.Client]:
 @pytest.fixture
 def viewer(database: Database, folder: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     trail = AuditTrail(folder, "GLIONODE", database)
-    app = viewer_app(Holdings(database, folder), tmp_path / "ohif", trail=trail)
+    app = viewer_app(
+        Holdings(database, folder), tmp_path / "ohif", login=None, services=node_services(database, folder)
+    )
     with served(app) as url, httpx.Client(base_url=url, timeout=ANSWER_S) as opened:
         yield opened
 
@@ -87,7 +89,9 @@ def test_every_route_of_the_panel_has_its_line(database: Database, folder: Path)
 
 
 def test_every_route_of_the_viewer_has_its_line(database: Database, folder: Path, tmp_path: Path) -> None:
-    routes = _routes(viewer_app(Holdings(database, folder), tmp_path, trail=AuditTrail(folder, "G", database)))
+    routes = _routes(
+        viewer_app(Holdings(database, folder), tmp_path, login=None, services=node_services(database, folder))
+    )
     assert routes == set(VIEWER)
 
 

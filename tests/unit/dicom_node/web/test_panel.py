@@ -216,13 +216,16 @@ def test_a_peer_that_is_gone_is_said_to_be_gone(client: httpx.Client, action: st
 def test_an_echo_is_shown_in_its_row(client: httpx.Client, database: Database, answering_peer: Peer) -> None:
     add_peer(database, answering_peer)
     page = client.post("/peers/My%20PACS/echo").text
-    assert f'class="good">PACS at 127.0.0.1:{answering_peer.port} answered the C-ECHO.</td>' in page
+    told = (
+        f'class="good">PACS at 127.0.0.1:{answering_peer.port} answered the C-ECHO. <span class="hint">status 0x0000,'
+    )
+    assert told in page
 
 
 def test_an_echo_without_an_answer_says_why(client: httpx.Client, database: Database) -> None:
     add_peer(database, Peer(name="Far", ae_title="FAR", host="nowhere.invalid", port=104))
     page = client.post("/peers/Far/echo").text
-    assert 'class="bad">The host name nowhere.invalid is not known to this machine.</td>' in page
+    assert 'class="bad">The host name nowhere.invalid is not known to this machine. <span class="advice">Check' in page
 
 
 def test_the_api_does_what_the_forms_do(client: httpx.Client, database: Database, answering_peer: Peer) -> None:
@@ -255,7 +258,7 @@ def test_the_api_says_what_is_wrong(client: httpx.Client) -> None:
 
 def test_the_api_describes_itself(client: httpx.Client) -> None:
     paths = client.get("/api/openapi.json").json()["paths"]
-    assert {"/api/peers", "/api/peers/{name}", "/api/peers/{name}/echo"} <= set(paths)
+    assert {"/api/v1/peers", "/api/v1/peers/{name}", "/api/v1/peers/{name}/echo"} <= set(paths)
 
 
 def test_a_page_that_is_not_there_is_a_page(client: httpx.Client) -> None:

@@ -16,17 +16,14 @@ from dicom_node.database.engine import Database
 from dicom_node.database.keyed_hashes import KeyedHash
 from dicom_node.database.states import TokenScope, UserRole
 from dicom_node.database.tables import InstanceRow
-from dicom_node.reception.corrections import Corrections
-from dicom_node.reception.inbox import Inbox
 from dicom_node.settings import read_settings
-from dicom_node.storage.disk_space import Disk
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.auth import SESSION_COOKIE, session_limits
 from dicom_node.web.stow import MOST_OBJECTS, STORE_ADDRESSES
 from dicom_node.web.viewer import viewer_app
 from dicom_node.web.viewer_door import ViewerLogin
 from tests.support.panel_client import ADMINISTRATOR, new_login_link
-from tests.support.viewer_port import served
+from tests.support.viewer_port import node_services, served
 from tests.support.viewer_study import ViewerStudy, hold_images, make_study
 from tests.support.waiting import ANSWER_S
 from viewer_integration.transport.stow import store_over_web
@@ -52,7 +49,7 @@ def address(database: Database, folder: Path, study: ViewerStudy) -> Iterator[st
         Holdings(database, folder),
         folder / "ohif",
         login=ViewerLogin(settings=settings, database=database),
-        corrections=Corrections(database, Inbox(database, folder), Disk(folder, 0.0)),
+        services=node_services(database, folder),
     )
     with served(app, uploads=STORE_ADDRESSES) as url:
         yield url
