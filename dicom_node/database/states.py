@@ -122,6 +122,7 @@ class TokenScope(enum.StrEnum):
     DICOMWEB_READ = "dicomweb:read"  # query and retrieve studies on the viewer's port
     DICOMWEB_STORE = "dicomweb:store"  # store segmentations and reports that refer to held studies
     PEERS = "peers"  # list and change the AE titles
+    ROUTES = "routes"  # list, try and change the routing rules
 
     @property
     def needs(self) -> UserRole:
@@ -134,6 +135,7 @@ _SCOPE_NEEDS = {
     TokenScope.DICOMWEB_READ: UserRole.VIEWER,
     TokenScope.DICOMWEB_STORE: UserRole.OPERATOR,
     TokenScope.PEERS: UserRole.ADMINISTRATOR,
+    TokenScope.ROUTES: UserRole.ADMINISTRATOR,
 }
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dicom_node.web.login_tokens import new_login_link
 from playwright.sync_api import expect
 
 from dicom_node.database.engine import Database, open_database
@@ -18,6 +17,7 @@ from dicom_node.routing.versions import routing_rules
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
 from tests.support.browser import chromium
+from tests.support.panel_client import new_login_link
 from tests.support.small_study import make_small_study
 from tests.support.viewer_port import served
 

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dicom_node.web.login_tokens import new_login_link
 from starlette.routing import Mount, Route
 
-from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.settings import read_settings
 from dicom_node.studies.holdings import Holdings
@@ -18,7 +16,7 @@ from dicom_node.web.audited import without_names
 from dicom_node.web.viewer import viewer_app
 from tests.support.audit_schema import recorded
 from tests.support.canary import CANARIES, leaks, mark
-from tests.support.panel_client import logged_in
+from tests.support.panel_client import logged_in, new_login_link
 from tests.support.viewer_port import node_services, served
 from tests.support.viewer_study import ViewerStudy, hold, make_study
 from tests.support.waiting import ANSWER_S
@@ -48,7 +46,6 @@ def client(database: Database, folder: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def viewer(database: Database, folder: Path, tmp_path: Path) -> Iterator[httpx.Client]:
-    trail = AuditTrail(folder, "GLIONODE", database)
     app = viewer_app(
         Holdings(database, folder), tmp_path / "ohif", login=None, services=node_services(database, folder)
     )
