@@ -4,6 +4,7 @@ A look at patient data is recorded before the answer goes out, and refused (503)
 before it is made where it could not be recorded; it is recorded once it was made, with its outcome.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
@@ -133,8 +134,7 @@ class Recorded:
         state = scope.get("state") or {}
         user = state.get("user") or state.get("owner") or ""
         name = str(getattr(user, "name", user)) or self._nobody
-        client = scope.get("client")
-        return Actor(name=name, address=str(client[0]) if client else "")
+        return Actor(name=name, address=_address(scope))
 
 
 def without_names(path: str, query: str) -> str:
@@ -162,6 +162,15 @@ def _names_nobody(tag: int) -> bool:
         return tag == _PATIENT_ID or dictionary_VR(tag) in _SHOWN_VRS
     except KeyError:
         return False
+
+
+def _address(scope: Scope) -> str:
+    """Return the caller's IP address; a proxy on this machine states it in a header, where anything may stand."""
+    stated = str((scope.get("client") or ("",))[0])
+    try:
+        return str(ipaddress.ip_address(stated))
+    except ValueError:
+        return ""
 
 
 def _query(scope: Scope) -> QueryParams:

@@ -116,6 +116,16 @@ def test_a_look_at_a_study_is_recorded_once_with_its_patient(
     assert (look.about, look.addresses[0]) == ((held, "withheld"), "127.0.0.1")
 
 
+def test_what_a_header_states_as_an_address_is_recorded_only_if_it_is_one(
+    client: httpx.Client, database: Database, folder: Path, held: str
+) -> None:
+    for stated in (CANARIES["PatientName"], "10.1.2.3"):
+        client.get(f"/studies/{held}", headers={"X-Forwarded-For": stated}).raise_for_status()
+    found = recorded(folder, database, "accessed")
+    assert [one.addresses[0] == "10.1.2.3" for one in found] == [False, True]
+    assert leaks(found[0].xml.replace(CANARIES["PatientID"], "")) == []
+
+
 def test_what_a_person_does_to_a_study_is_recorded_each_time(
     client: httpx.Client, database: Database, folder: Path, held: str
 ) -> None:
