@@ -42,7 +42,7 @@ def store_routes(corrections: Corrections) -> list[Route]:
             return PlainTextResponse(_WANTED + "\n", 415)
         if parse_options_header(content_type)[1].get(b"type", _DICOM.encode()) != _DICOM.encode():
             return PlainTextResponse(_WANTED + "\n", 415)
-        study_uid = request.path_params.get("study_uid", "")
+        study_uid = request.path_params.get("study", "")
         pieces = _Pieces(request)
         try:
             done = await run_in_threadpool(_take, corrections, pieces, boundary, study_uid)
@@ -54,7 +54,7 @@ def store_routes(corrections: Corrections) -> list[Route]:
 
     return [
         Route(_STUDIES, store, methods=["POST"]),
-        Route(_STUDIES + "/{study_uid}", store, methods=["POST"]),
+        Route(_STUDIES + "/{study}", store, methods=["POST"]),
     ]
 
 
