@@ -44,7 +44,8 @@ class _Looks:
     def at(self, page: Page, name: str) -> None:
         for size in (PHONE, DESK):
             page.set_viewport_size(size)
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
+            # Once the browser has laid the page out anew: it does so some time after its window has another size.
+            page.wait_for_function(f"document.documentElement.scrollWidth <= {size['width']}")
             self.faults += [f"{name}: {fault}" for fault in serious_faults(page)]
             page.screenshot(path=self._folder / f"{name}_{size['width']}.png", full_page=True)
 
