@@ -1,5 +1,6 @@
 """Users, logins and tokens as people meet them, in headless Chromium: from the first link to the viewer and back."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,10 @@ class _Looks:
         for size in (PHONE, DESK):
             page.set_viewport_size(size)
             # Once the browser has laid the page out anew: it does so some time after its window has another size.
-            page.wait_for_function(f"document.documentElement.scrollWidth <= {size['width']}")
+            deadline = time.monotonic() + 10
+            while page.evaluate("document.documentElement.scrollWidth") > size["width"]:
+                assert time.monotonic() < deadline, f"{name} is wider than {size['width']}"
+                page.wait_for_timeout(50)
             self.faults += [f"{name}: {fault}" for fault in serious_faults(page)]
             page.screenshot(path=self._folder / f"{name}_{size['width']}.png", full_page=True)
 
