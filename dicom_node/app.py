@@ -30,6 +30,9 @@ _log = structlog.get_logger()
 ROLES = ("listen", "work", "web")
 """What `serve` runs; the settings give the number of listeners."""
 
+_ARGUMENTS = {"web": ("web", "--no-link")}
+"""`serve` has printed the link already."""
+
 POLL_S = 0.25
 """Interval at which `serve` checks whether a role has ended."""
 
@@ -135,23 +138,22 @@ def serve(settings: Settings, site_file: Path | None, announce: Callable[[Databa
     announce(database)
     stop = _stop_on_signal()
     roles = ["listen"] * (settings.listener.processes - 1) + list(ROLES)
-    children = [_start(role) for role in roles]
+    children = [_start(*_ARGUMENTS.get(role, (role,))) for role in roles]
     while not stop.wait(POLL_S):
         for number, role in enumerate(roles):
             if (status := children[number].poll()) is not None:
                 _log.error("role_ended", ended=role, status=status)
                 time.sleep(RESTART_S)
-                children[number] = _start(role)
+                children[number] = _start(*_ARGUMENTS.get(role, (role,)))
     for child in children:
         child.terminate()
     for child in children:
         child.wait()
 
 
-def _start(role: str) -> subprocess.Popen[bytes]:
-    quiet = ["--no-link"] if role == "web" else []  # `serve` has printed it
+def _start(*role: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our own module, and nothing from the working directory (-P)
-        [sys.executable, "-P", "-m", "dicom_node.cli", role, *quiet],
+        [sys.executable, "-P", "-m", "dicom_node.cli", *role],
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call into libc, no Python locks are touched
     )
 

@@ -96,9 +96,6 @@ class WebSettings:
     def __post_init__(self) -> None:
         """Refuse what no browser could use, and limits with which nobody would stay logged in."""
         _check_address("web", self.address)
-        if bool(self.certificate) != bool(self.key):
-            message = "web.certificate and web.key belong together: state both files, or neither"
-            raise SettingsError(message)
         try:
             self.proxies  # noqa: B018 - reads it
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""README and the program say the same."""
+"""README, the manuals of the rooms, and the program say the same."""
 
 import re
 import subprocess
@@ -14,26 +14,34 @@ from inference.errors import InferenceReason
 from viewer_integration.errors import ResultReason
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROOMS = ("conversion", "inference", "viewer_integration", "dicom_node")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "dicom_node" / "README.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *(page for room in (*ROOMS, "config") for page in (ROOT / room).rglob("*.md")))
+    if path.name != "CHANGELOG.md"
+}
+SCREENS = 120
+"""Lines of README: a newcomer reads it from end to end."""
 GROUPS = {"models", "routes", "rules"}
 
 
-def test_every_setting_stands_in_readme_and_no_other() -> None:
+def test_every_setting_stands_in_its_manual_and_no_other() -> None:
     defaults = tomllib.loads((ROOT / "config" / "default.toml").read_text(encoding="utf-8"))
-    table = README.split("## Settings")[1].split("\n## ")[0]
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, flags=re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", SETTINGS, flags=re.MULTILINE))
     assert {section: re.findall(r"`(\w+)`", keys) for section, keys in rows.items()} == {
         section: list(keys) for section, keys in defaults.items()
     }
 
 
 @pytest.mark.parametrize("reason", [*ConversionReason, *InferenceReason, *ResultReason], ids=str)
-def test_every_reason_stands_in_readme(reason: str) -> None:
-    assert f"`{reason}`" in README
+def test_every_reason_stands_in_the_manual(reason: str) -> None:
+    assert f"`{reason}`" in OPERATIONS
 
 
-def test_every_decision_stands_in_readme_and_no_other() -> None:
+def test_every_decision_stands_in_the_manual_and_no_other() -> None:
     """Codes are the texts given as `code`, or first, to what makes a `Decision`."""
     made = re.compile(
         r"Decision\(\s*code=\"(\w+)\"|(?:_decision\(|series_decision\(ds,)\s*\"(\w+)\"|^REFUSED = \"(\w+)\"",
@@ -41,33 +49,62 @@ def test_every_decision_stands_in_readme_and_no_other() -> None:
     )
     sources = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
     codes = {code for path in sources for found in made.findall(path.read_text("utf-8")) for code in found if code}
-    table = README.split("### Decisions")[1].split("\n## ")[0]
+    table = OPERATIONS.split("### Decisions")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (?:read|select|align|segment|encode) \| (.+) \|$", table, flags=re.MULTILINE)
     assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == codes
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - GROUPS))
-def test_every_command_stands_in_readme_and_has_an_example(command: str) -> None:
-    assert re.search(rf"`(glionode )?{command}\b", README)
+def test_every_command_stands_in_the_manual_and_has_an_example(command: str) -> None:
+    assert re.search(rf"`(glionode )?{command}\b", OPERATIONS)
     shown = subprocess.run(
         [sys.executable, "-m", "dicom_node.cli", command, "--help"], capture_output=True, text=True, check=True
     )
     assert f"Example: glionode {command}" in shown.stdout
 
 
-def test_readme_names_only_commands_that_exist() -> None:
-    named = set(re.findall(r"`glionode ([a-z-]+)", README)) - {"--config"}
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_names_only_commands_that_exist_and_links_to_what_is_there(path: Path) -> None:
+    named = set(re.findall(r"`glionode ([a-z-]+)", PAGES[path])) - {"--config"}
     assert named <= {*COMMANDS, "--help"}
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", PAGES[path]):
+        there = path.parent / target if target else path
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", PAGES[there.resolve()], flags=re.MULTILINE)
+            assert anchor in {_anchor(heading) for heading in headings}, (target, anchor)
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor of a heading as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def test_the_eight_files_of_a_study_exist() -> None:
-    for path in re.findall(r"`((?:conversion|inference|viewer_integration|dicom_node)/[\w/]+\.py)`", README):
-        assert (ROOT / path).is_file()
+    pages = PAGES[ROOT / "CONTRIBUTING.md"]
+    files = re.findall(r"`((?:conversion|inference|viewer_integration|dicom_node)/[\w/]+\.py)`", pages)
+    assert len(files) == 8
+    assert [path for path in files if not (ROOT / path).is_file()] == []
 
 
-def test_every_table_that_is_linked_exists() -> None:
-    linked = set(re.findall(r"\]\((benchmarks/\w+\.md)\)", README))
-    assert linked == {f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.md")}
+def test_every_table_of_figures_is_linked() -> None:
+    linked = {name for text in PAGES.values() for name in re.findall(r"\]\((?:\.\./)*benchmarks/(\w+\.md)\)", text)}
+    assert linked == {path.name for path in (ROOT / "benchmarks").glob("*.md")}
+
+
+def test_readme_is_short_and_leads_to_every_manual() -> None:
+    assert len(README.splitlines()) <= SCREENS
+    for manual in (
+        "dicom_node",
+        "config",
+        "dicom_node/access",
+        "dicom_node/workbench",
+        "inference",
+        "inference/training",
+    ):
+        assert f"]({manual}/README.md" in README
+    steps = re.findall(r"^\d+\. ", README.split("## Connect a PACS")[1].split("\n## ")[0], flags=re.MULTILINE)
+    assert 0 < len(steps) <= 10
 
 
 def test_research_use_is_said_first() -> None:

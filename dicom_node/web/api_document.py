@@ -23,7 +23,8 @@ TOKEN = Depends(
 """States that an address takes a token; it is checked before, with everything else about the login."""
 
 _DESCRIPTION = (
-    "A DICOM node for brain tumours. A token needs the scope `workbench`, `peers` or `routes`, a user of the panel the role. "
+    "A DICOM node for brain tumours. A token needs the scope `workbench`, `peers` or `routes`, a user of the panel the "
+    "role. "
     "Research use only, not a medical device."
 )
 _TAGS = (

@@ -40,6 +40,7 @@ class Door:
         What changes something has to come from a page of the panel itself. Without a login, pages redirect to the
         login page and the API answers 401. ``request.state.user`` states who called.
         """
+        request.state.user = None  # until it is known; the page of an error asks, too
         if request.method not in _SAFE_METHODS and not from_own_page(request.headers):
             return PlainTextResponse("This request was not sent by a page of the panel.", status_code=403)
         right = right_to(request.method, request.url.path)

@@ -48,6 +48,8 @@ def nobody_elsewhere(settings: Settings) -> bool:
 
 def unusable_certificate(web: WebSettings) -> str:
     """Return why panel and viewer cannot be served with the certificate of the settings; empty if they can."""
+    if bool(web.certificate) != bool(web.key):
+        return "web.certificate and web.key belong together: state both files, or neither"
     if not web.certificate:
         return ""
     try:

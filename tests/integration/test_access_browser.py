@@ -1,5 +1,6 @@
 """Users, logins and tokens as people meet them, in headless Chromium: from the first link to the viewer and back."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,11 @@ class _Looks:
     def at(self, page: Page, name: str) -> None:
         for size in (PHONE, DESK):
             page.set_viewport_size(size)
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
+            # Once the browser has laid the page out anew: it does so some time after its window has another size.
+            deadline = time.monotonic() + 10
+            while page.evaluate("document.documentElement.scrollWidth") > size["width"]:
+                assert time.monotonic() < deadline, f"{name} is wider than {size['width']}"
+                page.wait_for_timeout(50)
             self.faults += [f"{name}: {fault}" for fault in serious_faults(page)]
             page.screenshot(path=self._folder / f"{name}_{size['width']}.png", full_page=True)
 

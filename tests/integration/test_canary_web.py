@@ -47,6 +47,7 @@ PANEL: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", "/api/peers", 422, {"json": FORM}),
     ("POST", "/api/peers", 422, {"content": TEXT.encode(), "headers": {"Content-Type": "application/json"}}),
     ("POST", "/login", 403, {"data": {"token": TEXT}}),
+    ("POST", "/login", 403, {"data": {"name": TEXT, "password": TEXT, "next": TEXT}}),
     ("POST", "/fetch", 403, {"data": FORM, "headers": {"Origin": f"http://{PATH}"}}),
     ("POST", "/fetch", 413, {"content": LARGE}),
     ("POST", "/fetch", 415, MULTIPART),
@@ -164,7 +165,7 @@ def test_an_error_that_nobody_foresaw_is_told_without_its_text(
         ("study", "panel", "GET", f"/studies/{PATH}?{QUERY}"),
         ("instance", "viewer", "GET", f"/dicom-web/studies/{UID}/series/{UID}/metadata"),
         ("peer", "panel", "DELETE", f"/api/peers/{PATH}"),
-        ("login_token", "panel", CANARIES["PatientID"], f"/{PATH}"),
+        ("panel_session", "panel", CANARIES["PatientID"], f"/{PATH}"),
     ],
 )
 def test_books_that_are_broken_are_told_without_what_was_asked(

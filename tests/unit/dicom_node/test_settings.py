@@ -11,7 +11,14 @@ from dicom_node.settings import SettingsError, config_folder, masked_settings, r
 
 DEFAULTS: dict[str, dict[str, Any]] = tomllib.loads((config_folder() / "default.toml").read_text(encoding="utf-8"))
 KEYS = [(section, key) for section, keys in DEFAULTS.items() for key in keys]
-OTHER_VALUES = {"reference": "FLAIR", "ae_title": "OTHER", "admit": "under_18", "wanted": "T1CE,FLAIR"}
+OTHER_VALUES = {
+    "reference": "FLAIR",
+    "ae_title": "OTHER",
+    "admit": "under_18",
+    "wanted": "T1CE,FLAIR",
+    "address": "https://other.example.org",
+    "proxy": "192.0.2.1",
+}
 
 
 def _other(section: str, key: str) -> str | int | float | bool:

@@ -167,9 +167,9 @@ def test_every_code_is_explained_and_no_other() -> None:
     } == EXPLAINED
 
 
-def test_every_reason_that_readme_names_is_explained() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    others = readme[readme.index("Other codes:") : readme.index("**Limits of the listener.**")]
+def test_every_reason_that_the_manual_names_is_explained() -> None:
+    manual = (ROOT / "dicom_node" / "README.md").read_text("utf-8")
+    others = manual[manual.index("Other codes:") : manual.index("**Limits of the listener.**")]
     named = set(re.findall(r"`(\w+)`", others))
     assert named <= EXPLAINED["fault"] | EXPLAINED["refusal"] | EXPLAINED["reason"]
 

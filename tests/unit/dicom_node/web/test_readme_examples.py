@@ -1,4 +1,4 @@
-"""The examples that README gives programs for the workbench run as they stand, but for the address and the files."""
+"""The examples that the manual gives programs for the workbench run as they stand, but for the address and the files."""
 
 import io
 import json
@@ -28,15 +28,14 @@ from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.torch
 
-README = (Path(__file__).parents[4] / "README.md").read_text("utf-8")
+MANUAL = (Path(__file__).parents[4] / "dicom_node" / "workbench" / "README.md").read_text("utf-8")
 STATED = "http://127.0.0.1:8040"
 COMPUTED_S = 240
 
 
 def _example(language: str) -> str:
-    """Return the first block of a language in the section about the workbench."""
-    section = README.partition("\n## Workbench\n")[2]
-    return section.partition(f"```{language}\n")[2].partition("```")[0]
+    """Return the first block of a language."""
+    return MANUAL.partition(f"```{language}\n")[2].partition("```")[0]
 
 
 @pytest.fixture

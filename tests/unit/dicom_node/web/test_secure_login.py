@@ -206,8 +206,6 @@ def test_a_scheme_that_is_none_is_not_believed() -> None:
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"WEB_CERTIFICATE": "a.pem"}, "belong together"),
-        ({"WEB_KEY": "a.key"}, "belong together"),
         ({"WEB_PROXY": "proxy.example"}, "use addresses such as"),
         ({"WEB_ADDRESS": "node.example"}, "use something like"),
         ({"WEB_ADDRESS": "https://node.example/panel"}, "use something like"),
@@ -223,6 +221,8 @@ def test_a_setting_that_cannot_work_is_refused(tmp_path: Path, variables: dict[s
 
 def test_a_certificate_that_cannot_be_used_is_said_to_be_so(tmp_path: Path, certificate: tuple[str, str]) -> None:
     (tmp_path / "text").write_text("no certificate")
+    for one in ("WEB_CERTIFICATE", "WEB_KEY"):
+        assert "belong together" in unusable_certificate(_settings(tmp_path, **{one: certificate[0]}).web)
     good, key = certificate
     locked = str(tmp_path / "locked.key")
     command = ["openssl", "ec", "-in", key, "-aes128", "-passout", "pass:secret", "-out", locked]
