@@ -1,4 +1,4 @@
-"""The examples that the manual gives programs for the workbench run as they stand, but for the address and the files."""
+"""The examples that the manual gives programs for the workbench run as they stand, but for address and files."""
 
 import io
 import json
