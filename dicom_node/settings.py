@@ -77,7 +77,8 @@ class NodeSettings:
         """Refuse AE titles that DICOM does not allow (PS3.5 6.2, VR AE)."""
         for title in (self.ae_title.strip(), *self.ae_titles):
             if not 1 <= len(title) <= 16 or not title.isascii() or "\\" in title:
-                message = f"node.ae_title {title!r}: an AE title has 1 to 16 ASCII characters and no backslash"
+                key = "ae_title" if title == self.ae_title.strip() else "further_ae_titles"
+                message = f"node.{key} {title!r}: an AE title has 1 to 16 ASCII characters and no backslash"
                 raise SettingsError(message)
 
 
