@@ -38,7 +38,6 @@ __all__ = [
 ]
 WITHHOLDING = frozenset({"not_a_brain", "out_of_distribution", "low_agreement", "under_18"})
 """Flags that can withhold a result; a test compares them with `inference.flags`, which the listener never loads."""
-
 ROLES = ("T1", "T1CE", "T2", "FLAIR")
 """Sequences that the node can wait for; a test compares them with `conversion.sequences`."""
 

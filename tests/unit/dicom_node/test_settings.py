@@ -48,7 +48,7 @@ def test_the_node_may_have_several_ae_titles_and_each_must_be_one() -> None:
     node = read_settings(environment={"GLIONODE_NODE_FURTHER_AE_TITLES": " STAT ,, NIGHT"}).node
     assert node.ae_titles == ("GLIONODE", "STAT", "NIGHT")
     for wrong in ("STAT," + 17 * "A", "A\\B"):
-        with pytest.raises(SettingsError, match="node.further_ae_titles '"):
+        with pytest.raises(SettingsError, match=r"node\.further_ae_titles '"):
             read_settings(environment={"GLIONODE_NODE_FURTHER_AE_TITLES": wrong})
 
 
