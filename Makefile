@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PYTHONS := 3.11 3.12 3.13
-DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql strace
+DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresql strace openssl
 # A file's tests stay in one process; its share of the cores is one, or torch and SimpleITK would ask for all in each. The longest files
 # begin first: pytest-xdist would begin with the files of most tests, and one process would wait for the longest at the end. Files are
 # named one by one, since pytest takes those of a folder in the folder's order. Two processes for each core: nodes and their tests wait

@@ -41,7 +41,6 @@ __all__ = [
 ]
 WITHHOLDING = frozenset({"not_a_brain", "out_of_distribution", "low_agreement", "under_18"})
 """Flags that can withhold a result; a test compares them with `inference.flags`, which the listener never loads."""
-
 ROLES = ("T1", "T1CE", "T2", "FLAIR")
 """Sequences that the node can wait for; a test compares them with `conversion.sequences`."""
 
@@ -76,7 +75,8 @@ class NodeSettings:
         """Refuse AE titles that DICOM does not allow (PS3.5 6.2, VR AE)."""
         for title in (self.ae_title.strip(), *self.ae_titles):
             if not 1 <= len(title) <= 16 or not title.isascii() or "\\" in title:
-                message = f"node.ae_title {title!r}: an AE title has 1 to 16 ASCII characters and no backslash"
+                key = "ae_title" if title == self.ae_title.strip() else "further_ae_titles"
+                message = f"node.{key} {title!r}: an AE title has 1 to 16 ASCII characters and no backslash"
                 raise SettingsError(message)
 
 

@@ -14,6 +14,7 @@ KEYS = [(section, key) for section, keys in DEFAULTS.items() for key in keys]
 OTHER_VALUES = {
     "reference": "FLAIR",
     "ae_title": "OTHER",
+    "further_ae_titles": "STAT, NIGHT",
     "admit": "under_18",
     "wanted": "T1CE,FLAIR",
     "address": "https://other.example.org",
@@ -43,6 +44,14 @@ def _write(folder: Path, text: str) -> Path:
 
 def test_the_shipped_defaults_are_what_is_read() -> None:
     assert masked_settings(read_settings(environment={})) == DEFAULTS
+
+
+def test_the_node_may_have_several_ae_titles_and_each_must_be_one() -> None:
+    node = read_settings(environment={"GLIONODE_NODE_FURTHER_AE_TITLES": " STAT ,, NIGHT"}).node
+    assert node.ae_titles == ("GLIONODE", "STAT", "NIGHT")
+    for wrong in ("STAT," + 17 * "A", "A\\B"):
+        with pytest.raises(SettingsError, match=r"node\.further_ae_titles '"):
+            read_settings(environment={"GLIONODE_NODE_FURTHER_AE_TITLES": wrong})
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
