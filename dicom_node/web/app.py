@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -91,27 +91,8 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.mount("/swagger", _Fetched(directory=swagger_folder(settings), check_dir=False), name="swagger")
     _handle_errors(app, pages)
     _handle_unexpected(app, pages)
-    app.include_router(login_routes(settings, database, pages))
-    app.include_router(account_routes(settings, database, pages))
-    app.include_router(user_routes(settings, database, pages))
-    app.include_router(token_routes(database, pages))
-    app.include_router(peer_file_routes(database, pages))
-    app.include_router(peer_routes(settings, database, pages))
-    app.include_router(peer_page_routes(settings, database, pages))
-    app.include_router(api_routes(settings, database))
-    app.include_router(rule_routes(database, pages))
-    app.include_router(new_rule_routes(settings, database, pages))
-    app.include_router(routing_routes(settings, database, pages))
-    app.include_router(routing_change_routes(database))
-    app.include_router(routing_api(settings, database))
-    app.include_router(study_routes(settings, database, pages))
-    app.include_router(picture_routes(settings, database))
-    app.include_router(operation_routes(settings, database, pages))
-    app.include_router(segment_routes(settings, database))
-    app.include_router(workbench_routes(settings, database, pages))
-    app.include_router(docs_routes(settings, pages))
-    app.include_router(help_routes(pages))
-    app.include_router(conformance_routes(settings, database, pages))
+    for routes in _routers(settings, database, pages):
+        app.include_router(routes)
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -136,6 +117,33 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
     return Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
+
+
+def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Sequence[APIRouter]:
+    """Return the routes in the order in which they are tried."""
+    return (
+        login_routes(settings, database, pages),
+        account_routes(settings, database, pages),
+        user_routes(settings, database, pages),
+        token_routes(database, pages),
+        peer_file_routes(database, pages),
+        peer_routes(settings, database, pages),
+        peer_page_routes(settings, database, pages),
+        api_routes(settings, database),
+        rule_routes(database, pages),
+        new_rule_routes(settings, database, pages),
+        routing_routes(settings, database, pages),
+        routing_change_routes(database),
+        routing_api(settings, database),
+        study_routes(settings, database, pages),
+        picture_routes(settings, database),
+        operation_routes(settings, database, pages),
+        segment_routes(settings, database),
+        workbench_routes(settings, database, pages),
+        docs_routes(settings, pages),
+        help_routes(pages),
+        conformance_routes(settings, database, pages),
+    )
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
