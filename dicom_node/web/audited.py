@@ -130,9 +130,9 @@ class Recorded:
         return True
 
     def _actor(self, scope: Scope) -> Actor:
-        """Return who calls, as the panel's login names it: its user, ``token:NAME`` or ``visitor:...``."""
+        """Return who calls, as the panel's login names it; of a login, who is logged in by it."""
         state = scope.get("state") or {}
-        user = state.get("user") or state.get("owner") or ""
+        user = state.get("logged_in_as") or state.get("user") or ""
         name = str(getattr(user, "name", user)) or self._nobody
         return Actor(name=name, address=_address(scope))
 

@@ -83,7 +83,7 @@ class _Login:
             return answer
         except InvalidEntryError as error:
             return self.page(request, form, 422, problems={one.field: one.sentence for one in error.problems})
-        request.state.owner = opened.name  # whom the audit trail names
+        request.state.logged_in_as = opened.name  # whom the audit trail names
         end_session(self._database, request.cookies.get(SESSION_COOKIE, ""))
         answer = self._onward(request, way_back(self._settings, request, form.next))
         set_session_cookie(request, answer, self._settings, opened)
