@@ -20,6 +20,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.states import TokenScope, UserRole
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
+from dicom_node.web.audited import Recorded
 from dicom_node.web.auth import Door
 from dicom_node.web.guard import Guard
 from dicom_node.web.rights import RIGHTS, Right, right_to
@@ -33,7 +34,9 @@ FILLED = {"{state}": "on", "{action}": "stat", "{path:path}": "x.css"}
 
 def _application(app: object) -> FastAPI:
     assert isinstance(app, Guard)
-    inner = app._app
+    recorded = app._app
+    assert isinstance(recorded, Recorded)
+    inner = recorded._app
     assert isinstance(inner, FastAPI)
     return inner
 
@@ -185,7 +188,7 @@ def test_the_navigation_shows_what_the_role_may_open(panel: str, database: Datab
     assert shown[UserRole.VIEWER] == everyone
     assert shown[UserRole.OPERATOR] == ["/studies", "/workbench", "/fetch", "/rules", "/help"]
     assert shown[UserRole.ADMINISTRATOR] == [
-        *("/studies", "/workbench", "/fetch", "/rules", "/peers", "/users", "/tokens", "/help")
+        *("/studies", "/workbench", "/fetch", "/rules", "/routing", "/peers", "/users", "/tokens", "/help")
     ]
 
 

@@ -16,7 +16,7 @@ from dicom_node.reception.inbox import Inbox
 from dicom_node.routing.rule import Condition, Operator, RoutingRule
 from dicom_node.routing.rules_toml import rules_as_toml
 from dicom_node.routing.versions import routing_rules, save_rules, versions
-from tests.support.panel_client import logged_in
+from tests.support.panel_client import ADMINISTRATOR, logged_in
 from tests.support.small_study import make_small_study
 
 FORM = {
@@ -81,7 +81,7 @@ def test_a_rule_is_tried_against_stored_studies_before_it_is_saved(
         "priority stat",
         "in force",
         "rule &#39;Emergency&#39; saved",
-        "panel",
+        ADMINISTRATOR,
     ):
         assert shown in page
     assert client.get("/routing/export").text == rules_as_toml([EMERGENCY])
@@ -169,9 +169,9 @@ def test_the_api_does_what_the_pages_do(client: httpx.Client, database: Database
     assert routing_rules(database) == (EMERGENCY,)
     shown = client.get("/api/v1/routes/versions").json()
     assert [(one["who"], one["note"], len(one["rules"])) for one in shown] == [
-        ("panel", f"version {saved['number']} restored", 1),
-        ("panel", "", 0),
-        ("panel", "by a program", 1),
+        (ADMINISTRATOR, f"version {saved['number']} restored", 1),
+        (ADMINISTRATOR, "", 0),
+        (ADMINISTRATOR, "by a program", 1),
     ]
     assert client.post(f"/api/v1/routes/versions/{10**20}/restore").status_code == 404
 
