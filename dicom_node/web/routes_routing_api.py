@@ -11,7 +11,7 @@ from dicom_node.routing.rule import Operator, RoutingRule, as_documents, read_ru
 from dicom_node.routing.trial import try_routes
 from dicom_node.routing.versions import check_destinations, check_models, restore, routing_rules, save_rules, versions
 from dicom_node.settings import Settings
-from dicom_node.web.api_document import refusals
+from dicom_node.web.api_document import TOKEN, refusals
 
 __all__ = ["routing_api"]
 
@@ -86,7 +86,7 @@ class SavedModel(BaseModel):
 
 def routing_api(settings: Settings, database: Database) -> APIRouter:
     """Return the API; the application answers rules that cannot be used with 422."""
-    routes = APIRouter(prefix="/api/v1/routes", tags=["routing"], responses=refusals(401))
+    routes = APIRouter(prefix="/api/v1/routes", tags=["routing"], responses=refusals(401, 403), dependencies=[TOKEN])
     folder = settings.node.folder
 
     @routes.get("", summary="List the routing rules")

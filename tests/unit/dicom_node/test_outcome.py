@@ -46,7 +46,7 @@ def test_a_peer_that_is_gone_is_sent_nothing_more_and_what_it_took_stays_taken()
     call_off(rows, _results("SEG", "SR"), [_peer("Other")])
     assert _states(rows) == [
         (DeliveryState.ACCEPTED, ""),
-        (DeliveryState.CALLED_OFF, "it is no longer an enabled destination"),
+        (DeliveryState.CALLED_OFF, "it is no longer a destination"),
     ]
 
 
