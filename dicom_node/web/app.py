@@ -5,7 +5,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
@@ -34,6 +33,7 @@ from dicom_node.web.routes_account import account_routes
 from dicom_node.web.routes_api import api_routes
 from dicom_node.web.routes_conformance import conformance_routes
 from dicom_node.web.routes_docs import docs_routes
+from dicom_node.web.routes_health import health_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_login import login_routes
 from dicom_node.web.routes_operations import operation_routes
@@ -112,6 +112,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(docs_routes(settings, pages))
     app.include_router(help_routes(pages))
     app.include_router(conformance_routes(settings, database, pages))
+    app.include_router(health_routes(settings, database))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -119,13 +120,6 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         answer = refused or await call_next(request)
         remember_visitor(request, answer, timedelta(hours=settings.workbench.kept_hours))
         return answer
-
-    @app.get("/healthz", include_in_schema=False)
-    def healthz() -> dict[str, str]:
-        """Report health once the database has answered."""
-        with database.session() as session:
-            session.execute(sa.text("SELECT 1"))
-        return {"status": "ok"}
 
     @app.get("/", include_in_schema=False)
     def start(request: Request) -> Response:

@@ -82,6 +82,8 @@ PANEL: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("POST", "/login"): Rule(Kind.LOGIN),
         ("POST", "/logout"): Rule(Kind.LOGOUT),
         ("GET", "/healthz"): _NODE,
+        ("GET", "/readyz"): _NODE,
+        ("GET", "/metrics"): _NODE,
         ("GET", "/static/{path:path}"): _PAGE,
         ("GET", "/niivue/{path:path}"): _PAGE,
         ("GET", "/swagger/{path:path}"): _PAGE,

@@ -39,10 +39,13 @@ GUEST = Right(least=UserRole.VIEWER, visitors=True)
 BENCH = Right(least=UserRole.VIEWER, visitors=True, scope=TokenScope.WORKBENCH)
 PEERS = Right(least=UserRole.ADMINISTRATOR, scope=TokenScope.PEERS)
 ROUTES = Right(least=UserRole.ADMINISTRATOR, scope=TokenScope.ROUTES)
+METRICS = Right(least=UserRole.ADMINISTRATOR, scope=TokenScope.METRICS)
 
 RIGHTS: Mapping[str, Right] = MappingProxyType(
     {
         "GET /healthz": OPEN,
+        "GET /readyz": OPEN,
+        "GET /metrics": METRICS,
         "GET /static/{path:path}": OPEN,
         "GET /login": OPEN,
         "POST /login": OPEN,
