@@ -45,6 +45,7 @@ from dicom_node.web.routes_routing_api import routing_api
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
+from dicom_node.web.routes_system import system_routes
 from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
 from dicom_node.web.routes_workbench import workbench_routes
@@ -113,6 +114,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(help_routes(pages))
     app.include_router(conformance_routes(settings, database, pages))
     app.include_router(health_routes(settings, database))
+    app.include_router(system_routes(settings, database, pages))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

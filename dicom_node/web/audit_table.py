@@ -90,6 +90,8 @@ PANEL: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("GET", "/docs"): _PAGE,
         ("GET", "/help"): _PAGE,
         ("GET", "/api/openapi.json"): _PAGE,
+        ("GET", "/system"): _NODE,
+        ("POST", "/system/models/{action}"): Rule(Kind.CHANGE, "models"),
         ("GET", "/system/conformance"): _NODE,
         ("GET", "/system/conformance.pdf"): _NODE,
         ("GET", "/system/conformance.json"): _NODE,

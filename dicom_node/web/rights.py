@@ -133,6 +133,8 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "POST /api/v1/routes/try": ROUTES,
         "GET /api/v1/routes/versions": ROUTES,
         "POST /api/v1/routes/versions/{number}/restore": ROUTES,
+        "GET /system": ADMINISTRATOR,
+        "POST /system/models/{action}": ADMINISTRATOR,  # promote, rollback, shadow, shadow-off
         "GET /system/conformance": OPERATOR,
         "GET /system/conformance.json": OPERATOR,
         "GET /system/conformance.pdf": OPERATOR,
