@@ -92,6 +92,7 @@ NOT_RECORDED: Mapping[str, str] = MappingProxyType(
         "send": "works on the files of who calls it",
         "serve": "its processes record their start and their stop",
         "status": "shows keys and UIDs of studies, no patient",
+        "support-bundle": "holds no patient data",
         "tokens list": "shows names of programs",
         "train": "works on the files of who calls it",
         "web": "the process records its start and its stop",

@@ -106,6 +106,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
             "status:status",
             "Show every study with its state, reason and deliveries, and what was refused.",
         ),
+        "support-bundle": Subcommand(
+            "support_bundle:bundle",
+            "Write settings, versions, counts and checks into a zip for those who help; it holds no patient data.",
+        ),
         "tokens": Subcommand(
             "tokens:tokens",
             "Make tokens by which programs call the node, each for what its scopes say.",

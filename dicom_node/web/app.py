@@ -45,7 +45,7 @@ from dicom_node.web.routes_routing_api import routing_api
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
-from dicom_node.web.routes_system import system_routes
+from dicom_node.web.routes_system import Diagnose, no_diagnosis, system_routes
 from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
 from dicom_node.web.routes_workbench import workbench_routes
@@ -73,7 +73,7 @@ class _Fetched(StaticFiles):
         """Do without the folder."""
 
 
-def panel_app(settings: Settings, database: Database) -> ASGIApp:
+def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_diagnosis) -> ASGIApp:
     """Return the application of the panel.
 
     Parameters
@@ -82,6 +82,8 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         Effective settings of the node.
     database
         The node's database.
+    diagnose
+        What `glionode doctor` asks, for the support bundle.
     """
     app = api_application()
     pages = Jinja2Templates(_HERE / "templates")
@@ -114,7 +116,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.include_router(help_routes(pages))
     app.include_router(conformance_routes(settings, database, pages))
     app.include_router(health_routes(settings, database))
-    app.include_router(system_routes(settings, database, pages))
+    app.include_router(system_routes(settings, database, pages, diagnose))
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

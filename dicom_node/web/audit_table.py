@@ -91,6 +91,7 @@ PANEL: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("GET", "/help"): _PAGE,
         ("GET", "/api/openapi.json"): _PAGE,
         ("GET", "/system"): _NODE,
+        ("POST", "/system/support-bundle"): _NODE,
         ("POST", "/system/models/{action}"): Rule(Kind.CHANGE, "models"),
         ("GET", "/system/conformance"): _NODE,
         ("GET", "/system/conformance.pdf"): _NODE,

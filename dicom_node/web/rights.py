@@ -134,6 +134,7 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /api/v1/routes/versions": ROUTES,
         "POST /api/v1/routes/versions/{number}/restore": ROUTES,
         "GET /system": ADMINISTRATOR,
+        "POST /system/support-bundle": ADMINISTRATOR,
         "POST /system/models/{action}": ADMINISTRATOR,  # promote, rollback, shadow, shadow-off
         "GET /system/conformance": OPERATOR,
         "GET /system/conformance.json": OPERATOR,
