@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, _Rule] = MappingProxyType(
         "audit show": LogUsed(),
         "audit verify": LogUsed(),
         "cancel": Study(Action.UPDATE, "run cancelled"),
+        "config import": Change(EventType.SOFTWARE_CONFIGURATION, "configuration"),
         "maintenance": Change(EventType.SOFTWARE_CONFIGURATION, "maintenance"),
         "models add": Change(EventType.SOFTWARE_CONFIGURATION, "models"),
         "models promote": Change(EventType.SOFTWARE_CONFIGURATION, "models"),
@@ -73,6 +74,8 @@ NOT_RECORDED: Mapping[str, str] = MappingProxyType(
     {
         "check-config": "shows settings without secrets",
         "clean": "the removal itself records each study (DICOM Study Deleted)",
+        "config export": "shows no patient data and no secret",
+        "config preview": "changes nothing",
         "conformance": "shows what every peer can find out by asking",
         "convert": "works on the files of who calls it",
         "demo": "a synthetic study",

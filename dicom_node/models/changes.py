@@ -10,7 +10,7 @@ from dicom_node.settings import Settings
 from inference.errors import InferenceReason, UnusableModel
 from inference.registry import Registry, StoredModel
 
-__all__ = ["end_shadow", "promote", "roll_back", "use_as_shadow"]
+__all__ = ["end_shadow", "promote", "roll_back", "usable_model", "use_as_shadow"]
 
 
 TRIAL_S = 300.0
@@ -25,12 +25,12 @@ def promote(database: Database, settings: Settings, name: str, version: str, who
     UnusableModel
         When there is none, one of its files has changed, or its networks cannot be built.
     """
-    choose(database, ModelRole.PRODUCTION, _usable(settings, name, version), who)
+    choose(database, ModelRole.PRODUCTION, usable_model(settings, name, version), who)
 
 
 def use_as_shadow(database: Database, settings: Settings, name: str, version: str, who: str) -> None:
     """Run a model beside production; otherwise as `promote`."""
-    choose(database, ModelRole.SHADOW, _usable(settings, name, version), who)
+    choose(database, ModelRole.SHADOW, usable_model(settings, name, version), who)
 
 
 def end_shadow(database: Database, who: str) -> None:
@@ -54,7 +54,8 @@ def roll_back(database: Database, settings: Settings, who: str) -> ModelChoice:
     return go_back(database, ModelRole.PRODUCTION, who, check)
 
 
-def _usable(settings: Settings, name: str, version: str) -> StoredModel:
+def usable_model(settings: Settings, name: str, version: str) -> StoredModel:
+    """Return a model after checking its files and building its networks; it raises as `promote`."""
     registry = Registry(settings.node.folder)
     model = registry.find(name, version)
     registry.verify(model)

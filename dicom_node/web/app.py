@@ -31,6 +31,7 @@ from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.rights import may
 from dicom_node.web.routes_account import account_routes
 from dicom_node.web.routes_api import api_routes
+from dicom_node.web.routes_configuration import configuration_routes
 from dicom_node.web.routes_conformance import conformance_routes
 from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_health import health_routes
@@ -116,6 +117,7 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
     app.include_router(help_routes(pages))
     app.include_router(conformance_routes(settings, database, pages))
     app.include_router(health_routes(settings, database))
+    app.include_router(configuration_routes(settings, database, pages))
     app.include_router(system_routes(settings, database, pages, diagnose))
 
     @app.middleware("http")

@@ -134,6 +134,10 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /api/v1/routes/versions": ROUTES,
         "POST /api/v1/routes/versions/{number}/restore": ROUTES,
         "GET /system": ADMINISTRATOR,
+        "GET /system/configuration.toml": ADMINISTRATOR,
+        "GET /system/configuration": ADMINISTRATOR,
+        "POST /system/configuration": ADMINISTRATOR,
+        "POST /system/configuration/confirmed": ADMINISTRATOR,
         "POST /system/support-bundle": ADMINISTRATOR,
         "POST /system/models/{action}": ADMINISTRATOR,  # promote, rollback, shadow, shadow-off
         "GET /system/conformance": OPERATOR,

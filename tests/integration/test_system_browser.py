@@ -11,6 +11,7 @@ from dicom_node.database.history_tables import OpinionRow, StepTimeRow
 from dicom_node.database.states import RunState, StudyState, Verdict
 from dicom_node.database.tables import RunRow, StudyRow, utc_now
 from dicom_node.database.worker_slots import WorkerBook
+from dicom_node.routing.versions import routing_rules
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
 from tests.support.axe import serious_faults
@@ -20,6 +21,19 @@ from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser
 
+DOCUMENT = """
+[[peer]]
+name = "PACS"
+ae_title = "PACSAE"
+
+[[route]]
+name = "children"
+keep_out = "adults alone"
+[[route.conditions]]
+attribute = "PatientAge"
+operator = "at_most"
+value = "17"
+"""
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -72,5 +86,20 @@ def test_the_node_is_watched_on_its_page(tmp_path: Path) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
             faults += serious_faults(page)
             page.screenshot(path=tmp_path / f"system_{size['width']}.png", full_page=True)
+        page.get_by_role("link", name="import them").click()
+        page.get_by_label("Text").fill(DOCUMENT)
+        page.get_by_role("button", name="Preview").click()
+        expect(page.get_by_role("row", name="Routing rule children")).to_contain_text("new")
+        for size in (PHONE, DESK):
+            page.set_viewport_size(size)
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+            faults += serious_faults(page)
+            page.screenshot(path=tmp_path / f"configuration_{size['width']}.png", full_page=True)
+        page.get_by_role("button", name="Import", exact=True).click()
+        expect(page.get_by_role("heading", name="System")).to_be_visible()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Make a support bundle").click()
+        assert download.value.suggested_filename == "glionode-support.zip"
+        assert [rule.name for rule in routing_rules(database)] == ["children"]
     database.engine.dispose()
     assert (faults, messages) == ([], [])

@@ -74,6 +74,7 @@ def test_the_page_names_no_patient(database: Database, tmp_path: Path) -> None:
     assert not re.search(r"<(?:script(?! src)|style)|\sstyle=|\son\w+=", "".join(pages))
 
 
+@pytest.mark.torch
 def test_a_model_is_promoted_taken_back_and_run_as_shadow_by_buttons(database: Database, tmp_path: Path) -> None:
     with logged_in(database, tmp_path) as anna:
         absent = anna.post("/system/models/promote", data={"name": "nobody", "version": ""})
