@@ -88,13 +88,14 @@ def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
         Called once, when the database is ready.
     """
     configure_logs("web", speaks=True)
+    from dicom_node.setup.doctor import diagnose  # noqa: PLC0415
     from dicom_node.web.ports import panel_server, viewer_server  # noqa: PLC0415
     from dicom_node.web.secure_login import nobody_elsewhere  # noqa: PLC0415
 
     keep_private(settings.node.folder)
     database = open_database(settings.database_url)
     announce(database)
-    panel, viewer = panel_server(settings, database), viewer_server(settings, database)
+    panel, viewer = panel_server(settings, database, diagnose), viewer_server(settings, database)
     if nobody_elsewhere(settings):
         _log.warning("nobody_can_log_in_from_another_host", remedy="web.certificate or web.proxy")
     _log.info("serving", panel=settings.web.port, viewer=settings.viewer.port)

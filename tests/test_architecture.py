@@ -143,6 +143,7 @@ def test_a_raw_read_is_found_however_it_is_written(source: str) -> None:
 RUN_MODELS = {
     *(f"dicom_node.workbench.{name}" for name in ("comparison", "job_steps", "segment_files")),
     *(f"dicom_node.cli.{name}" for name in ("evaluate", "model_making", "train")),
+    "dicom_node.models.trial",
 }
 """What loads torch at once beside the room `inference`; a worker's child and `glionode segment` load it later."""
 

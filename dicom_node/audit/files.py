@@ -16,7 +16,7 @@ from pathlib import Path
 from dicom_node.audit.record import FIRST, Record, Torn, make_record, read_record
 from dicom_node.storage.durable import make_folder, sync_folder
 
-__all__ = ["FOLDER", "TrailFiles", "trail_files"]
+__all__ = ["FOLDER", "TrailFiles", "last_record", "trail_files"]
 
 FOLDER = "audit"
 """Below the node's folder."""
@@ -128,7 +128,7 @@ class TrailFiles:
         if self._known is not None and (self._known.path, self._known.size) == (files[-1], size):
             return self._known
         for path in reversed(files):  # the newest may hold no record yet
-            last, rest = _last_record(path)
+            last, rest = last_record(path)
             if last is not None:
                 behind = rest if path == files[-1] else files[-1].read_bytes()
                 return _End(path=files[-1], size=size, sequence=last.sequence, code=last.code, rest=behind)
@@ -176,7 +176,7 @@ def _write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _last_record(path: Path) -> tuple[Record | None, bytes]:
+def last_record(path: Path) -> tuple[Record | None, bytes]:
     """Return the last record of a file, and what stands behind it; read only the end where that is enough."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -30,6 +30,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
             "operations:clean",
             "Remove now what the retention policy no longer keeps; a worker does so every hour.",
         ),
+        "config": Subcommand(
+            "config:config",
+            "Export and import peers, series rules, routing rules and the choice of models, as one TOML file.",
+        ),
         "conformance": Subcommand(
             "conformance:conformance",
             "Write the DICOM Conformance Statement (PS3.2 Annex N) of the node as it is configured.",
@@ -105,6 +109,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         "status": Subcommand(
             "status:status",
             "Show every study with its state, reason and deliveries, and what was refused.",
+        ),
+        "support-bundle": Subcommand(
+            "support_bundle:bundle",
+            "Write settings, versions, counts and checks into a zip for those who help; it holds no patient data.",
         ),
         "tokens": Subcommand(
             "tokens:tokens",

@@ -12,16 +12,8 @@ import click
 from dicom_node.cli.conventions import emit, example, json_option, one_line_errors
 from dicom_node.cli.lazy import LazyGroup, Subcommand
 from dicom_node.database.engine import Database, open_database
-from dicom_node.models.roles import (
-    ModelChoice,
-    ModelRole,
-    as_chosen,
-    choose,
-    chosen,
-    go_back,
-    history,
-    production_model,
-)
+from dicom_node.models import changes
+from dicom_node.models.roles import ModelChoice, ModelRole, chosen, history, production_model
 from dicom_node.runs.shadow_results import ShadowResult, mean_dice, shadow_results
 from dicom_node.settings import read_settings
 from inference.errors import UnusableModel
@@ -180,8 +172,8 @@ def add(source: Path, channels: str, outputs: str, as_json: bool, **stated: Any)
 @one_line_errors
 def promote(name: str, version: str, who: str, as_json: bool) -> None:  # noqa: FBT001
     """Put a model into production: the node uses it from the next run on, without a restart."""
-    database, model = _database(), _usable(name, version)
-    choose(database, ModelRole.PRODUCTION, model, _who(who))
+    database = _database()
+    changes.promote(database, read_settings(), name, version, _who(who))
     _show_production(database, as_json=as_json)
 
 
@@ -191,13 +183,8 @@ def promote(name: str, version: str, who: str, as_json: bool) -> None:  # noqa: 
 @one_line_errors
 def rollback(who: str, as_json: bool) -> None:  # noqa: FBT001
     """Go back to the model before the last promotion; repeat it to go back further."""
-    settings, registry = read_settings(), _registry()
-
-    def check(choice: ModelChoice) -> None:
-        registry.verify(as_chosen(settings, choice) if choice.name else registry.resolve(settings.processing.model))
-
     database = _database()
-    go_back(database, ModelRole.PRODUCTION, _who(who), check)
+    changes.roll_back(database, read_settings(), _who(who))
     _show_production(database, as_json=as_json)
 
 
@@ -213,8 +200,10 @@ def shadow(name: str, version: str, off: bool, who: str, as_json: bool) -> None:
     if off and name:
         raise click.UsageError("give either a model or --off, not both")
     database = _database()
-    if off or name:
-        choose(database, ModelRole.SHADOW, _usable(name, version) if name else None, _who(who))
+    if off:
+        changes.end_shadow(database, _who(who))
+    elif name:
+        changes.use_as_shadow(database, read_settings(), name, version, _who(who))
     choice = chosen(database, ModelRole.SHADOW)
     results = shadow_results(database, choice.sha256 if choice else "")
     means = mean_dice(results)
@@ -249,17 +238,6 @@ def _show_production(database: Database, *, as_json: bool) -> None:
     lines = [f"production: {named}, from the next study on"]
     lines += [f"{one['at']} {one['action']:9}{one['name'] or setting} {one['version']} by {one['who']}" for one in past]
     emit(as_json, {"production": asdict(choice) if choice else None, "setting": setting, "history": past}, lines)
-
-
-def _usable(name: str, version: str) -> StoredModel:
-    """Return a model after checking its files' hashes and building its networks."""
-    registry = _registry()
-    model = registry.find(name, version)
-    registry.verify(model)
-    from inference.model_bundle import load_model  # noqa: PLC0415 - as above
-
-    load_model(str(model.folder), "cpu")
-    return model
 
 
 def _problem(registry: Registry, model: StoredModel, choices: Sequence[ModelChoice]) -> str:

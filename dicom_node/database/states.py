@@ -123,6 +123,7 @@ class TokenScope(enum.StrEnum):
     DICOMWEB_STORE = "dicomweb:store"  # store segmentations and reports that refer to held studies
     PEERS = "peers"  # list and change the AE titles
     ROUTES = "routes"  # list, try and change the routing rules
+    METRICS = "metrics"  # read the metrics for Prometheus
 
     @property
     def needs(self) -> UserRole:
@@ -136,6 +137,7 @@ _SCOPE_NEEDS = {
     TokenScope.DICOMWEB_STORE: UserRole.OPERATOR,
     TokenScope.PEERS: UserRole.ADMINISTRATOR,
     TokenScope.ROUTES: UserRole.ADMINISTRATOR,
+    TokenScope.METRICS: UserRole.ADMINISTRATOR,
 }
 
 

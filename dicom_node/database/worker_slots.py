@@ -29,12 +29,13 @@ class SlotLost(Exception):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStatus:
-    """One worker in the database."""
+    """One worker in the database; `age_s` is the age of its heartbeat."""
 
     executor: str
     gpu: str
     alive: bool
     last_beat: str
+    age_s: float = 0.0
 
 
 class WorkerBook:
@@ -119,7 +120,8 @@ class WorkerBook:
 def list_workers(database: Database) -> list[WorkerStatus]:
     """Return every worker that has not stopped, and whether it is alive."""
     with database.session() as session:
-        alive_since = database.now(session) - DEAD_AFTER
+        now = database.now(session)
+        alive_since = now - DEAD_AFTER
         rows = session.scalars(sa.select(WorkerRow).where(~WorkerRow.ended).order_by(WorkerRow.executor)).all()
         return [
             WorkerStatus(
@@ -127,6 +129,7 @@ def list_workers(database: Database) -> list[WorkerStatus]:
                 gpu=row.gpu,
                 alive=row.beat_at >= alive_since,
                 last_beat=row.beat_at.isoformat(timespec="seconds"),
+                age_s=max((now - row.beat_at).total_seconds(), 0.0),
             )
             for row in rows
         ]

@@ -20,6 +20,7 @@ from inference.registry import Registry, StoredModel
 __all__ = [
     "ModelChoice",
     "ModelRole",
+    "add_choice",
     "as_chosen",
     "choose",
     "chosen",
@@ -57,13 +58,18 @@ class ModelChoice:
 
 def choose(database: Database, role: ModelRole, model: StoredModel | None, who: str) -> None:
     """Give a role to a model; None ends the shadow."""
-    action = "off" if model is None else {ModelRole.PRODUCTION: "promote", ModelRole.SHADOW: "shadow"}[role]
     with database.session() as session:
-        before = _last(session, role)
-        row = ModelChoiceRow(role=role, action=action, who=who[:64], before_id=before.id if before else None)
-        if model is not None:
-            row.name, row.version, row.sha256 = model.name, model.version, model.sha256
-        session.add(row)
+        add_choice(session, role, model, who)
+
+
+def add_choice(session: Session, role: ModelRole, model: StoredModel | None, who: str) -> None:
+    """Give a role to a model within a transaction of the caller."""
+    action = "off" if model is None else {ModelRole.PRODUCTION: "promote", ModelRole.SHADOW: "shadow"}[role]
+    before = _last(session, role)
+    row = ModelChoiceRow(role=role, action=action, who=who[:64], before_id=before.id if before else None)
+    if model is not None:
+        row.name, row.version, row.sha256 = model.name, model.version, model.sha256
+    session.add(row)
 
 
 def go_back(database: Database, role: ModelRole, who: str, check: Callable[[ModelChoice], object]) -> ModelChoice:

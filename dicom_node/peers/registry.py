@@ -1,10 +1,12 @@
 """The DICOM peers of the node in the database: which may send, which receive results, which are queried."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.orm import Session
 
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import PeerRow
@@ -23,6 +25,7 @@ __all__ = [
     "import_peers",
     "list_peers",
     "may_send",
+    "merge_peers",
     "plan_import",
     "put_peer",
     "remove_peer",
@@ -156,10 +159,15 @@ def import_peers(database: Database, text: str) -> Import:
     """
     done = plan_import(database, text)
     with database.session() as session:
-        for peer in done.peers:
-            session.merge(_row(peer))
+        merge_peers(session, done.peers)
     _log.info("peers_imported", added=len(done.added), changed=len(done.changed))
     return done
+
+
+def merge_peers(session: Session, peers: Iterable[Peer]) -> None:
+    """Add and replace peers within a transaction of the caller."""
+    for peer in peers:
+        session.merge(_row(peer))
 
 
 def set_enabled(database: Database, name: str, *, enabled: bool) -> None:

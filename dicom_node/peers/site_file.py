@@ -9,7 +9,7 @@ from dicom_node.invalid_entry import FieldProblem
 from dicom_node.peers.peer import Peer, PeerError
 from dicom_node.toml_text import toml_value
 
-__all__ = ["Changed", "FieldChange", "Import", "compare", "peers_as_toml", "read_peers"]
+__all__ = ["Changed", "FieldChange", "Import", "compare", "peers_as_toml", "peers_of_tables", "read_peers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +110,11 @@ def read_peers(text: str, origin: str) -> list[Peer]:
     if unknown or not isinstance(tables, list):
         sentence = f"{origin}: only [[peer]] tables are allowed here, not {', '.join(unknown) or 'this form'}."
         raise PeerError(FieldProblem(field="file", sentence=sentence))
+    return peers_of_tables(tables, origin)
+
+
+def peers_of_tables(tables: Sequence[Any], origin: str) -> list[Peer]:
+    """Return the peers of ``[[peer]]`` tables that were parsed already; otherwise as `read_peers`."""
     peers = [_read_table(table, f"{origin}, peer {number}") for number, table in enumerate(tables, start=1)]
     if len({peer.name for peer in peers}) != len(peers):
         raise PeerError(FieldProblem(field="name", sentence=f"{origin}: two peers have the same name."))

@@ -1,12 +1,13 @@
 """The rules in the database: every save is a version, and the last one is in force."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.orm import Session
 
 from dicom_node.database.connection_tables import RoutingVersionRow
 from dicom_node.database.engine import Database
@@ -19,8 +20,10 @@ from inference.registry import Registry
 __all__ = [
     "RoutingVersion",
     "UnknownVersion",
+    "add_version",
     "check_destinations",
     "check_models",
+    "refuse_unknown",
     "restore",
     "routing_rules",
     "save_rules",
@@ -83,13 +86,18 @@ def save_rules(database: Database, rules: Sequence[RoutingRule], who: str, note:
     """
     checked = read_rules(as_documents(rules))
     check_destinations(database, checked)
-    row = RoutingVersionRow(who=who[:80], note=note, rules=as_documents(checked))
     with database.session() as session:
-        session.add(row)
-        session.flush()
-        number = row.id
+        number = add_version(session, checked, who, note)
     _log.info("routing_rules_saved", version=number, rules=len(checked))
     return number
+
+
+def add_version(session: Session, rules: Sequence[RoutingRule], who: str, note: str) -> int:
+    """Add a version within a transaction of the caller, who has checked the rules; return its number."""
+    row = RoutingVersionRow(who=who[:80], note=note, rules=as_documents(rules))
+    session.add(row)
+    session.flush()
+    return row.id
 
 
 def restore(database: Database, number: int, who: str) -> int:
@@ -112,8 +120,12 @@ def restore(database: Database, number: int, who: str) -> int:
 
 def check_destinations(database: Database, rules: Sequence[RoutingRule]) -> None:
     """Refuse rules that name a peer that receives no results."""
-    known = {peer.name for peer in list_peers(database) if peer.is_destination}
-    unknown = sorted({name for rule in rules for name in rule.destinations} - known)
+    refuse_unknown({peer.name for peer in list_peers(database) if peer.is_destination}, rules)
+
+
+def refuse_unknown(known: Collection[str], rules: Sequence[RoutingRule]) -> None:
+    """Refuse rules that name a destination that is not among the known ones."""
+    unknown = sorted({name for rule in rules for name in rule.destinations} - set(known))
     if unknown:
         sentence = f"No peer that receives results is called {', '.join(map(repr, unknown))}."
         raise RoutingError(FieldProblem(field="destinations", sentence=sentence))

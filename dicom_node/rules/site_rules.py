@@ -35,8 +35,10 @@ __all__ = [
     "parse_rules",
     "patterns_of",
     "remove_rule",
+    "rules_of_tables",
     "seed_rules",
     "site_rules",
+    "write_rules",
 ]
 
 PATTERNS = ("manufacturer", "station", "description", "protocol", "technique")
@@ -217,6 +219,11 @@ def parse_rules(text: str, origin: str) -> tuple[SiteRule, ...]:
     tables = document.get("rule", [])
     if unknown or not isinstance(tables, list):
         raise _file_error(f"{origin}: only [[rule]] tables are read here, not {', '.join(unknown) or 'this form'}.")
+    return rules_of_tables(tables, origin)
+
+
+def rules_of_tables(tables: Sequence[Any], origin: str) -> tuple[SiteRule, ...]:
+    """Return the rules of ``[[rule]]`` tables that were parsed already; otherwise as `parse_rules`."""
     rules = tuple(_read_table(table, f"{origin}, rule {number}") for number, table in enumerate(tables, start=1))
     if len({rule.name for rule in rules}) != len(rules):
         raise _file_error(f"{origin}: two rules have the same name.")
@@ -253,11 +260,15 @@ def _rows(session: Session) -> Sequence[SiteRuleRow]:
 def _change(database: Database, change: Callable[[list[SiteRule]], list[SiteRule]]) -> None:
     """Replace the rules in one transaction, so that their places are always 1, 2, 3, ..."""
     with database.session() as session:
-        rules = change([_rule(row) for row in _rows(session)])
-        session.execute(sa.delete(SiteRuleRow))
-        for place, rule in enumerate(rules, start=1):
-            values = {field.name: getattr(rule, field.name) for field in fields(SiteRule)}
-            session.add(SiteRuleRow(place=place, **values))
+        write_rules(session, change([_rule(row) for row in _rows(session)]))
+
+
+def write_rules(session: Session, rules: Sequence[SiteRule]) -> None:
+    """Replace all rules within a transaction of the caller."""
+    session.execute(sa.delete(SiteRuleRow))
+    for place, rule in enumerate(rules, start=1):
+        values = {field.name: getattr(rule, field.name) for field in fields(SiteRule)}
+        session.add(SiteRuleRow(place=place, **values))
 
 
 def _named(rules: Sequence[SiteRule], name: str) -> SiteRule:

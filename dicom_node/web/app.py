@@ -5,7 +5,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
@@ -32,8 +31,10 @@ from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.rights import may
 from dicom_node.web.routes_account import account_routes
 from dicom_node.web.routes_api import api_routes
+from dicom_node.web.routes_configuration import configuration_routes
 from dicom_node.web.routes_conformance import conformance_routes
 from dicom_node.web.routes_docs import docs_routes
+from dicom_node.web.routes_health import health_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_login import login_routes
 from dicom_node.web.routes_operations import operation_routes
@@ -45,6 +46,7 @@ from dicom_node.web.routes_routing_api import routing_api
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
+from dicom_node.web.routes_system import Diagnose, no_diagnosis, system_routes
 from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
 from dicom_node.web.routes_workbench import workbench_routes
@@ -72,7 +74,7 @@ class _Fetched(StaticFiles):
         """Do without the folder."""
 
 
-def panel_app(settings: Settings, database: Database) -> ASGIApp:
+def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_diagnosis) -> ASGIApp:
     """Return the application of the panel.
 
     Parameters
@@ -81,6 +83,8 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         Effective settings of the node.
     database
         The node's database.
+    diagnose
+        What `glionode doctor` asks, for the support bundle.
     """
     app = api_application()
     pages = Jinja2Templates(_HERE / "templates")
@@ -91,7 +95,7 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.mount("/swagger", _Fetched(directory=swagger_folder(settings), check_dir=False), name="swagger")
     _handle_errors(app, pages)
     _handle_unexpected(app, pages)
-    for routes in _routers(settings, database, pages):
+    for routes in (*_routers(settings, database, pages), system_routes(settings, database, pages, diagnose)):
         app.include_router(routes)
 
     @app.middleware("http")
@@ -100,13 +104,6 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
         answer = refused or await call_next(request)
         remember_visitor(request, answer, timedelta(hours=settings.workbench.kept_hours))
         return answer
-
-    @app.get("/healthz", include_in_schema=False)
-    def healthz() -> dict[str, str]:
-        """Report health once the database has answered."""
-        with database.session() as session:
-            session.execute(sa.text("SELECT 1"))
-        return {"status": "ok"}
 
     @app.get("/", include_in_schema=False)
     def start(request: Request) -> Response:
@@ -143,6 +140,8 @@ def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> 
         docs_routes(settings, pages),
         help_routes(pages),
         conformance_routes(settings, database, pages),
+        health_routes(settings, database),
+        configuration_routes(settings, database, pages),
     )
 
 

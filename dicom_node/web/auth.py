@@ -125,7 +125,7 @@ def from_own_page(headers: Mapping[str, str]) -> bool:
 
 
 def _log_in_first(request: Request) -> Response:
-    if request.url.path.startswith("/api/"):
+    if request.url.path.startswith(("/api/", "/metrics")):  # programs call these, and need no page
         return JSONResponse({"detail": "Log in first."}, status_code=401)
     return RedirectResponse("/login", status_code=303)
 

@@ -12,6 +12,7 @@ from dicom_node.studies.holdings import Holdings
 from dicom_node.web.addresses import own_names
 from dicom_node.web.app import panel_app
 from dicom_node.web.http_server import Front, http_server
+from dicom_node.web.routes_system import Diagnose, no_diagnosis
 from dicom_node.web.secure_login import unusable_certificate
 from dicom_node.web.stow import STORE_ADDRESSES
 from dicom_node.web.uploads import UPLOAD_PATH
@@ -22,8 +23,13 @@ from dicom_node.web.viewer_door import ViewerLogin
 __all__ = ["panel_server", "viewer_server"]
 
 
-def panel_server(settings: Settings, database: Database) -> uvicorn.Server:
+def panel_server(settings: Settings, database: Database, diagnose: Diagnose = no_diagnosis) -> uvicorn.Server:
     """Return the server of the panel.
+
+    Parameters
+    ----------
+    diagnose
+        What `glionode doctor` asks.
 
     Raises
     ------
@@ -31,7 +37,8 @@ def panel_server(settings: Settings, database: Database) -> uvicorn.Server:
         When its certificate cannot be used.
     """
     bind, port = settings.web.bind, settings.web.port
-    return http_server(panel_app(settings, database), bind, port, uploads=UPLOAD_PATH, front=_front(settings))
+    app = panel_app(settings, database, diagnose)
+    return http_server(app, bind, port, uploads=UPLOAD_PATH, front=_front(settings))
 
 
 def viewer_server(settings: Settings, database: Database) -> uvicorn.Server:

@@ -39,10 +39,13 @@ GUEST = Right(least=UserRole.VIEWER, visitors=True)
 BENCH = Right(least=UserRole.VIEWER, visitors=True, scope=TokenScope.WORKBENCH)
 PEERS = Right(least=UserRole.ADMINISTRATOR, scope=TokenScope.PEERS)
 ROUTES = Right(least=UserRole.ADMINISTRATOR, scope=TokenScope.ROUTES)
+METRICS = Right(least=UserRole.ADMINISTRATOR, scope=TokenScope.METRICS)
 
 RIGHTS: Mapping[str, Right] = MappingProxyType(
     {
         "GET /healthz": OPEN,
+        "GET /readyz": OPEN,
+        "GET /metrics": METRICS,
         "GET /static/{path:path}": OPEN,
         "GET /login": OPEN,
         "POST /login": OPEN,
@@ -130,6 +133,13 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "POST /api/v1/routes/try": ROUTES,
         "GET /api/v1/routes/versions": ROUTES,
         "POST /api/v1/routes/versions/{number}/restore": ROUTES,
+        "GET /system": ADMINISTRATOR,
+        "GET /system/configuration.toml": ADMINISTRATOR,
+        "GET /system/configuration": ADMINISTRATOR,
+        "POST /system/configuration": ADMINISTRATOR,
+        "POST /system/configuration/confirmed": ADMINISTRATOR,
+        "POST /system/support-bundle": ADMINISTRATOR,
+        "POST /system/models/{action}": ADMINISTRATOR,  # promote, rollback, shadow, shadow-off
         "GET /system/conformance": OPERATOR,
         "GET /system/conformance.json": OPERATOR,
         "GET /system/conformance.pdf": OPERATOR,

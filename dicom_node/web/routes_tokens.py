@@ -20,6 +20,8 @@ SCOPES = {
     TokenScope.DICOMWEB_READ: "query and retrieve studies by DICOMweb, on the viewer's port",
     TokenScope.DICOMWEB_STORE: "store segmentations and reports by DICOMweb",
     TokenScope.PEERS: "list and change the AE titles",
+    TokenScope.ROUTES: "list, try and change the routing rules",
+    TokenScope.METRICS: "read the metrics of the node, for Prometheus",
 }
 
 

@@ -1,0 +1,1 @@
+"""The configuration that is stored in the database, as one document: exported, compared and imported."""
