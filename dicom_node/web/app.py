@@ -1,12 +1,12 @@
 """The panel: pages and JSON for administrators of the node."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -47,6 +47,7 @@ from dicom_node.web.routes_segment import segment_routes
 from dicom_node.web.routes_studies import study_routes
 from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
+from dicom_node.web.routes_work import work_routes
 from dicom_node.web.routes_workbench import workbench_routes
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder, swagger_folder
@@ -91,27 +92,8 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     app.mount("/swagger", _Fetched(directory=swagger_folder(settings), check_dir=False), name="swagger")
     _handle_errors(app, pages)
     _handle_unexpected(app, pages)
-    app.include_router(login_routes(settings, database, pages))
-    app.include_router(account_routes(settings, database, pages))
-    app.include_router(user_routes(settings, database, pages))
-    app.include_router(token_routes(database, pages))
-    app.include_router(peer_file_routes(database, pages))
-    app.include_router(peer_routes(settings, database, pages))
-    app.include_router(peer_page_routes(settings, database, pages))
-    app.include_router(api_routes(settings, database))
-    app.include_router(rule_routes(database, pages))
-    app.include_router(new_rule_routes(settings, database, pages))
-    app.include_router(routing_routes(settings, database, pages))
-    app.include_router(routing_change_routes(database))
-    app.include_router(routing_api(settings, database))
-    app.include_router(study_routes(settings, database, pages))
-    app.include_router(picture_routes(settings, database))
-    app.include_router(operation_routes(settings, database, pages))
-    app.include_router(segment_routes(settings, database))
-    app.include_router(workbench_routes(settings, database, pages))
-    app.include_router(docs_routes(settings, pages))
-    app.include_router(help_routes(pages))
-    app.include_router(conformance_routes(settings, database, pages))
+    for routes in _routers(settings, database, pages):
+        app.include_router(routes)
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -136,6 +118,32 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
     return Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
+
+
+def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Iterator[APIRouter]:
+    """Return the routes of all pages, in the order in which they are tried."""
+    yield login_routes(settings, database, pages)
+    yield account_routes(settings, database, pages)
+    yield user_routes(settings, database, pages)
+    yield token_routes(database, pages)
+    yield peer_file_routes(database, pages)
+    yield peer_routes(settings, database, pages)
+    yield peer_page_routes(settings, database, pages)
+    yield api_routes(settings, database)
+    yield rule_routes(database, pages)
+    yield new_rule_routes(settings, database, pages)
+    yield routing_routes(settings, database, pages)
+    yield routing_change_routes(database)
+    yield routing_api(settings, database)
+    yield study_routes(settings, database, pages)
+    yield picture_routes(settings, database)
+    yield work_routes(settings, database, pages)
+    yield operation_routes(settings, database, pages)
+    yield segment_routes(settings, database)
+    yield workbench_routes(settings, database, pages)
+    yield docs_routes(settings, pages)
+    yield help_routes(pages)
+    yield conformance_routes(settings, database, pages)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:

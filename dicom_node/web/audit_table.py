@@ -97,6 +97,8 @@ PANEL: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("GET", "/studies/{key}/pictures/{name}"): Rule(Kind.LOOK, "page of the study"),
         ("POST", "/studies/{key}/opinion"): Rule(Kind.STUDY_CHANGE, "opinion"),
         ("POST", "/studies/{key}/{action}"): Rule(Kind.STUDY_CHANGE, "run"),
+        ("GET", "/work"): Rule(Kind.SEARCH, "work"),
+        ("GET", "/work/events"): Rule(Kind.SEARCH, "work"),
         ("GET", "/fetch"): _PAGE,
         ("POST", "/fetch"): _nothing("the fetching itself records the query and what arrives"),
         ("POST", "/maintenance/{state}"): Rule(Kind.CHANGE, "maintenance"),

@@ -62,7 +62,7 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /studies/{key}": VIEWER,
         "GET /studies/{key}/pictures/{name}": VIEWER,
         "POST /studies/{key}/opinion": VIEWER,
-        "POST /studies/{key}/{action}": OPERATOR,  # STAT, routine, cancel, replay, restart
+        "POST /studies/{key}/{action}": OPERATOR,  # STAT, routine, cancel, replay, restart, resend
         # workbench
         "GET /workbench": GUEST,
         "GET /workbench/{job_id}": GUEST,
@@ -76,6 +76,8 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /api/v1/segment/{job_id}/result": BENCH,
         "GET /api/v1/segment/{job_id}/files/{name}": BENCH,
         # work
+        "GET /work": VIEWER,
+        "GET /work/events": VIEWER,
         "GET /fetch": OPERATOR,
         "POST /fetch": OPERATOR,
         "GET /rules": OPERATOR,
