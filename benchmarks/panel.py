@@ -2,8 +2,8 @@
 
 Run ``python -m benchmarks.panel`` with nothing else running; ``--write`` writes ``benchmarks/panel.md``. The database
 is made up, on SQLite and, where its programs are installed, on PostgreSQL. The panel is a process of its own, as
-`glionode serve` starts it. A page is requested over HTTP, with its session. Then one page of the work is left open, with
-many studies in the queue: while nothing happens, and while an image arrives every half second.
+`glionode serve` starts it. A page is requested over HTTP, with its session. Then one page of the work is left open,
+with many studies in the queue: while nothing happens, and while an image arrives every half second.
 """
 
 import argparse

@@ -19,7 +19,6 @@ from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.peers.peer import PeerError, UnknownPeer
-from dicom_node.peers.registry import list_peers
 from dicom_node.routing.rule import RoutingError
 from dicom_node.routing.versions import UnknownVersion
 from dicom_node.rules.site_rules import RuleError, UnknownRule
@@ -28,6 +27,7 @@ from dicom_node.web.api_document import api_application
 from dicom_node.web.audit_table import PANEL, RouteTable
 from dicom_node.web.audited import Recorded
 from dicom_node.web.auth import Door, remember_visitor
+from dicom_node.web.first_run import first_steps_are_due
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.rights import may
 from dicom_node.web.routes_account import account_routes
@@ -44,6 +44,7 @@ from dicom_node.web.routes_routing import routing_change_routes, routing_routes
 from dicom_node.web.routes_routing_api import routing_api
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
+from dicom_node.web.routes_setup import setup_routes
 from dicom_node.web.routes_studies import study_routes
 from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
@@ -111,9 +112,9 @@ def panel_app(settings: Settings, database: Database) -> ASGIApp:
 
     @app.get("/", include_in_schema=False)
     def start(request: Request) -> Response:
-        """Redirect to the studies, or to the AE titles while there are none, if the user may add one."""
-        begins = may(request.state.user, "GET /peers") and not list_peers(database)
-        return RedirectResponse("/peers" if begins else "/studies", status_code=303)
+        """Redirect to the studies, or an administrator to the first steps until they are over."""
+        begins = may(request.state.user, "GET /setup") and first_steps_are_due(database)
+        return RedirectResponse("/setup" if begins else "/studies", status_code=303)
 
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
@@ -125,6 +126,7 @@ def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> 
     yield login_routes(settings, database, pages)
     yield account_routes(settings, database, pages)
     yield user_routes(settings, database, pages)
+    yield setup_routes(settings, database, pages)
     yield token_routes(database, pages)
     yield peer_file_routes(database, pages)
     yield peer_routes(settings, database, pages)
