@@ -14,7 +14,7 @@ from dicom_node.database.access_tables import SessionRow, UserRow
 from dicom_node.database.engine import Database
 from dicom_node.database.states import UserRole
 
-__all__ = ["SessionLimits", "begin_session", "caller_of", "end_all", "end_session", "sessions_of"]
+__all__ = ["SessionLimits", "begin_session", "caller_of", "end_all", "end_session", "goes_on", "sessions_of"]
 
 _SEEN_EVERY = timedelta(minutes=1)
 """How often it is written that a session is in use: not with each of a viewer's hundreds of requests."""
@@ -70,6 +70,22 @@ def caller_of(database: Database, token: str, limits: SessionLimits) -> Caller |
             session=row.token_sha256,
             has_password=bool(user.password_hash),
         )
+
+
+def goes_on(database: Database, session_sha256: str, limits: SessionLimits) -> bool:
+    """Return whether a session has not ended, without counting as use: a page that is only left open does not keep it.
+
+    Parameters
+    ----------
+    session_sha256
+        As `Caller.session` states it.
+    """
+    with database.session() as session:
+        row = session.get(SessionRow, session_sha256)
+        if row is None or not session.get_one(UserRow, row.user).enabled:
+            return False
+        now = database.now(session)
+        return now < row.expires_at and now - row.seen_at < limits.idle
 
 
 def sessions_of(database: Database, name: str, limits: SessionLimits) -> Sequence[SessionRow]:

@@ -8,9 +8,9 @@ import click
 
 from dicom_node.cli.conventions import complain, emit, example, json_option, one_line_errors, printable
 from dicom_node.database.engine import open_database
+from dicom_node.peers.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
 from dicom_node.settings import Settings, read_settings
 from dicom_node.setup.doctor import diagnose
-from dicom_node.setup.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
 
 __all__ = ["doctor"]
 

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
@@ -13,11 +14,12 @@ from dicom_node.database.states import DeliveryState, Priority, RunState, StudyS
 from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow, utc_now
 from dicom_node.peers.registry import destinations
 from dicom_node.routing.route import keeps, why_routed
+from dicom_node.runs.step import Step
 from dicom_node.settings import Settings
 from dicom_node.studies.run_folder import RunFolder
 from dicom_node.studies.run_queue import requeue
 
-__all__ = ["Impossible", "cancel", "prioritise", "replay", "resend"]
+__all__ = ["Impossible", "cancel", "prioritise", "replay", "resend", "steps_to_replay"]
 
 _log = structlog.get_logger()
 
@@ -32,6 +34,7 @@ class Problem(enum.StrEnum):
     NOT_AT_WORK = "not_at_work"
     AT_WORK = "at_work"
     NO_RESULTS = "no_results"
+    NO_STEP = "no_step"
 
 
 class Impossible(Exception):  # noqa: N818 - named for what happened
@@ -80,7 +83,7 @@ def cancel(database: Database, study: str) -> None:
     _log.info("cancelled", study=row.key)
 
 
-def replay(database: Database, settings: Settings, study: str, *, from_start: bool = False) -> str:
+def replay(database: Database, settings: Settings, study: str, *, from_start: bool = False, step: str = "") -> str:
     """Queue a study's newest run again, from the step that failed; return that step.
 
     A study that could not be judged or was kept out is judged again; the step is then ``assemble``.
@@ -90,11 +93,13 @@ def replay(database: Database, settings: Settings, study: str, *, from_start: bo
     from_start
         Begin with recognition, so that the current site rules, model and settings apply. A run whose files have been
         removed begins there in any case.
+    step
+        Begin with this one instead, of `steps_to_replay`.
 
     Raises
     ------
     Impossible
-        When there is no run, or it is queued or running.
+        When there is no run, it is queued or running, or it cannot begin with that step.
     """
     with database.session() as session:
         row = _found(session, study)
@@ -105,13 +110,37 @@ def replay(database: Database, settings: Settings, study: str, *, from_start: bo
         run = _newest(session, row)
         if run.state in _AT_WORK:
             raise Impossible(Problem.AT_WORK, f"its newest run is {run.state}; cancel it first")
-        if from_start or not _can_go_on(settings, run):
+        if step:
+            run.step = _chosen(settings, run, step)
+        elif from_start or not _can_go_on(settings, run):
             run.step = ""
         run.takeovers = 0
         requeue(session, run)
-        step = run.step or "select"
-    _log.info("replayed", study=row.key, step=step)
-    return step
+        begins = run.step or Step.SELECT
+    _log.info("replayed", study=row.key, step=begins)
+    return str(begins)
+
+
+def steps_to_replay(folder: Path, run_id: str, reached: str) -> tuple[Step, ...]:
+    """Return the steps with which a run that has ended can begin again: those that it reached and whose input exists.
+
+    Parameters
+    ----------
+    folder
+        The node's folder.
+    reached
+        The step in which it ended; empty for the first.
+    """
+    files, last = RunFolder(folder, run_id), Step(reached) if reached else Step.SELECT
+    return tuple(step for step in Step if step.place <= last.place and files.has_arrays_for(step))
+
+
+def _chosen(settings: Settings, run: RunRow, step: str) -> str:
+    """Return the step with which a run is to begin; empty for the first, which reads rules and settings anew."""
+    possible = steps_to_replay(settings.node.folder, run.run_id, run.step)
+    if step not in possible:
+        raise Impossible(Problem.NO_STEP, f"it can begin again with {', '.join(possible)} alone")
+    return "" if step == Step.SELECT else step
 
 
 def resend(database: Database, study: str, destination: str = "") -> int:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.database.engine import Database
 from dicom_node.models.roles import production_model
+from dicom_node.peers.check import Check
 from dicom_node.peers.echo import EchoOutcome, EchoResult, echo
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import accepted_calling_ae_titles, list_peers
@@ -21,20 +21,11 @@ from dicom_node.web.secure_login import NOBODY_ELSEWHERE, nobody_elsewhere, unus
 from dicom_node.web.viewer_assets import ohif_folder
 from inference.errors import InferenceError
 
-__all__ = ["Check", "diagnose"]
+__all__ = ["diagnose"]
 
 _NEEDED_FREE_BYTES = 2 * 2**30
 _ECHO_TIMEOUT_S = 5.0
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One check: its name, whether it passed, and what it found."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 def diagnose(settings: Settings, database: Database, peer: Peer | None = None) -> list[Check]:

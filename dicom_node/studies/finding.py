@@ -18,7 +18,7 @@ from dicom_node.invalid_entry import FieldProblem, InvalidEntryError
 from dicom_node.studies.search_words import searched_words
 from dicom_node.studies.status import StudyStatus, statuses
 
-__all__ = ["PAGE", "Found", "FoundStudy", "Order", "Search", "StudyLabel", "find_studies", "read_label"]
+__all__ = ["PAGE", "Found", "FoundStudy", "Order", "Search", "StudyLabel", "find_studies", "labels_of", "read_label"]
 
 PAGE = 50
 """Studies of one page."""
@@ -183,6 +183,12 @@ def read_label(database: Database, study_uid: str) -> StudyLabel | None:
         return _label(row) if row else None
 
 
+def labels_of(session: Session, uids: Sequence[str]) -> dict[str, StudyLabel]:
+    """Return by what a person recognises each of some studies; those are missing whose headers were not read yet."""
+    named = sa.select(StudyIdentityRow).where(StudyIdentityRow.study_uid.in_(uids))
+    return {row.study_uid: _label(row) for row in session.scalars(named)}
+
+
 def _needs_labels(search: Search) -> bool:
     return bool(search.words or search.first or search.last or search.order != Order.RECEIVED)
 
@@ -226,8 +232,7 @@ def _with_words(session: Session, chosen: sa.Select[str], words: Sequence[str]) 
 
 def _found(session: Session, uids: Sequence[str]) -> Iterable[FoundStudy]:
     rows = {row.study_uid: row for row in session.scalars(sa.select(StudyRow).where(StudyRow.study_uid.in_(uids)))}
-    named = sa.select(StudyIdentityRow).where(StudyIdentityRow.study_uid.in_(uids))
-    labels = {row.study_uid: _label(row) for row in session.scalars(named)}
+    labels = labels_of(session, uids)
     for status in statuses(session, [rows[uid] for uid in uids], details=False):
         yield FoundStudy(status=status, label=labels.get(status.study_uid))
 

@@ -69,9 +69,10 @@ class RunFolder:
         return all((self._folder / f"{name}.npz").exists() for name in ("aligned", "segmentation"))
 
     def has_arrays_for(self, step: str) -> bool:
-        """Return whether the arrays that a step reads are there."""
-        needed = {"align": ("volumes",), "segment": ("aligned",), "encode": ("segmentation",)}.get(step, ())
-        return all((self._folder / f"{name}.npz").exists() for name in needed)
+        """Return whether the files that a step reads of the one before it are there."""
+        needed = {"convert": "selection.json", "align": "volumes.npz", "segment": "aligned.npz"}
+        name = (needed | {"encode": "segmentation.npz"}).get(step)
+        return name is None or (self._folder / name).exists()
 
     def clear_arrays(self) -> None:
         """Remove the arrays, which only the steps need; the small JSON files stay as evidence."""

@@ -1,6 +1,6 @@
 """The panel: pages and JSON for administrators of the node."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.peers.peer import PeerError, UnknownPeer
-from dicom_node.peers.registry import list_peers
 from dicom_node.routing.rule import RoutingError
 from dicom_node.routing.versions import UnknownVersion
 from dicom_node.rules.site_rules import RuleError, UnknownRule
@@ -27,6 +26,7 @@ from dicom_node.web.api_document import api_application
 from dicom_node.web.audit_table import PANEL, RouteTable
 from dicom_node.web.audited import Recorded
 from dicom_node.web.auth import Door, remember_visitor
+from dicom_node.web.first_run import first_steps_are_due
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.rights import may
 from dicom_node.web.routes_account import account_routes
@@ -45,10 +45,12 @@ from dicom_node.web.routes_routing import routing_change_routes, routing_routes
 from dicom_node.web.routes_routing_api import routing_api
 from dicom_node.web.routes_rules import new_rule_routes, rule_routes
 from dicom_node.web.routes_segment import segment_routes
+from dicom_node.web.routes_setup import setup_routes
 from dicom_node.web.routes_studies import study_routes
 from dicom_node.web.routes_system import Diagnose, no_diagnosis, system_routes
 from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
+from dicom_node.web.routes_work import work_routes
 from dicom_node.web.routes_workbench import workbench_routes
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder, swagger_folder
@@ -107,42 +109,42 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
 
     @app.get("/", include_in_schema=False)
     def start(request: Request) -> Response:
-        """Redirect to the studies, or to the AE titles while there are none, if the user may add one."""
-        begins = may(request.state.user, "GET /peers") and not list_peers(database)
-        return RedirectResponse("/peers" if begins else "/studies", status_code=303)
+        """Redirect to the studies, or an administrator to the first steps until they are over."""
+        begins = may(request.state.user, "GET /setup") and first_steps_are_due(database)
+        return RedirectResponse("/setup" if begins else "/studies", status_code=303)
 
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
     return Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
 
 
-def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Sequence[APIRouter]:
-    """Return the routes in the order in which they are tried."""
-    return (
-        login_routes(settings, database, pages),
-        account_routes(settings, database, pages),
-        user_routes(settings, database, pages),
-        token_routes(database, pages),
-        peer_file_routes(database, pages),
-        peer_routes(settings, database, pages),
-        peer_page_routes(settings, database, pages),
-        api_routes(settings, database),
-        rule_routes(database, pages),
-        new_rule_routes(settings, database, pages),
-        routing_routes(settings, database, pages),
-        routing_change_routes(database),
-        routing_api(settings, database),
-        study_routes(settings, database, pages),
-        picture_routes(settings, database),
-        operation_routes(settings, database, pages),
-        segment_routes(settings, database),
-        workbench_routes(settings, database, pages),
-        docs_routes(settings, pages),
-        help_routes(pages),
-        conformance_routes(settings, database, pages),
-        health_routes(settings, database),
-        configuration_routes(settings, database, pages),
-    )
+def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Iterator[APIRouter]:
+    """Return the routes of all pages, in the order in which they are tried."""
+    yield login_routes(settings, database, pages)
+    yield account_routes(settings, database, pages)
+    yield user_routes(settings, database, pages)
+    yield setup_routes(settings, database, pages)
+    yield token_routes(database, pages)
+    yield peer_file_routes(database, pages)
+    yield peer_routes(settings, database, pages)
+    yield peer_page_routes(settings, database, pages)
+    yield api_routes(settings, database)
+    yield rule_routes(database, pages)
+    yield new_rule_routes(settings, database, pages)
+    yield routing_routes(settings, database, pages)
+    yield routing_change_routes(database)
+    yield routing_api(settings, database)
+    yield study_routes(settings, database, pages)
+    yield picture_routes(settings, database)
+    yield work_routes(settings, database, pages)
+    yield operation_routes(settings, database, pages)
+    yield segment_routes(settings, database)
+    yield workbench_routes(settings, database, pages)
+    yield docs_routes(settings, pages)
+    yield help_routes(pages)
+    yield conformance_routes(settings, database, pages)
+    yield health_routes(settings, database)
+    yield configuration_routes(settings, database, pages)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:

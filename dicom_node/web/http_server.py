@@ -82,8 +82,8 @@ def http_server(
     deadlines
         The defaults of `Deadlines` when None.
     uploads
-        Address to which large content is sent, which takes its time, as a regular expression. Below it lie the streams
-        of events.
+        Address to which large content is sent, which takes its time, as a regular expression; the port that has one
+        has streams of events too.
     front
         By default plain HTTP without a proxy.
     """
@@ -162,7 +162,7 @@ class _Connection(H11Protocol):
 
     def _is_stream(self) -> bool:
         path = self.scope["path"] if self.scope is not None else ""
-        return self.uploads != "" and path.startswith(f"{self.uploads}/") and path.endswith(f"/{EVENTS}")
+        return self.uploads != "" and path.endswith(f"/{EVENTS}")
 
     def on_response_complete(self) -> None:
         """Note when the client was answered."""

@@ -15,7 +15,7 @@ __all__ = ["ENDED", "EventStreams"]
 
 ENDED = (JobState.DONE, JobState.FAILED)
 
-_FULL = "As many streams of events are open as may be; ask for the state of the upload instead."
+_FULL = "As many streams of events are open as may be; load the page or ask for the state again instead."
 
 Ask = Callable[[], JobModel | None]
 
@@ -47,7 +47,11 @@ class EventStreams:
         ask
             Returns the upload as it is, and None once it was removed. It is called in a thread.
         """
-        return _Stream(self, self._events(ask))
+        return self.stream(self._events(ask))
+
+    def stream(self, events: AsyncIterator[str]) -> Response:
+        """Return the answer that sends events, or says that as many streams are open as may be."""
+        return _Stream(self, events)
 
     def enter(self) -> bool:
         """Count one more, unless as many are open as may be."""

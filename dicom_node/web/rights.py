@@ -65,7 +65,7 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /studies/{key}": VIEWER,
         "GET /studies/{key}/pictures/{name}": VIEWER,
         "POST /studies/{key}/opinion": VIEWER,
-        "POST /studies/{key}/{action}": OPERATOR,  # STAT, routine, cancel, replay, restart
+        "POST /studies/{key}/{action}": OPERATOR,  # STAT, routine, cancel, replay, restart, resend
         # workbench
         "GET /workbench": GUEST,
         "GET /workbench/{job_id}": GUEST,
@@ -79,6 +79,8 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /api/v1/segment/{job_id}/result": BENCH,
         "GET /api/v1/segment/{job_id}/files/{name}": BENCH,
         # work
+        "GET /work": VIEWER,
+        "GET /work/events": VIEWER,
         "GET /fetch": OPERATOR,
         "POST /fetch": OPERATOR,
         "GET /rules": OPERATOR,
@@ -88,6 +90,19 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "POST /rules/remove": OPERATOR,
         "POST /rules/move": OPERATOR,
         # administration
+        "GET /setup": ADMINISTRATOR,
+        "GET /setup/name": ADMINISTRATOR,
+        "POST /setup/name": ADMINISTRATOR,
+        "GET /setup/pacs": ADMINISTRATOR,
+        "POST /setup/pacs": ADMINISTRATOR,
+        "POST /setup/pacs/echo": ADMINISTRATOR,
+        "POST /setup/pacs/test": ADMINISTRATOR,
+        "GET /setup/orthanc": ADMINISTRATOR,
+        "POST /setup/orthanc": ADMINISTRATOR,
+        "GET /setup/there": ADMINISTRATOR,
+        "GET /setup/end": ADMINISTRATOR,
+        "POST /setup/end": ADMINISTRATOR,
+        "POST /setup/next": ADMINISTRATOR,
         "POST /maintenance/{state}": ADMINISTRATOR,
         "GET /peers": ADMINISTRATOR,
         "POST /peers": ADMINISTRATOR,

@@ -71,6 +71,8 @@ class _Login:
     def submit(self, request: Request, form: _LoginForm) -> Response:
         if insecure(request):
             return self.page(request, form, 403)
+        link = find_link(self._database, form.token, LinkKind.FIRST)
+        start = "/setup" if link else ""  # the first administrator begins with the first steps
         try:
             opened = self._logged_in(request, form)
         except LinkUsed:
@@ -85,7 +87,7 @@ class _Login:
             return self.page(request, form, 422, problems={one.field: one.sentence for one in error.problems})
         request.state.logged_in_as = opened.name  # whom the audit trail names
         end_session(self._database, request.cookies.get(SESSION_COOKIE, ""))
-        answer = self._onward(request, way_back(self._settings, request, form.next))
+        answer = self._onward(request, way_back(self._settings, request, form.next or start))
         set_session_cookie(request, answer, self._settings, opened)
         return answer
 

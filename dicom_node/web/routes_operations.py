@@ -13,36 +13,42 @@ from dicom_node.database.states import Priority
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.peers.registry import sources
 from dicom_node.retrieval.fetch_requests import ask_for, newest_requests
-from dicom_node.runs.operations import Impossible, cancel, prioritise, replay
+from dicom_node.runs.operations import Impossible, cancel, prioritise, replay, resend
 from dicom_node.settings import Settings
 from dicom_node.studies.opinions import add_opinion
 
 __all__ = ["operation_routes"]
 
-Action = Literal["stat", "routine", "cancel", "replay", "restart"]
+Action = Literal["stat", "routine", "cancel", "replay", "restart", "resend"]
+
+ON_WORK = "work"
+"""Value of the field `on` of a form that stands on the page of the work, and not on that of its study."""
 
 
 def operation_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
     """Return the targets of the forms; each redirects to the page of its form."""
     routes = APIRouter(include_in_schema=False)
-    actions: dict[str, Callable[[str], object]] = {
-        "stat": lambda key: prioritise(database, key, Priority.STAT),
-        "routine": lambda key: prioritise(database, key, Priority.ROUTINE),
-        "cancel": lambda key: cancel(database, key),
-        "replay": lambda key: replay(database, settings, key),
-        "restart": lambda key: replay(database, settings, key, from_start=True),
+    actions: dict[str, Callable[[str, str], object]] = {
+        "stat": lambda key, _step: prioritise(database, key, Priority.STAT),
+        "routine": lambda key, _step: prioritise(database, key, Priority.ROUTINE),
+        "cancel": lambda key, _step: cancel(database, key),
+        "replay": lambda key, step: replay(database, settings, key, step=step),
+        "restart": lambda key, _step: replay(database, settings, key, from_start=True),
+        "resend": lambda key, _step: resend(database, key),
     }
 
     _add_opinions(routes, database, pages)
 
     @routes.post("/studies/{key}/{action}")
-    def act(request: Request, key: str, action: Action) -> Response:
+    def act(
+        request: Request, key: str, action: Action, step: Annotated[str, Form()] = "", on: Annotated[str, Form()] = ""
+    ) -> Response:
         try:
-            actions[action](key)
+            actions[action](key, step)
         except Impossible as problem:
             context = {"heading": "Not possible", "sentence": f"{problem}.".capitalize()}
             return pages.TemplateResponse(request, "message.html", context, status_code=409)
-        return RedirectResponse(f"/studies/{key}", status_code=303)
+        return RedirectResponse("/work" if on == ON_WORK else f"/studies/{key}", status_code=303)
 
     @routes.get("/fetch")
     def fetch_page(request: Request) -> Response:

@@ -14,6 +14,7 @@ from dicom_node.database.states import StudyState, Verdict
 from dicom_node.database.worker_slots import list_workers
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.rules.site_rules import free_name, site_rules
+from dicom_node.runs.operations import steps_to_replay
 from dicom_node.settings import Settings
 from dicom_node.studies.finding import MOST_CHARACTERS, Order, Search, find_studies, read_label
 from dicom_node.studies.opinions import MOST_COMMENT, opinions_of
@@ -38,6 +39,8 @@ _PREFILLED = ("manufacturer", "description", "protocol")
 """Fields that a correction starts with; station and sequence name would make most rules too narrow."""
 
 _PAGE_DIGITS = 6
+
+_AT_WORK = (StudyState.RECEIVING, StudyState.QUEUED, StudyState.RUNNING)
 
 
 class _SearchForm(BaseModel):
@@ -93,7 +96,10 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
         }
         context["corrections"] = corrections_of(database, study.study_uid)
         context |= {"opinions": opinions_of(database, key), "verdicts": list(Verdict), "most_comment": MOST_COMMENT}
-        pictures = picture_files(settings.node.folder, shown_run(database, key))
+        run = shown_run(database, key)
+        pictures = picture_files(settings.node.folder, run)
+        if run and study.state not in _AT_WORK:
+            context["steps"] = steps_to_replay(settings.node.folder, run, study.step)
         context |= {"pictures": pictures, "has_niivue": (niivue_folder(settings) / "index.js").is_file()}
         return pages.TemplateResponse(request, "study.html", context)
 

@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 
 from dicom_node.settings import Settings, WebSettings
 
-__all__ = ["NOBODY_ELSEWHERE", "address_of", "insecure", "nobody_elsewhere", "unusable_certificate"]
+__all__ = ["NOBODY_ELSEWHERE", "address_of", "insecure", "is_loopback", "nobody_elsewhere", "unusable_certificate"]
 
 _BY_A_PROXY = ("x-forwarded-for", "x-forwarded-proto", "forwarded", "via")
 
@@ -31,7 +31,7 @@ def insecure(request: HTTPConnection) -> str:
             "This request came through a proxy, and not by HTTPS as far as the node knows. If the proxy has a "
             "certificate, name the proxy's address in the setting web.proxy, and have it send X-Forwarded-Proto."
         )
-    if not _is_loopback(address_of(request)):
+    if not is_loopback(address_of(request)):
         return f"A password is not taken over plain HTTP from another host. {_HTTPS}"
     return ""
 
@@ -43,7 +43,7 @@ def address_of(request: HTTPConnection) -> str:
 
 def nobody_elsewhere(settings: Settings) -> bool:
     """Return whether the panel listens for other hosts, none of which could log in."""
-    return not settings.web.certificate and not settings.web.proxies and not _is_loopback(settings.web.bind)
+    return not settings.web.certificate and not settings.web.proxies and not is_loopback(settings.web.bind)
 
 
 def unusable_certificate(web: WebSettings) -> str:
@@ -63,7 +63,8 @@ def unusable_certificate(web: WebSettings) -> str:
     return ""
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Return whether an address is of this machine alone."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

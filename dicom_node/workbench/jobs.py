@@ -26,10 +26,12 @@ __all__ = [
     "EXAMPLE",
     "LONGEST_UPLOAD",
     "Job",
+    "QueueCounts",
     "QueueFull",
     "Removal",
     "UploadedFile",
     "claim_job",
+    "count_jobs",
     "end_job",
     "enter_step",
     "files_of",
@@ -123,6 +125,24 @@ class Job:
     place: int
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueCounts:
+    """How many uploads of all owners wait, and how many are computed."""
+
+    waiting: int
+    running: int
+
+
+def count_jobs(database: Database) -> QueueCounts:
+    """Count the uploads in the queue; whose they are, and what they are, only their owners see."""
+    active = (JobState.WAITING, JobState.RUNNING, JobState.STOPPING)
+    counted = sa.select(WorkbenchRow.state, sa.func.count()).where(WorkbenchRow.state.in_(active))
+    with database.session() as session:
+        found = {row[0]: row[1] for row in session.execute(counted.group_by(WorkbenchRow.state))}
+    waiting = found.pop(JobState.WAITING, 0)
+    return QueueCounts(waiting=waiting, running=sum(found.values()))
 
 
 def new_job_id() -> str:

@@ -26,6 +26,8 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.database.engine import Database, open_database
+from dicom_node.peers.check import Check
+from dicom_node.peers.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import (
     accepted_calling_ae_titles,
@@ -36,8 +38,7 @@ from dicom_node.peers.registry import (
     remove_peer,
 )
 from dicom_node.settings import Settings, config_folder, read_settings
-from dicom_node.setup.doctor import Check, diagnose
-from dicom_node.setup.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc, lasting_configuration
+from dicom_node.setup.doctor import diagnose
 from tests.support.orthanc import free_port
 
 _DEADLINE_S = 60.0

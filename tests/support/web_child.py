@@ -39,6 +39,11 @@ class WebChild:
         lines = Path(f"/proc/{self._pid}/status").read_text("ascii").splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
+    def cpu_s(self) -> float:
+        """Return the time of a core that it has used so far (proc(5), utime and stime)."""
+        fields = Path(f"/proc/{self._pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     @contextlib.contextmanager
     def logged_in(self) -> Iterator[httpx.Client]:
         """Give a client with a session on the panel."""

@@ -9,7 +9,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.maintenance import in_maintenance, set_maintenance
 from dicom_node.database.states import Priority, RunState, StudyState
 from dicom_node.database.tables import RunRow, StudyRow
-from dicom_node.runs.operations import Impossible, cancel, prioritise, replay
+from dicom_node.runs.operations import Impossible, cancel, prioritise, replay, steps_to_replay
 from dicom_node.settings import Settings, read_settings
 from dicom_node.studies.run_folder import RunFolder
 from dicom_node.studies.run_queue import Start, claim_next
@@ -82,6 +82,27 @@ def test_a_replay_begins_at_the_step_that_failed_where_its_input_is_there(
         folder.mkdir(parents=True)
         (folder / f"{kept}.npz").touch()
     assert replay(books, settings, study) == begins
+
+
+def test_a_person_chooses_an_earlier_step_whose_input_is_there(books: Database, settings: Settings) -> None:
+    study = _study(books, state=RunState.FAILED, step="encode")
+    folder = RunFolder(settings.node.folder, "one").folder
+    folder.mkdir(parents=True)
+    for name in ("selection.json", "aligned.npz"):
+        (folder / name).touch()
+    assert steps_to_replay(settings.node.folder, "one", "encode") == ("select", "convert", "segment")
+    for step in ("align", "encode", "deliver", "none"):  # without input, or not reached
+        with pytest.raises(Impossible, match="it can begin again with select, convert, segment alone"):
+            replay(books, settings, study, step=step)
+    assert _run(books).state == RunState.FAILED
+    assert replay(books, settings, study, step="segment") == "segment"
+    assert claim_next(books, "host/0") == Start(run_id="one", attempt=1, first="segment")
+
+
+def test_a_replay_from_the_first_step_begins_anew(books: Database, settings: Settings) -> None:
+    study = _study(books, state=RunState.DELIVERED, step="deliver")
+    assert replay(books, settings, study, step="select") == "select"
+    assert _run(books).step == ""
 
 
 def test_a_replay_from_the_start_takes_rules_and_model_as_they_are_now(books: Database, settings: Settings) -> None:

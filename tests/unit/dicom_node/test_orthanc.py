@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dicom_node.database.engine import Database
+from dicom_node.peers.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc
 from dicom_node.settings import read_settings
-from dicom_node.setup.orthanc import OrthancTarget, connect_orthanc, disconnect_orthanc
 from tests.support.web_source import WebSource, serving_web
 
 SYSTEM = b'{"Version": "1.12.0", "DicomAet": "ORTHANC", "DicomPort": 4242}'

@@ -170,7 +170,7 @@ def test_the_panel_itself_can_post(client: httpx.Client, database: Database) -> 
 
 
 def test_the_start_leads_to_what_is_needed_first(client: httpx.Client, database: Database) -> None:
-    assert client.get("/").headers["location"] == "/peers"
+    assert client.get("/").headers["location"] == "/setup"
     assert "No peers yet: add your PACS" in client.get("/peers").text
     add_peer(database, Peer(name="A", ae_title="A"))
     assert client.get("/").headers["location"] == "/studies"

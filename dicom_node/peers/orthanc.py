@@ -15,11 +15,11 @@ import httpx
 from pyorthanc import Orthanc
 
 from dicom_node.database.engine import Database
+from dicom_node.peers.check import Check
 from dicom_node.peers.echo import echo
 from dicom_node.peers.peer import Peer, PeerError
 from dicom_node.peers.registry import add_peer, list_peers, remove_peer
 from dicom_node.settings import Settings, config_folder
-from dicom_node.setup.doctor import Check
 
 __all__ = ["OrthancTarget", "connect_orthanc", "disconnect_orthanc", "lasting_configuration", "routing_script"]
 
