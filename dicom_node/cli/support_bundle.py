@@ -14,7 +14,7 @@ from dicom_node.setup.doctor import diagnose
 __all__ = ["bundle"]
 
 
-@click.command(epilog=example("glionode support-bundle --out glionode-support.zip"))
+@click.command(name="support-bundle", epilog=example("glionode support-bundle --out glionode-support.zip"))
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write; it must not exist."
 )

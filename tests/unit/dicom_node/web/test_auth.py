@@ -189,7 +189,7 @@ def test_the_navigation_shows_what_the_role_may_open(panel: str, database: Datab
     assert shown[UserRole.VIEWER] == everyone
     assert shown[UserRole.OPERATOR] == ["/studies", "/workbench", "/fetch", "/rules", "/help"]
     assert shown[UserRole.ADMINISTRATOR] == [
-        *("/studies", "/workbench", "/fetch", "/rules", "/routing", "/peers", "/users", "/tokens", "/help")
+        *("/studies", "/workbench", "/fetch", "/rules", "/routing", "/peers", "/users", "/tokens", "/system", "/help")
     ]
 
 
