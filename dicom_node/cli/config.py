@@ -1,7 +1,6 @@
 """`glionode config`: the stored configuration as one TOML file."""
 
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -27,15 +26,15 @@ def config() -> None:
 
 @config.command(name="export", epilog=example("glionode config export --out glionode.toml"))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; by default stdout.")
+@json_option
 @one_line_errors
-def export(out: Path | None) -> None:
+def export(out: Path | None, as_json: bool) -> None:  # noqa: FBT001 - the --json flag
     """Write the stored configuration as TOML, without users, tokens or secrets."""
     text = as_toml(present(_database()))
-    if out is None:
-        sys.stdout.buffer.write(text.encode())
-        return
-    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(text.encode())
+    if out is not None:
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(text.encode())
+    emit(as_json, {"toml": text}, [f"wrote {out}"] if out is not None else text.splitlines())
 
 
 @config.command(name="preview", epilog=example("glionode config preview glionode.toml"))

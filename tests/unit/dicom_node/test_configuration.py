@@ -175,6 +175,7 @@ def test_the_command_exports_previews_and_imports(tmp_path: Path) -> None:
     assert _config(one, "export", "--out", file).exit_code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert _config(one, "export").stdout == file.read_text("utf-8")
+    assert json.loads(_config(one, "export", "--json").stdout) == {"toml": file.read_text("utf-8")}
     lines = _config(two, "preview", file).stdout.splitlines()
     assert {"peer PACS: new", "series rule first: new", "routing rule heads: new", "nothing was changed"} <= set(lines)
     assert json.loads(_config(two, "import", file, "--json").stdout)["routes"]["added"] == ["spines", "heads"]
