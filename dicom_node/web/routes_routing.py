@@ -70,7 +70,7 @@ def routing_routes(settings: Settings, database: Database, pages: Jinja2Template
     def save(request: Request, form: Annotated[RoutingForm, Form()]) -> Response:
         try:
             rules = _with(database, settings.node.folder, form)
-            save_rules(database, rules, request.state.owner, f"rule {form.name.strip()!r} saved")
+            save_rules(database, rules, request.state.user.name, f"rule {form.name.strip()!r} saved")
         except RoutingError as error:
             return show.form(request, form, status_code=422, problem=str(error))
         return RedirectResponse(_PREFIX, status_code=303)
@@ -87,7 +87,7 @@ def routing_change_routes(database: Database) -> APIRouter:
         rules = routing_rules(database)
         left = [rule for rule in rules if rule.name != name]
         if len(left) < len(rules):
-            save_rules(database, left, request.state.owner, f"rule {name!r} removed")
+            save_rules(database, left, request.state.user.name, f"rule {name!r} removed")
         return RedirectResponse(_PREFIX, status_code=303)
 
     @routes.post("/up")
@@ -96,12 +96,12 @@ def routing_change_routes(database: Database) -> APIRouter:
         place = next((place for place, rule in enumerate(rules) if rule.name == name), 0)
         if place:
             rules[place - 1 : place + 1] = rules[place], rules[place - 1]
-            save_rules(database, rules, request.state.owner, f"rule {name!r} moved up")
+            save_rules(database, rules, request.state.user.name, f"rule {name!r} moved up")
         return RedirectResponse(_PREFIX, status_code=303)
 
     @routes.post("/restore")
     def undo(request: Request, number: Place = 0) -> Response:
-        restore(database, number, request.state.owner)
+        restore(database, number, request.state.user.name)
         return RedirectResponse(_PREFIX, status_code=303)
 
     return routes

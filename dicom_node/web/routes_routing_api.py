@@ -99,7 +99,7 @@ def routing_api(settings: Settings, database: Database) -> APIRouter:
         """Save all rules as a new version, which counts for studies that become complete from now on."""
         wanted = _rules(body)
         check_models(folder, wanted)
-        return SavedModel(number=save_rules(database, wanted, request.state.owner, body.note))
+        return SavedModel(number=save_rules(database, wanted, request.state.user.name, body.note))
 
     @routes.post("/try", summary="Try rules against stored studies")
     def test(body: RulesModel) -> TrialModel:
@@ -122,7 +122,7 @@ def routing_api(settings: Settings, database: Database) -> APIRouter:
     @routes.post("/versions/{number}/restore", summary="Restore a version of the routing rules", responses=unknown)
     def restore_one(number: int, request: Request) -> SavedModel:
         """Save an earlier version again, which undoes what came after it."""
-        return SavedModel(number=restore(database, number, request.state.owner))
+        return SavedModel(number=restore(database, number, request.state.user.name))
 
     return routes
 
