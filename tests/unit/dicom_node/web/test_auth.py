@@ -184,11 +184,11 @@ def test_the_navigation_shows_what_the_role_may_open(panel: str, database: Datab
             shown[role] = re.findall(r'<a href="(/[a-z]+)"', page.split("<nav")[1].split("</nav>")[0])
             for path in shown[role]:
                 assert client.get(path).status_code == 200
-    everyone = ["/studies", "/workbench", "/help"]
+    everyone = ["/studies", "/work", "/workbench", "/help"]
     assert shown[UserRole.VIEWER] == everyone
-    assert shown[UserRole.OPERATOR] == ["/studies", "/workbench", "/fetch", "/rules", "/help"]
+    assert shown[UserRole.OPERATOR] == ["/studies", "/work", "/workbench", "/fetch", "/rules", "/help"]
     assert shown[UserRole.ADMINISTRATOR] == [
-        *("/studies", "/workbench", "/fetch", "/rules", "/peers", "/users", "/tokens", "/help")
+        *("/studies", "/work", "/workbench", "/fetch", "/rules", "/routing", "/peers", "/users", "/tokens", "/help")
     ]
 
 
