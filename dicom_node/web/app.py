@@ -157,7 +157,7 @@ def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
         status_code = 404 if isinstance(error, UnknownPeer | UnknownVersion) else 422
         if not request.url.path.startswith("/api/"):
             return page(request, "Not possible", str(error), status_code)
-        problems = [{"loc": ["body", problem.field], "msg": problem.sentence} for problem in error.problems]
+        problems = [{"loc": ["body", one.field], "msg": one.sentence, "type": "value_error"} for one in error.problems]
         return JSONResponse({"detail": problems}, status_code=status_code)
 
     @app.exception_handler(RuleError)
@@ -180,7 +180,7 @@ def _handle_unexpected(app: FastAPI, pages: Jinja2Templates) -> None:
         """Name what is invalid without repeating it: not every value that was sent can be written in an answer."""
         if not request.url.path.startswith("/api/"):
             return page(request, "Not possible", "This address or what was entered is not valid.", 422)
-        problems = [{"loc": _location(problem["loc"]), "msg": problem["msg"]} for problem in error.errors()]
+        problems = [{"loc": _location(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()]
         return JSONResponse({"detail": problems}, status_code=422)
 
     @app.exception_handler(Exception)

@@ -68,7 +68,7 @@ def test_the_first_administrator_chooses_name_and_password(stranger: httpx.Clien
     assert 'value="Anna"' in wrong.text
     assert "short" not in wrong.text  # a password is never shown again
     form |= {"password": WORDS, "again": WORDS}
-    assert stranger.post("/login", data=form).headers["location"] == "/"
+    assert stranger.post("/login", data=form).headers["location"] == "/setup"
     assert has_administrator(database)
     assert stranger.get("/users").status_code == 200
     stranger.post("/logout")
