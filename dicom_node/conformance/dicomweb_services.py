@@ -1,9 +1,13 @@
 """The part of section 5 on DICOM web services."""
 
+from pydicom.uid import UID
+
+from conversion.correction_classes import CORRECTIONS
 from dicom_node.conformance.document import Paragraph, Section, Table
 from dicom_node.conformance.facts import Facts
+from dicom_node.reception.corrections import LARGEST_BYTES, MOST_OBJECTS, Failure
 
-__all__ = ["ENDPOINTS", "origin_server", "user_agent"]
+__all__ = ["ENDPOINTS", "STORE_ENDPOINTS", "origin_server", "user_agent"]
 
 _STUDY = "/dicom-web/studies/{study}"
 _SERIES = _STUDY + "/series/{series}"
@@ -28,6 +32,11 @@ ENDPOINTS: tuple[tuple[str, str, str], ...] = (
 )
 """Address, service and media types; a test compares them with the routes of the viewer's port."""
 
+STORE_ENDPOINTS: tuple[tuple[str, str, str], ...] = (
+    ("/dicom-web/studies", "STOW-RS", f"{_WHOLE}; answers {_JSON}"),
+    (_STUDY, "STOW-RS", f"{_WHOLE}; answers {_JSON}"),
+)
+
 PARAMETERS = (
     (
         "{attribute}={value}",
@@ -38,36 +47,56 @@ PARAMETERS = (
 )
 
 STATUSES = (
-    ("200", "answered; a header Warning counts stored files that cannot be read"),
-    ("400", "the address or a parameter is not valid"),
-    ("403", "the request comes from a page of another site"),
+    ("200", "answered; a header Warning counts stored files that cannot be read. STOW-RS: every object is stored"),
+    ("202", "STOW-RS: some objects are stored; FailedSOPSequence and a header Warning say why the others are not"),
+    ("400", "the address, a parameter or the multipart message is not valid"),
+    ("401", "neither the panel's login nor a token"),
+    ("403", "the request comes from a page of another site, or the role or the token's scope does not allow it"),
     ("404", "the node has stored nothing under this UID, or no such service"),
-    ("405", "a method other than GET and HEAD: read-only"),
+    ("405", "a method that is not supported at this address"),
     ("406", "the requested media type is not supported"),
+    ("409", "STOW-RS: no object is stored"),
+    ("413", "STOW-RS: too many objects, or one that is too large"),
+    ("415", "STOW-RS: not multipart/related; type=application/dicom"),
     ("421", "the host name is not that of this node"),
-    ("503", "the request cannot be recorded in the audit trail at the moment"),
+    ("503", "the request cannot be recorded in the audit trail at the moment, or the disk is too full to store"),
 )
+
+
+_WHO = {
+    False: "to users who are logged in to the panel and to programs with a token",
+    True: "to anyone who can reach it (setting viewer.open); STOW-RS to nobody",
+}
 
 
 def origin_server(facts: Facts) -> Section:
     """Return the section on what the viewer's port serves."""
     viewer = facts.settings.viewer
     text = (
-        f"The viewer's port ({viewer.bind}, port {viewer.port}) answers GET and HEAD. Instances and frames are "
+        f"The viewer's port ({viewer.bind}, port {viewer.port}) answers GET and HEAD, and POST for STOW-RS, "
+        f"{_WHO[viewer.open]}. Instances and frames are "
         f"sent in the "
         "stored transfer syntax; those in Explicit VR Big Endian in Explicit VR Little Endian. Frames are "
         "numbered from "
         "1, at most 1000 in one request. fuzzymatching is not supported."
+    )
+    taken = (
+        "STOW-RS stores segmentations and structured reports ("
+        f"{', '.join(UID(one).name for one in CORRECTIONS)}) of a study that the node holds, of the same patient, that "
+        "refer to an image or a result of it. Failure Reason (0008,1197): "
+        f"{', '.join(f'{int(one):04X}H {one.name.lower().replace(chr(95), chr(32))}' for one in Failure)}. At most "
+        f"{MOST_OBJECTS} objects of {LARGEST_BYTES // 2**20} MiB in one request."
     )
     return Section(
         number="5.2.1",
         title="Origin server",
         blocks=(
             Paragraph(text),
+            Paragraph(taken),
             Table(
                 title="Table 5-7. Addresses",
                 columns=("Address", "Service", "Media types"),
-                rows=ENDPOINTS,
+                rows=(*ENDPOINTS, *STORE_ENDPOINTS),
                 widths=(48, 22, 30),
             ),
             Table(

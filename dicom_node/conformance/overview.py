@@ -19,9 +19,9 @@ _SERVICES = (
 )
 _WEB_SERVICES = (
     ("WADO-URI", "Yes, as a file", "No"),
-    ("WADO-RS: study, series, instance, metadata, frames, bulk data", "Yes, read-only", "Yes: study"),
-    ("QIDO-RS: studies, series, instances", "Yes, read-only", "Yes"),
-    ("STOW-RS", "No", "Yes: results"),
+    ("WADO-RS: study, series, instance, metadata, frames, bulk data", "Yes", "Yes: study"),
+    ("QIDO-RS: studies, series, instances", "Yes", "Yes"),
+    ("STOW-RS", "Yes: segmentations and reports about held studies", "Yes: results"),
 )
 
 
@@ -31,7 +31,8 @@ def overview() -> Section:
         f"{PRODUCT} is a DICOM node that runs beside a PACS. It receives MR studies of the brain by C-STORE, "
         f"recognises "
         "T1, T1 after contrast, T2 and FLAIR, segments a brain tumour, and returns a Segmentation and a Structured "
-        "Report to its destinations. It also serves the stored studies by read-only DICOMweb, for its viewer. Research "
+        "Report to its destinations. It also serves the stored studies by DICOMweb, for its viewer, and takes "
+        "segmentations and reports about them. Research "
         "use only; not a medical device."
     )
     network = Table(
@@ -136,7 +137,7 @@ def implementation_model(facts: Facts) -> Section:
             ("STORAGE-SCP", title, "accepts associations; stores what arrives; takes storage commitment results"),
             ("DELIVERY-SCU", title, "sends results to destinations; asks for storage commitment"),
             ("QUERY-SCU", title, "asks peers what they hold of a study and who the patient is; fetches studies"),
-            ("DICOMWEB", "-", f"read-only origin server on port {facts.settings.viewer.port}; user agent to peers"),
+            ("DICOMWEB", "-", f"origin server on port {facts.settings.viewer.port}; user agent to peers"),
         ),
         widths=(22, 22, 56),
     )

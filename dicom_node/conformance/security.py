@@ -13,9 +13,9 @@ _TRIGGERS = {
     EventId.INSTANCES_TRANSFERRED: "an association that brought images ends; a study is fetched; results are sent",
     EventId.STUDY_DELETED: "the retention policy removes images, results or entries of a study",
     EventId.EXPORT: "a training set is exported; a result of the workbench is downloaded",
-    EventId.IMPORT: "files are sent to the workbench",
+    EventId.IMPORT: "files are sent to the workbench; segmentations or reports arrive by STOW-RS",
     EventId.QUERY: "somebody searches studies; QIDO-RS is received; C-FIND or QIDO-RS is sent",
-    EventId.SECURITY_ALERT: "an association or a request is refused; configuration, rules, models or tokens change",
+    EventId.SECURITY_ALERT: "something is refused; configuration, rules, models, users or tokens change",
     EventId.USER_AUTHENTICATION: "somebody logs in, fails to, or logs out",
 }
 _NOT_USED = (
@@ -40,6 +40,10 @@ def security(facts: Facts) -> Section:
             ),
             "DICOM over TLS (PS3.15 Annex B) is not supported by the node itself.",
             "User identity negotiation (PS3.7 D.3.3.7) is not evaluated.",
+            (
+                "The viewer's port takes the panel's login or a token of a program (RFC 6750) with a scope; a "
+                "login from another host needs HTTPS."
+            ),
             "The secrets of DICOMweb servers come from the environment, and are sent only to the origin stated there.",
         )
     )

@@ -28,13 +28,16 @@ from dicom_node.reception.incoming_file import FileMeta, IncomingFile
 from dicom_node.reception.spool import Spool
 from dicom_node.storage.disk_space import Disk
 
-__all__ = ["BY_WEB", "Correction", "Corrections", "Failure"]
+__all__ = ["BY_WEB", "LARGEST_BYTES", "MOST_OBJECTS", "Correction", "Corrections", "Failure"]
 
 BY_WEB = "(STOW-RS)"
 """Stands where an instance received by C-STORE has its calling AE title; no peer would have this title."""
 
 LARGEST_BYTES = 2**29
 """Limit for one object: four segments of 512 x 512 x 400 voxels, a byte each, are 400 MiB."""
+
+MOST_OBJECTS = 64
+"""Limit for one request: a viewer stores one segmentation or report, or a few."""
 
 _log = structlog.get_logger()
 

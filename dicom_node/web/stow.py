@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from dicom_node.reception.corrections import LARGEST_BYTES, Correction, Corrections, Failure
+from dicom_node.reception.corrections import LARGEST_BYTES, MOST_OBJECTS, Correction, Corrections, Failure
 from dicom_node.reception.incoming_file import IncomingFile
 from viewer_integration.multipart import MultipartError, PartBegins, PartEnds, PartPiece, boundary_of, read_multipart
 
@@ -20,9 +20,6 @@ __all__ = ["STORE_ADDRESSES", "store_routes"]
 _STUDIES = "/dicom-web/studies"
 STORE_ADDRESSES = f"{_STUDIES}(/[^/]+)?"
 """Addresses to which objects are sent, as a regular expression."""
-
-MOST_OBJECTS = 64
-"""Limit for one request: a viewer stores one segmentation or report, or a few."""
 
 _DICOM = "application/dicom"
 _ANSWERS = "application/dicom+json"

@@ -13,7 +13,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from dicom_node.cli.main import cli
-from dicom_node.conformance.dicomweb_services import ENDPOINTS
+from dicom_node.conformance.dicomweb_services import ENDPOINTS, STORE_ENDPOINTS
 from dicom_node.conformance.document import Document, Table
 from dicom_node.conformance.facts import read_facts
 from dicom_node.conformance.html import as_html
@@ -29,10 +29,12 @@ from dicom_node.reception.listener import Listener
 from dicom_node.settings import Settings, read_settings
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.dicomweb_origin import DicomwebOrigin
+from dicom_node.web.stow import store_routes
 from tests.support.created_attributes import PLACE, created_objects
 from tests.support.pacs import OpenSockets, instance_of, store
 from tests.support.panel_client import logged_in
 from tests.support.small_study import make_small_study
+from tests.support.viewer_port import node_services
 
 COMMITMENT = "1.2.840.10008.1.20.1"
 
@@ -149,6 +151,8 @@ _REJECTIONS = "Table 7-2. Rejections (A-ASSOCIATE-RJ)"
 def test_the_dicomweb_addresses_are_the_routes_of_the_viewer(database: Database, folder: Path) -> None:
     routes = {route.path for route in DicomwebOrigin(Holdings(database, folder)).routes()}
     assert {address for address, _, _ in ENDPOINTS} == routes
+    storing = store_routes(node_services(database, folder).corrections)
+    assert {address for address, _, _ in STORE_ENDPOINTS} == {route.path for route in storing}
 
 
 def test_the_attributes_are_those_that_are_encoded() -> None:

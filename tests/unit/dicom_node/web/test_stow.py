@@ -16,10 +16,11 @@ from dicom_node.database.engine import Database
 from dicom_node.database.keyed_hashes import KeyedHash
 from dicom_node.database.states import TokenScope, UserRole
 from dicom_node.database.tables import InstanceRow
+from dicom_node.reception.corrections import MOST_OBJECTS
 from dicom_node.settings import read_settings
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.auth import SESSION_COOKIE, session_limits
-from dicom_node.web.stow import MOST_OBJECTS, STORE_ADDRESSES
+from dicom_node.web.stow import STORE_ADDRESSES
 from dicom_node.web.viewer import viewer_app
 from dicom_node.web.viewer_door import ViewerLogin
 from tests.support.panel_client import ADMINISTRATOR, new_login_link
