@@ -314,6 +314,7 @@ def test_a_node_that_runs_is_well(node: _Node) -> None:
         "disk",
         "model",
         "viewer",
+        "https",
         "database",
         "listener",
         "peer Itself",
