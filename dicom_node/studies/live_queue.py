@@ -92,7 +92,8 @@ class LiveQueue:
 def read_queue(database: Database) -> LiveQueue:
     """Read the queue, by indexes alone: it is as quick with many studies as with few."""
     maintenance = in_maintenance(database)
-    workers = tuple(replace(one, last_beat="") if one.alive else one for one in list_workers(database))
+    listed = (replace(one, age_s=0.0) for one in list_workers(database))
+    workers = tuple(replace(one, last_beat="") if one.alive else one for one in listed)
     with database.session() as session:
         running, more_running = _at_work(session, RunState.RUNNING)
         waiting, more_waiting = _at_work(session, RunState.QUEUED)
