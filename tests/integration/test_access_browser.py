@@ -68,7 +68,7 @@ def _first_administrator(page: Page, looks: _Looks, link: str) -> None:
     looks.at(page, "first_wrong")
     _fill(page, New_password=WORDS, The_same_again=WORDS)
     page.get_by_role("button", name="Become administrator").click()
-    expect(page.get_by_role("heading", name="No peers yet: add your PACS")).to_be_visible()
+    expect(page.get_by_role("navigation", name="First steps")).to_be_visible()
 
 
 def _added_user(page: Page, looks: _Looks) -> str:

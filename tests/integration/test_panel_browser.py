@@ -49,6 +49,7 @@ def test_a_peer_is_added_and_called(database: Database, pacs_port: int, tmp_path
         page.on("console", lambda message: messages.append(message.text))
         page.goto(new_login_link(database, url))
         page.get_by_role("button", name="Open the panel").click()
+        page.get_by_role("link", name="AE titles").click()
         expect(page.get_by_role("heading", name="No peers yet: add your PACS")).to_be_visible()
 
         _add(page, name="My PACS", ae_title="PACS", host="127.0.0.1", port="")
