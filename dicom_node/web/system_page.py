@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dicom_node.database.engine import Database
@@ -121,7 +121,7 @@ class SystemPage:
     def versions(self) -> dict[str, str]:
         """Return the versions of what the node is made of."""
         own = {"GlioNode": version("glionode"), "tables": REVISION, "Python": platform.python_version()}
-        return own | {"database": self._database.engine.dialect.name} | {name: version(name) for name in LIBRARIES}
+        return own | {"database": self._database.engine.dialect.name} | {name: _version(name) for name in LIBRARIES}
 
     def _activity(self, span: Span) -> list[Chart]:
         bins = read_activity(self._database, span)
@@ -159,6 +159,14 @@ class SystemPage:
             Chart(title="Agreement", labels=labels, series=people, unit=" %", lines=True, top=100),
             Chart(title="Dice of the shadow model", labels=labels, series=dice, digits=3, lines=True, top=1),
         ]
+
+
+def _version(name: str) -> str:
+    """Return the version of a library; a host that runs no models may do without some."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _percent(share: float | None) -> float | None:
