@@ -1,7 +1,7 @@
 """Defines the pinned OHIF release, its configuration and the links into it.
 
 OHIF is served at the root of its own port, since its bundle has absolute paths. A DICOMweb origin on the same port
-answers only GET and HEAD.
+is read; OHIF itself stores nothing.
 """
 
 import json

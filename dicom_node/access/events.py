@@ -1,4 +1,4 @@
-"""What happens with users, logins and tokens, in one place: the log today, and whatever keeps a trail of it."""
+"""Logs what happens with users, logins and tokens; the audit trail records the requests and commands themselves."""
 
 import enum
 

@@ -1,4 +1,4 @@
-"""The viewer on its own port: OHIF, its configuration, and a read-only DICOMweb origin."""
+"""The viewer on its own port: OHIF, its configuration, and DICOMweb to read images and to store corrections."""
 
 import ipaddress
 import re
