@@ -1,4 +1,4 @@
-"""Fuzzes headers: reading, recognition, selection, readiness, queries, and header values of results.
+"""Fuzzes headers: reading, recognition, selection, readiness, queries, routing, and header values of results.
 
 Run ``python -m benchmarks.fuzz_headers --count 200000 --seed 7``. There is no time limit. It ends with exit code 1 at
 the first header that raises an unexpected exception, and prints its number. ``--first`` with that number and
@@ -24,12 +24,15 @@ from conversion.completeness import series_progress
 from conversion.errors import ConversionError
 from conversion.reading import SourceImages, dicom_files, read_studies
 from conversion.recognition.recognise import recognise
+from conversion.references import referenced_instances
 from conversion.selection import select_series
 from conversion.sequences import Role
 from conversion.stack import stack_slices
 from conversion.study import Series, Study
+from dicom_node.routing.study_facts import header_values
 from dicom_node.studies.readiness import Patience, StudyTransfer, judge
 from dicom_node.studies.stored_study import headers_only
+from dicom_node.web.routes_routing import SUGGESTED
 from tests.support.dicom_series import axis_aligned, mr_slices
 from tests.support.enhanced_series import enhanced_instance
 from tests.support.header_fuzz import HeaderFuzz, elements_of
@@ -91,7 +94,9 @@ def look_at(files: list[bytes], *, queried: bool = True) -> str:
     except ConversionError as error:
         return str(error.reason)
     if read and queried:  # read anew, as the viewer does: pydicom drops the raw bytes of an element once it is accessed
-        _ask_for(dcmread(io.BytesIO(contents[next(iter(read))]), stop_before_pixels=True))
+        first = contents[next(iter(read))]
+        _ask_for(dcmread(io.BytesIO(first), stop_before_pixels=True))
+        _compare(dcmread(io.BytesIO(first), stop_before_pixels=True))
     return " ".join(_look_at(study, read) for study in studies)
 
 
@@ -99,6 +104,13 @@ def _ask_for(ds: Dataset) -> None:
     """Answer the viewer's queries for a header."""
     json.dumps(dicom_json(ds, "http://node/bulk"), allow_nan=False)
     json.dumps(dicom_json(study_answer(ds, _SUMMARY, "http://node", Query()), ""), allow_nan=False)
+
+
+def _compare(ds: Dataset) -> None:
+    """Read from a header what rules of routing and corrections compare."""
+    for attribute in SUGGESTED:
+        header_values(ds, attribute)
+    frozenset(referenced_instances(ds))
 
 
 def _look_at(study: Study, read: Mapping[Path, Dataset]) -> str:

@@ -4,7 +4,7 @@ Frames may be in any order, may have another orientation than the images they we
 empty planes. Segments may overlap. Nothing is flipped or ordered by a name.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from conversion.attributes import Attributes
 from conversion.correction_classes import SEGMENTATIONS
 from conversion.errors import BrokenGeometry, ConversionReason, UnreadableSeries
 from conversion.likeness import DIRECTION_TOLERANCE
+from conversion.references import frame_sources, header_references
 from conversion.values import identifier, items
 from conversion.volume import Grid, LabelVolume
 
@@ -148,7 +149,7 @@ def segmentation_header(ds: Dataset) -> SegmentationHeader:
         referenced_series_uids=tuple(
             uid for item in items(ds, "ReferencedSeriesSequence") if (uid := identifier(item, "SeriesInstanceUID"))
         ),
-        source_instance_uids=frozenset(_source_instances(ds)),
+        source_instance_uids=frozenset(frame_sources(ds)) or frozenset(header_references(ds)),
         segments=tuple(
             _describe(item) for item in items(ds, "SegmentSequence") if Attributes(item).integer("SegmentNumber")
         ),
@@ -218,25 +219,6 @@ def _code(sequence: Iterable[Dataset]) -> CodedValue:
             value=value, scheme=attributes.text("CodingSchemeDesignator"), meaning=attributes.text("CodeMeaning")
         )
     return CodedValue()
-
-
-def _source_instances(ds: Dataset) -> Iterator[str]:
-    """Yield the source images of the frames; if frames name none, those that the header names."""
-    groups_of_frames = (*items(ds, "SharedFunctionalGroupsSequence"), *items(ds, "PerFrameFunctionalGroupsSequence"))
-    found = [
-        uid
-        for groups in groups_of_frames
-        for derivation in items(groups, "DerivationImageSequence")
-        for source in items(derivation, "SourceImageSequence")
-        if (uid := identifier(source, "ReferencedSOPInstanceUID"))
-    ]
-    named = (
-        uid
-        for series in items(ds, "ReferencedSeriesSequence")
-        for instance in items(series, "ReferencedInstanceSequence")
-        if (uid := identifier(instance, "ReferencedSOPInstanceUID"))
-    )
-    yield from found or named
 
 
 def _plane(attributes: Attributes, k: int) -> _Plane:

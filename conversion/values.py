@@ -108,11 +108,11 @@ def items(ds: Dataset, where: str | int | BaseTag) -> Sequence[Dataset]:
     element = _element(ds, where)
     value: object = element.value if element is not None else None
     try:
-        if isinstance(element, RawDataElement) and isinstance(value, bytes):
+        if isinstance(element, RawDataElement) and isinstance(value, bytes) and element.VR in ("SQ", "UN", "OB", None):
             known = _known_vr(ds, element.tag)
             if "SQ" in (element.VR, element.VR or known):
                 value = ds[element.tag].value
-            elif element.VR in ("UN", "OB", None) and known in ("SQ", "UN"):  # in implicit VR then (PS3.5 6.2.2)
+            elif known in ("SQ", "UN"):  # in implicit VR then (PS3.5 6.2.2)
                 value = convert_SQ(value, is_implicit_VR=True, is_little_endian=True)
     except Exception:  # noqa: BLE001 - pydicom raises many kinds for what is no sequence; it then has no items
         return ()

@@ -4,7 +4,7 @@ Everything else is refused with its reason: this is no second way to send studie
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from pydicom.uid import UID
 from conversion.correction_classes import CORRECTIONS
 from conversion.encoding import settle
 from conversion.errors import ConversionError
-from conversion.values import identifier, items
+from conversion.references import referenced_instances
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import InstanceRow, ResultRow
 from dicom_node.reception.arrived_instance import ArrivedInstance
@@ -165,7 +165,7 @@ class Corrections:
         if arrival.patient_key not in {row.patient_key for row in rows}:
             raise _Refused(Failure.NOT_OF_THIS_STUDY, "the object names another patient than the images of its study")
         known.discard(arrival.sop_instance_uid)
-        if known.isdisjoint(_referenced(ds)):
+        if known.isdisjoint(referenced_instances(ds)):
             raise _Refused(Failure.NOT_OF_THIS_STUDY, "the object refers to no image or result of its study")
 
 
@@ -191,23 +191,3 @@ def _opened(spool: Spool | None, header: bytes, behind: Callable[[bytes], bytes]
     stream = spool.open()
     stream.seek(0)
     return stream
-
-
-def _referenced(ds: Dataset) -> Iterator[str]:
-    """Yield the instances that a segmentation (PS3.3 C.7.6.16, C.8.20) or a report (PS3.3 C.17.2) refers to."""
-    for series in items(ds, "ReferencedSeriesSequence"):
-        yield from _uids(items(series, "ReferencedInstanceSequence"))
-    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in items(ds, keyword):
-            for series in items(study, "ReferencedSeriesSequence"):
-                yield from _uids(items(series, "ReferencedSOPSequence"))
-    groups = (*items(ds, "SharedFunctionalGroupsSequence"), *items(ds, "PerFrameFunctionalGroupsSequence"))
-    for group in groups:
-        for derivation in items(group, "DerivationImageSequence"):
-            yield from _uids(items(derivation, "SourceImageSequence"))
-
-
-def _uids(references: Sequence[Dataset]) -> Iterator[str]:
-    for reference in references:
-        if uid := identifier(reference, "ReferencedSOPInstanceUID"):
-            yield uid

@@ -13,7 +13,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.tables import AssociationRow, InstanceRow
 from dicom_node.routing.rule import CALLED, CALLING
 
-__all__ = ["StudyFacts"]
+__all__ = ["StudyFacts", "header_values"]
 
 _MOST_SERIES = 100
 _MOST_VALUES = 100
@@ -32,7 +32,7 @@ class StudyFacts:
             return self._ae_titles(AssociationRow.called_ae)
         if attribute == CALLING:
             return self._ae_titles(InstanceRow.calling_ae)
-        return [value for ds in self._read() for value in _values(ds, attribute)]
+        return [value for ds in self._read() for value in header_values(ds, attribute)]
 
     def _ae_titles(self, column: InstrumentedAttribute[str]) -> list[str]:
         of = sa.select(column).join_from(
@@ -60,11 +60,12 @@ def _header(path: Path) -> Dataset | None:
         return None
 
 
-def _values(ds: Dataset, keyword: str) -> list[str]:
+def header_values(ds: Dataset, keyword: str) -> list[str]:
+    """Return the values of one attribute of a header as text; none where it has none, or none that can be read."""
     try:
         value = ds.get(keyword)
+        if value is None:
+            return []
+        return [str(one) for one in (value[:_MOST_VALUES] if isinstance(value, MultiValue | list) else [value])]
     except Exception:  # noqa: BLE001 - a stranger's value, which pydicom cannot convert
         return []
-    if value is None:
-        return []
-    return [str(one) for one in (value[:_MOST_VALUES] if isinstance(value, MultiValue | list) else [value])]
