@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from viewer_integration.largest_slice import LargestSlice
+from viewer_integration.side_by_side import Reformat
 
 __all__ = [
     "CONTENT_SECURITY_POLICY",
@@ -76,6 +77,8 @@ class FirstView:
         Series UID of the images on the right; empty for one viewport.
     at
         The slice at which the series open; None: their first.
+    reformat
+        Which of the two is shown in the plane of the other one; None: both as they were acquired.
     """
 
     study_uid: str
@@ -83,6 +86,7 @@ class FirstView:
     overlay: str = ""
     beside: str = ""
     at: LargestSlice | None = None
+    reformat: Reformat | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +195,9 @@ def first_view_path(view: FirstView) -> str:
     if view.reference:
         series = {"reference": view.reference, "overlay": view.overlay, "beside": view.beside}
         query |= {"hangingProtocolId": "glionode"} | {name: uid for name, uid in series.items() if uid}
+    if view.reformat is not None:
+        plane = (*view.reformat.row, *view.reformat.column)
+        query |= {"reformat": view.reformat.place, "plane": ",".join(f"{value:.6f}" for value in plane)}
     if view.at is not None:
         query |= {
             "initialSOPInstanceUID": view.at.sop_instance_uid,

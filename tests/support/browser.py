@@ -31,6 +31,15 @@ _SHOWN_IMAGES = """() => {
   const ids = [...services.viewportGridService.getState().viewports.keys()];
   return ids.map(id => services.cornerstoneViewportService.getCornerstoneViewport(id).getCurrentImageId());
 }"""
+_SHOWN_PLANES = """() => {
+  const services = window.services;
+  const ids = [...services.viewportGridService.getState().viewports.keys()];
+  return ids.map(id => {
+    const viewport = services.cornerstoneViewportService.getCornerstoneViewport(id);
+    const {focalPoint, viewPlaneNormal, viewUp} = viewport.getCamera();
+    return [focalPoint, viewPlaneNormal, viewUp];
+  });
+}"""
 _SEGMENTS_SHOWN = """() => {
   const services = window.services;
   const viewport = services.viewportGridService.getActiveViewportId();
@@ -134,6 +143,31 @@ def shown_images(page: Page, expected: Sequence[str], *, timeout_s: float = 30) 
     with contextlib.suppress(TimeoutError):
         _poll(page, as_expected, timeout_s, "other images are shown")
     return shown
+
+
+def shown_planes(page: Page, expected: Sequence[float], *, timeout_s: float = 30) -> npt.NDArray[np.float64]:
+    """Return a point, the normal and the upward direction of the plane that each viewport shows, from the left (LPS).
+
+    Parameters
+    ----------
+    page
+        A page that `open_study` returned.
+    expected
+        How far, in mm, the planes lie along their normals; they are returned once this is so, or it is late.
+    timeout_s
+        Deadline in seconds.
+    """
+    planes = np.zeros((0, 3, 3))
+
+    def as_expected() -> bool:
+        nonlocal planes
+        planes = np.array(page.evaluate(_SHOWN_PLANES))
+        along = (planes[:, 0] * planes[:, 1]).sum(axis=1)
+        return len(along) == len(expected) and np.allclose(along, expected, atol=0.01)
+
+    with contextlib.suppress(TimeoutError):
+        _poll(page, as_expected, timeout_s, "other planes are shown")
+    return planes
 
 
 def turn_wheel(page: Page, viewport: int, notches: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from dicom_node.database.engine import Database
@@ -25,6 +26,10 @@ from tests.support.viewer_study import (
 )
 
 FLAIR_MM, FLAIR_BEGINS_MM = 6.0, 1.5
+THIN_MM = 2.0
+ROWS_TOGETHER = 2
+"""A coronal slice is as thick as so many rows of the axial ones."""
+
 TUMOUR_SLICE = 3
 """Of `SLICES`: neither the first with a tumour, nor the one in the middle, at which OHIF would open by itself."""
 
@@ -40,6 +45,13 @@ class ViewerPair:
         """Return the slice of T1 after contrast in which the tumour is largest."""
         return int(self.study.masks.sum(axis=(1, 2, 3)).argmax())
 
+    def centre_mm(self) -> tuple[float, float, float]:
+        """Return the centre of the tumour in that slice (LPS)."""
+        k = self.fullest()
+        rows, columns = np.nonzero(self.study.masks[k].any(axis=-1))
+        x, y, z = (float(value) for value in self.study.mr[k].ImagePositionPatient)
+        return x + float(columns.mean()) * SPACING_MM, y + float(rows.mean()) * SPACING_MM, z
+
     def nearest_flair(self, index: int) -> int:
         """Return the slice of FLAIR that is nearest to one of T1 after contrast."""
         return _nearest(self.flair, self.study.mr[index])
@@ -54,6 +66,28 @@ def make_pair(name: str = "pair", frame_of_reference: str = "frame of reference"
     study = make_study(name, tumour_slice=TUMOUR_SLICE)
     count = int(SLICES * THICKNESS_MM / FLAIR_MM)
     return ViewerPair(study=study, flair=tuple(_flair(name, frame_of_reference, study, k) for k in range(count)))
+
+
+def make_crossed_pair(name: str = "crossed") -> ViewerPair:
+    """Make a study of thin axial slices with a segmentation, and thick coronal ones of the same head."""
+    study = make_study(name, tumour_slice=TUMOUR_SLICE, thickness_mm=THIN_MM)
+    head = np.stack([np.frombuffer(ds.PixelData, np.uint16).reshape(ROWS, COLUMNS) for ds in study.mr])
+    return ViewerPair(study=study, flair=tuple(_coronal(name, study, head, k) for k in range(ROWS // ROWS_TOGETHER)))
+
+
+def _coronal(name: str, study: ViewerStudy, head: NDArray[np.uint16], k: int) -> Dataset:
+    """Return a slice through the middle of some rows, from the front to the back; its uppermost row is the top."""
+    ds = deepcopy(study.mr[0])
+    ds.SOPInstanceUID, ds.SeriesInstanceUID = uid_of(name, "flair", str(k)), uid_of(name, "flair series")
+    ds.SeriesDescription, ds.SeriesNumber, ds.InstanceNumber = "FLAIR coronal", 2, k + 1
+    ds.Rows, ds.Columns, ds.PixelSpacing = SLICES, COLUMNS, [THIN_MM, SPACING_MM]
+    ds.SliceThickness = ds.SpacingBetweenSlices = ROWS_TOGETHER * SPACING_MM
+    ds.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 0.0, -1.0]
+    front_mm = -90.0 + (ROWS_TOGETHER * k + (ROWS_TOGETHER - 1) / 2) * SPACING_MM
+    ds.ImagePositionPatient = [-90.0, front_mm, (SLICES - 1) * THIN_MM]
+    together = head[::-1, ROWS_TOGETHER * k : ROWS_TOGETHER * (k + 1)]
+    ds.PixelData = (together.mean(axis=1) // 2).astype(np.uint16).tobytes()
+    return ds
 
 
 def hold_pair(database: Database, folder: Path, pair: ViewerPair) -> str:

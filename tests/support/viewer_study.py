@@ -40,12 +40,16 @@ class ViewerStudy:
 
 
 def make_study(
-    name: str = "viewer", patient_id: str = "SYNTHETIC-1", columns: int = COLUMNS, tumour_slice: float = 5.5
+    name: str = "viewer",
+    patient_id: str = "SYNTHETIC-1",
+    columns: int = COLUMNS,
+    tumour_slice: float = 5.5,
+    thickness_mm: float = THICKNESS_MM,
 ) -> ViewerStudy:
     """Make a study whose UIDs depend on its name only; its tumour is largest in a slice, or equal in two of them."""
-    mr = tuple(_slice(name, patient_id, columns, index) for index in range(SLICES))
+    mr = tuple(_slice(name, patient_id, columns, index, thickness_mm) for index in range(SLICES))
     masks = _masks(columns, tumour_slice)
-    voxel_ml = SPACING_MM * SPACING_MM * THICKNESS_MM / 1000
+    voxel_ml = SPACING_MM * SPACING_MM * thickness_mm / 1000
     volumes = tuple(float(masks[..., index].sum() * voxel_ml) for index in range(len(SEGMENTS)))
     seg = _segmentation(name, mr, masks)
     return ViewerStudy(mr=mr, seg=seg, sr=_report(name, mr, seg, volumes), masks=masks, volumes_ml=volumes)
@@ -90,7 +94,7 @@ def uid_of(*names: str) -> str:
     return str(generate_uid(entropy_srcs=list(names)))
 
 
-def _slice(name: str, patient_id: str, columns: int, index: int) -> Dataset:
+def _slice(name: str, patient_id: str, columns: int, index: int, thickness_mm: float) -> Dataset:
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -111,9 +115,9 @@ def _slice(name: str, patient_id: str, columns: int, index: int) -> Dataset:
     ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.MRAcquisitionType = "SE", "NONE", "", "2D"
     ds.RepetitionTime, ds.EchoTime, ds.EchoTrainLength = 600.0, 10.0, 1
     ds.Rows, ds.Columns, ds.PixelSpacing = ROWS, columns, [SPACING_MM, SPACING_MM]
-    ds.SliceThickness = ds.SpacingBetweenSlices = THICKNESS_MM
+    ds.SliceThickness = ds.SpacingBetweenSlices = thickness_mm
     ds.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-    ds.ImagePositionPatient = [-90.0, -90.0, index * THICKNESS_MM]
+    ds.ImagePositionPatient = [-90.0, -90.0, index * thickness_mm]
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
     ds.WindowCenter, ds.WindowWidth = 500.0, 1000.0

@@ -16,6 +16,7 @@ from viewer_integration.ohif import (
     study_link,
     with_notice,
 )
+from viewer_integration.side_by_side import Place, Reformat
 
 
 def _settings(script: str) -> dict[str, Any]:
@@ -89,6 +90,13 @@ def test_the_first_view_names_series_and_slice() -> None:
         "at": ["-1.250,2.000,30.500"],
         "frame": ["1.5"],
     }
+
+
+def test_the_first_view_names_the_series_that_is_reformatted_and_the_plane() -> None:
+    cut = Reformat(place=Place.BESIDE, row=(1.0, 0.0, 0.0), column=(0.0, 0.95, -0.3122499))
+    query = _query(FirstView(study_uid="1.2", reference="1.3", beside="1.7", reformat=cut))
+    assert query["reformat"] == ["beside"]
+    assert query["plane"] == ["1.000000,0.000000,0.000000,0.000000,0.950000,-0.312250"]
 
 
 def test_the_first_view_leaves_out_what_there_is_not() -> None:
