@@ -15,7 +15,7 @@ FUZZ := tests/unit/conversion/test_header_fuzz.py
 UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py'))) $(wildcard tests/test_*.py)
 # What counts on senders that are slow by themselves has all cores for itself; what draws in a browser goes before what it shares them with.
 SLOW_SENDERS := tests/integration/test_pdu_fuzz.py
-BROWSER := $(addprefix tests/integration/test_,$(addsuffix .py,ohif_overlay ohif_first_view panel_browser rules_browser routing_browser \
+BROWSER := $(addprefix tests/integration/test_,$(addsuffix .py,ohif_overlay ohif_first_view ohif_correction panel_browser rules_browser routing_browser \
   workbench_browser work_browser setup_browser docs_browser study_browser access_browser system_browser accessibility))
 LONGEST := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,resume upgrade) acceptance/test_demo integration/test_chaos \
   acceptance/test_real_study $(addprefix integration/test_,train several_machines bad_input arrivals) acceptance/test_conversion \

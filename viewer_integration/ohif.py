@@ -1,7 +1,7 @@
 """Defines the pinned OHIF release, its configuration and the links into it.
 
 OHIF is served at the root of its own port, since its bundle has absolute paths. A DICOMweb origin on the same port
-is read; OHIF itself stores nothing.
+is read, and takes the segmentations that are corrected in OHIF.
 """
 
 import json
@@ -102,7 +102,7 @@ class DataSource:
 def app_config(source: DataSource) -> str:
     """Return ``app-config.js``.
 
-    SEG and SR are loaded without a confirmation. Nothing can be uploaded, changed or stored back. OHIF's tour and its
+    SEG and SR are loaded without a confirmation. No images can be uploaded, changed or rejected. OHIF's tour and its
     dialog of investigational use, which cover the images, are off: the line of `with_notice` stays instead.
 
     Parameters
@@ -189,8 +189,14 @@ def study_link(base_url: str, study_uid: str, seg_series_uid: str | None = None)
     return f"{base_url.rstrip('/')}/viewer?{urlencode(query)}"
 
 
-def first_view_path(view: FirstView) -> str:
-    """Return the path and query that open a study as `dicom_node/web/static/ohif_first_view.js` reads them."""
+def first_view_path(view: FirstView, *, to_correct: bool = False) -> str:
+    """Return the path and query that open a study as `dicom_node/web/static/ohif_first_view.js` reads them.
+
+    Parameters
+    ----------
+    to_correct
+        Whether OHIF opens in its mode for segmentations, in which they are drawn, changed and stored by STOW-RS.
+    """
     query = {"StudyInstanceUIDs": view.study_uid}
     if view.reference:
         series = {"reference": view.reference, "overlay": view.overlay, "beside": view.beside}
@@ -204,10 +210,10 @@ def first_view_path(view: FirstView) -> str:
             "at": ",".join(f"{value:.3f}" for value in view.at.centre_mm),
             "frame": view.at.frame_of_reference_uid,
         }
-    return f"/viewer?{urlencode(query, safe=',')}"
+    return f"/{'segmentation' if to_correct else 'viewer'}?{urlencode(query, safe=',')}"
 
 
-def open_link(base_url: str, study_key: str) -> str:
+def open_link(base_url: str, study_key: str, *, to_correct: bool = False) -> str:
     """Return the link that opens a study as `FirstView` describes, by the key that stands for it in logs and pages.
 
     Parameters
@@ -216,5 +222,7 @@ def open_link(base_url: str, study_key: str) -> str:
         Address of OHIF, such as ``http://127.0.0.1:8041``.
     study_key
         Key of the study.
+    to_correct
+        As for `first_view_path`.
     """
-    return f"{base_url.rstrip('/')}/open/{study_key}"
+    return f"{base_url.rstrip('/')}/{'correct' if to_correct else 'open'}/{study_key}"

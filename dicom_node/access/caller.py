@@ -48,3 +48,8 @@ class Caller:
     scopes: frozenset[TokenScope] = frozenset()
     session: str = ""
     has_password: bool = False
+
+    @property
+    def may_store(self) -> bool:
+        """Whether the user may store segmentations and reports about studies; for a token its scopes tell."""
+        return self.role is not None and self.role.covers(TokenScope.DICOMWEB_STORE.needs)

@@ -225,6 +225,7 @@ VIEWER: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("POST", _STUDY): _STORE,
         ("GET", "/wado"): Rule(Kind.LOOK, "viewer or DICOMweb", study="studyUID"),
         ("GET", "/open/{key}"): Rule(Kind.LOOK, "viewer or DICOMweb"),
+        ("GET", "/correct/{key}"): Rule(Kind.LOOK, "viewer or DICOMweb"),
         ("GET", "/dicom-web/{path:path}"): _nothing("answered by 404"),
         ("GET", "/app-config.js"): _PAGE,
         ("GET", "/{path:path}"): _PAGE,

@@ -12,11 +12,12 @@ from starlette.routing import Route
 
 from dicom_node.access.visible import sees
 from dicom_node.studies.holdings import HeldInstance, HeldResult, Holdings
+from dicom_node.web.viewer_door import MAY_NOT_STORE
 from viewer_integration.largest_slice import LargestSlice, largest_slice
 from viewer_integration.ohif import FirstView, first_view_path
 from viewer_integration.side_by_side import SeriesPlane, reformat, series_plane
 
-__all__ = ["opening_route"]
+__all__ = ["opening_routes"]
 
 log = structlog.get_logger(__name__)
 
@@ -26,31 +27,57 @@ _REMEMBERED = 256
 _PlaneOf = Callable[[str, str], SeriesPlane | None]
 
 
-def opening_route(holdings: Holdings) -> Route:
-    """Return the route ``/open/<key>``, which redirects to a study by the key that stands for it in pages and logs."""
+def opening_routes(holdings: Holdings) -> list[Route]:
+    """Return the routes that redirect to a study by the key that stands for it in pages and logs.
 
-    @lru_cache(maxsize=_REMEMBERED)
-    def largest(segmentation: HeldInstance) -> LargestSlice | None:  # other content would have another UID
-        return largest_slice(holdings.whole(segmentation.path))
+    ``/open/<key>`` shows it, ``/correct/<key>`` opens it to change its segmentation.
+    """
+    views = _FirstViews(holdings)
 
-    def slice_of(result: HeldResult, key: str) -> LargestSlice | None:
+    def open_study(request: Request) -> Response:
+        return _redirect(first_view_path(views.of(request)))
+
+    def correct_study(request: Request) -> Response:
+        if not request.state.user.may_store:  # said before anything is drawn that could not be stored
+            raise HTTPException(403, MAY_NOT_STORE)
+        return _redirect(first_view_path(views.of(request), to_correct=True))
+
+    return [
+        Route("/open/{key}", open_study, methods=["GET"]),
+        Route("/correct/{key}", correct_study, methods=["GET"]),
+    ]
+
+
+def _redirect(address: str) -> Response:
+    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+
+
+class _FirstViews:
+    """Finds how each study opens; the slices of the last ones are remembered."""
+
+    def __init__(self, holdings: Holdings) -> None:
+        self._holdings = holdings
+        self._largest = lru_cache(maxsize=_REMEMBERED)(self._read_largest)  # other content would have another UID
+
+    def of(self, request: Request) -> FirstView:
+        """Return the first view of the study that a request names; raises HTTPException for one that is not held."""
+        key = request.path_params["key"]
+        result = self._holdings.result(key)
+        if result is None or not sees(request.state.user, result.study_uid):
+            raise HTTPException(404, "The node holds no such study.")
+        return _first_view(result, self._slice(result, key), partial(_plane, self._holdings))
+
+    def _slice(self, result: HeldResult, key: str) -> LargestSlice | None:
         if result.segmentation is None:
             return None
         try:
-            return largest(result.segmentation)
+            return self._largest(result.segmentation)
         except (OSError, InvalidDicomError) as error:  # the images are still shown
             log.warning("segmentation_unreadable", study=key, error=type(error).__name__)
             return None
 
-    def open_study(request: Request) -> Response:
-        key = request.path_params["key"]
-        result = holdings.result(key)
-        if result is None or not sees(request.state.user, result.study_uid):
-            raise HTTPException(404, "The node holds no such study.")
-        address = first_view_path(_first_view(result, slice_of(result, key), partial(_plane, holdings)))
-        return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
-
-    return Route("/open/{key}", open_study, methods=["GET"])
+    def _read_largest(self, segmentation: HeldInstance) -> LargestSlice | None:
+        return largest_slice(self._holdings.whole(segmentation.path))
 
 
 def _plane(holdings: Holdings, study_uid: str, series_uid: str) -> SeriesPlane | None:

@@ -90,6 +90,7 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
         shown = show_study(database, settings.node.folder, study)
         context = {"study": study, "shown": shown, "forms": corrections(shown, key), "saved": saved}
         context |= {"roles": USED, "others": NOT_USED, "viewer": open_link(viewer(request), study.key)}
+        context["correct"] = _correct_link(settings, request, study.key)
         context |= {
             "label": read_label(database, study.study_uid),
             "result": read_result(database, settings.node.folder, study),
@@ -104,6 +105,13 @@ def study_routes(settings: Settings, database: Database, pages: Jinja2Templates)
         return pages.TemplateResponse(request, "study.html", context)
 
     return routes
+
+
+def _correct_link(settings: Settings, request: Request, key: str) -> str:
+    """Return where the user corrects a segmentation; empty for those who may not, or where the viewer knows nobody."""
+    if settings.viewer.open or not request.state.user.may_store:
+        return ""
+    return open_link(viewer_address(settings, request), key, to_correct=True)
 
 
 def _listed(request: Request, database: Database, pages: Jinja2Templates, form: _SearchForm, viewer: str) -> Response:

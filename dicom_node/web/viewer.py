@@ -25,7 +25,7 @@ from dicom_node.web.audited import Recorded
 from dicom_node.web.dicomweb_origin import DicomwebOrigin
 from dicom_node.web.dicomweb_upstream import DicomwebUpstream
 from dicom_node.web.guard import BROKEN, Guard
-from dicom_node.web.opening import opening_route
+from dicom_node.web.opening import opening_routes
 from dicom_node.web.origins import origin_host
 from dicom_node.web.stow import STORE_ADDRESSES, store_routes
 from dicom_node.web.viewer_door import DATA, ViewerDoor, ViewerLogin
@@ -101,7 +101,7 @@ def viewer_app(
         routes=[
             *origin.routes(),
             *(store_routes(services.corrections) if services else []),
-            *([opening_route(source)] if isinstance(source, Holdings) else []),
+            *(opening_routes(source) if isinstance(source, Holdings) else []),
             Route("/dicom-web/{path:path}", _unknown, methods=["GET"]),
             Route("/app-config.js", configuration, methods=["GET"]),
             Mount("/", _Pages(ohif_folder)),

@@ -14,7 +14,7 @@ from dicom_node.settings import Settings
 from dicom_node.web.addresses import login_address
 from dicom_node.web.auth import credential, session_limits
 
-__all__ = ["DATA", "ViewerDoor", "ViewerLogin"]
+__all__ = ["DATA", "MAY_NOT_STORE", "ViewerDoor", "ViewerLogin"]
 
 DATA = ("/dicom-web", "/wado")
 """Where images are, and what is known about them."""
@@ -22,7 +22,7 @@ DATA = ("/dicom-web", "/wado")
 _PUBLIC = "/manifest.json"
 """Of OHIF: browsers fetch it without cookies, even for a user who is logged in."""
 
-_MAY_NOT_STORE = "Segmentations and reports are stored by operators and administrators; log in to the panel as one."
+MAY_NOT_STORE = "Segmentations and reports are stored by operators and administrators; log in to the panel as one."
 
 _ANYONE = Caller(name="anyone", kind=Credential.OPEN, owner="")
 
@@ -76,13 +76,9 @@ class ViewerDoor:
         asked = TokenScope.DICOMWEB_STORE if request.method == "POST" else TokenScope.DICOMWEB_READ
         if caller and caller.kind is Credential.TOKEN and asked not in caller.scopes:
             return _bearer(403, f"This token does not have the scope {asked}.", ', error="insufficient_scope"')
-        if caller and caller.kind is not Credential.TOKEN and request.method == "POST" and not _may_store(caller):
-            return JSONResponse({"detail": _MAY_NOT_STORE}, 403, {"Cache-Control": "no-store"})
+        if caller and caller.kind is not Credential.TOKEN and request.method == "POST" and not caller.may_store:
+            return JSONResponse({"detail": MAY_NOT_STORE}, 403, {"Cache-Control": "no-store"})
         return None
-
-
-def _may_store(caller: Caller) -> bool:
-    return caller.role is not None and caller.role.covers(TokenScope.DICOMWEB_STORE.needs)
 
 
 def _bearer(status: int, sentence: str, error: str = "") -> Response:

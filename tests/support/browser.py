@@ -4,9 +4,10 @@ import contextlib
 import io
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -95,7 +96,13 @@ class Watched:
 
 
 def open_study(
-    browser: Browser, link: str, *, segments: int = 0, timeout_s: float = 120, watched: Watched | None = None
+    browser: Browser,
+    link: str,
+    *,
+    segments: int = 0,
+    timeout_s: float = 120,
+    watched: Watched | None = None,
+    cookies: Mapping[str, str] = MappingProxyType({}),
 ) -> Page:
     """Open a study link and wait until its images, and as many segments as expected, are shown.
 
@@ -112,8 +119,13 @@ def open_study(
         Deadline in seconds.
     watched
         Collects what the page does.
+    cookies
+        Of a session, by name.
     """
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    where = {"domain": urlsplit(link).hostname or "", "path": "/"}
+    context.add_cookies([{"name": name, "value": value, **where} for name, value in cookies.items()])
+    page = context.new_page()
     page.set_default_timeout(timeout_s * 1000)
     if watched is not None:
         watched.watch(page)

@@ -68,6 +68,12 @@ def test_links_open_a_study_with_or_without_its_overlay() -> None:
     expected = "http://h:8041/viewer?StudyInstanceUIDs=1.2&initialSeriesInstanceUID=1.3"
     assert study_link("http://h:8041", "1.2", "1.3") == expected
     assert open_link("http://h:8041/", "a1b2") == "http://h:8041/open/a1b2"
+    assert open_link("http://h:8041", "a1b2", to_correct=True) == "http://h:8041/correct/a1b2"
+
+
+def test_a_study_is_corrected_in_the_mode_for_segmentations() -> None:
+    view = FirstView(study_uid="1.2", reference="1.3")
+    assert first_view_path(view, to_correct=True) == first_view_path(view).replace("/viewer?", "/segmentation?")
 
 
 def _query(view: FirstView) -> dict[str, list[str]]:

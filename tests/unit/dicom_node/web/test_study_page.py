@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -10,13 +11,19 @@ from conversion.decision import Decision, Evidence
 from conversion.recognition.recognise import Recognition
 from conversion.recognition.site_rules import SiteRule
 from dicom_node.database.engine import Database
+from dicom_node.database.states import UserRole
 from dicom_node.database.tables import RecognitionRow, RunRow, StudyRow, utc_now
 from dicom_node.rules.site_rules import import_rules
 from dicom_node.runs.recognised import record_recognitions
+from dicom_node.settings import read_settings
 from dicom_node.studies.status import StudyStatus, read_study_status
 from dicom_node.studies.stored_study import stored_study
+from dicom_node.web.app import panel_app
 from dicom_node.web.study_page import show_study
 from tests.support.held_study import hold_small_study
+from tests.support.panel_client import log_in
+from tests.support.viewer_port import served
+from tests.support.waiting import ANSWER_S
 
 T1, FLAIR = "series 1", "series 2"
 
@@ -130,3 +137,20 @@ def test_of_two_series_with_one_number_only_the_chosen_one_has_the_role(database
     status = replace(found, decisions=(chosen,), summary={"sequences": {"FLAIR": "series 4"}})
     shown = show_study(database, tmp_path, status).series
     assert {one.series.series_uid == own_uid: one.role for one in shown} == {True: "FLAIR", False: ""}
+
+
+@pytest.mark.usefixtures("study_uid")
+@pytest.mark.parametrize("viewer_open", [False, True])
+@pytest.mark.parametrize("role", UserRole)
+def test_the_page_leads_to_the_tools_of_ohif_those_who_may_store(
+    database: Database, tmp_path: Path, role: UserRole, *, viewer_open: bool
+) -> None:
+    environment = {"GLIONODE_NODE_FOLDER": str(tmp_path), "GLIONODE_VIEWER_OPEN": str(viewer_open).lower()}
+    with (
+        served(panel_app(read_settings(environment=environment), database)) as url,
+        httpx.Client(base_url=url, timeout=ANSWER_S) as client,
+    ):
+        log_in(client, database, role)
+        page = client.get("/studies/page").text
+    assert "/open/page" in page
+    assert ("/correct/page" in page) == (role is not UserRole.VIEWER and not viewer_open)
