@@ -26,6 +26,7 @@ from dicom_node.web.api_document import api_application
 from dicom_node.web.audit_table import PANEL, RouteTable
 from dicom_node.web.audited import Recorded
 from dicom_node.web.auth import Door, remember_visitor
+from dicom_node.web.explained.pages import page_of
 from dicom_node.web.first_run import first_steps_are_due
 from dicom_node.web.guard import BROKEN, Guard
 from dicom_node.web.rights import may
@@ -90,7 +91,7 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
     """
     app = api_application()
     pages = Jinja2Templates(_HERE / "templates")
-    pages.env.globals["may"] = may
+    pages.env.globals |= {"may": may, "page_of": page_of}
     door = Door(settings, database, pages)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     app.mount("/niivue", _Fetched(directory=niivue_folder(settings), check_dir=False), name="niivue")

@@ -1,10 +1,11 @@
-"""The page Help: sequences and regions in pictures, every code explained, what the node does and does not do."""
+"""The page Help: pictures of sequences and regions, what each page is for, every code, what the node does not do."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
 
 from dicom_node.web.explained.groups import GROUPS
+from dicom_node.web.explained.pages import PAGES
 
 __all__ = ["help_routes"]
 
@@ -15,6 +16,6 @@ def help_routes(pages: Jinja2Templates) -> APIRouter:
 
     @routes.get("/help")
     def explain(request: Request) -> Response:
-        return pages.TemplateResponse(request, "help.html", {"groups": GROUPS})
+        return pages.TemplateResponse(request, "help.html", {"groups": GROUPS, "all_pages": PAGES})
 
     return routes

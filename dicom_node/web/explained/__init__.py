@@ -1,1 +1,1 @@
-"""What the page Help says about each state, reason, flag and decision."""
+"""What the page Help says about each state, reason, flag, decision and page of the panel."""

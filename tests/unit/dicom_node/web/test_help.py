@@ -12,18 +12,20 @@ import pytest
 from PIL import Image
 
 from conversion.errors import ConversionReason
+from dicom_node.cli.main import COMMANDS
 from dicom_node.database.engine import Database
-from dicom_node.database.states import DeliveryState, FetchState, JobState, RunState, StudyState
+from dicom_node.database.states import DeliveryState, FetchState, JobState, RunState, StudyState, UserRole
 from dicom_node.database.tables import DecisionRow, DeliveryRow, ResultRow, RunRow
 from dicom_node.runs.consequences import OUTAGES
 from dicom_node.settings import read_settings
 from dicom_node.web.app import panel_app
 from dicom_node.web.explained.groups import GROUPS
+from dicom_node.web.explained.pages import AUDIT, PAGES, PageHelp
 from inference.errors import InferenceReason
 from inference.flags import FlagCode
 from inference.regions import Label
 from tests.support.held_study import hold_run
-from tests.support.panel_client import new_login_link
+from tests.support.panel_client import log_in, new_login_link
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS
@@ -110,7 +112,8 @@ def test_anchors_are_unique_and_every_link_leads_somewhere(client: httpx.Client)
     assert inner <= set(page.identifiers)
     outer = {link for link in page.links if not link.startswith("#")}
     assert {"/help", "/studies", "/workbench"} <= outer
-    assert {link: client.get(link).status_code for link in outer} == dict.fromkeys(outer, 200)
+    answers = {link: client.get(link, follow_redirects=True).status_code for link in outer}
+    assert answers == dict.fromkeys(outer, 200)
 
 
 def test_the_contents_name_every_part(client: httpx.Client) -> None:
@@ -149,6 +152,54 @@ def test_regions_have_the_colours_that_viewers_show(name: str, labels: list[Labe
         colours = {tuple(colour) for colour in np.asarray(picture.convert("RGB")).reshape(-1, 3).tolist()}
     assert {label for label, concept in SEGMENTS.items() if concept.rgb in colours} == set(labels)
     assert any(len(set(colour)) > 1 for colour in colours) == bool(labels)
+
+
+@pytest.mark.parametrize("page", [one for one in PAGES if one.path], ids=lambda one: one.title)
+def test_a_page_links_to_what_help_says_of_it(client: httpx.Client, page: PageHelp) -> None:
+    shown = client.get(page.path, follow_redirects=True)
+    assert shown.status_code == 200
+    assert f"/help#{page.anchor}" in _Page(shown.text).links
+    assert page.anchor in _Page(client.get("/help").text).identifiers
+
+
+def test_help_says_what_each_page_is_for(client: httpx.Client) -> None:
+    text = client.get("/help").text
+    navigation = text[text.index('<nav aria-label="Pages"') : text.index("</nav>")]
+    shown = dict(re.findall(r'<a href="(/\w+)"[^>]*>([^<]+)</a>', navigation))
+    del shown["/help"]
+    assert shown | {"/setup": "First steps"} == {one.path: one.title for one in PAGES if one is not AUDIT}
+    part = text[text.index('<h2 id="pages"') : text.index("</section>", text.index('<h2 id="pages"'))]
+    assert {link for link in _Page(part).links if link.startswith("/")} == set(shown) | {"/setup"}
+    jumps = part[: part.index("<div")]
+    assert [link for link in _Page(jumps).links if link != "#roles"] == [f"#{one.anchor}" for one in PAGES]
+    for sentence in (sentence for one in PAGES for sentence in (one.what, *one.tasks)):
+        assert (sentence[0].isupper(), sentence[-1], sentence.count("`") % 2) == (True, ".", 0), sentence
+    assert set(re.findall(r"<code>glionode (\w+)", part)) <= set(COMMANDS)
+
+
+def test_help_names_the_least_role_of_each_page_and_links_only_to_ones_own(database: Database, address: str) -> None:
+    for role in UserRole:
+        with httpx.Client(base_url=address, timeout=ANSWER_S) as person:
+            log_in(person, database, role, name=role)
+            text = person.get("/help").text
+            part = text[text.index('<h2 id="pages"') : text.index("</section>", text.index('<h2 id="pages"'))]
+            linked = {link for link in _Page(part).links if link.startswith("/")}
+            order = list(UserRole)
+            named = {one.path: UserRole(re.split(r"\W", one.who)[0].lower()) for one in PAGES if one.path}
+            assert linked == {path for path, least in named.items() if order.index(least) <= order.index(role)}
+
+
+def test_help_says_something_of_each_of_the_first_steps(client: httpx.Client) -> None:
+    titles = re.findall(r">\d\. ([^<]+)<", client.get("/setup/name").text)
+    (tasks,) = (one.tasks for one in PAGES if one.path == "/setup")
+    named = [task.partition(":")[0] for task in tasks]
+    assert [title for title in titles if title not in named] == []
+    assert len(titles) == 5
+
+
+@pytest.mark.parametrize(("path", "anchor"), [("/setup/name", "page-setup"), ("/peers-import", "page-peers")])
+def test_what_belongs_to_a_page_links_there_too(client: httpx.Client, path: str, anchor: str) -> None:
+    assert [link for link in _Page(client.get(path).text).links if link.startswith("/help#")] == [f"/help#{anchor}"]
 
 
 def test_every_code_is_explained_and_no_other() -> None:
@@ -215,9 +266,9 @@ def test_a_study_links_to_what_its_words_mean(client: httpx.Client, database: Da
         state = DeliveryState.REFUSED
         session.add(DeliveryRow(run_id="run", sop_instance_uid="1.5", destination="archive", state=state))
     page, listed, explained = (client.get(path).text for path in ("/studies/abc", "/studies", "/help"))
-    anchors = {link.partition("#")[2] for link in _Page(page).links if link.startswith("/help#")}
+    anchors = {link.partition("#")[2] for link in _Page(page).links if link.startswith("/help#")} - {"page-studies"}
     assert anchors == {"state-undelivered", "flag-both_sides", "decision-islands", "delivery-refused"}
     assert anchors <= set(_Page(explained).identifiers)
     assert '<span class="state bad">refused</span>' in page
     in_list = {link for link in _Page(listed).links if link.startswith("/help#")}
-    assert in_list == {"/help#state-undelivered", "/help#flag-both_sides"}
+    assert in_list == {"/help#state-undelivered", "/help#flag-both_sides", "/help#page-studies"}
