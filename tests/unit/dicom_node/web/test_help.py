@@ -267,7 +267,8 @@ def test_a_study_links_to_what_its_words_mean(client: httpx.Client, database: Da
         session.add(DeliveryRow(run_id="run", sop_instance_uid="1.5", destination="archive", state=state))
     page, listed, explained = (client.get(path).text for path in ("/studies/abc", "/studies", "/help"))
     anchors = {link.partition("#")[2] for link in _Page(page).links if link.startswith("/help#")} - {"page-studies"}
-    assert anchors == {"state-undelivered", "flag-both_sides", "decision-islands", "delivery-refused"}
+    words = {"state-undelivered", "flag-both_sides", "decision-islands", "delivery-refused"}
+    assert anchors == words | {"correcting"}
     assert anchors <= set(_Page(explained).identifiers)
     assert '<span class="state bad">refused</span>' in page
     in_list = {link for link in _Page(listed).links if link.startswith("/help#")}
