@@ -12,7 +12,7 @@ DEBIAN_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools chromium postgresq
 ONE_CORE := OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
 PYTEST := $(ONE_CORE) $(BIN)/pytest -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) --dist loadfile --no-loadscope-reorder
 FUZZ := tests/unit/conversion/test_header_fuzz.py
-UNIT_FILES := $(FUZZ) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py'))) $(wildcard tests/test_*.py)
+UNIT_FILES := $(FUZZ) $(wildcard tests/test_*.py) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py')))
 # What counts on senders that are slow by themselves has all cores for itself; what draws in a browser goes before what it shares them with.
 SLOW_SENDERS := tests/integration/test_pdu_fuzz.py
 BROWSER := $(addprefix tests/integration/test_,$(addsuffix .py,ohif_overlay ohif_first_view ohif_correction panel_browser rules_browser routing_browser \
