@@ -1,10 +1,11 @@
-"""Every page of the panel has no serious fault by axe-core, on a desk and on a phone, and asks nobody else."""
+"""No page has a serious fault by axe-core, in light on a desk and in dark on a phone, and none asks anybody else."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.history_tables import OpinionRow
@@ -28,7 +29,9 @@ from tests.support.viewer_port import served
 
 pytestmark = pytest.mark.browser
 
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+SEEN: tuple[tuple[ViewportSize, Literal["light", "dark"]], ...] = ((DESK, "light"), (PHONE, "dark"))
 
 
 @pytest.fixture
@@ -133,8 +136,9 @@ def test_no_page_has_a_serious_fault(database: Database, settings: Settings, *, 
         page.goto(new_login_link(database, url))
         faults += serious_faults(page)
         page.get_by_role("button", name="Open the panel").click()
-        for size in (DESK, PHONE):
+        for size, scheme in SEEN:
             page.set_viewport_size(size)
+            page.emulate_media(color_scheme=scheme)
             faults += [fault for address in addresses for fault in _look(page, f"{url}{address}")]
         assert not faults, sorted(set(faults))
         assert elsewhere == []
