@@ -39,6 +39,8 @@ class Caller:
         SHA-256 of a session's cookie.
     has_password
         Whether the user can log in by a password.
+    is_provided
+        Whether the user logs in by OpenID Connect.
     """
 
     name: str
@@ -48,3 +50,4 @@ class Caller:
     scopes: frozenset[TokenScope] = frozenset()
     session: str = ""
     has_password: bool = False
+    is_provided: bool = False

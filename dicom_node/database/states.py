@@ -147,6 +147,7 @@ class LinkKind(enum.StrEnum):
     FIRST = "first"  # the page on which the first administrator gives name and password
     PASSWORD = "password"  # noqa: S105 - the page on which a user sets a new password
     OPEN = "open"  # a session at once
+    PROVIDER = "provider"  # not a link: a login by OpenID Connect that a browser has begun
     DEVICE = "device"  # not a link: a cookie of a browser on which a user has logged in before
 
 

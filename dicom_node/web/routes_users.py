@@ -93,5 +93,5 @@ def _add_changes(routes: APIRouter, database: Database, page: _Page) -> None:
             return page.change(request, lambda: set_enabled(database, name, by, enabled=action == "enable"))
         try:
             return page.with_link(request, name)
-        except UnknownUser as error:
-            return page.show(request, 404, refused=str(error))
+        except InvalidEntryError as error:
+            return page.show(request, 404 if isinstance(error, UnknownUser) else 409, refused=str(error))
