@@ -44,6 +44,7 @@ def security(facts: Facts) -> Section:
                 "The viewer's port takes the panel's login or a token of a program (RFC 6750) with a scope; a "
                 "login from another host needs HTTPS."
             ),
+            _logins(facts),
             "The secrets of DICOMweb servers come from the environment, and are sent only to the origin stated there.",
         )
     )
@@ -61,6 +62,18 @@ def security(facts: Facts) -> Section:
             Section(number="8.1", title="Network security", blocks=(network,)),
             Section(number="8.2", title="Audit trail", blocks=(Paragraph(audit),)),
         ),
+    )
+
+
+def _logins(facts: Facts) -> str:
+    """Return how people log in to the panel and the viewer."""
+    oidc = facts.settings.oidc
+    if not oidc.is_on:
+        return "People log in with a name and a password, of which the node keeps an argon2id hash."
+    who = "everyone who has one" if oidc.passwords else "administrators"
+    return (
+        f"People log in by OpenID Connect 1.0 (authorization code flow with PKCE, RFC 7636) at {oidc.issuer}; "
+        f"{who} may log in with a name and a password too, of which the node keeps an argon2id hash."
     )
 
 

@@ -129,6 +129,7 @@ def test_a_weak_key_is_refused(person: httpx.Client, provider: SigningProvider) 
         ({"aud": "another-client"}, "meant for another program"),
         ({"aud": ["another-client"]}, "meant for another program"),
         ({"aud": [CLIENT_ID, "another-client"], "azp": "another-client"}, "meant for another program"),
+        ({"aud": "another-client", "azp": CLIENT_ID}, "meant for another program"),
         ({"aud": None}, "meant for another program"),
         ({"exp": 1}, "has expired"),
         ({"exp": None}, "lacks something"),
