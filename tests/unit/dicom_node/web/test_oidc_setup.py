@@ -77,7 +77,7 @@ def test_the_way_back_follows_from_the_declared_address() -> None:
 def test_the_secret_comes_from_a_file_of_its_owner_alone_or_from_the_environment(secret_file: Path) -> None:
     by_file = read_settings(environment=_variables(OIDC_SECRET_FILE=str(secret_file))).oidc
     assert client_secret(by_file, {CLIENT_SECRET: "another"}) == "the secret"
-    by_variable = read_settings(environment=_variables(**{"OIDC_CLIENT_SECRET": "from there"})).oidc
+    by_variable = read_settings(environment=_variables() | {CLIENT_SECRET: "from there"}).oidc
     assert client_secret(by_variable, {CLIENT_SECRET: "from there"}) == "from there"
     assert client_secret(by_variable, {}) == ""
 
@@ -100,7 +100,7 @@ def test_check_config_tells_what_to_register_and_never_the_secret(
 ) -> None:
     monkeypatch.setenv("GLIONODE_NODE_FOLDER", str(tmp_path))
     assert "Log in with" not in CliRunner().invoke(cli, ["check-config"]).stdout
-    for name, value in _variables(OIDC_NAME="Hospital", **{"OIDC_CLIENT_SECRET": "sesame"}).items():
+    for name, value in (_variables(OIDC_NAME="Hospital") | {CLIENT_SECRET: "sesame"}).items():
         monkeypatch.setenv(name, value)
     told = CliRunner().invoke(cli, ["check-config"])
     sentence = "# Log in with Hospital: register the redirect URI http://127.0.0.1:8040/login/oidc/callback\n"
