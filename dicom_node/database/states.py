@@ -103,11 +103,11 @@ class Verdict(enum.StrEnum):
 
 
 class UserRole(enum.StrEnum):
-    """What a user may do; each role may do all that the ones above it may."""
+    """What a user may do, see `dicom_node.web.duties`; each role may do all that the ones above it may."""
 
-    VIEWER = "viewer"  # looks at studies and pictures, uses the workbench, says an opinion
-    OPERATOR = "operator"  # also fetches, replays, resends, cancels, prioritises, and sets series rules
-    ADMINISTRATOR = "administrator"  # also peers, users, tokens, models, settings and maintenance
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
 
     def covers(self, needed: "UserRole") -> bool:
         """Return whether a user of this role may do what the needed one may."""

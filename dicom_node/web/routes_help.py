@@ -4,9 +4,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
 
+from dicom_node.database.states import UserRole
+from dicom_node.web.duties import duty_words
 from dicom_node.web.explained.groups import GROUPS
 
 __all__ = ["help_routes"]
+
+_ROLES = {role: duty_words(role) for role in UserRole}
 
 
 def help_routes(pages: Jinja2Templates) -> APIRouter:
@@ -15,6 +19,6 @@ def help_routes(pages: Jinja2Templates) -> APIRouter:
 
     @routes.get("/help")
     def explain(request: Request) -> Response:
-        return pages.TemplateResponse(request, "help.html", {"groups": GROUPS})
+        return pages.TemplateResponse(request, "help.html", {"groups": GROUPS, "roles": _ROLES})
 
     return routes
