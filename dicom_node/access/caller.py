@@ -35,6 +35,8 @@ class Caller:
         Of a token.
     owner
         Whom uploads to the workbench belong to.
+    token
+        Name of the token, which is never its value; empty without one.
     session
         SHA-256 of a session's cookie.
     has_password
@@ -48,6 +50,7 @@ class Caller:
     owner: str
     role: UserRole | None = None
     scopes: frozenset[TokenScope] = frozenset()
+    token: str = ""
     session: str = ""
     has_password: bool = False
     is_provided: bool = False

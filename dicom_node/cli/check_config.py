@@ -11,6 +11,7 @@ from dicom_node.cli.conventions import (
     json_option,
     one_line_errors,
 )
+from dicom_node.monitoring.certificate import certificate_warning
 from dicom_node.settings import SettingsError, masked_settings, read_settings
 from dicom_node.web.provider_setup import unusable_provider, what_to_register
 from dicom_node.web.secure_login import NOBODY_ELSEWHERE, nobody_elsewhere, unusable_certificate
@@ -30,6 +31,8 @@ def check_config(as_json: bool) -> None:  # noqa: FBT001
         raise SettingsError(problem)
     if settings.oidc.is_on:
         lines.append(f"# {what_to_register(settings)}")
+    if warning := certificate_warning(settings.web):
+        lines.append(f"# {warning}")
     if nobody_elsewhere(settings):
         lines.append(f"# {NOBODY_ELSEWHERE}")
     emit(as_json, shown, lines)

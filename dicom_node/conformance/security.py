@@ -92,7 +92,10 @@ def audit_details(facts: Facts) -> Section:
         (
             "Patients are named by their Patient ID (Patient Number) alone; the name is replaced by 'withheld'.",
             "Studies are named by Study Instance UID, with the number of instances by SOP class.",
-            "Processes are named by process ID and AE title (AETITLES=...), persons by account or token.",
+            (
+                "Processes are named by process ID and AE title (AETITLES=...), persons by account, programs by "
+                "account and token (token:NAME)."
+            ),
             "Of a query, values of names and free texts are withheld.",
             "Repeated looks at one study by one caller are one message in ten minutes.",
         )

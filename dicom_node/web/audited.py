@@ -144,7 +144,7 @@ class Recorded:
         state = scope.get("state") or {}
         user = state.get("logged_in_as") or state.get("user") or ""
         name = str(getattr(user, "name", user)) or self._nobody
-        return Actor(name=name, address=_address(scope))
+        return Actor(name=name, address=_address(scope), token=str(getattr(user, "token", "")))
 
 
 def without_names(path: str, query: str) -> str:
