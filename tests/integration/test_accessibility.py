@@ -1,12 +1,11 @@
 """Every page of the panel has no serious fault by axe-core, on a desk and on a phone, and asks nobody else."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
-from dicom_node.database.engine import Database, open_database
+from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import OpinionRow
 from dicom_node.database.states import JobState, RunState
 from dicom_node.database.tables import DecisionRow, RunRow
@@ -34,13 +33,6 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    yield opened
-    opened.engine.dispose()
 
 
 def _fill(database: Database, settings: Settings) -> list[str]:

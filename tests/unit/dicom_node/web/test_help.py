@@ -23,7 +23,7 @@ from inference.errors import InferenceReason
 from inference.flags import FlagCode
 from inference.regions import Label
 from tests.support.held_study import hold_run
-from tests.support.panel_client import new_login_link
+from tests.support.panel_client import log_in
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS
@@ -72,8 +72,7 @@ def address(database: Database, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def client(database: Database, address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=ANSWER_S) as opened:
-        link = new_login_link(database, address)
-        assert opened.post("/login", data={"token": httpx.URL(link).params["token"]}).status_code == 303
+        log_in(opened, database)
         yield opened
 
 
