@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -19,7 +19,7 @@ __all__ = ["BegunLogin", "begin_login", "take_up"]
 class BegunLogin:
     """A login under way. The browser keeps the secret in a cookie, the database its hash; all else follows from it."""
 
-    secret: str
+    secret: str = field(repr=False)
 
     @property
     def state(self) -> str:
