@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dicom_node.oidc_settings import OidcSettings
 from dicom_node.settings_error import SettingsError
 from dicom_node.web_settings import ViewerSettings, WebSettings, WorkbenchSettings
 
@@ -28,6 +29,7 @@ __all__ = [
     "LimitsSettings",
     "ListenerSettings",
     "NodeSettings",
+    "OidcSettings",
     "ProcessingSettings",
     "RetentionSettings",
     "Settings",
@@ -47,7 +49,7 @@ ROLES = ("T1", "T1CE", "T2", "FLAIR")
 MEMORY_SHARE = 0.8
 PREFIX = "GLIONODE_"
 OTHER_VARIABLES = re.compile(
-    r"CONFIG|(DICOMWEB|ORTHANC|TEST|FUZZ)_\w+|ARRIVALS|WITHOUT_TORCH|UPDATE_SCREENSHOT"
+    r"CONFIG|OIDC_CLIENT_SECRET|(DICOMWEB|ORTHANC|TEST|FUZZ)_\w+|ARRIVALS|WITHOUT_TORCH|UPDATE_SCREENSHOT"
     r"|SERVICE_\w+|PORT(_\w+)?"  # what Kubernetes sets for a service of this name
 )
 """Variables that begin like settings but are not."""
@@ -199,6 +201,7 @@ class Settings:
     retention: RetentionSettings
     workbench: WorkbenchSettings
     web: WebSettings
+    oidc: OidcSettings
     viewer: ViewerSettings
 
     @property
@@ -267,6 +270,7 @@ class _Sections(BaseSettings):
     retention: RetentionSettings
     workbench: WorkbenchSettings
     web: WebSettings
+    oidc: OidcSettings
     viewer: ViewerSettings
 
 
@@ -274,7 +278,8 @@ class _Variables(EnvSettingsSource):
     """Given variables instead of the process's own."""
 
     def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
-        self._given = {name.lower(): text for name, text in variables.items()}
+        others = {name for name in variables if OTHER_VARIABLES.fullmatch(name.removeprefix(PREFIX))}
+        self._given = {name.lower(): text for name, text in variables.items() if name not in others}
         super().__init__(settings_cls)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:

@@ -35,10 +35,14 @@ class Caller:
         Of a token.
     owner
         Whom uploads to the workbench belong to.
+    token
+        Name of the token, which is never its value; empty without one.
     session
         SHA-256 of a session's cookie.
     has_password
         Whether the user can log in by a password.
+    is_provided
+        Whether the user logs in by OpenID Connect.
     """
 
     name: str
@@ -46,8 +50,10 @@ class Caller:
     owner: str
     role: UserRole | None = None
     scopes: frozenset[TokenScope] = frozenset()
+    token: str = ""
     session: str = ""
     has_password: bool = False
+    is_provided: bool = False
 
     @property
     def may_store(self) -> bool:

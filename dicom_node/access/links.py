@@ -19,6 +19,7 @@ VALID = {
     LinkKind.FIRST: timedelta(minutes=15),  # printed again at each start
     LinkKind.OPEN: timedelta(hours=24),  # of the demonstration: opened once the node is served
     LinkKind.PASSWORD: timedelta(hours=24),  # handed from person to person
+    LinkKind.PROVIDER: timedelta(minutes=10),  # to log in at a provider
     LinkKind.DEVICE: timedelta(days=90),
 }
 """How long each is valid."""

@@ -12,9 +12,28 @@ from dicom_node.access.sessions import SessionLimits, begin_session
 from dicom_node.access.users import LinkUsed
 from dicom_node.database.access_tables import UserRow
 from dicom_node.database.engine import Database
-from dicom_node.database.states import LinkKind
+from dicom_node.database.states import LinkKind, UserRole
 
-__all__ = ["LoggedIn", "LoginRefused", "log_in", "open_session", "open_session_by_link", "right_password"]
+__all__ = [
+    "Entered",
+    "LoggedIn",
+    "LoginRefused",
+    "check_password_role",
+    "log_in",
+    "open_session",
+    "open_session_by_link",
+    "right_password",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entered:
+    """What somebody enters to log in, from an address; `browser` is the cookie of a known browser, if it has one."""
+
+    name: str
+    password: str
+    address: str
+    browser: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,26 +59,39 @@ class LoginRefused(Exception):  # noqa: N818 - named for what happened
         self.wait = wait
 
 
-def log_in(
-    database: Database, limits: SessionLimits, name: str, password: str, *, address: str, browser: str = ""
-) -> LoggedIn:
+def log_in(database: Database, limits: SessionLimits, entered: Entered, least: UserRole = UserRole.VIEWER) -> LoggedIn:
     """Begin a session for a user who states the password.
 
     Parameters
     ----------
-    address
-        From which the request comes.
-    browser
-        The cookie of a known browser, if it has one.
+    least
+        The least role that may log in by a password.
 
     Raises
     ------
     LoginRefused
-        When name and password do not belong together, the user is disabled, or too many attempts failed.
+        When name and password do not belong together, the user is disabled, or too many attempts failed. With the
+        right password only: when the user's role may not log in by one.
     """
-    kept = name.strip().lower()
-    right_password(database, kept, password, address=address, browser=browser)
+    kept, address, browser = entered.name.strip().lower(), entered.address, entered.browser
+    right_password(database, kept, entered.password, address=address, browser=browser)
+    check_password_role(database, kept, least, address=address)
     return open_session(database, limits, kept, address=address, remember=not _known(database, kept, browser))
+
+
+def check_password_role(database: Database, name: str, least: UserRole, *, address: str) -> None:
+    """Check that a user may log in by a password at all.
+
+    Raises
+    ------
+    LoginRefused
+        When the role is below the least one.
+    """
+    with database.session() as session:
+        user = session.get(UserRow, name)
+    if user is not None and not UserRole(user.role).covers(least):
+        record(AccessEvent.LOGIN_REFUSED, who=name, what="not by password", address=address)
+        raise LoginRefused("Only administrators log in with a password here. Use the button above.")
 
 
 def right_password(database: Database, name: str, password: str, *, address: str, browser: str = "") -> None:

@@ -69,6 +69,7 @@ def caller_of(database: Database, token: str, limits: SessionLimits) -> Caller |
             role=UserRole(user.role),
             session=row.token_sha256,
             has_password=bool(user.password_hash),
+            is_provided=user.subject_sha256 is not None,
         )
 
 

@@ -102,7 +102,8 @@ def program_of(database: Database, token: str) -> Caller | None:
             row.used_at = now
         scopes = {scope for scope in scopes_of(row) if user is None or UserRole(user.role).covers(scope.needs)}
         name = row.user or row.name
-        return Caller(name=name, kind=Credential.TOKEN, owner=f"token:{row.name}", scopes=frozenset(scopes))
+        owner = f"token:{row.name}"
+        return Caller(name=name, kind=Credential.TOKEN, owner=owner, token=row.name, scopes=frozenset(scopes))
 
 
 def scopes_of(row: ApiTokenRow) -> list[TokenScope]:

@@ -112,11 +112,14 @@ def new_password_link(database: Database, base_url: str, name: str, by: str) -> 
     ------
     UnknownUser
         When there is no such user.
+    InvalidEntryError
+        For a user who logs in by OpenID Connect.
     """
     with database.session() as session:
         user = session.get(UserRow, name.strip().lower())
     if user is None:
         raise UnknownUser(FieldProblem(field="name", sentence=f"There is no user named {name}."))
+    _only_own(user, "password")
     link = new_link(database, base_url, LinkKind.PASSWORD, user.name)
     record(AccessEvent.USER_CHANGED, who=by, what="link to set a password", subject=user.name)
     return link
@@ -135,10 +138,11 @@ def set_role(database: Database, name: str, role: UserRole, by: str) -> None:
     Raises
     ------
     InvalidEntryError
-        For an unknown name, and where no administrator would be left.
+        For an unknown name, where no administrator would be left, and for a user who logs in by OpenID Connect.
     """
 
     def change(session: Session, user: UserRow) -> None:
+        _only_own(user, "role")
         if role is not UserRole.ADMINISTRATOR:
             _keep_an_administrator(session, user)
         user.role = role
@@ -258,6 +262,13 @@ def _keep_an_administrator(session: Session, user: UserRow) -> None:
     rows = session.scalars(able).all()
     if [row.name for row in rows] == [user.name]:
         sentence = f"{user.name} is the only administrator with a password. Make another one first."
+        raise InvalidEntryError(FieldProblem(field="name", sentence=sentence))
+
+
+def _only_own(user: UserRow, what: str) -> None:
+    """Refuse to give a user of an identity provider what the provider alone gives."""
+    if user.subject_sha256 is not None:
+        sentence = f"{user.name} logs in by OpenID Connect, and has the {what} there alone. Change it there."
         raise InvalidEntryError(FieldProblem(field="name", sentence=sentence))
 
 

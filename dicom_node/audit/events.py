@@ -47,14 +47,21 @@ class StudyTouched:
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """A person or a program that caused an event, and from where."""
+    """A person or a program that caused an event, and from where; `token` is the name of the token that it used."""
 
     name: str
     address: str = ""
+    token: str = ""
 
     def participant(self, *roles: Role, is_requestor: bool = True) -> Participant:
         """Return it as a message names it."""
-        return Participant(user_id=self.name or "unknown", is_requestor=is_requestor, roles=roles, address=self.address)
+        return Participant(
+            user_id=self.name or "unknown",
+            alternative=f"token:{self.token}" if self.token else "",
+            is_requestor=is_requestor,
+            roles=roles,
+            address=self.address,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ class Participant:
     user_id
         Account of a person, number of a process, or AE title of another node (A.5.2.1).
     alternative
-        AE titles of a process, as ``AETITLES=...``.
+        AE titles of a process, as ``AETITLES=...``; the name of the token that a program used, as ``token:...``.
     address
         IP address or name of the machine; empty where it is not known.
     """

@@ -111,6 +111,7 @@ def _shown(user: UserRow) -> dict[str, Any]:
         "role": user.role,
         "enabled": user.enabled,
         "has_password": bool(user.password_hash),
+        "login": "password" if user.subject_sha256 is None else "oidc",
         "created_at": user.created_at.isoformat(timespec="seconds"),
         "last_login_at": user.seen_at.isoformat(timespec="seconds") if user.seen_at else None,
     }
@@ -119,4 +120,6 @@ def _shown(user: UserRow) -> dict[str, Any]:
 def _remark(user: dict[str, Any]) -> str:
     if not user["enabled"]:
         return "  (disabled)"
+    if user["login"] == "oidc":
+        return "  (logs in by OpenID Connect)"
     return "" if user["has_password"] else "  (has set no password yet)"

@@ -44,6 +44,7 @@ def security(facts: Facts) -> Section:
                 "The viewer's port takes the panel's login or a token of a program (RFC 6750) with a scope; a "
                 "login from another host needs HTTPS."
             ),
+            _logins(facts),
             "The secrets of DICOMweb servers come from the environment, and are sent only to the origin stated there.",
         )
     )
@@ -64,6 +65,18 @@ def security(facts: Facts) -> Section:
     )
 
 
+def _logins(facts: Facts) -> str:
+    """Return how people log in to the panel and the viewer."""
+    oidc = facts.settings.oidc
+    if not oidc.is_on:
+        return "People log in with a name and a password, of which the node keeps an argon2id hash."
+    who = "everyone who has one" if oidc.passwords else "administrators"
+    return (
+        f"People log in by OpenID Connect 1.0 (authorization code flow with PKCE, RFC 7636) at {oidc.issuer}; "
+        f"{who} may log in with a name and a password too, of which the node keeps an argon2id hash."
+    )
+
+
 def audit_details(facts: Facts) -> Section:
     """Return annex C."""
     del facts  # the same for every configuration
@@ -79,7 +92,10 @@ def audit_details(facts: Facts) -> Section:
         (
             "Patients are named by their Patient ID (Patient Number) alone; the name is replaced by 'withheld'.",
             "Studies are named by Study Instance UID, with the number of instances by SOP class.",
-            "Processes are named by process ID and AE title (AETITLES=...), persons by account or token.",
+            (
+                "Processes are named by process ID and AE title (AETITLES=...), persons by account, programs by "
+                "account and token (token:NAME)."
+            ),
             "Of a query, values of names and free texts are withheld.",
             "Repeated looks at one study by one caller are one message in ten minutes.",
         )

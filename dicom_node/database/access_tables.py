@@ -20,6 +20,8 @@ class UserRow(Base):
     enabled: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)  # the last login
+    subject_sha256: Mapped[str | None] = mapped_column(sa.String(64), default=None, unique=True, index=True)
+    """Of a user whom an identity provider states: hash of issuer and subject. None: a user of this node alone."""
 
 
 class SessionRow(Base):

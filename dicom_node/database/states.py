@@ -103,11 +103,11 @@ class Verdict(enum.StrEnum):
 
 
 class UserRole(enum.StrEnum):
-    """What a user may do; each role may do all that the ones above it may."""
+    """What a user may do, see `dicom_node.web.duties`; each role may do all that the ones above it may."""
 
-    VIEWER = "viewer"  # looks at studies and pictures, uses the workbench, says an opinion
-    OPERATOR = "operator"  # also fetches, replays, resends, cancels, prioritises, and sets series rules
-    ADMINISTRATOR = "administrator"  # also peers, users, tokens, models, settings and maintenance
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
 
     def covers(self, needed: "UserRole") -> bool:
         """Return whether a user of this role may do what the needed one may."""
@@ -147,6 +147,7 @@ class LinkKind(enum.StrEnum):
     FIRST = "first"  # the page on which the first administrator gives name and password
     PASSWORD = "password"  # noqa: S105 - the page on which a user sets a new password
     OPEN = "open"  # a session at once
+    PROVIDER = "provider"  # not a link: a login by OpenID Connect that a browser has begun
     DEVICE = "device"  # not a link: a cookie of a browser on which a user has logged in before
 
 

@@ -23,6 +23,7 @@ from dicom_node.database.engine import Database
 from dicom_node.database.states import JobState, Priority, RunState, StudyState
 from dicom_node.database.tables import REVISION
 from dicom_node.database.worker_slots import WorkerStatus, list_workers
+from dicom_node.monitoring.certificate import certificate_expiry
 from dicom_node.monitoring.counts import NodeCounts, StepTime, read_counts
 from dicom_node.settings import Settings
 from dicom_node.storage.disk_space import DiskUse, disk_use
@@ -47,6 +48,7 @@ class _Facts:
     free_limit: float
     audit: tuple[bool, bool]
     dialect: str
+    certificate: float | None
 
 
 class Metrics:
@@ -75,7 +77,7 @@ class Metrics:
             return self._text
 
     def _read(self) -> _Facts:
-        folder = self._settings.node.folder
+        folder, expires = self._settings.node.folder, certificate_expiry(self._settings.web)
         return _Facts(
             counts=read_counts(self._database),
             workers=tuple(list_workers(self._database)),
@@ -83,6 +85,7 @@ class Metrics:
             free_limit=self._settings.limits.free_disk_gib * GIB,
             audit=(_is_writable(TrailFiles(folder)), _is_whole(self._settings, self._database)),
             dialect=self._database.engine.dialect.name,
+            certificate=expires.timestamp() if expires else None,
         )
 
 
@@ -143,10 +146,20 @@ def _processes(facts: _Facts) -> Iterator[Metric]:
     yield _one("glionode_disk_free_bytes", "Free space in the node's folder.", facts.disk.free)
     yield _one("glionode_disk_used_bytes", "Used space of that file system.", facts.disk.used)
     yield _one("glionode_disk_free_limit_bytes", "With less, instances are refused.", facts.free_limit)
+    yield _expiry(facts.certificate)
     yield _one("glionode_maintenance", "1 while the node is drained.", facts.counts.maintenance)
     writable, whole = facts.audit
     yield _one("glionode_audit_writable", "0 while the audit trail cannot be written.", writable)
     yield _one("glionode_audit_end_intact", "0 if the trail does not end with the record the database knows.", whole)
+
+
+def _expiry(timestamp: float | None) -> Metric:
+    """Return a family without a value where the node has no certificate of its own."""
+    text = "When the certificate of panel and viewer expires."
+    family = GaugeMetricFamily("glionode_certificate_expiry_timestamp_seconds", text, labels=[])
+    if timestamp is not None:
+        family.add_metric([], timestamp)
+    return family
 
 
 def _build(dialect: str) -> Metric:

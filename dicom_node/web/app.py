@@ -38,6 +38,7 @@ from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_health import health_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_login import login_routes
+from dicom_node.web.routes_oidc import oidc_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peer_files import peer_file_routes
 from dicom_node.web.routes_peers import peer_page_routes, peer_routes
@@ -122,6 +123,7 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
 def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Iterator[APIRouter]:
     """Return the routes of all pages, in the order in which they are tried."""
     yield login_routes(settings, database, pages)
+    yield oidc_routes(settings, database, pages)
     yield account_routes(settings, database, pages)
     yield user_routes(settings, database, pages)
     yield setup_routes(settings, database, pages)

@@ -80,6 +80,8 @@ PANEL: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("GET", "/"): _PAGE,
         ("GET", "/login"): _PAGE,
         ("POST", "/login"): Rule(Kind.LOGIN),
+        ("GET", "/login/oidc"): _nothing("leads to the provider, where the login begins"),
+        ("GET", "/login/oidc/callback"): Rule(Kind.LOGIN),
         ("POST", "/logout"): Rule(Kind.LOGOUT),
         ("GET", "/healthz"): _NODE,
         ("GET", "/readyz"): _NODE,

@@ -76,11 +76,21 @@ class Recorded:
         if status in _DENIED and rule.kind is not Kind.LOGIN:
             return self._record_denied(actor, status)
         if rule.kind is Kind.LOGIN:
-            outcome = Outcome.MINOR if status in (*_DENIED, 422, 429) else Outcome.SUCCESS
-            return self._trail.record(self._trail.report.authentication(actor, EventType.LOGIN, outcome))
+            return self._record_login(scope, actor, status)
         if rule.kind is Kind.NOTHING or status >= 400 or not actor.name:
             return True  # nobody saw or changed anything
         return self._record_done(scope, rule, parameters, actor)
+
+    def _record_login(self, scope: Scope, actor: Actor, status: int) -> bool:
+        """Record a login, and what it changed about the user as an identity provider states it."""
+        report = self._trail.report
+        outcome = Outcome.SUCCESS if status < 400 else Outcome.MINOR
+        done = self._trail.record(report.authentication(actor, EventType.LOGIN, outcome))
+        if changed := (scope.get("state") or {}).get("user_changed"):
+            subject = f"users {actor.name} {changed}"
+            alert = report.alert(actor.participant(), EventType.USER_CHANGED, "identity provider", subject)
+            done = self._trail.record(alert) and done
+        return done
 
     def _record_done(self, scope: Scope, rule: Rule, parameters: Mapping[str, str], actor: Actor) -> bool:
         name = parameters.get(rule.study) or _query(scope).get(rule.study, "")
@@ -134,7 +144,7 @@ class Recorded:
         state = scope.get("state") or {}
         user = state.get("logged_in_as") or state.get("user") or ""
         name = str(getattr(user, "name", user)) or self._nobody
-        return Actor(name=name, address=_address(scope))
+        return Actor(name=name, address=_address(scope), token=str(getattr(user, "token", "")))
 
 
 def without_names(path: str, query: str) -> str:

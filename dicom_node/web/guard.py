@@ -24,6 +24,9 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _NULS = (b"\0", b"%00", b"\\u0000")  # as written in forms and in JSON
 
+_ONLY_HTTPS = (b"strict-transport-security", b"max-age=31536000")
+"""For a year browsers come to this host name by HTTPS alone (RFC 6797); names below it are not spoken for."""
+
 BROKEN = "An error occurred. Please tell the administrator of the node; the cause is in the node's log."
 
 _log = structlog.get_logger()
@@ -39,7 +42,7 @@ class Guard:
     name
         Its name in logs.
     headers
-        Headers of every answer, including refusals.
+        Headers of every answer, including refusals. By HTTPS there is one more, which keeps browsers to it.
     uploads
         Address to which large content is sent, as a regular expression; the application reads it as it arrives, and
         limits it.
@@ -57,14 +60,15 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = False
+        own_headers = [*self._headers, *([_ONLY_HTTPS] if scope.get("scheme") == "https" else [])]
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                own = {key for key, _ in self._headers}
+                own = {key for key, _ in own_headers}
                 kept = [(key, value) for key, value in message.get("headers", ()) if key.lower() not in own]
-                message["headers"] = [*kept, *self._headers]
+                message["headers"] = [*kept, *own_headers]
             await send(message)
 
         try:

@@ -12,6 +12,7 @@ from dicom_node.studies.holdings import Holdings
 from dicom_node.web.addresses import own_names
 from dicom_node.web.app import panel_app
 from dicom_node.web.http_server import Front, http_server
+from dicom_node.web.provider_setup import unusable_provider
 from dicom_node.web.routes_system import Diagnose, no_diagnosis
 from dicom_node.web.secure_login import unusable_certificate
 from dicom_node.web.stow import STORE_ADDRESSES
@@ -34,8 +35,10 @@ def panel_server(settings: Settings, database: Database, diagnose: Diagnose = no
     Raises
     ------
     SettingsError
-        When its certificate cannot be used.
+        When its certificate, or what is set of the login by OpenID Connect, cannot be used.
     """
+    if problem := unusable_provider(settings):
+        raise SettingsError(problem)
     bind, port = settings.web.bind, settings.web.port
     app = panel_app(settings, database, diagnose)
     return http_server(app, bind, port, uploads=UPLOAD_PATH, front=_front(settings))

@@ -49,6 +49,8 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /static/{path:path}": OPEN,
         "GET /login": OPEN,
         "POST /login": OPEN,
+        "GET /login/oidc": OPEN,
+        "GET /login/oidc/callback": OPEN,
         "POST /logout": VIEWER,
         "GET /account": VIEWER,
         "POST /account/password": VIEWER,

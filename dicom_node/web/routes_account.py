@@ -16,7 +16,7 @@ from dicom_node.database.engine import Database
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.settings import Settings
 from dicom_node.web.auth import SESSION_COOKIE, session_limits
-from dicom_node.web.routes_login import set_session_cookie
+from dicom_node.web.login_page import set_session_cookie
 from dicom_node.web.secure_login import address_of, insecure
 
 __all__ = ["account_routes"]

@@ -20,14 +20,11 @@ from dicom_node.database.engine import Database
 from dicom_node.database.states import UserRole
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.settings import Settings
+from dicom_node.web.duties import duty_words
 
 __all__ = ["user_routes"]
 
-ROLES = {
-    UserRole.VIEWER: "looks at studies, uses the workbench, says an opinion",
-    UserRole.OPERATOR: "also fetches, replays, cancels and prioritises studies, and sets series rules",
-    UserRole.ADMINISTRATOR: "also AE titles, users, tokens and maintenance",
-}
+ROLES = {role: f"may {duty_words(role)}" for role in UserRole}
 
 
 class _Page:
@@ -93,5 +90,5 @@ def _add_changes(routes: APIRouter, database: Database, page: _Page) -> None:
             return page.change(request, lambda: set_enabled(database, name, by, enabled=action == "enable"))
         try:
             return page.with_link(request, name)
-        except UnknownUser as error:
-            return page.show(request, 404, refused=str(error))
+        except InvalidEntryError as error:
+            return page.show(request, 404 if isinstance(error, UnknownUser) else 409, refused=str(error))

@@ -13,6 +13,7 @@ from dicom_node.database.tables import REVISION
 from dicom_node.database.worker_slots import WorkerStatus, list_workers
 from dicom_node.models.roles import ModelChoice, ModelRole, chosen, history, production_model
 from dicom_node.monitoring.activity import Span, read_activity
+from dicom_node.monitoring.certificate import certificate_warning
 from dicom_node.monitoring.counts import read_counts
 from dicom_node.monitoring.drift import DriftWeek, read_drift
 from dicom_node.settings import Settings, masked_settings
@@ -78,6 +79,7 @@ class SystemPage:
             "counts": counts,
             "disk": disk,
             "disk_short": disk.free < self._settings.limits.free_disk_gib * 2**30,
+            "certificate_warning": certificate_warning(self._settings.web),
             "limit_gib": self._settings.limits.free_disk_gib,
             "workers": self.workers(),
             "span": span,

@@ -1,13 +1,12 @@
 """No page has a serious fault by axe-core, in light on a desk and in dark on a phone, and none asks anybody else."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, ViewportSize
 
-from dicom_node.database.engine import Database, open_database
+from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import OpinionRow
 from dicom_node.database.states import JobState, RunState
 from dicom_node.database.tables import DecisionRow, RunRow
@@ -37,13 +36,6 @@ SEEN: tuple[tuple[ViewportSize, Literal["light", "dark"]], ...] = ((DESK, "light
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    yield opened
-    opened.engine.dispose()
 
 
 def _fill(database: Database, settings: Settings) -> list[str]:

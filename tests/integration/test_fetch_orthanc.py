@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dicom_node.database.engine import Database, open_database
+from dicom_node.database.engine import Database
 from dicom_node.database.tables import InstanceRow
 from dicom_node.delivery.outbox import Outbox
 from dicom_node.peers.peer import Peer
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.orthanc
 def settings(tmp_path: Path) -> Settings:
     port = str(free_port())
     return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": port})
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Variants of headers through the node: inbox, judging, selection, status and pages; a good study is there too."""
 
 import io
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from pydicom import dcmread
 from benchmarks.fuzz_headers import header_fuzz
 from conversion.errors import ConversionError
 from conversion.values import text
-from dicom_node.database.engine import Database, open_database
+from dicom_node.database.engine import Database
 from dicom_node.database.tables import utc_now
 from dicom_node.reception.identity import InboxRefusal
 from dicom_node.reception.inbox import Inbox
@@ -43,13 +42,6 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         environment={f"GLIONODE_{name}": value for name, value in variables.items()}
         | {"GLIONODE_ASSEMBLY_QUIET_PERIOD_S": "1"}
     )
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    yield opened
-    opened.engine.dispose()
 
 
 def _of_study(content: bytes, number: int) -> bytes:

@@ -1,47 +1,24 @@
 """A synthetic study to a real Orthanc and back, by every way that a peer's profile allows."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dicom_node.database.engine import Database, open_database
+from dicom_node.database.engine import Database
 from dicom_node.database.states import StudyState
 from dicom_node.database.tables import StudyRow, utc_now
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import put_peer
-from dicom_node.reception.listener import Listener
 from dicom_node.retrieval.round_trip import IMAGES, Answered, Patience, RoundTrip
-from dicom_node.settings import Settings, read_settings
+from dicom_node.settings import Settings
 from dicom_node.studies.assembly import TEST_STUDY, Assembly
-from tests.support.orthanc import Orthanc, free_port, running_orthanc
+from tests.support.orthanc import Orthanc, running_orthanc
 
 pytestmark = pytest.mark.orthanc
 
 ROUTES_EVERYTHING = "function OnStoredInstance(instance) SendToModality(instance, 'GLIONODE') end"
 """Unlike the node's own script, which sends nothing back that came from the node."""
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    port = str(free_port())
-    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": port})
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def listener(settings: Settings, database: Database) -> Iterator[Listener]:
-    running = Listener(settings, database)
-    running.start()
-    yield running
-    running.stop()
 
 
 def _peer(orthanc: Orthanc, way: str) -> Peer:

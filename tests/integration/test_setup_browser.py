@@ -1,21 +1,19 @@
 """The first steps of a new administrator, in headless Chromium, with a real Orthanc: from the first link on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from dicom_node.access.links import new_link
-from dicom_node.database.engine import Database, open_database
+from dicom_node.database.engine import Database
 from dicom_node.database.states import LinkKind
 from dicom_node.peers.registry import list_peers
-from dicom_node.reception.listener import Listener
-from dicom_node.settings import Settings, read_settings
+from dicom_node.settings import Settings
 from dicom_node.web.app import panel_app
 from tests.support.axe import serious_faults
 from tests.support.browser import chromium
-from tests.support.orthanc import Orthanc, free_port, running_orthanc
+from tests.support.orthanc import Orthanc, running_orthanc
 from tests.support.viewer_port import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.orthanc]
@@ -23,27 +21,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.orthanc]
 WORDS = "correct horse battery"
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 TEST_MS = 60_000
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    port = str(free_port())
-    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path / "node"), "GLIONODE_NODE_DICOM_PORT": port})
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
-def listener(settings: Settings, database: Database) -> Iterator[Listener]:
-    running = Listener(settings, database)
-    running.start()
-    yield running
-    running.stop()
 
 
 class _Looks:

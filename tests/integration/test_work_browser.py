@@ -1,6 +1,5 @@
 """The live queue as an operator uses it, in headless Chromium: it stays fresh, by keyboard, and without JavaScript."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from conversion.study_identity import StudyIdentity
 from dicom_node.access.sessions import end_all
-from dicom_node.database.engine import Database, open_database
+from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import StepTimeRow
 from dicom_node.database.states import Priority, RunState, StudyState
 from dicom_node.database.tables import RunRow, StudyRow, utc_now
@@ -32,13 +31,6 @@ PATIENTS = ("DOE^JOHN", "MUELLER^ANNA", "NOWAK^ZOFIA", "ROSSI^PAULA", "JANSEN^LA
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.database_url)
-    yield opened
-    opened.engine.dispose()
 
 
 def _hold(database: Database, number: int, state: StudyState, **facts: object) -> None:

@@ -1,24 +1,22 @@
 """Tokens of programs: shown once, kept as hashes, for their scopes, refused once removed or expired."""
 
-import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from click.testing import CliRunner, Result
 
 from dicom_node.access.links import token_sha256
 from dicom_node.access.tokens import add_token, list_tokens, program_of, remove_token
 from dicom_node.access.users import add_user, remove_user, set_enabled, set_role
-from dicom_node.cli.main import cli
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.states import TokenScope, UserRole
 from dicom_node.database.upload_tables import ApiTokenRow
 from dicom_node.invalid_entry import InvalidEntryError
 from dicom_node.settings import read_settings
+from tests.support.commands import document, failure, run
 
 
 @pytest.fixture
@@ -28,23 +26,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "node"
 
 
-def _run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["tokens", *arguments])
-
-
-def _document(*arguments: str) -> dict[str, Any]:
-    done = _run(*arguments, "--json")
-    assert (done.exit_code, done.stderr) == (0, "")
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
-
-
-def _failure(*arguments: str) -> str:
-    done = _run(*arguments)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith("glionode: ")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+_run, _document, _failure = (partial(one, "tokens") for one in (run, document, failure))
 
 
 def _name(database: Database, token: str) -> str:

@@ -1,20 +1,18 @@
 """`glionode users` and the link of a first start, as scripts and people see them."""
 
-import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner, Result
 
 from dicom_node.access.users import add_first_administrator, set_password_by_link
-from dicom_node.cli.main import cli
 from dicom_node.cli.serve import panel_line
 from dicom_node.database.engine import Database, open_database
 from dicom_node.settings import read_settings
+from tests.support.commands import document, failure, run
 
 WORDS = "correct horse battery"
 
@@ -26,22 +24,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "node"
 
 
-def _run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["users", *arguments])
-
-
-def _document(*arguments: str) -> dict[str, Any]:
-    done = _run(*arguments, "--json")
-    assert (done.exit_code, done.stderr) == (0, "")
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
-
-
-def _failure(*arguments: str) -> str:
-    done = _run(*arguments)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+_run, _document, _failure = (partial(one, "users") for one in (run, document, failure))
 
 
 def _database() -> Database:

@@ -1,6 +1,6 @@
 """Peers: what is a valid one, and what the tables hold."""
 
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from dicom_node.peers.registry import (
     urgent_ae_titles,
 )
 from dicom_node.settings import config_folder
+from dicom_node.web.peer_models import PeerModel, PeerSettings
 
 PACS = Peer(name="PACS", ae_title="PACS", host="127.0.0.1", port=104, is_destination=True)
 SCANNER = Peer(name="Scanner", ae_title="MR1")
@@ -259,3 +260,15 @@ def test_the_settings_of_a_peer_are_checked_for_its_roles(values: dict[str, Any]
         assert _problem_fields(**values) == fields
     else:
         assert Peer(name="A", ae_title="A", **values)
+
+
+def test_the_api_takes_what_a_peer_has_with_the_same_defaults() -> None:
+    """Only the name, which the address states, and whether it is used have places of their own."""
+    own = {one.name: one.default for one in fields(Peer) if one.name not in ("name", "enabled")}
+    api = {name: one.default for name, one in PeerSettings.model_fields.items()}
+    missing = {name for name, one in PeerSettings.model_fields.items() if one.is_required()}
+    assert missing == {name for name, default in own.items() if default is MISSING} == {"ae_title"}
+    assert {name: default for name, default in api.items() if name not in missing} == {
+        name: default for name, default in own.items() if name not in missing
+    }
+    assert set(PeerModel.model_fields) == {one.name for one in fields(Peer)}

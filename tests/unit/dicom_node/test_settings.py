@@ -19,6 +19,8 @@ OTHER_VALUES = {
     "wanted": "T1CE,FLAIR",
     "address": "https://other.example.org",
     "proxy": "192.0.2.1",
+    "issuer": "https://login.example.org",
+    "scopes": "openid groups",
 }
 
 
@@ -110,6 +112,10 @@ def test_the_file_that_is_given_wins_over_the_one_that_a_variable_names(tmp_path
         ('[node]\nae_title = "SEVENTEENLETTERS1"\n', r"node\.ae_title"),
         ('[node]\nae_title = "A\\\\B"\n', r"node\.ae_title"),
         ('[processing]\nreference = "T2"\n', r"processing\.reference"),
+        ('[oidc]\nissuer = "http://login.example.org"\n', r"oidc\.issuer 'http://login\.example\.org'"),
+        ('[oidc]\nissuer = "https://a:b@login.example.org"\n', r"oidc\.issuer"),
+        ('[oidc]\nscopes = "profile"\n', r'oidc\.scopes .*"openid" must be one of them'),
+        ('[oidc]\nroles_claim = ""\n', r"oidc\.roles_claim .*must not be empty"),
         ('[processing]\nadmit = "under_18, small_lesion"\n', r"processing\.admit 'small_lesion': use some of "),
     ],
 )

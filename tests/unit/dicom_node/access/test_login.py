@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 import dicom_node.access.passwords
 from dicom_node.access.attempts import PER_ADDRESS, PER_NAME, WINDOW, Attempt, admit, forget
 from dicom_node.access.links import new_link
-from dicom_node.access.login import LoggedIn, LoginRefused, log_in, open_session_by_link
+from dicom_node.access.login import Entered, LoggedIn, LoginRefused, log_in, open_session_by_link
 from dicom_node.access.sessions import SessionLimits, caller_of
 from dicom_node.access.users import LinkUsed, add_user, change_password, set_enabled
 from dicom_node.database.access_tables import LoginFailureRow, UserRow
@@ -32,7 +32,7 @@ def anna(books: Database) -> Database:
 
 
 def _enter(database: Database, name: str = "anna", password: str = WORDS, **more: str) -> LoggedIn:
-    return log_in(database, LIMITS, name, password, **({"address": HOME} | more))
+    return log_in(database, LIMITS, Entered(name=name, password=password, **({"address": HOME} | more)))
 
 
 def _fails(database: Database, name: str = "anna", password: str = "wrong", **more: str) -> LoginRefused:  # noqa: S107

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from dicom_node.peers.peer import Peer
 from dicom_node.peers.registry import put_peer
 from dicom_node.settings import Settings, config_folder, read_settings
 from tests.support.canary import AE_TITLE, CANARIES, UID, leaks
+from tests.support.certificate import make_certificate
 from tests.support.panel_client import logged_in
 from tests.support.waiting import ANSWER_S
 
@@ -198,7 +200,9 @@ def _expressions() -> list[str]:
 def test_rules_dashboard_and_readme_use_metrics_that_exist(books: Database, tmp_path: Path) -> None:
     _fill(books)
     WorkerBook(books)
-    made = {name for name, *_ in _samples(Metrics(_settings(tmp_path), books).text().decode())}
+    settings = _settings(tmp_path)
+    with_certificate = replace(settings, web=replace(settings.web, certificate=make_certificate(tmp_path)[0]))
+    made = {name for name, *_ in _samples(Metrics(with_certificate, books).text().decode())}
     used = {name for expression in _expressions() for name in NAME.findall(expression)}
     assert len(used) > 15
     assert used <= made
@@ -229,7 +233,7 @@ def test_expressions_are_written_as_promql(expression: str) -> None:
     assert not set(bare) & set("{}\"'")
     for pair in ("()", "[]"):
         assert bare.count(pair[0]) == bare.count(pair[1])
-    assert set(re.findall(r"(\w+)\(", bare)) <= {"sum", "min", "delta", "rate", "predict_linear"}
+    assert set(re.findall(r"(\w+)\(", bare)) <= {"sum", "min", "delta", "time", "rate", "predict_linear"}
     words = set(re.findall(r"\b[a-z]\w*", re.sub(r"\[\d+[smh]\]", "", bare)))
-    known = {"up", "and", "or", "sum", "min", "delta", "rate", "predict_linear"}
+    known = {"up", "and", "or", "sum", "min", "delta", "time", "rate", "predict_linear"}
     assert {word for word in words - known if not NAME.fullmatch(word)} == set()

@@ -1,5 +1,6 @@
 """Every request of panel and viewer has its line in the table of the audit trail, and is recorded as that says."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import httpx
 import pytest
 from starlette.routing import Mount, Route
 
+from dicom_node.access.tokens import add_token
 from dicom_node.database.engine import Database
+from dicom_node.database.states import TokenScope
 from dicom_node.settings import read_settings
 from dicom_node.studies.holdings import Holdings
 from dicom_node.web.app import panel_app
@@ -255,3 +258,24 @@ def test_the_trail_names_no_patient(
     viewer.get(f"/dicom-web/studies/{study.study_uid}/series").raise_for_status()
     found = leaks(*(path.read_bytes() for path in (folder / "audit").iterdir()))
     assert [leak for leak in found if leak.partition(" (")[0] not in CANARIES["PatientID"]] == []
+
+
+def test_what_a_program_does_is_recorded_with_the_name_of_its_token(
+    client: httpx.Client, database: Database, folder: Path
+) -> None:
+    owners = {"export": "anna", "own": ""}
+    given = {name: add_token(database, name, [TokenScope.PEERS], user=user) for name, user in owners.items()}
+    peer = {"name": "Archive", "ae_title": "ARCHIVE"}
+    with httpx.Client(base_url=client.base_url, timeout=ANSWER_S) as program:
+        for token in given.values():
+            program.post("/api/v1/peers", json=peer, headers={"Authorization": f"Bearer {token}"})
+            program.delete("/api/v1/peers/Archive", headers={"Authorization": f"Bearer {token}"})
+    found = recorded(folder, database, "Security Alert")
+    tokens = [re.findall(r'AlternativeUserID="(token:[^"]*)"', one.xml) for one in found]
+    assert [(one.users[0], *name) for one, name in zip(found, tokens, strict=True)][:4] == [
+        ("anna", "token:export"),
+        ("anna", "token:export"),
+        ("own", "token:own"),
+        ("own", "token:own"),
+    ]
+    assert not any(token in one.xml for token in given.values() for one in found)

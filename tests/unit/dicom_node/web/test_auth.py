@@ -107,6 +107,8 @@ def test_without_a_login_only_what_is_open_is_open(panel: str) -> None:
         "GET /readyz",
         "GET /login",
         "POST /login",
+        "GET /login/oidc",
+        "GET /login/oidc/callback",
         "GET /static/{path:path}",
     }
 

@@ -74,8 +74,7 @@ def address(database: Database, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def client(database: Database, address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=ANSWER_S) as opened:
-        link = new_login_link(database, address)
-        assert opened.post("/login", data={"token": httpx.URL(link).params["token"]}).status_code == 303
+        log_in(opened, database)
         yield opened
 
 

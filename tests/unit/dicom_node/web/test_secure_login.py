@@ -23,6 +23,7 @@ from dicom_node.web.app import panel_app
 from dicom_node.web.forwarded import Forwarded
 from dicom_node.web.http_server import Front
 from dicom_node.web.secure_login import insecure, nobody_elsewhere, unusable_certificate
+from tests.support.certificate import make_certificate
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 
@@ -34,23 +35,7 @@ LOCAL = (ip_network("127.0.0.1"),)
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Make a certificate for this machine, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    paths = str(folder / "node.pem"), str(folder / "node.key")
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    names = ["-subj", "/CN=node", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command, *names, "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
-    return paths
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
@@ -95,6 +80,7 @@ def test_with_a_certificate_the_cookie_is_sent_over_https_alone(
         with httpx.Client(base_url=address, verify=trusting, timeout=ANSWER_S) as client:
             answer = client.post("/login", data=FORM)
             assert answer.status_code == 303
+            assert answer.headers["strict-transport-security"] == "max-age=31536000"
             assert all("Secure" in one for one in answer.headers.get_list("set-cookie"))
             assert client.get("/studies").status_code == 200
             with pytest.raises(httpx.TransportError):
@@ -104,6 +90,7 @@ def test_with_a_certificate_the_cookie_is_sent_over_https_alone(
 def test_from_the_machine_itself_plain_http_will_do(plain: httpx.Client) -> None:
     answer = plain.post("/login", data=FORM)
     assert answer.status_code == 303
+    assert "strict-transport-security" not in answer.headers
     assert not any("Secure" in one for one in answer.headers.get_list("set-cookie"))
 
 
@@ -112,6 +99,7 @@ def test_behind_a_declared_proxy_with_https_the_cookie_is_secure(proxied: httpx.
     own = {"Origin": "https://node.example.org"}
     answer = proxied.post("/login", data=FORM, headers=https | own)
     assert answer.status_code == 303
+    assert "strict-transport-security" in answer.headers
     assert all("Secure" in one for one in answer.headers.get_list("set-cookie"))
     cookie = {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
     assert "192.0.2.7" in proxied.get("/account", headers=https | cookie).text

@@ -20,7 +20,7 @@ from dicom_node.studies.finding import PAGE
 from dicom_node.web.app import panel_app
 from tests.support.canary import CANARIES, TEXT, leaks
 from tests.support.named_study import name_study
-from tests.support.panel_client import new_login_link
+from tests.support.panel_client import log_in
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 
@@ -46,8 +46,7 @@ def stranger(database: Database, tmp_path: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def client(stranger: httpx.Client, database: Database) -> httpx.Client:
-    link = new_login_link(database, str(stranger.base_url))
-    assert stranger.post("/login", data={"token": httpx.URL(link).params["token"]}).status_code == 303
+    log_in(stranger, database)
     return stranger
 
 
