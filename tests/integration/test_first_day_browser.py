@@ -21,7 +21,8 @@ from pydicom.dataset import Dataset
 from dicom_node.peers.registry import get_peer, list_peers, remove_peer
 from dicom_node.phantom.phantom import DEMO_PLAN, make_phantom, write_study
 from dicom_node.routing.versions import routing_rules
-from tests.support.browser import Watched, await_segments, chromium, overlay_pixels, shown_images
+from inference.regions import Label
+from tests.support.browser import Watched, await_segments, chromium, overlay_pixels
 from tests.support.looks import DESK, Looks
 from tests.support.node import SENDER, Node, running_node
 from tests.support.orthanc import Orthanc, running_orthanc
@@ -64,7 +65,7 @@ class Day:
 def day(tmp_path: Path) -> Iterator[Day]:
     model = {"GLIONODE_PROCESSING_MODEL": "glioma"} if FOR_THE_MANUAL else {}
     with (
-        running_orthanc(tmp_path / "orthanc", ExecuteLuaEnabled=True) as orthanc,
+        running_orthanc(tmp_path / "orthanc", ExecuteLuaEnabled=True, StableAge=1) as orthanc,
         running_node(tmp_path, peers=[SENDER], environment=model) as node,
         chromium() as browser,
     ):
@@ -245,8 +246,7 @@ def _open_in_ohif(day: Day, page: Page) -> None:
     page.get_by_role("link", name="Open in OHIF").click()
     await_segments(page, 1)
     assert page.locator("[data-cy=viewport-pane]").count() == 2
-    assert len(set(shown_images(page, [], timeout_s=0))) == 2
-    assert sum(overlay_pixels(page, concept.rgb, expected=False) for concept in SEGMENTS.values()) > 50
+    assert overlay_pixels(page, SEGMENTS[Label.ET].rgb) > 20
     assert page.locator(".shepherd-element, [role=dialog]").count() == 0
     expect(page.locator("#research-use")).to_have_text("Research use only. Not a medical device.")
     day.looks.keep(page, "4_ohif")
