@@ -20,10 +20,13 @@ OPERATIONS = (ROOT / "dicom_node" / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
 PAGES = {
     path: path.read_text(encoding="utf-8")
-    for path in (*ROOT.glob("*.md"), *(page for room in (*ROOMS, "config") for page in (ROOT / room).rglob("*.md")))
+    for path in (
+        *ROOT.glob("*.md"),
+        *(page for room in (*ROOMS, "config", "tests/acceptance") for page in (ROOT / room).rglob("*.md")),
+    )
     if path.name != "CHANGELOG.md"
 }
-SCREENS = 120
+SCREENS = 80
 """Lines of README: a newcomer reads it from end to end."""
 GROUPS = {"models", "routes", "rules"}
 
@@ -103,8 +106,37 @@ def test_readme_is_short_and_leads_to_every_manual() -> None:
         "inference/training",
     ):
         assert f"]({manual}/README.md" in README
-    steps = re.findall(r"^\d+\. ", README.split("## Connect a PACS")[1].split("\n## ")[0], flags=re.MULTILINE)
+
+
+def test_a_pacs_is_connected_in_at_most_ten_steps_by_what_exists() -> None:
+    path = README.split("## Connect a PACS")[1].split("\n## ")[0]
+    steps = re.findall(r"^(\d+)\. (.+)$", path, flags=re.MULTILINE)
+    assert [int(number) for number, _ in steps] == list(range(1, len(steps) + 1))
     assert 0 < len(steps) <= 10
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z-]+)`", README)) | set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= set(
+        targets
+    )
+    named = set(re.findall(r"^glionode ([a-z-]+)|`glionode (?:--config FILE )?([a-z]+)", README, re.MULTILINE))
+    assert {one or other for one, other in named} <= set(COMMANDS)
+    titles = re.findall(r"SetupStep\.\w+: \"([^\"]+)\"", (ROOT / "dicom_node/web/routes_setup.py").read_text("utf-8"))
+    assert [title for title in titles[:-1] if f"*{title}*" not in path] == []
+    buttons = (ROOT / "dicom_node/web/templates/setup_pacs.html").read_text("utf-8")
+    assert all(f">{label}</button>" in buttons for label in ("C-ECHO", "Send a test study there and back"))
+
+
+def test_each_step_of_the_path_was_measured() -> None:
+    table = (ROOT / "benchmarks" / "first_steps.md").read_text("utf-8")
+    path = README.split("## Connect a PACS")[1].split("\n## ")[0]
+    measured = re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)
+    assert measured == re.findall(r"^(\d+)\. ", path, flags=re.MULTILINE)
+
+
+def test_the_pictures_of_the_walk_are_shown_and_small() -> None:
+    folder = ROOT / "tests" / "acceptance" / "walk"
+    shown = re.findall(r"^!\[.+\]\((\w+\.png)\)$", (folder / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert sorted(shown) == sorted(path.name for path in folder.glob("*.png"))
+    assert {path.name: path.stat().st_size for path in folder.glob("*.png") if path.stat().st_size > 150_000} == {}
 
 
 def test_research_use_is_said_first() -> None:

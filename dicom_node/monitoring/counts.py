@@ -26,6 +26,7 @@ from dicom_node.database.tables import (
     StudyRow,
 )
 from dicom_node.database.upload_tables import WorkbenchRow
+from dicom_node.runs.step import Step
 
 __all__ = ["NOBODY_KNOWN", "NodeCounts", "StepTime", "quantile", "read_counts"]
 
@@ -183,5 +184,11 @@ def _steps(database: Database, now: datetime) -> dict[str, StepTime]:
             took.setdefault(step, []).append((ended - began).total_seconds())
     return {
         step: StepTime(count=len(times), median_s=quantile(times, 0.5), p95_s=quantile(times, 0.95))
-        for step, times in took.items()
+        for step, times in sorted(took.items(), key=lambda one: _place(one[0]))
     }
+
+
+def _place(step: str) -> int:
+    """Return where a step stands in the list; steps of earlier versions follow."""
+    names = list(map(str, Step))
+    return names.index(step) if step in names else len(names)

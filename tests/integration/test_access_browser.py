@@ -1,6 +1,5 @@
 """Users, logins and tokens as people meet them, in headless Chromium: from the first link to the viewer and back."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from dicom_node.studies.holdings import Holdings
 from dicom_node.web.app import panel_app
 from dicom_node.web.viewer import viewer_app
 from dicom_node.web.viewer_door import ViewerLogin
-from tests.support.axe import serious_faults
 from tests.support.browser import chromium
+from tests.support.looks import DESK, Looks
 from tests.support.orthanc import free_port
 from tests.support.viewer_port import served
 
@@ -25,7 +24,6 @@ pytestmark = pytest.mark.browser
 WORDS = "correct horse battery"
 OTHERS = "another long sentence"
 SHORT = "short"
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture
@@ -35,31 +33,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.engine.dispose()
 
 
-class _Looks:
-    """Takes a picture of each page on a desk and on a phone, and collects what axe finds."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.faults: list[str] = []
-
-    def at(self, page: Page, name: str) -> None:
-        for size in (PHONE, DESK):
-            page.set_viewport_size(size)
-            # Once the browser has laid the page out anew: it does so some time after its window has another size.
-            deadline = time.monotonic() + 10
-            while page.evaluate("document.documentElement.scrollWidth") > size["width"]:
-                assert time.monotonic() < deadline, f"{name} is wider than {size['width']}"
-                page.wait_for_timeout(50)
-            self.faults += [f"{name}: {fault}" for fault in serious_faults(page)]
-            page.screenshot(path=self._folder / f"{name}_{size['width']}.png", full_page=True)
-
-
 def _fill(page: Page, **fields: str) -> None:
     for label, value in fields.items():
         page.get_by_label(label.replace("_", " "), exact=True).fill(value)
 
 
-def _first_administrator(page: Page, looks: _Looks, link: str) -> None:
+def _first_administrator(page: Page, looks: Looks, link: str) -> None:
     page.goto(link)
     looks.at(page, "first")
     _fill(page, Name="Anna", New_password=SHORT, The_same_again=SHORT)
@@ -71,7 +50,7 @@ def _first_administrator(page: Page, looks: _Looks, link: str) -> None:
     expect(page.get_by_role("navigation", name="First steps")).to_be_visible()
 
 
-def _added_user(page: Page, looks: _Looks) -> str:
+def _added_user(page: Page, looks: Looks) -> str:
     page.get_by_role("link", name="Users").click()
     _fill(page, Name="bert")
     page.get_by_label("Role", exact=True).select_option("operator")
@@ -80,7 +59,7 @@ def _added_user(page: Page, looks: _Looks) -> str:
     return page.locator("code.secret").inner_text()
 
 
-def _made_token(page: Page, looks: _Looks) -> None:
+def _made_token(page: Page, looks: Looks) -> None:
     page.get_by_role("link", name="Tokens").click()
     _fill(page, Name="export of 2026")
     page.get_by_label("dicomweb:read").check()
@@ -96,7 +75,7 @@ def test_from_the_first_link_to_users_tokens_and_the_viewer(database: Database, 
     settings = read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path), **ports})
     login = ViewerLogin(settings=settings, database=database)
     viewer = viewer_app(Holdings(database, tmp_path), tmp_path / "ohif", login=login)
-    looks = _Looks(tmp_path)
+    looks = Looks(tmp_path)
     with (
         served(panel_app(settings, database), port=settings.web.port) as url,
         served(viewer, port=settings.viewer.port) as viewer_url,

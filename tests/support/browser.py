@@ -133,8 +133,13 @@ def open_study(
     if "/login?token=" in link:
         page.get_by_role("button", name="Open the panel").click()
     if segments:
-        _poll(page, lambda: len(page.evaluate(_SEGMENTS_SHOWN)) >= segments, timeout_s, "the segments are not shown")
+        await_segments(page, segments, timeout_s=timeout_s)
     return page
+
+
+def await_segments(page: Page, segments: int, *, timeout_s: float = 120) -> None:
+    """Wait until the active viewport of OHIF shows as many segments."""
+    _poll(page, lambda: len(page.evaluate(_SEGMENTS_SHOWN)) >= segments, timeout_s, "the segments are not shown")
 
 
 def segment_labels(page: Page) -> list[str]:

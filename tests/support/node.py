@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -48,17 +49,18 @@ class Node:
         self.environment = {**inherited, **ports, **own, **environment}
         self.settings: Settings = read_settings(environment=self.environment)
         self.log_file = folder / "stderr.jsonl"
+        self.said_file = folder / "stdout.txt"
         self.database: Database = open_database(self.settings.database_url)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start every role and wait until the listener answers a C-ECHO."""
         listened = self.times("listening")
-        with self.log_file.open("ab") as log:
+        with self.log_file.open("ab") as log, self.said_file.open("wb") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dicom_node.cli", "serve"],
                 env=self.environment,
-                stdout=subprocess.DEVNULL,
+                stdout=said,
                 stderr=log,
                 start_new_session=True,
             )
@@ -68,6 +70,11 @@ class Node:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise self.failure("the node did not start")
             time.sleep(POLL_S)
+
+    def first_link(self) -> str:
+        """Return the one-time link that the node printed when it started, by which somebody becomes administrator."""
+        (link,) = re.findall(r"^Panel +(http\S+/login\?token=\S+) ", self.said_file.read_text("utf-8"), re.MULTILINE)
+        return str(link)
 
     def wait_for_page(self, url: str, deadline_s: float = 60.0) -> None:
         """Wait until the web role, which starts beside the listener, answers under an address."""

@@ -116,6 +116,14 @@ def test_counts_are_those_of_the_database(books: Database) -> None:
     assert (step.count, round(step.median_s), round(step.p95_s)) == (3, 2, 40)
 
 
+def test_steps_stand_in_their_order_whichever_ended_last(books: Database) -> None:
+    _fill(books)
+    with books.session() as session:
+        for step in ("earlier", "select", "deliver", "convert"):
+            session.add(StepTimeRow(run_id="run4", step=step, began_at=utc_now(), ended_at=utc_now()))
+    assert list(read_counts(books).steps) == ["select", "convert", "align", "deliver", "earlier"]
+
+
 def test_metrics_state_the_counts_and_name_no_patient(books: Database, tmp_path: Path) -> None:
     _fill(books)
     WorkerBook(books, gpu="1")
