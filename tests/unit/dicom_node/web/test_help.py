@@ -25,7 +25,7 @@ from inference.errors import InferenceReason
 from inference.flags import FlagCode
 from inference.regions import Label
 from tests.support.held_study import hold_run
-from tests.support.panel_client import log_in, new_login_link
+from tests.support.panel_client import log_in
 from tests.support.viewer_port import served
 from tests.support.waiting import ANSWER_S
 from viewer_integration.codes import SEGMENTS
