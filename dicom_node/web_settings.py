@@ -72,6 +72,8 @@ class WebSettings:
         Under which browsers reach the panel; empty where that follows from `bind` and `port`.
     proxy
         Addresses of proxies whose X-Forwarded headers are believed.
+    strict_transport
+        Whether browsers that came by HTTPS are told to come to this host name by nothing else.
     """
 
     bind: str
@@ -80,6 +82,7 @@ class WebSettings:
     certificate: str
     key: str
     proxy: str
+    strict_transport: bool
     idle_minutes: float
     session_hours: float
 

@@ -117,7 +117,7 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
 
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
-    return Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
+    return Guard(recorded, "panel", _HEADERS, UPLOAD_PATH, strict_transport=settings.web.strict_transport)
 
 
 def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Iterator[APIRouter]:

@@ -25,7 +25,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _NULS = (b"\0", b"%00", b"\\u0000")  # as written in forms and in JSON
 
 _ONLY_HTTPS = (b"strict-transport-security", b"max-age=31536000")
-"""For a year browsers come to this host name by HTTPS alone (RFC 6797); names below it are not spoken for."""
+"""For a year browsers come to this host name, on whatever port, by HTTPS alone (RFC 6797, 8.3)."""
 
 BROKEN = "An error occurred. Please tell the administrator of the node; the cause is in the node's log."
 
@@ -42,16 +42,21 @@ class Guard:
     name
         Its name in logs.
     headers
-        Headers of every answer, including refusals. By HTTPS there is one more, which keeps browsers to it.
+        Headers of every answer, including refusals.
     uploads
         Address to which large content is sent, as a regular expression; the application reads it as it arrives, and
         limits it.
+    strict_transport
+        Whether answers by HTTPS keep browsers to it.
     """
 
-    def __init__(self, app: ASGIApp, name: str, headers: Mapping[str, str], uploads: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, name: str, headers: Mapping[str, str], uploads: str = "", *, strict_transport: bool = False
+    ) -> None:
         self._app = app
         self._uploads = uploads
         self._name = name
+        self._strict_transport = strict_transport
         self._headers = [(key.lower().encode("ascii"), value.encode("ascii")) for key, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +65,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = False
-        own_headers = [*self._headers, *([_ONLY_HTTPS] if scope.get("scheme") == "https" else [])]
+        own_headers = [
+            *self._headers,
+            *([_ONLY_HTTPS] if self._strict_transport and scope.get("scheme") == "https" else []),
+        ]
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
