@@ -156,7 +156,7 @@ def test_no_name_of_a_test_holds_bytes_it_is_given(request: pytest.FixtureReques
     assert name.startswith("content") if isinstance(content, bytes) else name == str(content)
 
 
-REGION = r"(?i)[">](?:enhancing tumour|whole tumour|tumour core)["<]"
+REGION = r'[">](?:Enhancing tumour|Whole tumour|Tumour core)["<]'
 """The name of a region as a text of its own. The prose of Help has others around it, and DICOM its own spelling."""
 
 

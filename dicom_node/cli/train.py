@@ -46,7 +46,7 @@ VALIDATIONS = 10
     default="2.5d",
     show_default=True,
     type=click.Choice(_DIMENSIONS),
-    help="What it sees: a slice (2d), a slice with its neighbours (2.5d), slices in all three planes (views), a block of "
+    help="What it sees: a slice (2d), a slice with its neighbours (2.5d), slices along three axes (views), a block of "
     "the volume (3d). An autoencoder learns what a training case looks like, and finds no tumour.",
 )
 @click.option(
