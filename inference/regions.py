@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["REGION_LABELS", "Label", "Region", "region_mask"]
+__all__ = ["REGION_LABELS", "REGION_NAMES", "Label", "Region", "region_mask"]
 
 
 class Label(enum.IntEnum):
@@ -33,6 +33,17 @@ class Region(enum.StrEnum):
     WT = "WT"
     TC = "TC"
 
+
+REGION_NAMES: Mapping[Region, str] = MappingProxyType(
+    {
+        Region.WT: "Whole tumour",
+        Region.TC: "Tumour core",
+        Region.ET: "Enhancing tumour",
+        Region.NCR: "Necrotic core",
+        Region.ED: "Edema",
+    }
+)
+"""What people read, in the order in which pages and reports show them. SEG and SR have names of their own."""
 
 REGION_LABELS: Mapping[Region, frozenset[Label]] = MappingProxyType(
     {

@@ -134,9 +134,9 @@ def test_each_step_of_the_path_was_measured() -> None:
 
 def test_the_pictures_of_the_walk_are_shown_and_small() -> None:
     folder = ROOT / "tests" / "acceptance" / "walk"
-    shown = re.findall(r"^!\[.+\]\((\w+\.png)\)$", (folder / "README.md").read_text("utf-8"), flags=re.MULTILINE)
-    assert sorted(shown) == sorted(path.name for path in folder.glob("*.png"))
-    assert {path.name: path.stat().st_size for path in folder.glob("*.png") if path.stat().st_size > 150_000} == {}
+    shown = re.findall(r"^!\[.+\]\((\w+\.jpg)\)$", (folder / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert sorted(shown) == sorted(path.name for path in folder.glob("*.jpg"))
+    assert {path.name: path.stat().st_size for path in folder.glob("*.jpg") if path.stat().st_size > 150_000} == {}
 
 
 def test_research_use_is_said_first() -> None:

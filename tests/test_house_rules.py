@@ -2,6 +2,7 @@
 
 import ast
 import gzip
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -153,3 +154,14 @@ def test_no_name_of_a_test_holds_bytes_it_is_given(request: pytest.FixtureReques
     """Packed bytes differ by the second; names that differ between the processes of a run end it."""
     name = request.node.name.removesuffix("]").rpartition("[")[2]
     assert name.startswith("content") if isinstance(content, bytes) else name == str(content)
+
+
+REGION = r'[">](?:Enhancing tumour|Whole tumour|Tumour core)["<]'
+"""The name of a region as a text of its own. The prose of Help has others around it, and DICOM its own spelling."""
+
+
+def test_names_of_regions_stand_in_one_place() -> None:
+    kinds = (".py", ".js", ".html")
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in kinds]
+    named = {str(path.relative_to(ROOT)) for path in files if re.search(REGION, path.read_text("utf-8"))}
+    assert named == {"inference/regions.py"}

@@ -40,8 +40,22 @@ VALIDATIONS = 10
 @click.command(epilog=example("glionode train --dataset lgg --data ./kaggle_3m --out ./run1"))
 @sets_options
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Output folder.")
-@click.option("--network", "dimensions", default="2.5d", show_default=True, type=click.Choice(_DIMENSIONS))
-@click.option("--variant", default="plain", show_default=True, type=click.Choice(_VARIANTS))
+@click.option(
+    "--network",
+    "dimensions",
+    default="2.5d",
+    show_default=True,
+    type=click.Choice(_DIMENSIONS),
+    help="What it sees: a slice (2d), a slice with its neighbours (2.5d), slices along three axes (views), a block of "
+    "the volume (3d). An autoencoder learns what a training case looks like, and finds no tumour.",
+)
+@click.option(
+    "--variant",
+    default="plain",
+    show_default=True,
+    type=click.Choice(_VARIANTS),
+    help="Blocks of the U-Net: plain, with residual connections, or with attention gates.",
+)
 @click.option("--plan", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML with other settings.")
 @click.option("--steps", type=int, help="Number of training steps.")
 @click.option("--seed", type=int, help="Random seed of samples, weights and split.")

@@ -118,7 +118,8 @@ def _give_back(session: Session, at_work: Collection[str]) -> None:
 
 def _summary(done: Sequence[Fetched]) -> str:
     count, failed = sum(one.instances for one in done), sum(one.failed for one in done)
-    counts = f"{count} instances of {len(done)} studies by {done[0].by}, {failed} failed"
+    images, studies = "instance" if count == 1 else "instances", "study" if len(done) == 1 else "studies"
+    counts = f"{count} {images} of {len(done)} {studies} by {done[0].by}, {failed} failed"
     problems = [problem for one in done for problem in one.problems]
     return f"{counts}: {'; '.join(problems)}" if problems else counts
 

@@ -56,6 +56,7 @@ from dicom_node.web.routes_work import work_routes
 from dicom_node.web.routes_workbench import workbench_routes
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder, swagger_folder
+from inference.regions import REGION_NAMES
 
 __all__ = ["panel_app"]
 
@@ -92,7 +93,7 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
     """
     app = api_application()
     pages = Jinja2Templates(_HERE / "templates")
-    pages.env.globals |= {"may": may, "page_of": page_of}
+    pages.env.globals |= {"may": may, "page_of": page_of, "region_names": REGION_NAMES}
     door = Door(settings, database, pages)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     app.mount("/niivue", _Fetched(directory=niivue_folder(settings), check_dir=False), name="niivue")

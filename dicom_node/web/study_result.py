@@ -13,17 +13,9 @@ from dicom_node.database.tables import DeliveryRow, ResultRow, RunRow, StudyRow
 from dicom_node.studies.run_folder import KeptRegistration, RunFolder
 from dicom_node.studies.status import StudyStatus, shown_run
 from inference.flags import FlagCode
-from inference.regions import Region
+from inference.regions import REGION_NAMES
 
 __all__ = ["SentObject", "ShownResult", "ShownStep", "ShownVolume", "read_result"]
-
-NAMES = {
-    Region.WT: "Whole tumour",
-    Region.TC: "Tumour core",
-    Region.ET: "Enhancing tumour",
-    Region.NCR: "Necrotic core",
-    Region.ED: "Edema",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +81,7 @@ def read_result(database: Database, folder: Path, study: StudyStatus) -> ShownRe
         ShownVolume(
             name=name, volume_ml=volumes[region], interval_ml=tuple(intervals[region]) if region in intervals else None
         )
-        for region, name in NAMES.items()
+        for region, name in REGION_NAMES.items()
         if region in volumes
     ]
     hidden = study.summary.get("withheld") or study.summary.get("no_tumour")

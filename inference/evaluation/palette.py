@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from inference.regions import Region
+from inference.regions import REGION_NAMES, Region
 
 __all__ = ["INK", "MINUS", "WORDS"]
 
 MINUS = "\N{MINUS SIGN}"
 
 WORDS: Mapping[Region, str] = MappingProxyType(
-    {Region.WT: "Whole tumour", Region.TC: "Tumour core", Region.ET: "Enhancing tumour"}
+    {region: REGION_NAMES[region] for region in (Region.WT, Region.TC, Region.ET)}
 )
 
 INK: Mapping[Region, str] = MappingProxyType({Region.WT: "#0072b2", Region.TC: "#d55e00", Region.ET: "#b0558a"})

@@ -87,6 +87,8 @@ def _fill(database: Database, settings: Settings) -> list[str]:
         "/users",
         "/tokens",
         "/account",
+        "/system",
+        "/system/configuration",
         "/docs",
     ]
 
@@ -115,7 +117,10 @@ def test_no_page_has_a_serious_fault(database: Database, settings: Settings, *, 
         "/routing",
         "/routing/rule",
         "/peers",
+        "/users",
+        "/tokens",
         "/help",
+        "/system",
         "/system/conformance",
         "/absent",
     ]

@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -268,11 +267,6 @@ def report_text(page: Page, awaited: str, *, timeout_s: float = 60) -> str:
     with contextlib.suppress(TimeoutError):
         _poll(page, lambda: awaited in page.inner_text("body"), timeout_s, "the text is not shown")
     return page.inner_text("body")
-
-
-def take_screenshot(page: Page, path: Path) -> None:
-    """Save what the page shows as PNG."""
-    page.screenshot(path=path)
 
 
 def _poll(page: Page, condition: Callable[[], bool], timeout_s: float, message: str) -> None:

@@ -5,7 +5,8 @@ const FINE_MM = 1.5;
 const REGIONS = "segmentation.nii.gz";
 export const TRUTH = "ground_truth.nii.gz";
 const OUTLINES = { 1: { name: "Result", rgb: [255, 150, 40] }, 2: { name: "Ground truth", rgb: [60, 200, 255] }, 3: { name: "Both", rgb: [255, 255, 255] } };
-export const NAMES = { WT: "Whole tumour", TC: "Tumour core", ET: "Enhancing tumour", NCR: "Necrotic core", ED: "Edema" };
+const BENCH = document.querySelector(".bench"); // none while an upload waits
+export const NAMES = BENCH ? Object.fromEntries(JSON.parse(BENCH.dataset.names)) : {};
 
 export function item(text) {
   const line = document.createElement("li");

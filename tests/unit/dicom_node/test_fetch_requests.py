@@ -66,7 +66,7 @@ def test_what_a_dead_worker_had_is_fetched_by_another(books: Database, settings:
     assert fetch_next(settings, books, alive)
     row = _row(books)
     assert (row.state, row.executor, row.attempt) == (FetchState.DONE, alive, 2)
-    assert row.reason == f"{SLICES} instances of 1 studies by WADO-RS, 0 failed"
+    assert row.reason == f"{SLICES} instances of 1 study by WADO-RS, 0 failed"
 
 
 @pytest.mark.usefixtures("web")
@@ -115,4 +115,4 @@ def test_what_came_incomplete_is_no_success(books: Database, settings: Settings,
     assert fetch_next(settings, books, WorkerBook(books).executor)
     row = _row(books)
     assert row.state == FetchState.FAILED
-    assert row.reason.startswith("3 instances of 1 studies by WADO-RS, 0 failed: incomplete: the answer of Web ended")
+    assert row.reason.startswith("3 instances of 1 study by WADO-RS, 0 failed: incomplete: the answer of Web ended")

@@ -104,7 +104,7 @@ def test_a_study_is_fetched_by_a_worker_and_the_page_says_so(
         assert "no result yet" in panel.post("/fetch", data=form).text
         assert fetch_next(settings, database, "worker")
         assert not fetch_next(settings, database, "worker")
-        assert "10 instances of 1 studies by C-GET, 0 failed" in panel.get("/fetch").text
+        assert "10 instances of 1 study by C-GET, 0 failed" in panel.get("/fetch").text
         with database.session() as session:
             assert session.query(InstanceRow).count() == 10
         panel.post("/fetch", data=form | {"study_uid": "1.2.3"})
