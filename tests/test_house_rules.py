@@ -40,6 +40,7 @@ STRANGERS = {
 GOES_ON = {
     "dicom_node/delivery/lanes.py": 1,
     "dicom_node/delivery/outbox.py": 3,
+    "dicom_node/notifications/notifier.py": 1,
     "dicom_node/reception/acceptor/prompt_association.py": 1,
     "dicom_node/reception/acceptor/upper_layer.py": 1,
     "dicom_node/reception/filing.py": 1,

@@ -11,6 +11,7 @@ from dicom_node.cli.conventions import (
     json_option,
     one_line_errors,
 )
+from dicom_node.notifications.channels import problems
 from dicom_node.settings import SettingsError, masked_settings, read_settings
 from dicom_node.web.secure_login import NOBODY_ELSEWHERE, nobody_elsewhere, unusable_certificate
 
@@ -29,6 +30,7 @@ def check_config(as_json: bool) -> None:  # noqa: FBT001
         raise SettingsError(problem)
     if nobody_elsewhere(settings):
         lines.append(f"# {NOBODY_ELSEWHERE}")
+    lines += [f"# {problem}" for problem in problems(settings)]
     emit(as_json, shown, lines)
 
 

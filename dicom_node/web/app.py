@@ -37,6 +37,7 @@ from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_health import health_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_login import login_routes
+from dicom_node.web.routes_notifications import notification_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peer_files import peer_file_routes
 from dicom_node.web.routes_peers import peer_page_routes, peer_routes
@@ -145,6 +146,7 @@ def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> 
     yield conformance_routes(settings, database, pages)
     yield health_routes(settings, database)
     yield configuration_routes(settings, database, pages)
+    yield notification_routes(settings, database, pages)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:

@@ -158,6 +158,8 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /system/conformance": OPERATOR,
         "GET /system/conformance.json": OPERATOR,
         "GET /system/conformance.pdf": OPERATOR,
+        "GET /notifications": ADMINISTRATOR,
+        "POST /notifications/test": ADMINISTRATOR,
         "GET /users": ADMINISTRATOR,
         "POST /users": ADMINISTRATOR,
         "POST /users/{name}/role": ADMINISTRATOR,
