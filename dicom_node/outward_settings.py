@@ -93,17 +93,15 @@ class NotificationSettings:
                 raise SettingsError(message)
 
     def _check_mail(self) -> None:
-        for key, one in [("email_from", self.email_from), *(("email_to", one) for one in self.recipients)]:
+        given = [("email_from", self.email_from)] if self.email_from else []
+        for key, one in [*given, *(("email_to", one) for one in self.recipients)]:
             if _ADDRESS.fullmatch(one) is None:
                 message = f'notifications.{key} {one!r}: use addresses such as "pacs@hospital.example"'
                 raise SettingsError(message)
-        if not self.smtp_host or not 0 < self.smtp_port < 2**16:
-            message = "notifications.smtp_host and smtp_port: name the mail server that takes the node's e-mail"
-            raise SettingsError(message)
         if self.smtp_security not in SECURITIES:
             message = f"notifications.smtp_security {self.smtp_security!r}: use {', '.join(SECURITIES)}"
             raise SettingsError(message)
-        if self.smtp_security == "none" and not is_this_machine(self.smtp_host):
+        if self.smtp_security == "none" and self.smtp_host and not is_this_machine(self.smtp_host):
             message = 'notifications.smtp_security "none" is for a mail server on this machine; use "starttls" or "tls"'
             raise SettingsError(message)
 

@@ -1,7 +1,7 @@
 """The ways to tell somebody, as the settings open them: where each goes, what is wrong with it, and a test."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,32 +58,43 @@ def channels(settings: Settings) -> list[Channel]:
 
 def problems(settings: Settings) -> list[str]:
     """Return, in sentences, why notifications could not be sent; nothing is sent to find out."""
-    told, found = settings.notifications, []
+    told = settings.notifications
+    found = [*_lacking(told), *_unusable_files(told), *_secrets_missing(told)]
+    if told.is_on and not settings.web.address:
+        found.append("notifications hold no link to the panel until web.address states its address")
+    return found
+
+
+def _lacking(told: NotificationSettings) -> Iterator[str]:
+    for key in ("email_from", "smtp_host"):
+        if told.recipients and not getattr(told, key):
+            yield f"notifications.{key} is missing, without which no e-mail can be sent"
+
+
+def _unusable_files(told: NotificationSettings) -> Iterator[str]:
     files = {"smtp_ca": told.smtp_ca if told.recipients else "", "webhook_ca": told.webhook_ca if told.webhook else ""}
     for key, path in files.items():
         try:
             ssl.create_default_context(cafile=path or None)
         except OSError as error:
-            found.append(f"notifications.{key} {path!r}: {error.strerror or 'no PEM file of certificates'}")
+            yield f"notifications.{key} {path!r}: {error.strerror or 'no PEM file of certificates'}"
+
+
+def _secrets_missing(told: NotificationSettings) -> Iterator[str]:
     names = (["SMTP_USER", "SMTP_PASSWORD"] if told.recipients else []) + (["WEBHOOK_SECRET"] if told.webhook else [])
     held: dict[str, str] = {}
     for name in names:
         try:
             held[name] = secret_of(name)
         except MissingSecret as error:
-            found.append(f"notifications: {error}")
+            yield f"notifications: {error}"
     if bool(held.get("SMTP_USER")) != bool(held.get("SMTP_PASSWORD")):
-        found.append(
-            "GLIONODE_NOTIFY_SMTP_USER and GLIONODE_NOTIFY_SMTP_PASSWORD belong together: state both, or neither"
-        )
-    if "WEBHOOK_SECRET" in held and len(held["WEBHOOK_SECRET"]) < SHORTEST_SECRET:
-        found.append(
+        yield "GLIONODE_NOTIFY_SMTP_USER and GLIONODE_NOTIFY_SMTP_PASSWORD belong together: state both, or neither"
+    if len(held.get("WEBHOOK_SECRET", "*" * SHORTEST_SECRET)) < SHORTEST_SECRET:
+        yield (
             f"notifications.webhook needs GLIONODE_NOTIFY_WEBHOOK_SECRET with at least {SHORTEST_SECRET} characters, "
             "by which the receiver checks the signature"
         )
-    if told.is_on and not settings.web.address:
-        found.append("notifications hold no link to the panel until web.address states its address")
-    return found
 
 
 def send_tests(settings: Settings) -> list[Tested]:

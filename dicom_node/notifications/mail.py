@@ -25,6 +25,8 @@ LONGEST_SUBJECT = 120
 
 def send_mail(settings: NotificationSettings, notice_id: str, content: Mapping[str, Any]) -> Answer:
     """Send one mail to all recipients and return what became of it; nothing raises."""
+    if not settings.smtp_host or not settings.email_from:
+        return Answer(ok=False, sentence="notifications.smtp_host or email_from is missing")
     try:
         return _send(settings, _message(settings, notice_id, content))
     except MissingSecret as error:

@@ -19,6 +19,11 @@ OTHER_VALUES = {
     "wanted": "T1CE,FLAIR",
     "address": "https://other.example.org",
     "proxy": "192.0.2.1",
+    "email_to": "anna@example.org",
+    "email_from": "node@example.org",
+    "smtp_security": "tls",
+    "webhook": "https://other.example.org",
+    "endpoint": "http://127.0.0.1:4318",
 }
 
 

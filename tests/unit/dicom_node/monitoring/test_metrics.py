@@ -17,6 +17,7 @@ from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import StepTimeRow
 from dicom_node.database.maintenance import set_maintenance
+from dicom_node.database.notice_tables import ConditionRow
 from dicom_node.database.states import DeliveryState, JobState, Priority, RunState, StudyState, TokenScope
 from dicom_node.database.tables import (
     AssociationRow,
@@ -56,6 +57,8 @@ def _run(number: int, state: RunState, *, step: str = "", waits_s: float = 0, pr
 
 def _fill(database: Database) -> None:
     """Keep studies in several states, with a patient's values wherever a person or a sender may have put them."""
+    with database.session() as session:
+        session.add(ConditionRow(code="disk_full", subject=AE_TITLE, detail=UID, noted=True))
     put_peer(database, Peer(name="PACS", ae_title="PACSAE", host="127.0.0.1", port=104, is_destination=True))
     now = utc_now()
     with database.session() as session:

@@ -202,6 +202,7 @@ def test_the_navigation_shows_what_the_role_may_open(panel: str, database: Datab
             "/peers",
             "/users",
             "/tokens",
+            "/notifications",
             "/system",
             "/help",
         )
