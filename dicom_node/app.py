@@ -23,6 +23,7 @@ from dicom_node.database.engine import Database, open_database
 from dicom_node.logs import configure_logs
 from dicom_node.settings import Settings
 from dicom_node.storage.private_folder import keep_private
+from dicom_node.telemetry.spans import tracing
 
 __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
 
@@ -76,7 +77,7 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
     database = open_database(settings.database_url)
     worker, stop = Worker(settings, database, gpu, Uploads(settings, database)), _stop_on_signal()
     ending = _recorded(settings, database, "work")
-    with _notifying(settings, database):
+    with tracing(settings, "work"), _notifying(settings, database):
         worker.run(stop)
     ending()
 
@@ -106,7 +107,7 @@ def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
         await asyncio.gather(panel.serve(), viewer.serve())
 
     ending = _recorded(settings, database, "web")
-    with _notifying(settings, database):
+    with tracing(settings, "web"), _notifying(settings, database):
         asyncio.run(both())
     ending()
 

@@ -53,6 +53,7 @@ from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
 from dicom_node.web.routes_work import work_routes
 from dicom_node.web.routes_workbench import workbench_routes
+from dicom_node.web.traced import Traced
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder, swagger_folder
 
@@ -116,7 +117,7 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
 
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
-    return Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
+    return Traced(Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH))
 
 
 def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Iterator[APIRouter]:
