@@ -117,7 +117,8 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
 
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
-    return Traced(Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH))
+    guarded = Guard(recorded, "panel", _HEADERS, uploads=UPLOAD_PATH)
+    return Traced(guarded) if settings.telemetry.endpoint else guarded
 
 
 def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Iterator[APIRouter]:

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from dicom_node.runs.step import Step
 from dicom_node.runs.workflow import Workflow
 from dicom_node.settings import Settings, read_settings
 from dicom_node.studies.run_queue import Start
+from dicom_node.telemetry import collector as collector_module
 from dicom_node.telemetry import spans
 from dicom_node.telemetry.spans import Span, is_on, record, timed, tracing
 from dicom_node.web.app import panel_app
@@ -102,14 +104,19 @@ def test_a_collector_that_is_away_or_answers_nothing_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spans, "STOP_S", 0.2)
+    monkeypatch.setattr(collector_module, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(collector_module, "MOST_WAITING", 1024)
     with web_server() as silent:
-        silent.before = lambda: time.sleep(3)
+        heard = threading.Event()
+        silent.before = heard.wait
         for endpoint in (f"http://127.0.0.1:{free_port()}", silent.url):
             with tracing(_settings(tmp_path, endpoint), "work"):
                 before = time.monotonic()
-                for _ in range(20_000):
+                for _ in range(2000):
                     record(lambda: [_span("step", 1)])
                 assert time.monotonic() - before < ANSWER_S
+        heard.set()
+        wait_until(lambda: not [one for one in threading.enumerate() if one.name.startswith("Otel")])
 
 
 def test_it_is_logged_when_the_collector_goes_and_comes_back(collector: WebBox, tmp_path: Path) -> None:
