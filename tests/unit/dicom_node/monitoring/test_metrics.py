@@ -208,6 +208,20 @@ def test_rules_dashboard_and_readme_use_metrics_that_exist(books: Database, tmp_
     assert set(NAME.findall((MONITORING / "README.md").read_text("utf-8"))) == made
 
 
+def test_rules_and_dashboard_select_by_labels_and_states_that_the_metrics_have(books: Database, tmp_path: Path) -> None:
+    _fill(books)
+    WorkerBook(books)
+    families = text_string_to_metric_families(Metrics(_settings(tmp_path), books).text().decode())
+    made: dict[tuple[str, str], set[str]] = {}
+    for sample in (one for family in families for one in family.samples):
+        for label, value in sample.labels.items():
+            made.setdefault((sample.name, label), set()).add(value)
+    selectors = [one for expression in _expressions() for one in re.findall(r"(glionode_\w+){([^}]*)}", expression)]
+    asked = [(name, *one) for name, inside in selectors for one in re.findall(r'(\w+)!?=~?"([^"]*)"', inside)]
+    assert len(asked) >= 7
+    assert [one for one in asked if one[2] not in made.get(one[:2], ())] == []
+
+
 def test_alert_rules_have_the_structure_that_prometheus_reads() -> None:
     rules = yaml.safe_load((MONITORING / "alerts.yml").read_text("utf-8"))
     assert set(rules) == {"groups"}
