@@ -21,7 +21,7 @@ NEWEST = 50
 
 def notification_routes(settings: Settings, database: Database, pages: Jinja2Templates) -> APIRouter:
     """Return the page and the target of its button."""
-    routes = APIRouter(prefix="/notifications", include_in_schema=False)
+    routes = APIRouter(prefix="/system/notifications", include_in_schema=False)
 
     def show(request: Request, tested: Sequence[Tested] = ()) -> Response:
         context = {

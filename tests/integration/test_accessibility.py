@@ -8,6 +8,7 @@ from playwright.sync_api import Page
 
 from dicom_node.database.engine import Database, open_database
 from dicom_node.database.history_tables import OpinionRow
+from dicom_node.database.notice_tables import ConditionRow, NoticeRow
 from dicom_node.database.states import JobState, RunState
 from dicom_node.database.tables import DecisionRow, RunRow
 from dicom_node.database.upload_tables import WorkbenchRow
@@ -33,7 +34,11 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
+    told = {
+        "GLIONODE_NOTIFICATIONS_EMAIL_TO": "anna@example.org",
+        "GLIONODE_NOTIFICATIONS_WEBHOOK": "https://node.test/x",
+    }
+    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path), **told})
 
 
 @pytest.fixture
@@ -62,6 +67,9 @@ def _fill(database: Database, settings: Settings) -> list[str]:
             [UploadedFile(stored="00000", name="flair.nii.gz")],
         )
     with database.session() as session:
+        session.add(ConditionRow(code="destination_silent", subject="archive", detail="1 object", noted=True))
+        told = {"sentence": "A study has stopped (defect) and needs a person."}
+        session.add(NoticeRow(notice_id="1", channel="mail", code="study_stopped", content=told, state="given_up"))
         session.get_one(RunRow, "run").summary = {"volumes_ml": {"WT": 41.2}, "flags": [FlagCode.LOW_AGREEMENT]}
         reason = "the networks differ"
         session.add(DecisionRow(run_id="run", ordinal=1, code=FlagCode.LOW_AGREEMENT, subject="result", reason=reason))
@@ -91,6 +99,7 @@ def _fill(database: Database, settings: Settings) -> list[str]:
         "/peers-import",
         "/users",
         "/tokens",
+        "/system/notifications",
         "/account",
         "/docs",
     ]
@@ -120,6 +129,7 @@ def test_no_page_has_a_serious_fault(database: Database, settings: Settings, *, 
         "/routing",
         "/routing/rule",
         "/peers",
+        "/system/notifications",
         "/help",
         "/system/conformance",
         "/absent",

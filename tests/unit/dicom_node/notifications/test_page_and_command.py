@@ -61,8 +61,8 @@ def test_the_page_shows_where_they_go_what_became_of_them_and_the_answers_to_a_t
             httpx.Client(base_url=url, timeout=ANSWER_S) as client,
         ):
             log_in(client, database)
-            page = client.get("/notifications").text
-            tested = client.post("/notifications/test").text
+            page = client.get("/system/notifications").text
+            tested = client.post("/system/notifications/test").text
     assert f"anna@example.org by 127.0.0.1:{box.port}" in page
     assert web.url not in page, "its path may be a secret"
     assert "A study has stopped (&lt;b&gt;defect) and needs a person." in page

@@ -202,7 +202,6 @@ def test_the_navigation_shows_what_the_role_may_open(panel: str, database: Datab
             "/peers",
             "/users",
             "/tokens",
-            "/notifications",
             "/system",
             "/help",
         )
