@@ -5,6 +5,7 @@ crash or an upgrade of one leaves the others running.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,7 @@ from dicom_node.database.engine import Database, open_database
 from dicom_node.logs import configure_logs
 from dicom_node.settings import Settings
 from dicom_node.storage.private_folder import keep_private
+from dicom_node.telemetry.spans import tracing
 
 __all__ = ["ROLES", "run_listener", "run_web", "run_worker", "serve"]
 
@@ -75,7 +77,8 @@ def run_worker(settings: Settings, gpu: str = "") -> None:
     database = open_database(settings.database_url)
     worker, stop = Worker(settings, database, gpu, Uploads(settings, database)), _stop_on_signal()
     ending = _recorded(settings, database, "work")
-    worker.run(stop)
+    with tracing(settings, "work"), _notifying(settings, database):
+        worker.run(stop)
     ending()
 
 
@@ -104,8 +107,25 @@ def run_web(settings: Settings, announce: Callable[[Database], None]) -> None:
         await asyncio.gather(panel.serve(), viewer.serve())
 
     ending = _recorded(settings, database, "web")
-    asyncio.run(both())
+    with tracing(settings, "web"), _notifying(settings, database):
+        asyncio.run(both())
     ending()
+
+
+@contextlib.contextmanager
+def _notifying(settings: Settings, database: Database) -> Iterator[None]:
+    """Tell administrators what needs them while the block runs, where the settings name any."""
+    if not settings.notifications.is_on:
+        yield
+        return
+    from dicom_node.notifications.notifier import Notifier  # noqa: PLC0415 - as above
+
+    notifier = Notifier(settings, database)
+    notifier.start()
+    try:
+        yield
+    finally:
+        notifier.stop()
 
 
 def _recorded(settings: Settings, database: Database, role: str) -> Callable[[], object]:

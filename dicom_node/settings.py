@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from dicom_node.oidc_settings import OidcSettings
+from dicom_node.outward_settings import NotificationSettings, TelemetrySettings, masked_url
 from dicom_node.settings_error import SettingsError
 from dicom_node.web_settings import ViewerSettings, WebSettings, WorkbenchSettings
 
@@ -29,11 +30,13 @@ __all__ = [
     "LimitsSettings",
     "ListenerSettings",
     "NodeSettings",
+    "NotificationSettings",
     "OidcSettings",
     "ProcessingSettings",
     "RetentionSettings",
     "Settings",
     "SettingsError",
+    "TelemetrySettings",
     "ViewerSettings",
     "WebSettings",
     "WorkbenchSettings",
@@ -49,7 +52,7 @@ ROLES = ("T1", "T1CE", "T2", "FLAIR")
 MEMORY_SHARE = 0.8
 PREFIX = "GLIONODE_"
 OTHER_VARIABLES = re.compile(
-    r"CONFIG|OIDC_CLIENT_SECRET|(DICOMWEB|ORTHANC|TEST|FUZZ)_\w+|ARRIVALS|WITHOUT_TORCH|UPDATE_SCREENSHOT"
+    r"CONFIG|OIDC_CLIENT_SECRET|(DICOMWEB|NOTIFY|ORTHANC|TEST|FUZZ)_\w+|ARRIVALS|WITHOUT_TORCH|UPDATE_SCREENSHOT"
     r"|SERVICE_\w+|PORT(_\w+)?"  # what Kubernetes sets for a service of this name
 )
 """Variables that begin like settings but are not."""
@@ -200,6 +203,8 @@ class Settings:
     limits: LimitsSettings
     retention: RetentionSettings
     workbench: WorkbenchSettings
+    notifications: NotificationSettings
+    telemetry: TelemetrySettings
     web: WebSettings
     oidc: OidcSettings
     viewer: ViewerSettings
@@ -269,6 +274,8 @@ class _Sections(BaseSettings):
     limits: LimitsSettings
     retention: RetentionSettings
     workbench: WorkbenchSettings
+    notifications: NotificationSettings
+    telemetry: TelemetrySettings
     web: WebSettings
     oidc: OidcSettings
     viewer: ViewerSettings
@@ -335,9 +342,11 @@ def _sentence(error: ValidationError, variables: Mapping[str, str]) -> str:
 
 
 def masked_settings(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return every section as plain values, with the password of the database URL hidden."""
+    """Return every section as plain values, with what may be secret in addresses hidden."""
     shown: dict[str, dict[str, Any]] = asdict(settings)
     shown["node"]["folder"] = str(settings.node.folder)
+    for section, key in (("notifications", "webhook"), ("telemetry", "endpoint")):
+        shown[section][key] = masked_url(shown[section][key])
     url = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", settings.database.url)
     shown["database"]["url"] = re.sub(r"([?&]\w*pass\w*=)[^&]*", r"\1***", url)
     return shown

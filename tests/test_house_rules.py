@@ -41,6 +41,7 @@ STRANGERS = {
 GOES_ON = {
     "dicom_node/delivery/lanes.py": 1,
     "dicom_node/delivery/outbox.py": 3,
+    "dicom_node/notifications/notifier.py": 1,
     "dicom_node/reception/acceptor/prompt_association.py": 1,
     "dicom_node/reception/acceptor/upper_layer.py": 1,
     "dicom_node/reception/filing.py": 1,
@@ -52,6 +53,7 @@ GOES_ON = {
     "dicom_node/runs/worker.py": 3,
     "dicom_node/runs/workflow.py": 1,
     "dicom_node/studies/assembly.py": 1,
+    "dicom_node/telemetry/spans.py": 1,
     "dicom_node/web/guard.py": 1,
 }
 """A loop, a thread or an answer that must go on whatever one study, one sender or one request does to it; each logs or

@@ -96,6 +96,8 @@ NOT_RECORDED: Mapping[str, str] = MappingProxyType(
         "models show": "shows no patient data",
         "models tune": "works on the files of who calls it",
         "models verify": "shows no patient data",
+        "notify list": "shows keys of studies alone",
+        "notify test": "sends a sentence about the node alone",
         "routes export": "shows no patient data",
         "routes list": "shows no patient data",
         "routes try": "changes nothing, and shows keys of studies alone",

@@ -12,6 +12,7 @@ from dicom_node.cli.conventions import (
     one_line_errors,
 )
 from dicom_node.monitoring.certificate import certificate_warning
+from dicom_node.notifications.channels import problems
 from dicom_node.settings import SettingsError, masked_settings, read_settings
 from dicom_node.web.provider_setup import unusable_provider, what_to_register
 from dicom_node.web.secure_login import NOBODY_ELSEWHERE, nobody_elsewhere, unusable_certificate
@@ -35,6 +36,7 @@ def check_config(as_json: bool) -> None:  # noqa: FBT001
         lines.append(f"# {warning}")
     if nobody_elsewhere(settings):
         lines.append(f"# {NOBODY_ELSEWHERE}")
+    lines += [f"# {problem}" for problem in problems(settings)]
     emit(as_json, shown, lines)
 
 

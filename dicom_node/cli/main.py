@@ -74,6 +74,10 @@ COMMANDS: Mapping[str, Subcommand] = MappingProxyType(
             "models:models",
             "Show, add, check and promote the models the node can run.",
         ),
+        "notify": Subcommand(
+            "notify:notify",
+            "Send a test notification by e-mail and webhook, or list the newest that were sent.",
+        ),
         "prioritise": Subcommand(
             "operations:prioritise",
             "Process a study before all others (STAT); STUDY is its UID or key.",

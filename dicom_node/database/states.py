@@ -8,6 +8,8 @@ __all__ = [
     "FetchState",
     "JobState",
     "LinkKind",
+    "NodeEvent",
+    "NoticeState",
     "Priority",
     "ProbeState",
     "RunState",
@@ -92,6 +94,30 @@ class JobState(enum.StrEnum):
     STOPPING = "stopping"  # its owner wants it removed; the worker that computes it ends that, and removes it
     DONE = "done"  # its result can be fetched
     FAILED = "failed"  # it has no result; see the reason
+
+
+class NodeEvent(enum.StrEnum):
+    """What an administrator may want to be told."""
+
+    STUDY_STOPPED = "study_stopped"  # a run has failed; a person has to do something
+    DESTINATION_SILENT = "destination_silent"  # a destination has refused, or not answered, for a while
+    DISK_FULL = "disk_full"  # the listener refuses instances
+    AUDIT_UNWRITABLE = "audit_unwritable"  # the panel shows no study
+    WORKER_AWAY = "worker_away"  # a worker sends no heartbeat
+    MODEL_UNUSABLE = "model_unusable"  # no study can be processed
+    CERTIFICATE = "certificate"  # it has ended, will soon, or cannot be read
+    RESULTS_DELIVERED = "results_delivered"  # every destination has accepted a study's results
+    TEST = "test"  # a person has pressed a button
+
+
+class NoticeState(enum.StrEnum):
+    """The state of one notification on its way to one receiver."""
+
+    WAITING = "waiting"  # to be sent, or to be sent again
+    SENDING = "sending"  # begun; if it is found so later, it is sent again with the same id
+    SENT = "sent"  # the receiver has taken it
+    MERGED = "merged"  # it could not be sent, and a later one of its kind tells the same
+    GIVEN_UP = "given_up"  # it could not be sent for two days
 
 
 class Verdict(enum.StrEnum):

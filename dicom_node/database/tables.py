@@ -42,7 +42,7 @@ __all__ = [
     "utc_now",
 ]
 
-REVISION = "0020"
+REVISION = "0021"
 """The migration that leads to these tables: a database of this revision needs none."""
 
 

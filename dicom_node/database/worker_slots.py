@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import LeaseRow, WorkerRow
 
-__all__ = ["BEAT_S", "DEAD_AFTER", "SlotLost", "WorkerBook", "WorkerStatus", "list_workers"]
+__all__ = ["BEAT_S", "DEAD_AFTER", "SlotLost", "WorkerBook", "WorkerStatus", "has_lease", "list_workers"]
 
 BEAT_S = 2.0
 DEAD_AFTER = timedelta(seconds=15)
@@ -75,18 +75,7 @@ class WorkerBook:
 
     def has_lease(self, name: str) -> bool:
         """Take or keep a duty that only one worker has; return whether this worker has it now."""
-        return self._database.transact(lambda session: self._take_lease(session, name))
-
-    def _take_lease(self, session: Session, name: str) -> bool:
-        now = self._database.now(session)
-        row = session.get(LeaseRow, name, with_for_update=True)
-        if row is None:
-            session.add(LeaseRow(name=name, holder=self.executor, until=now + LEASE))
-            return True
-        if row.holder != self.executor and row.until > now:
-            return False
-        row.holder, row.until = self.executor, now + LEASE
-        return True
+        return has_lease(self._database, name, self.executor)
 
     def dead_executors(self, session: Session) -> Sequence[str]:
         """Return the slots whose workers have stopped or died."""
@@ -115,6 +104,23 @@ class WorkerBook:
     def _is_gone(self, row: WorkerRow) -> bool:
         """Return whether a worker of this host has died, without waiting for missing heartbeats."""
         return row.host == self._host and not Path("/proc", str(row.pid)).exists()
+
+
+def has_lease(database: Database, name: str, holder: str) -> bool:
+    """Take or keep a duty that only one process has; return whether this holder has it now."""
+
+    def take(session: Session) -> bool:
+        now = database.now(session)
+        row = session.get(LeaseRow, name, with_for_update=True)
+        if row is None:
+            session.add(LeaseRow(name=name, holder=holder, until=now + LEASE))
+            return True
+        if row.holder != holder and row.until > now:
+            return False
+        row.holder, row.until = holder, now + LEASE
+        return True
+
+    return database.transact(take)
 
 
 def list_workers(database: Database) -> list[WorkerStatus]:

@@ -22,6 +22,7 @@ from dicom_node.delivery.lanes import Lanes
 from dicom_node.delivery.outcome import OPEN, call_off, hold, is_unmade, outcome_of
 from dicom_node.delivery.proof import Prover, SentObject
 from dicom_node.delivery.recorded import DeliveryRecord
+from dicom_node.delivery.traced import traced_delivery
 from dicom_node.peers.peer import Peer
 from dicom_node.peers.query import ObjectPlace
 from dicom_node.peers.registry import destinations, disabled_destinations
@@ -150,10 +151,11 @@ class Outbox:
         self._end(run_id, reason)
 
     def _deliver_and_prove(self, run_id: str, peer: Peer) -> None:
-        if self.waiting(run_id, peer):
-            self._ask_first(run_id, peer)
-            self._send(run_id, peer)
-        self._prove(run_id, peer)
+        with traced_delivery(self._database, run_id, peer.name):
+            if self.waiting(run_id, peer):
+                self._ask_first(run_id, peer)
+                self._send(run_id, peer)
+            self._prove(run_id, peer)
 
     def _end(self, run_id: str, broken: str = "") -> None:
         """Close a run or schedule a retry, as soon as the database can be reached."""

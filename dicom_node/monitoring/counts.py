@@ -15,7 +15,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import StepTimeRow
 from dicom_node.database.maintenance import in_maintenance
-from dicom_node.database.states import DeliveryState, Priority, RunState
+from dicom_node.database.notice_tables import ConditionRow, NoticeRow
+from dicom_node.database.states import DeliveryState, NoticeState, Priority, RunState
 from dicom_node.database.tables import (
     AssociationRow,
     DeliveryRow,
@@ -69,6 +70,10 @@ class NodeCounts:
         Associations that sent images in the last hour, by peer.
     refusals
         Refusals on receipt by code, since they are kept.
+    notices
+        Notifications by channel and state, of the last 30 days.
+    conditions
+        What is wrong at present, by code; empty where nobody is to be told.
     """
 
     studies: Mapping[str, int]
@@ -83,6 +88,8 @@ class NodeCounts:
     workbench: Mapping[str, int]
     steps: Mapping[str, StepTime]
     maintenance: bool
+    notices: Mapping[tuple[str, str], int]
+    conditions: Mapping[str, int]
 
     @property
     def undelivered(self) -> int:
@@ -111,6 +118,8 @@ def read_counts(database: Database) -> NodeCounts:
         workbench=_by(database, WorkbenchRow.state),
         steps=_steps(database, now),
         maintenance=in_maintenance(database),
+        notices=_notices(database),
+        conditions=_conditions(database),
     )
 
 
@@ -166,6 +175,22 @@ def _associations(database: Database, titles: Mapping[str, str], now: datetime) 
         name = titles.get(calling, NOBODY_KNOWN)
         found[name] = found.get(name, 0) + count
     return found
+
+
+def _notices(database: Database) -> dict[tuple[str, str], int]:
+    group = (NoticeRow.channel, NoticeRow.state)
+    with database.session() as session:
+        found = {
+            (a, str(b)): count for a, b, count in session.execute(sa.select(*group, sa.func.count()).group_by(*group))
+        }
+    return {(name, str(state)): found.get((name, state), 0) for name in ("mail", "webhook") for state in NoticeState}
+
+
+def _conditions(database: Database) -> dict[str, int]:
+    chosen = sa.select(ConditionRow.code, sa.func.count()).where(ConditionRow.noted).group_by(ConditionRow.code)
+    with database.session() as session:
+        rows = session.execute(chosen).all()
+    return {code: count for code, count in rows}  # noqa: C416 - rows are no pairs to mypy
 
 
 def _refusals(database: Database) -> dict[str, int]:

@@ -133,6 +133,9 @@ def _families(facts: _Facts) -> Iterator[Metric]:
     yield _of("glionode_associations_last_hour", associations, ("peer",), counts.associations)
     yield _of("glionode_refusals", "Refusals on receipt by code, as kept.", ("code",), counts.refusals)
     yield _states("glionode_workbench_uploads", "Uploads to the workbench by state.", JobState, counts.workbench)
+    notices = "Notifications of the last 30 days by channel and state."
+    yield _of("glionode_notifications", notices, ("channel", "state"), counts.notices)
+    yield _of("glionode_conditions", "What is wrong at present, where somebody is told.", ("code",), counts.conditions)
     yield from _steps(counts.steps)
     yield from _processes(facts)
 

@@ -1,11 +1,14 @@
 """The state of a run in the database from start to end, and which files are removed at the end."""
 
+from collections.abc import Collection
+
 from dicom_node.database.engine import Database
 from dicom_node.database.standing import enter, finish, follow
 from dicom_node.database.states import RunState
 from dicom_node.database.tables import RunRow
 from dicom_node.models.roles import ModelRole, chosen
 from dicom_node.runs.shadow_results import fail_shadow
+from dicom_node.runs.traced import trace_run
 from dicom_node.settings import Settings
 from dicom_node.studies.run_folder import RunFolder
 
@@ -50,6 +53,10 @@ class Lifecycle:
         ended = run.state in (RunState.DELIVERED, RunState.STORED) and not self._shadow_wanted()
         if ended or run.summary.get("withheld") or run.state == RunState.REJECTED:
             RunFolder(self._folder, run_id).clear_arrays()
+
+    def trace(self, run_id: str, attempt: int, steps: Collection[str]) -> None:
+        """Record how long a run and its steps took, where traces are on."""
+        trace_run(self._database, run_id, attempt, steps)
 
     def note_shadow(self, run_id: str) -> None:
         """Note that the shadow model, if there is one, is to process a run that production has finished."""

@@ -29,6 +29,7 @@ from dicom_node.database.tables import (
     StudyRow,
 )
 from dicom_node.delivery.proof import ANSWER_COUNTS
+from dicom_node.notifications.notices import forget
 from dicom_node.settings import Settings
 from dicom_node.studies.run_folder import RunFolder
 
@@ -98,6 +99,7 @@ class Retention:
         )
         self._forget_commitments(now)
         self._forget_connections(now)
+        forget(self._database, now)
         if done != Cleaned(pixels=0, results=0, history=0):
             _log.info("cleaned", pixels=done.pixels, results=done.results, history=done.history)
         return done

@@ -186,10 +186,14 @@ def _named(workflow: str) -> tuple[str, int]:
 @DBOS.workflow(name="process_study", max_recovery_attempts=RECOVERY_ATTEMPTS)
 def process_study(run_id: str, attempt: int = 0, first: str = Step.SELECT.value) -> str:
     """Perform the steps of one run, from the first that is left."""
-    for step in list(Step)[Step(first).place :]:
-        outcome = _perform(step.value, run_id, attempt)
+    steps, outcome = [step.value for step in list(Step)[Step(first).place :]], _DONE
+    for step in steps:
+        outcome = _perform(step, run_id, attempt)
         if outcome != _DONE:
-            return outcome
+            break
+    _lifecycle[0].trace(run_id, attempt, steps)
+    if outcome != _DONE:
+        return outcome
     DBOS.run_step(StepOptions(name="shadow_due"), _note_shadow, run_id)
     return _DONE
 

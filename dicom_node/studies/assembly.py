@@ -13,7 +13,8 @@ from conversion.sequences import Role
 from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.keyed_hashes import KeyedHash
-from dicom_node.database.states import Priority, RunState, StudyState
+from dicom_node.database.notice_tables import note_event
+from dicom_node.database.states import NodeEvent, Priority, RunState, StudyState
 from dicom_node.database.tables import InstanceRow, ResultRow, RunRow, StudyRow
 from dicom_node.peers.registry import urgent_ae_titles
 from dicom_node.phantom.connection_uids import TEST_PATIENT_ID, is_test_uid
@@ -132,6 +133,7 @@ class Assembly:
             study = session.get_one(StudyRow, study_uid, with_for_update=True)
             study.state, study.reason, study.awaited = StudyState.FAILED, NOT_JUDGED, []
             study.current_run = None
+            note_event(session, NodeEvent.STUDY_STOPPED, study.key, "defect")
             _log.exception("judging_defect", study=study.key)
         self._reader.forget(study_uid)
 

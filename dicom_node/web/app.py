@@ -38,6 +38,7 @@ from dicom_node.web.routes_docs import docs_routes
 from dicom_node.web.routes_health import health_routes
 from dicom_node.web.routes_help import help_routes
 from dicom_node.web.routes_login import login_routes
+from dicom_node.web.routes_notifications import notification_routes
 from dicom_node.web.routes_oidc import oidc_routes
 from dicom_node.web.routes_operations import operation_routes
 from dicom_node.web.routes_peer_files import peer_file_routes
@@ -54,6 +55,7 @@ from dicom_node.web.routes_tokens import token_routes
 from dicom_node.web.routes_users import user_routes
 from dicom_node.web.routes_work import work_routes
 from dicom_node.web.routes_workbench import workbench_routes
+from dicom_node.web.traced import Traced
 from dicom_node.web.uploads import UPLOAD_PATH
 from dicom_node.web.viewer_assets import niivue_folder, swagger_folder
 from inference.regions import REGION_NAMES
@@ -118,7 +120,8 @@ def panel_app(settings: Settings, database: Database, diagnose: Diagnose = no_di
 
     trail = AuditTrail(settings.node.folder, settings.node.ae_title, database)
     recorded = Recorded(app, trail, RouteTable(PANEL))
-    return Guard(recorded, "panel", _HEADERS, UPLOAD_PATH, strict_transport=settings.web.strict_transport)
+    guarded = Guard(recorded, "panel", _HEADERS, UPLOAD_PATH, strict_transport=settings.web.strict_transport)
+    return Traced(guarded) if settings.telemetry.endpoint else guarded
 
 
 def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> Iterator[APIRouter]:
@@ -149,6 +152,7 @@ def _routers(settings: Settings, database: Database, pages: Jinja2Templates) -> 
     yield conformance_routes(settings, database, pages)
     yield health_routes(settings, database)
     yield configuration_routes(settings, database, pages)
+    yield notification_routes(settings, database, pages)
 
 
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:

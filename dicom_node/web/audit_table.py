@@ -102,6 +102,8 @@ PANEL: Mapping[tuple[str, str], Rule] = MappingProxyType(
         ("GET", "/system/conformance"): _NODE,
         ("GET", "/system/conformance.pdf"): _NODE,
         ("GET", "/system/conformance.json"): _NODE,
+        ("GET", "/system/notifications"): _NODE,
+        ("POST", "/system/notifications/test"): _nothing("sends a sentence about the node alone"),
         ("GET", "/studies"): Rule(Kind.SEARCH, "studies"),
         ("POST", "/studies"): Rule(Kind.SEARCH, "studies"),
         ("GET", "/studies/{key}"): Rule(Kind.LOOK, "page of the study"),

@@ -9,7 +9,7 @@ from starlette.routing import compile_path
 from dicom_node.access.caller import Caller, Credential
 from dicom_node.database.states import TokenScope, UserRole
 
-__all__ = ["RIGHTS", "Right", "allowed_methods", "may", "permits", "right_to"]
+__all__ = ["RIGHTS", "Right", "allowed_methods", "line_of", "may", "permits", "right_to"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +160,8 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "GET /system/conformance": OPERATOR,
         "GET /system/conformance.json": OPERATOR,
         "GET /system/conformance.pdf": OPERATOR,
+        "GET /system/notifications": ADMINISTRATOR,
+        "POST /system/notifications/test": ADMINISTRATOR,
         "GET /users": ADMINISTRATOR,
         "POST /users": ADMINISTRATOR,
         "POST /users/{name}/role": ADMINISTRATOR,
@@ -171,13 +173,18 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
 )
 """Method and path of each route to what it asks. Of several lines that match, the first decides."""
 
-_PATTERNS = [(line.split(" ")[0], compile_path(line.split(" ")[1])[0], right) for line, right in RIGHTS.items()]
+_PATTERNS = [(line.split(" ")[0], compile_path(line.split(" ")[1])[0], line) for line in RIGHTS]
 
 
 def right_to(method: str, path: str) -> Right | None:
     """Return what a request asks of its caller; None if it has no line."""
+    return RIGHTS.get(line_of(method, path))
+
+
+def line_of(method: str, path: str) -> str:
+    """Return the line of the table that a request matches, which holds nothing of it; empty if it has none."""
     asked = "GET" if method == "HEAD" else method
-    return next((right for known, pattern, right in _PATTERNS if known == asked and pattern.match(path)), None)
+    return next((line for known, pattern, line in _PATTERNS if known == asked and pattern.match(path)), "")
 
 
 def allowed_methods(path: str) -> list[str]:

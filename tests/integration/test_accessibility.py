@@ -8,6 +8,7 @@ from playwright.sync_api import Page, ViewportSize
 
 from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import OpinionRow
+from dicom_node.database.notice_tables import ConditionRow, NoticeRow
 from dicom_node.database.states import JobState, RunState
 from dicom_node.database.tables import DecisionRow, RunRow
 from dicom_node.database.upload_tables import WorkbenchRow
@@ -35,7 +36,11 @@ SEEN: tuple[tuple[ViewportSize, Literal["light", "dark"]], ...] = ((DESK, "light
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path)})
+    told = {
+        "GLIONODE_NOTIFICATIONS_EMAIL_TO": "anna@example.org",
+        "GLIONODE_NOTIFICATIONS_WEBHOOK": "https://node.test/x",
+    }
+    return read_settings(environment={"GLIONODE_NODE_FOLDER": str(tmp_path), **told})
 
 
 def _fill(database: Database, settings: Settings) -> list[str]:
@@ -57,6 +62,9 @@ def _fill(database: Database, settings: Settings) -> list[str]:
             [UploadedFile(stored="00000", name="flair.nii.gz")],
         )
     with database.session() as session:
+        session.add(ConditionRow(code="destination_silent", subject="archive", detail="1 object", noted=True))
+        told = {"sentence": "A study has stopped (defect) and needs a person."}
+        session.add(NoticeRow(notice_id="1", channel="mail", code="study_stopped", content=told, state="given_up"))
         session.get_one(RunRow, "run").summary = {"volumes_ml": {"WT": 41.2}, "flags": [FlagCode.LOW_AGREEMENT]}
         reason = "the networks differ"
         session.add(DecisionRow(run_id="run", ordinal=1, code=FlagCode.LOW_AGREEMENT, subject="result", reason=reason))
@@ -86,6 +94,7 @@ def _fill(database: Database, settings: Settings) -> list[str]:
         "/peers-import",
         "/users",
         "/tokens",
+        "/system/notifications",
         "/account",
         "/system",
         "/system/configuration",
@@ -119,6 +128,7 @@ def test_no_page_has_a_serious_fault(database: Database, settings: Settings, *, 
         "/peers",
         "/users",
         "/tokens",
+        "/system/notifications",
         "/help",
         "/system",
         "/system/conformance",

@@ -6,6 +6,7 @@ import dicom_node.database.audit_tables
 import dicom_node.database.connection_tables
 import dicom_node.database.history_tables
 import dicom_node.database.identity_tables
+import dicom_node.database.notice_tables
 import dicom_node.database.upload_tables  # noqa: F401 - for its tables
 from dicom_node.database.tables import Base
 

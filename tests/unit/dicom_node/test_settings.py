@@ -21,6 +21,11 @@ OTHER_VALUES = {
     "proxy": "192.0.2.1",
     "issuer": "https://login.example.org",
     "scopes": "openid groups",
+    "email_to": "anna@example.org",
+    "email_from": "node@example.org",
+    "smtp_security": "tls",
+    "webhook": "https://other.example.org",
+    "endpoint": "http://127.0.0.1:4318",
 }
 
 

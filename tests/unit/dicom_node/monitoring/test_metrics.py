@@ -18,6 +18,7 @@ from dicom_node.audit.trail import AuditTrail
 from dicom_node.database.engine import Database
 from dicom_node.database.history_tables import StepTimeRow
 from dicom_node.database.maintenance import set_maintenance
+from dicom_node.database.notice_tables import ConditionRow
 from dicom_node.database.states import DeliveryState, JobState, Priority, RunState, StudyState, TokenScope
 from dicom_node.database.tables import (
     AssociationRow,
@@ -58,6 +59,8 @@ def _run(number: int, state: RunState, *, step: str = "", waits_s: float = 0, pr
 
 def _fill(database: Database) -> None:
     """Keep studies in several states, with a patient's values wherever a person or a sender may have put them."""
+    with database.session() as session:
+        session.add(ConditionRow(code="disk_full", subject=AE_TITLE, detail=UID, noted=True))
     put_peer(database, Peer(name="PACS", ae_title="PACSAE", host="127.0.0.1", port=104, is_destination=True))
     now = utc_now()
     with database.session() as session:
@@ -215,6 +218,20 @@ def test_rules_dashboard_and_readme_use_metrics_that_exist(books: Database, tmp_
     assert len(used) > 15
     assert used <= made
     assert set(NAME.findall((MONITORING / "README.md").read_text("utf-8"))) == made
+
+
+def test_rules_and_dashboard_select_by_labels_and_states_that_the_metrics_have(books: Database, tmp_path: Path) -> None:
+    _fill(books)
+    WorkerBook(books)
+    families = text_string_to_metric_families(Metrics(_settings(tmp_path), books).text().decode())
+    made: dict[tuple[str, str], set[str]] = {}
+    for sample in (one for family in families for one in family.samples):
+        for label, value in sample.labels.items():
+            made.setdefault((sample.name, label), set()).add(value)
+    selectors = [one for expression in _expressions() for one in re.findall(r"(glionode_\w+){([^}]*)}", expression)]
+    asked = [(name, *one) for name, inside in selectors for one in re.findall(r'(\w+)!?=~?"([^"]*)"', inside)]
+    assert len(asked) >= 7
+    assert [one for one in asked if one[2] not in made.get(one[:2], ())] == []
 
 
 def test_alert_rules_have_the_structure_that_prometheus_reads() -> None:
