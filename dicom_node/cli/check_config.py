@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
+from dicom_node.access.certificate import certificate_warning
 from dicom_node.cli.conventions import (
     emit,
     example,
     json_option,
     one_line_errors,
 )
-from dicom_node.monitoring.certificate import certificate_warning
 from dicom_node.notifications.channels import problems
 from dicom_node.settings import SettingsError, masked_settings, read_settings
 from dicom_node.web.provider_setup import unusable_provider, what_to_register

@@ -17,13 +17,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from dicom_node.access.certificate import certificate_expiry
 from dicom_node.audit.ending import trail_ends_as_known
 from dicom_node.audit.files import TrailFiles
 from dicom_node.database.engine import Database
 from dicom_node.database.states import JobState, Priority, RunState, StudyState
 from dicom_node.database.tables import REVISION
 from dicom_node.database.worker_slots import WorkerStatus, list_workers
-from dicom_node.monitoring.certificate import certificate_expiry
 from dicom_node.monitoring.counts import NodeCounts, StepTime, read_counts
 from dicom_node.settings import Settings
 from dicom_node.storage.disk_space import DiskUse, disk_use

@@ -32,9 +32,6 @@ SLOW_LOOK_S = 60.0
 ENOUGH = 1.1
 """Share of the limit from which the disk counts as free again: around the limit itself it would go to and fro."""
 
-ENDS_SOON = timedelta(days=14)
-"""Before its end a certificate is reported this early, so that somebody finds the time."""
-
 _OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.REFUSED)
 
 _Found = tuple[NodeEvent, str, str]
@@ -146,12 +143,12 @@ def _os_error(check: Callable[[], None]) -> str:
 
 def _problem_of(path: Path, now: datetime) -> str:
     """Return what is wrong with a certificate, to be read after its name."""
-    from cryptography import x509  # noqa: PLC0415 - only nodes with a certificate load it
+    from dicom_node.access.certificate import EARLY, expiry_of  # noqa: PLC0415 - only nodes with a certificate load it
 
     try:
-        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        ends = expiry_of(path)
     except (OSError, ValueError) as error:
         return f"cannot be read ({type(error).__name__})"
-    if ends - now > ENDS_SOON:
+    if ends - now >= EARLY:
         return ""
     return f"{'has ended' if ends <= now else 'ends'} on {ends.astimezone(UTC):%Y-%m-%d}"

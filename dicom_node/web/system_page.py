@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from dicom_node.access.certificate import certificate_warning
 from dicom_node.database.engine import Database
 from dicom_node.database.tables import REVISION
 from dicom_node.database.worker_slots import WorkerStatus, list_workers
 from dicom_node.models.roles import ModelChoice, ModelRole, chosen, history, production_model
 from dicom_node.monitoring.activity import Span, read_activity
-from dicom_node.monitoring.certificate import certificate_warning
 from dicom_node.monitoring.counts import read_counts
 from dicom_node.monitoring.drift import DriftWeek, read_drift
 from dicom_node.settings import Settings, masked_settings

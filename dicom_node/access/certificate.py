@@ -7,10 +7,23 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from dicom_node.settings import WebSettings
 
-__all__ = ["EARLY", "certificate_expiry", "certificate_warning"]
+__all__ = ["EARLY", "certificate_expiry", "certificate_warning", "expiry_of"]
 
 EARLY = timedelta(days=30)
-"""How long before it expires there is a warning."""
+"""How long before it expires there is a warning, so that somebody finds the time."""
+
+
+def expiry_of(path: Path) -> datetime:
+    """Return when a certificate in a PEM file expires.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    ValueError
+        When it is no certificate.
+    """
+    return load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
 
 def certificate_expiry(web: WebSettings) -> datetime | None:
@@ -18,7 +31,7 @@ def certificate_expiry(web: WebSettings) -> datetime | None:
     if not web.certificate:
         return None
     try:
-        return load_pem_x509_certificate(Path(web.certificate).read_bytes()).not_valid_after_utc
+        return expiry_of(Path(web.certificate))
     except (OSError, ValueError):
         return None  # `glionode check-config` and the start of the panel say why
 

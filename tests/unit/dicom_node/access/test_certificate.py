@@ -8,9 +8,9 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from dicom_node.access.certificate import certificate_warning
 from dicom_node.cli.main import cli
 from dicom_node.database.engine import Database
-from dicom_node.monitoring.certificate import certificate_warning
 from dicom_node.settings import Settings, read_settings
 from dicom_node.web.app import panel_app
 from tests.support.certificate import make_certificate
