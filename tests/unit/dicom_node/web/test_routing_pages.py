@@ -62,12 +62,18 @@ def study_key(client: httpx.Client, database: Database, tmp_path: Path) -> str:
         return session.query(StudyRow).one().key
 
 
+def test_without_a_stored_study_there_is_nothing_to_try_a_rule_on(client: httpx.Client) -> None:
+    page = " ".join(client.post("/routing/preview", data=FORM).text.split())
+    assert "Nothing is saved yet. <strong>There is no stored study to try it on</strong>.</p>" in page
+
+
 def test_a_rule_is_tried_against_stored_studies_before_it_is_saved(
     client: httpx.Client, database: Database, study_key: str
 ) -> None:
     assert "No routing rules" in client.get("/routing").text
     page = client.post("/routing/preview", data=FORM).text
-    assert "<strong>1 of the newest 1 study</strong>" in page
+    sentence = "<strong>the only stored study</strong> would have gone another way. It decides something in it."
+    assert sentence in " ".join(page.split())
     for shown in (f"/studies/{study_key}", "as without rules", "to ER; priority stat", 'value="*small*"'):
         assert shown in page
     assert routing_rules(database) == ()
