@@ -56,9 +56,7 @@ def _put(database: Database, person: Provided) -> Known:
         user = session.scalar(chosen)
         if user is None:
             return _added(session, person)
-        if not user.enabled:
-            raise ProviderLoginRefused(Problem.DISABLED, user.name)
-        if person.role is not None:
+        if person.role is not None or not user.enabled:
             return _updated(session, user, person.role)
         end_all(session, name := user.name)
     raise ProviderLoginRefused(Problem.NO_ROLE, name)
@@ -71,14 +69,19 @@ def _added(session: Session, person: Provided) -> Known:
         name = user_name(person.name)
     except InvalidEntryError as error:
         raise ProviderLoginRefused(Problem.NO_NAME) from error
-    if session.get(UserRow, name) is not None:
+    taken = session.get(UserRow, name)
+    if taken is not None and taken.subject_sha256 == person.subject_sha256:  # added by another request just now
+        return _updated(session, taken, person.role)
+    if taken is not None:
         raise ProviderLoginRefused(Problem.NAME_TAKEN)
     session.add(UserRow(name=name, role=person.role, subject_sha256=person.subject_sha256))
     return Known(name=name, change=f"add {person.role}")
 
 
-def _updated(session: Session, user: UserRow, role: UserRole) -> Known:
-    if user.role == role:
+def _updated(session: Session, user: UserRow, role: UserRole | None) -> Known:
+    if not user.enabled:
+        raise ProviderLoginRefused(Problem.DISABLED, user.name)
+    if role is None or user.role == role:
         return Known(name=user.name)
     user.role = role
     end_all(session, user.name)

@@ -138,7 +138,7 @@ def test_a_silent_worker_is_told_and_one_that_ends_as_intended_is_not(books: Dat
 
 def test_trail_model_and_certificate_are_looked_at(database: Database, tmp_path: Path) -> None:
     folder = tmp_path / "node"
-    short, long = make_certificate(tmp_path, 13), make_certificate(tmp_path, 20)
+    short, long = make_certificate(tmp_path, 29), make_certificate(tmp_path, 40)
     fixed: dict[str, object] = {"LIMITS_FREE_DISK_GIB": 0}
     good = {**fixed, "WEB_CERTIFICATE": long.pem, "WEB_KEY": long.key}
     bad = {**fixed, "WEB_CERTIFICATE": short.pem, "WEB_KEY": short.key, "PROCESSING_MODEL": str(tmp_path)}
@@ -159,7 +159,7 @@ def test_trail_model_and_certificate_are_looked_at(database: Database, tmp_path:
     with database.session() as session:
         row = session.get_one(ConditionRow, (NodeEvent.CERTIFICATE, "certificate"))
         assert row.detail == "cannot be read (FileNotFoundError)"
-    Conditions(_settings(folder, **good), database).look(utc_now() + timedelta(days=21))
+    Conditions(_settings(folder, **good), database).look(utc_now() + timedelta(days=41))
     with database.session() as session:
         assert session.get_one(ConditionRow, (NodeEvent.CERTIFICATE, "certificate")).detail.startswith("has ended on ")
 
