@@ -15,8 +15,8 @@ FUZZ := tests/unit/conversion/test_header_fuzz.py
 UNIT_FILES := $(FUZZ) $(wildcard tests/test_*.py) $(filter-out $(FUZZ),$(sort $(shell find tests/unit -name 'test_*.py')))
 # What counts on senders that are slow by themselves has all cores for itself; what draws in a browser goes before what it shares them with.
 SLOW_SENDERS := tests/integration/test_pdu_fuzz.py
-BROWSER := $(addprefix tests/integration/test_,$(addsuffix .py,ohif_overlay ohif_first_view ohif_correction panel_browser rules_browser routing_browser \
-  workbench_browser work_browser first_day_browser docs_browser study_browser access_browser system_browser accessibility))
+BROWSER := $(addprefix tests/integration/test_,$(addsuffix .py,first_day_browser accessibility ohif_overlay ohif_first_view ohif_correction \
+  panel_browser rules_browser routing_browser workbench_browser work_browser docs_browser study_browser access_browser system_browser))
 LONGEST := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,resume upgrade) acceptance/test_demo integration/test_chaos \
   acceptance/test_real_study $(addprefix integration/test_,train several_machines bad_input arrivals) acceptance/test_conversion \
   $(addprefix integration/test_,models_worker large_data_sets)))
@@ -37,6 +37,7 @@ NEWER := $(BETWEEN) $(addprefix tests/unit/dicom_node/test_,$(addsuffix .py,acce
   peers send spool)) $(addprefix tests/unit/dicom_node/web/test_,$(addsuffix .py,auth guard http_limits operations_pages)) \
   $(addprefix tests/unit/viewer_integration/test_,$(addsuffix .py,commitment delivery dicomweb requestor stow))
 SHELL := /bin/bash
+unexport PYTHONDONTWRITEBYTECODE # each process of a node would compile the house anew
 
 .PHONY: setup viewer demo run test check tests pythons pythons-setup lint types unit integration browser chaos phantoms debian lock clean
 
@@ -49,6 +50,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib >/dev/null || true # on every core; some files are for other Pythons
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -qq -j 0 conversion inference viewer_integration dicom_node
 	touch $@
 
 viewer: setup
@@ -133,7 +135,7 @@ integration:
 	$(BIN)/pytest $(SLOW_SENDERS)
 
 browser:
-	$(BIN)/pytest $(BROWSER)
+	$(ONE_CORE) $(BIN)/pytest -n $(shell getconf _NPROCESSORS_ONLN) --dist loadfile --no-loadscope-reorder $(BROWSER)
 
 # Two hundred arrivals, and the node under attack, in the long form (half an hour or so for each database; as root).
 chaos: setup debian
