@@ -2,7 +2,6 @@
 
 import base64
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from dicom_node.access.users import add_user, change_password, list_users, new_p
 from dicom_node.database.engine import Database
 from dicom_node.database.states import LinkKind, UserRole
 from dicom_node.database.tables import LoginTokenRow, utc_now
-from dicom_node.settings import Settings
 from tests.support.audit_schema import recorded
 from tests.support.oidc_panel import (
     CALLBACK,
@@ -32,29 +30,6 @@ from tests.support.panel_client import log_in
 from tests.support.signing_provider import CLIENT_ID, SigningProvider, signing_provider
 
 WORDS = "correct horse battery"
-
-
-@pytest.fixture
-def provider() -> Iterator[SigningProvider]:
-    with signing_provider() as started:
-        yield started
-
-
-@pytest.fixture
-def settings(provider: SigningProvider, folder: Path) -> Settings:
-    return oidc_settings(folder, provider.url, CLIENT_ID)
-
-
-@pytest.fixture
-def panel(settings: Settings, database: Database) -> Iterator[str]:
-    with panel_with_provider(settings, database) as url:
-        yield url
-
-
-@pytest.fixture
-def person(panel: str) -> Iterator[httpx.Client]:
-    with browser(panel) as client:
-        yield client
 
 
 def test_a_person_logs_in_with_the_role_of_the_groups(
@@ -172,6 +147,7 @@ def test_a_subject_is_one_of_its_issuer_alone(
         chosen = oidc_settings(folder, other.url, CLIENT_ID)
         with panel_with_provider(chosen, database) as url, browser(url) as stranger:
             refused(stranger, other, "another user of your name on this node already")
+    assert [user.name for user in list_users(database)] == ["bert"]
 
 
 @pytest.mark.parametrize("name", [None, "", "Müller", "a b", "x" * 65, 7, ["bert"]])

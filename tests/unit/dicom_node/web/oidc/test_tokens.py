@@ -3,8 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -14,32 +13,8 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from dicom_node.access.openid.answers import MOST_BYTES
 from dicom_node.access.users import list_users
 from dicom_node.database.engine import Database
-from dicom_node.settings import Settings
-from tests.support.oidc_panel import begin, browser, end, log_in_there, oidc_settings, panel_with_provider, refused
-from tests.support.signing_provider import CLIENT_ID, SigningProvider, signing_provider
-
-
-@pytest.fixture
-def provider() -> Iterator[SigningProvider]:
-    with signing_provider() as started:
-        yield started
-
-
-@pytest.fixture
-def settings(provider: SigningProvider, folder: Path) -> Settings:
-    return oidc_settings(folder, provider.url, CLIENT_ID)
-
-
-@pytest.fixture
-def panel(settings: Settings, database: Database) -> Iterator[str]:
-    with panel_with_provider(settings, database) as url:
-        yield url
-
-
-@pytest.fixture
-def person(panel: str) -> Iterator[httpx.Client]:
-    with browser(panel) as client:
-        yield client
+from tests.support.oidc_panel import begin, end, log_in_there, refused
+from tests.support.signing_provider import CLIENT_ID, SigningProvider
 
 
 def _without_signature(token: str) -> str:
@@ -69,17 +44,21 @@ def test_a_token_that_the_provider_has_not_signed_is_refused(
     assert list_users(database) == []
 
 
-def test_the_key_of_somebody_else_is_refused(person: httpx.Client, provider: SigningProvider) -> None:
+def test_the_key_of_somebody_else_is_refused(
+    person: httpx.Client, provider: SigningProvider, database: Database
+) -> None:
     provider.key = RSAKey.generate_key(2048, {"kid": "first"})
     refused(person, provider, "is not signed by")
+    assert list_users(database) == []
 
 
 @pytest.mark.parametrize("kid", ["second", "", "First"])
 def test_a_key_that_the_provider_does_not_list_is_refused(
-    person: httpx.Client, provider: SigningProvider, kid: str
+    person: httpx.Client, provider: SigningProvider, database: Database, kid: str
 ) -> None:
     provider.header = {"kid": kid}
     refused(person, provider, "is not signed by")
+    assert list_users(database) == []
 
 
 def test_keys_are_read_anew_when_the_provider_changes_them(person: httpx.Client, provider: SigningProvider) -> None:
@@ -102,7 +81,9 @@ def test_a_token_without_the_name_of_a_key_needs_a_provider_with_one(
     refused(person, provider, "is not signed by")
 
 
-def test_a_secret_that_both_know_signs_nothing(person: httpx.Client, provider: SigningProvider) -> None:
+def test_a_secret_that_both_know_signs_nothing(
+    person: httpx.Client, provider: SigningProvider, database: Database
+) -> None:
     """Neither one that the provider lists as a key, nor its public key taken for one (CVE-2015-9235)."""
     for key in (
         OctKey.import_key(b"0123456789abcdef0123456789abcdef", {"kid": "first"}),
@@ -112,13 +93,15 @@ def test_a_secret_that_both_know_signs_nothing(person: httpx.Client, provider: S
         for keys in (provider.keys, [key.as_dict(private=True)]):
             provider.keys = keys
             refused(person, provider, "is not signed by")
+    assert list_users(database) == []
 
 
-def test_a_weak_key_is_refused(person: httpx.Client, provider: SigningProvider) -> None:
+def test_a_weak_key_is_refused(person: httpx.Client, provider: SigningProvider, database: Database) -> None:
     with pytest.warns(UserWarning, match="2048"):
         provider.key = RSAKey.generate_key(1024, {"kid": "first"})
     provider.keys = [provider.key.as_dict(private=False)]
     refused(person, provider, "is not signed by")
+    assert list_users(database) == []
 
 
 @pytest.mark.parametrize(
@@ -192,10 +175,18 @@ def test_what_the_provider_answers_instead_of_a_code_is_told(
     ],
 )
 def test_what_the_provider_answers_wrongly_is_told(
-    person: httpx.Client, provider: SigningProvider, path: str, status: int, content: bytes, sentence: str
+    person: httpx.Client,
+    provider: SigningProvider,
+    database: Database,
+    path: str,
+    *,
+    status: int,
+    content: bytes,
+    sentence: str,
 ) -> None:
     provider.broken[path] = (status, {"Content-Type": "application/json"}, content)
     refused(person, provider, sentence)
+    assert list_users(database) == []
 
 
 @pytest.mark.parametrize(
